@@ -1,0 +1,59 @@
+//! `[sandbox]`: the engines, the pool and the compiler.
+
+use std::time::Duration;
+
+/// What happens to a guest that writes past its disk quota.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OverQuota {
+    /// It sees "insufficient space" and may go on.
+    #[default]
+    Refuse,
+    /// It is ended with `disk_exceeded`.
+    Kill,
+}
+
+/// The section.
+#[derive(Clone, Debug)]
+pub struct SandboxConfig {
+    /// Guests that exist at once; a burst beyond waits.
+    pub instances_max: u32,
+    /// The sum of the memory limits of the guests that exist at once; 0 is three quarters of the
+    /// machine's memory. A run beyond waits.
+    pub memory_budget_bytes: u64,
+    /// A guest's stack.
+    pub stack_bytes: usize,
+    /// Linear memory of a pool slot that stays resident between two guests.
+    pub keep_resident_bytes: usize,
+    /// Threads that guests run on once they are long; 0 is one per core.
+    pub guest_threads: usize,
+    /// Compilations at once; 0 is one per core.
+    pub compiles_max: usize,
+    /// How long checking and compiling one module may take.
+    pub compile_timeout: Duration,
+    /// The address space of one compiling child.
+    pub compile_memory_bytes: u64,
+    /// Compiled modules kept mapped, each class counted apart.
+    pub loaded_modules_max: usize,
+    /// Bytes of compiled artefacts kept on disk; the least recently used go first.
+    pub artefact_cache_bytes: u64,
+    /// What happens to a guest that writes past its disk quota.
+    pub over_quota: OverQuota,
+}
+
+impl Default for SandboxConfig {
+    fn default() -> SandboxConfig {
+        SandboxConfig {
+            instances_max: 900,
+            memory_budget_bytes: 0,
+            stack_bytes: 512 * 1024,
+            keep_resident_bytes: 1024 * 1024,
+            guest_threads: 0,
+            compiles_max: 0,
+            compile_timeout: Duration::from_secs(60),
+            compile_memory_bytes: 2 * 1024 * 1024 * 1024,
+            loaded_modules_max: 256,
+            artefact_cache_bytes: 4 * 1024 * 1024 * 1024,
+            over_quota: OverQuota::Refuse,
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Grants: the capabilities given to one run. Without one a guest has nothing but its own memory
+//! and its own scratch directory.
+
+/// What may be done in a granted directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    /// Read only.
+    Read,
+    /// Read and write.
+    Write,
+}
+
+impl Access {
+    /// The word of the configuration and the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Access::Read => "read",
+            Access::Write => "write",
+        }
+    }
+}
+
+/// A directory the operator configured, as a run asks for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirGrant {
+    /// The operator's name for it, `[dirs.NAME]` in the configuration.
+    pub name: String,
+    /// Where the guest sees it: an absolute path.
+    pub at: String,
+    /// What the run wants to do there; the operator's own access if absent.
+    pub access: Option<Access>,
+}
+
+/// Everything a run was granted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// Directories of the host.
+    pub dirs: Vec<DirGrant>,
+}
+
+impl Grants {
+    /// The most directories one run may be granted.
+    pub const DIRS_MAX: usize = 16;
+
+    /// No capability at all.
+    pub fn none() -> Grants {
+        Grants::default()
+    }
+}

@@ -1,0 +1,98 @@
+//! The states of a task and the moves between them.
+
+/// Where a task stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TaskState {
+    /// Waits for parents in a workflow.
+    Blocked,
+    /// May be claimed once its `run_at` has come.
+    Pending,
+    /// Claimed by a worker.
+    Running,
+    /// Final: it gave a result.
+    Completed,
+    /// Final: no attempt is left.
+    Failed,
+    /// Final: somebody cancelled it.
+    Cancelled,
+}
+
+impl TaskState {
+    /// Every state, in the order of a task's life.
+    pub const ALL: [TaskState; 6] = [
+        TaskState::Blocked,
+        TaskState::Pending,
+        TaskState::Running,
+        TaskState::Completed,
+        TaskState::Failed,
+        TaskState::Cancelled,
+    ];
+
+    /// The word used in the API, in storage and in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            TaskState::Blocked => "blocked",
+            TaskState::Pending => "pending",
+            TaskState::Running => "running",
+            TaskState::Completed => "completed",
+            TaskState::Failed => "failed",
+            TaskState::Cancelled => "cancelled",
+        }
+    }
+
+    /// The state of that name.
+    pub fn parse(word: &str) -> Option<TaskState> {
+        TaskState::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+
+    /// Whether the task will never change again by itself.
+    pub const fn is_final(self) -> bool {
+        match self {
+            TaskState::Completed | TaskState::Failed | TaskState::Cancelled => true,
+            TaskState::Blocked | TaskState::Pending | TaskState::Running => false,
+        }
+    }
+
+    /// Whether a task may go from this state to `next`.
+    pub fn may_become(self, next: TaskState) -> bool {
+        match self {
+            TaskState::Blocked => matches!(next, TaskState::Pending | TaskState::Cancelled | TaskState::Failed),
+            TaskState::Pending => matches!(next, TaskState::Running | TaskState::Cancelled),
+            TaskState::Running => matches!(
+                next,
+                TaskState::Completed | TaskState::Failed | TaskState::Cancelled | TaskState::Pending
+            ),
+            // A failed or cancelled task may be retried by hand; a result is never undone.
+            TaskState::Failed | TaskState::Cancelled => next == TaskState::Pending,
+            TaskState::Completed => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TaskState::{self, *};
+
+    #[test]
+    fn moves_are_exactly_these() {
+        let allowed = [
+            (Blocked, Pending), (Blocked, Cancelled), (Blocked, Failed),
+            (Pending, Running), (Pending, Cancelled),
+            (Running, Completed), (Running, Failed), (Running, Cancelled), (Running, Pending),
+            (Failed, Pending), (Cancelled, Pending),
+        ];
+        for from in TaskState::ALL {
+            for to in TaskState::ALL {
+                assert_eq!(from.may_become(to), allowed.contains(&(from, to)), "{from:?} -> {to:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn words_round_trip() {
+        for state in TaskState::ALL {
+            assert_eq!(TaskState::parse(state.as_str()), Some(state));
+        }
+        assert_eq!(TaskState::parse("done"), None);
+    }
+}

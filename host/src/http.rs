@@ -1,0 +1,1 @@
+//! Stands for the http layer until it lands.

@@ -1,0 +1,56 @@
+//! Asking the process to end, and waiting until it has.
+//!
+//! Every task the host spawns is spawned here: it has a name, it is told when shutdown is
+//! requested, and [`Shutdown::drained`] waits for it. Which part is asked when is `app`'s business.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// One switch and the tasks that listen to it.
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown {
+    requested: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Shutdown {
+    /// A switch that nobody has thrown.
+    pub fn new() -> Shutdown {
+        Shutdown::default()
+    }
+
+    /// Asks everything that listens to end.
+    pub fn request(&self) {
+        self.requested.cancel();
+    }
+
+    /// Whether the end was asked for.
+    pub fn is_requested(&self) -> bool {
+        self.requested.is_cancelled()
+    }
+
+    /// Returns once the end was asked for.
+    pub async fn requested(&self) {
+        self.requested.cancelled().await;
+    }
+
+    /// Runs `work` on the current runtime as the task `name`; [`Shutdown::drained`] waits for it.
+    pub fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let named = async move {
+            tracing::trace!(task = name, "started");
+            work.await;
+            tracing::trace!(task = name, "ended");
+        };
+        #[expect(clippy::disallowed_methods, reason = "the tracker owns and joins the task")]
+        let _joined_by_tracker = tokio::spawn(self.tasks.track_future(named));
+    }
+
+    /// Waits until every spawned task has ended; false if `patience` ran out first.
+    pub async fn drained(&self, patience: Duration) -> bool {
+        self.tasks.close();
+        tokio::time::timeout(patience, self.tasks.wait()).await.is_ok()
+    }
+}

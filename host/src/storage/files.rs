@@ -1,0 +1,1 @@
+//! Large bytes that belong in files: spooled inputs and artifacts, under one byte budget.

@@ -1,0 +1,1 @@
+//! Stands for the telemetry layer until it lands.
