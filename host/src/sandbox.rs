@@ -6,6 +6,7 @@
 //! databases.
 
 pub mod control;
+mod engine;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,0 +1,75 @@
+//! The two engines and why each switch is set.
+//!
+//! The same configuration compiles (in the child process) and runs (here), so both are built from
+//! [`engine_config`]; wasmtime refuses an artefact made under another one.
+
+use wasmtime::{
+    Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, RegallocAlgorithm,
+};
+
+use crate::sandbox::EngineClass;
+
+/// What decides the code an engine makes and accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EngineShape {
+    /// Which of the two.
+    pub(crate) class: EngineClass,
+    /// A guest's stack.
+    pub(crate) stack_bytes: usize,
+}
+
+/// The part of the configuration that compiling and running must agree on.
+pub(crate) fn engine_config(shape: EngineShape) -> Config {
+    let mut config = Config::new();
+    config
+        .strategy(wasmtime::Strategy::Cranelift)
+        .cranelift_opt_level(OptLevel::Speed)
+        .cranelift_regalloc_algorithm(RegallocAlgorithm::Backtracking)
+        .epoch_interruption(true)
+        .max_wasm_stack(shape.stack_bytes)
+        // Host calls run on the guest's fiber as well and need the difference.
+        .async_stack_size(shape.stack_bytes + 1536 * 1024)
+        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(20))
+        .memory_init_cow(true)
+        // Compiled in because builds without them had aborts; off because no guest needs them.
+        .wasm_gc(false)
+        .wasm_function_references(false)
+        .wasm_exceptions(false)
+        .wasm_threads(false)
+        .shared_memory(false)
+        .wasm_memory64(false)
+        .wasm_relaxed_simd(true)
+        .relaxed_simd_deterministic(true)
+        .wasm_component_model(true)
+        .wasm_component_model_async(false)
+        .concurrency_support(false);
+    match shape.class {
+        EngineClass::Fast => {}
+        EngineClass::Metered => {
+            config.consume_fuel(true).cranelift_nan_canonicalization(true);
+        }
+    }
+    config
+}
+
+/// The sizes of the pool that instances come from.
+pub(crate) fn pooling(instances_max: u32, keep_resident_bytes: usize) -> InstanceAllocationStrategy {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances_max)
+        // A component is several core instances; CPython is more than ten.
+        .total_core_instances(instances_max.saturating_mul(4))
+        .total_memories(instances_max.saturating_mul(2))
+        .total_tables(instances_max.saturating_mul(4))
+        .total_stacks(instances_max)
+        .max_core_instances_per_component(64)
+        .max_memories_per_component(16)
+        .max_tables_per_component(64)
+        .max_memories_per_module(16)
+        .max_tables_per_module(64)
+        .max_memory_size(4 << 30)
+        .max_unused_warm_slots(100)
+        .linear_memory_keep_resident(keep_resident_bytes)
+        .table_keep_resident(64 * 1024)
+        .pagemap_scan(Enabled::Auto);
+    InstanceAllocationStrategy::Pooling(pool)
+}
