@@ -34,7 +34,10 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Source::System => {
-                #[expect(clippy::disallowed_methods, reason = "this is the one place that may ask")]
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "this is the one place that may ask"
+                )]
                 let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
                 Timestamp::EPOCH.plus(since_epoch.unwrap_or_default())
             }

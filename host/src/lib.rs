@@ -5,15 +5,15 @@
 
 pub mod app;
 pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod domain;
 pub mod http;
 pub mod queue;
-pub mod runner;
 pub mod registry;
-pub mod storage;
+pub mod runner;
 pub mod sandbox;
-pub mod domain;
-pub mod config;
+pub mod shutdown;
+pub mod storage;
 pub mod telemetry;
 pub mod threads;
-pub mod shutdown;
-pub mod clock;

@@ -63,7 +63,11 @@ impl Runner {
     }
 
     /// Checks what a task asks for without running it.
-    pub fn check(&self, _limits: &LimitRequest, _grants: &Grants) -> Result<crate::domain::limits::Limits, RunError> {
+    pub fn check(
+        &self,
+        _limits: &LimitRequest,
+        _grants: &Grants,
+    ) -> Result<crate::domain::limits::Limits, RunError> {
         todo!()
     }
 

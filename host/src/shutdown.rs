@@ -44,13 +44,18 @@ impl Shutdown {
             work.await;
             tracing::trace!(task = name, "ended");
         };
-        #[expect(clippy::disallowed_methods, reason = "the tracker owns and joins the task")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the tracker owns and joins the task"
+        )]
         let _joined_by_tracker = tokio::spawn(self.tasks.track_future(named));
     }
 
     /// Waits until every spawned task has ended; false if `patience` ran out first.
     pub async fn drained(&self, patience: Duration) -> bool {
         self.tasks.close();
-        tokio::time::timeout(patience, self.tasks.wait()).await.is_ok()
+        tokio::time::timeout(patience, self.tasks.wait())
+            .await
+            .is_ok()
     }
 }

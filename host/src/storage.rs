@@ -10,7 +10,9 @@ pub mod sqlite;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::domain::attempt::{Attempt, AttemptEnd, Captured, Claim, Fence, Payload, Stream, WorkerId};
+use crate::domain::attempt::{
+    Attempt, AttemptEnd, Captured, Claim, Fence, Payload, Stream, WorkerId,
+};
 use crate::domain::module::{Digest, ModuleInfo, ModuleName, ModuleRef};
 use crate::domain::state::TaskState;
 use crate::domain::task::{BlobId, ClaimOrder, NewTask, Priority, Task, TaskId, TaskSpec};
@@ -36,7 +38,10 @@ pub trait Storage: Send + Sync + 'static {
 
     /// The module a name means now, or the pinned version if that version was ever put under this
     /// name and is still kept.
-    async fn find_module(&self, reference: &ModuleRef) -> Result<Option<StoredModule>, StorageError>;
+    async fn find_module(
+        &self,
+        reference: &ModuleRef,
+    ) -> Result<Option<StoredModule>, StorageError>;
 
     /// Modules by name, ascending, after `after`.
     async fn list_modules(
@@ -107,7 +112,11 @@ pub trait Storage: Send + Sync + 'static {
     async fn finish(&self, ends: Vec<AttemptEnd>) -> Result<Vec<Finished>, StorageError>;
 
     /// Records the newest progress of running attempts; stale fences are ignored.
-    async fn report_progress(&self, reports: Vec<Progress>, now: Timestamp) -> Result<(), StorageError>;
+    async fn report_progress(
+        &self,
+        reports: Vec<Progress>,
+        now: Timestamp,
+    ) -> Result<(), StorageError>;
 
     /// Asks for the end of a task: a blocked or pending one is cancelled at once, a running one is
     /// marked for its worker.

@@ -51,7 +51,9 @@ impl GuestThreads {
 
     /// A handle that can be cloned and shared.
     pub fn handle(&self) -> GuestThreadsHandle {
-        GuestThreadsHandle { handle: self.runtime.handle().clone() }
+        GuestThreadsHandle {
+            handle: self.runtime.handle().clone(),
+        }
     }
 
     /// Ends the threads; guests still running are dropped at their next epoch tick.

@@ -97,7 +97,9 @@ impl FailureKind {
 
     /// The kind of that name.
     pub fn parse(word: &str) -> Option<FailureKind> {
-        FailureKind::ALL.into_iter().find(|kind| kind.as_str() == word)
+        FailureKind::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
     }
 }
 
@@ -119,7 +121,13 @@ pub struct Failure {
 impl Failure {
     /// A failure with nothing but its kind and message.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Failure {
-        Failure { kind, message: message.into(), backtrace: None, transient: false, exit_code: None }
+        Failure {
+            kind,
+            message: message.into(),
+            backtrace: None,
+            transient: false,
+            exit_code: None,
+        }
     }
 }
 

@@ -89,7 +89,11 @@ impl LimitPolicy {
         let (defaults, ceilings) = (&self.defaults, &self.ceilings);
         let number = |field, asked: Option<u64>, default: u64, ceiling: u64| match asked {
             None => Ok(default.min(ceiling)),
-            Some(asked) if asked > ceiling => Err(AboveCeiling { field, asked, ceiling }),
+            Some(asked) if asked > ceiling => Err(AboveCeiling {
+                field,
+                asked,
+                ceiling,
+            }),
             Some(asked) => Ok(asked),
         };
         let time = |field, asked: Option<Duration>, default: Duration, ceiling: Duration| {
@@ -98,12 +102,21 @@ impl LimitPolicy {
         };
         let fuel = match (request.fuel, ceilings.fuel) {
             (Some(asked), Some(ceiling)) if asked > ceiling => {
-                return Err(AboveCeiling { field: "fuel", asked, ceiling });
+                return Err(AboveCeiling {
+                    field: "fuel",
+                    asked,
+                    ceiling,
+                });
             }
             (asked, _) => asked.or(defaults.fuel),
         };
         Ok(Limits {
-            timeout: time("timeout_ms", request.timeout, defaults.timeout, ceilings.timeout)?,
+            timeout: time(
+                "timeout_ms",
+                request.timeout,
+                defaults.timeout,
+                ceilings.timeout,
+            )?,
             cpu: time("cpu_ms", request.cpu, defaults.cpu, ceilings.cpu)?,
             fuel,
             memory_bytes: number(
@@ -190,7 +203,10 @@ impl Limits {
 
 impl Default for LimitPolicy {
     fn default() -> LimitPolicy {
-        LimitPolicy { defaults: Limits::DEFAULT, ceilings: Limits::CEILING }
+        LimitPolicy {
+            defaults: Limits::DEFAULT,
+            ceilings: Limits::CEILING,
+        }
     }
 }
 
@@ -200,7 +216,9 @@ mod tests {
 
     #[test]
     fn what_is_not_asked_for_is_the_default() {
-        let limits = LimitPolicy::default().resolve(&LimitRequest::default()).unwrap();
+        let limits = LimitPolicy::default()
+            .resolve(&LimitRequest::default())
+            .unwrap();
         assert_eq!(limits, Limits::DEFAULT);
     }
 
@@ -208,11 +226,17 @@ mod tests {
     fn a_ceiling_is_the_last_value_allowed() {
         let policy = LimitPolicy::default();
         let ask = |memory_bytes| {
-            policy.resolve(&LimitRequest { memory_bytes: Some(memory_bytes), ..Default::default() })
+            policy.resolve(&LimitRequest {
+                memory_bytes: Some(memory_bytes),
+                ..Default::default()
+            })
         };
         assert_eq!(ask(4096 * MIB).unwrap().memory_bytes, 4096 * MIB);
         let refused = ask(4096 * MIB + 1).unwrap_err();
-        assert_eq!((refused.field, refused.ceiling), ("memory_bytes", 4096 * MIB));
+        assert_eq!(
+            (refused.field, refused.ceiling),
+            ("memory_bytes", 4096 * MIB)
+        );
     }
 
     #[test]

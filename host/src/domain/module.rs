@@ -67,7 +67,9 @@ impl ModuleName {
     /// Checks `text` against the rule above.
     pub fn parse(text: &str) -> Result<ModuleName, BadModuleName> {
         let bytes = text.as_bytes();
-        let starts_well = bytes.first().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        let starts_well = bytes
+            .first()
+            .is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
         let allowed = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._/-".contains(b);
         if !starts_well
             || bytes.len() > ModuleName::BYTES_MAX
@@ -95,7 +97,9 @@ impl fmt::Display for ModuleName {
 
 /// The text is no module name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a module name is 1 to 128 of a-z 0-9 . _ / -, begins with a letter or digit, does not end in /, and has no '..' or '//'")]
+#[error(
+    "a module name is 1 to 128 of a-z 0-9 . _ / -, begins with a letter or digit, does not end in /, and has no '..' or '//'"
+)]
 pub struct BadModuleName;
 
 /// How a caller names a module: by name, and if need be by the exact version.
@@ -112,9 +116,15 @@ impl ModuleRef {
     pub fn parse(text: &str) -> Result<ModuleRef, BadModuleRef> {
         let (name, digest) = match text.split_once('@') {
             None => (text, None),
-            Some((name, digest)) => (name, Some(Digest::parse(digest).ok_or(BadModuleRef::Digest)?)),
+            Some((name, digest)) => (
+                name,
+                Some(Digest::parse(digest).ok_or(BadModuleRef::Digest)?),
+            ),
         };
-        Ok(ModuleRef { name: ModuleName::parse(name)?, digest })
+        Ok(ModuleRef {
+            name: ModuleName::parse(name)?,
+            digest,
+        })
     }
 }
 
@@ -200,7 +210,20 @@ mod tests {
             assert!(ModuleName::parse(good).is_ok(), "{good}");
         }
         let too_long = "a".repeat(129);
-        for bad in ["", "A", "/a", ".a", "a..b", "a//b", "a/", "a b", "é", "a\0", "a%2f", too_long.as_str()] {
+        for bad in [
+            "",
+            "A",
+            "/a",
+            ".a",
+            "a..b",
+            "a//b",
+            "a/",
+            "a b",
+            "é",
+            "a\0",
+            "a%2f",
+            too_long.as_str(),
+        ] {
             assert_eq!(ModuleName::parse(bad), Err(BadModuleName), "{bad}");
         }
     }
@@ -212,7 +235,10 @@ mod tests {
         let reference = ModuleRef::parse(&text).unwrap();
         assert_eq!(reference.digest, Some(digest));
         assert_eq!(reference.to_string(), text);
-        assert_eq!(ModuleRef::parse("resize@sha256:12"), Err(BadModuleRef::Digest));
+        assert_eq!(
+            ModuleRef::parse("resize@sha256:12"),
+            Err(BadModuleRef::Digest)
+        );
         assert_eq!(ModuleRef::parse("@sha256:12"), Err(BadModuleRef::Digest));
     }
 }

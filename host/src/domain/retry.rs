@@ -33,7 +33,11 @@ impl RetryPolicy {
         let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
         let whole = self.base.as_secs_f64() * self.factor.powi(exponent);
         let capped = whole.min(self.max.as_secs_f64());
-        let drawn = if self.jitter { capped * (0.5 + random / 2.0) } else { capped };
+        let drawn = if self.jitter {
+            capped * (0.5 + random / 2.0)
+        } else {
+            capped
+        };
         Duration::from_secs_f64(drawn)
     }
 }
@@ -78,12 +82,18 @@ mod tests {
     use super::*;
 
     fn policy(jitter: bool) -> RetryPolicy {
-        RetryPolicy { max_attempts: 5, jitter, ..RetryPolicy::default() }
+        RetryPolicy {
+            max_attempts: 5,
+            jitter,
+            ..RetryPolicy::default()
+        }
     }
 
     #[test]
     fn waits_double_up_to_the_longest() {
-        let waits: Vec<u64> = (1..=6).map(|n| policy(false).wait_after(n, 0.9).as_secs()).collect();
+        let waits: Vec<u64> = (1..=6)
+            .map(|n| policy(false).wait_after(n, 0.9).as_secs())
+            .collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 16]);
         assert_eq!(policy(false).wait_after(u32::MAX, 0.0).as_secs(), 16);
     }

@@ -42,7 +42,9 @@ impl TaskState {
 
     /// The state of that name.
     pub fn parse(word: &str) -> Option<TaskState> {
-        TaskState::ALL.into_iter().find(|state| state.as_str() == word)
+        TaskState::ALL
+            .into_iter()
+            .find(|state| state.as_str() == word)
     }
 
     /// Whether the task will never change again by itself.
@@ -56,11 +58,17 @@ impl TaskState {
     /// Whether a task may go from this state to `next`.
     pub fn may_become(self, next: TaskState) -> bool {
         match self {
-            TaskState::Blocked => matches!(next, TaskState::Pending | TaskState::Cancelled | TaskState::Failed),
+            TaskState::Blocked => matches!(
+                next,
+                TaskState::Pending | TaskState::Cancelled | TaskState::Failed
+            ),
             TaskState::Pending => matches!(next, TaskState::Running | TaskState::Cancelled),
             TaskState::Running => matches!(
                 next,
-                TaskState::Completed | TaskState::Failed | TaskState::Cancelled | TaskState::Pending
+                TaskState::Completed
+                    | TaskState::Failed
+                    | TaskState::Cancelled
+                    | TaskState::Pending
             ),
             // A failed or cancelled task may be retried by hand; a result is never undone.
             TaskState::Failed | TaskState::Cancelled => next == TaskState::Pending,
@@ -76,14 +84,25 @@ mod tests {
     #[test]
     fn moves_are_exactly_these() {
         let allowed = [
-            (Blocked, Pending), (Blocked, Cancelled), (Blocked, Failed),
-            (Pending, Running), (Pending, Cancelled),
-            (Running, Completed), (Running, Failed), (Running, Cancelled), (Running, Pending),
-            (Failed, Pending), (Cancelled, Pending),
+            (Blocked, Pending),
+            (Blocked, Cancelled),
+            (Blocked, Failed),
+            (Pending, Running),
+            (Pending, Cancelled),
+            (Running, Completed),
+            (Running, Failed),
+            (Running, Cancelled),
+            (Running, Pending),
+            (Failed, Pending),
+            (Cancelled, Pending),
         ];
         for from in TaskState::ALL {
             for to in TaskState::ALL {
-                assert_eq!(from.may_become(to), allowed.contains(&(from, to)), "{from:?} -> {to:?}");
+                assert_eq!(
+                    from.may_become(to),
+                    allowed.contains(&(from, to)),
+                    "{from:?} -> {to:?}"
+                );
             }
         }
     }

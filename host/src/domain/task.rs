@@ -39,8 +39,12 @@ pub enum Priority {
 
 impl Priority {
     /// Every priority, soonest first.
-    pub const ALL: [Priority; 4] =
-        [Priority::Critical, Priority::High, Priority::Normal, Priority::Low];
+    pub const ALL: [Priority; 4] = [
+        Priority::Critical,
+        Priority::High,
+        Priority::Normal,
+        Priority::Low,
+    ];
 
     /// The word of the API.
     pub const fn as_str(self) -> &'static str {
@@ -56,7 +60,9 @@ impl Priority {
     pub fn parse(word: &str) -> Option<Priority> {
         match word {
             "medium" => Some(Priority::Normal),
-            _ => Priority::ALL.into_iter().find(|priority| priority.as_str() == word),
+            _ => Priority::ALL
+                .into_iter()
+                .find(|priority| priority.as_str() == word),
         }
     }
 

@@ -3,9 +3,7 @@
 //! The same configuration compiles (in the child process) and runs (here), so both are built from
 //! [`engine_config`]; wasmtime refuses an artefact made under another one.
 
-use wasmtime::{
-    Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, RegallocAlgorithm,
-};
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use crate::sandbox::EngineClass;
 
@@ -24,7 +22,6 @@ pub(crate) fn engine_config(shape: EngineShape) -> Config {
     config
         .strategy(wasmtime::Strategy::Cranelift)
         .cranelift_opt_level(OptLevel::Speed)
-        .cranelift_regalloc_algorithm(RegallocAlgorithm::Backtracking)
         .epoch_interruption(true)
         .max_wasm_stack(shape.stack_bytes)
         // Host calls run on the guest's fiber as well and need the difference.
@@ -41,19 +38,23 @@ pub(crate) fn engine_config(shape: EngineShape) -> Config {
         .wasm_relaxed_simd(true)
         .relaxed_simd_deterministic(true)
         .wasm_component_model(true)
-        .wasm_component_model_async(false)
         .concurrency_support(false);
     match shape.class {
         EngineClass::Fast => {}
         EngineClass::Metered => {
-            config.consume_fuel(true).cranelift_nan_canonicalization(true);
+            config
+                .consume_fuel(true)
+                .cranelift_nan_canonicalization(true);
         }
     }
     config
 }
 
 /// The sizes of the pool that instances come from.
-pub(crate) fn pooling(instances_max: u32, keep_resident_bytes: usize) -> InstanceAllocationStrategy {
+pub(crate) fn pooling(
+    instances_max: u32,
+    keep_resident_bytes: usize,
+) -> InstanceAllocationStrategy {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances_max)
         // A component is several core instances; CPython is more than ten.
