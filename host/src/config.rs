@@ -1,13 +1,16 @@
 //! What the operator decides: one struct a section, checked before anything is opened.
 //!
-//! The structs here are what the rest of the host sees. How they are read from flags, environment
-//! and file stands in `config/read.rs`.
+//! The structs here are what the rest of the host sees. `config/keys.rs` lists every key with its
+//! range; `config/read.rs` takes them from file and environment.
 
 pub mod dirs;
 pub mod http;
+pub mod keys;
 pub mod queue;
+pub mod read;
 pub mod sandbox;
 pub mod storage;
+pub mod telemetry;
 
 use crate::domain::limits::LimitPolicy;
 
@@ -22,6 +25,8 @@ pub struct Config {
     pub sandbox: sandbox::SandboxConfig,
     /// `[storage]`
     pub storage: storage::StorageConfig,
+    /// `[log]`
+    pub telemetry: telemetry::LogConfig,
     /// `[limits]` and `[ceilings]`
     pub limits: LimitPolicy,
     /// `[dirs.NAME]`
