@@ -1,1 +1,8 @@
-//! Stands for the app layer until it lands.
+//! The composition root.
+
+use crate::config::Config;
+
+/// Serves until asked to stop.
+pub fn serve(_config: Config) -> anyhow::Result<()> {
+    todo!()
+}

@@ -1,0 +1,129 @@
+//! `cofferdam module …`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Subcommand;
+use indicatif::ProgressBar;
+use serde_json::Value;
+
+use crate::cli::client::Client;
+use crate::cli::output;
+
+/// What can be done with modules.
+#[derive(Debug, Subcommand)]
+pub(super) enum Module {
+    /// Upload a module: wasm or WAT. It is checked and compiled before this ends.
+    Push {
+        /// The name it will be reachable by.
+        name: String,
+        /// The file.
+        file: PathBuf,
+    },
+    /// List modules.
+    List,
+    /// Show one module with its versions.
+    Show {
+        /// Its name.
+        name: String,
+    },
+    /// Remove a module.
+    Rm {
+        /// Its name.
+        name: String,
+    },
+}
+
+pub(super) fn run(command: Module, client: &Client, json: bool) -> anyhow::Result<ExitCode> {
+    match command {
+        Module::Push { name, file } => push(client, &name, &file, json)?,
+        Module::List => list(client, json)?,
+        Module::Show { name } => show(&client.get(&path(&name))?.json()?, json),
+        Module::Rm { name } => {
+            client.delete(&path(&name))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn path(name: &str) -> String {
+    format!("/v1/modules/{name}")
+}
+
+fn push(client: &Client, name: &str, file: &std::path::Path, json: bool) -> anyhow::Result<()> {
+    let bytes =
+        std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    let content_type = if bytes.starts_with(b"\0asm") {
+        "application/wasm"
+    } else {
+        "text/wat"
+    };
+    let spinner = ProgressBar::new_spinner().with_message(format!("compiling {name}"));
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    let answer = client.send("PUT", &path(name), &[("content-type", content_type)], bytes);
+    spinner.finish_and_clear();
+    show(&answer?.json()?, json);
+    Ok(())
+}
+
+fn list(client: &Client, json: bool) -> anyhow::Result<()> {
+    let mut cursor = String::new();
+    loop {
+        let page = client
+            .get(&format!("/v1/modules?limit=1000{cursor}"))?
+            .json()?;
+        for item in page["items"].as_array().into_iter().flatten() {
+            if json {
+                output::json(item);
+            } else {
+                output::line(&format!(
+                    "{:<32} {:<8} {:>10}  {}",
+                    text(item, "name"),
+                    text(item, "kind"),
+                    item["size_bytes"],
+                    text(item, "digest")
+                ));
+            }
+        }
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return Ok(()),
+        }
+    }
+}
+
+fn show(module: &Value, json: bool) {
+    if json {
+        return output::json(module);
+    }
+    for field in ["name", "digest", "kind"] {
+        output::line(&format!("{field:<12} {}", text(module, field)));
+    }
+    for field in ["size_bytes", "compiled_ms"] {
+        output::line(&format!("{field:<12} {}", module[field]));
+    }
+    if let Some(summary) = module["descriptor"]["summary"].as_str() {
+        output::line(&format!("{:<12} {}", "summary", output::printable(summary)));
+    }
+    for need in module["needs"].as_array().into_iter().flatten() {
+        output::line(&format!(
+            "{:<12} {}",
+            "needs",
+            need.as_str().unwrap_or_default()
+        ));
+    }
+    for version in module["versions"].as_array().into_iter().flatten() {
+        output::line(&format!(
+            "{:<12} {}  {}",
+            "version",
+            text(version, "digest"),
+            text(version, "created_at")
+        ));
+    }
+}
+
+fn text(value: &Value, field: &str) -> String {
+    output::printable(value[field].as_str().unwrap_or_default())
+}

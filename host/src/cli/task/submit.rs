@@ -1,0 +1,191 @@
+//! `cofferdam task submit`: from flags to the API's JSON.
+
+use std::io::Read;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use crate::cli::client::Client;
+use crate::cli::{Usage, output, units};
+
+/// A task as flags.
+#[derive(Debug, Args)]
+pub(crate) struct Submit {
+    /// The module: a name, or name@sha256:… for one version.
+    module: String,
+    /// The input: a file, or - for standard input.
+    #[arg(long, value_name = "FILE")]
+    input: Option<String>,
+    /// The input as JSON text.
+    #[arg(long, conflicts_with = "input", value_name = "JSON")]
+    data: Option<String>,
+    /// The input's media type.
+    #[arg(long, default_value = "application/json", value_name = "TYPE")]
+    content_type: String,
+    /// An environment variable.
+    #[arg(long, value_parser = units::pair, value_name = "K=V")]
+    env: Vec<(String, String)>,
+    /// critical, high, normal or low.
+    #[arg(long)]
+    priority: Option<String>,
+    /// How long the task must wait first.
+    #[arg(long, value_parser = units::duration, value_name = "DURATION")]
+    delay: Option<Duration>,
+    /// Wall-clock limit.
+    #[arg(long, value_parser = units::duration, value_name = "DURATION")]
+    timeout: Option<Duration>,
+    /// CPU-time limit.
+    #[arg(long, value_parser = units::duration, value_name = "DURATION")]
+    cpu: Option<Duration>,
+    /// Fuel limit; uses the metered, deterministic engine.
+    #[arg(long)]
+    fuel: Option<u64>,
+    /// Memory limit.
+    #[arg(long, value_parser = units::bytes, value_name = "SIZE")]
+    memory: Option<u64>,
+    /// Disk limit.
+    #[arg(long, value_parser = units::bytes, value_name = "SIZE")]
+    disk: Option<u64>,
+    /// Attempts in all.
+    #[arg(long)]
+    max_attempts: Option<u32>,
+    /// A directory the operator configured, and where the guest sees it.
+    #[arg(long, value_name = "NAME:/PATH")]
+    dir: Vec<String>,
+    /// Makes a repeated submission the same one.
+    #[arg(long)]
+    idempotency_key: Option<String>,
+    /// Taken at most once inside the host's window.
+    #[arg(long)]
+    dedup_key: Option<String>,
+    /// Wait until the task is final and write its result.
+    #[arg(long)]
+    wait: bool,
+    /// Arguments, for commands.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+}
+
+pub(super) fn submit(command: Submit, client: &Client, json: bool) -> anyhow::Result<ExitCode> {
+    let body = body(&command)?;
+    let key = command
+        .idempotency_key
+        .as_deref()
+        .map(|key| ("idempotency-key", key));
+    let headers: Vec<(&str, &str)> = key.into_iter().collect();
+    let answer = client.post("/v1/tasks", &headers, &body)?.json()?;
+    let id = super::text(&answer, "task_id");
+    if command.wait {
+        return super::wait(client, &id, None, json);
+    }
+    if json {
+        output::json(&answer);
+    } else {
+        output::line(&id);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn body(command: &Submit) -> anyhow::Result<Value> {
+    let mut body = Map::new();
+    let mut put = |field: &str, value: Value| body.insert(field.to_owned(), value);
+    put("module", json!(command.module));
+    put("args", json!(command.args));
+    put(
+        "env",
+        json!(
+            command
+                .env
+                .iter()
+                .cloned()
+                .collect::<std::collections::BTreeMap<_, _>>()
+        ),
+    );
+    for (field, value) in [
+        ("priority", &command.priority),
+        ("dedup_key", &command.dedup_key),
+    ] {
+        if let Some(value) = value {
+            put(field, json!(value));
+        }
+    }
+    if let Some(delay) = command.delay {
+        put("delay_ms", millis(delay));
+    }
+    if let Some(max_attempts) = command.max_attempts {
+        put("retry", json!({ "max_attempts": max_attempts }));
+    }
+    put("limits", limits(command));
+    put("grants", json!({ "dirs": dirs(&command.dir)? }));
+    for (field, value) in input(command)? {
+        put(field, value);
+    }
+    Ok(Value::Object(body))
+}
+
+fn limits(command: &Submit) -> Value {
+    let mut limits = Map::new();
+    let times = [("timeout_ms", command.timeout), ("cpu_ms", command.cpu)];
+    let sizes = [
+        ("fuel", command.fuel),
+        ("memory_bytes", command.memory),
+        ("disk_bytes", command.disk),
+    ];
+    limits.extend(
+        times
+            .iter()
+            .filter_map(|(field, value)| Some(((*field).to_owned(), millis((*value)?)))),
+    );
+    limits.extend(
+        sizes
+            .iter()
+            .filter_map(|(field, value)| Some(((*field).to_owned(), json!((*value)?)))),
+    );
+    Value::Object(limits)
+}
+
+fn millis(duration: Duration) -> Value {
+    json!(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn dirs(flags: &[String]) -> anyhow::Result<Vec<Value>> {
+    flags
+        .iter()
+        .map(|flag| match flag.split_once(':') {
+            Some((name, at)) => Ok(json!({ "name": name, "at": at })),
+            None => Err(Usage(format!("--dir {flag}: write NAME:/PATH")).into()),
+        })
+        .collect()
+}
+
+/// The fields that carry the input: JSON as it is, anything else in base64.
+fn input(command: &Submit) -> anyhow::Result<Vec<(&'static str, Value)>> {
+    let bytes = match (&command.data, command.input.as_deref()) {
+        (Some(text), _) => text.clone().into_bytes(),
+        (None, None) => return Ok(Vec::new()),
+        (None, Some("-")) => {
+            let mut bytes = Vec::new();
+            std::io::stdin()
+                .read_to_end(&mut bytes)
+                .context("standard input cannot be read")?;
+            bytes
+        }
+        (None, Some(file)) => {
+            std::fs::read(file).with_context(|| format!("{file} cannot be read"))?
+        }
+    };
+    if command.content_type == "application/json" {
+        let value: Value = serde_json::from_slice(&bytes)
+            .map_err(|error| Usage(format!("the input is not JSON: {error}")))?;
+        return Ok(vec![("input", value)]);
+    }
+    Ok(vec![
+        ("input_base64", json!(STANDARD.encode(bytes))),
+        ("content_type", json!(command.content_type)),
+    ])
+}
