@@ -1,1 +1,4 @@
-//! Whole-product tests.
+//! Whole-product tests: the real binary, over HTTP and the command line, and nothing else.
+
+mod support;
+mod tidy;

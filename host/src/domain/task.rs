@@ -229,11 +229,12 @@ impl Task {
     /// The finer word for where it stands: a pending task whose time has not come is `scheduled`
     /// before its first attempt and `retrying` after one.
     pub fn label(&self, now: Timestamp) -> &'static str {
-        match self.state {
-            TaskState::Pending if self.run_at > now && self.attempt == 0 => "scheduled",
-            TaskState::Pending if self.run_at > now => "retrying",
-            TaskState::Running if self.cancel_requested => "cancelling",
-            state => state.as_str(),
+        let waits = self.state == TaskState::Pending && self.run_at > now;
+        match (waits, self.attempt) {
+            (true, 0) => "scheduled",
+            (true, _) => "retrying",
+            (false, _) if self.state == TaskState::Running && self.cancel_requested => "cancelling",
+            (false, _) => self.state.as_str(),
         }
     }
 }

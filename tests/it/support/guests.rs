@@ -1,0 +1,43 @@
+//! The guests: WAT files as they stand, and the modules that `cargo xtask guests` builds.
+
+use std::path::{Path, PathBuf};
+
+/// The repository's root.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the package stands in the repository")
+}
+
+/// A hostile or tiny guest of `tests/guests`, by file name.
+#[track_caller]
+pub fn wat(name: &str) -> Vec<u8> {
+    read(&root().join("tests/guests").join(name))
+}
+
+/// A built module, by name.
+#[track_caller]
+pub fn built(name: &str) -> Vec<u8> {
+    read(&built_path(name))
+}
+
+/// Where a built module is.
+pub fn built_path(name: &str) -> PathBuf {
+    root().join("target/guests").join(format!("{name}.wasm"))
+}
+
+/// A file of the examples' sample data, e.g. `thumbnail/data/boat.png`.
+#[track_caller]
+pub fn sample(path: &str) -> Vec<u8> {
+    read(&root().join("examples").join(path))
+}
+
+#[track_caller]
+fn read(path: &Path) -> Vec<u8> {
+    std::fs::read(path).unwrap_or_else(|error| {
+        panic!(
+            "{}: {error}; `cargo xtask guests` builds the modules",
+            path.display()
+        )
+    })
+}

@@ -1,0 +1,166 @@
+//! The real binary on a free port with a data directory of its own.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use tempfile::TempDir;
+
+use super::http::Client;
+
+/// The program under test.
+pub fn program() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_cofferdam"))
+}
+
+/// A running host. It is killed when this is dropped; its log is printed if the test failed.
+pub struct Host {
+    child: Child,
+    pub client: Client,
+    data: Arc<TempDir>,
+    config: String,
+    log: Arc<Mutex<String>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Host {
+    /// Starts a host with the defaults.
+    #[track_caller]
+    pub fn start() -> Host {
+        Host::with_config("")
+    }
+
+    /// Starts a host with this configuration file.
+    #[track_caller]
+    pub fn with_config(config: &str) -> Host {
+        let data = TempDir::new().expect("a temporary directory");
+        Host::open(Arc::new(data), config)
+    }
+
+    #[track_caller]
+    fn open(data: Arc<TempDir>, config: &str) -> Host {
+        std::fs::write(data.path().join("cofferdam.toml"), config).expect("a configuration file");
+        let mut child = Command::new(program())
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(data.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let log = Arc::new(Mutex::new(String::new()));
+        let stderr = collect(
+            child.stderr.take().expect("stderr is piped"),
+            Arc::clone(&log),
+        );
+        let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("stdout is readable");
+        let Some(base) = line.trim().strip_prefix("listening on ") else {
+            let status = child.wait().expect("the child can be waited for");
+            stderr.join().expect("the reader ends with the child");
+            let log = log.lock().expect("no reader panics");
+            panic!("the host did not start ({status}): {line:?}\n{log}");
+        };
+        let client = Client::new(base.to_owned());
+        let stdout = collect(stdout.into_inner(), Arc::clone(&log));
+        Host {
+            child,
+            client,
+            data,
+            config: config.to_owned(),
+            log,
+            readers: vec![stderr, stdout],
+        }
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What the host wrote so far.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("no reader panics").clone()
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("the host can be killed");
+        self.child.wait().expect("the host can be waited for");
+    }
+
+    /// SIGTERM, without waiting.
+    pub fn terminate(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)
+            .expect("the host can be signalled");
+    }
+
+    /// SIGTERM, then waits for the end.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.terminate();
+        self.child.wait().expect("the host can be waited for")
+    }
+
+    /// Starts a host anew over the same data, after [`Host::kill`] or [`Host::stop`].
+    #[track_caller]
+    pub fn restart(&mut self) {
+        let next = Host::open(Arc::clone(&self.data), &self.config);
+        let previous = std::mem::replace(self, next);
+        drop(previous);
+    }
+
+    /// A figure of `/proc/<pid>/status` in KiB, e.g. `VmRSS`.
+    pub fn status_kib(&self, field: &str) -> u64 {
+        let path: PathBuf = format!("/proc/{}/status", self.pid()).into();
+        let status = std::fs::read_to_string(path).expect("the host runs");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with(field))
+            .expect("the field exists");
+        line.split_whitespace()
+            .nth(1)
+            .expect("the field has a value")
+            .parse()
+            .expect("a number")
+    }
+
+    /// Open file descriptors.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid()))
+            .expect("the host runs")
+            .count()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // It may have been killed or stopped by the test already.
+        let _already_gone = self.child.kill();
+        let _already_waited_for = self.child.wait();
+        for reader in self.readers.drain(..) {
+            let _panicked = reader.join();
+        }
+        if std::thread::panicking() {
+            println!("--- the host's log\n{}", self.log());
+        }
+    }
+}
+
+fn collect(from: impl Read + Send + 'static, into: Arc<Mutex<String>>) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            let mut log = into.lock().expect("no other reader panics");
+            log.push_str(&line);
+            log.push('\n');
+        }
+    })
+}

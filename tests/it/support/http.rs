@@ -1,0 +1,210 @@
+//! A client that gives back whatever the server said.
+
+use std::io::Read;
+use std::time::Duration;
+
+use serde_json::Value;
+use ureq::{Agent, http};
+
+/// How long any one call may take before the test fails.
+const CALL_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// An answer, whatever its status.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: http::HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: status {} {}", self.status, self.text()))
+    }
+
+    /// A header as text; empty if absent.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    }
+
+    /// Fails the test unless the status is this.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Answer {
+        assert_eq!(self.status, status, "{}", self.text());
+        self
+    }
+
+    /// Fails the test unless this is a problem of that status and code.
+    #[track_caller]
+    pub fn expect_problem(self, status: u16, code: &str) -> Value {
+        let answer = self.expect(status);
+        assert_eq!(answer.header("content-type"), "application/problem+json");
+        let problem = answer.json();
+        assert_eq!(problem["code"], code, "{problem}");
+        assert_eq!(problem["status"], status, "{problem}");
+        problem
+    }
+}
+
+/// A client of one host.
+#[derive(Clone)]
+pub struct Client {
+    agent: Agent,
+    pub base: String,
+}
+
+impl Client {
+    pub fn new(base: String) -> Client {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(CALL_TIMEOUT))
+            .build();
+        Client {
+            agent: config.into(),
+            base,
+        }
+    }
+
+    /// Sends a request; `Err` if there was no answer.
+    pub fn try_send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Answer, ureq::Error> {
+        let mut request = http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = self
+            .agent
+            .run(request.body(body.to_vec()).expect("the test's request"))?;
+        let (parts, body) = response.into_parts();
+        let mut bytes = Vec::new();
+        body.into_reader().read_to_end(&mut bytes)?;
+        Ok(Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body: bytes,
+        })
+    }
+
+    /// Sends a request that must be answered.
+    #[track_caller]
+    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        self.try_send(method, path, headers, body)
+            .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], &[])
+    }
+
+    #[track_caller]
+    pub fn delete(&self, path: &str) -> Answer {
+        self.send("DELETE", path, &[], &[])
+    }
+
+    #[track_caller]
+    pub fn post(&self, path: &str, json: &Value) -> Answer {
+        self.send(
+            "POST",
+            path,
+            &[("content-type", "application/json")],
+            json.to_string().as_bytes(),
+        )
+    }
+
+    /// Uploads a module: wasm by its magic, else WAT.
+    #[track_caller]
+    pub fn put_module(&self, name: &str, bytes: &[u8]) -> Answer {
+        let kind = if bytes.starts_with(b"\0asm") {
+            "application/wasm"
+        } else {
+            "text/wat"
+        };
+        self.send(
+            "PUT",
+            &format!("/v1/modules/{name}"),
+            &[("content-type", kind)],
+            bytes,
+        )
+    }
+
+    /// Runs a module at once with these bytes.
+    #[track_caller]
+    pub fn run(&self, module_and_query: &str, content_type: &str, body: &[u8]) -> Answer {
+        self.send(
+            "POST",
+            &format!("/v1/run/{module_and_query}"),
+            &[("content-type", content_type)],
+            body,
+        )
+    }
+
+    /// Submits a task and gives its id.
+    #[track_caller]
+    pub fn submit(&self, task: &Value) -> String {
+        let answer = self.post("/v1/tasks", task).expect(202).json();
+        answer["task_id"]
+            .as_str()
+            .expect("a submitted task has an id")
+            .to_owned()
+    }
+
+    /// Submits a task and gives it back once it is final.
+    #[track_caller]
+    pub fn submit_and_wait(&self, task: &Value) -> Value {
+        self.post("/v1/tasks?wait_ms=60000", task)
+            .expect(200)
+            .json()
+    }
+
+    #[track_caller]
+    pub fn task(&self, id: &str) -> Value {
+        self.get(&format!("/v1/tasks/{id}")).expect(200).json()
+    }
+
+    /// Follows a task's events until `wanted` is true of its JSON, and gives that.
+    #[track_caller]
+    pub fn task_when(&self, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let deadline = std::time::Instant::now() + CALL_TIMEOUT;
+        loop {
+            let task = self.task(id);
+            if wanted(&task) {
+                return task;
+            }
+            assert!(
+                std::time::Instant::now() < deadline,
+                "waited too long: {task}"
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The task once it is final.
+    #[track_caller]
+    pub fn final_task(&self, id: &str) -> Value {
+        self.task_when(id, |task| {
+            matches!(
+                task["status"].as_str(),
+                Some("completed" | "failed" | "cancelled")
+            )
+        })
+    }
+}
