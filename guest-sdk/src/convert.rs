@@ -7,7 +7,7 @@ use schemars::generate::SchemaSettings;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Failure, Payload};
+use crate::{Failure, OrFail, Payload};
 
 /// What a task can take as its input.
 ///
@@ -49,7 +49,7 @@ pub struct Json<T>(pub T);
 
 impl<T: DeserializeOwned + JsonSchema> Input for T {
     fn decode(payload: Payload) -> Result<Self, Failure> {
-        from_json(&payload)
+        from_json(payload)
     }
 
     fn schema() -> Option<String> {
@@ -69,7 +69,7 @@ impl<T: Serialize + JsonSchema> Output for T {
 
 impl<T: DeserializeOwned> Input for Json<T> {
     fn decode(payload: Payload) -> Result<Self, Failure> {
-        from_json(&payload).map(Json)
+        from_json(payload).map(Json)
     }
 
     fn schema() -> Option<String> {
@@ -109,15 +109,26 @@ impl Output for Payload {
 
 /// The media type is not looked at, only named when the text is wrong: `curl --data` and many
 /// clients send JSON under another name. A task submitted without an input reads `null`.
-fn from_json<T: DeserializeOwned>(payload: &Payload) -> Result<T, Failure> {
-    let text: &[u8] = if payload.body.is_empty() { b"null" } else { &payload.body };
+fn from_json<T: DeserializeOwned>(payload: Payload) -> Result<T, Failure> {
+    let payload = payload.load().or_transient("reading the large input")?;
+    let text: &[u8] = if payload.body.is_empty() {
+        b"null"
+    } else {
+        &payload.body
+    };
     let mut reader = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
-        let place = if path == "." { String::new() } else { format!(" at `{path}`") };
-        refusal(payload, &place, error.inner())
+        let place = if path == "." {
+            String::new()
+        } else {
+            format!(" at `{path}`")
+        };
+        refusal(&payload, &place, error.inner())
     })?;
-    reader.end().map_err(|error| refusal(payload, "", &error))?;
+    reader
+        .end()
+        .map_err(|error| refusal(&payload, "", &error))?;
     Ok(value)
 }
 

@@ -120,8 +120,9 @@
 //!
 //! An input that cannot be read is [`Failure::InvalidInput`] with the place and the reason: ``the
 //! input does not fit at `sizes[2].width`: invalid type: string "wide", expected u32 at line 1
-//! column 64``. Inputs too large for a message are a read-only file at `/in/payload`, files left
-//! under `/out` become artifacts, and `/work` is scratch space; `std::fs` reads and writes them.
+//! column 64``. An input too large for a message is a read-only file, [`LARGE_INPUT`]; JSON is read
+//! from there without further ado, raw bytes by [`Payload::load`]. Files left under `/out` become
+//! artifacts, and `/work` is scratch space; `std::fs` reads and writes them.
 //!
 //! # Failures
 //!
@@ -173,7 +174,7 @@ pub mod testing;
 pub use cofferdam_guest_macros::task;
 pub use convert::{Input, Json, Output};
 pub use failure::{Failure, OrFail, ResultExt};
-pub use payload::Payload;
+pub use payload::{LARGE_INPUT, Payload};
 pub use task::{Descriptor, Task};
 
 /// What the expansion of `#[task]` names. Not for use by hand: it changes without notice.

@@ -62,7 +62,10 @@ pub fn emit(level: Level, message: &str, fields: &[(&str, &str)]) {
 /// Connects the crates whose features are on. A task that installed a logger of its own keeps it.
 #[cfg_attr(
     not(any(feature = "log", feature = "tracing")),
-    expect(clippy::missing_const_for_fn, reason = "with a feature on it is not const")
+    expect(
+        clippy::missing_const_for_fn,
+        reason = "with a feature on it is not const"
+    )
 )]
 pub(crate) fn install() {
     #[cfg(feature = "log")]

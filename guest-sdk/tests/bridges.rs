@@ -5,8 +5,15 @@ use cofferdam_guest::log::{Level, emit, set_level};
 use cofferdam_guest::testing::{Context, Line};
 
 fn line(level: Level, message: &str, fields: &[(&str, &str)]) -> Line {
-    let fields = fields.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
-    Line { level, message: message.into(), fields }
+    let fields = fields
+        .iter()
+        .map(|(key, value)| ((*key).into(), (*value).into()))
+        .collect();
+    Line {
+        level,
+        message: message.into(),
+        fields,
+    }
 }
 
 #[test]
@@ -33,7 +40,12 @@ fn lines_and_fields_arrive_and_the_level_holds_for_all_three() {
             line(
                 Level::Error,
                 "skipped it",
-                &[("span", "import:row"), ("file", "a.csv"), ("number", "9"), ("reason", "no price")]
+                &[
+                    ("span", "import:row"),
+                    ("file", "a.csv"),
+                    ("number", "9"),
+                    ("reason", "no price")
+                ]
             ),
         ]
     );

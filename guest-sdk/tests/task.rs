@@ -28,8 +28,20 @@ struct Size {
 /// This paragraph is not part of the summary.
 #[task]
 fn resize(input: Resize) -> Result<Vec<Size>, Failure> {
-    input.name.as_deref().unwrap_or("a").chars().next().or_invalid_input("an empty name")?;
-    Ok(input.sizes.iter().map(|size| Size { width: size.width * 2 }).collect())
+    input
+        .name
+        .as_deref()
+        .unwrap_or("a")
+        .chars()
+        .next()
+        .or_invalid_input("an empty name")?;
+    Ok(input
+        .sizes
+        .iter()
+        .map(|size| Size {
+            width: size.width * 2,
+        })
+        .collect())
 }
 
 #[test]
@@ -65,24 +77,39 @@ fn an_input_that_does_not_fit_is_refused_with_path_and_place() {
 #[test]
 fn text_after_the_value_is_refused() {
     let failure = testing::run::<resize>(r#"{"sizes": []} {}"#).unwrap_err();
-    assert!(failure.message().contains("trailing characters"), "{failure}");
+    assert!(
+        failure.message().contains("trailing characters"),
+        "{failure}"
+    );
 }
 
 #[test]
 fn an_empty_input_is_named_as_such() {
     let failure = testing::run::<resize>("").unwrap_err();
-    assert!(failure.message().starts_with("the input is empty"), "{failure}");
+    assert!(
+        failure.message().starts_with("the input is empty"),
+        "{failure}"
+    );
 }
 
 #[test]
 fn another_content_type_is_named_where_the_text_is_no_json() {
     let failure = testing::run::<resize>(Payload::new("text/csv", "a,b")).unwrap_err();
-    assert!(failure.message().starts_with("the input (text/csv) is not JSON"), "{failure}");
+    assert!(
+        failure
+            .message()
+            .starts_with("the input (text/csv) is not JSON"),
+        "{failure}"
+    );
 }
 
 #[test]
 fn the_function_stays_an_ordinary_function() {
-    let sizes = resize(Resize { sizes: vec![Size { width: 1 }], name: None }).unwrap();
+    let sizes = resize(Resize {
+        sizes: vec![Size { width: 1 }],
+        name: None,
+    })
+    .unwrap();
     assert_eq!(sizes[0].width, 2);
 }
 
@@ -102,7 +129,10 @@ fn raw_bytes_keep_their_content_type_and_have_no_schema() {
     assert_eq!(output, Payload::new("image/x", [255, 1]));
     let described = raw::reverse::describe();
     assert_eq!(described.summary, "Turns bytes around");
-    assert_eq!((described.input_schema, described.output_schema), (None, None));
+    assert_eq!(
+        (described.input_schema, described.output_schema),
+        (None, None)
+    );
 }
 
 mod unschemed {
@@ -123,7 +153,10 @@ mod unschemed {
 
 #[test]
 fn json_without_a_schema_and_an_alias_of_result_work() {
-    assert_eq!(testing::run::<unschemed::negate>(r#"{"x":1}"#), Ok(Payload::json(r#"{"x":-1}"#)));
+    assert_eq!(
+        testing::run::<unschemed::negate>(r#"{"x":1}"#),
+        Ok(Payload::json(r#"{"x":-1}"#))
+    );
     assert_eq!(unschemed::negate::describe().summary, "negate");
     assert_eq!(unschemed::negate::describe().output_schema, None);
 }
@@ -137,7 +170,10 @@ mod nothing {
 
 #[test]
 fn a_task_may_take_and_return_nothing() {
-    assert_eq!(testing::run::<nothing::nothing>(""), Ok(Payload::json("null")));
+    assert_eq!(
+        testing::run::<nothing::nothing>(""),
+        Ok(Payload::json("null"))
+    );
 }
 
 #[derive(Debug)]
@@ -167,11 +203,23 @@ fn errors_become_failures_of_the_chosen_kind_and_keep_their_sources() {
     assert_eq!(unclassified(), Err(Failure::permanent(CHAIN)));
     assert_eq!(parse("x").transient(), Err(Failure::transient(CHAIN)));
     assert_eq!(parse("x").permanent(), Err(Failure::permanent(CHAIN)));
-    assert_eq!(parse("x").invalid_input(), Err(Failure::invalid_input(CHAIN)));
+    assert_eq!(
+        parse("x").invalid_input(),
+        Err(Failure::invalid_input(CHAIN))
+    );
     let explained = format!("the header: {CHAIN}");
-    assert_eq!(parse("x").or_transient("the header"), Err(Failure::Transient(explained)));
-    assert_eq!(Err::<(), _>("busy").transient(), Err(Failure::transient("busy")));
-    assert_eq!(None::<()>.or_transient("not yet"), Err(Failure::transient("not yet")));
+    assert_eq!(
+        parse("x").or_transient("the header"),
+        Err(Failure::Transient(explained))
+    );
+    assert_eq!(
+        Err::<(), _>("busy").transient(),
+        Err(Failure::transient("busy"))
+    );
+    assert_eq!(
+        None::<()>.or_transient("not yet"),
+        Err(Failure::transient("not yet"))
+    );
 }
 
 mod own_error {
@@ -193,7 +241,10 @@ mod own_error {
 
 #[test]
 fn an_error_type_of_the_author_converts() {
-    assert_eq!(testing::run::<own_error::always_busy>(""), Err(Failure::transient("busy")));
+    assert_eq!(
+        testing::run::<own_error::always_busy>(""),
+        Err(Failure::transient("busy"))
+    );
 }
 
 mod patient {
@@ -205,17 +256,34 @@ mod patient {
             if context::cancelled() {
                 return Err(Failure::permanent(format!("cancelled in round {round}")));
             }
-            context::progress(f64::from(round + 1) / f64::from(rounds), format!("round {round}"));
+            context::progress(
+                f64::from(round + 1) / f64::from(rounds),
+                format!("round {round}"),
+            );
         }
-        Ok((context::task_id(), context::attempt(), context::remaining().as_secs()))
+        Ok((
+            context::task_id(),
+            context::attempt(),
+            context::remaining().as_secs(),
+        ))
     }
 }
 
 #[test]
 fn the_context_answers_and_keeps_progress() {
-    let context = Context::new().task_id("t-1").attempt(3).remaining(Duration::from_secs(9));
-    assert_eq!(context.run::<patient::wait>("2"), Ok(Payload::json(r#"["t-1",3,9]"#)));
-    let fractions: Vec<f64> = context.progress().iter().map(|report| report.fraction).collect();
+    let context = Context::new()
+        .task_id("t-1")
+        .attempt(3)
+        .remaining(Duration::from_secs(9));
+    assert_eq!(
+        context.run::<patient::wait>("2"),
+        Ok(Payload::json(r#"["t-1",3,9]"#))
+    );
+    let fractions: Vec<f64> = context
+        .progress()
+        .iter()
+        .map(|report| report.fraction)
+        .collect();
     assert_eq!(fractions, [0.5, 1.0]);
 }
 

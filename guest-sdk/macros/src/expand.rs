@@ -37,7 +37,10 @@ pub(crate) fn task(attribute: TokenStream, item: TokenStream) -> TokenStream {
 fn function_of(item: TokenStream) -> syn::Result<ItemFn> {
     match syn::parse2::<Item>(item.clone())? {
         Item::Fn(function) => Ok(function),
-        _ => Err(syn::Error::new_spanned(item, "`#[task]` belongs on a function")),
+        _ => Err(syn::Error::new_spanned(
+            item,
+            "`#[task]` belongs on a function",
+        )),
     }
 }
 
@@ -50,7 +53,8 @@ fn implementation(function: &ItemFn, signature: &TaskSignature, summary: &str) -
         <#input as ::cofferdam_guest::Input>::decode(payload)?
     };
     let encode = quote_spanned!(output.span()=> returned.outcome());
-    let input_schema = quote_spanned!(input.span()=> <#input as ::cofferdam_guest::Input>::schema());
+    let input_schema =
+        quote_spanned!(input.span()=> <#input as ::cofferdam_guest::Input>::schema());
     let output_schema = quote_spanned!(output.span()=> returned.schema());
     let only = Ident::new("__COFFERDAM_A_CRATE_HAS_ONE_TASK", name.span());
     quote! {

@@ -49,7 +49,11 @@ fn first_paragraph(attributes: &[Attribute]) -> Option<String> {
     let paragraph = attributes
         .iter()
         .filter_map(doc_text)
-        .flat_map(|text| text.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>())
+        .flat_map(|text| {
+            text.lines()
+                .map(|line| line.trim().to_owned())
+                .collect::<Vec<_>>()
+        })
         .skip_while(String::is_empty)
         .take_while(|line| !line.is_empty())
         .collect::<Vec<_>>()
@@ -58,14 +62,23 @@ fn first_paragraph(attributes: &[Attribute]) -> Option<String> {
 }
 
 fn doc_text(attribute: &Attribute) -> Option<String> {
-    let Meta::NameValue(pair) = &attribute.meta else { return None };
+    let Meta::NameValue(pair) = &attribute.meta else {
+        return None;
+    };
     if !pair.path.is_ident("doc") {
         return None;
     }
     match &pair.value {
-        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(text),
+            ..
+        }) => {
             // An empty `///` has no line of its own in `str::lines`, and it ends the paragraph.
-            Some(if text.value().is_empty() { "\n".to_owned() } else { text.value() })
+            Some(if text.value().is_empty() {
+                "\n".to_owned()
+            } else {
+                text.value()
+            })
         }
         _ => None,
     }

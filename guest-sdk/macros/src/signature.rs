@@ -21,7 +21,10 @@ impl TaskSignature {
         let input = check_input(signature, &mut errors);
         let output = check_output(signature, &mut errors);
         errors.finish()?;
-        Ok(Self { input: input.expect("a missing input is one of the errors"), output })
+        Ok(Self {
+            input: input.expect("a missing input is one of the errors"),
+            output,
+        })
     }
 }
 
@@ -53,11 +56,17 @@ fn check_input(signature: &Signature, errors: &mut Errors) -> Option<Type> {
         return None;
     };
     if let Some(second) = inputs.next() {
-        errors.push(second, "a task takes one argument: put the fields into a struct");
+        errors.push(
+            second,
+            "a task takes one argument: put the fields into a struct",
+        );
     }
     let argument = match first {
         FnArg::Receiver(receiver) => {
-            errors.push(receiver, "a task is a free function, not a method: it has no `self`");
+            errors.push(
+                receiver,
+                "a task is a free function, not a method: it has no `self`",
+            );
             return None;
         }
         FnArg::Typed(argument) => argument,
@@ -65,7 +74,10 @@ fn check_input(signature: &Signature, errors: &mut Errors) -> Option<Type> {
     match argument.ty.as_ref() {
         Type::ImplTrait(ty) => errors.push(ty, "name the input's type: `impl Trait` is generic"),
         Type::Reference(ty) => {
-            errors.push(ty, "the input is handed over: take it by value, not by reference");
+            errors.push(
+                ty,
+                "the input is handed over: take it by value, not by reference",
+            );
         }
         _ => {}
     }
@@ -77,7 +89,10 @@ fn check_output(signature: &Signature, errors: &mut Errors) -> Option<Type> {
         ReturnType::Default => None,
         ReturnType::Type(_, ty) => {
             if let Type::ImplTrait(opaque) = ty.as_ref() {
-                errors.push(opaque, "name the output's type: its schema is part of the module");
+                errors.push(
+                    opaque,
+                    "name the output's type: its schema is part of the module",
+                );
             }
             Some(ty.as_ref().clone())
         }

@@ -5,7 +5,12 @@ use crate::log::Level;
 use crate::{Failure, Payload, Task};
 
 #[expect(clippy::allow_attributes_without_reason, reason = "generated code")]
-#[allow(missing_docs, unreachable_pub, unused_qualifications, reason = "generated code")]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    unused_qualifications,
+    reason = "generated code"
+)]
 pub mod bindings {
     wit_bindgen::generate!({
         path: "wit",
@@ -50,7 +55,10 @@ pub(crate) fn log(level: Level, message: &str, fields: &[(&str, &str)]) {
     };
     let fields: Vec<host_log::Field> = fields
         .iter()
-        .map(|(key, value)| host_log::Field { key: (*key).to_owned(), value: (*value).to_owned() })
+        .map(|(key, value)| host_log::Field {
+            key: (*key).to_owned(),
+            value: (*value).to_owned(),
+        })
         .collect();
     host_log::emit(level, message, &fields);
 }
@@ -68,9 +76,15 @@ pub fn describe<T: Task>() -> handler::Descriptor {
 /// The exported `run` of a task.
 pub fn run<T: Task>(input: handler::Payload) -> Result<handler::Payload, handler::Failure> {
     crate::log::install();
-    let payload = Payload { content_type: input.content_type, body: input.body };
+    let payload = Payload {
+        content_type: input.content_type,
+        body: input.body,
+    };
     match T::run(payload) {
-        Ok(output) => Ok(handler::Payload { content_type: output.content_type, body: output.body }),
+        Ok(output) => Ok(handler::Payload {
+            content_type: output.content_type,
+            body: output.body,
+        }),
         Err(Failure::InvalidInput(message)) => Err(handler::Failure::InvalidInput(message)),
         Err(Failure::Permanent(message)) => Err(handler::Failure::Permanent(message)),
         Err(Failure::Transient(message)) => Err(handler::Failure::Transient(message)),

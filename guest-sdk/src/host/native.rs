@@ -25,10 +25,24 @@ pub(crate) fn cancelled() -> bool {
 
 pub(crate) fn progress(fraction: f64, note: &str) {
     let fraction = fraction.clamp(0.0, 1.0);
-    current(|state| state.progress.push(Progress { fraction, note: note.to_owned() }));
+    current(|state| {
+        state.progress.push(Progress {
+            fraction,
+            note: note.to_owned(),
+        })
+    });
 }
 
 pub(crate) fn log(level: Level, message: &str, fields: &[(&str, &str)]) {
-    let fields = fields.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
-    current(|state| state.log.push(Line { level, message: message.to_owned(), fields }));
+    let fields = fields
+        .iter()
+        .map(|(key, value)| ((*key).into(), (*value).into()))
+        .collect();
+    current(|state| {
+        state.log.push(Line {
+            level,
+            message: message.to_owned(),
+            fields,
+        })
+    });
 }

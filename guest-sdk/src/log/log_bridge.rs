@@ -34,8 +34,11 @@ impl Log for Bridge {
         let mut fields = Fields(Vec::new());
         // The visitor below never fails, and a source that does loses only its own fields.
         let _ = record.key_values().visit(&mut fields);
-        let fields: Vec<(&str, &str)> =
-            fields.0.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let fields: Vec<(&str, &str)> = fields
+            .0
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .collect();
         super::emit(level(record.level()), &record.args().to_string(), &fields);
     }
 

@@ -28,7 +28,14 @@ struct Span {
 pub(super) fn open(name: &'static str, fields: Fields) -> u64 {
     SPANS.with_borrow_mut(|spans| {
         spans.last_id += 1;
-        spans.open.insert(spans.last_id, Span { name, fields, handles: 1 });
+        spans.open.insert(
+            spans.last_id,
+            Span {
+                name,
+                fields,
+                handles: 1,
+            },
+        );
         spans.last_id
     })
 }
@@ -54,7 +61,9 @@ pub(super) fn retain(id: u64) {
 /// Counts one handle less; true when it was the last and the span is gone.
 pub(super) fn release(id: u64) -> bool {
     SPANS.with_borrow_mut(|spans| {
-        let Some(span) = spans.open.get_mut(&id) else { return false };
+        let Some(span) = spans.open.get_mut(&id) else {
+            return false;
+        };
         span.handles -= 1;
         let last = span.handles == 0;
         if last {
@@ -81,8 +90,11 @@ pub(super) fn exit(id: u64) {
 /// The entered spans as fields: `span` with their names from the outside in, then their fields.
 pub(super) fn entered_fields() -> Fields {
     SPANS.with_borrow(|spans| {
-        let entered: Vec<&Span> =
-            spans.entered.iter().filter_map(|id| spans.open.get(id)).collect();
+        let entered: Vec<&Span> = spans
+            .entered
+            .iter()
+            .filter_map(|id| spans.open.get(id))
+            .collect();
         if entered.is_empty() {
             return Fields::new();
         }

@@ -27,7 +27,11 @@ pub(super) fn level_changed() {
 
 impl Subscriber for Bridge {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if self.enabled(metadata) { Interest::always() } else { Interest::never() }
+        if self.enabled(metadata) {
+            Interest::always()
+        } else {
+            Interest::never()
+        }
     }
 
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
@@ -49,10 +53,16 @@ impl Subscriber for Bridge {
     fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
 
     fn event(&self, event: &Event<'_>) {
-        let mut line = Line { message: String::new(), fields: spans::entered_fields() };
+        let mut line = Line {
+            message: String::new(),
+            fields: spans::entered_fields(),
+        };
         event.record(&mut line);
-        let fields: Vec<(&str, &str)> =
-            line.fields.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let fields: Vec<(&str, &str)> = line
+            .fields
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .collect();
         super::emit(level(*event.metadata().level()), &line.message, &fields);
     }
 
@@ -101,7 +111,8 @@ impl Visit for Line {
         if field.name() == "message" {
             self.message.push_str(value);
         } else {
-            self.fields.push((field.name().to_owned(), value.to_owned()));
+            self.fields
+                .push((field.name().to_owned(), value.to_owned()));
         }
     }
 
