@@ -157,6 +157,10 @@
 //! stdin, output on stdout, and an exit code. The example `report` is one.
 
 #![warn(missing_docs)]
+#![expect(
+    clippy::test_attr_in_doctest,
+    reason = "the tutorial shows a whole file, its test included"
+)]
 
 // The generated bindings and the doc tests' expansions name this crate as its users do.
 extern crate self as cofferdam_guest;
@@ -185,9 +189,12 @@ pub mod __private {
     pub use crate::task::{PlainType, PlainValue, ReturnType, Returned};
     #[cfg(target_arch = "wasm32")]
     pub use wit_bindgen::rt as wit_bindgen_rt;
+
+    #[cfg(not(target_arch = "wasm32"))]
+    pub type Run = fn(crate::Payload) -> Result<crate::Payload, crate::Failure>;
 }
 
-/// Exports a [`Task`] from a component; a native build has nobody to export it to.
+/// Exports a [`Task`] from a component.
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 #[macro_export]
@@ -220,10 +227,13 @@ macro_rules! __export_task {
     };
 }
 
-/// Exports a [`Task`] from a component; a native build has nobody to export it to.
+/// Stands in for the export in a native build: it has nobody to export to, but without a use the
+/// compiler would call the task dead code.
 #[cfg(not(target_arch = "wasm32"))]
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __export_task {
-    ($task:ident) => {};
+    ($task:ident) => {
+        const _: $crate::__private::Run = <$task as $crate::Task>::run;
+    };
 }

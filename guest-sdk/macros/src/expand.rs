@@ -35,13 +35,13 @@ pub(crate) fn task(attribute: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 fn function_of(item: TokenStream) -> syn::Result<ItemFn> {
-    match syn::parse2::<Item>(item.clone())? {
-        Item::Fn(function) => Ok(function),
-        _ => Err(syn::Error::new_spanned(
+    let Item::Fn(function) = syn::parse2::<Item>(item.clone())? else {
+        return Err(syn::Error::new_spanned(
             item,
             "`#[task]` belongs on a function",
-        )),
-    }
+        ));
+    };
+    Ok(function)
 }
 
 fn implementation(function: &ItemFn, signature: &TaskSignature, summary: &str) -> TokenStream {

@@ -68,18 +68,17 @@ fn doc_text(attribute: &Attribute) -> Option<String> {
     if !pair.path.is_ident("doc") {
         return None;
     }
-    match &pair.value {
-        Expr::Lit(ExprLit {
-            lit: Lit::Str(text),
-            ..
-        }) => {
-            // An empty `///` has no line of its own in `str::lines`, and it ends the paragraph.
-            Some(if text.value().is_empty() {
-                "\n".to_owned()
-            } else {
-                text.value()
-            })
-        }
-        _ => None,
-    }
+    let Expr::Lit(ExprLit {
+        lit: Lit::Str(text),
+        ..
+    }) = &pair.value
+    else {
+        return None;
+    };
+    // An empty `///` has no line of its own in `str::lines`, and it ends the paragraph.
+    Some(if text.value().is_empty() {
+        "\n".to_owned()
+    } else {
+        text.value()
+    })
 }

@@ -71,15 +71,14 @@ fn check_input(signature: &Signature, errors: &mut Errors) -> Option<Type> {
         }
         FnArg::Typed(argument) => argument,
     };
-    match argument.ty.as_ref() {
-        Type::ImplTrait(ty) => errors.push(ty, "name the input's type: `impl Trait` is generic"),
-        Type::Reference(ty) => {
-            errors.push(
-                ty,
-                "the input is handed over: take it by value, not by reference",
-            );
-        }
-        _ => {}
+    if let Type::ImplTrait(ty) = argument.ty.as_ref() {
+        errors.push(ty, "name the input's type: `impl Trait` is generic");
+    }
+    if let Type::Reference(ty) = argument.ty.as_ref() {
+        errors.push(
+            ty,
+            "the input is handed over: take it by value, not by reference",
+        );
     }
     Some(argument.ty.as_ref().clone())
 }

@@ -4,7 +4,6 @@
 use crate::log::Level;
 use crate::{Failure, Payload, Task};
 
-#[expect(clippy::allow_attributes_without_reason, reason = "generated code")]
 #[allow(
     missing_docs,
     unreachable_pub,
