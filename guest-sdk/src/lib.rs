@@ -36,7 +36,7 @@
 //! lto = true
 //! codegen-units = 1
 //! panic = "abort"
-//! strip = true
+//! strip = true               # "debuginfo" keeps the function names in a trap's backtrace
 //! ```
 //!
 //! ## 2. A function

@@ -1,5 +1,5 @@
 //! The lines that reach the task's log: directly, from the `log` crate, and from `tracing`.
-//! One test sets the level; it is the process's own, so the others live in another file or below it.
+//! It is one test, because the level it sets is the whole process's.
 
 use cofferdam_guest::log::{Level, emit, set_level};
 use cofferdam_guest::testing::{Context, Line};

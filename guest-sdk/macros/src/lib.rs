@@ -13,7 +13,7 @@ use proc_macro::TokenStream;
 ///
 /// The function takes one argument and is free to return a plain value or a `Result`:
 ///
-/// ```ignore
+/// ```text
 /// /// Makes a small picture of a large one.
 /// #[cofferdam_guest::task]
 /// fn resize(input: Resize) -> Result<Thumbnail, Failure> { … }
