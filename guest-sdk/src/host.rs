@@ -1,0 +1,12 @@
+//! The other side of the contract: the host's imports in a guest, the test harness natively. Both
+//! answer the same seven questions; nothing else in the crate knows which one it talks to.
+
+#[cfg(target_arch = "wasm32")]
+pub(crate) mod component;
+#[cfg(not(target_arch = "wasm32"))]
+mod native;
+
+#[cfg(target_arch = "wasm32")]
+pub(crate) use component::{attempt, cancelled, log, progress, remaining_ms, task_id};
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use native::{attempt, cancelled, log, progress, remaining_ms, task_id};

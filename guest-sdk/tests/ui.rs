@@ -1,0 +1,6 @@
+//! What the compiler tells an author whose task cannot be one.
+
+#[test]
+fn wrong_tasks_are_refused_with_the_reason() {
+    trybuild::TestCases::new().compile_fail("tests/ui/*.rs");
+}

@@ -1,0 +1,6 @@
+#[cofferdam_guest::task]
+fn run<T: Clone>(input: Vec<T>) -> Vec<T> {
+    input.clone()
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[cofferdam_guest::task]
+fn run(input: impl Into<String>) -> impl ToString {
+    input.into()
+}
+
+fn main() {}

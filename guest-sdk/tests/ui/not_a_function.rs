@@ -1,0 +1,6 @@
+#[cofferdam_guest::task]
+struct Resize {
+    width: u32,
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[cofferdam_guest::task]
+fn run(input: &str) -> usize {
+    input.len()
+}
+
+fn main() {}
