@@ -13,6 +13,7 @@ pub mod control;
 mod engine;
 mod engines;
 mod epoch;
+mod guard;
 mod instance;
 mod interfaces;
 mod limiter;
