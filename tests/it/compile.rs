@@ -39,7 +39,10 @@ fn small() -> SandboxConfig {
 
 /// Limits that no honest module of these tests reaches, however busy the machine is.
 fn ample() -> SandboxConfig {
-    SandboxConfig { compile_timeout: Duration::from_secs(60), ..SandboxConfig::default() }
+    SandboxConfig {
+        compile_timeout: Duration::from_secs(60),
+        ..SandboxConfig::default()
+    }
 }
 
 impl Bench {
@@ -56,7 +59,9 @@ impl Bench {
     }
 
     async fn compile(&self, wasm: impl Into<Vec<u8>>) -> Result<Compiled, CompileError> {
-        self.compiler.compile(wasm.into().into(), EngineClass::Fast).await
+        self.compiler
+            .compile(wasm.into().into(), EngineClass::Fast)
+            .await
     }
 
     /// The reason of a refusal.

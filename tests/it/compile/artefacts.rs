@@ -11,7 +11,9 @@ use cofferdam::sandbox::cache::Artefacts;
 use super::{Bench, ample, wasm};
 
 fn module(number: usize) -> Vec<u8> {
-    let body = (0..=number).flat_map(|_| wasm::increment(0)).collect::<Vec<_>>();
+    let body = (0..=number)
+        .flat_map(|_| wasm::increment(0))
+        .collect::<Vec<_>>();
     wasm::command(wasm::body(1, &body))
 }
 
@@ -22,7 +24,10 @@ impl Bench {
     }
 
     fn verified(&self, digest: &Digest) -> Option<PathBuf> {
-        self.compiler.artefacts().verified(digest, EngineClass::Fast).unwrap()
+        self.compiler
+            .artefacts()
+            .verified(digest, EngineClass::Fast)
+            .unwrap()
     }
 }
 
@@ -43,9 +48,15 @@ async fn a_forged_artefact_is_removed_and_compiled_again() {
     let elsewhere = bench.dir.path().join("elsewhere");
     let forgeries: [(&str, &dyn Fn()); 10] = [
         ("its first byte flipped", &|| flip(&path, 0)),
-        ("a byte in its midst flipped", &|| flip(&path, honest.len() as u64 / 2)),
-        ("truncated", &|| std::fs::write(&path, &honest[..honest.len() - 1]).unwrap()),
-        ("longer", &|| std::fs::write(&path, [&honest[..], b"x"].concat()).unwrap()),
+        ("a byte in its midst flipped", &|| {
+            flip(&path, honest.len() as u64 / 2)
+        }),
+        ("truncated", &|| {
+            std::fs::write(&path, &honest[..honest.len() - 1]).unwrap()
+        }),
+        ("longer", &|| {
+            std::fs::write(&path, [&honest[..], b"x"].concat()).unwrap()
+        }),
         ("empty", &|| std::fs::write(&path, b"").unwrap()),
         ("without a seal", &|| std::fs::remove_file(&seal).unwrap()),
         ("with a broken MAC", &|| flip(&seal, 10)),
@@ -61,9 +72,20 @@ async fn a_forged_artefact_is_removed_and_compiled_again() {
     for (what, forge) in forgeries {
         assert!(bench.verified(&digest).is_some(), "before {what}");
         forge();
-        assert_eq!(bench.reopened().verified(&digest, EngineClass::Fast).unwrap(), None, "{what}");
+        assert_eq!(
+            bench
+                .reopened()
+                .verified(&digest, EngineClass::Fast)
+                .unwrap(),
+            None,
+            "{what}"
+        );
         assert!(!path.exists() && !seal.exists(), "{what}");
-        assert_eq!(bench.verified(&digest), None, "{what}, as the first process sees it");
+        assert_eq!(
+            bench.verified(&digest),
+            None,
+            "{what}, as the first process sees it"
+        );
         bench.compile(module(0)).await.unwrap();
     }
 }
@@ -85,7 +107,11 @@ async fn an_artefact_cannot_take_anothers_place() {
     let two = bench.compile(module(1)).await.unwrap().digest;
     let (one_path, two_path) = (bench.verified(&one).unwrap(), bench.verified(&two).unwrap());
     std::fs::copy(&one_path, &two_path).unwrap();
-    std::fs::copy(one_path.with_extension("seal"), two_path.with_extension("seal")).unwrap();
+    std::fs::copy(
+        one_path.with_extension("seal"),
+        two_path.with_extension("seal"),
+    )
+    .unwrap();
     assert_eq!(bench.verified(&two), None);
     assert!(bench.verified(&one).is_some());
 }
@@ -119,12 +145,22 @@ async fn the_least_recently_used_make_room() {
         digests.push(bench.compile(module(number)).await.unwrap().digest);
     }
     assert!(bench.verified(&digests[0]).is_some(), "used last");
-    let bytes = std::fs::metadata(bench.verified(&digests[0]).unwrap()).unwrap().len();
-    let config = SandboxConfig { artefact_cache_bytes: bytes * 5 / 2, ..ample() };
+    let bytes = std::fs::metadata(bench.verified(&digests[0]).unwrap())
+        .unwrap()
+        .len();
+    let config = SandboxConfig {
+        artefact_cache_bytes: bytes * 5 / 2,
+        ..ample()
+    };
     let artefacts = Artefacts::open(&bench.dir.path().join("artefacts"), &config).unwrap();
     let left: Vec<bool> = digests
         .iter()
-        .map(|digest| artefacts.verified(digest, EngineClass::Fast).unwrap().is_some())
+        .map(|digest| {
+            artefacts
+                .verified(digest, EngineClass::Fast)
+                .unwrap()
+                .is_some()
+        })
         .collect();
     assert_eq!(left, [true, false, true]);
 }
@@ -143,5 +179,8 @@ fn the_directory_and_its_key_are_closed_to_others() {
     Artefacts::open(&path, &ample()).unwrap();
     assert_eq!(std::fs::read(path.join("key")).unwrap(), key);
     std::fs::set_permissions(path.join("key"), PermissionsExt::from_mode(0o644)).unwrap();
-    assert!(Artefacts::open(&path, &ample()).is_err(), "a key that others could read is no secret");
+    assert!(
+        Artefacts::open(&path, &ample()).is_err(),
+        "a key that others could read is no secret"
+    );
 }

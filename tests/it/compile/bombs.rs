@@ -2,6 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use cofferdam::config::sandbox::SandboxConfig;
+use cofferdam::sandbox::CompileError::{Limit, Refused};
+use cofferdam::sandbox::EngineClass;
+
 use super::{Bench, ample, small, wasm};
 
 /// A limit of two seconds, the start and the end of a process, on a machine that does other things.
@@ -38,7 +42,11 @@ fn empty_functions(count: usize) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_module_that_compiles_for_ever_ends_at_the_deadline() {
-    let bench = Bench::new(&small());
+    let memory = ample().compile_memory_bytes;
+    let bench = Bench::new(&SandboxConfig {
+        compile_memory_bytes: memory,
+        ..small()
+    });
     let bomb = nested_loops(1500, 300);
     assert!(bomb.len() < 30_000, "{} bytes", bomb.len());
     let started = Instant::now();
@@ -48,15 +56,19 @@ async fn a_module_that_compiles_for_ever_ends_at_the_deadline() {
     // The same bomb again costs nothing.
     let again = Instant::now();
     assert_eq!(bench.limit(bomb).await, limit);
-    assert!(again.elapsed() < Duration::from_millis(500), "{:?}", again.elapsed());
+    assert!(
+        again.elapsed() < Duration::from_millis(500),
+        "{:?}",
+        again.elapsed()
+    );
 }
 
 #[tokio::test]
 async fn a_module_that_eats_memory_ends_at_the_memory_limit_and_the_host_does_not_grow() {
-    let config = small();
-    let bench = Bench::new(&cofferdam::config::sandbox::SandboxConfig {
-        compile_timeout: Duration::from_secs(30),
-        ..config
+    let patient = ample().compile_timeout;
+    let bench = Bench::new(&SandboxConfig {
+        compile_timeout: patient,
+        ..small()
     });
     let before = memory_kib("VmRSS:");
     let limit = bench.limit(loops_in_a_row(20_000, 1_000)).await;
@@ -69,7 +81,10 @@ async fn a_module_that_eats_memory_ends_at_the_memory_limit_and_the_host_does_no
 async fn counts_beyond_any_program_are_refused_before_compiling() {
     let bench = Bench::new(&ample());
     let functions = bench.limit(empty_functions(200_001)).await;
-    assert!(functions.contains("200001 functions; 200000 are compiled"), "{functions}");
+    assert!(
+        functions.contains("200001 functions; 200000 are compiled"),
+        "{functions}"
+    );
 
     let chain = wasm::items(1, (0..100_000_usize).map(type_of_previous));
     let types = bench.limit(wasm::module(&[chain])).await;
@@ -77,9 +92,12 @@ async fn counts_beyond_any_program_are_refused_before_compiling() {
 
     let long = wasm::body(0, &vec![0x01; 8_000_000]);
     let body = bench.refusal_or_limit(wasm::command(long)).await;
-    assert!(body.contains("size") || body.contains("bytes long"), "{body}");
+    assert!(
+        body.contains("size") || body.contains("bytes long"),
+        "{body}"
+    );
 
-    let deep = [b"\0asm\x0d\0\x01\0".to_vec(); 1].concat();
+    let deep = b"\0asm\x0d\0\x01\0".to_vec();
     let nested = (0..40).fold(deep.clone(), |inner, _| {
         [deep.clone(), wasm::section(4, &inner)].concat()
     });
@@ -100,7 +118,7 @@ async fn a_hundred_thousand_functions_compile_or_end_at_the_deadline() {
     let bench = Bench::new(&small());
     let started = Instant::now();
     match bench.compile(empty_functions(100_000)).await {
-        Ok(_) | Err(cofferdam::sandbox::CompileError::Limit(_)) => {}
+        Ok(_) | Err(Limit(_)) => {}
         Err(error) => panic!("{error}"),
     }
     assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
@@ -119,7 +137,7 @@ async fn a_huge_custom_section_is_carried_but_not_kept() {
     ]);
     let compiled = bench.compile(module).await.unwrap();
     let artefacts = bench.compiler.artefacts();
-    let path = artefacts.verified(&compiled.digest, cofferdam::sandbox::EngineClass::Fast);
+    let path = artefacts.verified(&compiled.digest, EngineClass::Fast);
     let bytes = std::fs::metadata(path.unwrap().unwrap()).unwrap().len();
     assert!(bytes < 1 << 20, "{bytes}");
 }
@@ -139,7 +157,6 @@ async fn text_bombs_end_at_a_limit() {
 
 impl Bench {
     async fn refusal_or_limit(&self, wasm: impl Into<Vec<u8>>) -> String {
-        use cofferdam::sandbox::CompileError::{Limit, Refused};
         match self.compile(wasm).await {
             Err(Refused(why) | Limit(why)) => why,
             other => panic!("accepted or failed: {other:?}"),

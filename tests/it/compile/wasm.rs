@@ -29,7 +29,10 @@ pub(super) fn functions(count: usize) -> Vec<u8> {
 
 /// Function 0 as `_start`.
 pub(super) fn start() -> Vec<u8> {
-    items(7, [[vec![6], b"_start".to_vec(), vec![0, 0]].concat()].into_iter())
+    items(
+        7,
+        [[vec![6], b"_start".to_vec(), vec![0, 0]].concat()].into_iter(),
+    )
 }
 
 /// Bodies of code.
@@ -39,7 +42,11 @@ pub(super) fn code(bodies: impl ExactSizeIterator<Item = Vec<u8>>) -> Vec<u8> {
 
 /// A body with `locals` locals of type i32 and these instructions.
 pub(super) fn body(locals: usize, instructions: &[u8]) -> Vec<u8> {
-    let locals = if locals == 0 { vec![0] } else { [vec![1], leb(locals), vec![0x7f]].concat() };
+    let locals = if locals == 0 {
+        vec![0]
+    } else {
+        [vec![1], leb(locals), vec![0x7f]].concat()
+    };
     [locals.as_slice(), instructions, &[0x0b]].concat()
 }
 
@@ -50,7 +57,13 @@ pub(super) fn command(body: Vec<u8>) -> Vec<u8> {
 
 /// `local = local + 1`.
 pub(super) fn increment(local: usize) -> Vec<u8> {
-    [vec![0x20], leb(local), vec![0x41, 1, 0x6a, 0x21], leb(local)].concat()
+    [
+        vec![0x20],
+        leb(local),
+        vec![0x41, 1, 0x6a, 0x21],
+        leb(local),
+    ]
+    .concat()
 }
 
 /// An unsigned number in LEB128.
