@@ -5,6 +5,8 @@
 //! future. No wasmtime type appears in a signature here, and nothing here knows tasks, queues or
 //! databases.
 
+pub mod cache;
+pub mod compile;
 pub mod control;
 mod engine;
 
@@ -154,4 +156,7 @@ pub enum CompileError {
     /// The compiler itself failed.
     #[error("the compiler failed: {0}")]
     Host(String),
+    /// Too many modules wait for the compiler already.
+    #[error("too many modules wait for the compiler already; try again later")]
+    Busy,
 }
