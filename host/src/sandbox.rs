@@ -54,6 +54,8 @@ impl EngineClass {
 
 /// Everything one run is given.
 pub struct Run {
+    /// What the guest is told that it is called: its first argument.
+    pub program: String,
     /// What the guest works on. A command reads the body as its standard input unless `stdin`
     /// says otherwise.
     pub input: GuestInput,
@@ -143,6 +145,20 @@ pub struct LoadedModule {}
 
 /// A run under way: poll it like any future to drive the guest; dropping it ends the guest.
 pub struct Running {}
+
+#[derive(Debug)]
+pub enum LoadError { Artefact(String), Refused(String) }
+impl LoadedModule { pub fn is_usually_long(&self) -> bool { todo!() } }
+impl Sandbox {
+    pub fn load_file(&self, _p: &std::path::Path, _c: EngineClass, _k: crate::domain::module::ModuleKind) -> Result<Arc<LoadedModule>, LoadError> { todo!() }
+    pub fn start(&self, _m: Arc<LoadedModule>, _r: Run) -> Running { todo!() }
+    pub async fn describe(&self, _m: &LoadedModule, _l: &Limits) -> Result<Option<crate::domain::module::Descriptor>, crate::domain::attempt::Failure> { todo!() }
+}
+impl std::future::Future for Running {
+    type Output = Report;
+    fn poll(self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<Report> { todo!() }
+}
+impl crate::threads::Sliced for Running { fn is_long(&self) -> bool { todo!() } }
 
 /// Why a module was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
