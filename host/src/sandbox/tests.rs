@@ -1,0 +1,1 @@
+//! Hostile guests against every limit, and what well-behaved ones get.
