@@ -168,7 +168,7 @@ pub trait Storage: Send + Sync + 'static {
 }
 
 /// Why a call to storage gave nothing.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StorageError {
     /// As many tasks wait as are allowed to.
     #[error("{pending} tasks wait already; the limit is {limit}")]
