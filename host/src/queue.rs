@@ -28,6 +28,9 @@ mod start;
 mod submission;
 mod waiters;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,6 +107,7 @@ impl Queue {
         }
         let ids: Vec<TaskId> = checked.iter().map(|task| task.id).collect();
         let inserted = shared.storage.insert_tasks(checked, shared.config.pending_max, now).await?;
+        shared.work.notify_one();
         let mut submitted = Vec::with_capacity(ids.len());
         for (id, inserted) in ids.into_iter().zip(inserted) {
             submitted.push(match inserted {
@@ -117,7 +121,6 @@ impl Queue {
                 Inserted::Conflict(earlier) => return Err(QueueError::Conflict(earlier)),
             });
         }
-        shared.work.notify_one();
         Ok(submitted)
     }
 
