@@ -7,6 +7,7 @@
 
 pub mod control;
 mod engine;
+pub mod files;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,10 +15,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::io::AsyncRead;
 
-use crate::domain::attempt::{Artifact, Outcome, Payload, Streams, Usage};
+use crate::domain::attempt::{Outcome, Payload, Streams, Usage};
 use crate::domain::grants::Access;
 use crate::domain::limits::Limits;
 use crate::sandbox::control::Control;
+
+pub use crate::sandbox::files::OutputFiles;
 
 /// Which engine a module is compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -123,13 +126,6 @@ pub struct Report {
     pub streams: Streams,
     /// What it left under `/out` (and for code execution in `/work`).
     pub files: Option<OutputFiles>,
-}
-
-/// The directory of a finished run. It is removed when this is dropped.
-#[derive(Debug)]
-pub struct OutputFiles {
-    /// Regular files below `/out`, checked through their descriptors.
-    pub artifacts: Vec<Artifact>,
 }
 
 /// The sandbox. Cheap to clone; all clones share the engines and the pool.
