@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::storage::StorageError;
@@ -81,6 +82,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StorageError> {
         )));
     }
     conn.pragma_update(None, "synchronous", "full")?;
+    keep_plans(&conn)?;
     conn.pragma_update(None, "foreign_keys", false)?;
     conn.pragma_update(None, "cache_size", WRITER_CACHE_KIB)?;
     conn.pragma_update(None, "temp_store", "memory")?;
@@ -97,10 +99,18 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, StorageError> {
     let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
     conn.pragma_update(None, "query_only", true)?;
+    keep_plans(&conn)?;
     conn.pragma_update(None, "cache_size", READER_CACHE_KIB)?;
     conn.pragma_update(None, "temp_store", "memory")?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
     Ok(conn)
+}
+
+/// Without this SQLite plans a statement anew whenever a bound value might change the plan, which
+/// with partial indexes is every time.
+fn keep_plans(conn: &Connection) -> Result<(), StorageError> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
 }
 
 fn migrate(conn: &mut Connection, path: &Path) -> Result<(), StorageError> {
