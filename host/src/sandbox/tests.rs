@@ -90,7 +90,8 @@ impl Rig {
                 .of(class)
                 .engine
                 .pooling_allocator_metrics();
-            let pool = pool.expect("tests run where there is room for a pool");
+            // Where there is no room for a pool there is nothing to leak into.
+            let Some(pool) = pool else { continue };
             assert_eq!((pool.core_instances(), pool.component_instances()), (0, 0));
             assert_eq!((pool.memories(), pool.tables(), pool.stacks()), (0, 0, 0));
         }

@@ -96,3 +96,20 @@ async fn the_metered_engine_repeats_itself() {
         "randomness is real on the fast engine"
     );
 }
+
+#[tokio::test]
+async fn log_lines_are_json_and_bounded() {
+    const LINE: &str =
+        "{\"level\":\"warn\",\"message\":\"disk \\\"full\\\"\\n\",\"fields\":{\"row\":\"a7\"}}\n";
+    let ear = Arc::new(Ear::default());
+    let report = Rig::new()
+        .run("log.wat", |run| {
+            run.control.observer = Some(ear.clone());
+            run.limits.log_bytes = 10 * LINE.len() as u64 + 5;
+        })
+        .await;
+    assert_eq!(report.streams.log.bytes, LINE.repeat(10));
+    assert!(report.streams.log.truncated);
+    assert_eq!(*ear.wrote_bytes.lock().unwrap(), [0, 0, 1000 * LINE.len()]);
+    assert!(matches!(report.outcome, Outcome::Completed(_)));
+}

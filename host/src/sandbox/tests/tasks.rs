@@ -133,3 +133,38 @@ async fn a_panic_of_the_host_ends_only_the_run() {
     let report = rig.run("echo.wat", |_| {}).await;
     assert!(matches!(report.outcome, Outcome::Completed(_)));
 }
+
+#[tokio::test]
+async fn an_artefact_is_loaded_only_by_the_engine_it_is_for() {
+    let rig = Rig::new();
+    let dir = tempfile::tempdir().unwrap();
+    let wasm = wat::parse_str(guest("echo.wat")).unwrap();
+    let fast = &rig.sandbox.shared.engines.of(EngineClass::Fast).engine;
+    let path = dir.path().join("echo.fast");
+    std::fs::write(&path, fast.precompile_component(&wasm).unwrap()).unwrap();
+
+    let load = |path: &Path, class| rig.sandbox.load_file(path, class, ModuleKind::Task);
+    let module = load(&path, EngineClass::Fast).unwrap();
+    assert!(matches!(
+        rig.sandbox.start(module, a_run()).await.outcome,
+        Outcome::Completed(_)
+    ));
+
+    assert!(matches!(
+        load(&path, EngineClass::Metered),
+        Err(LoadError::Artefact(_))
+    ));
+    std::fs::write(&path, b"not an artefact").unwrap();
+    assert!(matches!(
+        load(&path, EngineClass::Fast),
+        Err(LoadError::Artefact(_))
+    ));
+    let other = fast
+        .precompile_component(&wat::parse_str("(component)").unwrap())
+        .unwrap();
+    std::fs::write(&path, other).unwrap();
+    assert!(matches!(
+        load(&path, EngineClass::Fast),
+        Err(LoadError::Refused(_))
+    ));
+}
