@@ -3,6 +3,7 @@
 //! A store is used for one instance and one call and then dropped, whatever happened.
 
 use wasmtime::{Engine, Store, UpdateDeadline};
+use wasmtime_wasi::I32Exit;
 
 use crate::domain::attempt::Payload;
 use crate::domain::limits::Limits;
@@ -38,7 +39,7 @@ pub(crate) enum Answer {
     Output(Payload),
     /// A task module's own failure.
     Refused(Refusal),
-    /// A command's exit code.
+    /// A command's exit code, or that of a task module which left without an answer.
     Exited(i32),
     /// A task module's description.
     Described(Descriptor),
@@ -100,6 +101,19 @@ pub(crate) fn store(
 
 /// Instantiates `program` and makes the call.
 pub(crate) async fn call(
+    store: &mut Store<GuestState>,
+    program: &Program,
+    call: Call<'_>,
+) -> Result<Answer, Fault> {
+    let answer = answer(store, program, call).await;
+    answer.or_else(|fault| match fault.error.downcast_ref::<I32Exit>() {
+        // Leaving is an error to wasmtime, because it has to unwind the guest's stack.
+        Some(I32Exit(code)) => Ok(Answer::Exited(*code)),
+        None => Err(fault),
+    })
+}
+
+async fn answer(
     store: &mut Store<GuestState>,
     program: &Program,
     call: Call<'_>,

@@ -6,11 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use wasmtime::component::ResourceTableError;
 use wasmtime::{Trap, WasmBacktrace};
-use wasmtime_wasi::I32Exit;
 
 use crate::domain::attempt::{Captured, Failure, FailureKind, Outcome, Payload};
 use crate::domain::limits::Limits;
-use crate::domain::module::Descriptor;
+use crate::domain::module::{Descriptor, ModuleKind};
 use crate::sandbox::instance::{Answer, Fault, Stage};
 use crate::sandbox::interfaces::handler::Refusal;
 use crate::sandbox::limiter::Denied;
@@ -52,6 +51,7 @@ pub(crate) struct CpuExhausted;
 
 /// What the verdict is founded on.
 pub(crate) struct Evidence<'a> {
+    pub(crate) kind: ModuleKind,
     pub(crate) limits: &'a Limits,
     pub(crate) denied: Option<Denied>,
     pub(crate) duration: Duration,
@@ -72,13 +72,16 @@ pub(crate) fn outcome(end: End, stdout: &Captured, evidence: &Evidence<'_>) -> O
             }
             Outcome::Completed(output)
         }
-        End::Answered(Answer::Exited(0)) => Outcome::Completed(Payload {
-            content_type: text_type(&stdout.bytes),
-            body: stdout.bytes.clone(),
-        }),
-        End::Answered(Answer::Exited(code)) => {
-            Outcome::Failed(after_denial(exit(code), evidence.denied))
-        }
+        End::Answered(Answer::Exited(code)) => match (evidence.kind, code) {
+            (ModuleKind::Command | ModuleKind::CoreCommand, 0) => Outcome::Completed(Payload {
+                content_type: text_type(&stdout.bytes),
+                body: stdout.bytes.clone(),
+            }),
+            // A task module owes an answer: leaving with 0 instead is a failure too.
+            (ModuleKind::Command | ModuleKind::CoreCommand | ModuleKind::Task, code) => {
+                Outcome::Failed(after_denial(exit(code), evidence.denied))
+            }
+        },
         End::Answered(Answer::Refused(refusal)) => {
             Outcome::Failed(after_denial(refused(refusal), evidence.denied))
         }
@@ -86,11 +89,7 @@ pub(crate) fn outcome(end: End, stdout: &Captured, evidence: &Evidence<'_>) -> O
             FailureKind::HostError,
             "the guest was asked to run and described itself",
         )),
-        End::Faulted(fault) => match fault.error.downcast_ref::<I32Exit>() {
-            Some(I32Exit(0)) => outcome(End::Answered(Answer::Exited(0)), stdout, evidence),
-            Some(I32Exit(code)) => Outcome::Failed(after_denial(exit(*code), evidence.denied)),
-            None => Outcome::Failed(faulted(&fault, evidence)),
-        },
+        End::Faulted(fault) => Outcome::Failed(faulted(&fault, evidence)),
         End::Stopped(stop) => Outcome::Failed(stopped(stop, evidence)),
     }
 }
@@ -119,7 +118,7 @@ fn exit(code: i32) -> Failure {
         exit_code: Some(code),
         ..Failure::new(
             FailureKind::Exit,
-            format!("the command ended with exit code {code}"),
+            format!("the guest ended itself with exit code {code}"),
         )
     }
 }

@@ -99,7 +99,7 @@ pub(crate) async fn execute(
     .await;
     drop(admitted);
     module.learn(meter.is_long());
-    report(driven, &limits)
+    report(module.kind(), driven, &limits)
 }
 
 /// Asks a module what it is for, under limits like any run.
@@ -125,7 +125,10 @@ pub(crate) async fn describe(
     };
     let state = state(setup, limits, Identity::default(), &control, &meter);
     let driven = drive(shared, module, state, limits, &control.kill, Call::Describe).await;
-    outcome::description(driven.end, &evidence(&driven.state, &driven.usage, limits))
+    outcome::description(
+        driven.end,
+        &evidence(module.kind(), &driven.state, &driven.usage, limits),
+    )
 }
 
 async fn admit(
@@ -252,8 +255,14 @@ async fn drive(
     Driven { end, state, usage }
 }
 
-fn evidence<'a>(state: &GuestState, usage: &Usage, limits: &'a Limits) -> Evidence<'a> {
+fn evidence<'a>(
+    kind: ModuleKind,
+    state: &GuestState,
+    usage: &Usage,
+    limits: &'a Limits,
+) -> Evidence<'a> {
     Evidence {
+        kind,
         limits,
         denied: state.limiter.denied(),
         duration: usage.duration,
@@ -262,14 +271,14 @@ fn evidence<'a>(state: &GuestState, usage: &Usage, limits: &'a Limits) -> Eviden
     }
 }
 
-fn report(driven: Driven, limits: &Limits) -> Report {
+fn report(kind: ModuleKind, driven: Driven, limits: &Limits) -> Report {
     let Driven { end, state, usage } = driven;
     let (stdout, stderr) = state.wasi.outputs();
     let (mut stdout, stderr) = (stdout.take(), stderr.take());
-    let is_command = matches!(end, End::Answered(Answer::Exited(_)) | End::Faulted(_));
-    let outcome = outcome::outcome(end, &stdout, &evidence(&state, &usage, limits));
+    let output_is_stdout = matches!(end, End::Answered(Answer::Exited(0)));
+    let outcome = outcome::outcome(end, &stdout, &evidence(kind, &state, &usage, limits));
     match &outcome {
-        Outcome::Completed(_) if is_command => stdout.bytes.clear(),
+        Outcome::Completed(_) if output_is_stdout => stdout.bytes.clear(),
         Outcome::Completed(_) | Outcome::Failed(_) => truncate(&mut stdout, limits.stdout_bytes),
     }
     let streams = Streams {

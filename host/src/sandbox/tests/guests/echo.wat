@@ -45,9 +45,9 @@
   (type $failure (variant (case "invalid-input" string) (case "permanent" string) (case "transient" string)))
   (type $descriptor (record (field "summary" string) (field "input-schema" (option string)) (field "output-schema" (option string))))
   (func $describe (result $descriptor)
-    (canon lift (core func $guest "describe") (memory $guest "memory")))
+    (canon lift (core func $guest "describe") (memory (core memory $guest "memory"))))
   (func $run (param "input" $payload) (result (result $payload (error $failure)))
-    (canon lift (core func $guest "run") (memory $guest "memory") (realloc (func $guest "cabi_realloc"))))
+    (canon lift (core func $guest "run") (memory (core memory $guest "memory")) (realloc (core func $guest "cabi_realloc"))))
 
   ;; Gives the exported functions the exported types, which only a component's boundary can do.
   (component $named

@@ -5,7 +5,7 @@
   (core module $memory (memory (export "memory") 600))
   (core instance $memory (instantiate $memory))
   (core func $progress
-    (canon lower (func $context "progress") (memory $memory "memory")))
+    (canon lower (func $context "progress") (memory (core memory $memory "memory"))))
   (core module $code
     (import "host" "progress" (func $progress (param f64 i32 i32)))
     (func (export "run") (result i32)
