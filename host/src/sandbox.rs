@@ -13,6 +13,7 @@ pub mod control;
 mod engine;
 mod engines;
 mod epoch;
+pub mod files;
 mod guard;
 mod instance;
 mod interfaces;
@@ -38,7 +39,7 @@ use tokio::io::AsyncRead;
 
 use crate::clock::Clock;
 use crate::config::sandbox::SandboxConfig;
-use crate::domain::attempt::{Artifact, Failure, Outcome, Payload, Streams, Usage};
+use crate::domain::attempt::{Failure, Outcome, Payload, Streams, Usage};
 use crate::domain::grants::Access;
 use crate::domain::limits::Limits;
 use crate::domain::module::{Descriptor, ModuleKind};
@@ -50,6 +51,7 @@ use crate::sandbox::meter::Meter;
 use crate::threads::Sliced;
 
 pub use crate::sandbox::admission::Occupancy;
+pub use crate::sandbox::files::OutputFiles;
 pub use crate::sandbox::load::{LoadError, LoadedModule};
 
 /// Which engine a module is compiled for.
@@ -158,13 +160,6 @@ pub struct Report {
     pub streams: Streams,
     /// What it left under `/out` (and for code execution in `/work`).
     pub files: Option<OutputFiles>,
-}
-
-/// The directory of a finished run. It is removed when this is dropped.
-#[derive(Debug)]
-pub struct OutputFiles {
-    /// Regular files below `/out`, checked through their descriptors.
-    pub artifacts: Vec<Artifact>,
 }
 
 /// The sandbox. Cheap to clone; all clones share the engines and the pool.

@@ -1,4 +1,15 @@
-//! Stands for telemetry until it lands.
-pub fn init(_config: &crate::config::telemetry::LogConfig) -> anyhow::Result<()> {
-    todo!()
+//! What the host says of itself: log lines and metrics.
+//!
+//! A leaf that anything may use and that uses nothing of ours but the domain's words. What is not
+//! here: no endpoint (that is `http`), no sampling thread; gauges are read when asked for.
+
+mod logs;
+pub mod metrics;
+pub mod process;
+
+use crate::config::telemetry::LogConfig;
+
+/// Sends every log line of the process to standard error from now on.
+pub fn init(config: &LogConfig) -> anyhow::Result<()> {
+    Ok(logs::init(config)?)
 }

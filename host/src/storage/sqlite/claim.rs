@@ -22,7 +22,8 @@ const NEWEST: &str = "
     ORDER BY run_at DESC, seq DESC LIMIT ?3";
 
 const READ: &str = "
-    SELECT t.id, t.template, t.priority, t.attempt, t.lost, t.created_at,
+    SELECT t.id, t.template, t.priority, t.attempt, t.max_attempts, t.lost, t.created_at,
+        t.run_at,
         s.content_type, s.blob, s.blob_bytes, s.args, s.env, s.metadata, s.body
     FROM task t JOIN task_spec s ON s.seq = t.seq WHERE t.seq = ?1";
 const TAKE: &str = "
@@ -35,8 +36,10 @@ struct Candidate {
     template: i64,
     priority: u8,
     attempt: u32,
+    max_attempts: u32,
     lost: u32,
     created_at: Timestamp,
+    run_at: Timestamp,
     parts: SpecParts,
 }
 
@@ -117,8 +120,10 @@ fn take(
         task_id: found.id,
         attempt: found.attempt + 1,
         fence,
+        max_attempts: found.max_attempts,
         lost: found.lost,
         created_at: found.created_at,
+        run_at: found.run_at,
         claimed_at: now,
         spec: Arc::new(spec),
     })
@@ -130,8 +135,10 @@ fn candidate(row: &Row<'_>) -> rusqlite::Result<Candidate> {
         template: row.get(1)?,
         priority: row.get(2)?,
         attempt: row.get(3)?,
-        lost: row.get(4)?,
-        created_at: Timestamp::from_millis(row.get(5)?),
-        parts: spec_parts(row, 6)?,
+        max_attempts: row.get(4)?,
+        lost: row.get(5)?,
+        created_at: Timestamp::from_millis(row.get(6)?),
+        run_at: Timestamp::from_millis(row.get(7)?),
+        parts: spec_parts(row, 8)?,
     })
 }

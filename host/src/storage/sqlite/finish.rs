@@ -25,6 +25,10 @@ const END: &str = "
 const AGAIN: &str = "
     UPDATE task SET state = 1, fence = NULL, cancel_requested = 0, updated_at = ?2,
         run_at = coalesce(?3, run_at) WHERE seq = ?1";
+const UNCLAIM: &str = "
+    UPDATE task SET state = 1, fence = NULL, updated_at = ?2, attempt = attempt - 1,
+        worker = iif(attempt = 1, NULL, worker), claimed_at = iif(attempt = 1, NULL, claimed_at)
+    WHERE seq = ?1";
 const RECORD: &str = "
     INSERT INTO attempt (id, worker, started_at, finished_at, failure, duration_us, cpu_us, fuel,
         peak_memory_bytes, disk_bytes, truncated, artifacts, content_type, output, stdout, stderr,
@@ -133,8 +137,19 @@ fn finish_one(db: &mut Db, end: &AttemptEnd) -> Result<Finished, StorageError> {
             settle_loss(db, &task, After::loss(&task, max_lost, Some(run_at)), &ending)?
         }
         Next::RetryAt(run_at) => settle(db, &task, After::retry(&task, run_at), &ending)?,
+        Next::GiveBack if task.cancel_requested => {
+            settle(db, &task, After::Final(TaskState::Cancelled), &ending)?
+        }
+        Next::GiveBack => give_back(db, &task, end.finished_at)?,
     };
     Ok(Finished::Recorded(state))
+}
+
+/// Takes a claim back, as if it had never been made.
+fn give_back(db: &mut Db, task: &Running, at: Timestamp) -> Result<TaskState, StorageError> {
+    db.conn.prepare_cached(UNCLAIM)?.execute(params![task.seq, at.as_millis()])?;
+    db.tallies.moved(TaskState::Running, TaskState::Pending, 1);
+    Ok(TaskState::Pending)
 }
 
 fn is_loss(outcome: &Outcome) -> bool {

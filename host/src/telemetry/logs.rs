@@ -1,0 +1,55 @@
+//! Log lines: one subscriber, to standard error, for people or as JSON.
+//!
+//! Text of a guest's or a caller's only ever stands in a field's value, where both formats escape
+//! it; standard output belongs to the command line's own answers.
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::telemetry::{LogConfig, LogFormat};
+
+/// The log section cannot be put to use.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LogError {
+    /// The level is no filter.
+    #[error("log.level: {0}")]
+    Level(#[from] tracing_subscriber::filter::ParseError),
+    /// Another subscriber is installed already.
+    #[error("logging was set up twice")]
+    Twice,
+}
+
+/// Sends every log line of the process to standard error from now on.
+pub(super) fn init(config: &LogConfig) -> Result<(), LogError> {
+    let filter = EnvFilter::builder().parse(&config.level)?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(true);
+    let installed = match config.format {
+        LogFormat::Human => lines.with_ansi(is_terminal()).try_init(),
+        LogFormat::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .try_init(),
+    };
+    installed.map_err(|_another_is_installed| LogError::Twice)
+}
+
+fn is_terminal() -> bool {
+    std::io::IsTerminal::is_terminal(&std::io::stderr())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_that_is_no_filter_is_refused() {
+        let config = LogConfig {
+            level: "cofferdam=loud".to_owned(),
+            ..LogConfig::default()
+        };
+        assert!(matches!(init(&config), Err(LogError::Level(_))));
+    }
+}
