@@ -123,6 +123,11 @@ impl Queue {
         todo!()
     }
 
+    /// What happens to a task after event number `last`.
+    pub fn subscribe_after(&self, _id: TaskId, _last: u64) -> Subscription {
+        todo!()
+    }
+
     /// Figures of this host's part.
     pub fn stats(&self) -> QueueStats {
         todo!()

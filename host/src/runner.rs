@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::attempt::Claim;
+use crate::domain::attempt::{Claim, Payload};
 use crate::domain::grants::Grants;
 use crate::domain::limits::{AboveCeiling, LimitRequest};
 use crate::domain::module::ModuleRef;
@@ -35,6 +35,22 @@ pub struct RunRequest {
     pub grants: Grants,
     /// How it is watched and stopped.
     pub control: Control,
+}
+
+impl RunRequest {
+    /// A run on an input in memory, with default limits, nobody watching, and nothing else.
+    pub fn inline(module: ModuleRef, input: Payload) -> RunRequest {
+        RunRequest {
+            module,
+            input: GuestInput::Inline(input),
+            args: Vec::new(),
+            env: Vec::new(),
+            stdin: None,
+            limits: LimitRequest::default(),
+            grants: Grants::none(),
+            control: Control::default(),
+        }
+    }
 }
 
 /// Why a run did not begin.
