@@ -5,7 +5,13 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use cofferdam::cli::Cli;
+use cofferdam::sandbox::compile;
 
 fn main() -> ExitCode {
+    // The host starts itself again to compile a module; that is no command of the user's.
+    let mut args = std::env::args_os().skip(1);
+    if args.next().is_some_and(|first| first == compile::COMMAND) {
+        return compile::child_main(args);
+    }
     cofferdam::cli::main(Cli::parse())
 }

@@ -1,65 +1,61 @@
 //! The queue: the one door for changes to tasks, and the services that work it off.
+//!
+//! ```text
+//!  submit ──> storage ──> dispatcher ──> ready ──> lanes ──> executor ──> completer ──> storage
+//!                ^            claims in batches   one per guest thread    records in batches
+//!                └── canceller, heartbeat, rescuer, pruner, progress, drainer
+//! ```
+//!
+//! What is not here: how a guest is run (`runner`), what is durable (`storage`), who may ask
+//! (`http`).
 
+mod canceller;
+mod completer;
+mod dispatcher;
 pub mod events;
+mod executor;
+mod figures;
+mod heartbeat;
+mod lanes;
+mod progress;
+mod pruner;
+mod ready;
+mod rescuer;
+mod drainer;
+mod running;
+mod shared;
+mod start;
+mod submission;
+mod waiters;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::grants::Grants;
-use crate::domain::limits::LimitRequest;
-use crate::domain::module::ModuleRef;
-use crate::domain::retry::RetryPolicy;
-use crate::domain::task::{Input, Priority, Task, TaskId};
-use crate::domain::time::Timestamp;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::domain::attempt::WorkerId;
+use crate::domain::state::TaskState;
+use crate::domain::task::{Task, TaskId};
 use crate::queue::events::Subscription;
+use crate::queue::shared::Shared;
+use crate::registry::Registry;
 use crate::runner::RunError;
-use crate::storage::{Cancelled, Retried, StorageError};
+use crate::runner::admission::Admission;
+use crate::storage::{Cancelled, Inserted, Retried, StorageError};
+
+pub use crate::queue::start::Parts;
+pub use crate::queue::submission::{Submission, Submitted};
 
 /// Submit, cancel, retry, wait, watch.
-pub struct Queue {}
-
-/// A task as a caller submits it, parsed but not yet checked against what this host allows.
-#[derive(Clone, Debug)]
-pub struct Submission {
-    /// The caller's own id, if any.
-    pub task_id: Option<TaskId>,
-    /// What to run.
-    pub module: ModuleRef,
-    /// What it works on.
-    pub input: Input,
-    /// Arguments, for commands.
-    pub args: Vec<String>,
-    /// Environment variables.
-    pub env: Vec<(String, String)>,
-    /// When it is claimed relative to others.
-    pub priority: Priority,
-    /// How long it must wait first.
-    pub delay: Duration,
-    /// The earliest moment it may run; the later of this and `delay` counts.
-    pub run_at: Option<Timestamp>,
-    /// What it asks to use.
-    pub limits: LimitRequest,
-    /// What follows a failed attempt.
-    pub retry: RetryPolicy,
-    /// What it asks to touch.
-    pub grants: Grants,
-    /// What makes a repeated submission the same one.
-    pub idempotency_key: Option<String>,
-    /// A key that is taken at most once inside the configured window.
-    pub dedup_key: Option<String>,
-    /// A JSON object of the submitter's, as text.
-    pub metadata: String,
-    /// A hash of the request as it came.
-    pub fingerprint: [u8; 16],
-}
-
-/// What became of a submission.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Submitted {
-    /// A new task.
-    New(TaskId),
-    /// An earlier task that stands for it.
-    Existing(TaskId),
+pub struct Queue {
+    shared: Arc<Shared>,
+    registry: Arc<Registry>,
+    admission: Admission,
+    cancels: mpsc::Sender<TaskId>,
 }
 
 /// Why a change to a task was refused.
@@ -99,44 +95,134 @@ pub struct QueueStats {
 
 impl Queue {
     /// Checks and stores tasks, all or none, and wakes the dispatcher.
-    pub async fn submit(&self, _tasks: Vec<Submission>) -> Result<Vec<Submitted>, QueueError> {
-        todo!()
+    pub async fn submit(&self, tasks: Vec<Submission>) -> Result<Vec<Submitted>, QueueError> {
+        let shared = &self.shared;
+        if shared.shutdown.is_requested() {
+            return Err(QueueError::Draining);
+        }
+        let now = shared.clock.now();
+        let mut checked = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            checked.push(self.check(task, now).await?);
+        }
+        let ids: Vec<TaskId> = checked.iter().map(|task| task.id).collect();
+        let inserted = shared.storage.insert_tasks(checked, shared.config.pending_max, now).await?;
+        shared.work.notify_one();
+        let mut submitted = Vec::with_capacity(ids.len());
+        for (id, inserted) in ids.into_iter().zip(inserted) {
+            submitted.push(match inserted {
+                Inserted::New => {
+                    shared.events.status(id, TaskState::Pending, 0);
+                    Submitted::New(id)
+                }
+                Inserted::Repeated(earlier) | Inserted::Deduplicated(earlier) => {
+                    Submitted::Existing(earlier)
+                }
+                Inserted::Conflict(earlier) => return Err(QueueError::Conflict(earlier)),
+            });
+        }
+        Ok(submitted)
     }
 
     /// Asks for a task's end.
-    pub async fn cancel(&self, _id: TaskId) -> Result<Cancelled, QueueError> {
-        todo!()
+    pub async fn cancel(&self, id: TaskId) -> Result<Cancelled, QueueError> {
+        let shared = &self.shared;
+        let answer = shared.storage.cancel(id, shared.clock.now()).await?;
+        match answer {
+            Cancelled::AtOnce => {
+                shared.events.status(id, TaskState::Cancelled, 0);
+                shared.waiters.wake(id);
+            }
+            Cancelled::Requested(worker) if worker == shared.worker => {
+                // Without room in the channel it is seen at the next heartbeat.
+                let _seen_later = self.cancels.try_send(id);
+            }
+            Cancelled::Requested(_) | Cancelled::Final(_) | Cancelled::Unknown => {}
+        }
+        Ok(answer)
     }
 
     /// Makes a failed or cancelled task pending again.
-    pub async fn retry(&self, _id: TaskId) -> Result<Retried, QueueError> {
-        todo!()
+    pub async fn retry(&self, id: TaskId) -> Result<Retried, QueueError> {
+        let shared = &self.shared;
+        if shared.shutdown.is_requested() {
+            return Err(QueueError::Draining);
+        }
+        let answer = shared.storage.retry(id, shared.clock.now()).await?;
+        if answer == Retried::Pending {
+            shared.events.status(id, TaskState::Pending, 0);
+            shared.work.notify_one();
+        }
+        Ok(answer)
     }
 
     /// The task once it is final, or as it stands after `patience`; `None` if there is none.
-    pub async fn wait(&self, _id: TaskId, _patience: Duration) -> Result<Option<Task>, QueueError> {
-        todo!()
+    pub async fn wait(&self, id: TaskId, patience: Duration) -> Result<Option<Task>, QueueError> {
+        let shared = &self.shared;
+        let waiting = shared.waiters.enter(id);
+        let until = Instant::now() + patience;
+        loop {
+            // Made before the look, so that an end between the look and the wait is not missed.
+            let woken = waiting.woken();
+            let task = shared.storage.task(id).await?;
+            match &task {
+                Some(task) if !task.state.is_final() => {}
+                Some(_) | None => return Ok(task),
+            }
+            if tokio::time::timeout_at(until, woken).await.is_err() {
+                return Ok(task);
+            }
+        }
     }
 
-    /// What happens to a task from now on.
-    pub fn subscribe(&self, _id: TaskId) -> Subscription {
-        todo!()
+    /// What happens to a task from now on, and what is still known of it.
+    pub fn subscribe(&self, id: TaskId) -> Subscription {
+        self.subscribe_after(id, 0)
     }
 
-    /// What happens to a task after event number `last`.
-    pub fn subscribe_after(&self, _id: TaskId, _last: u64) -> Subscription {
-        todo!()
+    /// The same, after the event that the watcher saw last. A watcher that subscribes to a task
+    /// which is final already, and of which nothing is known any more, waits in vain: see
+    /// [`Queue::watch`].
+    pub fn subscribe_after(&self, id: TaskId, number: u64) -> Subscription {
+        self.shared.events.subscribe(id, number)
+    }
+
+    /// The task as it stands and what happens from then on; `None` if there is no such task. The
+    /// subscription of a final task tells what is still known and ends.
+    pub async fn watch(
+        &self,
+        id: TaskId,
+        number: u64,
+    ) -> Result<Option<(Task, Subscription)>, QueueError> {
+        let subscription = self.subscribe_after(id, number);
+        let Some(task) = self.shared.storage.task(id).await? else { return Ok(None) };
+        if task.state.is_final() {
+            subscription.close();
+        }
+        Ok(Some((task, subscription)))
     }
 
     /// Figures of this host's part.
     pub fn stats(&self) -> QueueStats {
-        todo!()
+        let Shared { figures, running, slots, .. } = &*self.shared;
+        QueueStats {
+            active: running.len() as u64,
+            slots: *slots as u64,
+            completed: figures.completed(),
+            failed: figures.failed(),
+            mean_duration: figures.mean_run(),
+        }
     }
 
     /// How long a task submitted now is likely to take until it is final, as far as the last
     /// attempts tell.
     pub fn estimated_wait(&self) -> Duration {
-        todo!()
+        self.shared.figures.wait_lately() + self.shared.figures.run_lately()
+    }
+
+    /// This incarnation of the host.
+    pub fn worker(&self) -> WorkerId {
+        self.shared.worker
     }
 }
 

@@ -1,15 +1,41 @@
 //! Modules: upload, resolve, load. The one door for changes to modules.
+//!
+//! Storage says what a name means and keeps the bytes as uploaded; the sandbox compiles and maps
+//! them. What stands here is the order of these steps and the memory that makes the common case
+//! free: names in use, mapped modules, compiled input schemas. Each is bounded.
+
+mod loaded;
+mod loader;
+mod names;
+mod schema;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::domain::module::{ModuleInfo, ModuleName, ModuleRef};
+use crate::clock::Clock;
+use crate::domain::attempt::Payload;
+use crate::domain::module::{Descriptor, Digest, ModuleInfo, ModuleKind, ModuleName, ModuleRef};
+use crate::registry::loaded::LoadedModules;
+use crate::registry::names::Names;
+use crate::registry::schema::Schemas;
+use crate::sandbox::compile::Compiled;
 use crate::sandbox::{CompileError, EngineClass, LoadedModule};
-use crate::storage::{PutModule, StorageError};
+use crate::storage::{PutModule, Storage, StorageError};
+use crate::telemetry::metrics::Metrics;
+
+pub use crate::registry::loader::{Loader, SandboxLoader};
 
 /// The registry. Cheap to share behind an `Arc`.
-pub struct Registry {}
+pub struct Registry {
+    storage: Arc<dyn Storage>,
+    loader: Arc<dyn Loader>,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    names: Names,
+    loaded: LoadedModules<LoadedModule>,
+    schemas: Schemas,
+}
 
 /// Why the sandbox does not accept a module; part of this module's errors, so that those who answer
 /// for them need not know the sandbox.
@@ -21,6 +47,9 @@ pub enum RegistryError {
     /// No module of that name (and version).
     #[error("there is no module {0}")]
     Unknown(ModuleRef),
+    /// The version's bytes are gone: it was removed while something still referred to it.
+    #[error("the module {0} is no longer kept")]
+    Gone(Digest),
     /// The bytes cannot be accepted.
     #[error(transparent)]
     Compile(#[from] CompileError),
@@ -30,31 +59,154 @@ pub enum RegistryError {
 }
 
 impl Registry {
+    /// A registry that keeps `loaded_modules_max` modules of each class mapped.
+    pub fn new(
+        storage: Arc<dyn Storage>,
+        loader: Arc<dyn Loader>,
+        loaded_modules_max: usize,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Registry {
+        Registry {
+            storage,
+            loader,
+            clock,
+            metrics,
+            names: Names::default(),
+            loaded: LoadedModules::new(loaded_modules_max),
+            schemas: Schemas::default(),
+        }
+    }
+
     /// Checks, compiles and stores `wasm`, and makes `name` mean it.
     pub async fn put(
         &self,
-        _name: &ModuleName,
-        _wasm: Bytes,
+        name: &ModuleName,
+        wasm: Bytes,
     ) -> Result<(PutModule, Arc<ModuleInfo>), RegistryError> {
-        todo!()
+        let compiled = self.compile(wasm.clone(), EngineClass::Fast).await?;
+        let descriptor = self.describe(&compiled).await?;
+        let info = Arc::new(compiled.into_info(descriptor));
+        let put = self.storage.put_module(name, &info, wasm, self.clock.now()).await;
+        // Also where it failed: the answer to the commit may be all that was lost.
+        self.names.forget(name);
+        Ok((put?, info))
     }
 
     /// What `reference` means now.
-    pub async fn resolve(&self, _reference: &ModuleRef) -> Result<Arc<ModuleInfo>, RegistryError> {
-        todo!()
+    pub async fn resolve(&self, reference: &ModuleRef) -> Result<Arc<ModuleInfo>, RegistryError> {
+        if let Some(info) = self.names.get(reference) {
+            return Ok(info);
+        }
+        let era = self.names.era();
+        match self.storage.find_module(reference).await? {
+            Some(found) => {
+                let info = Arc::new(found.info);
+                self.names.learn(era, reference, &info);
+                Ok(info)
+            }
+            None => Err(RegistryError::Unknown(reference.clone())),
+        }
     }
 
     /// The compiled module, ready to run: from memory, else from disk, else compiled anew.
     pub async fn load(
         &self,
-        _info: &ModuleInfo,
-        _class: EngineClass,
+        info: &ModuleInfo,
+        class: EngineClass,
     ) -> Result<Arc<LoadedModule>, RegistryError> {
-        todo!()
+        self.load_version(info.digest, info.kind, class).await
+    }
+
+    /// The same for a version that is known by its digest alone, as a claimed task knows it.
+    pub async fn load_digest(
+        &self,
+        digest: Digest,
+        class: EngineClass,
+    ) -> Result<Arc<LoadedModule>, RegistryError> {
+        if let Some(module) = self.loaded.get(digest, class) {
+            return Ok(module);
+        }
+        let info = self.storage.module_info(&digest).await?.ok_or(RegistryError::Gone(digest))?;
+        self.load(&info, class).await
+    }
+
+    /// Whether an input fits the module's schema, where it has one and the input is JSON. The
+    /// answer to one that does not names the place and the rule.
+    pub fn check_input(&self, info: &ModuleInfo, input: &Payload) -> Result<(), String> {
+        let schema = info.descriptor.as_ref().and_then(|descriptor| descriptor.input_schema.as_ref());
+        match schema {
+            Some(schema) => self.schemas.check(info.digest, schema, input),
+            None => Ok(()),
+        }
     }
 
     /// Forgets a name. False if there was none.
-    pub async fn remove(&self, _name: &ModuleName) -> Result<bool, RegistryError> {
-        todo!()
+    pub async fn remove(&self, name: &ModuleName) -> Result<bool, RegistryError> {
+        let removed = self.storage.remove_module(name).await;
+        self.names.forget(name);
+        Ok(removed?)
+    }
+
+    /// Lets go of versions that storage no longer keeps. Their artefacts leave the disk when the
+    /// cache needs the room.
+    pub(crate) fn discard(&self, digests: &[Digest]) {
+        for digest in digests {
+            self.loaded.remove(*digest);
+            self.schemas.remove(*digest);
+        }
+    }
+
+    async fn load_version(
+        &self,
+        digest: Digest,
+        kind: ModuleKind,
+        class: EngineClass,
+    ) -> Result<Arc<LoadedModule>, RegistryError> {
+        let load = || async {
+            if let Some(module) = self.loader.open(&digest, class, kind).await? {
+                return Ok(module);
+            }
+            let wasm = self.storage.module_wasm(&digest).await?.ok_or(RegistryError::Gone(digest))?;
+            self.compile(wasm, class).await?;
+            self.open(&digest, class, kind).await
+        };
+        self.loaded.get_or_load(digest, class, load).await
+    }
+
+    async fn compile(&self, wasm: Bytes, class: EngineClass) -> Result<Compiled, CompileError> {
+        let compiled = self.loader.compile(wasm, class).await?;
+        let took = std::time::Duration::from_millis(compiled.compiled_ms);
+        self.metrics.module_compiled(class.as_str(), took);
+        Ok(compiled)
+    }
+
+    /// Maps what was compiled a moment ago.
+    async fn open(
+        &self,
+        digest: &Digest,
+        class: EngineClass,
+        kind: ModuleKind,
+    ) -> Result<Arc<LoadedModule>, RegistryError> {
+        let missing = || CompileError::Host("the artefact vanished after it was made".to_owned());
+        let module = self.loader.open(digest, class, kind).await?;
+        Ok(module.ok_or_else(missing)?)
+    }
+
+    async fn describe(&self, compiled: &Compiled) -> Result<Option<Descriptor>, RegistryError> {
+        let Compiled { digest, kind, .. } = compiled;
+        // Loading it is part of the check: a command, too, is refused here if it cannot be linked.
+        let open = || self.open(digest, EngineClass::Fast, *kind);
+        let module = self.loaded.get_or_load(*digest, EngineClass::Fast, open).await?;
+        match kind {
+            ModuleKind::Command | ModuleKind::CoreCommand => Ok(None),
+            ModuleKind::Task => {
+                let descriptor = self.loader.describe(module).await?;
+                if let Some(descriptor) = &descriptor {
+                    schema::check_descriptor(descriptor).map_err(CompileError::Refused)?;
+                }
+                Ok(descriptor)
+            }
+        }
     }
 }

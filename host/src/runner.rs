@@ -4,18 +4,35 @@
 //! `queue` runs claimed tasks through it, `http` runs what is wanted at once, and the command line
 //! runs files. It keeps nothing and knows no database.
 
+pub mod admission;
+
 use std::sync::Arc;
 
-use crate::domain::attempt::{Claim, Payload};
+use crate::domain::attempt::{Claim, Failure, FailureKind, Outcome, Payload, Streams, Usage};
 use crate::domain::grants::Grants;
-use crate::domain::limits::{AboveCeiling, LimitRequest};
+use crate::domain::limits::{AboveCeiling, LimitRequest, Limits};
 use crate::domain::module::ModuleRef;
+use crate::domain::task::{BlobId, Input};
 use crate::registry::{Registry, RegistryError};
+use crate::runner::admission::Admission;
 use crate::sandbox::control::Control;
-use crate::sandbox::{GuestInput, Report, Stdin};
+use crate::sandbox::{EngineClass, GuestInput, Identity, Report, Run, Sandbox, Stdin};
+use crate::threads::GuestThreadsHandle;
 
 /// Runs guests.
-pub struct Runner {}
+pub struct Runner {
+    registry: Arc<Registry>,
+    admission: Admission,
+    sandbox: Sandbox,
+    threads: GuestThreadsHandle,
+    spool: Arc<dyn Spool>,
+}
+
+/// Where spooled inputs are.
+pub trait Spool: Send + Sync + 'static {
+    /// The file of a blob.
+    fn path(&self, blob: BlobId) -> std::path::PathBuf;
+}
 
 /// A run that is wanted at once.
 pub struct RunRequest {
@@ -65,30 +82,111 @@ pub enum RunError {
     /// A directory that is not configured, or more access than it has.
     #[error("grants.dirs: {0}")]
     Grant(String),
+    /// The input does not fit the module's schema.
+    #[error("the input does not fit the module's schema: {0}")]
+    Schema(String),
 }
 
 impl Runner {
-    /// Runs at once and gives the report. Dropping the future ends the run.
-    pub async fn run_now(&self, _request: RunRequest) -> Result<Report, RunError> {
-        todo!()
+    /// A runner of `registry`'s modules in `sandbox`.
+    pub fn new(
+        registry: Arc<Registry>,
+        admission: Admission,
+        sandbox: Sandbox,
+        threads: GuestThreadsHandle,
+        spool: Arc<dyn Spool>,
+    ) -> Runner {
+        Runner { registry, admission, sandbox, threads, spool }
     }
 
-    /// Runs one attempt at a claimed task. What fails before the guest begins is an outcome too.
-    pub async fn run_claim(&self, _claim: &Claim, _control: Control) -> Report {
-        todo!()
+    /// Runs at once and gives the report. Dropping the future ends the run.
+    pub async fn run_now(&self, request: RunRequest) -> Result<Report, RunError> {
+        let limits = self.admission.check(&request.limits, &request.grants)?;
+        let info = self.registry.resolve(&request.module).await?;
+        if let GuestInput::Inline(payload) = &request.input {
+            self.registry.check_input(&info, payload).map_err(RunError::Schema)?;
+        }
+        let module = self.registry.load(&info, EngineClass::for_limits(&limits)).await?;
+        let usually_long = module.is_usually_long();
+        let run = Run {
+            program: request.module.name.as_str().to_owned(),
+            input: request.input,
+            args: request.args,
+            env: request.env,
+            stdin: request.stdin,
+            limits,
+            dirs: self.admission.mounts(&request.grants)?,
+            identity: Identity::default(),
+            control: request.control,
+        };
+        let running = self.sandbox.start(module, run);
+        if usually_long {
+            Ok(self.threads.hand_over(running).await)
+        } else {
+            Ok(self.threads.drive(running).await)
+        }
+    }
+
+    /// Runs one attempt at a claimed task, on the thread that polls it: the queue does so on the
+    /// guest threads. What fails before the guest begins is an outcome too.
+    pub async fn run_claim(&self, claim: &Claim, control: Control) -> Report {
+        let spec = &claim.spec;
+        let class = EngineClass::for_limits(&spec.limits);
+        let module = match self.registry.load_digest(spec.digest, class).await {
+            Ok(module) => module,
+            Err(error) => return not_begun(FailureKind::HostError, error.to_string()),
+        };
+        // Checked when the task was submitted; the operator may have changed his mind since.
+        let dirs = match self.admission.mounts(&spec.grants) {
+            Ok(dirs) => dirs,
+            Err(error) => return not_begun(FailureKind::InvalidInput, error.to_string()),
+        };
+        let run = Run {
+            program: spec.module.as_str().to_owned(),
+            input: self.input_of(&spec.input),
+            args: spec.args.clone(),
+            env: spec.env.clone(),
+            stdin: None,
+            limits: spec.limits,
+            dirs,
+            identity: Identity { task_id: claim.task_id.to_string(), attempt: claim.attempt },
+            control,
+        };
+        self.sandbox.start(module, run).await
     }
 
     /// Checks what a task asks for without running it.
-    pub fn check(
-        &self,
-        _limits: &LimitRequest,
-        _grants: &Grants,
-    ) -> Result<crate::domain::limits::Limits, RunError> {
-        todo!()
+    pub fn check(&self, limits: &LimitRequest, grants: &Grants) -> Result<Limits, RunError> {
+        self.admission.check(limits, grants)
     }
 
     /// The registry it loads from.
     pub fn registry(&self) -> &Arc<Registry> {
-        todo!()
+        &self.registry
+    }
+
+    /// What it lets runs ask for.
+    pub fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    fn input_of(&self, input: &Input) -> GuestInput {
+        match input {
+            Input::Inline(payload) => GuestInput::Inline(Payload::clone(payload)),
+            Input::Spooled { content_type, blob, size_bytes: _ } => GuestInput::File {
+                content_type: content_type.as_str().into(),
+                path: self.spool.path(*blob),
+            },
+        }
+    }
+}
+
+/// The report of a run that did not begin.
+fn not_begun(kind: FailureKind, why: String) -> Report {
+    Report {
+        outcome: Outcome::Failed(Failure::new(kind, why)),
+        usage: Usage::default(),
+        streams: Streams::default(),
+        files: None,
     }
 }

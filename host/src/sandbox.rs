@@ -5,19 +5,53 @@
 //! future. No wasmtime type appears in a signature here, and nothing here knows tasks, queues or
 //! databases.
 
+mod admission;
+pub mod cache;
+mod clocks;
+pub mod compile;
 pub mod control;
 mod engine;
+mod engines;
+mod epoch;
+pub mod files;
+mod instance;
+mod interfaces;
+mod limiter;
+mod load;
+mod meter;
+mod outcome;
+mod randomness;
+mod run;
+mod state;
+mod streams;
+#[cfg(test)]
+mod tests;
 
-use std::path::PathBuf;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::io::AsyncRead;
 
-use crate::domain::attempt::{Artifact, Outcome, Payload, Streams, Usage};
+use crate::clock::Clock;
+use crate::config::sandbox::SandboxConfig;
+use crate::domain::attempt::{Failure, Outcome, Payload, Streams, Usage};
 use crate::domain::grants::Access;
 use crate::domain::limits::Limits;
+use crate::domain::module::{Descriptor, ModuleKind};
+use crate::sandbox::admission::Admission;
 use crate::sandbox::control::Control;
+use crate::sandbox::engines::Engines;
+use crate::sandbox::epoch::Ticker;
+use crate::sandbox::meter::Meter;
+use crate::threads::Sliced;
+
+pub use crate::sandbox::admission::Occupancy;
+pub use crate::sandbox::files::OutputFiles;
+pub use crate::sandbox::load::{LoadError, LoadedModule};
 
 /// Which engine a module is compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +86,8 @@ impl EngineClass {
 
 /// Everything one run is given.
 pub struct Run {
+    /// What the guest is told that it is called: its first argument.
+    pub program: String,
     /// What the guest works on. A command reads the body as its standard input unless `stdin`
     /// says otherwise.
     pub input: GuestInput,
@@ -125,22 +161,108 @@ pub struct Report {
     pub files: Option<OutputFiles>,
 }
 
-/// The directory of a finished run. It is removed when this is dropped.
-#[derive(Debug)]
-pub struct OutputFiles {
-    /// Regular files below `/out`, checked through their descriptors.
-    pub artifacts: Vec<Artifact>,
-}
-
 /// The sandbox. Cheap to clone; all clones share the engines and the pool.
 #[derive(Clone)]
-pub struct Sandbox {}
+pub struct Sandbox {
+    shared: Arc<Shared>,
+}
 
-/// A compiled module, mapped and linked.
-pub struct LoadedModule {}
+/// What all runs share: never anything of a guest's.
+struct Shared {
+    ticker: Ticker,
+    engines: Engines,
+    admission: Admission,
+    clock: Clock,
+}
 
 /// A run under way: poll it like any future to drive the guest; dropping it ends the guest.
-pub struct Running {}
+pub struct Running {
+    work: Pin<Box<dyn Future<Output = Report> + Send>>,
+    meter: Arc<Meter>,
+}
+
+/// Why the sandbox could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// wasmtime refused the configuration.
+    #[error("the engine could not be built: {0}")]
+    Engine(String),
+    /// A thread or a directory could not be made.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl Sandbox {
+    /// Builds the engines and starts the epoch thread.
+    pub fn new(config: &SandboxConfig, clock: Clock) -> Result<Sandbox, SandboxError> {
+        let engines = Engines::new(config)?;
+        let ticker = Ticker::start(engines.handles())?;
+        let memory_bytes = match config.memory_budget_bytes {
+            0 => admission::default_memory_budget_bytes(),
+            bytes => bytes,
+        };
+        let admission = Admission::new(config.instances_max, memory_bytes);
+        Ok(Sandbox {
+            shared: Arc::new(Shared {
+                ticker,
+                engines,
+                admission,
+                clock,
+            }),
+        })
+    }
+
+    /// Maps a compiled artefact and links it. The file must be one that this host's compiler made
+    /// and whose authentication was just checked: its machine code is run as it is.
+    pub fn load_file(
+        &self,
+        path: &Path,
+        class: EngineClass,
+        kind: ModuleKind,
+    ) -> Result<Arc<LoadedModule>, LoadError> {
+        let linked = self.shared.engines.of(class);
+        Ok(Arc::new(LoadedModule::map(linked, path, class, kind)?))
+    }
+
+    /// A run of `module`. Nothing happens before it is polled. Waiting for room is part of it and
+    /// is charged to none of its limits.
+    pub fn start(&self, module: Arc<LoadedModule>, run: Run) -> Running {
+        let meter = Arc::new(Meter::new(run.limits.cpu));
+        let work = run::execute(Arc::clone(&self.shared), module, run, Arc::clone(&meter));
+        Running {
+            work: Box::pin(work),
+            meter,
+        }
+    }
+
+    /// What a task module says of itself, asked under `limits`; `None` for a command.
+    pub async fn describe(
+        &self,
+        module: &LoadedModule,
+        limits: &Limits,
+    ) -> Result<Option<Descriptor>, Failure> {
+        run::describe(&self.shared, module, limits).await
+    }
+
+    /// How much of the pool and of the memory budget is in use.
+    pub fn occupancy(&self) -> Occupancy {
+        self.shared.admission.occupancy()
+    }
+}
+
+impl Future for Running {
+    type Output = Report;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Report> {
+        self.work.as_mut().poll(context)
+    }
+}
+
+impl Sliced for Running {
+    fn is_long(&self) -> bool {
+        self.meter.is_long()
+    }
+}
 
 /// Why a module was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -154,4 +276,7 @@ pub enum CompileError {
     /// The compiler itself failed.
     #[error("the compiler failed: {0}")]
     Host(String),
+    /// Too many modules wait for the compiler already.
+    #[error("too many modules wait for the compiler already; try again later")]
+    Busy,
 }

@@ -108,7 +108,11 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Records how attempts ended. Each is fenced: only the current holder of a running task is
     /// heard, everybody else gets [`Finished::Stale`] and changes nothing. A retry whose task was
-    /// asked to be cancelled meanwhile ends cancelled.
+    /// asked to be cancelled meanwhile ends cancelled. An end whose failure is `Lost` counts as a
+    /// loss: the task may have one attempt more. [`Next::GiveBack`] takes the claim back: the
+    /// attempt is neither counted nor recorded, and the task keeps its `run_at`.
+    ///
+    /// [`Next::GiveBack`]: crate::domain::attempt::Next::GiveBack
     async fn finish(&self, ends: Vec<AttemptEnd>) -> Result<Vec<Finished>, StorageError>;
 
     /// Records the newest progress of running attempts; stale fences are ignored.
@@ -164,7 +168,7 @@ pub trait Storage: Send + Sync + 'static {
 }
 
 /// Why a call to storage gave nothing.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StorageError {
     /// As many tasks wait as are allowed to.
     #[error("{pending} tasks wait already; the limit is {limit}")]

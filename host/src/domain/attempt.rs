@@ -224,10 +224,15 @@ pub struct Claim {
     pub attempt: u32,
     /// What the finishing call must present.
     pub fence: Fence,
+    /// How many attempts the task may have in all: those of its policy, and one more for each
+    /// loss and for what a retry by hand gave it.
+    pub max_attempts: u32,
     /// How often the task has lost its host before.
     pub lost: u32,
     /// When the task was submitted.
     pub created_at: Timestamp,
+    /// From when on it could have been claimed.
+    pub run_at: Timestamp,
     /// When this claim was made.
     pub claimed_at: Timestamp,
     /// The task itself.
@@ -268,6 +273,9 @@ pub enum Next {
     Cancel,
     /// It is tried again at this instant.
     RetryAt(Timestamp),
+    /// The attempt never began: the task is pending again as if it had not been claimed, and no
+    /// attempt is recorded.
+    GiveBack,
 }
 
 /// An attempt as it is listed.

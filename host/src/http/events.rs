@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use crate::domain::task::TaskId;
 use crate::http::AppState;
 use crate::http::error::ApiError;
-use crate::http::path::PathParts;
+use crate::http::path::{PathParts, unknown_task};
 use crate::http::tasks::{find, view};
 use crate::queue::events::{Event, EventKind, Subscription};
 
@@ -48,18 +48,15 @@ pub(crate) async fn events(
 ) -> Result<Response, ApiError> {
     let id = path.task()?;
     let last = last_event_id(&headers)?;
-    // Subscribed before the look, so that nothing happens between the two unseen.
-    let subscription = services.queue.subscribe_after(id, last.unwrap_or(0));
-    let task = find(&services, id, Duration::ZERO).await?;
-    let first = json!({
-        "status": task.state.as_str(),
-        "label": task.label(services.clock.now()),
-        "attempt": task.attempt,
-    });
+    let watched = services.queue.watch(id, last.unwrap_or(0)).await?;
+    let (task, subscription) = watched.ok_or_else(|| unknown_task(id))?;
     let phase = match (task.state.is_final(), last) {
-        (true, _) => Phase::Last(Some(first)),
-        (false, None) => Phase::First(first),
-        (false, Some(_)) => Phase::Following,
+        (false, None) => Phase::First(json!({
+            "status": task.state.as_str(),
+            "label": task.label(services.clock.now()),
+            "attempt": task.attempt,
+        })),
+        (true, _) | (false, Some(_)) => Phase::Following,
     };
     let watch = Watch {
         services,
@@ -104,8 +101,6 @@ enum Phase {
     First(Value),
     /// Events are told as they come.
     Following,
-    /// The task is final: a status, if none was told, and the result.
-    Last(Option<Value>),
     /// Everything was told.
     Over,
 }
@@ -118,11 +113,6 @@ impl Watch {
                 Some(piece(None, "status", &status))
             }
             Phase::Following => self.follow().await,
-            Phase::Last(Some(status)) => {
-                self.phase = Phase::Last(None);
-                Some(piece(None, "status", &status))
-            }
-            Phase::Last(None) => self.result().await,
             Phase::Over => None,
         }
     }

@@ -50,24 +50,47 @@ pub(crate) fn engine_config(shape: EngineShape) -> Config {
     config
 }
 
+/// Core instances in one store. CPython as a component is more than ten.
+pub(crate) const INSTANCES_MAX: u32 = 64;
+
+/// Linear memories in one store.
+pub(crate) const MEMORIES_MAX: u32 = 16;
+
+/// Tables in one store.
+pub(crate) const TABLES_MAX: u32 = 64;
+
+/// Linear memories that one slot of the pool stands for.
+pub(crate) const MEMORIES_PER_SLOT: u32 = 2;
+
+/// Tables that one slot of the pool stands for.
+pub(crate) const TABLES_PER_SLOT: u32 = 4;
+
+/// Slots beyond those that are admitted, for stores that are being taken apart.
+const SPARE_SLOTS: u32 = 8;
+
+/// The most elements that one table may have; the room for them is address space only.
+const TABLE_ELEMENTS_MAX: usize = 1_000_000;
+
 /// The sizes of the pool that instances come from.
 pub(crate) fn pooling(
     instances_max: u32,
     keep_resident_bytes: usize,
 ) -> InstanceAllocationStrategy {
+    let slots = instances_max.saturating_add(SPARE_SLOTS);
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(instances_max)
-        // A component is several core instances; CPython is more than ten.
-        .total_core_instances(instances_max.saturating_mul(4))
-        .total_memories(instances_max.saturating_mul(2))
-        .total_tables(instances_max.saturating_mul(4))
-        .total_stacks(instances_max)
-        .max_core_instances_per_component(64)
-        .max_memories_per_component(16)
-        .max_tables_per_component(64)
-        .max_memories_per_module(16)
-        .max_tables_per_module(64)
+    pool.total_component_instances(slots)
+        // Only counted, so every slot may hold the most that a component may have.
+        .total_core_instances(slots.saturating_mul(INSTANCES_MAX))
+        .total_memories(slots.saturating_mul(MEMORIES_PER_SLOT))
+        .total_tables(slots.saturating_mul(TABLES_PER_SLOT))
+        .total_stacks(slots)
+        .max_core_instances_per_component(INSTANCES_MAX)
+        .max_memories_per_component(MEMORIES_MAX)
+        .max_tables_per_component(TABLES_MAX)
+        .max_memories_per_module(MEMORIES_MAX)
+        .max_tables_per_module(TABLES_MAX)
         .max_memory_size(4 << 30)
+        .table_elements(TABLE_ELEMENTS_MAX)
         .max_unused_warm_slots(100)
         .linear_memory_keep_resident(keep_resident_bytes)
         .table_keep_resident(64 * 1024)

@@ -1,0 +1,78 @@
+//! Claims work for this host's slots, in batches: one caller however many slots there are.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::queue::executor::{Attempts, Executor};
+use crate::queue::shared::{CLAIM_MAX, Shared};
+
+/// How long a claim may wait for a slot before it is given back to storage, where it stands in
+/// line with what came meanwhile.
+const READY_AGE_MAX: Duration = Duration::from_secs(1);
+/// The shortest sleep before work that is due already but was not to be had.
+const PAUSE_MIN: Duration = Duration::from_millis(5);
+
+/// Claims until shutdown, then gives back what has not begun.
+pub(crate) async fn serve<A: Attempts>(executor: Arc<Executor<A>>) {
+    let shared = Arc::clone(executor.shared());
+    while !shared.shutdown.is_requested() {
+        // Waits begun by the look; `None` means that the next look is due at once.
+        let Some(pause) = look(&shared).await else { continue };
+        tokio::select! {
+            () = shared.work.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+            () = shared.shutdown.requested() => break,
+        }
+        for claim in shared.ready.take_older_than(READY_AGE_MAX) {
+            executor.give_back(claim).await;
+        }
+    }
+    for claim in shared.ready.take_older_than(Duration::ZERO) {
+        executor.give_back(claim).await;
+    }
+}
+
+/// Claims once, if anything is wanted. Gives how long to wait for a sign of work; `None` if there
+/// is likely more at once.
+async fn look(shared: &Shared) -> Option<Duration> {
+    let poll = shared.config.poll_interval;
+    if !shared.is_hungry() {
+        // Set before the second look: whoever makes room after it sees the flag and rings.
+        shared.backlog.store(true, Ordering::SeqCst);
+        if !shared.is_hungry() {
+            return Some(poll.min(READY_AGE_MAX));
+        }
+    }
+    shared.backlog.store(false, Ordering::SeqCst);
+    let wanted = shared.wanted().min(CLAIM_MAX);
+    let slots = u32::try_from(wanted).unwrap_or(u32::MAX);
+    let now = shared.clock.now();
+    // Never dropped half-way: a claim whose answer nobody takes would lie until this host ends.
+    match shared.storage.claim(shared.worker, slots, shared.config.strategy, now).await {
+        Ok(claims) => {
+            let took = claims.len();
+            if took > 0 {
+                shared.ready.push(claims);
+            }
+            if took >= wanted { None } else { Some(until_next(shared).await) }
+        }
+        Err(error) => {
+            tracing::warn!(%error, "claiming failed");
+            Some(poll)
+        }
+    }
+}
+
+/// How long until the earliest pending task is due, at most the poll interval.
+async fn until_next(shared: &Shared) -> Duration {
+    let poll = shared.config.poll_interval;
+    match shared.storage.next_run_at().await {
+        Ok(Some(run_at)) => run_at.since(shared.clock.now()).clamp(PAUSE_MIN.min(poll), poll),
+        Ok(None) => poll,
+        Err(error) => {
+            tracing::warn!(%error, "the next due task is unknown");
+            poll
+        }
+    }
+}

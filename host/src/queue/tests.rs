@@ -1,0 +1,9 @@
+//! The queue over the embedded database, with guests that the test itself plays.
+
+mod cancel;
+mod end;
+mod order;
+mod retry;
+mod stage;
+mod submit;
+mod watch;

@@ -1,0 +1,120 @@
+//! How the child locks itself in before it reads a byte of the module.
+//!
+//! Limits, no new privileges and the closed environment are demanded: without them the child does
+//! not work. Landlock and seccomp depend on the kernel; where they are missing the child says so
+//! in its answer, and the host reports it, because a fault in Cranelift is then less contained.
+
+use std::io;
+
+use rustix::process::{DumpableBehavior, Resource, Rlimit, setrlimit};
+
+use super::protocol::{Confinement, Orders};
+
+/// The stack of a compiling thread. Cranelift recurses over expression trees; a worker of the
+/// default size would do for every module seen, and this costs address space only.
+const THREAD_STACK_BYTES: usize = 8 * 1024 * 1024;
+/// Compiling gives way to serving requests.
+const NICENESS: i32 = 10;
+/// Standard input, output and error, and nothing more.
+const OPEN_FILES_MAX: u64 = 3;
+
+/// Locks the process in and starts the threads it compiles on, the last it can start.
+///
+/// `before_locked` runs when no further thread can be started afterwards.
+pub(super) fn lock_in(
+    orders: &Orders,
+    before_locked: impl FnOnce() -> io::Result<()>,
+) -> io::Result<Confinement> {
+    // If the machine runs out of memory, this process is the one to lose. Where that cannot be
+    // said the kernel chooses by size, which comes to the same.
+    let _kernel_chooses = std::fs::write("/proc/self/oom_score_adj", "1000");
+    let _same_priority = rustix::process::setpriority_process(None, NICENESS);
+    limit(Resource::As, orders.memory_bytes)?;
+    limit(Resource::Core, 0)?;
+    limit(Resource::Fsize, 0)?;
+    // The soft limit ends the child with a signal that says why; the hard one is a second later.
+    let cpu = Rlimit { current: Some(orders.cpu_s), maximum: Some(orders.cpu_s + 1) };
+    setrlimit(Resource::Cpu, cpu)?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    rustix::thread::set_no_new_privs(true)?;
+    // Landlock holds the calling thread and those it starts from then on.
+    let landlock = landlocked();
+    before_locked()?;
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(orders.threads)
+        .stack_size(THREAD_STACK_BYTES)
+        .thread_name(|number| format!("compile-{number}"))
+        .build_global()
+        .map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+    limit(Resource::Nproc, 0)?;
+    let seccomp = filtered();
+    limit(Resource::Nofile, OPEN_FILES_MAX)?;
+    Ok(Confinement { landlock, seccomp })
+}
+
+fn limit(resource: Resource, most: u64) -> io::Result<()> {
+    Ok(setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?)
+}
+
+/// Takes away every right over files and network that the kernel's Landlock knows.
+fn landlocked() -> bool {
+    use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetStatus, Scope};
+    let status = Ruleset::default()
+        .handle_access(AccessFs::from_all(ABI::V6))
+        .and_then(|rules| rules.handle_access(AccessNet::from_all(ABI::V6)))
+        .and_then(|rules| rules.scope(Scope::from_all(ABI::V6)))
+        .and_then(|rules| rules.create())
+        .and_then(|rules| rules.restrict_self());
+    // On an older kernel some rights are not known to Landlock: still better than nothing, and
+    // seccomp stands behind it.
+    status.is_ok_and(|status| status.ruleset != RulesetStatus::NotEnforced)
+}
+
+/// System calls that compiling needs once its threads are there: memory, locks, and reading and
+/// writing what is open. Everything else answers `EPERM`.
+const ALLOWED: [libc::c_long; 33] = [
+    libc::SYS_read,
+    libc::SYS_readv,
+    libc::SYS_write,
+    libc::SYS_writev,
+    libc::SYS_close,
+    libc::SYS_fstat,
+    libc::SYS_mmap,
+    libc::SYS_munmap,
+    libc::SYS_mprotect,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_brk,
+    libc::SYS_futex,
+    libc::SYS_sched_yield,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
+    libc::SYS_getrandom,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_tgkill,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_restart_syscall,
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_membarrier,
+    libc::SYS_prlimit64,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+];
+
+/// Installs the filter on all threads. False where the kernel or the processor has none.
+fn filtered() -> bool {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+    let Ok(arch) = TargetArch::try_from(std::env::consts::ARCH) else { return false };
+    let rules = ALLOWED.into_iter().map(|call| (call, Vec::new())).collect();
+    let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    SeccompFilter::new(rules, refuse, SeccompAction::Allow, arch)
+        .and_then(BpfProgram::try_from)
+        .is_ok_and(|program| seccompiler::apply_filter_all_threads(&program).is_ok())
+}

@@ -1,0 +1,277 @@
+//! One pass over a binary before Cranelift sees it: what it imports and exports, and whether its
+//! counts are those of a program or of a bomb.
+//!
+//! It does not validate; compiling does. It does not try to foresee how long a function takes to
+//! compile either (twenty kilobytes of nested loops take ten seconds, and real compilers emit
+//! functions that look no better): that is what the child's deadline is for.
+
+use wasmparser::{
+    ComponentExternalKind, ComponentTypeRef, Encoding, FuncType, Parser, Payload, TypeBounds,
+    TypeRef, ValType,
+};
+
+use super::protocol::Rejection;
+
+/// Functions with a body. clang and yosys have about 100 000, CPython 15 000.
+const FUNCTIONS_MAX: u64 = 200_000;
+/// The longest body of a function. It is also what wasmparser allows; the largest seen in a real
+/// program is CPython's interpreter loop with 0.3 MB.
+const BODY_BYTES_MAX: usize = 7_654_321;
+/// Types, of all kinds and levels together. clang has 1 500.
+const TYPES_MAX: u64 = 50_000;
+/// Imports of all levels together. Composed components have a few thousand.
+const IMPORTS_MAX: u64 = 50_000;
+/// Core modules inside a component. CPython as a component has about fifteen.
+const MODULES_MAX: u64 = 256;
+/// Instances that a component makes of modules and components.
+const INSTANCES_MAX: u64 = 1_000;
+/// How deep components may stand in each other.
+const DEPTH_MAX: usize = 16;
+/// Data and element segments. clang has a few; esbuild, a Go program, 7 000.
+const SEGMENTS_MAX: u64 = 100_000;
+/// No function of WASI has more parameters; a longer signature matches none anyway.
+const SIGNATURE_CHARS_MAX: usize = 16;
+
+/// What a pass over a module found.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    /// Whether it is a component; else it is a core module.
+    pub(super) component: bool,
+    /// Imports of a core module.
+    pub(super) core_imports: Vec<CoreImport>,
+    /// Exports of a core module.
+    pub(super) core_exports: Vec<CoreExport>,
+    /// Names of the instances a component imports.
+    pub(super) component_imports: Vec<String>,
+    /// What else than an instance it imports, in words.
+    pub(super) odd_imports: Vec<String>,
+    /// Names of the instances a component exports.
+    pub(super) component_exports: Vec<String>,
+    types: Vec<String>,
+    functions: Vec<u32>,
+    counts: Counts,
+}
+
+/// A core module's import.
+#[derive(Debug)]
+pub(super) struct CoreImport {
+    pub(super) module: String,
+    pub(super) name: String,
+    /// The signature of a function, or the word for anything else.
+    pub(super) item: Result<String, &'static str>,
+}
+
+/// A core module's export.
+#[derive(Debug)]
+pub(super) struct CoreExport {
+    pub(super) name: String,
+    /// The signature, if it is a function.
+    pub(super) signature: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    depth: usize,
+    functions: u64,
+    types: u64,
+    imports: u64,
+    modules: u64,
+    instances: u64,
+    segments: u64,
+}
+
+impl Survey {
+    /// Goes over `wasm` once.
+    pub(super) fn of(wasm: &[u8]) -> Result<Survey, Rejection> {
+        let mut survey = Survey::default();
+        for payload in Parser::new(0).parse_all(wasm) {
+            let payload = payload.map_err(malformed)?;
+            survey.counts.add(&payload)?;
+            if survey.counts.depth == 0 {
+                survey.note(payload).map_err(malformed)?;
+            }
+        }
+        Ok(survey)
+    }
+
+    /// Takes down what the outermost level imports and exports.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum of sixty sections")]
+    fn note(&mut self, payload: Payload<'_>) -> wasmparser::Result<()> {
+        match payload {
+            Payload::Version { encoding, .. } => {
+                self.component = encoding == Encoding::Component;
+            }
+            Payload::TypeSection(section) => {
+                for ty in section.into_iter_err_on_gc_types() {
+                    self.types.push(signature(&ty?));
+                }
+            }
+            Payload::ImportSection(section) => {
+                for import in section.into_imports() {
+                    self.note_core_import(import?);
+                }
+            }
+            Payload::FunctionSection(section) => {
+                for ty in section {
+                    self.functions.push(ty?);
+                }
+            }
+            Payload::ExportSection(section) => {
+                for export in section {
+                    let export = export?;
+                    let signature = match export.kind {
+                        wasmparser::ExternalKind::Func => self.signature_of(export.index),
+                        _ => None,
+                    };
+                    self.core_exports.push(CoreExport { name: export.name.to_owned(), signature });
+                }
+            }
+            Payload::ComponentImportSection(section) => {
+                for import in section {
+                    self.note_component_import(import?);
+                }
+            }
+            Payload::ComponentExportSection(section) => {
+                for export in section {
+                    let export = export?;
+                    if export.kind == ComponentExternalKind::Instance {
+                        self.component_exports.push(export.name.name.to_owned());
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn note_core_import(&mut self, import: wasmparser::Import<'_>) {
+        let item = match import.ty {
+            TypeRef::Func(ty) | TypeRef::FuncExact(ty) => {
+                // Imported functions come first in the index space of functions.
+                self.functions.push(ty);
+                Ok(self.types.get(ty as usize).cloned().unwrap_or_default())
+            }
+            TypeRef::Table(_) => Err("a table"),
+            TypeRef::Memory(memory) if memory.shared => Err("a shared memory"),
+            TypeRef::Memory(_) => Err("a memory"),
+            TypeRef::Global(_) => Err("a global"),
+            TypeRef::Tag(_) => Err("a tag"),
+        };
+        let (module, name) = (import.module.to_owned(), import.name.to_owned());
+        self.core_imports.push(CoreImport { module, name, item });
+    }
+
+    fn note_component_import(&mut self, import: wasmparser::ComponentImport<'_>) {
+        let name = import.name.name;
+        let what = match import.ty {
+            ComponentTypeRef::Instance(_) => {
+                self.component_imports.push(name.to_owned());
+                return;
+            }
+            // A name for a type that is known already: nothing has to be provided.
+            ComponentTypeRef::Type(TypeBounds::Eq(_)) => return,
+            ComponentTypeRef::Type(TypeBounds::SubResource) => "a resource",
+            ComponentTypeRef::Func(_) => "a function",
+            ComponentTypeRef::Module(_) => "a core module",
+            ComponentTypeRef::Component(_) => "a component",
+            ComponentTypeRef::Value(_) => "a value",
+        };
+        self.odd_imports.push(format!("{name} ({what}; only interfaces are provided)"));
+    }
+
+    fn signature_of(&self, function: u32) -> Option<String> {
+        let ty = *self.functions.get(function as usize)?;
+        self.types.get(ty as usize).cloned()
+    }
+}
+
+impl Counts {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum of sixty sections")]
+    fn add(&mut self, payload: &Payload<'_>) -> Result<(), Rejection> {
+        match payload {
+            Payload::TypeSection(section) => {
+                count("types", &mut self.types, section.count(), TYPES_MAX)
+            }
+            Payload::CoreTypeSection(section) => {
+                count("types", &mut self.types, section.count(), TYPES_MAX)
+            }
+            Payload::ComponentTypeSection(section) => {
+                count("types", &mut self.types, section.count(), TYPES_MAX)
+            }
+            Payload::ImportSection(section) => {
+                count("imports", &mut self.imports, section.count(), IMPORTS_MAX)
+            }
+            Payload::ComponentImportSection(section) => {
+                count("imports", &mut self.imports, section.count(), IMPORTS_MAX)
+            }
+            Payload::FunctionSection(section) => {
+                count("functions", &mut self.functions, section.count(), FUNCTIONS_MAX)
+            }
+            Payload::DataSection(section) => {
+                count("segments", &mut self.segments, section.count(), SEGMENTS_MAX)
+            }
+            Payload::ElementSection(section) => {
+                count("segments", &mut self.segments, section.count(), SEGMENTS_MAX)
+            }
+            Payload::InstanceSection(section) => {
+                count("instances", &mut self.instances, section.count(), INSTANCES_MAX)
+            }
+            Payload::ComponentInstanceSection(section) => {
+                count("instances", &mut self.instances, section.count(), INSTANCES_MAX)
+            }
+            Payload::CodeSectionEntry(body) if body.range().len() > BODY_BYTES_MAX => {
+                let bytes = body.range().len();
+                Err(Rejection::Limit(format!(
+                    "a function of the module is {bytes} bytes long; {BODY_BYTES_MAX} are compiled"
+                )))
+            }
+            Payload::ModuleSection { .. } => {
+                self.depth += 1;
+                count("core modules", &mut self.modules, 1, MODULES_MAX)
+            }
+            Payload::ComponentSection { .. } => {
+                self.depth += 1;
+                match self.depth > DEPTH_MAX {
+                    true => Err(Rejection::Limit(format!(
+                        "components stand in each other more than {DEPTH_MAX} deep"
+                    ))),
+                    false => count("components", &mut self.modules, 1, MODULES_MAX),
+                }
+            }
+            Payload::End(_) => {
+                self.depth = self.depth.saturating_sub(1);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn count(what: &str, sum: &mut u64, more: u32, most: u64) -> Result<(), Rejection> {
+    *sum += u64::from(more);
+    match *sum > most {
+        true => {
+            Err(Rejection::Limit(format!("the module has {sum} {what}; {most} are compiled")))
+        }
+        false => Ok(()),
+    }
+}
+
+fn malformed(error: wasmparser::BinaryReaderError) -> Rejection {
+    Rejection::Refused(format!("it is not valid WebAssembly: {error}"))
+}
+
+/// A function's type as the tables of `wasi` spell it.
+fn signature(ty: &FuncType) -> String {
+    let word = |ty: &ValType| match ty {
+        ValType::I32 => 'i',
+        ValType::I64 => 'I',
+        ValType::F32 => 'f',
+        ValType::F64 => 'F',
+        ValType::V128 => 'v',
+        ValType::Ref(_) => 'r',
+    };
+    let params = ty.params().iter().map(word);
+    let results = ty.results().iter().map(word);
+    params.chain(['>']).chain(results).take(SIGNATURE_CHARS_MAX).collect()
+}

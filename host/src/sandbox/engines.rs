@@ -1,0 +1,104 @@
+//! The two engines as they run, each with the linkers its modules are linked by.
+//!
+//! Instances come from a pool where the address space has room for one; where it has not (a
+//! container with a limit, a small virtual address width) they are allocated one by one, which is
+//! slower and otherwise the same.
+
+use wasmtime::{Engine, component};
+
+use crate::config::sandbox::SandboxConfig;
+use crate::sandbox::engine::{EngineShape, engine_config, pooling};
+use crate::sandbox::interfaces::{context, log};
+use crate::sandbox::state::GuestState;
+use crate::sandbox::{EngineClass, SandboxError};
+
+/// Both engines.
+pub(crate) struct Engines {
+    fast: Linked,
+    metered: Linked,
+}
+
+/// One engine with its linkers.
+pub(crate) struct Linked {
+    pub(crate) engine: Engine,
+    pub(crate) components: component::Linker<GuestState>,
+    pub(crate) core: wasmtime::Linker<GuestState>,
+}
+
+impl Engines {
+    /// Builds both.
+    pub(crate) fn new(config: &SandboxConfig) -> Result<Engines, SandboxError> {
+        let linked = |class| {
+            let engine = engine(
+                EngineShape {
+                    class,
+                    stack_bytes: config.stack_bytes,
+                },
+                config,
+            )?;
+            Linked::new(engine).map_err(|error| SandboxError::Engine(format!("{error:#}")))
+        };
+        Ok(Engines {
+            fast: linked(EngineClass::Fast)?,
+            metered: linked(EngineClass::Metered)?,
+        })
+    }
+
+    /// The engine of `class`.
+    pub(crate) fn of(&self, class: EngineClass) -> &Linked {
+        match class {
+            EngineClass::Fast => &self.fast,
+            EngineClass::Metered => &self.metered,
+        }
+    }
+
+    /// Handles of both engines.
+    pub(crate) fn handles(&self) -> Vec<Engine> {
+        EngineClass::ALL
+            .into_iter()
+            .map(|class| self.of(class).engine.clone())
+            .collect()
+    }
+}
+
+impl Linked {
+    fn new(engine: Engine) -> wasmtime::Result<Linked> {
+        let mut components = component::Linker::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut components)?;
+        context::add_to_linker(&mut components, |state: &mut GuestState| &mut state.context)?;
+        log::add_to_linker(&mut components, |state: &mut GuestState| &mut state.log)?;
+        let mut core = wasmtime::Linker::new(&engine);
+        wasmtime_wasi::p1::add_to_linker_async(&mut core, |state: &mut GuestState| {
+            state.wasi.for_core()
+        })?;
+        Ok(Linked {
+            engine,
+            components,
+            core,
+        })
+    }
+}
+
+fn engine(shape: EngineShape, config: &SandboxConfig) -> Result<Engine, SandboxError> {
+    let mut pooled = engine_config(shape);
+    pooled.allocation_strategy(pooling(config.instances_max, config.keep_resident_bytes));
+    let class = shape.class.as_str();
+    match Engine::new(&pooled) {
+        Ok(engine) => {
+            tracing::info!(
+                class,
+                instances = config.instances_max,
+                "instances come from a pool"
+            );
+            return Ok(engine);
+        }
+        Err(error) => {
+            tracing::warn!(
+                class,
+                error = format!("{error:#}"),
+                "no room for an instance pool; instances are allocated one by one"
+            );
+        }
+    }
+    Engine::new(&engine_config(shape)).map_err(|error| SandboxError::Engine(format!("{error:#}")))
+}

@@ -1,0 +1,213 @@
+//! What a run left: regular files below `/out` and `/work`, and nothing else.
+//!
+//! A guest may have left links, and the host's own code walks here with the host's rights. So each
+//! directory is opened from its parent without following a link, a file counts only if it is a
+//! regular one with a single name, and depth and number are bounded. Everything here blocks.
+
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, mkdirat, openat, renameat, statat,
+};
+use rustix::io::Errno;
+
+use crate::domain::attempt::Artifact;
+use crate::sandbox::files::remove::{DIRECTORY, file_type};
+use crate::sandbox::files::scratch::{ScratchDir, private_dir};
+
+/// Directories below one another that are looked into.
+const DEPTH_MAX: usize = 32;
+
+/// Entries looked at; a quota above it leaves the rest unlisted.
+const ENTRIES_MAX: usize = 100_000;
+
+/// Which of a run's directories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Area {
+    /// `/out`.
+    Out,
+    /// `/work`.
+    Work,
+}
+
+impl Area {
+    const fn dir(self) -> &'static str {
+        match self {
+            Area::Out => "out",
+            Area::Work => "work",
+        }
+    }
+}
+
+/// The files below one directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Regular files, in the order of their paths.
+    pub files: Vec<Artifact>,
+    /// Entries left out: links, names that are not UTF-8, and what lies too deep.
+    pub skipped: u64,
+}
+
+/// The directory of a finished run. It is removed, in the background, when this is dropped.
+#[derive(Debug)]
+pub struct OutputFiles {
+    /// Regular files below `/out`, checked through their descriptors.
+    pub artifacts: Vec<Artifact>,
+    /// Entries of `/out` that are no artifacts: links, names that are not UTF-8, what lies too deep.
+    pub skipped: u64,
+    dir: ScratchDir,
+}
+
+impl OutputFiles {
+    pub(super) fn list(dir: ScratchDir) -> OutputFiles {
+        let listing = list(&dir.path().join(Area::Out.dir())).unwrap_or_else(|error| {
+            tracing::warn!(%error, "what a run left cannot be listed");
+            Listing::default()
+        });
+        OutputFiles { artifacts: listing.files, skipped: listing.skipped, dir }
+    }
+
+    /// The files below one of the directories.
+    pub fn files(&self, area: Area) -> io::Result<Listing> {
+        list(&self.dir.path().join(area.dir()))
+    }
+
+    /// Opens one of the files for reading.
+    pub fn open(&self, area: Area, path: &str) -> io::Result<File> {
+        let (parent, name) = self.locate(area, path)?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = File::from(openat(&parent, name.as_c_str(), flags, Mode::empty())?);
+        if file.metadata()?.is_file() { Ok(file) } else { Err(Errno::NOENT.into()) }
+    }
+
+    /// Moves the regular files of a directory to `target`, under the same paths, and makes them
+    /// durable there. `target` is made if need be; files already in it are replaced.
+    pub fn persist(&self, area: Area, target: &Path) -> io::Result<Vec<Artifact>> {
+        let files = self.files(area)?.files;
+        private_dir().recursive(true).create(target)?;
+        let root = openat(CWD, target, DIRECTORY.difference(OFlags::NOFOLLOW), Mode::empty())?;
+        for file in &files {
+            let (from, name) = self.locate(area, &file.path)?;
+            let source = self.open(area, &file.path)?;
+            let to = descend(&root, &file.path, true)?;
+            match renameat(&from, name.as_c_str(), &to, name.as_c_str()) {
+                Ok(()) => source.sync_all()?,
+                Err(Errno::XDEV) => copy(source, to.as_fd(), &name)?,
+                Err(error) => return Err(error.into()),
+            }
+            File::from(to).sync_all()?;
+        }
+        File::from(root).sync_all()?;
+        Ok(files)
+    }
+
+    fn locate(&self, area: Area, path: &str) -> io::Result<(OwnedFd, CString)> {
+        let root = openat(CWD, self.dir.path().join(area.dir()), DIRECTORY, Mode::empty())?;
+        let name = path.rsplit('/').next().unwrap_or_default();
+        Ok((descend(&root, path, false)?, plain(name)?))
+    }
+}
+
+/// The directory that holds `path` below `root`.
+fn descend(root: &OwnedFd, path: &str, make: bool) -> io::Result<OwnedFd> {
+    let mut at = root.try_clone()?;
+    let mut parts = path.split('/').peekable();
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            break;
+        }
+        let part = plain(part)?;
+        if make {
+            match mkdirat(&at, part.as_c_str(), Mode::RWXU) {
+                Ok(()) => File::from(at.try_clone()?).sync_all()?,
+                Err(Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        at = openat(&at, part.as_c_str(), DIRECTORY, Mode::empty())?;
+    }
+    Ok(at)
+}
+
+/// One part of a path, which must not lead anywhere by itself.
+fn plain(part: &str) -> io::Result<CString> {
+    if matches!(part, "" | "." | "..") {
+        return Err(Errno::NOENT.into());
+    }
+    CString::new(part).map_err(io::Error::other)
+}
+
+fn copy(mut source: File, to: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut target = File::from(openat(to, name, flags, Mode::RUSR | Mode::WUSR)?);
+    io::copy(&mut source, &mut target)?;
+    target.sync_all()
+}
+
+/// A directory that is being looked through.
+struct Open {
+    fd: OwnedFd,
+    entries: Dir,
+    prefix: String,
+}
+
+fn list(root: &Path) -> io::Result<Listing> {
+    let mut listing = Listing::default();
+    let mut seen = 0;
+    let fd = openat(CWD, root, DIRECTORY, Mode::empty())?;
+    let entries = Dir::read_from(&fd)?;
+    let mut open = vec![Open { fd, entries, prefix: String::new() }];
+    while let Some(level) = open.last_mut() {
+        let Some(entry) = level.entries.next() else {
+            open.pop();
+            continue;
+        };
+        let entry = entry?;
+        if matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            continue;
+        }
+        seen += 1;
+        let Some(name) = entry.file_name().to_str().ok().filter(|_| seen <= ENTRIES_MAX) else {
+            listing.skipped += 1;
+            continue;
+        };
+        let path = format!("{}{name}", level.prefix);
+        match file_type(level.fd.as_fd(), entry.file_name(), entry.file_type()) {
+            FileType::RegularFile => match regular(level.fd.as_fd(), entry.file_name()) {
+                Some(size_bytes) => listing.files.push(Artifact { path, size_bytes }),
+                None => listing.skipped += 1,
+            },
+            FileType::Directory if open.len() < DEPTH_MAX => {
+                match enter(level_fd(&open), entry.file_name(), path) {
+                    Ok(inner) => open.push(inner),
+                    Err(_) => listing.skipped += 1,
+                }
+            }
+            _ => listing.skipped += 1,
+        }
+    }
+    listing.files.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(listing)
+}
+
+fn level_fd(open: &[Open]) -> Option<BorrowedFd<'_>> {
+    open.last().map(|level| level.fd.as_fd())
+}
+
+fn enter(parent: Option<BorrowedFd<'_>>, name: &CStr, path: String) -> io::Result<Open> {
+    let parent = parent.ok_or(Errno::NOENT)?;
+    let fd = openat(parent, name, DIRECTORY, Mode::empty())?;
+    let entries = Dir::read_from(&fd)?;
+    Ok(Open { fd, entries, prefix: path + "/" })
+}
+
+/// The size of a regular file with one name.
+fn regular(parent: BorrowedFd<'_>, name: &CStr) -> Option<u64> {
+    let found = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    let is_file = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile;
+    (is_file && found.st_nlink == 1).then(|| u64::try_from(found.st_size).unwrap_or(0))
+}

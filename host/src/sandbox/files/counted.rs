@@ -1,0 +1,284 @@
+//! The few operations that change a file's size, each counted, and the output stream over them.
+//!
+//! They act on a descriptor that was opened already; paths are the business of `p2` and `p1`. A
+//! write runs on a blocking thread and takes the ledger's lock with it, so one attempt occupies
+//! one such thread at most, however many writes its guest starts.
+
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::mem;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use rustix::io::{Errno, ReadWriteFlags};
+use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
+use wasmtime_wasi::p2::{FsError, OutputStream, Pollable, StreamError, StreamResult};
+use wasmtime_wasi::runtime::{AbortOnDropJoinHandle, spawn, spawn_blocking};
+
+use crate::sandbox::files::quota::{DiskExceeded, FileFacts, Ledger, Quota, Refusal, Zone};
+
+/// An open file and who pays for its growth.
+#[derive(Clone)]
+pub(super) struct CountedFile {
+    pub(super) file: Arc<File>,
+    pub(super) zone: Zone,
+    pub(super) quota: Quota,
+}
+
+/// Where a write goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Target {
+    /// This offset.
+    At(u64),
+    /// The end of the file.
+    End,
+}
+
+/// Why a change was not made.
+#[derive(Debug)]
+pub(super) enum ChangeError {
+    /// The operating system, or the quota in its words.
+    Io(io::Error),
+    /// The quota, and the guest ends.
+    Kill(DiskExceeded),
+}
+
+impl From<io::Error> for ChangeError {
+    fn from(error: io::Error) -> ChangeError {
+        ChangeError::Io(error)
+    }
+}
+
+impl From<Refusal> for ChangeError {
+    fn from(refusal: Refusal) -> ChangeError {
+        match refusal {
+            Refusal::NoSpace(_) => ChangeError::Io(Errno::NOSPC.into()),
+            Refusal::Kill(exceeded) => ChangeError::Kill(exceeded),
+        }
+    }
+}
+
+impl From<ChangeError> for FsError {
+    fn from(error: ChangeError) -> FsError {
+        match error {
+            ChangeError::Io(error) => ErrorCode::from(error).into(),
+            ChangeError::Kill(exceeded) => FsError::trap(exceeded),
+        }
+    }
+}
+
+impl From<ChangeError> for StreamError {
+    fn from(error: ChangeError) -> StreamError {
+        match error {
+            // The guest asks `filesystem-error-code` about it, which looks for an `io::Error`.
+            ChangeError::Io(error) => StreamError::LastOperationFailed(error.into()),
+            ChangeError::Kill(exceeded) => StreamError::Trap(exceeded.into()),
+        }
+    }
+}
+
+/// The figures of an open file.
+pub(super) fn facts(file: &File) -> io::Result<FileFacts> {
+    let found = file.metadata()?;
+    Ok(FileFacts {
+        id: (found.dev(), found.ino()),
+        regular: found.is_file(),
+        links: found.nlink(),
+        size: found.len(),
+    })
+}
+
+/// What a write did.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written {
+    /// So many bytes went in.
+    pub(super) bytes: u64,
+    /// The offset behind the last of them.
+    pub(super) end: u64,
+}
+
+impl CountedFile {
+    /// Writes all of `data`, or nothing if there is no room for it.
+    pub(super) async fn write(&self, target: Target, data: Bytes) -> Result<Written, ChangeError> {
+        let mut ledger = self.quota.lock().await;
+        let this = self.clone();
+        spawn_blocking(move || this.write_holding(&mut ledger, target, &data)).await
+    }
+
+    /// Starts such a write.
+    fn start_write(&self, target: Target, data: Bytes) -> AbortOnDropJoinHandle<WriteResult> {
+        match self.quota.try_lock() {
+            Some(mut ledger) => {
+                let this = self.clone();
+                spawn_blocking(move || this.write_holding(&mut ledger, target, &data))
+            }
+            None => {
+                let this = self.clone();
+                spawn(async move { this.write(target, data).await })
+            }
+        }
+    }
+
+    /// Makes the file `size` bytes long.
+    pub(super) async fn set_size(&self, size: u64) -> Result<(), ChangeError> {
+        let mut ledger = self.quota.lock().await;
+        let Self { file, zone, .. } = self.clone();
+        spawn_blocking(move || {
+            let before = facts(&file)?;
+            ledger.admit(size.saturating_sub(before.size), 0)?;
+            file.set_len(size)?;
+            ledger.resized(zone, before.size, &facts(&file)?);
+            Ok(())
+        })
+        .await
+    }
+
+    fn write_holding(&self, ledger: &mut Ledger, target: Target, data: &[u8]) -> WriteResult {
+        let before = facts(&self.file)?;
+        let start = match target {
+            Target::At(offset) => offset,
+            Target::End => before.size,
+        };
+        if data.is_empty() {
+            return Ok(Written { bytes: 0, end: start });
+        }
+        let length = u64::try_from(data.len()).map_err(|_| io::Error::from(Errno::FBIG))?;
+        let end = start.checked_add(length).ok_or(io::Error::from(Errno::FBIG))?;
+        ledger.admit(end.saturating_sub(before.size), 0)?;
+        let result = match target {
+            Target::At(offset) => self.file.write_all_at(data, offset),
+            Target::End => append_all(&self.file, before.size, data),
+        };
+        // Also after a failure: part of it may have been written.
+        let after = facts(&self.file)?;
+        ledger.resized(self.zone, before.size, &after);
+        result?;
+        let end = match target {
+            Target::At(_) => end,
+            Target::End => after.size,
+        };
+        Ok(Written { bytes: length, end })
+    }
+}
+
+type WriteResult = Result<Written, ChangeError>;
+
+/// Appends in a way that lets two runs append to one granted file.
+fn append_all(file: &File, size: u64, mut data: &[u8]) -> io::Result<()> {
+    while !data.is_empty() {
+        match rustix::io::pwritev2(file, &[IoSlice::new(data)], 0, ReadWriteFlags::APPEND) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => data = data.get(written..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            // A file system without it: nobody else of this attempt can write meanwhile.
+            Err(Errno::NOSYS | Errno::NOTSUP) => return file.write_all_at(data, size),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// The most bytes one stream takes before it has to be waited for.
+const STREAM_CAPACITY_BYTES: usize = 64 * 1024;
+
+/// `write-via-stream` and `append-via-stream`.
+pub(super) struct CountedStream {
+    file: CountedFile,
+    target: Target,
+    state: StreamState,
+}
+
+enum StreamState {
+    Ready,
+    Writing(AbortOnDropJoinHandle<WriteResult>),
+    Failed(ChangeError),
+    Closed,
+}
+
+impl CountedStream {
+    pub(super) fn new(file: CountedFile, target: Target) -> CountedStream {
+        CountedStream { file, target, state: StreamState::Ready }
+    }
+
+    fn finish(&mut self, result: WriteResult) {
+        self.state = match result {
+            Ok(written) => {
+                if let Target::At(offset) = &mut self.target {
+                    *offset = written.end;
+                }
+                StreamState::Ready
+            }
+            Err(error) => StreamState::Failed(error),
+        };
+    }
+
+    /// The error that is to be told, once.
+    fn take_failure(&mut self) -> StreamResult<()> {
+        match mem::replace(&mut self.state, StreamState::Closed) {
+            StreamState::Failed(error) => Err(error.into()),
+            StreamState::Closed => Err(StreamError::Closed),
+            other @ (StreamState::Ready | StreamState::Writing(_)) => {
+                self.state = other;
+                Ok(())
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl OutputStream for CountedStream {
+    fn write(&mut self, data: Bytes) -> StreamResult<()> {
+        match self.state {
+            StreamState::Ready => {}
+            StreamState::Closed => return Err(StreamError::Closed),
+            StreamState::Writing(_) | StreamState::Failed(_) => {
+                return Err(StreamError::trap("write not permitted: check_write not called first"));
+            }
+        }
+        if data.len() > STREAM_CAPACITY_BYTES {
+            return Err(StreamError::trap("more written than check_write permits"));
+        }
+        self.state = StreamState::Writing(self.file.start_write(self.target, data));
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        self.take_failure()
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        self.take_failure()?;
+        match self.state {
+            StreamState::Ready => Ok(STREAM_CAPACITY_BYTES),
+            StreamState::Writing(_) | StreamState::Failed(_) | StreamState::Closed => Ok(0),
+        }
+    }
+
+    async fn blocking_write_and_flush(&mut self, data: Bytes) -> StreamResult<()> {
+        self.ready().await;
+        self.take_failure()?;
+        let result = self.file.write(self.target, data).await;
+        self.finish(result);
+        self.take_failure()
+    }
+
+    async fn cancel(&mut self) {
+        // The guest waits for its write here, so it loses nothing and cannot pile up writes by
+        // dropping streams.
+        if let StreamState::Writing(task) = mem::replace(&mut self.state, StreamState::Closed) {
+            let _told_to_nobody = task.await;
+        }
+    }
+}
+
+#[async_trait]
+impl Pollable for CountedStream {
+    async fn ready(&mut self) {
+        if let StreamState::Writing(task) = &mut self.state {
+            let result = task.await;
+            self.finish(result);
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! One fresh store with every limit armed, and the call into the guest.
+//!
+//! A store is used for one instance and one call and then dropped, whatever happened.
+
+use wasmtime::{Engine, Store, UpdateDeadline};
+use wasmtime_wasi::I32Exit;
+
+use crate::domain::attempt::Payload;
+use crate::domain::limits::Limits;
+use crate::domain::module::Descriptor;
+use crate::sandbox::EngineClass;
+use crate::sandbox::interfaces::handler::{self, Refusal};
+use crate::sandbox::load::Program;
+use crate::sandbox::outcome::CpuExhausted;
+use crate::sandbox::state::GuestState;
+
+/// Epoch ticks until a guest first gives its thread back: at least one whole tick.
+const FIRST_SLICE_TICKS: u64 = 2;
+
+/// Epoch ticks of each further slice.
+const SLICE_TICKS: u64 = 1;
+
+/// What a result may take besides its body, so that a body just above its limit is still read
+/// and its exact length can be said.
+const OUTPUT_SLACK_BYTES: u64 = 64 * 1024;
+
+/// What the guest is asked to do.
+pub(crate) enum Call<'a> {
+    /// The work.
+    Run(&'a Payload),
+    /// To describe itself. A command has nothing to say.
+    Describe,
+}
+
+/// How the guest answered.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// A task module's result.
+    Output(Payload),
+    /// A task module's own failure.
+    Refused(Refusal),
+    /// A command's exit code, or that of a task module which left without an answer.
+    Exited(i32),
+    /// A task module's description.
+    Described(Descriptor),
+    /// A command was asked to describe itself.
+    Undescribed,
+}
+
+/// The guest did not answer.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) stage: Stage,
+    pub(crate) error: wasmtime::Error,
+}
+
+/// How far it got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Making the instance, start functions included.
+    Instantiate,
+    /// The call itself.
+    Call,
+}
+
+/// A store whose guest has not begun.
+pub(crate) fn store(
+    engine: &Engine,
+    class: EngineClass,
+    limits: &Limits,
+    state: GuestState,
+) -> Store<GuestState> {
+    let mut store = Store::new(engine, state);
+    store.limiter(|state| &mut state.limiter);
+    let hostcall_bytes = limits
+        .hostcall_bytes
+        .max(limits.output_bytes + OUTPUT_SLACK_BYTES);
+    store.set_hostcall_fuel(usize::try_from(hostcall_bytes).unwrap_or(usize::MAX));
+    store.set_max_component_handles(limits.handles as usize);
+    match class {
+        EngineClass::Fast => {}
+        EngineClass::Metered => store
+            .set_fuel(limits.fuel.unwrap_or(u64::MAX))
+            .expect("the metered engine counts fuel"),
+    }
+    store.epoch_deadline_callback(|context| {
+        let meter = &context.data().meter;
+        meter.mark_long();
+        let used = meter.used_with_open_slice();
+        if used > meter.allowed() {
+            return Err(CpuExhausted.into());
+        }
+        Ok(UpdateDeadline::YieldCustom(
+            SLICE_TICKS,
+            Box::pin(tokio::task::yield_now()),
+        ))
+    });
+    store.set_epoch_deadline(FIRST_SLICE_TICKS);
+    store
+}
+
+/// Instantiates `program` and makes the call.
+pub(crate) async fn call(
+    store: &mut Store<GuestState>,
+    program: &Program,
+    call: Call<'_>,
+) -> Result<Answer, Fault> {
+    let answer = answer(store, program, call).await;
+    answer.or_else(|fault| match fault.error.downcast_ref::<I32Exit>() {
+        // Leaving is an error to wasmtime, because it has to unwind the guest's stack.
+        Some(I32Exit(code)) => Ok(Answer::Exited(*code)),
+        None => Err(fault),
+    })
+}
+
+async fn answer(
+    store: &mut Store<GuestState>,
+    program: &Program,
+    call: Call<'_>,
+) -> Result<Answer, Fault> {
+    match program {
+        Program::Task(handler) => {
+            let task = handler
+                .instantiate(store)
+                .await
+                .map_err(at(Stage::Instantiate))?;
+            match call {
+                Call::Run(input) => match handler::run(&task, store, input).await {
+                    Ok(Ok(output)) => Ok(Answer::Output(output)),
+                    Ok(Err(refusal)) => Ok(Answer::Refused(refusal)),
+                    Err(error) => Err(at(Stage::Call)(error)),
+                },
+                Call::Describe => handler::describe(&task, store)
+                    .await
+                    .map(Answer::Described)
+                    .map_err(at(Stage::Call)),
+            }
+        }
+        Program::Command(pre) => {
+            let Call::Run(_) = call else {
+                return Ok(Answer::Undescribed);
+            };
+            let command = pre
+                .instantiate_async(&mut *store)
+                .await
+                .map_err(at(Stage::Instantiate))?;
+            let returned = command.wasi_cli_run().call_run(store).await;
+            match returned.map_err(at(Stage::Call))? {
+                Ok(()) => Ok(Answer::Exited(0)),
+                Err(()) => Ok(Answer::Exited(1)),
+            }
+        }
+        Program::Core(pre, start) => {
+            let Call::Run(_) = call else {
+                return Ok(Answer::Undescribed);
+            };
+            let instance = pre
+                .instantiate_async(&mut *store)
+                .await
+                .map_err(at(Stage::Instantiate))?;
+            let start = instance
+                .get_module_export(&mut *store, start)
+                .and_then(|export| export.into_func())
+                .ok_or_else(|| wasmtime::Error::msg("_start is no function"))
+                .and_then(|start| start.typed::<(), ()>(&*store))
+                .map_err(at(Stage::Call))?;
+            start
+                .call_async(&mut *store, ())
+                .await
+                .map_err(at(Stage::Call))?;
+            Ok(Answer::Exited(0))
+        }
+    }
+}
+
+fn at(stage: Stage) -> impl Fn(wasmtime::Error) -> Fault {
+    move |error| Fault { stage, error }
+}

@@ -1,0 +1,136 @@
+//! Time: CPU, wall clock, fuel, the stack, and being stopped from outside.
+
+use tokio::io::AsyncWriteExt;
+
+use super::*;
+
+const CPU: Duration = Duration::from_millis(150);
+
+#[tokio::test]
+async fn a_guest_that_spins_uses_up_its_cpu_time() {
+    let rig = Rig::new();
+    for guest in ["spin.wat", "spin-at-start.wat"] {
+        let began = Instant::now();
+        let report = rig.run(guest, |run| run.limits.cpu = CPU).await;
+        assert!(began.elapsed() < CPU + GRACE, "{guest}");
+        assert!(
+            report.usage.cpu >= CPU && report.usage.cpu < CPU + GRACE,
+            "{:?}",
+            report.usage
+        );
+        let failure = failure(report);
+        assert_eq!(failure.kind, FailureKind::CpuExhausted, "{guest}");
+        assert!(
+            failure
+                .message
+                .ends_with("ms of CPU time; 150 ms are allowed"),
+            "{failure:?}"
+        );
+        assert!(
+            failure
+                .backtrace
+                .is_some_and(|trace| trace.contains("wasm")),
+            "{guest}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_guest_that_is_still_there_at_its_timeout_ends() {
+    let rig = Rig::new();
+    // Kept open, so that standard input neither gives a byte nor ends.
+    let (reader, _writer) = tokio::io::duplex(16);
+    let mut stdin = Some(Stdin::Stream(Box::new(reader)));
+    for guest in ["spin.wat", "sleep.wat", "read-stdin.wat"] {
+        let began = Instant::now();
+        let failure = rig
+            .fail(guest, |run| {
+                run.limits.timeout = CPU;
+                if guest == "read-stdin.wat" {
+                    run.stdin = stdin.take();
+                }
+            })
+            .await;
+        assert!(began.elapsed() < CPU + GRACE, "{guest}");
+        assert_eq!(failure.kind, FailureKind::Timeout, "{guest}");
+        assert!(
+            failure.message.ends_with("ms; 150 ms are allowed"),
+            "{failure:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_kill_ends_a_guest_whatever_it_does() {
+    let rig = Rig::new();
+    for guest in ["spin.wat", "sleep.wat"] {
+        let module = rig.load(guest, EngineClass::Fast);
+        let run = a_run();
+        let kill = run.control.kill.clone();
+        let mut running = rig.sandbox.start(module, run);
+        // Polled once, the guest is under way: it sleeps, or its first slice is over.
+        assert!(futures_util::poll!(&mut running).is_pending());
+        assert_eq!(running.is_long(), guest == "spin.wat");
+        kill.cancel();
+        let began = Instant::now();
+        assert_eq!(failure(running.await).kind, FailureKind::Cancelled);
+        assert!(began.elapsed() < GRACE);
+        rig.assert_empty();
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_is_dropped_leaves_nothing() {
+    let rig = Rig::new();
+    let mut running = rig
+        .sandbox
+        .start(rig.load("sleep.wat", EngineClass::Fast), a_run());
+    assert!(futures_util::poll!(&mut running).is_pending());
+    assert_eq!(rig.sandbox.occupancy().slots_used, 1);
+    drop(running);
+    rig.assert_empty();
+}
+
+#[tokio::test]
+async fn fuel_runs_out_at_the_same_place_every_time() {
+    let rig = Rig::new();
+    let mut used = Vec::new();
+    for _ in 0..2 {
+        let report = rig
+            .run("spin.wat", |run| run.limits.fuel = Some(1_000_000))
+            .await;
+        used.push(report.usage.fuel);
+        let failure = failure(report);
+        assert_eq!(failure.kind, FailureKind::FuelExhausted);
+        assert!(
+            failure.message.ends_with("of 1000000 units of fuel"),
+            "{failure:?}"
+        );
+    }
+    assert_eq!(used[0], used[1]);
+}
+
+#[tokio::test]
+async fn the_stack_is_bounded() {
+    let failure = Rig::new().fail("recurse.wat", |_| {}).await;
+    assert_eq!(failure.kind, FailureKind::StackOverflow);
+    let lines = failure.backtrace.unwrap().lines().count();
+    assert!(lines < 100, "{lines}");
+}
+
+#[tokio::test]
+async fn live_input_arrives_as_it_is_written() {
+    let rig = Rig::new();
+    let (reader, mut writer) = tokio::io::duplex(16);
+    let mut run = a_run();
+    run.stdin = Some(Stdin::Stream(Box::new(reader)));
+    let running = rig
+        .sandbox
+        .start(rig.load("read-stdin.wat", EngineClass::Fast), run);
+    let (report, ()) = tokio::join!(running, async move {
+        for _ in 0..100 {
+            writer.write_all(b"0123456789").await.unwrap();
+        }
+    });
+    assert_eq!(output(report).body.len(), 1000);
+}

@@ -1,0 +1,85 @@
+//! Memory: the guest's own, and the host's on its behalf.
+
+use super::*;
+
+const MEMORY: u64 = 64 * MIB;
+
+#[tokio::test]
+async fn memories_are_summed() {
+    let rig = Rig::new();
+    for guest in ["grow-memory.wat", "grow-many-memories.wat"] {
+        let report = rig.run(guest, |run| run.limits.memory_bytes = MEMORY).await;
+        let peak = report.usage.peak_memory_bytes;
+        assert!(peak <= MEMORY && peak > MEMORY - 2 * MIB, "{guest}: {peak}");
+        let failure = failure(report);
+        assert_eq!(failure.kind, FailureKind::MemoryExceeded, "{guest}");
+        assert!(
+            failure.message.contains(&format!("held {peak} bytes")),
+            "{failure:?}"
+        );
+        assert!(
+            failure.message.contains("67108864 are allowed"),
+            "{failure:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_guest_may_cope_with_a_refused_growth() {
+    let report = Rig::new()
+        .run("grow-memory-and-cope.wat", |run| {
+            run.limits.memory_bytes = MEMORY
+        })
+        .await;
+    assert!(
+        matches!(report.outcome, Outcome::Completed(_)),
+        "{report:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_module_that_declares_too_much_is_not_begun() {
+    let failure = Rig::new().fail("demand-memory.wat", |_| {}).await;
+    assert_eq!(failure.kind, FailureKind::MemoryExceeded);
+    assert!(
+        failure.message.contains("asked for 1073741824 more"),
+        "{failure:?}"
+    );
+}
+
+#[tokio::test]
+async fn table_elements_are_summed() {
+    let failure = Rig::new().fail("grow-tables.wat", |_| {}).await;
+    assert_eq!(failure.kind, FailureKind::MemoryExceeded);
+    assert!(
+        failure
+            .message
+            .contains("asked for 1000 more; 20000 are allowed"),
+        "{failure:?}"
+    );
+}
+
+#[tokio::test]
+async fn host_resources_have_a_limit_each() {
+    let rig = Rig::new();
+    let cases = [
+        ("leak-handles.wat", "holds 4096 handles"),
+        ("poll-many.wat", "holds 500 host resources"),
+        (
+            "random.wat",
+            "asked for 2097152 random bytes; 1048576 are allowed",
+        ),
+        ("progress.wat", "more than the 8388608 bytes"),
+    ];
+    for (guest, message) in cases {
+        let began = Instant::now();
+        let failure = rig.fail(guest, |run| run.limits.resources = 500).await;
+        assert!(began.elapsed() < GRACE * 2, "{guest}");
+        assert_eq!(
+            failure.kind,
+            FailureKind::HostResourcesExceeded,
+            "{guest}: {failure:?}"
+        );
+        assert!(failure.message.contains(message), "{guest}: {failure:?}");
+    }
+}

@@ -1,0 +1,170 @@
+//! Task modules: input, output, their own failures, their description.
+
+use super::*;
+
+#[tokio::test]
+async fn a_task_module_answers() {
+    let rig = Rig::new();
+    for fuel in [None, Some(10_000_000)] {
+        let report = rig
+            .run("echo.wat", |run| {
+                run.input = GuestInput::Inline(payload(b"{\"a\":1}"));
+                run.limits.fuel = fuel;
+            })
+            .await;
+        assert_eq!(report.usage.fuel.is_some(), fuel.is_some());
+        assert_eq!(report.usage.peak_memory_bytes, 128 * 1024);
+        assert_eq!(output(report), payload(b"{\"a\":1}"));
+    }
+}
+
+#[tokio::test]
+async fn a_large_input_arrives_whole() {
+    let body = vec![7; 4 << 20];
+    let report = Rig::new()
+        .run("echo.wat", |run| {
+            run.input = GuestInput::Inline(payload(&body))
+        })
+        .await;
+    assert_eq!(output(report).body, body);
+}
+
+#[tokio::test]
+async fn a_module_says_how_it_failed() {
+    let rig = Rig::new();
+    let cases = [
+        ("0", FailureKind::InvalidInput, false),
+        ("1", FailureKind::GuestError, false),
+        ("2", FailureKind::GuestError, true),
+    ];
+    for (input, kind, transient) in cases {
+        let failure = rig
+            .fail("task-fails.wat", |run| {
+                run.input = GuestInput::Inline(payload(input.as_bytes()));
+            })
+            .await;
+        assert_eq!(
+            failure,
+            Failure {
+                transient,
+                ..Failure::new(kind, input)
+            }
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_output_is_bounded() {
+    let rig = Rig::new();
+    let allowed = Limits::DEFAULT.output_bytes;
+    let cases = [
+        (
+            allowed + 1,
+            "the output is 4194305 bytes long; 4194304 are allowed",
+        ),
+        (
+            1 << 30,
+            "the output is longer than the 4194304 bytes that are allowed",
+        ),
+    ];
+    for (length, message) in cases {
+        let began = Instant::now();
+        let failure = rig
+            .fail("task-output.wat", |run| {
+                run.limits.memory_bytes = 2048 * MIB;
+                let length = u32::try_from(length).unwrap();
+                run.input = GuestInput::Inline(payload(&length.to_le_bytes()));
+            })
+            .await;
+        assert!(began.elapsed() < GRACE * 2);
+        assert_eq!(failure, Failure::new(FailureKind::OutputExceeded, message));
+    }
+}
+
+#[tokio::test]
+async fn a_module_describes_itself_under_limits() {
+    let rig = Rig::new();
+    let limits = Limits {
+        cpu: Duration::from_millis(50),
+        ..Limits::DEFAULT
+    };
+    let echo = rig.load("echo.wat", EngineClass::Fast);
+    let said = rig.sandbox.describe(&echo, &limits).await.unwrap().unwrap();
+    assert_eq!(said.summary, "Answers with its input.");
+    assert_eq!((said.input_schema, said.output_schema), (None, None));
+
+    let command = rig.load("command.wat", EngineClass::Fast);
+    assert_eq!(rig.sandbox.describe(&command, &limits).await, Ok(None));
+
+    let endless = rig.load("task-fails.wat", EngineClass::Fast);
+    let failure = rig.sandbox.describe(&endless, &limits).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::CpuExhausted);
+    rig.assert_empty();
+}
+
+#[tokio::test]
+async fn progress_is_clamped_and_heard() {
+    let ear = Arc::new(Ear::default());
+    let _too_long_a_note = Rig::new()
+        .fail("progress.wat", |run| {
+            run.control.observer = Some(ear.clone())
+        })
+        .await;
+    assert_eq!(*ear.progress.lock().unwrap(), [0.0, 1.0, 0.0]);
+}
+
+#[tokio::test]
+async fn a_panic_of_the_host_ends_only_the_run() {
+    struct Clumsy;
+    impl Observer for Clumsy {
+        fn progress(&self, _: f64, _: &str) {
+            panic!("dropped the tray");
+        }
+        fn wrote(&self, _: Stream, _: &[u8]) {}
+    }
+    let rig = Rig::new();
+    let failure = rig
+        .fail("progress.wat", |run| {
+            run.control.observer = Some(Arc::new(Clumsy))
+        })
+        .await;
+    assert_eq!(failure.kind, FailureKind::HostError);
+    assert!(failure.message.contains("dropped the tray"), "{failure:?}");
+    let report = rig.run("echo.wat", |_| {}).await;
+    assert!(matches!(report.outcome, Outcome::Completed(_)));
+}
+
+#[tokio::test]
+async fn an_artefact_is_loaded_only_by_the_engine_it_is_for() {
+    let rig = Rig::new();
+    let dir = tempfile::tempdir().unwrap();
+    let wasm = wat::parse_str(guest("echo.wat")).unwrap();
+    let fast = &rig.sandbox.shared.engines.of(EngineClass::Fast).engine;
+    let path = dir.path().join("echo.fast");
+    std::fs::write(&path, fast.precompile_component(&wasm).unwrap()).unwrap();
+
+    let load = |path: &Path, class| rig.sandbox.load_file(path, class, ModuleKind::Task);
+    let module = load(&path, EngineClass::Fast).unwrap();
+    assert!(matches!(
+        rig.sandbox.start(module, a_run()).await.outcome,
+        Outcome::Completed(_)
+    ));
+
+    assert!(matches!(
+        load(&path, EngineClass::Metered),
+        Err(LoadError::Artefact(_))
+    ));
+    std::fs::write(&path, b"not an artefact").unwrap();
+    assert!(matches!(
+        load(&path, EngineClass::Fast),
+        Err(LoadError::Artefact(_))
+    ));
+    let other = fast
+        .precompile_component(&wat::parse_str("(component)").unwrap())
+        .unwrap();
+    std::fs::write(&path, other).unwrap();
+    assert!(matches!(
+        load(&path, EngineClass::Fast),
+        Err(LoadError::Refused(_))
+    ));
+}
