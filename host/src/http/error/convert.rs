@@ -52,6 +52,11 @@ impl From<RegistryError> for ApiError {
             RegistryError::Unknown(module) => {
                 ApiError::not_found("module_not_found", format!("there is no module {module}"))
             }
+            // A pinned version, or one that a task was submitted with.
+            RegistryError::Gone(digest) => ApiError::not_found(
+                "module_not_found",
+                format!("the module version {digest} is no longer kept"),
+            ),
             RegistryError::Compile(error) => compile_error(error),
             RegistryError::Storage(error) => error.into(),
         }
@@ -63,6 +68,7 @@ impl From<RunError> for ApiError {
         match error {
             RunError::Module(error) => error.into(),
             RunError::Limit(error) => error.into(),
+            RunError::Schema(detail) => schema_mismatch(&detail),
             RunError::Grant(detail) => {
                 ApiError::bad_request("grant_refused", format!("grants.dirs: {detail}"))
             }
@@ -75,9 +81,7 @@ impl From<QueueError> for ApiError {
         let text = error.to_string();
         match error {
             QueueError::Run(error) => error.into(),
-            QueueError::Schema(_) => {
-                ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_input", text)
-            }
+            QueueError::Schema(detail) => schema_mismatch(&detail),
             QueueError::Conflict(task) => ApiError::new(StatusCode::CONFLICT, "conflict", text)
                 .with("task_id", task.to_string()),
             QueueError::Draining => ApiError::draining(),
@@ -107,12 +111,22 @@ impl From<BadModuleRef> for ApiError {
     }
 }
 
+fn schema_mismatch(detail: &str) -> ApiError {
+    let detail = format!("the input does not fit the module's schema: {detail}");
+    ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_input", detail)
+}
+
 /// The compiler's errors, which `registry` passes on as they are.
 fn compile_error(error: CompileFailure) -> ApiError {
     let unprocessable = StatusCode::UNPROCESSABLE_ENTITY;
     match error {
         CompileFailure::Refused(reason) => ApiError::new(unprocessable, "module_refused", reason),
         CompileFailure::Limit(reason) => ApiError::new(unprocessable, "compile_limit", reason),
+        CompileFailure::Busy => ApiError::busy(
+            "compiler_busy",
+            "too many modules wait for the compiler already",
+            UNAVAILABLE_RETRY_S,
+        ),
         CompileFailure::Host(cause) => ApiError::host(
             "compiler_failed",
             "the compiler failed on this module",
