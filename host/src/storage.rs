@@ -64,8 +64,11 @@ pub trait Storage: Send + Sync + 'static {
     async fn remove_module(&self, name: &ModuleName) -> Result<bool, StorageError>;
 
     /// Stores tasks, all or none. A task whose idempotency key, id or held dedup key is taken
-    /// already is not stored again; its place in the answer says which task stands for it.
-    /// [`StorageError::QueueFull`] if more than `pending_max` tasks would wait.
+    /// already is not stored again; its place in the answer says which task stands for it. The
+    /// same holds between the tasks of one call, in their order. An idempotency key is taken as
+    /// long as its task is kept, a dedup key as long as its window lasts and its task is kept.
+    /// [`StorageError::QueueFull`] if a new task would make more than `pending_max` wait, pending
+    /// and blocked ones together; what repeats an earlier request is answered even then.
     async fn insert_tasks(
         &self,
         tasks: Vec<NewTask>,
@@ -79,7 +82,8 @@ pub trait Storage: Send + Sync + 'static {
     /// What was submitted.
     async fn task_spec(&self, id: TaskId) -> Result<Option<TaskSpec>, StorageError>;
 
-    /// Tasks, newest first (or, with `changed_since`, oldest change first).
+    /// Tasks, newest first (or, with `changed_since`, oldest change first). Newest is what was
+    /// stored last. Listing by change may cost a look at every task that waits.
     async fn tasks(&self, filter: &TaskFilter, limit: u32) -> Result<Vec<Task>, StorageError>;
 
     /// The output of a completed task; `None` for any other.
@@ -108,11 +112,12 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Records how attempts ended. Each is fenced: only the current holder of a running task is
     /// heard, everybody else gets [`Finished::Stale`] and changes nothing. A retry whose task was
-    /// asked to be cancelled meanwhile ends cancelled. An end whose failure is `Lost` counts as a
-    /// loss: the task may have one attempt more. [`Next::GiveBack`] takes the claim back: the
-    /// attempt is neither counted nor recorded, and the task keeps its `run_at`.
-    ///
-    /// [`Next::GiveBack`]: crate::domain::attempt::Next::GiveBack
+    /// asked to be cancelled meanwhile ends cancelled, and one whose attempts are used up ends
+    /// failed. A retry after [`FailureKind::Lost`](crate::domain::attempt::FailureKind::Lost), with
+    /// which a host that ends gives a task back, is treated as a loss is by [`Storage::rescue`].
+    /// [`Next::GiveBack`](crate::domain::attempt::Next::GiveBack) takes the claim back: the attempt
+    /// is neither counted nor recorded, and the task keeps its `run_at`; if it was asked to be
+    /// cancelled meanwhile, it ends cancelled.
     async fn finish(&self, ends: Vec<AttemptEnd>) -> Result<Vec<Finished>, StorageError>;
 
     /// Records the newest progress of running attempts; stale fences are ignored.
@@ -126,7 +131,8 @@ pub trait Storage: Send + Sync + 'static {
     /// marked for its worker.
     async fn cancel(&self, id: TaskId, now: Timestamp) -> Result<Cancelled, StorageError>;
 
-    /// Makes a failed or cancelled task pending again, with as many attempts as it had at first.
+    /// Makes a failed or cancelled task pending again, with as many further attempts as it had at
+    /// first and its losses forgotten.
     async fn retry(&self, id: TaskId, now: Timestamp) -> Result<Retried, StorageError>;
 
     /// The running tasks of `worker` that were asked to be cancelled, by whichever host.
@@ -140,7 +146,8 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Takes running tasks from workers that have not been heard of since `dead_before` (or ever),
     /// except from `me`. Each loss is recorded as an attempt that ended `lost`; the task becomes
-    /// pending again until it was lost more than its policy's `max_lost` times, then failed.
+    /// pending again, with one attempt more allowed, until it was lost more than its policy's
+    /// `max_lost` times, then failed; one that was asked to be cancelled ends cancelled.
     async fn rescue(
         &self,
         me: WorkerId,
@@ -159,6 +166,14 @@ pub trait Storage: Send + Sync + 'static {
         limit: u32,
         now: Timestamp,
     ) -> Result<Pruned, StorageError>;
+
+    /// Of these files' owners, those it does not know: inputs no task refers to, and tasks there
+    /// are none of.
+    async fn orphans(
+        &self,
+        blobs: Vec<BlobId>,
+        tasks: Vec<TaskId>,
+    ) -> Result<Orphans, StorageError>;
 
     /// How many tasks there are in each state; kept as counters, not counted.
     async fn counts(&self) -> Result<Counts, StorageError>;
@@ -289,6 +304,15 @@ pub struct Pruned {
     pub blobs: Vec<BlobId>,
     /// Module versions nothing refers to any more.
     pub modules: Vec<Digest>,
+}
+
+/// Owners of files that storage does not know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Orphans {
+    /// Spooled inputs no task refers to.
+    pub blobs: Vec<BlobId>,
+    /// Tasks there are none of.
+    pub tasks: Vec<TaskId>,
 }
 
 /// Which tasks to list.

@@ -35,12 +35,12 @@ use self::db::Db;
 use self::readers::Readers;
 use self::writer::Writer;
 use super::{
-    Cancelled, Counts, Finished, Inserted, Progress, Pruned, PutModule, Rescued, Retried, Storage,
+    Cancelled, Counts, Finished, Inserted, Orphans, Progress, Pruned, PutModule, Rescued, Retried, Storage,
     StorageError, StoredModule, TaskFilter,
 };
 use crate::domain::attempt::{Attempt, AttemptEnd, Captured, Claim, Payload, Stream, WorkerId};
 use crate::domain::module::{Digest, ModuleInfo, ModuleName, ModuleRef};
-use crate::domain::task::{ClaimOrder, NewTask, Task, TaskId, TaskSpec};
+use crate::domain::task::{BlobId, ClaimOrder, NewTask, Task, TaskId, TaskSpec};
 use crate::domain::time::Timestamp;
 
 /// The embedded backend.
@@ -236,6 +236,14 @@ impl Storage for SqliteStorage {
         now: Timestamp,
     ) -> Result<Pruned, StorageError> {
         self.writer.call(move |db| prune::prune(db, finished_before, keep_max, limit, now)).await
+    }
+
+    async fn orphans(
+        &self,
+        blobs: Vec<BlobId>,
+        tasks: Vec<TaskId>,
+    ) -> Result<Orphans, StorageError> {
+        self.readers.call(move |conn| prune::orphans(conn, blobs, tasks)).await
     }
 
     async fn counts(&self) -> Result<Counts, StorageError> {

@@ -1,13 +1,13 @@
 //! Removing what is past its time.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::db::{Db, state_of};
 use super::finish::ATTEMPTS_PER_TASK;
 use crate::domain::module::Digest;
 use crate::domain::task::{BlobId, TaskId};
 use crate::domain::time::Timestamp;
-use crate::storage::{Pruned, StorageError};
+use crate::storage::{Orphans, Pruned, StorageError};
 
 /// The oldest final tasks: those finished before ?1, and at least ?2 of them, but never more than
 /// ?3. Two ranges of one index, because the second does not ask when.
@@ -128,4 +128,26 @@ fn remove_unused_modules(db: &mut Db) -> Result<Vec<Digest>, StorageError> {
         .map(|digest| digest.map(Digest::from_bytes))
         .collect::<Result<_, _>>()?;
     Ok(digests)
+}
+
+/// Of `blobs` and `tasks`, those nothing here refers to.
+pub(super) fn orphans(
+    conn: &Connection,
+    blobs: Vec<BlobId>,
+    tasks: Vec<TaskId>,
+) -> Result<Orphans, StorageError> {
+    let mut orphans = Orphans::default();
+    let mut by_blob = conn.prepare_cached("SELECT 1 FROM task_spec WHERE blob = ?1")?;
+    for blob in blobs {
+        if !by_blob.exists([blob.0.as_bytes()])? {
+            orphans.blobs.push(blob);
+        }
+    }
+    let mut by_id = conn.prepare_cached("SELECT 1 FROM task WHERE id = ?1")?;
+    for task in tasks {
+        if !by_id.exists([task.0.as_bytes()])? {
+            orphans.tasks.push(task);
+        }
+    }
+    Ok(orphans)
 }

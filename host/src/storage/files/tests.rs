@@ -1,0 +1,1 @@
+//! Tests of the files: what is durable, what is refused, what is swept.
