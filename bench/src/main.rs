@@ -2,14 +2,17 @@
 //! reached. README.md says how they measure. `cargo xtask bench` installs and builds what they
 //! need; this program only measures.
 
+mod busy;
 mod client;
 mod host;
 mod machine;
 mod peers;
 mod place;
+mod queue;
 mod report;
 mod run;
 mod server;
+mod start;
 mod stats;
 mod wrk;
 
@@ -18,7 +21,9 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::place::Place;
+use crate::queue::QueuePlan;
 use crate::report::{Form, Report};
+use crate::start::StartPlan;
 
 /// Benchmarks of Cofferdam beside its peers.
 #[derive(Debug, Parser)]
@@ -58,6 +63,12 @@ pub(crate) struct Plan {
 enum Benchmark {
     /// /v1/run beside a native echo and wasmtime serve.
     Run(Plan),
+    /// Draining a backlog, single submits and a lone task, beside BullMQ.
+    Queue(QueuePlan),
+    /// Start to ready, and idle memory.
+    Start(StartPlan),
+    /// The latency of /v1/run while other guests compute.
+    Busy(Plan),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -81,6 +92,9 @@ fn main() -> anyhow::Result<()> {
 fn measure(place: &Place, benchmark: &Benchmark) -> anyhow::Result<Report> {
     match benchmark {
         Benchmark::Run(plan) => run::run(place, plan),
+        Benchmark::Queue(plan) => queue::run(place, plan),
+        Benchmark::Start(plan) => start::run(place, plan),
+        Benchmark::Busy(plan) => busy::run(place, plan),
     }
 }
 

@@ -15,6 +15,11 @@ impl Samples {
         Samples(self.0.iter().zip(&other.0).map(|(a, b)| a / b).collect())
     }
 
+    /// In another unit.
+    pub(crate) fn times(&self, factor: f64) -> Samples {
+        Samples(self.0.iter().map(|value| value * factor).collect())
+    }
+
     /// The median; not a number if nothing was measured.
     pub(crate) fn median(&self) -> f64 {
         quantile(&self.sorted(), 0.5)
