@@ -4,6 +4,7 @@
 
 mod busy;
 mod client;
+mod exec;
 mod host;
 mod machine;
 mod peers;
@@ -69,6 +70,8 @@ enum Benchmark {
     Start(StartPlan),
     /// The latency of /v1/run while other guests compute.
     Busy(Plan),
+    /// /v1/exec beside native interpreters and other sandboxes.
+    Exec(Plan),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -95,6 +98,7 @@ fn measure(place: &Place, benchmark: &Benchmark) -> anyhow::Result<Report> {
         Benchmark::Queue(plan) => queue::run(place, plan),
         Benchmark::Start(plan) => start::run(place, plan),
         Benchmark::Busy(plan) => busy::run(place, plan),
+        Benchmark::Exec(plan) => exec::run(place, plan),
     }
 }
 

@@ -109,6 +109,11 @@ impl Server {
         Ok(kib * 1024.0 / 1e6)
     }
 
+    /// Open file descriptors.
+    pub(crate) fn descriptors(&self) -> anyhow::Result<usize> {
+        Ok(std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
+    }
+
     /// Asks it to end and waits for that.
     pub(crate) fn stop(mut self) -> anyhow::Result<()> {
         let pid = rustix::process::Pid::from_child(&self.child);
