@@ -29,6 +29,9 @@ def capsule_run():
     async def execute(language, code):
         return await runs[language](code)
 
+    # The first execution of each language compiles its interpreter.
+    asyncio.run(execute("python", "print(1)"))
+    asyncio.run(execute("javascript", "console.log(1)"))
     return execute
 
 
