@@ -37,6 +37,10 @@ pub struct Registry {
     schemas: Schemas,
 }
 
+/// Why the sandbox does not accept a module; part of this module's errors, so that those who answer
+/// for them need not know the sandbox.
+pub type CompileFailure = CompileError;
+
 /// Why a module could not be put, found or loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {

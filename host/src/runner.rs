@@ -49,6 +49,22 @@ pub struct RunRequest {
     pub control: Control,
 }
 
+impl RunRequest {
+    /// A run on an input in memory, with default limits, nobody watching, and nothing else.
+    pub fn inline(module: ModuleRef, input: Payload) -> RunRequest {
+        RunRequest {
+            module,
+            input: GuestInput::Inline(input),
+            args: Vec::new(),
+            env: Vec::new(),
+            stdin: None,
+            limits: LimitRequest::default(),
+            grants: Grants::none(),
+            control: Control::default(),
+        }
+    }
+}
+
 /// Why a run did not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {

@@ -175,6 +175,14 @@ impl Ledger {
         })
     }
 
+    /// Whether a guest past its quota is ended.
+    pub(super) fn kills(&self) -> bool {
+        match self.over {
+            OverQuota::Refuse => false,
+            OverQuota::Kill => true,
+        }
+    }
+
     /// An entry was created.
     pub(super) fn entered(&mut self) {
         self.entries += 1;

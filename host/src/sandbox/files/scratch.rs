@@ -153,6 +153,13 @@ impl Scratch {
         placeholder_ctx(&self.shared.root.join(PLACEHOLDER), more)
     }
 
+    /// Waits until every attempt's directory is gone from the disk.
+    #[cfg(test)]
+    pub(super) async fn wait_until_removed(&self) {
+        let all = u32::try_from(SCRATCHES_MAX).unwrap();
+        drop(self.shared.room.acquire_many(all).await.unwrap());
+    }
+
     fn send(&self, job: Job) {
         // After `close` nobody listens; the next start sweeps.
         let _swept_later = self.shared.jobs.send(job);

@@ -61,7 +61,13 @@ impl FilesCtxView<'_> {
         fd: &Fd,
         target: Target,
     ) -> FsResult<Resource<DynOutputStream>> {
-        let stream: DynOutputStream = Box::new(CountedStream::new(self.counted(fd)?, target));
+        let file = self.counted(fd)?;
+        // A libc that opens a stream for each write takes the reason from here; it never asks a
+        // stream's error for one.
+        if file.is_full(target) {
+            return Err(ErrorCode::InsufficientSpace.into());
+        }
+        let stream: DynOutputStream = Box::new(CountedStream::new(file, target));
         Ok(self.table.push(stream)?)
     }
 

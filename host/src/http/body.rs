@@ -1,0 +1,234 @@
+//! Request bodies: read piece by piece, decoded, timed, and never beyond their limit.
+//!
+//! What counts against the limit is what comes out of the decoder, so a compressed bomb is refused
+//! at the same size as a plain body. A body whose length is announced and too large is refused
+//! before a byte of it is read.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
+use async_compression::zstd::DParameter;
+use axum::body::Body;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use axum::http::{HeaderMap, StatusCode};
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
+use http_body_util::BodyExt;
+use hyper::body::Body as _;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio_util::io::StreamReader;
+
+use crate::http::error::ApiError;
+
+/// The largest window a zstd body may ask for: 8 MiB, what `zstd` uses up to level 19.
+const ZSTD_WINDOW_LOG: u32 = 23;
+/// What is decoded at once.
+const DECODED_CHUNK_BYTES: usize = 64 * 1024;
+/// How much longer than the limit a body may be before it is decoded: framing of data that does
+/// not compress, but no endless run of empty frames.
+const ENCODED_SLACK_BYTES: u64 = 64 * 1024;
+
+/// A limit on a body, and how to say that it was met.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BodyLimit {
+    /// The most bytes, decoded.
+    pub(crate) bytes: u64,
+    /// The code of the refusal.
+    pub(crate) code: &'static str,
+    /// What is too large then.
+    pub(crate) what: &'static str,
+    /// How long each piece may take.
+    pub(crate) idle: Duration,
+}
+
+impl BodyLimit {
+    fn exceeded(&self) -> ApiError {
+        ApiError::too_large(self.code, self.what, self.bytes)
+    }
+}
+
+/// A body being read.
+pub(crate) struct BodyReader {
+    source: Source,
+    limit: BodyLimit,
+    read_bytes: u64,
+    announced_bytes: Option<u64>,
+}
+
+enum Source {
+    Plain(Body),
+    Decoded(Pin<Box<dyn AsyncRead + Send>>),
+}
+
+impl BodyReader {
+    /// Looks at the headers of a request and refuses what can be refused by them.
+    pub(crate) fn new(
+        headers: &HeaderMap,
+        body: Body,
+        limit: BodyLimit,
+    ) -> Result<BodyReader, ApiError> {
+        let announced_bytes = headers
+            .get(CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.parse::<u64>().ok());
+        let Some(coding) = headers.get(CONTENT_ENCODING) else {
+            if announced_bytes.is_some_and(|bytes| bytes > limit.bytes) {
+                return Err(limit.exceeded());
+            }
+            let source = Source::Plain(body);
+            return Ok(BodyReader {
+                source,
+                limit,
+                read_bytes: 0,
+                announced_bytes,
+            });
+        };
+        let encoded = StreamReader::new(Box::pin(bounded(body, limit.bytes)));
+        let source: Pin<Box<dyn AsyncRead + Send>> = match coding.as_bytes() {
+            b"identity" => Box::pin(encoded),
+            b"gzip" | b"x-gzip" => Box::pin(GzipDecoder::new(encoded)),
+            b"zstd" => {
+                let window = [DParameter::window_log_max(ZSTD_WINDOW_LOG)];
+                Box::pin(ZstdDecoder::with_params(encoded, &window))
+            }
+            _ => return Err(unknown_coding()),
+        };
+        let source = Source::Decoded(source);
+        Ok(BodyReader {
+            source,
+            limit,
+            read_bytes: 0,
+            announced_bytes: None,
+        })
+    }
+
+    /// The length, where it is known beforehand.
+    pub(crate) fn announced_bytes(&self) -> Option<u64> {
+        self.announced_bytes
+    }
+
+    /// The next piece; `None` after the last.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, ApiError> {
+        let chunk = match &mut self.source {
+            Source::Plain(body) => timed(self.limit.idle, plain_chunk(body)).await?,
+            Source::Decoded(reader) => {
+                timed(self.limit.idle, decoded_chunk(reader, &self.limit)).await?
+            }
+        }?;
+        if let Some(chunk) = &chunk {
+            self.read_bytes += chunk.len() as u64;
+            if self.read_bytes > self.limit.bytes {
+                return Err(self.limit.exceeded());
+            }
+        }
+        Ok(chunk)
+    }
+
+    /// The whole body in memory. One that came in one piece is not copied.
+    pub(crate) async fn collect(mut self) -> Result<Bytes, ApiError> {
+        let Some(first) = self.chunk().await? else {
+            return Ok(Bytes::new());
+        };
+        let Some(second) = self.chunk().await? else {
+            return Ok(first);
+        };
+        let announced = self
+            .announced_bytes
+            .and_then(|bytes| usize::try_from(bytes).ok());
+        let mut whole =
+            BytesMut::with_capacity(announced.unwrap_or(0).max(first.len() + second.len()));
+        whole.extend_from_slice(&first);
+        whole.extend_from_slice(&second);
+        while let Some(chunk) = self.chunk().await? {
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(whole.freeze())
+    }
+}
+
+/// The body of `request`, in memory.
+pub(crate) async fn collect(
+    headers: &HeaderMap,
+    body: Body,
+    limit: BodyLimit,
+) -> Result<Bytes, ApiError> {
+    BodyReader::new(headers, body, limit)?.collect().await
+}
+
+async fn plain_chunk(body: &mut Body) -> Result<Option<Bytes>, ApiError> {
+    while !body.is_end_stream() {
+        match body.frame().await {
+            None => break,
+            Some(Err(error)) => return Err(aborted(&error)),
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) if data.is_empty() => {}
+                Ok(data) => return Ok(Some(data)),
+                // Trailers say nothing we use.
+                Err(_trailers) => {}
+            },
+        }
+    }
+    Ok(None)
+}
+
+async fn decoded_chunk(
+    reader: &mut Pin<Box<dyn AsyncRead + Send>>,
+    limit: &BodyLimit,
+) -> Result<Option<Bytes>, ApiError> {
+    let mut chunk = BytesMut::with_capacity(DECODED_CHUNK_BYTES);
+    match reader.read_buf(&mut chunk).await {
+        Ok(0) => Ok(None),
+        Ok(_) => Ok(Some(chunk.freeze())),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Err(limit.exceeded()),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => Err(aborted(&error)),
+        Err(error) => {
+            let detail = format!("the body is not what its Content-Encoding says: {error}");
+            Err(ApiError::bad_request("invalid_encoding", detail))
+        }
+    }
+}
+
+/// The encoded bytes, up to a little more than `limit_bytes`.
+fn bounded(body: Body, limit_bytes: u64) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    let mut left = limit_bytes.saturating_add(ENCODED_SLACK_BYTES);
+    body.into_data_stream().map(move |chunk| {
+        let chunk =
+            chunk.map_err(|error| io::Error::new(io::ErrorKind::ConnectionAborted, error))?;
+        left = left
+            .checked_sub(chunk.len() as u64)
+            .ok_or(io::ErrorKind::FileTooLarge)?;
+        Ok(chunk)
+    })
+}
+
+/// Waits for `work`, but starts a timer only if there is something to wait for.
+async fn timed<T>(idle: Duration, work: impl Future<Output = T>) -> Result<T, ApiError> {
+    let mut work = pin!(work);
+    if let Poll::Ready(done) = poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await {
+        return Ok(done);
+    }
+    tokio::time::timeout(idle, work).await.map_err(|_elapsed| {
+        let detail = format!("no piece of the body came for {} ms", idle.as_millis());
+        ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail)
+    })
+}
+
+fn aborted(error: &impl std::fmt::Display) -> ApiError {
+    ApiError::bad_request("body_aborted", format!("the body ended early: {error}"))
+}
+
+fn unknown_coding() -> ApiError {
+    let detail = "Content-Encoding may be gzip or zstd, once";
+    ApiError::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported_content_encoding",
+        detail,
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+//! Errors as callers see them: RFC 9457 `application/problem+json` with a stable `code`.
+//!
+//! What the caller is told and what the log keeps are two fields, so that a leak has to be written
+//! on purpose. The enums of the inner layers know no HTTP; each is mapped in [`convert`], by
+//! matches without a wildcard.
+//!
+//! The codes, besides the failure kinds of DESIGN.md, which stand with 422 for a run that failed:
+//!
+//! | status | codes |
+//! |---|---|
+//! | 400 | `invalid_json` `invalid_field` `unsupported_field` `unknown_parameter` `invalid_parameter` `invalid_header` `invalid_path` `invalid_module_name` `invalid_cursor` `limit_above_ceiling` `grant_refused` `body_aborted` `invalid_encoding` |
+//! | 404 | `not_found` `module_not_found` `task_not_found` `artifact_not_found` `result_not_found` |
+//! | 405, 408 | `method_not_allowed`, `body_timeout` |
+//! | 409 | `conflict` `task_final` `task_not_failed` |
+//! | 413 | `body_too_large` `module_too_large` |
+//! | 415 | `unsupported_media_type` `unsupported_content_encoding` |
+//! | 422 | `module_refused` `compile_limit` `invalid_input`, and every failure kind |
+//! | 500 | `internal` `compiler_failed` `storage_corrupt` `outcome_unknown` |
+//! | 503 | `draining` `queue_full` `storage_unavailable` `compiler_busy` |
+//! | 507 | `storage_full` |
+
+mod convert;
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// An answer that is an error.
+#[derive(Debug)]
+pub(crate) struct ApiError(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    problem: Problem,
+    retry_after_s: Option<u32>,
+    internal: Option<String>,
+}
+
+/// The body of every answer that is an error.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Problem {
+    /// `urn:cofferdam:error:` and the code.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The HTTP status in words.
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// The stable, machine-readable code.
+    code: &'static str,
+    /// One or two sentences for people.
+    detail: String,
+    /// Further members, by code: `field`, `ceiling`, `usage`, `stdout`, `stderr` …
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    members: Map<String, Value>,
+}
+
+impl ApiError {
+    /// An error with nothing but what every problem has.
+    pub(crate) fn new(
+        status: StatusCode,
+        code: &'static str,
+        detail: impl Into<String>,
+    ) -> ApiError {
+        ApiError(Box::new(Parts {
+            problem: Problem {
+                kind: format!("urn:cofferdam:error:{code}"),
+                title: status.canonical_reason().unwrap_or("Error"),
+                status: status.as_u16(),
+                code,
+                detail: detail.into(),
+                members: Map::new(),
+            },
+            retry_after_s: None,
+            internal: None,
+        }))
+    }
+
+    /// The caller's mistake: 400.
+    pub(crate) fn bad_request(code: &'static str, detail: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::BAD_REQUEST, code, detail)
+    }
+
+    /// A value that is not what `field` takes.
+    pub(crate) fn field(field: &str, detail: impl std::fmt::Display) -> ApiError {
+        ApiError::bad_request("invalid_field", format!("{field}: {detail}")).with("field", field)
+    }
+
+    /// A value that is not what the query parameter `name` takes.
+    pub(crate) fn parameter(name: &str, detail: impl std::fmt::Display) -> ApiError {
+        ApiError::bad_request("invalid_parameter", format!("{name}: {detail}")).with("field", name)
+    }
+
+    /// What was asked for does not exist: 404.
+    pub(crate) fn not_found(code: &'static str, detail: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::NOT_FOUND, code, detail)
+    }
+
+    /// A body beyond its limit: 413.
+    pub(crate) fn too_large(code: &'static str, what: &str, limit_bytes: u64) -> ApiError {
+        let detail = format!("{what} is larger than the {limit_bytes} bytes this host takes");
+        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, code, detail).with("limit_bytes", limit_bytes)
+    }
+
+    /// The host's mistake: 500. The cause goes to the log only.
+    pub(crate) fn internal(cause: impl std::fmt::Display) -> ApiError {
+        ApiError::host("internal", "the host failed to answer this request", cause)
+    }
+
+    /// The host's mistake, with a code of its own.
+    fn host(code: &'static str, detail: &str, cause: impl std::fmt::Display) -> ApiError {
+        let mut error = ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, code, detail);
+        error.0.internal = Some(cause.to_string());
+        error
+    }
+
+    /// The host cannot serve this now: 503 with `Retry-After`.
+    fn busy(code: &'static str, detail: impl Into<String>, retry_after_s: u32) -> ApiError {
+        let mut error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
+        error.0.retry_after_s = Some(retry_after_s);
+        error
+    }
+
+    /// The host is draining.
+    pub(crate) fn draining() -> ApiError {
+        ApiError::busy(
+            "draining",
+            "this host is shutting down",
+            convert::DRAIN_RETRY_S,
+        )
+    }
+
+    /// The same error with one more member.
+    pub(crate) fn with(mut self, member: &str, value: impl Into<Value>) -> ApiError {
+        self.0
+            .problem
+            .members
+            .insert(member.to_owned(), value.into());
+        self
+    }
+
+    /// Whether this says that something does not exist.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.0.problem.status == StatusCode::NOT_FOUND.as_u16()
+    }
+
+    /// The code.
+    #[cfg(test)]
+    pub(crate) fn code(&self) -> &'static str {
+        self.0.problem.code
+    }
+
+    /// The text for people.
+    #[cfg(test)]
+    pub(crate) fn detail(&self) -> &str {
+        &self.0.problem.detail
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let Parts {
+            problem,
+            retry_after_s,
+            internal,
+        } = *self.0;
+        if let Some(cause) = internal {
+            tracing::error!(
+                code = problem.code,
+                cause,
+                "a request failed on the host's side"
+            );
+        }
+        let body = serde_json::to_vec(&problem).expect("a problem is plain JSON");
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() =
+            StatusCode::from_u16(problem.status).expect("the status was one before");
+        let headers = response.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if let Some(seconds) = retry_after_s {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+/// The answer where no route matches.
+pub(crate) async fn no_such_route(uri: Uri) -> ApiError {
+    ApiError::not_found("not_found", format!("there is nothing at {}", uri.path()))
+}
+
+/// The answer where the route does not know the method; the router adds `Allow`.
+pub(crate) async fn no_such_method(method: Method) -> ApiError {
+    let detail = format!("{method} is not allowed here; the Allow header lists what is");
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+}

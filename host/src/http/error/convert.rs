@@ -1,0 +1,136 @@
+//! What the errors of the inner layers are over HTTP.
+
+use axum::http::StatusCode;
+
+use crate::domain::limits::AboveCeiling;
+use crate::domain::module::{BadModuleName, BadModuleRef};
+use crate::http::error::ApiError;
+use crate::queue::QueueError;
+use crate::registry::{CompileFailure, RegistryError};
+use crate::runner::RunError;
+use crate::storage::StorageError;
+
+/// Seconds after which another host, or this one restarted, may answer.
+pub(super) const DRAIN_RETRY_S: u32 = 5;
+/// Seconds after which a full queue may have room.
+const FULL_RETRY_S: u32 = 1;
+/// Seconds after which a busy or unreachable database may answer.
+const UNAVAILABLE_RETRY_S: u32 = 2;
+
+impl From<StorageError> for ApiError {
+    fn from(error: StorageError) -> ApiError {
+        let text = error.to_string();
+        match error {
+            StorageError::QueueFull { pending, limit } => {
+                ApiError::busy("queue_full", text, FULL_RETRY_S)
+                    .with("pending", pending)
+                    .with("limit", limit)
+            }
+            StorageError::Full(_) => {
+                ApiError::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", text)
+            }
+            StorageError::Unavailable(cause) => {
+                tracing::warn!(cause, "storage is unavailable");
+                let detail = "storage is unavailable";
+                ApiError::busy("storage_unavailable", detail, UNAVAILABLE_RETRY_S)
+            }
+            StorageError::Unknown(cause) => ApiError::host(
+                "outcome_unknown",
+                "whether this took effect is unknown; repeat it with the same Idempotency-Key or task_id",
+                cause,
+            ),
+            StorageError::Corrupt(cause) => {
+                ApiError::host("storage_corrupt", "stored data is corrupt", cause)
+            }
+        }
+    }
+}
+
+impl From<RegistryError> for ApiError {
+    fn from(error: RegistryError) -> ApiError {
+        match error {
+            RegistryError::Unknown(module) => {
+                ApiError::not_found("module_not_found", format!("there is no module {module}"))
+            }
+            // A pinned version, or one that a task was submitted with.
+            RegistryError::Gone(digest) => ApiError::not_found(
+                "module_not_found",
+                format!("the module version {digest} is no longer kept"),
+            ),
+            RegistryError::Compile(error) => compile_error(error),
+            RegistryError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<RunError> for ApiError {
+    fn from(error: RunError) -> ApiError {
+        match error {
+            RunError::Module(error) => error.into(),
+            RunError::Limit(error) => error.into(),
+            RunError::Schema(detail) => schema_mismatch(&detail),
+            RunError::Grant(detail) => {
+                ApiError::bad_request("grant_refused", format!("grants.dirs: {detail}"))
+            }
+        }
+    }
+}
+
+impl From<QueueError> for ApiError {
+    fn from(error: QueueError) -> ApiError {
+        let text = error.to_string();
+        match error {
+            QueueError::Run(error) => error.into(),
+            QueueError::Schema(detail) => schema_mismatch(&detail),
+            QueueError::Conflict(task) => ApiError::new(StatusCode::CONFLICT, "conflict", text)
+                .with("task_id", task.to_string()),
+            QueueError::Draining => ApiError::draining(),
+            QueueError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<AboveCeiling> for ApiError {
+    fn from(error: AboveCeiling) -> ApiError {
+        ApiError::bad_request("limit_above_ceiling", error.to_string())
+            .with("field", error.field)
+            .with("asked", error.asked)
+            .with("ceiling", error.ceiling)
+    }
+}
+
+impl From<BadModuleName> for ApiError {
+    fn from(error: BadModuleName) -> ApiError {
+        ApiError::bad_request("invalid_module_name", error.to_string())
+    }
+}
+
+impl From<BadModuleRef> for ApiError {
+    fn from(error: BadModuleRef) -> ApiError {
+        ApiError::bad_request("invalid_module_name", error.to_string())
+    }
+}
+
+fn schema_mismatch(detail: &str) -> ApiError {
+    let detail = format!("the input does not fit the module's schema: {detail}");
+    ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_input", detail)
+}
+
+/// The compiler's errors, which `registry` passes on as they are.
+fn compile_error(error: CompileFailure) -> ApiError {
+    let unprocessable = StatusCode::UNPROCESSABLE_ENTITY;
+    match error {
+        CompileFailure::Refused(reason) => ApiError::new(unprocessable, "module_refused", reason),
+        CompileFailure::Limit(reason) => ApiError::new(unprocessable, "compile_limit", reason),
+        CompileFailure::Busy => ApiError::busy(
+            "compiler_busy",
+            "too many modules wait for the compiler already",
+            UNAVAILABLE_RETRY_S,
+        ),
+        CompileFailure::Host(cause) => ApiError::host(
+            "compiler_failed",
+            "the compiler failed on this module",
+            cause,
+        ),
+    }
+}

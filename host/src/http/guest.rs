@@ -1,0 +1,62 @@
+//! Bytes that a guest made, as an answer.
+//!
+//! The guest chooses the media type, and a browser may show the answer on the same origin as the
+//! operator's own pages. So nothing is sniffed, and whatever a browser could execute is put into a
+//! sandbox of the browser's.
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::Response;
+
+/// What has no media type of its own.
+pub(crate) const OCTET_STREAM: &str = "application/octet-stream";
+
+/// An answer of a guest's bytes.
+pub(crate) fn answer(content_type: &str, body: Body) -> Response {
+    let mut response = Response::new(body);
+    set_headers(response.headers_mut(), content_type);
+    response
+}
+
+fn set_headers(headers: &mut HeaderMap, content_type: &str) {
+    if content_type == "application/json" {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        return;
+    }
+    // A media type that is no header value is no media type.
+    let media_type = HeaderValue::from_str(content_type)
+        .unwrap_or_else(|_| HeaderValue::from_static(OCTET_STREAM));
+    headers.insert(CONTENT_TYPE, media_type);
+    if content_type != OCTET_STREAM {
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+    }
+}
+
+/// The media type a request's body says it has.
+pub(crate) fn content_type(headers: &HeaderMap) -> &str {
+    let said = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    said.unwrap_or(OCTET_STREAM)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_browser_could_execute_is_sandboxed() {
+        let html = answer("text/html", Body::empty());
+        assert_eq!(html.headers()[CONTENT_SECURITY_POLICY], "sandbox");
+        assert_eq!(html.headers()[X_CONTENT_TYPE_OPTIONS], "nosniff");
+        assert_eq!(answer("application/json", Body::empty()).headers().len(), 1);
+    }
+
+    #[test]
+    fn a_media_type_cannot_smuggle_headers() {
+        let response = answer("text/plain\r\nset-cookie: a=b", Body::empty());
+        assert_eq!(response.headers()[CONTENT_TYPE], OCTET_STREAM);
+    }
+}

@@ -1,0 +1,100 @@
+//! What operators and their machines ask: alive, ready, how much.
+
+use axum::extract::State;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::Response;
+use serde::Serialize;
+
+use crate::http::error::ApiError;
+use crate::http::pool::PoolMetrics;
+use crate::http::{AppState, Services, json};
+use crate::storage::Counts;
+use crate::telemetry::metrics::Readings;
+
+/// What this host can be asked to do, in the words of `requires`.
+pub(crate) const CAPABILITIES: [&str; 2] = ["cpu", "sandbox"];
+
+/// Whether the host is alive or ready.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Liveness {
+    status: &'static str,
+}
+
+/// Whether the process answers
+#[utoipa::path(
+    get, path = "/livez", tag = "Operations",
+    responses((status = 200, description = "It does", body = Liveness)),
+)]
+pub(crate) async fn livez() -> Response {
+    json::answer(StatusCode::OK, &Liveness { status: "alive" })
+}
+
+/// Whether the host takes work
+#[utoipa::path(
+    get, path = "/readyz", tag = "Operations",
+    responses(
+        (status = 200, description = "It does", body = Liveness),
+        (status = 503, description = "It is draining, or storage does not answer", body = crate::http::error::Problem),
+    ),
+)]
+pub(crate) async fn readyz(State(services): State<AppState>) -> Result<Response, ApiError> {
+    if services.shutdown.is_requested() {
+        return Err(ApiError::draining());
+    }
+    services.storage.ping().await?;
+    Ok(json::answer(StatusCode::OK, &Liveness { status: "ready" }))
+}
+
+/// Metrics
+///
+/// Prometheus text; with `Accept: application/json` the figures of the worker API.
+#[utoipa::path(
+    get, path = "/metrics", tag = "Operations",
+    responses((status = 200, description = "The metrics", content(
+        (String = "text/plain"), (PoolMetrics = "application/json"),
+    ))),
+)]
+pub(crate) async fn metrics(
+    State(services): State<AppState>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let counts = services.storage.counts().await?;
+    let accepted = headers
+        .get(ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    if accepted.contains("application/json") {
+        return Ok(json::answer(
+            StatusCode::OK,
+            &PoolMetrics::new(&services, &counts),
+        ));
+    }
+    let text = services.metrics.render(&readings(&services, &counts));
+    let mut response = Response::new(text.into());
+    let media_type = match accepted.contains("application/openmetrics-text") {
+        true => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        false => "text/plain; version=0.0.4; charset=utf-8",
+    };
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    Ok(response)
+}
+
+fn readings(services: &Services, counts: &Counts) -> Readings {
+    let stats = services.queue.stats();
+    Readings {
+        depth: [
+            counts.blocked,
+            counts.pending,
+            counts.running,
+            counts.completed,
+            counts.failed,
+            counts.cancelled,
+        ],
+        active: stats.active,
+        slots: stats.slots,
+        memory_bytes: services.process.resident_bytes(),
+    }
+}

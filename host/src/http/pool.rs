@@ -1,0 +1,416 @@
+//! The worker API of existing pools, over the same queue.
+//!
+//! Paths and field names are those pools' own. A pool may call its tasks what it likes: an id that
+//! is no UUID is mapped to one by its hash, kept in the task's metadata, and answered as it came.
+
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::domain::attempt::Payload;
+use crate::domain::grants::Grants;
+use crate::domain::limits::LimitRequest;
+use crate::domain::module::ModuleRef;
+use crate::domain::retry::RetryPolicy;
+use crate::domain::state::TaskState;
+use crate::domain::task::{Input, TaskId};
+use crate::http::error::ApiError;
+use crate::http::json::{self, Time, Unsupported};
+use crate::http::ops::CAPABILITIES;
+use crate::http::path::{PathParts, parse_task_id, unknown_task};
+use crate::http::tasks::submission::priority;
+use crate::http::tasks::submit::{fingerprint, json_limit, one};
+use crate::http::tasks::wire::{FailureJson, progress};
+use crate::http::tasks::{find, request_cancel};
+use crate::http::{AppState, Services, body};
+use crate::queue::{Submission, Submitted};
+use crate::storage::Counts;
+
+/// The longest id of a pool's, in bytes.
+const ID_BYTES_MAX: usize = 255;
+/// What the pools call code that comes with its task.
+const CODE_TASK_TYPE: &str = "sandboxed_execution";
+
+/// A task as a pool sends it.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExecuteRequest<'a> {
+    /// The pool's own id; a UUID of this host's if absent.
+    task_id: Option<String>,
+    /// The module.
+    task_type: String,
+    /// The module's input.
+    #[serde(borrow)]
+    #[schema(value_type = Option<Object>)]
+    payload: Option<&'a RawValue>,
+    priority: Option<String>,
+    /// Not supported by this version: null.
+    #[expect(dead_code, reason = "its type takes nothing but null")]
+    #[schema(value_type = Option<String>)]
+    callback_url: Option<Unsupported>,
+}
+
+/// What became of it.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Accepted {
+    task_id: String,
+    /// `accepted`.
+    status: &'static str,
+    #[schema(value_type = String, format = DateTime)]
+    estimated_completion: Time,
+    worker_id: String,
+}
+
+/// How far a task has come.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct PoolStatus {
+    task_id: String,
+    status: &'static str,
+    progress: f64,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    started_at: Option<Time>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    estimated_completion: Option<Time>,
+}
+
+/// What a task gave.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct PoolResult {
+    task_id: String,
+    status: &'static str,
+    /// JSON as it is, other text as a string, other bytes as `{"base64": …}`; null until then.
+    #[schema(value_type = Object)]
+    result: Value,
+    execution_time_seconds: Option<f64>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    completed_at: Option<Time>,
+    error: Option<FailureJson>,
+}
+
+/// Whether a task was cancelled.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct PoolCancelled {
+    task_id: String,
+    /// `cancelled`, or `cancelling` while it still runs.
+    status: &'static str,
+}
+
+/// How the worker is.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Health {
+    /// `healthy` or `draining`.
+    status: &'static str,
+    worker_id: String,
+    version: &'static str,
+    capabilities: [&'static str; 2],
+    active_tasks: u64,
+    queue_depth: u64,
+    uptime_seconds: f64,
+}
+
+/// The figures of this worker since its start.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct PoolMetrics {
+    tasks_completed: u64,
+    tasks_failed: u64,
+    /// 0 to 1; 1 before the first task.
+    success_rate: f64,
+    avg_execution_time_seconds: f64,
+    active_tasks: u64,
+    queue_depth: u64,
+    /// Of one core, since the last question.
+    cpu_usage_percent: f64,
+    memory_usage_gb: f64,
+    uptime_hours: f64,
+}
+
+/// Give the worker a task
+#[utoipa::path(
+    post, path = "/execute", tag = "Worker API of existing pools",
+    request_body(content = ExecuteRequest),
+    responses((status = 200, description = "The task is stored", body = Accepted)),
+)]
+pub(crate) async fn execute(
+    State(services): State<AppState>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    json::require_json(&parts.headers)?;
+    let body = body::collect(&parts.headers, body, json_limit(&services)).await?;
+    let request = json::parse::<ExecuteRequest<'_>>(&body)?;
+    let said = request.task_id.clone();
+    let submission = submission(request, &body)?;
+    let submitted = one(services.queue.submit(vec![submission]).await?)?;
+    let (Submitted::New(id) | Submitted::Existing(id)) = submitted;
+    let accepted = Accepted {
+        task_id: said.unwrap_or_else(|| id.to_string()),
+        status: "accepted",
+        estimated_completion: Time(services.clock.now().plus(services.queue.estimated_wait())),
+        worker_id: services.worker.0.to_string(),
+    };
+    Ok(json::answer(StatusCode::OK, &accepted))
+}
+
+/// How far a task has come
+#[utoipa::path(
+    get, path = "/task/{id}/status", tag = "Worker API of existing pools",
+    params(("id" = String, Path, description = "The id given to /execute")),
+    responses((status = 200, description = "Its status", body = PoolStatus)),
+)]
+pub(crate) async fn status(
+    State(services): State<AppState>,
+    path: PathParts,
+) -> Result<Response, ApiError> {
+    let said = path.text(0);
+    let task = find_said(&services, said).await?;
+    let estimate = services.clock.now().plus(services.queue.estimated_wait());
+    let status = PoolStatus {
+        task_id: said.to_owned(),
+        status: task.state.as_str(),
+        progress: progress(task.state, task.progress),
+        started_at: task.started_at.map(Time),
+        estimated_completion: (!task.state.is_final()).then_some(Time(estimate)),
+    };
+    Ok(json::answer(StatusCode::OK, &status))
+}
+
+/// What a task gave
+#[utoipa::path(
+    get, path = "/task/{id}/result", tag = "Worker API of existing pools",
+    params(("id" = String, Path, description = "The id given to /execute")),
+    responses((status = 200, description = "Its result, null until it completed", body = PoolResult)),
+)]
+pub(crate) async fn result(
+    State(services): State<AppState>,
+    path: PathParts,
+) -> Result<Response, ApiError> {
+    let said = path.text(0);
+    let task = find_said(&services, said).await?;
+    let output = match task.state {
+        TaskState::Completed => services.storage.result(task.id).await?,
+        TaskState::Blocked
+        | TaskState::Pending
+        | TaskState::Running
+        | TaskState::Failed
+        | TaskState::Cancelled => None,
+    };
+    let result = PoolResult {
+        task_id: said.to_owned(),
+        status: task.state.as_str(),
+        result: output.map_or(Value::Null, |output| value_of(&output)),
+        execution_time_seconds: task.usage.map(|usage| usage.duration.as_secs_f64()),
+        completed_at: task.finished_at.map(Time),
+        error: task.failure.map(FailureJson::from),
+    };
+    Ok(json::answer(StatusCode::OK, &result))
+}
+
+/// Cancel a task
+#[utoipa::path(
+    delete, path = "/task/{id}", tag = "Worker API of existing pools",
+    params(("id" = String, Path, description = "The id given to /execute")),
+    responses((status = 200, description = "It is cancelled, or will be", body = PoolCancelled)),
+)]
+pub(crate) async fn cancel(
+    State(services): State<AppState>,
+    path: PathParts,
+) -> Result<Response, ApiError> {
+    let said = path.text(0);
+    let status = request_cancel(&services, task_id(said).map_err(|_| unknown_task(said))?).await?;
+    let cancelled = PoolCancelled {
+        task_id: said.to_owned(),
+        status: status.label,
+    };
+    Ok(json::answer(StatusCode::OK, &cancelled))
+}
+
+/// How the worker is
+#[utoipa::path(
+    get, path = "/health", tag = "Worker API of existing pools",
+    responses((status = 200, description = "Its state and load", body = Health)),
+)]
+pub(crate) async fn health(State(services): State<AppState>) -> Result<Response, ApiError> {
+    let counts = services.storage.counts().await?;
+    let health = Health {
+        status: if services.shutdown.is_requested() {
+            "draining"
+        } else {
+            "healthy"
+        },
+        worker_id: services.worker.0.to_string(),
+        version: env!("CARGO_PKG_VERSION"),
+        capabilities: CAPABILITIES,
+        active_tasks: services.queue.stats().active,
+        queue_depth: depth(&counts),
+        uptime_seconds: uptime(&services).as_secs_f64(),
+    };
+    Ok(json::answer(StatusCode::OK, &health))
+}
+
+impl PoolMetrics {
+    /// The figures now.
+    pub(crate) fn new(services: &Services, counts: &Counts) -> PoolMetrics {
+        let stats = services.queue.stats();
+        let finished = stats.completed + stats.failed;
+        PoolMetrics {
+            tasks_completed: stats.completed,
+            tasks_failed: stats.failed,
+            success_rate: match finished {
+                0 => 1.0,
+                _ => as_f64(stats.completed) / as_f64(finished),
+            },
+            avg_execution_time_seconds: stats.mean_duration.as_secs_f64(),
+            active_tasks: stats.active,
+            queue_depth: depth(counts),
+            cpu_usage_percent: services.process.cpu_percent(),
+            memory_usage_gb: as_f64(services.process.resident_bytes()) / 1e9,
+            uptime_hours: uptime(services).as_secs_f64() / 3600.0,
+        }
+    }
+}
+
+fn submission(request: ExecuteRequest<'_>, body: &Bytes) -> Result<Submission, ApiError> {
+    if request.task_type == CODE_TASK_TYPE {
+        let detail =
+            format!("task_type: {CODE_TASK_TYPE} is not supported by this version of the host");
+        return Err(ApiError::bad_request("unsupported_field", detail).with("field", "task_type"));
+    }
+    let payload = match request.payload {
+        Some(payload) => body.slice_ref(payload.get().as_bytes()),
+        None => Bytes::from_static(b"{}"),
+    };
+    let input = Payload {
+        content_type: "application/json".into(),
+        body: payload,
+    };
+    let metadata = match &request.task_id {
+        Some(said) => json!({ "pool_task_id": said }).to_string(),
+        None => "{}".to_owned(),
+    };
+    Ok(Submission {
+        task_id: request.task_id.as_deref().map(task_id).transpose()?,
+        module: ModuleRef::parse(&request.task_type)?,
+        input: Input::Inline(input),
+        args: Vec::new(),
+        env: Vec::new(),
+        priority: priority(request.priority.as_deref())?,
+        delay: Duration::ZERO,
+        run_at: None,
+        limits: LimitRequest::default(),
+        retry: RetryPolicy::default(),
+        grants: Grants::none(),
+        idempotency_key: None,
+        dedup_key: None,
+        metadata,
+        fingerprint: fingerprint(body),
+    })
+}
+
+/// The id in storage of a pool's id.
+fn task_id(said: &str) -> Result<TaskId, ApiError> {
+    if let Some(id) = parse_task_id(said) {
+        return Ok(id);
+    }
+    if !(1..=ID_BYTES_MAX).contains(&said.len()) || said.chars().any(char::is_control) {
+        let detail = format!("1 to {ID_BYTES_MAX} bytes without control characters");
+        return Err(ApiError::field("task_id", detail));
+    }
+    let hash = Sha256::new()
+        .chain_update(b"cofferdam pool task id\0")
+        .chain_update(said)
+        .finalize();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash[..16]);
+    Ok(TaskId(uuid::Builder::from_custom_bytes(bytes).into_uuid()))
+}
+
+async fn find_said(services: &Services, said: &str) -> Result<crate::domain::task::Task, ApiError> {
+    let id = task_id(said).map_err(|_| unknown_task(said))?;
+    let unknown = |error: ApiError| match error.is_not_found() {
+        true => unknown_task(said),
+        false => error,
+    };
+    find(services, id, Duration::ZERO).await.map_err(unknown)
+}
+
+fn value_of(output: &Payload) -> Value {
+    let json = output
+        .content_type
+        .starts_with("application/json")
+        .then_some(());
+    json.and_then(|()| serde_json::from_slice(&output.body).ok())
+        .unwrap_or_else(|| match std::str::from_utf8(&output.body) {
+            Ok(text) => Value::from(text),
+            Err(_) => json!({ "base64": STANDARD.encode(&output.body) }),
+        })
+}
+
+fn depth(counts: &Counts) -> u64 {
+    counts.blocked + counts.pending
+}
+
+fn uptime(services: &Services) -> Duration {
+    services.clock.now().since(services.started_at)
+}
+
+fn as_f64(number: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "these figures are for people")]
+    let number = number as f64;
+    number
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_id_of_a_pools_names_one_task() {
+        let uuid = "0190f0c2-7a3b-7def-8123-456789abcdef";
+        assert_eq!(task_id(uuid).unwrap().to_string(), uuid);
+        let derived = task_id("job-17").unwrap();
+        assert_eq!(derived, task_id("job-17").unwrap());
+        assert_ne!(derived, task_id("job-18").unwrap());
+        assert_eq!(derived.0.get_version_num(), 8);
+        for bad in [String::new(), "a\n".to_owned(), "x".repeat(256)] {
+            assert_eq!(task_id(&bad).unwrap_err().code(), "invalid_field");
+        }
+    }
+
+    #[test]
+    fn a_pools_task_becomes_a_submission() {
+        let body = Bytes::from_static(
+            br#"{"task_id":"job-17","task_type":"resize","payload":{"w": 3},"priority":"medium","callback_url":null}"#,
+        );
+        let submission = submission(json::parse(&body).unwrap(), &body).unwrap();
+        assert_eq!(submission.metadata, r#"{"pool_task_id":"job-17"}"#);
+        let Input::Inline(input) = submission.input else {
+            panic!("inline")
+        };
+        assert_eq!(input.body, r#"{"w": 3}"#);
+        let body = Bytes::from_static(br#"{"task_type":"x","callback_url":"http://a"}"#);
+        let error = json::parse::<ExecuteRequest<'_>>(&body).unwrap_err();
+        assert_eq!(error.code(), "unsupported_field");
+    }
+
+    #[test]
+    fn outputs_become_json_values() {
+        let value = |content_type: &str, body: &'static [u8]| {
+            value_of(&Payload {
+                content_type: content_type.into(),
+                body: Bytes::from_static(body),
+            })
+        };
+        assert_eq!(value("application/json", b"[1]"), json!([1]));
+        assert_eq!(value("text/plain", b"[1]"), json!("[1]"));
+        assert_eq!(value("image/png", &[0xff]), json!({ "base64": "/w==" }));
+    }
+}

@@ -1,0 +1,186 @@
+//! Query strings, read field by field.
+//!
+//! Each handler takes what it knows and then calls [`Query::done`], which refuses whatever is left
+//! and lists what would have been allowed. A name given twice is refused, except where a list is
+//! asked for.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+use std::ops::RangeInclusive;
+
+use axum::http::Uri;
+
+use crate::http::error::ApiError;
+
+/// The most parameters a query may have.
+const PARAMETERS_MAX: usize = 1024;
+
+/// A query string under examination.
+#[derive(Debug, Default)]
+pub(crate) struct Query<'a> {
+    left: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    known: Vec<&'static str>,
+}
+
+impl<'a> Query<'a> {
+    /// The query of a request's address.
+    pub(crate) fn of(uri: &'a Uri) -> Result<Query<'a>, ApiError> {
+        let Some(text) = uri.query() else {
+            return Ok(Query::default());
+        };
+        let left: Vec<_> = form_urlencoded::parse(text.as_bytes())
+            .take(PARAMETERS_MAX + 1)
+            .collect();
+        if left.len() > PARAMETERS_MAX {
+            let detail = format!("more than {PARAMETERS_MAX} query parameters");
+            return Err(ApiError::bad_request("invalid_parameter", detail));
+        }
+        Ok(Query {
+            left,
+            known: Vec::new(),
+        })
+    }
+
+    /// A text.
+    pub(crate) fn text(&mut self, name: &'static str) -> Result<Option<String>, ApiError> {
+        self.known.push(name);
+        let Some(place) = self.left.iter().position(|(key, _)| key == name) else {
+            return Ok(None);
+        };
+        let (_, value) = self.left.remove(place);
+        match self.left.iter().any(|(key, _)| key == name) {
+            true => Err(ApiError::parameter(name, "given more than once")),
+            false => Ok(Some(value.into_owned())),
+        }
+    }
+
+    /// Every text of that name, in order.
+    pub(crate) fn list(&mut self, name: &'static str) -> Vec<String> {
+        self.known.push(name);
+        let (found, left) = std::mem::take(&mut self.left)
+            .into_iter()
+            .partition(|(key, _)| key == name);
+        self.left = left;
+        let found: Vec<(Cow<'a, str>, Cow<'a, str>)> = found;
+        found
+            .into_iter()
+            .map(|(_, value)| value.into_owned())
+            .collect()
+    }
+
+    /// A whole number in `range`.
+    pub(crate) fn number(
+        &mut self,
+        name: &'static str,
+        range: RangeInclusive<u64>,
+    ) -> Result<Option<u64>, ApiError> {
+        let Some(text) = self.text(name)? else {
+            return Ok(None);
+        };
+        number(&text, &range)
+            .map(Some)
+            .map_err(|detail| ApiError::parameter(name, detail))
+    }
+
+    /// What `parse` makes of a text; `None` from it refuses the text as not being `expected`.
+    pub(crate) fn parsed<T>(
+        &mut self,
+        name: &'static str,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, ApiError> {
+        let Some(text) = self.text(name)? else {
+            return Ok(None);
+        };
+        let refusal = || ApiError::parameter(name, format_args!("{text:?} is not {expected}"));
+        parse(&text).ok_or_else(refusal).map(Some)
+    }
+
+    /// Refuses what nobody asked for.
+    pub(crate) fn done(self) -> Result<(), ApiError> {
+        let Some((name, _)) = self.left.first() else {
+            return Ok(());
+        };
+        let mut detail = format!("unknown query parameter {name:?}; ");
+        match self.known.as_slice() {
+            [] => detail.push_str("none is allowed here"),
+            known => write!(detail, "allowed: {}", known.join(", ")).expect("a String takes it"),
+        }
+        Err(ApiError::bad_request("unknown_parameter", detail).with("field", name.as_ref()))
+    }
+}
+
+/// Reads a whole number in decimal digits, in `range`.
+pub(crate) fn number(text: &str, range: &RangeInclusive<u64>) -> Result<u64, String> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text
+        .parse::<u64>()
+        .ok()
+        .filter(|number| digits && range.contains(number));
+    number.ok_or_else(|| {
+        format!(
+            "{text:?} is not a whole number from {} to {}",
+            range.start(),
+            range.end()
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uri(query: &str) -> Uri {
+        format!("/x?{query}").parse().unwrap()
+    }
+
+    #[test]
+    fn known_parameters_are_read_and_decoded() {
+        let uri = uri("arg=a+b&limit=7&arg=%26&word=%C3%A9");
+        let mut query = Query::of(&uri).unwrap();
+        assert_eq!(query.list("arg"), ["a b", "&"]);
+        assert_eq!(query.number("limit", 1..=1000).unwrap(), Some(7));
+        assert_eq!(query.text("word").unwrap().as_deref(), Some("é"));
+        assert_eq!(query.text("absent").unwrap(), None);
+        query.done().unwrap();
+    }
+
+    #[test]
+    fn numbers_out_of_range_name_parameter_and_range() {
+        for bad in [
+            "0",
+            "1001",
+            "-1",
+            "1.5",
+            "1e2",
+            "",
+            "+7",
+            "18446744073709551616",
+            "x",
+        ] {
+            let uri = uri(&format!("limit={}", bad.replace('+', "%2B")));
+            let error = Query::of(&uri)
+                .unwrap()
+                .number("limit", 1..=1000)
+                .unwrap_err();
+            assert!(error.detail().starts_with("limit: "), "{}", error.detail());
+            assert!(
+                error.detail().contains("from 1 to 1000"),
+                "{}",
+                error.detail()
+            );
+        }
+    }
+
+    #[test]
+    fn unknown_and_repeated_parameters_are_refused() {
+        let uri = uri("limt=3&a=1&a=2");
+        let mut query = Query::of(&uri).unwrap();
+        assert_eq!(query.text("a").unwrap_err().code(), "invalid_parameter");
+        let mut query = Query::of(&uri).unwrap();
+        query.list("a");
+        let error = query.done().unwrap_err();
+        assert_eq!(error.code(), "unknown_parameter");
+        assert!(error.detail().contains("allowed: a"), "{}", error.detail());
+    }
+}
