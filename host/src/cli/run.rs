@@ -25,7 +25,9 @@ use crate::domain::module::ModuleKind;
 use crate::sandbox::cache::Artefacts;
 use crate::sandbox::compile::Compiler;
 use crate::sandbox::control::Control;
-use crate::sandbox::{self, EngineClass, GuestInput, Identity, LoadedModule, Mount, Sandbox, Stdin};
+use crate::sandbox::{
+    self, EngineClass, GuestInput, Identity, LoadedModule, Mount, Sandbox, Stdin,
+};
 
 /// Flags of `run`.
 #[derive(Debug, Args)]
@@ -68,11 +70,14 @@ pub(super) fn run(command: Run, json: bool) -> anyhow::Result<ExitCode> {
     let limits = limits(&command)?;
     let wasm = std::fs::read(&command.file)
         .with_context(|| format!("{} cannot be read", command.file.display()))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     let ended = runtime.block_on(async {
         let cache = cache_dir();
         let config = SandboxConfig::default();
-        let sandbox = Sandbox::new(&config, &cache, Clock::system())?;
+        let sandbox = Sandbox::new(&config, Clock::system())?;
         let (module, kind) = load(&sandbox, &config, &cache, wasm.into(), &limits).await?;
         let watcher = watch::Watcher::new(kind, json);
         let request = request(&command, kind, limits, Arc::clone(&watcher))?;
@@ -104,7 +109,10 @@ async fn load(
         .artefacts()
         .verified(&compiled.digest, class)?
         .context("the compiled module vanished from the cache")?;
-    Ok((sandbox.load_file(&path, class, compiled.kind)?, compiled.kind))
+    Ok((
+        sandbox.load_file(&path, class, compiled.kind)?,
+        compiled.kind,
+    ))
 }
 
 fn request(
@@ -120,22 +128,38 @@ fn request(
             std::io::Read::read_to_end(&mut std::io::stdin(), &mut bytes)?;
             bytes.into()
         }
-        Some(file) => std::fs::read(file).with_context(|| format!("{file} cannot be read"))?.into(),
+        Some(file) => std::fs::read(file)
+            .with_context(|| format!("{file} cannot be read"))?
+            .into(),
     };
     let live_stdin = match kind {
         ModuleKind::Command | ModuleKind::CoreCommand => command.input.is_none(),
         ModuleKind::Task => false,
     };
     Ok(sandbox::Run {
-        program: command.file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        input: GuestInput::Inline(Payload { content_type: command.content_type.as_str().into(), body }),
+        program: command
+            .file
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
+        input: GuestInput::Inline(Payload {
+            content_type: command.content_type.as_str().into(),
+            body,
+        }),
         args: command.args.clone(),
         env: command.env.clone(),
         stdin: live_stdin.then(|| Stdin::Stream(Box::new(tokio::io::stdin()))),
         limits,
         dirs: command.dir.clone(),
-        identity: Identity { task_id: String::new(), attempt: 1 },
-        control: Control { observer: Some(watcher), ..Control::default() },
+        identity: Identity {
+            task_id: String::new(),
+            attempt: 1,
+        },
+        control: Control {
+            observer: Some(watcher),
+            ..Control::default()
+        },
     })
 }
 
@@ -148,7 +172,9 @@ fn limits(command: &Run) -> anyhow::Result<Limits> {
         memory_bytes: command.memory,
         ..LimitRequest::default()
     };
-    LimitPolicy::default().resolve(&request).map_err(|error| Usage(error.to_string()).into())
+    LimitPolicy::default()
+        .resolve(&request)
+        .map_err(|error| Usage(error.to_string()).into())
 }
 
 fn mount(text: &str) -> Result<Mount, String> {
@@ -157,16 +183,22 @@ fn mount(text: &str) -> Result<Mount, String> {
         None => (text, Access::Write),
     };
     match text.split_once("::") {
-        Some((host, guest)) if guest.starts_with('/') && !host.is_empty() => {
-            Ok(Mount { path: host.into(), at: guest.to_owned(), access })
-        }
+        Some((host, guest)) if guest.starts_with('/') && !host.is_empty() => Ok(Mount {
+            path: host.into(),
+            at: guest.to_owned(),
+            access,
+        }),
         _ => Err("write HOST::/GUEST or HOST::/GUEST:ro".to_owned()),
     }
 }
 
 /// `$XDG_CACHE_HOME`, else `~/.cache`, else the directory for temporary files.
 fn cache_dir() -> PathBuf {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let set = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     set("XDG_CACHE_HOME")
         .or_else(|| set("HOME").map(|home| home.join(".cache")))
         .unwrap_or_else(std::env::temp_dir)

@@ -29,7 +29,11 @@ pub(super) fn show(report: &Report, kind: ModuleKind, json: bool) -> anyhow::Res
 }
 
 fn complain(failure: &Failure) {
-    let mut text = format!("cofferdam: {}: {}\n", failure.kind.as_str(), failure.message);
+    let mut text = format!(
+        "cofferdam: {}: {}\n",
+        failure.kind.as_str(),
+        failure.message
+    );
     if let Some(backtrace) = &failure.backtrace {
         text.push_str(backtrace);
         text.push('\n');
@@ -41,7 +45,9 @@ fn exit_code(outcome: &Outcome) -> ExitCode {
     match outcome {
         Outcome::Completed(_) => ExitCode::SUCCESS,
         Outcome::Failed(failure) => {
-            let own = failure.exit_code.and_then(|code| u8::try_from(code & 0xff).ok());
+            let own = failure
+                .exit_code
+                .and_then(|code| u8::try_from(code & 0xff).ok());
             ExitCode::from(own.filter(|code| *code != 0).unwrap_or(EXIT_FAILED))
         }
     }
@@ -50,7 +56,8 @@ fn exit_code(outcome: &Outcome) -> ExitCode {
 fn as_json(report: &Report) -> Value {
     let (status, result, error) = match &report.outcome {
         Outcome::Completed(payload) => {
-            let result = json!({ "content_type": &*payload.content_type, "body": text(&payload.body) });
+            let result =
+                json!({ "content_type": &*payload.content_type, "body": text(&payload.body) });
             ("completed", result, Value::Null)
         }
         Outcome::Failed(failure) => ("failed", Value::Null, failure_json(failure)),
@@ -77,7 +84,8 @@ fn failure_json(failure: &Failure) -> Value {
 }
 
 fn usage(usage: &Usage) -> Value {
-    let micros = |duration: std::time::Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    let micros =
+        |duration: std::time::Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     json!({
         "duration_us": micros(usage.duration),
         "cpu_us": micros(usage.cpu),

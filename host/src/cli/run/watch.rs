@@ -22,7 +22,11 @@ impl Watcher {
     pub(super) fn new(kind: ModuleKind, quiet: bool) -> Arc<Watcher> {
         let style = ProgressStyle::with_template("{bar:30} {percent:>3}% {msg}")
             .expect("the template is valid");
-        Arc::new(Watcher { kind, quiet, bar: ProgressBar::new(100).with_style(style) })
+        Arc::new(Watcher {
+            kind,
+            quiet,
+            bar: ProgressBar::new(100).with_style(style),
+        })
     }
 
     /// Takes the progress bar away.
@@ -34,7 +38,11 @@ impl Watcher {
 impl Observer for Watcher {
     fn progress(&self, fraction: f64, note: &str) {
         if !self.quiet {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is 0 to 100")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "it is 0 to 100"
+            )]
             self.bar.set_position((fraction * 100.0) as u64);
             self.bar.set_message(output::printable(note));
         }

@@ -120,7 +120,9 @@ impl CountedFile {
         };
         let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
         self.admit_write(&mut ledger, target, length)?;
-        Ok(spawn_blocking(move || this.write_holding(&mut ledger, target, &data)))
+        Ok(spawn_blocking(move || {
+            this.write_holding(&mut ledger, target, &data)
+        }))
     }
 
     /// Whether one more byte at that place would be refused. Says no where another change is under
@@ -144,7 +146,9 @@ impl CountedFile {
             Target::End => before,
         };
         if length > 0 {
-            let end = start.checked_add(length).ok_or(io::Error::from(Errno::FBIG))?;
+            let end = start
+                .checked_add(length)
+                .ok_or(io::Error::from(Errno::FBIG))?;
             ledger.admit(end.saturating_sub(before), 0)?;
         }
         Ok(before)
@@ -219,7 +223,11 @@ enum StreamState {
 
 impl CountedStream {
     pub(super) fn new(file: CountedFile, target: Target) -> CountedStream {
-        CountedStream { file, target, state: StreamState::Ready }
+        CountedStream {
+            file,
+            target,
+            state: StreamState::Ready,
+        }
     }
 
     fn finish(&mut self, result: WriteResult) {
@@ -254,7 +262,9 @@ impl OutputStream for CountedStream {
             StreamState::Ready => {}
             StreamState::Closed => return Err(StreamError::Closed),
             StreamState::Writing(_) | StreamState::Failed(_) => {
-                return Err(StreamError::trap("write not permitted: check_write not called first"));
+                return Err(StreamError::trap(
+                    "write not permitted: check_write not called first",
+                ));
             }
         }
         if data.len() > STREAM_CAPACITY_BYTES {

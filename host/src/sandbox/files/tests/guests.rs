@@ -83,7 +83,10 @@ async fn no_path_and_no_link_leads_outside() {
 async fn a_guest_that_is_to_be_ended_is() {
     let rig = Rig::new();
     for road in BOTH {
-        let plan = FilesPlan { over_quota: OverQuota::Kill, ..plan(QUOTA) };
+        let plan = FilesPlan {
+            over_quota: OverQuota::Kill,
+            ..plan(QUOTA)
+        };
         let ended = rig.run(road, &program(road), &["fill"], plan).await;
         let error = ended.result.unwrap_err();
         let exceeded = error.downcast_ref::<DiskExceeded>().copied();
@@ -100,18 +103,35 @@ async fn granted_directories_keep_their_rights_and_cost_quota() {
         let mounts = ["ro", "rw"].map(|name| Mount {
             path: host.path().join(name),
             at: format!("/{name}"),
-            access: if name == "ro" { Access::Read } else { Access::Write },
+            access: if name == "ro" {
+                Access::Read
+            } else {
+                Access::Write
+            },
         });
         for mount in &mounts {
             fs::create_dir(&mount.path).unwrap();
         }
         fs::write(mounts[0].path.join("note"), "read only").unwrap();
         fs::write(mounts[1].path.join("theirs"), vec![1; 1 << 16]).unwrap();
-        let plan = FilesPlan { mounts: mounts.to_vec(), ..plan(QUOTA + 4) };
+        let plan = FilesPlan {
+            mounts: mounts.to_vec(),
+            ..plan(QUOTA + 4)
+        };
         let quota = QUOTA.to_string();
-        let ended = rig.run(road, &program(road), &["mounts", &quota], plan).await;
-        assert!(ended.result.is_ok(), "{road:?} {:?}\n{}", ended.result, ended.output);
-        assert_eq!(fs::read_to_string(host.path().join("ro/note")).unwrap(), "read only");
+        let ended = rig
+            .run(road, &program(road), &["mounts", &quota], plan)
+            .await;
+        assert!(
+            ended.result.is_ok(),
+            "{road:?} {:?}\n{}",
+            ended.result,
+            ended.output
+        );
+        assert_eq!(
+            fs::read_to_string(host.path().join("ro/note")).unwrap(),
+            "read only"
+        );
         assert_eq!(fs::read_dir(host.path().join("rw")).unwrap().count(), 0);
     }
 }
@@ -128,11 +148,24 @@ async fn inputs_are_there_and_read_only() {
         let extra = InputContent::Bytes(Bytes::from_static(b"extra"));
         let inputs = vec![
             input("data/extra.txt", InputPlace::In, extra),
-            input("pkg/main.py", InputPlace::Work, InputContent::File(script.clone())),
+            input(
+                "pkg/main.py",
+                InputPlace::Work,
+                InputContent::File(script.clone()),
+            ),
         ];
-        let plan = FilesPlan { payload: Some(payload.clone()), inputs, ..plan(QUOTA) };
+        let plan = FilesPlan {
+            payload: Some(payload.clone()),
+            inputs,
+            ..plan(QUOTA)
+        };
         let ended = rig.run(road, &program(road), &["input"], plan).await;
-        assert!(ended.result.is_ok(), "{road:?} {:?}\n{}", ended.result, ended.output);
+        assert!(
+            ended.result.is_ok(),
+            "{road:?} {:?}\n{}",
+            ended.result,
+            ended.output
+        );
         assert_eq!(ended.output.trim(), "spooled");
         assert_eq!(ended.files.peak_bytes(), 8);
         // The host's own copies are as they were.
@@ -150,7 +183,10 @@ async fn inputs_for_work_must_fit_the_quota() {
         let plan = FilesPlan { inputs, ..plan(99) };
         let ended = rig.run(road, &program(road), &["touch"], plan).await;
         let error = ended.result.unwrap_err();
-        assert!(matches!(error.downcast_ref(), Some(FilesError::Inputs(_))), "{error:?}");
+        assert!(
+            matches!(error.downcast_ref(), Some(FilesError::Inputs(_))),
+            "{error:?}"
+        );
     }
 }
 

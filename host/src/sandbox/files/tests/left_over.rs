@@ -12,7 +12,10 @@ use crate::domain::attempt::Artifact;
 use crate::sandbox::files::*;
 
 fn artifact(path: &str, size_bytes: u64) -> Artifact {
-    Artifact { path: path.to_owned(), size_bytes }
+    Artifact {
+        path: path.to_owned(),
+        size_bytes,
+    }
 }
 
 #[tokio::test]
@@ -30,10 +33,24 @@ async fn only_regular_files_with_one_name_are_collected() {
         let left = ended.files.collect().await.unwrap();
         let expected = vec![artifact("a/b/deep.txt", 4), artifact("top.txt", 3)];
         assert_eq!(left.artifacts, expected);
-        assert_eq!(left.skipped, 6, "two names of a file, two symlinks, the fifo, the bad name");
-        assert_eq!(left.files(Area::Work).unwrap().files, vec![artifact("work.txt", 4)]);
+        assert_eq!(
+            left.skipped, 6,
+            "two names of a file, two symlinks, the fifo, the bad name"
+        );
+        assert_eq!(
+            left.files(Area::Work).unwrap().files,
+            vec![artifact("work.txt", 4)]
+        );
 
-        for bad in ["symlink", "fifo", "etc/passwd", "../work/work.txt", "/etc/passwd", "", "a"] {
+        for bad in [
+            "symlink",
+            "fifo",
+            "etc/passwd",
+            "../work/work.txt",
+            "/etc/passwd",
+            "",
+            "a",
+        ] {
             assert!(left.open(Area::Out, bad).is_err(), "{bad}");
         }
         let mut text = String::new();
@@ -44,8 +61,15 @@ async fn only_regular_files_with_one_name_are_collected() {
         let kept = rig.dir.path().join(format!("kept/{road:?}"));
         assert_eq!(left.persist(Area::Out, &kept).unwrap(), expected);
         assert_eq!(left.persist(Area::Work, &kept).unwrap().len(), 1);
-        assert_eq!(fs::read_to_string(kept.join("a/b/deep.txt")).unwrap(), "deep");
-        assert_eq!(fs::read_dir(&kept).unwrap().count(), 3, "a, top.txt and work.txt");
+        assert_eq!(
+            fs::read_to_string(kept.join("a/b/deep.txt")).unwrap(),
+            "deep"
+        );
+        assert_eq!(
+            fs::read_dir(&kept).unwrap().count(),
+            3,
+            "a, top.txt and work.txt"
+        );
 
         drop(left);
         rig.scratch.wait_until_removed().await;
@@ -69,10 +93,14 @@ fn a_sweep_removes_what_dead_processes_left() {
     std::os::unix::fs::symlink(&outside, root.join("many/out/link")).unwrap();
 
     let started = Instant::now();
-    Scratch::open(&root, 1).unwrap().close(Duration::from_secs(120));
+    Scratch::open(&root, 1)
+        .unwrap()
+        .close(Duration::from_secs(120));
     let took = started.elapsed();
 
-    let left = fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().file_name());
+    let left = fs::read_dir(&root)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name());
     assert_eq!(left.collect::<Vec<_>>(), [".empty"]);
     assert!(outside.join("precious").exists());
     assert!(took < Duration::from_secs(30), "{took:?}");
@@ -85,13 +113,17 @@ fn closing_does_not_wait_for_a_long_removal() {
     make_many(&root.join("many/out"), 20, 1000);
     Scratch::open(&root, 1).unwrap().close(Duration::ZERO);
     assert!(root.join("many").exists(), "it is left for the next start");
-    Scratch::open(&root, 2).unwrap().close(Duration::from_secs(60));
+    Scratch::open(&root, 2)
+        .unwrap()
+        .close(Duration::from_secs(60));
     assert!(!root.join("many").exists());
 }
 
 /// The time this takes is to be ours, not a disk's that needs milliseconds for each directory.
 fn in_memory() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
 }
 
 /// A path of that depth is too long to be written down, so each level is made from the one above.

@@ -48,13 +48,19 @@ struct P2State {
 
 impl WasiView for P2State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
     }
 }
 
 impl FilesView for P2State {
     fn files(&mut self) -> FilesCtxView<'_> {
-        FilesCtxView { table: &mut self.table, files: &mut self.files }
+        FilesCtxView {
+            table: &mut self.table,
+            files: &mut self.files,
+        }
     }
 }
 
@@ -65,7 +71,10 @@ struct P1State {
 
 impl P1FilesView for P1State {
     fn p1(&mut self) -> P1View<'_> {
-        P1View { wasi: &mut self.wasi, files: &mut self.files }
+        P1View {
+            wasi: &mut self.wasi,
+            files: &mut self.files,
+        }
     }
 }
 
@@ -73,13 +82,27 @@ impl Rig {
     pub(super) fn new() -> Rig {
         let dir = tempfile::tempdir().unwrap();
         let scratch = Scratch::open(&dir.path().join("scratch"), 7).unwrap();
-        let shape = EngineShape { class: EngineClass::Fast, stack_bytes: 512 * 1024 };
-        Rig { dir, scratch, engine: Engine::new(&engine_config(shape)).unwrap() }
+        let shape = EngineShape {
+            class: EngineClass::Fast,
+            stack_bytes: 512 * 1024,
+        };
+        Rig {
+            dir,
+            scratch,
+            engine: Engine::new(&engine_config(shape)).unwrap(),
+        }
     }
 
     /// Runs a scenario of the guest program under a quota; it must end well.
     pub(super) async fn scenario(&self, road: Road, name: &str, quota: u64) -> Ended {
-        let ended = self.run(road, &program(road), &[name, &quota.to_string()], plan(quota)).await;
+        let ended = self
+            .run(
+                road,
+                &program(road),
+                &[name, &quota.to_string()],
+                plan(quota),
+            )
+            .await;
         if let Err(error) = &ended.result {
             panic!("{road:?} {name}: {error:?}\n{}", ended.output);
         }
@@ -95,14 +118,21 @@ impl Rig {
     ) -> Ended {
         let output = MemoryOutputPipe::new(1 << 20);
         let mut wasi = WasiCtxBuilder::new();
-        wasi.arg("guest").args(args).stdout(output.clone()).stderr(output.clone());
+        wasi.arg("guest")
+            .args(args)
+            .stdout(output.clone())
+            .stderr(output.clone());
         let files = Files::new(&self.scratch, plan);
         let (result, files) = match road {
             Road::P1 => self.run_p1(wasm, wasi.build_p1(), files).await,
             Road::P2 => self.run_p2(wasm, wasi.build(), files).await,
         };
         let output = String::from_utf8(output.contents().to_vec()).unwrap();
-        Ended { result, output, files }
+        Ended {
+            result,
+            output,
+            files,
+        }
     }
 
     async fn run_p1(
@@ -119,7 +149,9 @@ impl Rig {
         let mut store = Store::new(&self.engine, P1State { wasi, files });
         store.set_epoch_deadline(u64::MAX / 2);
         let instance = linker.instantiate_async(&mut store, &module).await.unwrap();
-        let start = instance.get_typed_func::<(), ()>(&mut store, "_start").unwrap();
+        let start = instance
+            .get_typed_func::<(), ()>(&mut store, "_start")
+            .unwrap();
         let result = start.call_async(&mut store, ()).await;
         (result, store.into_data().files)
     }
@@ -135,10 +167,16 @@ impl Rig {
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
         linker.allow_shadowing(true);
         add_to_linker_p2(&mut linker).unwrap();
-        let state = P2State { wasi, table: ResourceTable::new(), files };
+        let state = P2State {
+            wasi,
+            table: ResourceTable::new(),
+            files,
+        };
         let mut store = Store::new(&self.engine, state);
         store.set_epoch_deadline(u64::MAX / 2);
-        let command = CommandWorld::instantiate_async(&mut store, &component, &linker).await.unwrap();
+        let command = CommandWorld::instantiate_async(&mut store, &component, &linker)
+            .await
+            .unwrap();
         let result = match command.wasi_cli_run().call_run(&mut store).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(())) => Err(wasmtime::format_err!("the guest failed")),
@@ -213,7 +251,14 @@ pub(super) fn program(road: Road) -> Vec<u8> {
     };
     let target_dir = root.join("target/guests/files");
     let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--release", "--offline", "--target", target])
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "--offline",
+            "--target",
+            target,
+        ])
         .current_dir(root.join("tests/guests/files"))
         .arg("--target-dir")
         .arg(&target_dir)
