@@ -4,6 +4,7 @@
 //! Each step says what it does before it does it. What is missing and can be had by package name
 //! is installed; what cannot is named, with the reason.
 
+mod bench;
 mod demo;
 mod guests;
 mod process;
@@ -19,6 +20,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   demo          set up, build, start a host, run the examples on real data, stop
   test          set up, build and run the whole suite
   guests        build the example modules into target/guests
+  bench NAME    measure beside peers: run, queue, start, busy or exec
 ";
 
 fn main() -> ExitCode {
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         Some("demo") => demo::run(&root),
         Some("test") => test::run(&root),
         Some("guests") => guests::build(&root),
+        Some("bench") => bench::run(&root, &std::env::args().skip(2).collect::<Vec<_>>()),
         _ => {
             say(USAGE);
             return ExitCode::from(2);

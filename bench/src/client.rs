@@ -1,0 +1,118 @@
+//! Single requests: set-up, polling, and calls that are timed one by one. Load is `wrk`'s work.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use serde_json::Value;
+use ureq::Agent;
+
+/// No answer of a benchmark takes longer; `/v1/run` of a busy guest is the slowest.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// How often a server that is not ready is asked again.
+const ASK_EVERY: Duration = Duration::from_millis(1);
+
+/// One kept-alive connection to a server.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    agent: Agent,
+    base: String,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as JSON; an error unless the status is one of `expected`.
+    pub(crate) fn json(&self, expected: &[u16]) -> anyhow::Result<Value> {
+        ensure!(
+            expected.contains(&self.status),
+            "status {}: {}",
+            self.status,
+            String::from_utf8_lossy(&self.body)
+        );
+        serde_json::from_slice(&self.body).context("the answer is not JSON")
+    }
+}
+
+impl Client {
+    /// A client of the server at `base`.
+    pub(crate) fn new(base: &str) -> Client {
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(TIMEOUT))
+            .build()
+            .new_agent();
+        Client {
+            agent,
+            base: base.to_owned(),
+        }
+    }
+
+    /// The whole address of a path.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    /// GET.
+    pub(crate) fn get(&self, path: &str) -> anyhow::Result<Answer> {
+        let request = self.agent.get(self.url(path));
+        read(request.header("accept", "application/json").call())
+    }
+
+    /// POST.
+    pub(crate) fn post(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: &[u8],
+    ) -> anyhow::Result<Answer> {
+        let request = self.agent.post(self.url(path));
+        read(request.content_type(content_type).send(body))
+    }
+
+    /// PUT.
+    pub(crate) fn put(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: &[u8],
+    ) -> anyhow::Result<Answer> {
+        let request = self.agent.put(self.url(path));
+        read(request.content_type(content_type).send(body))
+    }
+
+    /// Asks until the answer is 200, at most for `patience`.
+    pub(crate) fn await_ok(&self, path: &str, patience: Duration) -> anyhow::Result<()> {
+        let started = Instant::now();
+        loop {
+            let last = match self.get(path) {
+                Ok(answer) if answer.status == 200 => return Ok(()),
+                Ok(answer) => format!(
+                    "status {}: {}",
+                    answer.status,
+                    String::from_utf8_lossy(&answer.body)
+                ),
+                Err(error) => format!("{error:#}"),
+            };
+            if started.elapsed() > patience {
+                bail!(
+                    "{} was not answered with 200 within {patience:?}: {last}",
+                    self.url(path)
+                );
+            }
+            std::thread::sleep(ASK_EVERY);
+        }
+    }
+}
+
+fn read(response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> anyhow::Result<Answer> {
+    let mut response = response?;
+    Ok(Answer {
+        status: response.status().as_u16(),
+        body: response.body_mut().read_to_vec()?,
+    })
+}

@@ -1,0 +1,96 @@
+//! The host under test: the release binary over a data directory.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use serde_json::Value;
+
+use crate::client::Client;
+use crate::place::Place;
+use crate::server::Server;
+
+/// How long a host may take to be ready; with cold caches it compiles interpreters first.
+const READY_MAX: Duration = Duration::from_secs(120);
+
+/// A running host.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) server: Server,
+    pub(crate) client: Client,
+}
+
+impl Host {
+    /// Starts the host and waits until it is ready.
+    pub(crate) fn start(place: &Place, data: &Path) -> anyhow::Result<Host> {
+        let mut command = Command::new(place.host()?);
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(data);
+        let server = Server::start(command, "listening on ")?;
+        let client = Client::new(server.base());
+        client
+            .await_ok("/readyz", READY_MAX)
+            .with_context(|| format!("the host wrote:\n{}", server.output()))?;
+        Ok(Host { server, client })
+    }
+
+    /// Uploads an example module under its own name.
+    pub(crate) fn upload(&self, place: &Place, guest: &str) -> anyhow::Result<()> {
+        let wasm = std::fs::read(place.guest(guest)?)?;
+        self.upload_bytes(guest, "application/wasm", &wasm)
+    }
+
+    /// Uploads a module.
+    pub(crate) fn upload_bytes(
+        &self,
+        name: &str,
+        content_type: &str,
+        bytes: &[u8],
+    ) -> anyhow::Result<()> {
+        let path = format!("/v1/modules/{name}");
+        self.client
+            .put(&path, content_type, bytes)?
+            .json(&[200, 201])
+            .with_context(|| format!("{name} was not accepted"))?;
+        Ok(())
+    }
+
+    /// Sees that `echo` answers what it is sent, before it is measured.
+    pub(crate) fn check_echo(&self) -> anyhow::Result<()> {
+        let answer = self
+            .client
+            .post("/v1/run/echo", "application/octet-stream", b"as it was")?;
+        ensure!(
+            answer.status == 200 && answer.body == b"as it was",
+            "echo answered {}: {}",
+            answer.status,
+            String::from_utf8_lossy(&answer.body)
+        );
+        Ok(())
+    }
+
+    /// The queue's counters.
+    pub(crate) fn counters(&self) -> anyhow::Result<Counters> {
+        let json = self.client.get("/metrics")?.json(&[200])?;
+        let number = |name: &str| {
+            json.get(name)
+                .and_then(Value::as_u64)
+                .with_context(|| format!("/metrics has no {name}: {json}"))
+        };
+        Ok(Counters {
+            completed: number("tasks_completed")?,
+            failed: number("tasks_failed")?,
+            active: number("active_tasks")?,
+        })
+    }
+}
+
+/// What the host says it has done since it started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counters {
+    pub(crate) completed: u64,
+    pub(crate) failed: u64,
+    pub(crate) active: u64,
+}
