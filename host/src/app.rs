@@ -98,7 +98,7 @@ impl Host {
             admission.clone(),
             sandbox.clone(),
             guests.handle(),
-            files.clone(),
+            Arc::new(files.clone()),
         ));
         let intake = Shutdown::new();
         let parts = Parts {

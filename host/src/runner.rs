@@ -6,18 +6,18 @@
 
 pub mod admission;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::domain::attempt::{Claim, Failure, FailureKind, Outcome, Payload, Streams, Usage};
 use crate::domain::grants::Grants;
 use crate::domain::limits::{AboveCeiling, LimitRequest, Limits};
 use crate::domain::module::ModuleRef;
-use crate::domain::task::Input;
+use crate::domain::task::{BlobId, Input};
 use crate::registry::{Registry, RegistryError};
 use crate::runner::admission::Admission;
 use crate::sandbox::control::Control;
 use crate::sandbox::{EngineClass, GuestInput, Identity, Report, Run, Sandbox, Stdin};
-use crate::storage::files::FileStorage;
 use crate::threads::GuestThreadsHandle;
 
 /// Runs guests.
@@ -26,7 +26,13 @@ pub struct Runner {
     admission: Admission,
     sandbox: Sandbox,
     threads: GuestThreadsHandle,
-    files: FileStorage,
+    spool: Arc<dyn Spool>,
+}
+
+/// Where spooled inputs are.
+pub trait Spool: Send + Sync + 'static {
+    /// The file of a spooled input.
+    fn path(&self, blob: BlobId) -> PathBuf;
 }
 
 /// A run that is wanted at once.
@@ -83,20 +89,21 @@ pub enum RunError {
 }
 
 impl Runner {
-    /// A runner of `registry`'s modules in `sandbox`; `files` has the spooled inputs.
+    /// A runner of `registry`'s modules in `sandbox`; `spool` has the inputs of
+    /// tasks that are too large for memory.
     pub fn new(
         registry: Arc<Registry>,
         admission: Admission,
         sandbox: Sandbox,
         threads: GuestThreadsHandle,
-        files: FileStorage,
+        spool: Arc<dyn Spool>,
     ) -> Runner {
         Runner {
             registry,
             admission,
             sandbox,
             threads,
-            files,
+            spool,
         }
     }
 
@@ -188,7 +195,7 @@ impl Runner {
                 size_bytes: _,
             } => GuestInput::File {
                 content_type: content_type.as_str().into(),
-                path: self.files.spool_path(*blob),
+                path: self.spool.path(*blob),
             },
         }
     }

@@ -1,15 +1,16 @@
 //! What the queue's services need of the layers below: guests are run by the runner, what they
 //! leave goes to the files, and what is pruned leaves both.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use crate::domain::attempt::{Artifact, Claim};
-use crate::domain::task::TaskId;
+use crate::domain::task::{BlobId, TaskId};
 use crate::queue::executor::Attempts;
 use crate::queue::pruner::Attic;
-use crate::runner::Runner;
+use crate::runner::{Runner, Spool};
 use crate::sandbox::control::Control;
 use crate::sandbox::files::Area;
 use crate::sandbox::{OutputFiles, Report};
@@ -25,6 +26,12 @@ pub(crate) struct Guests {
 impl Guests {
     pub(crate) fn new(runner: Arc<Runner>, files: FileStorage) -> Guests {
         Guests { runner, files }
+    }
+}
+
+impl Spool for FileStorage {
+    fn path(&self, blob: BlobId) -> PathBuf {
+        self.spool_path(blob)
     }
 }
 

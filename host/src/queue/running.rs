@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::task::TaskId;
@@ -53,7 +52,6 @@ impl Attempting {
 pub(crate) struct Running {
     attempts: Mutex<HashMap<TaskId, Arc<Attempting>>>,
     count: AtomicUsize,
-    emptied: Notify,
 }
 
 impl Running {
@@ -75,9 +73,7 @@ impl Running {
             attempts.remove(&id);
         }
         drop(attempts);
-        if self.count.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.emptied.notify_waiters();
-        }
+        self.count.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// How many there are.
@@ -97,17 +93,6 @@ impl Running {
         for attempting in self.lock().values() {
             attempting.stop(Stop::Drain);
             attempting.kill.cancel();
-        }
-    }
-
-    /// Returns once there is none.
-    pub(crate) async fn emptied(&self) {
-        loop {
-            let emptied = self.emptied.notified();
-            if self.len() == 0 {
-                return;
-            }
-            emptied.await;
         }
     }
 
