@@ -12,16 +12,17 @@
 mod canceller;
 mod completer;
 mod dispatcher;
+mod drainer;
 pub mod events;
 mod executor;
 mod figures;
+mod guests;
 mod heartbeat;
 mod lanes;
 mod progress;
 mod pruner;
 mod ready;
 mod rescuer;
-mod drainer;
 mod running;
 mod shared;
 mod start;

@@ -12,11 +12,12 @@ use crate::domain::attempt::{Claim, Failure, FailureKind, Outcome, Payload, Stre
 use crate::domain::grants::Grants;
 use crate::domain::limits::{AboveCeiling, LimitRequest, Limits};
 use crate::domain::module::ModuleRef;
-use crate::domain::task::{BlobId, Input};
+use crate::domain::task::Input;
 use crate::registry::{Registry, RegistryError};
 use crate::runner::admission::Admission;
 use crate::sandbox::control::Control;
 use crate::sandbox::{EngineClass, GuestInput, Identity, Report, Run, Sandbox, Stdin};
+use crate::storage::files::FileStorage;
 use crate::threads::GuestThreadsHandle;
 
 /// Runs guests.
@@ -25,13 +26,7 @@ pub struct Runner {
     admission: Admission,
     sandbox: Sandbox,
     threads: GuestThreadsHandle,
-    spool: Arc<dyn Spool>,
-}
-
-/// Where spooled inputs are.
-pub trait Spool: Send + Sync + 'static {
-    /// The file of a blob.
-    fn path(&self, blob: BlobId) -> std::path::PathBuf;
+    files: FileStorage,
 }
 
 /// A run that is wanted at once.
@@ -88,15 +83,15 @@ pub enum RunError {
 }
 
 impl Runner {
-    /// A runner of `registry`'s modules in `sandbox`.
+    /// A runner of `registry`'s modules in `sandbox`; `files` has the spooled inputs.
     pub fn new(
         registry: Arc<Registry>,
         admission: Admission,
         sandbox: Sandbox,
         threads: GuestThreadsHandle,
-        spool: Arc<dyn Spool>,
+        files: FileStorage,
     ) -> Runner {
-        Runner { registry, admission, sandbox, threads, spool }
+        Runner { registry, admission, sandbox, threads, files }
     }
 
     /// Runs at once and gives the report. Dropping the future ends the run.
@@ -175,7 +170,7 @@ impl Runner {
             Input::Inline(payload) => GuestInput::Inline(Payload::clone(payload)),
             Input::Spooled { content_type, blob, size_bytes: _ } => GuestInput::File {
                 content_type: content_type.as_str().into(),
-                path: self.spool.path(*blob),
+                path: self.files.spool_path(*blob),
             },
         }
     }

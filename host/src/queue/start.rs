@@ -18,6 +18,7 @@ use crate::domain::time::Timestamp;
 use crate::queue::events::Hub;
 use crate::queue::executor::{Attempts, Executor};
 use crate::queue::figures::Figures;
+use crate::queue::guests::Guests;
 use crate::queue::progress::ProgressBoard;
 use crate::queue::pruner::Attic;
 use crate::queue::ready::Ready;
@@ -28,8 +29,10 @@ use crate::queue::{
     Queue, canceller, completer, dispatcher, drainer, heartbeat, lanes, progress, pruner, rescuer,
 };
 use crate::registry::Registry;
+use crate::runner::Runner;
 use crate::runner::admission::Admission;
 use crate::shutdown::Shutdown;
+use crate::storage::files::FileStorage;
 use crate::storage::{Storage, StorageError};
 use crate::telemetry::metrics::Metrics;
 use crate::threads::GuestThreadsHandle;
@@ -66,7 +69,19 @@ const SLOTS_PER_CORE: usize = 16;
 
 impl Queue {
     /// Says that this host is alive, rescues what earlier incarnations left, and starts the
-    /// services: the lanes on the guest threads, all else on the current runtime.
+    /// services: the lanes on the guest threads, all else on the current runtime. Guests are run by
+    /// `runner`; the files they leave are kept in `files`.
+    pub async fn start(
+        parts: Parts,
+        runner: Arc<Runner>,
+        files: FileStorage,
+    ) -> Result<Arc<Queue>, StorageError> {
+        let guests = Arc::new(Guests::new(runner, files));
+        let attic: Arc<dyn Attic> = Arc::<Guests>::clone(&guests);
+        Queue::start_with(parts, guests, attic).await
+    }
+
+    /// The same with something in place of the runner and the files.
     pub(crate) async fn start_with<A: Attempts>(
         parts: Parts,
         attempts: Arc<A>,
