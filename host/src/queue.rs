@@ -107,7 +107,10 @@ impl Queue {
             checked.push(self.check(task, now).await?);
         }
         let ids: Vec<TaskId> = checked.iter().map(|task| task.id).collect();
-        let inserted = shared.storage.insert_tasks(checked, shared.config.pending_max, now).await?;
+        let inserted = shared
+            .storage
+            .insert_tasks(checked, shared.config.pending_max, now)
+            .await?;
         shared.work.notify_one();
         let mut submitted = Vec::with_capacity(ids.len());
         for (id, inserted) in ids.into_iter().zip(inserted) {
@@ -196,7 +199,9 @@ impl Queue {
         number: u64,
     ) -> Result<Option<(Task, Subscription)>, QueueError> {
         let subscription = self.subscribe_after(id, number);
-        let Some(task) = self.shared.storage.task(id).await? else { return Ok(None) };
+        let Some(task) = self.shared.storage.task(id).await? else {
+            return Ok(None);
+        };
         if task.state.is_final() {
             subscription.close();
         }
@@ -205,7 +210,12 @@ impl Queue {
 
     /// Figures of this host's part.
     pub fn stats(&self) -> QueueStats {
-        let Shared { figures, running, slots, .. } = &*self.shared;
+        let Shared {
+            figures,
+            running,
+            slots,
+            ..
+        } = &*self.shared;
         QueueStats {
             active: running.len() as u64,
             slots: *slots as u64,

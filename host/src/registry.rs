@@ -5,7 +5,7 @@
 //! free: names in use, mapped modules, compiled input schemas. Each is bounded.
 
 mod loaded;
-mod loader;
+pub mod loader;
 mod names;
 mod schema;
 
@@ -87,7 +87,10 @@ impl Registry {
         let compiled = self.compile(wasm.clone(), EngineClass::Fast).await?;
         let descriptor = self.describe(&compiled).await?;
         let info = Arc::new(compiled.into_info(descriptor));
-        let put = self.storage.put_module(name, &info, wasm, self.clock.now()).await;
+        let put = self
+            .storage
+            .put_module(name, &info, wasm, self.clock.now())
+            .await;
         // Also where it failed: the answer to the commit may be all that was lost.
         self.names.forget(name);
         Ok((put?, info))
@@ -127,14 +130,21 @@ impl Registry {
         if let Some(module) = self.loaded.get(digest, class) {
             return Ok(module);
         }
-        let info = self.storage.module_info(&digest).await?.ok_or(RegistryError::Gone(digest))?;
+        let info = self
+            .storage
+            .module_info(&digest)
+            .await?
+            .ok_or(RegistryError::Gone(digest))?;
         self.load(&info, class).await
     }
 
     /// Whether an input fits the module's schema, where it has one and the input is JSON. The
     /// answer to one that does not names the place and the rule.
     pub fn check_input(&self, info: &ModuleInfo, input: &Payload) -> Result<(), String> {
-        let schema = info.descriptor.as_ref().and_then(|descriptor| descriptor.input_schema.as_ref());
+        let schema = info
+            .descriptor
+            .as_ref()
+            .and_then(|descriptor| descriptor.input_schema.as_ref());
         match schema {
             Some(schema) => self.schemas.check(info.digest, schema, input),
             None => Ok(()),
@@ -167,7 +177,11 @@ impl Registry {
             if let Some(module) = self.loader.open(&digest, class, kind).await? {
                 return Ok(module);
             }
-            let wasm = self.storage.module_wasm(&digest).await?.ok_or(RegistryError::Gone(digest))?;
+            let wasm = self
+                .storage
+                .module_wasm(&digest)
+                .await?
+                .ok_or(RegistryError::Gone(digest))?;
             self.compile(wasm, class).await?;
             self.open(&digest, class, kind).await
         };
@@ -197,7 +211,10 @@ impl Registry {
         let Compiled { digest, kind, .. } = compiled;
         // Loading it is part of the check: a command, too, is refused here if it cannot be linked.
         let open = || self.open(digest, EngineClass::Fast, *kind);
-        let module = self.loaded.get_or_load(*digest, EngineClass::Fast, open).await?;
+        let module = self
+            .loaded
+            .get_or_load(*digest, EngineClass::Fast, open)
+            .await?;
         match kind {
             ModuleKind::Command | ModuleKind::CoreCommand => Ok(None),
             ModuleKind::Task => {

@@ -91,7 +91,13 @@ impl Runner {
         threads: GuestThreadsHandle,
         files: FileStorage,
     ) -> Runner {
-        Runner { registry, admission, sandbox, threads, files }
+        Runner {
+            registry,
+            admission,
+            sandbox,
+            threads,
+            files,
+        }
     }
 
     /// Runs at once and gives the report. Dropping the future ends the run.
@@ -99,9 +105,14 @@ impl Runner {
         let limits = self.admission.check(&request.limits, &request.grants)?;
         let info = self.registry.resolve(&request.module).await?;
         if let GuestInput::Inline(payload) = &request.input {
-            self.registry.check_input(&info, payload).map_err(RunError::Schema)?;
+            self.registry
+                .check_input(&info, payload)
+                .map_err(RunError::Schema)?;
         }
-        let module = self.registry.load(&info, EngineClass::for_limits(&limits)).await?;
+        let module = self
+            .registry
+            .load(&info, EngineClass::for_limits(&limits))
+            .await?;
         let usually_long = module.is_usually_long();
         let run = Run {
             program: request.module.name.as_str().to_owned(),
@@ -144,7 +155,10 @@ impl Runner {
             stdin: None,
             limits: spec.limits,
             dirs,
-            identity: Identity { task_id: claim.task_id.to_string(), attempt: claim.attempt },
+            identity: Identity {
+                task_id: claim.task_id.to_string(),
+                attempt: claim.attempt,
+            },
             control,
         };
         self.sandbox.start(module, run).await
@@ -168,7 +182,11 @@ impl Runner {
     fn input_of(&self, input: &Input) -> GuestInput {
         match input {
             Input::Inline(payload) => GuestInput::Inline(Payload::clone(payload)),
-            Input::Spooled { content_type, blob, size_bytes: _ } => GuestInput::File {
+            Input::Spooled {
+                content_type,
+                blob,
+                size_bytes: _,
+            } => GuestInput::File {
                 content_type: content_type.as_str().into(),
                 path: self.files.spool_path(*blob),
             },

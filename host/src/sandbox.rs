@@ -14,6 +14,7 @@ mod engine;
 mod engines;
 mod epoch;
 pub mod files;
+mod guard;
 mod instance;
 mod interfaces;
 mod limiter;

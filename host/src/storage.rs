@@ -115,9 +115,10 @@ pub trait Storage: Send + Sync + 'static {
     /// asked to be cancelled meanwhile ends cancelled, and one whose attempts are used up ends
     /// failed. A retry after [`FailureKind::Lost`](crate::domain::attempt::FailureKind::Lost), with
     /// which a host that ends gives a task back, is treated as a loss is by [`Storage::rescue`].
-    /// [`Next::GiveBack`](crate::domain::attempt::Next::GiveBack) takes the claim back: the attempt
-    /// is neither counted nor recorded, and the task keeps its `run_at`; if it was asked to be
-    /// cancelled meanwhile, it ends cancelled.
+    /// [`Next::GiveBack`] takes the claim back: the attempt is neither counted nor recorded, and the
+    /// task keeps its `run_at`.
+    ///
+    /// [`Next::GiveBack`]: crate::domain::attempt::Next::GiveBack
     async fn finish(&self, ends: Vec<AttemptEnd>) -> Result<Vec<Finished>, StorageError>;
 
     /// Records the newest progress of running attempts; stale fences are ignored.

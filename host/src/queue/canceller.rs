@@ -29,11 +29,18 @@ pub(crate) async fn serve(
     mut cancels: mpsc::Receiver<TaskId>,
     ends: mpsc::WeakSender<Ended>,
 ) {
-    let mut canceller = Canceller { shared, ends, asked: VecDeque::new(), sought: VecDeque::new() };
+    let mut canceller = Canceller {
+        shared,
+        ends,
+        asked: VecDeque::new(),
+        sought: VecDeque::new(),
+    };
     let beat = canceller.shared.config.heartbeat_interval;
     let mut next_beat = Instant::now() + beat;
     loop {
-        let wake = canceller.next_due().map_or(next_beat, |due| due.min(next_beat));
+        let wake = canceller
+            .next_due()
+            .map_or(next_beat, |due| due.min(next_beat));
         tokio::select! {
             Some(id) = cancels.recv() => canceller.cancel(id, LOOKS_MAX).await,
             () = tokio::time::sleep_until(wake) => {}
@@ -61,9 +68,13 @@ struct Canceller {
 impl Canceller {
     async fn cancel(&mut self, id: TaskId, looks: u32) {
         if let Some(attempting) = self.shared.running.cancel(id) {
-            let asked_already = self.asked.iter().any(|(_, asked)| Arc::ptr_eq(asked, &attempting));
+            let asked_already = self
+                .asked
+                .iter()
+                .any(|(_, asked)| Arc::ptr_eq(asked, &attempting));
             if !asked_already {
-                self.asked.push_back((Instant::now() + self.shared.config.cancel_grace, attempting));
+                self.asked
+                    .push_back((Instant::now() + self.shared.config.cancel_grace, attempting));
             }
         } else if let Some(claim) = self.shared.ready.remove(id) {
             let now = self.shared.clock.now();
@@ -74,7 +85,8 @@ impl Canceller {
                 tracing::error!(task.id = %id, "a cancel cannot be recorded: the completer is gone");
             }
         } else if looks > 1 {
-            self.sought.push_back((Instant::now() + LOOK_AGAIN, id, looks - 1));
+            self.sought
+                .push_back((Instant::now() + LOOK_AGAIN, id, looks - 1));
         }
     }
 
@@ -94,7 +106,12 @@ impl Canceller {
     }
 
     async fn ask_storage(&mut self) {
-        match self.shared.storage.cancel_requests(self.shared.worker).await {
+        match self
+            .shared
+            .storage
+            .cancel_requests(self.shared.worker)
+            .await
+        {
             Ok(ids) => {
                 for id in ids {
                     self.cancel(id, 1).await;

@@ -52,7 +52,10 @@ async fn record(shared: &Shared, batch: &[Ended]) {
         if shared.shutdown.is_requested() {
             offers_at_shutdown += 1;
             if offers_at_shutdown >= OFFERS_AT_SHUTDOWN {
-                tracing::error!(ends = batch.len(), "given up; the next start runs these tasks again");
+                tracing::error!(
+                    ends = batch.len(),
+                    "given up; the next start runs these tasks again"
+                );
                 return;
             }
         }
@@ -78,7 +81,9 @@ fn publish(shared: &Shared, ended: &Ended, finished: Finished) {
                 count_attempt(shared, ended);
             }
             if let Some(report) = untold {
-                shared.events.progress(end.task_id, report.fraction, &report.note);
+                shared
+                    .events
+                    .progress(end.task_id, report.fraction, &report.note);
             }
             shared.events.status(end.task_id, state, end.attempt);
             if state.is_final() {
@@ -93,15 +98,21 @@ fn publish(shared: &Shared, ended: &Ended, finished: Finished) {
 
 fn count_attempt(shared: &Shared, ended: &Ended) {
     let (end, failure) = (&ended.end, failure_of(&ended.end.outcome));
-    shared.figures.ended(failure.is_none(), ended.wait, end.usage.duration);
+    shared
+        .figures
+        .ended(failure.is_none(), ended.wait, end.usage.duration);
     let module = ended.spec.module.as_str();
-    shared.metrics.attempt_finished(module, failure, ended.wait, end.usage.duration);
+    shared
+        .metrics
+        .attempt_finished(module, failure, ended.wait, end.usage.duration);
 }
 
 fn count_task(shared: &Shared, ended: &Ended, state: TaskState) {
     let (end, module) = (&ended.end, ended.spec.module.as_str());
     let end_to_end = end.finished_at.since(ended.created_at);
-    shared.metrics.task_finished(module, state, failure_of(&end.outcome), end_to_end);
+    shared
+        .metrics
+        .task_finished(module, state, failure_of(&end.outcome), end_to_end);
 }
 
 fn failure_of(outcome: &Outcome) -> Option<crate::domain::attempt::FailureKind> {

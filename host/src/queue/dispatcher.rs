@@ -18,7 +18,9 @@ pub(crate) async fn serve<A: Attempts>(executor: Arc<Executor<A>>) {
     let shared = Arc::clone(executor.shared());
     while !shared.shutdown.is_requested() {
         // Waits begun by the look; `None` means that the next look is due at once.
-        let Some(pause) = look(&shared).await else { continue };
+        let Some(pause) = look(&shared).await else {
+            continue;
+        };
         tokio::select! {
             () = shared.work.notified() => {}
             () = tokio::time::sleep(pause) => {}
@@ -49,13 +51,21 @@ async fn look(shared: &Shared) -> Option<Duration> {
     let slots = u32::try_from(wanted).unwrap_or(u32::MAX);
     let now = shared.clock.now();
     // Never dropped half-way: a claim whose answer nobody takes would lie until this host ends.
-    match shared.storage.claim(shared.worker, slots, shared.config.strategy, now).await {
+    match shared
+        .storage
+        .claim(shared.worker, slots, shared.config.strategy, now)
+        .await
+    {
         Ok(claims) => {
             let took = claims.len();
             if took > 0 {
                 shared.ready.push(claims);
             }
-            if took >= wanted { None } else { Some(until_next(shared).await) }
+            if took >= wanted {
+                None
+            } else {
+                Some(until_next(shared).await)
+            }
         }
         Err(error) => {
             tracing::warn!(%error, "claiming failed");
@@ -68,7 +78,9 @@ async fn look(shared: &Shared) -> Option<Duration> {
 async fn until_next(shared: &Shared) -> Duration {
     let poll = shared.config.poll_interval;
     match shared.storage.next_run_at().await {
-        Ok(Some(run_at)) => run_at.since(shared.clock.now()).clamp(PAUSE_MIN.min(poll), poll),
+        Ok(Some(run_at)) => run_at
+            .since(shared.clock.now())
+            .clamp(PAUSE_MIN.min(poll), poll),
         Ok(None) => poll,
         Err(error) => {
             tracing::warn!(%error, "the next due task is unknown");

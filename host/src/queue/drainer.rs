@@ -9,10 +9,16 @@ use crate::queue::shared::Shared;
 pub(crate) async fn serve(shared: Arc<Shared>) {
     shared.shutdown.requested().await;
     let patience = shared.config.drain_timeout;
-    if tokio::time::timeout(patience, shared.running.emptied()).await.is_ok() {
+    if tokio::time::timeout(patience, shared.running.emptied())
+        .await
+        .is_ok()
+    {
         return;
     }
-    tracing::warn!(attempts = shared.running.len(), "ending attempts that did not finish in time");
+    tracing::warn!(
+        attempts = shared.running.len(),
+        "ending attempts that did not finish in time"
+    );
     loop {
         // Again and again, because a lane may have begun one between the look and the kill.
         shared.running.kill_all();

@@ -59,8 +59,16 @@ pub(crate) struct Ended {
 }
 
 impl<A: Attempts> Executor<A> {
-    pub(crate) fn new(shared: Arc<Shared>, attempts: Arc<A>, ends: mpsc::Sender<Ended>) -> Executor<A> {
-        Executor { shared, attempts, ends }
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        attempts: Arc<A>,
+        ends: mpsc::Sender<Ended>,
+    ) -> Executor<A> {
+        Executor {
+            shared,
+            attempts,
+            ends,
+        }
     }
 
     /// What executors share.
@@ -73,7 +81,9 @@ impl<A: Attempts> Executor<A> {
     pub(crate) async fn execute(self: Arc<Self>, claim: Claim, slot: OwnedSemaphorePermit) {
         let shared = &*self.shared;
         let attempting = shared.running.begin(claim.task_id);
-        shared.events.status(claim.task_id, TaskState::Running, claim.attempt);
+        shared
+            .events
+            .status(claim.task_id, TaskState::Running, claim.attempt);
         let report = self.run(&claim, &attempting).await;
         let ended = self.end(&claim, &attempting, report).await;
         self.send(ended).await;
@@ -85,7 +95,12 @@ impl<A: Attempts> Executor<A> {
     /// Gives back a claim that never began.
     pub(crate) async fn give_back(&self, claim: Claim) {
         tracing::debug!(task.id = %claim.task_id, "given back before it began");
-        let ended = never_began(&claim, Next::GiveBack, FailureKind::Lost, self.shared.clock.now());
+        let ended = never_began(
+            &claim,
+            Next::GiveBack,
+            FailureKind::Lost,
+            self.shared.clock.now(),
+        );
         self.send(ended).await;
     }
 
@@ -96,21 +111,34 @@ impl<A: Attempts> Executor<A> {
             observer: Some(Arc::new(Told::of(claim, Arc::clone(&self.shared)))),
         };
         // A bug that panics costs one attempt, not the lane that runs it.
-        match AssertUnwindSafe(self.attempts.run(claim, control)).catch_unwind().await {
+        match AssertUnwindSafe(self.attempts.run(claim, control))
+            .catch_unwind()
+            .await
+        {
             Ok(report) => report,
             Err(_panic) => {
                 tracing::error!("the host panicked under this attempt");
-                let failure = Failure::new(FailureKind::HostError, "the host failed under the attempt");
+                let failure =
+                    Failure::new(FailureKind::HostError, "the host failed under the attempt");
                 failed(failure)
             }
         }
     }
 
     async fn end(&self, claim: &Claim, attempting: &Attempting, report: Report) -> Ended {
-        let Report { mut outcome, usage, streams, files } = report;
+        let Report {
+            mut outcome,
+            usage,
+            streams,
+            files,
+        } = report;
         let mut artifacts = Vec::new();
         if let Some(files) = files {
-            match self.attempts.keep(claim.task_id, claim.attempt, files).await {
+            match self
+                .attempts
+                .keep(claim.task_id, claim.attempt, files)
+                .await
+            {
                 Ok(kept) => artifacts = kept,
                 Err(why) => {
                     let message = format!("the files under /out could not be kept: {why}");
@@ -164,7 +192,7 @@ pub(crate) fn never_began(claim: &Claim, next: Next, kind: FailureKind, now: Tim
             next,
         },
         created_at: claim.created_at,
-            spec: Arc::clone(&claim.spec),
+        spec: Arc::clone(&claim.spec),
         wait: wait_of(claim),
         ran: false,
     }

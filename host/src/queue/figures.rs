@@ -35,7 +35,12 @@ impl Figures {
 
     /// Counts an attempt that ran for `run` after its task had waited for `wait`.
     pub(crate) fn ended(&self, completed: bool, wait: Duration, run: Duration) {
-        if completed { &self.completed } else { &self.failed }.fetch_add(1, Relaxed);
+        if completed {
+            &self.completed
+        } else {
+            &self.failed
+        }
+        .fetch_add(1, Relaxed);
         self.run_ns_total.fetch_add(nanos(run), Relaxed);
         blend(&self.run_ns_lately, nanos(run));
         blend(&self.wait_ns_lately, nanos(wait));
@@ -54,7 +59,12 @@ impl Figures {
     /// The mean duration of all attempts that ended here.
     pub(crate) fn mean_run(&self) -> Duration {
         let ended = self.completed() + self.failed();
-        Duration::from_nanos(self.run_ns_total.load(Relaxed).checked_div(ended).unwrap_or(0))
+        Duration::from_nanos(
+            self.run_ns_total
+                .load(Relaxed)
+                .checked_div(ended)
+                .unwrap_or(0),
+        )
     }
 
     /// What an attempt takes lately.

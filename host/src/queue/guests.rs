@@ -42,11 +42,20 @@ impl Attempts for Guests {
         if files.artifacts.is_empty() {
             return Ok(Vec::new());
         }
-        let size_bytes = files.artifacts.iter().map(|artifact| artifact.size_bytes).sum();
-        let room = self.files.artifact_room(size_bytes).map_err(|error| error.to_string())?;
+        let size_bytes = files
+            .artifacts
+            .iter()
+            .map(|artifact| artifact.size_bytes)
+            .sum();
+        let room = self
+            .files
+            .artifact_room(size_bytes)
+            .map_err(|error| error.to_string())?;
         let target = self.files.artifacts_dir(task_id, attempt);
         let persist = move || files.persist(Area::Out, &target);
-        let kept = tokio::task::spawn_blocking(persist).await.map_err(|error| error.to_string())?;
+        let kept = tokio::task::spawn_blocking(persist)
+            .await
+            .map_err(|error| error.to_string())?;
         let artifacts = kept.map_err(|error| error.to_string())?;
         room.keep();
         Ok(artifacts)
@@ -56,7 +65,11 @@ impl Attempts for Guests {
 #[async_trait]
 impl Attic for Guests {
     async fn remove(&self, pruned: Pruned) {
-        let Pruned { tasks, blobs, modules } = pruned;
+        let Pruned {
+            tasks,
+            blobs,
+            modules,
+        } = pruned;
         for task in tasks {
             if let Err(error) = self.files.remove_task(task).await {
                 tracing::warn!(task.id = %task, %error, "artifacts were left behind");

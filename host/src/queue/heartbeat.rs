@@ -13,7 +13,11 @@ pub(crate) async fn serve(shared: Arc<Shared>) {
             () = shared.settled.cancelled() => return,
         }
         // A missed beat is made good by the next; `dead_after` is several of them.
-        if let Err(error) = shared.storage.heartbeat(shared.worker, shared.clock.now()).await {
+        if let Err(error) = shared
+            .storage
+            .heartbeat(shared.worker, shared.clock.now())
+            .await
+        {
             tracing::warn!(%error, "the heartbeat was not recorded");
         }
     }

@@ -21,7 +21,10 @@ pub(crate) async fn serve<A: Attempts>(executor: Arc<Executor<A>>, slots: Arc<Se
         let next = async {
             // The slot first: a claim in hand without one would be neither ready nor running.
             let slot = Arc::clone(&slots).acquire_owned().await;
-            (slot.expect("the slots are never closed"), shared.ready.pop().await)
+            (
+                slot.expect("the slots are never closed"),
+                shared.ready.pop().await,
+            )
         };
         let (slot, claim) = tokio::select! {
             biased;

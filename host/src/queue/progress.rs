@@ -24,7 +24,12 @@ pub(crate) struct ProgressBoard {
 impl ProgressBoard {
     /// Writes down a report in place of an untold earlier one.
     pub(crate) fn write(&self, task_id: TaskId, fence: Fence, fraction: f64, note: &str) {
-        let report = Progress { task_id, fence, fraction, note: note.to_owned() };
+        let report = Progress {
+            task_id,
+            fence,
+            fraction,
+            note: note.to_owned(),
+        };
         self.lock().insert(task_id, report);
         self.written.notify_one();
     }
@@ -56,10 +61,15 @@ pub(crate) async fn serve(shared: Arc<Shared>) {
         }
         let reports = shared.progress.take_all();
         for report in &reports {
-            shared.events.progress(report.task_id, report.fraction, &report.note);
+            shared
+                .events
+                .progress(report.task_id, report.fraction, &report.note);
         }
         if !reports.is_empty()
-            && let Err(error) = shared.storage.report_progress(reports, shared.clock.now()).await
+            && let Err(error) = shared
+                .storage
+                .report_progress(reports, shared.clock.now())
+                .await
         {
             // Progress is a courtesy: the next report says more than this one.
             tracing::warn!(%error, "progress was not recorded");

@@ -38,7 +38,10 @@ pub(crate) async fn run_once(shared: &Shared, attic: &dyn Attic) -> Result<(), S
         let now = shared.clock.now();
         let finished_before = now.minus(shared.config.retention);
         let keep_max = shared.config.retention_tasks_max;
-        let pruned = shared.storage.prune(finished_before, keep_max, BATCH, now).await?;
+        let pruned = shared
+            .storage
+            .prune(finished_before, keep_max, BATCH, now)
+            .await?;
         let full = pruned.tasks.len() >= BATCH as usize;
         attic.remove(pruned).await;
         if !full || shared.shutdown.is_requested() {

@@ -30,7 +30,8 @@ impl Ready {
     pub(crate) fn push(&self, batch: Vec<Claim>) {
         let since = Instant::now();
         let single = batch.len() == 1;
-        self.lock().extend(batch.into_iter().map(|claim| Held { claim, since }));
+        self.lock()
+            .extend(batch.into_iter().map(|claim| Held { claim, since }));
         if single {
             self.arrived.notify_one();
         } else {
@@ -65,7 +66,10 @@ impl Ready {
     /// Takes out what has waited for at least `age`.
     pub(crate) fn take_older_than(&self, age: Duration) -> Vec<Claim> {
         let mut claims = self.lock();
-        let old = claims.iter().take_while(|held| held.since.elapsed() >= age).count();
+        let old = claims
+            .iter()
+            .take_while(|held| held.since.elapsed() >= age)
+            .count();
         claims.drain(..old).map(|held| held.claim).collect()
     }
 

@@ -24,14 +24,14 @@ pub(crate) async fn serve(shared: Arc<Shared>) {
 }
 
 /// Takes every task whose host was last heard of before `dead_before`; gives their number.
-pub(crate) async fn run_once(
-    shared: &Shared,
-    dead_before: Timestamp,
-) -> Result<u64, StorageError> {
+pub(crate) async fn run_once(shared: &Shared, dead_before: Timestamp) -> Result<u64, StorageError> {
     let mut total = 0;
     loop {
         let now = shared.clock.now();
-        let rescued = shared.storage.rescue(shared.worker, dead_before, BATCH, now).await?;
+        let rescued = shared
+            .storage
+            .rescue(shared.worker, dead_before, BATCH, now)
+            .await?;
         for task in &rescued {
             tracing::warn!(task.id = %task.task_id, state = task.state.as_str(), "rescued from a dead host");
             shared.events.status(task.task_id, task.state, 0);

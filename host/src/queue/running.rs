@@ -41,7 +41,9 @@ impl Attempting {
             Stop::Cancel => 1,
             Stop::Drain => 2,
         };
-        let _first_counts = self.stop.compare_exchange(0, code, Ordering::AcqRel, Ordering::Acquire);
+        let _first_counts =
+            self.stop
+                .compare_exchange(0, code, Ordering::AcqRel, Ordering::Acquire);
         self.cancel.cancel();
     }
 }
@@ -66,7 +68,10 @@ impl Running {
     /// Strikes it off. A later attempt at the same task stays.
     pub(crate) fn end(&self, id: TaskId, attempting: &Arc<Attempting>) {
         let mut attempts = self.lock();
-        if attempts.get(&id).is_some_and(|entered| Arc::ptr_eq(entered, attempting)) {
+        if attempts
+            .get(&id)
+            .is_some_and(|entered| Arc::ptr_eq(entered, attempting))
+        {
             attempts.remove(&id);
         }
         drop(attempts);

@@ -87,7 +87,13 @@ impl Queue {
         attempts: Arc<A>,
         attic: Arc<dyn Attic>,
     ) -> Result<Arc<Queue>, StorageError> {
-        let Parts { registry, admission, threads, sole_owner, .. } = &parts;
+        let Parts {
+            registry,
+            admission,
+            threads,
+            sole_owner,
+            ..
+        } = &parts;
         let (registry, admission) = (Arc::clone(registry), admission.clone());
         let (threads, sole_owner) = (threads.clone(), *sole_owner);
         let shared = Arc::new(share(parts));
@@ -104,7 +110,12 @@ impl Queue {
             tracing::info!(tasks = rescued, "rescued from earlier incarnations");
         }
         let cancels = spawn(&shared, &threads, attempts, attic);
-        Ok(Arc::new(Queue { shared, registry, admission, cancels }))
+        Ok(Arc::new(Queue {
+            shared,
+            registry,
+            admission,
+            cancels,
+        }))
     }
 }
 
@@ -151,12 +162,18 @@ fn spawn<A: Attempts>(
         // What is spawned inside lands on the guest threads.
         let _guests = threads.runtime().enter();
         for _ in 0..threads.runtime().metrics().num_workers() {
-            shutdown.spawn("lane", lanes::serve(Arc::clone(&executor), Arc::clone(&slots)));
+            shutdown.spawn(
+                "lane",
+                lanes::serve(Arc::clone(&executor), Arc::clone(&slots)),
+            );
         }
     }
     shutdown.spawn("dispatcher", dispatcher::serve(executor));
     shutdown.spawn("completer", completer::serve(Arc::clone(shared), ended));
-    shutdown.spawn("canceller", canceller::serve(Arc::clone(shared), cancelled, weak_ends));
+    shutdown.spawn(
+        "canceller",
+        canceller::serve(Arc::clone(shared), cancelled, weak_ends),
+    );
     shutdown.spawn("progress", progress::serve(Arc::clone(shared)));
     shutdown.spawn("heartbeat", heartbeat::serve(Arc::clone(shared)));
     shutdown.spawn("rescuer", rescuer::serve(Arc::clone(shared)));

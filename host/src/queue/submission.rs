@@ -62,16 +62,28 @@ impl Queue {
         submission: Submission,
         now: Timestamp,
     ) -> Result<NewTask, QueueError> {
-        let limits = self.admission.check(&submission.limits, &submission.grants)?;
-        let module = self.registry.resolve(&submission.module).await.map_err(RunError::from)?;
+        let limits = self
+            .admission
+            .check(&submission.limits, &submission.grants)?;
+        let module = self
+            .registry
+            .resolve(&submission.module)
+            .await
+            .map_err(RunError::from)?;
         if let Input::Inline(payload) = &submission.input {
-            self.registry.check_input(&module, payload).map_err(QueueError::Schema)?;
+            self.registry
+                .check_input(&module, payload)
+                .map_err(QueueError::Schema)?;
         }
         let earliest = now.plus(submission.delay);
         let window = self.shared.config.dedup_window;
         Ok(NewTask {
-            id: submission.task_id.unwrap_or_else(|| self.shared.dice.task_id(now)),
-            run_at: submission.run_at.map_or(earliest, |run_at| run_at.max(earliest)),
+            id: submission
+                .task_id
+                .unwrap_or_else(|| self.shared.dice.task_id(now)),
+            run_at: submission
+                .run_at
+                .map_or(earliest, |run_at| run_at.max(earliest)),
             spec: TaskSpec {
                 module: submission.module.name,
                 digest: module.digest,

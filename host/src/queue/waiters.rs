@@ -40,7 +40,11 @@ impl Waiters {
         let bell = Arc::clone(&bell.rings);
         self.count.store(by_task.len(), Ordering::SeqCst);
         drop(by_task);
-        Waiting { waiters: self, id, bell }
+        Waiting {
+            waiters: self,
+            id,
+            bell,
+        }
     }
 
     /// Tells those who wait for `id` to look again.

@@ -41,10 +41,14 @@ impl<M> LoadedModules<M> {
 
     /// The module, if it is mapped.
     pub(crate) fn get(&self, digest: Digest, class: EngineClass) -> Option<Arc<M>> {
-        let slots = self.class(class).read().unwrap_or_else(PoisonError::into_inner);
+        let slots = self
+            .class(class)
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         let slot = slots.get(&digest)?;
         let module = slot.module.get()?;
-        slot.used.store(self.uses.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        slot.used
+            .store(self.uses.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         Some(Arc::clone(module))
     }
 
@@ -69,21 +73,34 @@ impl<M> LoadedModules<M> {
     /// Lets go of a version in both classes. Runs under way keep it mapped until they end.
     pub(crate) fn remove(&self, digest: Digest) {
         for class in EngineClass::ALL {
-            let mut slots = self.class(class).write().unwrap_or_else(PoisonError::into_inner);
+            let mut slots = self
+                .class(class)
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
             slots.remove(&digest);
         }
     }
 
     fn slot(&self, digest: Digest, class: EngineClass) -> Arc<Slot<M>> {
-        let mut slots = self.class(class).write().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = self
+            .class(class)
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         if slots.len() >= self.max && !slots.contains_key(&digest) {
-            let least = slots.iter().min_by_key(|(_, slot)| slot.used.load(Ordering::Relaxed));
+            let least = slots
+                .iter()
+                .min_by_key(|(_, slot)| slot.used.load(Ordering::Relaxed));
             if let Some(digest) = least.map(|(digest, _)| *digest) {
                 slots.remove(&digest);
             }
         }
         let used = AtomicU64::new(self.uses.fetch_add(1, Ordering::Relaxed));
-        let fresh = || Arc::new(Slot { module: OnceCell::new(), used });
+        let fresh = || {
+            Arc::new(Slot {
+                module: OnceCell::new(),
+                used,
+            })
+        };
         Arc::clone(slots.entry(digest).or_insert_with(fresh))
     }
 
@@ -108,7 +125,10 @@ mod tests {
 
     async fn load(modules: &LoadedModules<u8>, n: u8) -> Arc<u8> {
         let load = || async { Ok::<_, Infallible>(Arc::new(n)) };
-        modules.get_or_load(digest(n), EngineClass::Fast, load).await.unwrap()
+        modules
+            .get_or_load(digest(n), EngineClass::Fast, load)
+            .await
+            .unwrap()
     }
 
     #[tokio::test]
@@ -131,7 +151,12 @@ mod tests {
     async fn a_failed_load_is_tried_again() {
         let modules = LoadedModules::<u8>::new(4);
         let fails = || async { Err::<Arc<u8>, _>("no") };
-        assert!(modules.get_or_load(digest(1), EngineClass::Fast, fails).await.is_err());
+        assert!(
+            modules
+                .get_or_load(digest(1), EngineClass::Fast, fails)
+                .await
+                .is_err()
+        );
         assert_eq!(*load(&modules, 1).await, 1);
     }
 

@@ -25,10 +25,8 @@ pub trait Loader: Send + Sync + 'static {
     ) -> Result<Option<Arc<LoadedModule>>, CompileError>;
 
     /// Asks a task module what it is, under limits.
-    async fn describe(
-        &self,
-        module: Arc<LoadedModule>,
-    ) -> Result<Option<Descriptor>, CompileError>;
+    async fn describe(&self, module: Arc<LoadedModule>)
+    -> Result<Option<Descriptor>, CompileError>;
 }
 
 /// The sandbox as a loader.
@@ -42,7 +40,11 @@ impl SandboxLoader {
     /// Compiles with `compiler`, maps into `sandbox`, and lets modules describe themselves under
     /// `limits`.
     pub fn new(sandbox: Sandbox, compiler: Compiler, limits: Limits) -> SandboxLoader {
-        SandboxLoader { sandbox, compiler, limits }
+        SandboxLoader {
+            sandbox,
+            compiler,
+            limits,
+        }
     }
 }
 

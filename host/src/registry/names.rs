@@ -52,7 +52,10 @@ impl Names {
             if known.len() >= REFERENCES_MAX {
                 known.clear();
             }
-            let entry = Known { info: Arc::clone(info), since: Instant::now() };
+            let entry = Known {
+                info: Arc::clone(info),
+                since: Instant::now(),
+            };
             known.insert(reference.clone(), entry);
         }
     }

@@ -45,19 +45,28 @@ enum Schema {
 
 impl Default for Schemas {
     fn default() -> Schemas {
-        Schemas { ready: Mutex::new(LruCache::new(READY_MAX)) }
+        Schemas {
+            ready: Mutex::new(LruCache::new(READY_MAX)),
+        }
     }
 }
 
 impl Schemas {
     /// Checks a JSON input; any other passes.
-    pub(crate) fn check(&self, digest: Digest, schema: &str, input: &Payload) -> Result<(), String> {
+    pub(crate) fn check(
+        &self,
+        digest: Digest,
+        schema: &str,
+        input: &Payload,
+    ) -> Result<(), String> {
         if !is_json(&input.content_type) {
             return Ok(());
         }
         match &*self.ready(digest, schema)? {
             Schema::Unbounded => Ok(()),
-            Schema::Bounded(_, rules) if rules.saturating_mul(input.body.len() as u64) > WORK_MAX => {
+            Schema::Bounded(_, rules)
+                if rules.saturating_mul(input.body.len() as u64) > WORK_MAX =>
+            {
                 Ok(())
             }
             Schema::Bounded(validator, _) => {
@@ -65,7 +74,11 @@ impl Schemas {
                     .map_err(|error| format!("it is not valid JSON: {error}"))?;
                 validator.validate(&instance).map_err(|error| {
                     let place = error.instance_path().to_string();
-                    let place = if place.is_empty() { "the whole" } else { &place };
+                    let place = if place.is_empty() {
+                        "the whole"
+                    } else {
+                        &place
+                    };
                     let why: String = error.to_string().chars().take(QUOTE_CHARS_MAX).collect();
                     format!("at {place}: {why}")
                 })
@@ -94,7 +107,10 @@ impl Schemas {
 
 /// Whether the schemas a module describes itself with are schemas at all.
 pub(crate) fn check_descriptor(descriptor: &Descriptor) -> Result<(), String> {
-    let schemas = [("input", &descriptor.input_schema), ("output", &descriptor.output_schema)];
+    let schemas = [
+        ("input", &descriptor.input_schema),
+        ("output", &descriptor.output_schema),
+    ];
     for (which, schema) in schemas {
         if let Some(text) = schema {
             prepare(text).map_err(|why| format!("describe(): the {which} schema {why}"))?;
@@ -105,15 +121,23 @@ pub(crate) fn check_descriptor(descriptor: &Descriptor) -> Result<(), String> {
 
 fn prepare(text: &str) -> Result<Schema, String> {
     if text.len() > SCHEMA_BYTES_MAX {
-        return Err(format!("is {} bytes long, {SCHEMA_BYTES_MAX} are the most", text.len()));
+        return Err(format!(
+            "is {} bytes long, {SCHEMA_BYTES_MAX} are the most",
+            text.len()
+        ));
     }
     let schema: Value =
         serde_json::from_str(text).map_err(|error| format!("is not valid JSON: {error}"))?;
     if let Err(error) = jsonschema::meta::validate(&schema) {
         let why: String = error.to_string().chars().take(QUOTE_CHARS_MAX).collect();
-        return Err(format!("is no JSON Schema: at {:?}: {why}", error.instance_path().to_string()));
+        return Err(format!(
+            "is no JSON Schema: at {:?}: {why}",
+            error.instance_path().to_string()
+        ));
     }
-    let Some(rules) = rules(&schema) else { return Ok(Schema::Unbounded) };
+    let Some(rules) = rules(&schema) else {
+        return Ok(Schema::Unbounded);
+    };
     let validator = jsonschema::options()
         .with_pattern_options(PatternOptions::regex())
         .build(&schema)
@@ -137,23 +161,27 @@ fn spend<'a>(
     *left = left.checked_sub(1)?;
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Some(()),
-        Value::Array(items) => items.iter().try_for_each(|item| spend(root, item, followed, left)),
-        Value::Object(members) => members.iter().try_for_each(|(key, member)| match key.as_str() {
-            // Counted where a reference leads there.
-            "$defs" | "definitions" => Some(()),
-            "$dynamicRef" | "$recursiveRef" | "$id" | "$anchor" | "$dynamicAnchor" => None,
-            "$ref" => {
-                let pointer = member.as_str()?.strip_prefix('#')?;
-                if followed.len() >= FOLLOWED_MAX || followed.contains(&pointer) {
-                    return None;
+        Value::Array(items) => items
+            .iter()
+            .try_for_each(|item| spend(root, item, followed, left)),
+        Value::Object(members) => members
+            .iter()
+            .try_for_each(|(key, member)| match key.as_str() {
+                // Counted where a reference leads there.
+                "$defs" | "definitions" => Some(()),
+                "$dynamicRef" | "$recursiveRef" | "$id" | "$anchor" | "$dynamicAnchor" => None,
+                "$ref" => {
+                    let pointer = member.as_str()?.strip_prefix('#')?;
+                    if followed.len() >= FOLLOWED_MAX || followed.contains(&pointer) {
+                        return None;
+                    }
+                    followed.push(pointer);
+                    let spent = spend(root, root.pointer(pointer)?, followed, left);
+                    followed.pop();
+                    spent
                 }
-                followed.push(pointer);
-                let spent = spend(root, root.pointer(pointer)?, followed, left);
-                followed.pop();
-                spent
-            }
-            _ => spend(root, member, followed, left),
-        }),
+                _ => spend(root, member, followed, left),
+            }),
     }
 }
 
@@ -170,7 +198,10 @@ mod tests {
 
     fn check(schema: &str, content_type: &str, body: &str) -> Result<(), String> {
         let body = Bytes::copy_from_slice(body.as_bytes());
-        let input = Payload { content_type: content_type.into(), body };
+        let input = Payload {
+            content_type: content_type.into(),
+            body,
+        };
         Schemas::default().check(Digest::from_bytes([1; 32]), schema, &input)
     }
 
@@ -189,7 +220,11 @@ mod tests {
         let why = check(SCHEMA, json, r#"{"width": 0}"#).unwrap_err();
         assert!(why.starts_with("at /width: "), "{why}");
         assert!(check(SCHEMA, json, "{}").unwrap_err().contains("width"));
-        assert!(check(SCHEMA, json, "{").unwrap_err().contains("not valid JSON"));
+        assert!(
+            check(SCHEMA, json, "{")
+                .unwrap_err()
+                .contains("not valid JSON")
+        );
         check(SCHEMA, "text/plain", "{").unwrap();
     }
 
@@ -204,7 +239,11 @@ mod tests {
             ));
         }
         doubling.push_str(r#""a40": {"type": "string"}}}"#);
-        for schema in [recursive, &doubling, r#"{"$ref": "http://127.0.0.1/schema"}"#] {
+        for schema in [
+            recursive,
+            &doubling,
+            r#"{"$ref": "http://127.0.0.1/schema"}"#,
+        ] {
             check(schema, "application/json", "1").unwrap();
         }
     }
@@ -212,7 +251,10 @@ mod tests {
     #[test]
     fn what_is_no_schema_is_refused() {
         let refused = |text: &str| {
-            let descriptor = Descriptor { input_schema: Some(text.to_owned()), ..Default::default() };
+            let descriptor = Descriptor {
+                input_schema: Some(text.to_owned()),
+                ..Default::default()
+            };
             check_descriptor(&descriptor).unwrap_err()
         };
         assert!(refused("{").contains("input schema is not valid JSON"));

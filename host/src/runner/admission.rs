@@ -21,7 +21,10 @@ const TAKEN: [&str; 3] = ["/in", "/out", "/work"];
 impl Admission {
     /// Admits what `policy` and `dirs` allow.
     pub fn new(policy: LimitPolicy, dirs: Dirs) -> Admission {
-        Admission { policy, dirs: Arc::new(dirs) }
+        Admission {
+            policy,
+            dirs: Arc::new(dirs),
+        }
     }
 
     /// Checks what a run asks for; gives its limits, every axis decided.
@@ -37,7 +40,9 @@ impl Admission {
     pub(crate) fn mounts(&self, grants: &Grants) -> Result<Vec<Mount>, RunError> {
         if grants.dirs.len() > Grants::DIRS_MAX {
             let (asked, most) = (grants.dirs.len(), Grants::DIRS_MAX);
-            return refuse(format!("{asked} directories are asked for, {most} are the most"));
+            return refuse(format!(
+                "{asked} directories are asked for, {most} are the most"
+            ));
         }
         let mut mounts: Vec<Mount> = Vec::with_capacity(grants.dirs.len());
         for grant in &grants.dirs {
@@ -58,10 +63,16 @@ impl Admission {
         let access = access.unwrap_or(dir.access);
         if access > dir.access {
             let (asked, allowed) = (access.as_str(), dir.access.as_str());
-            return refuse(format!("{name:?} is asked for with {asked} access, but has {allowed}"));
+            return refuse(format!(
+                "{name:?} is asked for with {asked} access, but has {allowed}"
+            ));
         }
         check_place(at)?;
-        Ok(Mount { path: dir.path.clone(), at: at.clone(), access })
+        Ok(Mount {
+            path: dir.path.clone(),
+            at: at.clone(),
+            access,
+        })
     }
 }
 
@@ -69,12 +80,16 @@ fn check_place(at: &str) -> Result<(), RunError> {
     let Some(below_root) = at.strip_prefix('/') else {
         return refuse(format!("{at:?} is no absolute path"));
     };
-    let normal = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\0');
+    let normal =
+        |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\0');
     if !below_root.split('/').all(normal) {
-        return refuse(format!("{at:?} has an empty, '.' or '..' part, or ends in '/'"));
+        return refuse(format!(
+            "{at:?} has an empty, '.' or '..' part, or ends in '/'"
+        ));
     }
     let is_under = |taken: &str| {
-        at.strip_prefix(taken).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        at.strip_prefix(taken)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     match TAKEN.iter().find(|taken| is_under(taken)) {
         Some(taken) => refuse(format!("{at:?} is taken: {taken} is the guest's own")),
@@ -95,9 +110,15 @@ mod tests {
     use crate::domain::grants::Access;
 
     fn admission() -> Admission {
-        let dir = |access| Dir { path: PathBuf::from("/srv/data"), access };
+        let dir = |access| Dir {
+            path: PathBuf::from("/srv/data"),
+            access,
+        };
         let dirs = [("data", dir(Access::Read)), ("cache", dir(Access::Write))];
-        let dirs = dirs.into_iter().map(|(name, dir)| (name.to_owned(), dir)).collect();
+        let dirs = dirs
+            .into_iter()
+            .map(|(name, dir)| (name.to_owned(), dir))
+            .collect();
         Admission::new(LimitPolicy::default(), dirs)
     }
 
@@ -125,7 +146,9 @@ mod tests {
         let refused = |name, at, access| ask(&[(name, at, access)]).unwrap_err().to_string();
         assert!(refused("nope", "/d", None).contains("\"nope\""));
         assert!(refused("data", "/d", Some(Access::Write)).contains("write access, but has read"));
-        for at in ["", "d", "/", "//", "/d/", "/d//e", "/d/../e", "/./d", "/work", "/in/x", "/out"] {
+        for at in [
+            "", "d", "/", "//", "/d/", "/d//e", "/d/../e", "/./d", "/work", "/in/x", "/out",
+        ] {
             assert!(ask(&[("data", at, None)]).is_err(), "{at}");
         }
         assert!(ask(&[("data", "/works", None)]).is_ok());

@@ -74,8 +74,15 @@ impl Artefacts {
     /// Opens `dir`, making it if need be; nobody else may look into it. What an earlier process
     /// left half written is cleared away, and the cache is brought down to its budget.
     pub fn open(dir: &Path, config: &SandboxConfig) -> Result<Artefacts, ArtefactError> {
-        let io = |source| ArtefactError::Io { path: dir.to_owned(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io)?;
+        let io = |source| ArtefactError::Io {
+            path: dir.to_owned(),
+            source,
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(io)?;
         let about = fs::metadata(dir).map_err(io)?;
         if about.uid() != rustix::process::geteuid().as_raw() {
             return Err(io(io::Error::other("it belongs to another user")));
@@ -93,7 +100,9 @@ impl Artefacts {
             _in_use: in_use,
         };
         shared.shrink(None).map_err(io)?;
-        Ok(Artefacts { shared: Arc::new(shared) })
+        Ok(Artefacts {
+            shared: Arc::new(shared),
+        })
     }
 
     /// Where the artefact is, if it is there and its seal is good. It may be removed to make room
@@ -113,8 +122,14 @@ impl Artefacts {
         digest: &Digest,
         class: EngineClass,
     ) -> Result<Option<Arc<str>>, ArtefactError> {
-        let Some(name) = self.find(digest, class)? else { return Ok(None) };
-        let mut checked = self.shared.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(name) = self.find(digest, class)? else {
+            return Ok(None);
+        };
+        let mut checked = self
+            .shared
+            .checked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         Ok(checked.get(&name).map(|(_, label)| label.clone()))
     }
 
@@ -148,14 +163,19 @@ impl Artefacts {
             return Ok(None);
         };
         let known = {
-            let mut checked = shared.checked.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut checked = shared
+                .checked
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             checked.get(&name).is_some_and(|(known, _)| *known == stamp)
         };
         if !known {
             match entry::check(&shared.dir, &name, &shared.key) {
                 Ok((stamp, label)) => {
-                    let mut checked =
-                        shared.checked.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut checked = shared
+                        .checked
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner);
                     checked.put(name.clone(), (stamp, label));
                 }
                 Err(why) => {
@@ -185,11 +205,17 @@ impl Shared {
     }
 
     fn error(&self, source: io::Error) -> ArtefactError {
-        ArtefactError::Io { path: self.dir.clone(), source }
+        ArtefactError::Io {
+            path: self.dir.clone(),
+            source,
+        }
     }
 
     fn remove(&self, name: &str) {
-        self.checked.lock().unwrap_or_else(PoisonError::into_inner).pop(name);
+        self.checked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop(name);
         for extension in [ARTEFACT, SEAL] {
             // Somebody else may have been faster.
             let _gone = fs::remove_file(self.path(name, extension));

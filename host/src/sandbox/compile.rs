@@ -112,7 +112,11 @@ impl Compiler {
     /// A compiler whose children are `program`, this very program, started with [`COMMAND`].
     pub fn new(config: &SandboxConfig, program: PathBuf, artefacts: Artefacts) -> Compiler {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let children = if config.compiles_max == 0 { cores } else { config.compiles_max };
+        let children = if config.compiles_max == 0 {
+            cores
+        } else {
+            config.compiles_max
+        };
         let shared = Shared {
             program,
             artefacts,
@@ -126,7 +130,9 @@ impl Compiler {
             refusals: Mutex::new(LruCache::new(REFUSALS_MAX)),
             confinement: OnceLock::new(),
         };
-        Compiler { shared: Arc::new(shared) }
+        Compiler {
+            shared: Arc::new(shared),
+        }
     }
 
     /// Checks `wasm` (a binary or text) and sees to it that its artefact for `class` is in the
@@ -178,7 +184,9 @@ impl Shared {
     /// What an earlier compilation, perhaps of an earlier process, found.
     async fn recall(&self, (digest, class): Key) -> Result<Option<Verdict>, CompileError> {
         let artefacts = self.artefacts.clone();
-        let label = blocking(move || artefacts.label(&digest, class)).await?.map_err(cache)?;
+        let label = blocking(move || artefacts.label(&digest, class))
+            .await?
+            .map_err(cache)?;
         // Under a valid MAC a label that cannot be read is one of another version of this program.
         Ok(label.and_then(|label| serde_json::from_str(&label).ok()))
     }
@@ -186,7 +194,9 @@ impl Shared {
     async fn compile_in_child(&self, key: Key, wasm: Bytes) -> Result<Verdict, CompileError> {
         let (digest, class) = key;
         let artefacts = self.artefacts.clone();
-        let draft = blocking(move || artefacts.draft(&digest, class)).await?.map_err(cache)?;
+        let draft = blocking(move || artefacts.draft(&digest, class))
+            .await?
+            .map_err(cache)?;
         let orders = Orders {
             class,
             stack_bytes: self.stack_bytes,
@@ -201,7 +211,9 @@ impl Shared {
         let label = serde_json::to_string(&verdict)
             .map_err(|error| CompileError::Host(error.to_string()))?;
         let artefacts = self.artefacts.clone();
-        blocking(move || artefacts.keep(draft, &label)).await?.map_err(cache)?;
+        blocking(move || artefacts.keep(draft, &label))
+            .await?
+            .map_err(cache)?;
         Ok(verdict)
     }
 
@@ -211,7 +223,11 @@ impl Shared {
         }
         let Confinement { landlock, seccomp } = confinement;
         if landlock && seccomp {
-            tracing::info!(landlock, seccomp, "modules are compiled in a confined process");
+            tracing::info!(
+                landlock,
+                seccomp,
+                "modules are compiled in a confined process"
+            );
         } else {
             tracing::warn!(
                 landlock,

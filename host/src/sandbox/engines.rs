@@ -20,6 +20,7 @@ pub(crate) struct Engines {
 
 /// One engine with its linkers.
 pub(crate) struct Linked {
+    shape: EngineShape,
     pub(crate) engine: Engine,
     pub(crate) components: component::Linker<GuestState>,
     pub(crate) core: wasmtime::Linker<GuestState>,
@@ -29,14 +30,12 @@ impl Engines {
     /// Builds both.
     pub(crate) fn new(config: &SandboxConfig) -> Result<Engines, SandboxError> {
         let linked = |class| {
-            let engine = engine(
-                EngineShape {
-                    class,
-                    stack_bytes: config.stack_bytes,
-                },
-                config,
-            )?;
-            Linked::new(engine).map_err(|error| SandboxError::Engine(format!("{error:#}")))
+            let shape = EngineShape {
+                class,
+                stack_bytes: config.stack_bytes,
+            };
+            let engine = engine(shape, config)?;
+            Linked::new(shape, engine).map_err(|error| SandboxError::Engine(format!("{error:#}")))
         };
         Ok(Engines {
             fast: linked(EngineClass::Fast)?,
@@ -62,7 +61,7 @@ impl Engines {
 }
 
 impl Linked {
-    fn new(engine: Engine) -> wasmtime::Result<Linked> {
+    fn new(shape: EngineShape, engine: Engine) -> wasmtime::Result<Linked> {
         let mut components = component::Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut components)?;
         context::add_to_linker(&mut components, |state: &mut GuestState| &mut state.context)?;
@@ -72,10 +71,16 @@ impl Linked {
             state.wasi.for_core()
         })?;
         Ok(Linked {
+            shape,
             engine,
             components,
             core,
         })
+    }
+
+    /// An engine that accepts the same artefacts and knows no limits of a pool. Nothing runs on it.
+    pub(crate) fn without_pool(&self) -> wasmtime::Result<Engine> {
+        Engine::new(&engine_config(self.shape))
     }
 }
 

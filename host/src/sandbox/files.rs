@@ -229,7 +229,10 @@ impl Files {
     /// Who pays for what is written through a descriptor.
     fn zone(&self, rep: u32) -> Zone {
         // Every descriptor is entered when it is opened. For one that was not, the strictest.
-        self.zones.get(&rep).copied().unwrap_or(Zone::Mount(usize::MAX))
+        self.zones
+            .get(&rep)
+            .copied()
+            .unwrap_or(Zone::Mount(usize::MAX))
     }
 }
 

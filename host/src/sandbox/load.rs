@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use wasmtime::component::Component;
-use wasmtime::{InstancePre, Module, ModuleExport, ResourcesRequired};
+use wasmtime::{Engine, InstancePre, Module, ModuleExport, ResourcesRequired};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::domain::module::ModuleKind;
@@ -58,21 +58,25 @@ impl LoadedModule {
         class: EngineClass,
         kind: ModuleKind,
     ) -> Result<LoadedModule, LoadError> {
-        let stale = |error: wasmtime::Error| LoadError::Artefact(format!("{error:#}"));
-        match kind {
-            ModuleKind::Task | ModuleKind::Command => {
-                #[expect(unsafe_code, reason = "wasmtime cannot check machine code it maps")]
-                // SAFETY: the caller passes only artefacts that this host's compiler made and
-                // whose authentication was checked.
-                let component = unsafe { Component::deserialize_file(&linked.engine, path) };
-                LoadedModule::link_component(linked, &component.map_err(stale)?, class, kind)
+        let mapped = Mapped::from_file(&linked.engine, path, kind).map_err(|error| {
+            let error = format!("{error:#}");
+            // A sound artefact that only an engine with a pool refuses is of a module that does
+            // not fit into the pool; it would be made in vain again and again.
+            let fits_elsewhere = linked
+                .without_pool()
+                .and_then(|engine| Mapped::from_file(&engine, path, kind))
+                .is_ok();
+            if fits_elsewhere {
+                LoadError::Refused(error)
+            } else {
+                LoadError::Artefact(error)
             }
-            ModuleKind::CoreCommand => {
-                #[expect(unsafe_code, reason = "wasmtime cannot check machine code it maps")]
-                // SAFETY: as above.
-                let module = unsafe { Module::deserialize_file(&linked.engine, path) };
-                LoadedModule::link_core(linked, &module.map_err(stale)?, class)
+        })?;
+        match mapped {
+            Mapped::Component(component) => {
+                LoadedModule::link_component(linked, &component, class, kind)
             }
+            Mapped::Module(module) => LoadedModule::link_core(linked, &module, class),
         }
     }
 
@@ -168,6 +172,32 @@ impl LoadedModule {
         };
         if after != before {
             self.long_runs.store(after, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Machine code mapped from an artefact.
+enum Mapped {
+    Component(Component),
+    Module(Module),
+}
+
+impl Mapped {
+    fn from_file(engine: &Engine, path: &Path, kind: ModuleKind) -> wasmtime::Result<Mapped> {
+        match kind {
+            ModuleKind::Task | ModuleKind::Command => {
+                #[expect(unsafe_code, reason = "wasmtime cannot check machine code it maps")]
+                // SAFETY: `Sandbox::load_file` is given only artefacts that this host's compiler
+                // made and whose authentication was checked.
+                let component = unsafe { Component::deserialize_file(engine, path) };
+                component.map(Mapped::Component)
+            }
+            ModuleKind::CoreCommand => {
+                #[expect(unsafe_code, reason = "wasmtime cannot check machine code it maps")]
+                // SAFETY: as above.
+                let module = unsafe { Module::deserialize_file(engine, path) };
+                module.map(Mapped::Module)
+            }
         }
     }
 }

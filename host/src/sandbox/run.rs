@@ -1,14 +1,10 @@
 //! One run from its admission to its report.
 
-use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::time::Sleep;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
+use tokio_util::sync::CancellationToken;
 use wasmtime::component::ResourceTable;
 
 use crate::domain::attempt::Payload;
@@ -17,14 +13,15 @@ use crate::domain::limits::Limits;
 use crate::domain::module::{Descriptor, ModuleKind};
 use crate::sandbox::admission::{Admitted, Need, NeverFits};
 use crate::sandbox::control::Control;
-use crate::sandbox::instance::{self, Answer, Call, Fault};
+use crate::sandbox::guard::Guarded;
+use crate::sandbox::instance::{self, Answer, Call};
 use crate::sandbox::interfaces::context::Remaining;
 use crate::sandbox::interfaces::wasi::{Input, Setup, Wasi};
 use crate::sandbox::interfaces::{context, log};
 use crate::sandbox::limiter::Limiter;
 use crate::sandbox::load::LoadedModule;
 use crate::sandbox::meter::Meter;
-use crate::sandbox::outcome::{self, End, Evidence, Stop};
+use crate::sandbox::outcome::{self, End, Evidence};
 use crate::sandbox::state::GuestState;
 use crate::sandbox::streams::{LiveInput, Output};
 use crate::sandbox::{EngineClass, GuestInput, Identity, Report, Run, Shared, Stdin};
@@ -229,14 +226,7 @@ async fn drive(
     // The call is dropped before the store: a guest that was stopped unwinds its stack first.
     let end = {
         let call = pin!(instance::call(&mut store, module.program(), call));
-        Guarded {
-            call,
-            meter: &meter,
-            kill,
-            deadline: deadline(started, limits),
-            waits: None,
-        }
-        .await
+        Guarded::new(call, &meter, kill, deadline(started, limits)).await
     };
     let fuel = match (class, limits.fuel) {
         (EngineClass::Metered, Some(given)) => {
@@ -312,72 +302,4 @@ impl Report {
             files: None,
         }
     }
-}
-
-/// The call into the guest and everything that ends it from outside. A guest that finishes at
-/// once never pays for a timer or a place in the kill token's list.
-struct Guarded<'a, F> {
-    call: Pin<&'a mut F>,
-    meter: &'a Meter,
-    kill: &'a CancellationToken,
-    deadline: Instant,
-    waits: Option<Waits<'a>>,
-}
-
-struct Waits<'a> {
-    timer: Pin<Box<Sleep>>,
-    kill: Pin<Box<WaitForCancellationFuture<'a>>>,
-}
-
-impl<F> Future for Guarded<'_, F>
-where
-    F: Future<Output = Result<Answer, Fault>>,
-{
-    type Output = End;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<End> {
-        let this = &mut *self;
-        if this.kill.is_cancelled() {
-            return Poll::Ready(End::Stopped(Stop::Killed));
-        }
-        this.meter.open();
-        // The store is dropped after a panic and nothing else is shared with the guest.
-        let polled = catch_unwind(AssertUnwindSafe(|| this.call.as_mut().poll(context)));
-        this.meter.close();
-        match polled {
-            Ok(Poll::Ready(Ok(answer))) => Poll::Ready(End::Answered(answer)),
-            Ok(Poll::Ready(Err(fault))) => Poll::Ready(End::Faulted(fault)),
-            Ok(Poll::Pending) => this.poll_limits(context).map(End::Stopped),
-            Err(panic) => Poll::Ready(End::Stopped(Stop::Panicked(text_of(&*panic)))),
-        }
-    }
-}
-
-impl<F> Guarded<'_, F> {
-    /// Ready when something outside the guest ends it.
-    fn poll_limits(&mut self, context: &mut Context<'_>) -> Poll<Stop> {
-        if self.meter.used() > self.meter.allowed() {
-            return Poll::Ready(Stop::CpuExhausted);
-        }
-        // Asked directly as well, because a busy machine may turn its timers late.
-        if Instant::now() >= self.deadline {
-            return Poll::Ready(Stop::TimedOut);
-        }
-        let waits = self.waits.get_or_insert_with(|| Waits {
-            timer: Box::pin(tokio::time::sleep_until(self.deadline.into())),
-            kill: Box::pin(self.kill.cancelled()),
-        });
-        if waits.kill.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Stop::Killed);
-        }
-        waits.timer.as_mut().poll(context).map(|()| Stop::TimedOut)
-    }
-}
-
-fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
-    panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "without a message".to_owned())
 }

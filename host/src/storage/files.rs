@@ -57,11 +57,18 @@ impl FileStorage {
     pub fn open(root: &Path, budget_bytes: u64) -> Result<FileStorage, StorageError> {
         let (spool, artifacts) = (root.join("spool"), root.join("artifacts"));
         for dir in [&spool, &artifacts] {
-            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(dir)?;
         }
         spool::remove_unfinished(&spool)?;
         let used = bytes_below(&spool)? + bytes_below(&artifacts)?;
-        Ok(FileStorage { spool, artifacts, budget: Arc::new(Budget::new(budget_bytes, used)) })
+        Ok(FileStorage {
+            spool,
+            artifacts,
+            budget: Arc::new(Budget::new(budget_bytes, used)),
+        })
     }
 
     /// Bytes in use, and the most there may be.
@@ -94,7 +101,10 @@ impl FileStorage {
     /// [`FileStorage::artifacts_dir`]. [`StorageError::Full`] if there is none.
     pub fn artifact_room(&self, size_bytes: u64) -> Result<ArtifactRoom, StorageError> {
         self.budget.take(size_bytes)?;
-        Ok(ArtifactRoom { budget: Arc::clone(&self.budget), size_bytes })
+        Ok(ArtifactRoom {
+            budget: Arc::clone(&self.budget),
+            size_bytes,
+        })
     }
 
     /// Opens an artifact by its path below `/out`, and tells its length. `None` if there is none:
@@ -121,15 +131,22 @@ impl FileStorage {
     pub async fn sweep(&self, storage: &dyn Storage) -> Result<Orphans, StorageError> {
         let files = self.clone();
         let (blobs, tasks) = blocking(move || {
-            Ok((spool::list(&files.spool)?, artifacts::list(&files.artifacts)?))
+            Ok((
+                spool::list(&files.spool)?,
+                artifacts::list(&files.artifacts)?,
+            ))
         })
         .await?;
         let mut swept = Orphans::default();
         for some in blobs.chunks(SWEEP_CHUNK) {
-            swept.blobs.extend(storage.orphans(some.to_vec(), Vec::new()).await?.blobs);
+            swept
+                .blobs
+                .extend(storage.orphans(some.to_vec(), Vec::new()).await?.blobs);
         }
         for some in tasks.chunks(SWEEP_CHUNK) {
-            swept.tasks.extend(storage.orphans(Vec::new(), some.to_vec()).await?.tasks);
+            swept
+                .tasks
+                .extend(storage.orphans(Vec::new(), some.to_vec()).await?.tasks);
         }
         for blob in &swept.blobs {
             self.remove_blob(*blob).await?;

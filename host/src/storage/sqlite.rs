@@ -35,8 +35,8 @@ use self::db::Db;
 use self::readers::Readers;
 use self::writer::Writer;
 use super::{
-    Cancelled, Counts, Finished, Inserted, Orphans, Progress, Pruned, PutModule, Rescued, Retried, Storage,
-    StorageError, StoredModule, TaskFilter,
+    Cancelled, Counts, Finished, Inserted, Orphans, Progress, Pruned, PutModule, Rescued, Retried,
+    Storage, StorageError, StoredModule, TaskFilter,
 };
 use crate::domain::attempt::{Attempt, AttemptEnd, Captured, Claim, Payload, Stream, WorkerId};
 use crate::domain::module::{Digest, ModuleInfo, ModuleName, ModuleRef};
@@ -62,7 +62,11 @@ impl SqliteStorage {
         let (writer, thread) = Writer::start(db, lock)
             .map_err(|error| StorageError::Unavailable(error.to_string()))?;
         threads.push(thread);
-        Ok(SqliteStorage { writer, readers, threads: Mutex::new(threads) })
+        Ok(SqliteStorage {
+            writer,
+            readers,
+            threads: Mutex::new(threads),
+        })
     }
 
     /// Finishes what was accepted, closes the database and gives the data directory back. Later
@@ -72,7 +76,10 @@ impl SqliteStorage {
         // The readers first: the writer empties the log only when nobody reads from it.
         self.readers.stop();
         self.writer.stop();
-        let mut threads = self.threads.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut threads = self
+            .threads
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         for thread in threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a storage thread panicked");
@@ -97,7 +104,9 @@ impl Storage for SqliteStorage {
         now: Timestamp,
     ) -> Result<PutModule, StorageError> {
         let (name, info) = (name.clone(), info.clone());
-        self.writer.call(move |db| modules::put_module(db, &name, &info, &wasm, now)).await
+        self.writer
+            .call(move |db| modules::put_module(db, &name, &info, &wasm, now))
+            .await
     }
 
     async fn find_module(
@@ -105,7 +114,9 @@ impl Storage for SqliteStorage {
         reference: &ModuleRef,
     ) -> Result<Option<StoredModule>, StorageError> {
         let reference = reference.clone();
-        self.readers.call(move |conn| modules::find_module(conn, &reference)).await
+        self.readers
+            .call(move |conn| modules::find_module(conn, &reference))
+            .await
     }
 
     async fn list_modules(
@@ -114,27 +125,37 @@ impl Storage for SqliteStorage {
         limit: u32,
     ) -> Result<Vec<StoredModule>, StorageError> {
         let after = after.cloned();
-        self.readers.call(move |conn| modules::list_modules(conn, after.as_ref(), limit)).await
+        self.readers
+            .call(move |conn| modules::list_modules(conn, after.as_ref(), limit))
+            .await
     }
 
     async fn module_versions(&self, name: &ModuleName) -> Result<Vec<StoredModule>, StorageError> {
         let name = name.clone();
-        self.readers.call(move |conn| modules::module_versions(conn, &name)).await
+        self.readers
+            .call(move |conn| modules::module_versions(conn, &name))
+            .await
     }
 
     async fn module_info(&self, digest: &Digest) -> Result<Option<ModuleInfo>, StorageError> {
         let digest = *digest;
-        self.readers.call(move |conn| modules::module_info(conn, digest)).await
+        self.readers
+            .call(move |conn| modules::module_info(conn, digest))
+            .await
     }
 
     async fn module_wasm(&self, digest: &Digest) -> Result<Option<Bytes>, StorageError> {
         let digest = *digest;
-        self.readers.call(move |conn| modules::module_wasm(conn, digest)).await
+        self.readers
+            .call(move |conn| modules::module_wasm(conn, digest))
+            .await
     }
 
     async fn remove_module(&self, name: &ModuleName) -> Result<bool, StorageError> {
         let name = name.clone();
-        self.writer.call(move |db| modules::remove_module(db, &name)).await
+        self.writer
+            .call(move |db| modules::remove_module(db, &name))
+            .await
     }
 
     async fn insert_tasks(
@@ -143,7 +164,9 @@ impl Storage for SqliteStorage {
         pending_max: u64,
         now: Timestamp,
     ) -> Result<Vec<Inserted>, StorageError> {
-        self.writer.call(move |db| insert::insert_tasks(db, &tasks, pending_max, now)).await
+        self.writer
+            .call(move |db| insert::insert_tasks(db, &tasks, pending_max, now))
+            .await
     }
 
     async fn task(&self, id: TaskId) -> Result<Option<Task>, StorageError> {
@@ -151,12 +174,16 @@ impl Storage for SqliteStorage {
     }
 
     async fn task_spec(&self, id: TaskId) -> Result<Option<TaskSpec>, StorageError> {
-        self.readers.call(move |conn| spec::task_spec(conn, id)).await
+        self.readers
+            .call(move |conn| spec::task_spec(conn, id))
+            .await
     }
 
     async fn tasks(&self, filter: &TaskFilter, limit: u32) -> Result<Vec<Task>, StorageError> {
         let filter = filter.clone();
-        self.readers.call(move |conn| list::tasks(conn, &filter, limit)).await
+        self.readers
+            .call(move |conn| list::tasks(conn, &filter, limit))
+            .await
     }
 
     async fn result(&self, id: TaskId) -> Result<Option<Payload>, StorageError> {
@@ -169,11 +196,15 @@ impl Storage for SqliteStorage {
         attempt: Option<u32>,
         stream: Stream,
     ) -> Result<Option<Captured>, StorageError> {
-        self.readers.call(move |conn| tasks::stream(conn, id, attempt, stream)).await
+        self.readers
+            .call(move |conn| tasks::stream(conn, id, attempt, stream))
+            .await
     }
 
     async fn attempts(&self, id: TaskId) -> Result<Vec<Attempt>, StorageError> {
-        self.readers.call(move |conn| tasks::attempts(conn, id)).await
+        self.readers
+            .call(move |conn| tasks::attempts(conn, id))
+            .await
     }
 
     async fn claim(
@@ -183,7 +214,9 @@ impl Storage for SqliteStorage {
         order: ClaimOrder,
         now: Timestamp,
     ) -> Result<Vec<Claim>, StorageError> {
-        self.writer.call(move |db| claim::claim(db, worker, slots, order, now)).await
+        self.writer
+            .call(move |db| claim::claim(db, worker, slots, order, now))
+            .await
     }
 
     async fn finish(&self, ends: Vec<AttemptEnd>) -> Result<Vec<Finished>, StorageError> {
@@ -195,11 +228,15 @@ impl Storage for SqliteStorage {
         reports: Vec<Progress>,
         now: Timestamp,
     ) -> Result<(), StorageError> {
-        self.writer.call(move |db| finish::report_progress(db, &reports, now)).await
+        self.writer
+            .call(move |db| finish::report_progress(db, &reports, now))
+            .await
     }
 
     async fn cancel(&self, id: TaskId, now: Timestamp) -> Result<Cancelled, StorageError> {
-        self.writer.call(move |db| change::cancel(db, id, now)).await
+        self.writer
+            .call(move |db| change::cancel(db, id, now))
+            .await
     }
 
     async fn retry(&self, id: TaskId, now: Timestamp) -> Result<Retried, StorageError> {
@@ -207,7 +244,9 @@ impl Storage for SqliteStorage {
     }
 
     async fn cancel_requests(&self, worker: WorkerId) -> Result<Vec<TaskId>, StorageError> {
-        self.readers.call(move |conn| tasks::cancel_requests(conn, worker)).await
+        self.readers
+            .call(move |conn| tasks::cancel_requests(conn, worker))
+            .await
     }
 
     async fn next_run_at(&self) -> Result<Option<Timestamp>, StorageError> {
@@ -215,7 +254,9 @@ impl Storage for SqliteStorage {
     }
 
     async fn heartbeat(&self, worker: WorkerId, now: Timestamp) -> Result<(), StorageError> {
-        self.writer.call(move |db| change::heartbeat(db, worker, now)).await
+        self.writer
+            .call(move |db| change::heartbeat(db, worker, now))
+            .await
     }
 
     async fn rescue(
@@ -225,7 +266,9 @@ impl Storage for SqliteStorage {
         limit: u32,
         now: Timestamp,
     ) -> Result<Vec<Rescued>, StorageError> {
-        self.writer.call(move |db| rescue::rescue(db, me, dead_before, limit, now)).await
+        self.writer
+            .call(move |db| rescue::rescue(db, me, dead_before, limit, now))
+            .await
     }
 
     async fn prune(
@@ -235,7 +278,9 @@ impl Storage for SqliteStorage {
         limit: u32,
         now: Timestamp,
     ) -> Result<Pruned, StorageError> {
-        self.writer.call(move |db| prune::prune(db, finished_before, keep_max, limit, now)).await
+        self.writer
+            .call(move |db| prune::prune(db, finished_before, keep_max, limit, now))
+            .await
     }
 
     async fn orphans(
@@ -243,7 +288,9 @@ impl Storage for SqliteStorage {
         blobs: Vec<BlobId>,
         tasks: Vec<TaskId>,
     ) -> Result<Orphans, StorageError> {
-        self.readers.call(move |conn| prune::orphans(conn, blobs, tasks)).await
+        self.readers
+            .call(move |conn| prune::orphans(conn, blobs, tasks))
+            .await
     }
 
     async fn counts(&self) -> Result<Counts, StorageError> {
@@ -253,7 +300,9 @@ impl Storage for SqliteStorage {
     async fn ping(&self) -> Result<(), StorageError> {
         self.writer
             .call(|db| {
-                db.conn.prepare_cached("UPDATE ping SET n = 1 - n")?.execute([])?;
+                db.conn
+                    .prepare_cached("UPDATE ping SET n = 1 - n")?
+                    .execute([])?;
                 Ok(())
             })
             .await?;

@@ -46,7 +46,9 @@ impl Channel {
         let number = memory.newest;
         memory.events.push_back(Event { number, kind });
         while memory.events.len() > EVENTS_MAX || memory.bytes > BYTES_MAX {
-            let Some(oldest) = memory.events.pop_front() else { break };
+            let Some(oldest) = memory.events.pop_front() else {
+                break;
+            };
             memory.bytes -= weight(&oldest.kind);
         }
         drop(memory);

@@ -59,7 +59,14 @@ impl Hub {
         let channel = Arc::clone(&room.channel);
         self.recount(&rooms);
         drop(rooms);
-        Subscription { channel, seen, _place: Place { hub: self.clone(), id } }
+        Subscription {
+            channel,
+            seen,
+            _place: Place {
+                hub: self.clone(),
+                id,
+            },
+        }
     }
 
     /// A task went on to another state.
@@ -75,14 +82,20 @@ impl Hub {
 
     /// A guest reported progress.
     pub(crate) fn progress(&self, id: TaskId, fraction: f64, note: &str) {
-        self.open(id).tell(EventKind::Progress { fraction, note: note.to_owned() });
+        self.open(id).tell(EventKind::Progress {
+            fraction,
+            note: note.to_owned(),
+        });
     }
 
     /// A guest wrote to a stream.
     pub(crate) fn wrote(&self, id: TaskId, stream: Stream, bytes: &[u8]) {
         let channel = self.open(id);
         for chunk in bytes.chunks(CHUNK_BYTES_MAX) {
-            channel.tell(EventKind::Wrote { stream, bytes: Bytes::copy_from_slice(chunk) });
+            channel.tell(EventKind::Wrote {
+                stream,
+                bytes: Bytes::copy_from_slice(chunk),
+            });
         }
     }
 
@@ -90,7 +103,10 @@ impl Hub {
         if self.0.count.load(Ordering::SeqCst) == 0 {
             return None;
         }
-        self.lock().by_task.get(&id).map(|room| Arc::clone(&room.channel))
+        self.lock()
+            .by_task
+            .get(&id)
+            .map(|room| Arc::clone(&room.channel))
     }
 
     fn open(&self, id: TaskId) -> Arc<Channel> {
@@ -121,7 +137,9 @@ impl Rooms {
     fn forget_oldest(&mut self) {
         let excess = self.by_age.len().saturating_sub(UNWATCHED_MAX);
         for _ in 0..excess {
-            let Some(id) = self.by_age.pop_front() else { return };
+            let Some(id) = self.by_age.pop_front() else {
+                return;
+            };
             match self.by_task.get(&id) {
                 Some(room) if room.watchers > 0 => self.by_age.push_back(id),
                 Some(_) => {

@@ -25,10 +25,31 @@ async fn a_watcher_hears_everything_in_order_until_the_task_is_final() {
     hub.wrote(id(2), Stream::Stdout, b"not for this watcher");
     hub.status(id(1), TaskState::Completed, 1);
     let told = rest(watch).await;
-    assert_eq!(told.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1, 2, 3, 4]);
-    assert_eq!(told[0].1, EventKind::Status { state: TaskState::Running, attempt: 1 });
-    assert_eq!(told[1].1, EventKind::Progress { fraction: 0.5, note: "half".to_owned() });
-    assert_eq!(told[3].1, EventKind::Status { state: TaskState::Completed, attempt: 1 });
+    assert_eq!(
+        told.iter().map(|(number, _)| *number).collect::<Vec<_>>(),
+        [1, 2, 3, 4]
+    );
+    assert_eq!(
+        told[0].1,
+        EventKind::Status {
+            state: TaskState::Running,
+            attempt: 1
+        }
+    );
+    assert_eq!(
+        told[1].1,
+        EventKind::Progress {
+            fraction: 0.5,
+            note: "half".to_owned()
+        }
+    );
+    assert_eq!(
+        told[3].1,
+        EventKind::Status {
+            state: TaskState::Completed,
+            attempt: 1
+        }
+    );
 }
 
 #[tokio::test]

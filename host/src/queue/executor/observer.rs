@@ -34,7 +34,9 @@ impl Told {
 
 impl Observer for Told {
     fn progress(&self, fraction: f64, note: &str) {
-        self.shared.progress.write(self.task_id, self.fence, fraction, note);
+        self.shared
+            .progress
+            .write(self.task_id, self.fence, fraction, note);
     }
 
     fn wrote(&self, stream: Stream, bytes: &[u8]) {
@@ -48,7 +50,9 @@ impl Observer for Told {
         let told = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
         if told > 0 {
             left.store(room - told as u64, Ordering::Relaxed);
-            self.shared.events.wrote(self.task_id, stream, &bytes[..told]);
+            self.shared
+                .events
+                .wrote(self.task_id, stream, &bytes[..told]);
         }
     }
 }

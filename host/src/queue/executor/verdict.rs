@@ -17,14 +17,21 @@ pub(crate) fn verdict(
         // Somebody was told that the task would end cancelled, so a result that came all the same
         // is not shown.
         (Some(Stop::Cancel), _) => {
-            let failure = Failure::new(FailureKind::Cancelled, "the task was cancelled while it ran");
+            let failure = Failure::new(
+                FailureKind::Cancelled,
+                "the task was cancelled while it ran",
+            );
             (Outcome::Failed(failure), Next::Cancel)
         }
         (_, Outcome::Completed(payload)) => (Outcome::Completed(payload), Next::Complete),
         (Some(Stop::Drain), Outcome::Failed(_)) => {
             let failure = Failure::new(FailureKind::Lost, "the host shut down under the attempt");
             let again = claim.lost < claim.spec.retry.max_lost;
-            let next = if again { Next::RetryAt(now) } else { Next::Fail };
+            let next = if again {
+                Next::RetryAt(now)
+            } else {
+                Next::Fail
+            };
             (Outcome::Failed(failure), next)
         }
         (None, Outcome::Failed(failure)) => {

@@ -19,9 +19,15 @@ async fn a_pending_task_is_cancelled_at_once() {
     let (task, cancelled) = tokio::join!(waiting, stage.queue.cancel(id));
     assert_eq!(cancelled.unwrap(), Cancelled::AtOnce);
     assert_eq!(task.unwrap().unwrap().state, TaskState::Cancelled);
-    assert_eq!(stage.queue.cancel(id).await.unwrap(), Cancelled::Final(TaskState::Cancelled));
+    assert_eq!(
+        stage.queue.cancel(id).await.unwrap(),
+        Cancelled::Final(TaskState::Cancelled)
+    );
     let unknown = TaskId(Uuid::from_u128(9));
-    assert_eq!(stage.queue.cancel(unknown).await.unwrap(), Cancelled::Unknown);
+    assert_eq!(
+        stage.queue.cancel(unknown).await.unwrap(),
+        Cancelled::Unknown
+    );
     stage.end().await;
 }
 
@@ -45,7 +51,11 @@ async fn a_running_task_is_asked_to_end_and_ends_cancelled() {
 #[tokio::test]
 async fn a_guest_that_does_not_end_is_killed_after_the_grace() {
     let grace = Duration::from_millis(100);
-    let mut stage = Stage::set(QueueConfig { cancel_grace: grace, ..one_slot() }).await;
+    let mut stage = Stage::set(QueueConfig {
+        cancel_grace: grace,
+        ..one_slot()
+    })
+    .await;
     let id = stage.submit(plain()).await;
     let guest = stage.guest().await;
     let begun = std::time::Instant::now();
@@ -64,7 +74,9 @@ async fn a_claimed_task_that_waits_for_a_slot_is_cancelled_without_running() {
     let tasks = vec![plain(); 2];
     let guest = stage.guest().await;
     let ids = stage.queue.submit(tasks).await.unwrap();
-    let crate::queue::Submitted::New(id) = ids[0] else { panic!("{ids:?}") };
+    let crate::queue::Submitted::New(id) = ids[0] else {
+        panic!("{ids:?}")
+    };
     stage.queue.cancel(id).await.unwrap();
     assert_eq!(stage.finished(id).await.state, TaskState::Cancelled);
     guest.completes();
@@ -77,7 +89,11 @@ async fn a_claimed_task_that_waits_for_a_slot_is_cancelled_without_running() {
 #[tokio::test]
 async fn a_cancel_through_another_host_is_seen_at_the_next_heartbeat() {
     let heartbeat_interval = Duration::from_millis(50);
-    let mut stage = Stage::set(QueueConfig { heartbeat_interval, ..one_slot() }).await;
+    let mut stage = Stage::set(QueueConfig {
+        heartbeat_interval,
+        ..one_slot()
+    })
+    .await;
     let id = stage.submit(plain()).await;
     let guest = stage.guest().await;
     stage.storage.cancel(id, stage.clock.now()).await.unwrap();

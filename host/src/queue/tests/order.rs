@@ -6,9 +6,21 @@ use crate::queue::Submission;
 use std::time::Duration;
 
 async fn order(strategy: ClaimOrder) -> Vec<Priority> {
-    let mut stage = Stage::set(QueueConfig { strategy, ..one_slot() }).await;
-    let priorities = [Priority::Low, Priority::Normal, Priority::Critical, Priority::High];
-    let tasks = priorities.map(|priority| Submission { priority, ..plain() });
+    let mut stage = Stage::set(QueueConfig {
+        strategy,
+        ..one_slot()
+    })
+    .await;
+    let priorities = [
+        Priority::Low,
+        Priority::Normal,
+        Priority::Critical,
+        Priority::High,
+    ];
+    let tasks = priorities.map(|priority| Submission {
+        priority,
+        ..plain()
+    });
     stage.queue.submit(tasks.to_vec()).await.unwrap();
     let mut begun = Vec::new();
     for _ in priorities {
@@ -23,7 +35,10 @@ async fn order(strategy: ClaimOrder) -> Vec<Priority> {
 #[tokio::test]
 async fn tasks_are_run_in_the_order_of_the_strategy() {
     use Priority::{Critical, High, Low, Normal};
-    assert_eq!(order(ClaimOrder::Priority).await, [Critical, High, Normal, Low]);
+    assert_eq!(
+        order(ClaimOrder::Priority).await,
+        [Critical, High, Normal, Low]
+    );
     assert_eq!(order(ClaimOrder::Fifo).await, [Low, Normal, Critical, High]);
     assert_eq!(order(ClaimOrder::Lifo).await, [High, Critical, Normal, Low]);
 }
@@ -56,7 +71,11 @@ async fn a_delayed_task_is_run_when_its_time_has_come() {
 
 #[tokio::test]
 async fn slots_bound_what_runs_at_once() {
-    let mut stage = Stage::set(QueueConfig { slots: 3, ..one_slot() }).await;
+    let mut stage = Stage::set(QueueConfig {
+        slots: 3,
+        ..one_slot()
+    })
+    .await;
     stage.queue.submit(vec![plain(); 5]).await.unwrap();
     let mut guests = Vec::new();
     for _ in 0..3 {
@@ -78,7 +97,11 @@ async fn slots_bound_what_runs_at_once() {
 
 #[tokio::test]
 async fn a_backlog_is_worked_off_completely() {
-    let stage = Stage::set_automatic(QueueConfig { slots: 4, ..one_slot() }).await;
+    let stage = Stage::set_automatic(QueueConfig {
+        slots: 4,
+        ..one_slot()
+    })
+    .await;
     let mut ids = Vec::new();
     for _ in 0..4 {
         for submitted in stage.queue.submit(vec![plain(); 1000]).await.unwrap() {
@@ -93,6 +116,9 @@ async fn a_backlog_is_worked_off_completely() {
         assert_eq!((task.state, task.attempt), (TaskState::Completed, 1));
     }
     let counts = stage.storage.counts().await.unwrap();
-    assert_eq!((counts.completed, counts.pending, counts.running), (4000, 0, 0));
+    assert_eq!(
+        (counts.completed, counts.pending, counts.running),
+        (4000, 0, 0)
+    );
     stage.end().await;
 }

@@ -8,7 +8,11 @@ use crate::queue::Submission;
 use crate::storage::Retried;
 
 fn three_attempts() -> Submission {
-    let retry = RetryPolicy { max_attempts: 3, jitter: false, ..RetryPolicy::default() };
+    let retry = RetryPolicy {
+        max_attempts: 3,
+        jitter: false,
+        ..RetryPolicy::default()
+    };
     Submission { retry, ..plain() }
 }
 
@@ -25,7 +29,10 @@ async fn a_transient_failure_is_tried_again_after_growing_waits() {
         until(&mut watch, TaskState::Pending, attempt).await;
         now += wait;
         let task = stage.task(id).await;
-        assert_eq!((task.run_at, task.label(START)), (START.plus(now), "retrying"));
+        assert_eq!(
+            (task.run_at, task.label(START)),
+            (START.plus(now), "retrying")
+        );
         stage.advance_to(now);
     }
     stage.guest().await.fails(FailureKind::GuestError, true);
@@ -62,7 +69,12 @@ async fn what_the_guest_calls_hopeless_is_not_tried_again() {
 async fn a_panic_of_the_host_costs_one_attempt_and_no_lane() {
     let mut stage = Stage::set(one_slot()).await;
     for _ in 0..4 {
-        let id = stage.submit(Submission { args: vec!["panic".to_owned()], ..plain() }).await;
+        let id = stage
+            .submit(Submission {
+                args: vec!["panic".to_owned()],
+                ..plain()
+            })
+            .await;
         let task = stage.finished(id).await;
         assert_eq!(task.failure.unwrap().kind, FailureKind::HostError);
     }

@@ -51,12 +51,18 @@ pub(super) struct Guest {
 impl Guest {
     pub(super) fn completes(self) {
         let body = Bytes::from_static(b"done");
-        let payload = Payload { content_type: "text/plain".into(), body };
+        let payload = Payload {
+            content_type: "text/plain".into(),
+            body,
+        };
         let _ = self.end.send(Outcome::Completed(payload));
     }
 
     pub(super) fn fails(self, kind: FailureKind, transient: bool) {
-        let failure = Failure { transient, ..Failure::new(kind, "as the test says") };
+        let failure = Failure {
+            transient,
+            ..Failure::new(kind, "as the test says")
+        };
         let _ = self.end.send(Outcome::Failed(failure));
     }
 
@@ -74,10 +80,17 @@ impl Attempts for Stagehand {
     async fn run(&self, claim: &Claim, control: Control) -> Report {
         assert_ne!(claim.spec.args, ["panic"], "as the test wants");
         let outcome = match &self.guests {
-            None => Outcome::Completed(Payload { content_type: "".into(), body: Bytes::new() }),
+            None => Outcome::Completed(Payload {
+                content_type: "".into(),
+                body: Bytes::new(),
+            }),
             Some(guests) => {
                 let (end, ended) = oneshot::channel();
-                let guest = Guest { claim: claim.clone(), control: control.clone(), end };
+                let guest = Guest {
+                    claim: claim.clone(),
+                    control: control.clone(),
+                    end,
+                };
                 guests.send(guest).unwrap();
                 tokio::select! {
                     outcome = ended => outcome.unwrap(),
@@ -87,7 +100,12 @@ impl Attempts for Stagehand {
                 }
             }
         };
-        Report { outcome, usage: Usage::default(), streams: Streams::default(), files: None }
+        Report {
+            outcome,
+            usage: Usage::default(),
+            streams: Streams::default(),
+            files: None,
+        }
     }
 
     async fn keep(
@@ -182,7 +200,10 @@ pub(super) async fn database() -> (TempDir, Arc<dyn Storage>) {
         compiled_ms: 1,
     };
     let name = ModuleName::parse("echo").unwrap();
-    storage.put_module(&name, &info, Bytes::from_static(b"wasm"), START).await.unwrap();
+    storage
+        .put_module(&name, &info, Bytes::from_static(b"wasm"), START)
+        .await
+        .unwrap();
     (data, Arc::new(storage))
 }
 
@@ -226,12 +247,25 @@ impl Stage {
             sole_owner: true,
         };
         let (sender, guests) = mpsc::unbounded_channel();
-        let stagehand = Stagehand { guests: played.then_some(sender) };
+        let stagehand = Stagehand {
+            guests: played.then_some(sender),
+        };
         let bin = Arc::new(Bin::default());
         let attic: Arc<dyn Attic> = Arc::<Bin>::clone(&bin);
-        let queue = Queue::start_with(parts, Arc::new(stagehand), attic).await.unwrap();
+        let queue = Queue::start_with(parts, Arc::new(stagehand), attic)
+            .await
+            .unwrap();
         let threads = Some(threads);
-        Stage { queue, storage, clock, shutdown, bin, guests, threads, _data: data }
+        Stage {
+            queue,
+            storage,
+            clock,
+            shutdown,
+            bin,
+            guests,
+            threads,
+            _data: data,
+        }
     }
 
     /// The next attempt that begins.
@@ -299,7 +333,10 @@ pub(super) fn plain() -> Submission {
         delay: Duration::ZERO,
         run_at: None,
         limits: LimitRequest::default(),
-        retry: RetryPolicy { jitter: false, ..RetryPolicy::default() },
+        retry: RetryPolicy {
+            jitter: false,
+            ..RetryPolicy::default()
+        },
         grants: Grants::none(),
         idempotency_key: None,
         dedup_key: None,
@@ -319,5 +356,7 @@ pub(super) async fn until(watch: &mut Subscription, state: TaskState, attempt: u
         }
         panic!("the events ended without {wanted:?}");
     };
-    tokio::time::timeout(PATIENCE, told).await.expect("it is told in time");
+    tokio::time::timeout(PATIENCE, told)
+        .await
+        .expect("it is told in time");
 }

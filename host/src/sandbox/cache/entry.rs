@@ -68,7 +68,11 @@ pub(crate) struct Draft {
 impl Draft {
     pub(super) fn new(dir: &Path, name: String, key: &[u8; 32]) -> io::Result<Draft> {
         let file = tempfile::Builder::new().prefix(DRAFT).tempfile_in(dir)?;
-        Ok(Draft { mac: mac_of(key, &name), name, file })
+        Ok(Draft {
+            mac: mac_of(key, &name),
+            name,
+            file,
+        })
     }
 
     /// Appends to the artefact.
@@ -86,7 +90,8 @@ impl Draft {
         write!(seal, "{}\n{label}", mac.to_hex())?;
         seal.as_file().sync_all()?;
         self.file.as_file().sync_all()?;
-        seal.persist(dir.join(format!("{}.{SEAL}", self.name))).map_err(|error| error.error)?;
+        seal.persist(dir.join(format!("{}.{SEAL}", self.name)))
+            .map_err(|error| error.error)?;
         self.file
             .persist(dir.join(format!("{}.{ARTEFACT}", self.name)))
             .map_err(|error| error.error)?;
@@ -102,7 +107,9 @@ pub(super) fn check(dir: &Path, name: &str, key: &[u8; 32]) -> io::Result<(Stamp
     let seal = open(&dir.join(format!("{name}.{SEAL}")))?;
     let mut text = String::new();
     seal.take(SEAL_BYTES_MAX).read_to_string(&mut text)?;
-    let (sealed, label) = text.split_once('\n').ok_or_else(|| wrong("its seal is broken"))?;
+    let (sealed, label) = text
+        .split_once('\n')
+        .ok_or_else(|| wrong("its seal is broken"))?;
     let sealed = Hash::from_hex(sealed).map_err(|_| wrong("its seal is broken"))?;
 
     let before = Stamp::from(&artefact.metadata()?);
@@ -130,8 +137,14 @@ pub(super) fn check(dir: &Path, name: &str, key: &[u8; 32]) -> io::Result<(Stamp
 /// Marks an artefact as just used. Its age stands on the seal, so that the artefact itself keeps
 /// its times.
 pub(super) fn touch(seal: &Path) {
-    let now = rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
-    let times = rustix::fs::Timestamps { last_access: now, last_modification: now };
+    let now = rustix::fs::Timespec {
+        tv_sec: 0,
+        tv_nsec: rustix::fs::UTIME_NOW,
+    };
+    let times = rustix::fs::Timestamps {
+        last_access: now,
+        last_modification: now,
+    };
     // At worst it goes earlier than it should.
     let _unmarked = File::open(seal).map(|seal| rustix::fs::futimens(&seal, &times));
 }
@@ -151,7 +164,9 @@ pub(super) fn list(dir: &Path) -> io::Result<Vec<Entry>> {
     for file in fs::read_dir(dir)? {
         let file = file?;
         let path = file.path();
-        let (Some(name), Some(extension)) = (path.file_stem(), path.extension()) else { continue };
+        let (Some(name), Some(extension)) = (path.file_stem(), path.extension()) else {
+            continue;
+        };
         let (is_artefact, is_seal) = (extension == ARTEFACT, extension == SEAL);
         // A file that is gone by now was removed by another process.
         let Ok(about) = file.metadata() else { continue };

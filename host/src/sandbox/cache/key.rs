@@ -21,7 +21,9 @@ pub(super) fn read_or_make(dir: &Path) -> io::Result<[u8; BYTES]> {
         result => return result,
     }
     let mut key = [0_u8; BYTES];
-    rand::rngs::OsRng.try_fill_bytes(&mut key).map_err(io::Error::other)?;
+    rand::rngs::OsRng
+        .try_fill_bytes(&mut key)
+        .map_err(io::Error::other)?;
     let mut file = tempfile::NamedTempFile::new_in(dir)?;
     file.write_all(&key)?;
     file.as_file().sync_all()?;

@@ -33,14 +33,26 @@ pub fn child_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let (answer, artefact) = match answer {
         Ok((verdict, artefact)) => {
             let artefact_bytes = artefact.len() as u64;
-            (Ok(Accepted { verdict, artefact_bytes }), artefact)
+            (
+                Ok(Accepted {
+                    verdict,
+                    artefact_bytes,
+                }),
+                artefact,
+            )
         }
         Err(rejection) => (Err(rejection), Vec::new()),
     };
     let mut out = io::stdout().lock();
-    let sent = write_header(&mut out, &Header { confinement, answer })
-        .and_then(|()| out.write_all(&artefact))
-        .and_then(|()| out.flush());
+    let sent = write_header(
+        &mut out,
+        &Header {
+            confinement,
+            answer,
+        },
+    )
+    .and_then(|()| out.write_all(&artefact))
+    .and_then(|()| out.flush());
     match sent {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain(&format!("cannot answer: {error}")),
@@ -80,13 +92,18 @@ fn work(
         .read_to_end(&mut bytes)
         .map_err(|error| Rejection::Failed(format!("cannot read the module: {error}")))?;
     if bytes.len() as u64 != orders.input_bytes {
-        return Err(Rejection::Failed("the module did not arrive whole".to_owned()));
+        return Err(Rejection::Failed(
+            "the module did not arrive whole".to_owned(),
+        ));
     }
     // The watcher is there as long as the process is.
     let _watched = input_is_read.send(());
     let wasm = inspect::binary(&bytes)?;
     let verdict = inspect::verdict(&wasm)?;
-    let shape = EngineShape { class: orders.class, stack_bytes: orders.stack_bytes };
+    let shape = EngineShape {
+        class: orders.class,
+        stack_bytes: orders.stack_bytes,
+    };
     let engine = Engine::new(&engine_config(shape)).map_err(|error| failure(&error))?;
     let artefact = match verdict.kind {
         Kind::Task | Kind::Command => engine.precompile_component(&wasm),
@@ -111,13 +128,19 @@ fn failure(error: &wasmtime::Error) -> Rejection {
 
 /// An error and its causes in one line.
 fn in_full(error: &wasmtime::Error) -> String {
-    error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    error
+        .chain()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 /// A failed mapping comes as an error, where a failed allocation ends the process.
 fn out_of_memory(error: &wasmtime::Error) -> bool {
     error.chain().any(|cause| {
-        cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::OutOfMemory)
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|e| e.kind() == io::ErrorKind::OutOfMemory)
             || cause.to_string().contains("Cannot allocate memory")
     })
 }

@@ -13,8 +13,8 @@ use super::protocol::{Confinement, Orders};
 /// The stack of a compiling thread. Cranelift recurses over expression trees; a worker of the
 /// default size would do for every module seen, and this costs address space only.
 const THREAD_STACK_BYTES: usize = 8 * 1024 * 1024;
-/// Compiling gives way to serving requests.
-const NICENESS: i32 = 10;
+/// Compiling gives way to serving requests, but not to guests: its deadline is one of wall time.
+const NICENESS: i32 = 5;
 /// Standard input, output and error, and nothing more.
 const OPEN_FILES_MAX: u64 = 3;
 
@@ -33,7 +33,10 @@ pub(super) fn lock_in(
     limit(Resource::Core, 0)?;
     limit(Resource::Fsize, 0)?;
     // The soft limit ends the child with a signal that says why; the hard one is a second later.
-    let cpu = Rlimit { current: Some(orders.cpu_s), maximum: Some(orders.cpu_s + 1) };
+    let cpu = Rlimit {
+        current: Some(orders.cpu_s),
+        maximum: Some(orders.cpu_s + 1),
+    };
     setrlimit(Resource::Cpu, cpu)?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     rustix::thread::set_no_new_privs(true)?;
@@ -53,7 +56,13 @@ pub(super) fn lock_in(
 }
 
 fn limit(resource: Resource, most: u64) -> io::Result<()> {
-    Ok(setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?)
+    Ok(setrlimit(
+        resource,
+        Rlimit {
+            current: Some(most),
+            maximum: Some(most),
+        },
+    )?)
 }
 
 /// Takes away every right over files and network that the kernel's Landlock knows.
@@ -111,7 +120,9 @@ const ALLOWED: [libc::c_long; 33] = [
 /// Installs the filter on all threads. False where the kernel or the processor has none.
 fn filtered() -> bool {
     use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
-    let Ok(arch) = TargetArch::try_from(std::env::consts::ARCH) else { return false };
+    let Ok(arch) = TargetArch::try_from(std::env::consts::ARCH) else {
+        return false;
+    };
     let rules = ALLOWED.into_iter().map(|call| (call, Vec::new())).collect();
     let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     SeccompFilter::new(rules, refuse, SeccompAction::Allow, arch)

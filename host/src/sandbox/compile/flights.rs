@@ -16,13 +16,18 @@ pub(super) struct Flights<K, V> {
 
 impl<K: Copy + Eq + Hash, V: Clone> Flights<K, V> {
     pub(super) fn new() -> Flights<K, V> {
-        Flights { open: Mutex::new(HashMap::new()) }
+        Flights {
+            open: Mutex::new(HashMap::new()),
+        }
     }
 
     /// The result of `work`, or of the equal work that is under way.
     pub(super) async fn join<W: Future<Output = V>>(&self, key: K, work: impl FnOnce() -> W) -> V {
         let seat = self.board(key);
-        let cell = seat.cell.as_ref().expect("a seat has its cell until it is dropped");
+        let cell = seat
+            .cell
+            .as_ref()
+            .expect("a seat has its cell until it is dropped");
         cell.get_or_init(work).await.clone()
     }
 
@@ -33,7 +38,11 @@ impl<K: Copy + Eq + Hash, V: Clone> Flights<K, V> {
             open.insert(key, Arc::downgrade(&cell));
             cell
         });
-        Seat { flights: self, key, cell: Some(cell) }
+        Seat {
+            flights: self,
+            key,
+            cell: Some(cell),
+        }
     }
 }
 
@@ -46,9 +55,16 @@ struct Seat<'a, K: Copy + Eq + Hash, V> {
 
 impl<K: Copy + Eq + Hash, V> Drop for Seat<'_, K, V> {
     fn drop(&mut self) {
-        let mut open = self.flights.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self
+            .flights
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         drop(self.cell.take());
-        if open.get(&self.key).is_some_and(|cell| cell.strong_count() == 0) {
+        if open
+            .get(&self.key)
+            .is_some_and(|cell| cell.strong_count() == 0)
+        {
             open.remove(&self.key);
         }
     }

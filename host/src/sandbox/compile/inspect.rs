@@ -40,9 +40,9 @@ pub(super) fn binary(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Rejection> {
     let text = std::str::from_utf8(bytes).ok().map(str::trim_start);
     match text {
         Some(text) if text.starts_with(['(', ';']) => translate(text).map(Cow::Owned),
-        Some(_) | None => {
-            Err(refused("it is neither a WebAssembly binary nor WebAssembly text (WAT)"))
-        }
+        Some(_) | None => Err(refused(
+            "it is neither a WebAssembly binary nor WebAssembly text (WAT)",
+        )),
     }
 }
 
@@ -67,8 +67,11 @@ pub(super) fn verdict(wasm: &[u8]) -> Result<Verdict, Rejection> {
 }
 
 fn component(survey: Survey) -> Result<Verdict, Rejection> {
-    let kinds: Vec<ModuleKind> =
-        survey.component_exports.iter().filter_map(|name| wasi::kind_of_export(name)).collect();
+    let kinds: Vec<ModuleKind> = survey
+        .component_exports
+        .iter()
+        .filter_map(|name| wasi::kind_of_export(name))
+        .collect();
     let kind = if kinds.contains(&ModuleKind::Task) {
         Kind::Task
     } else if kinds.contains(&ModuleKind::Command) {
@@ -95,22 +98,41 @@ fn component(survey: Survey) -> Result<Verdict, Rejection> {
 }
 
 fn core_module(survey: Survey) -> Result<Verdict, Rejection> {
-    let missing: Vec<String> = survey.core_imports.iter().filter_map(core_import_missing).collect();
+    let missing: Vec<String> = survey
+        .core_imports
+        .iter()
+        .filter_map(core_import_missing)
+        .collect();
     provided(&missing)?;
-    let exports = |name: &str| survey.core_exports.iter().find(|export| export.name == name);
+    let exports = |name: &str| {
+        survey
+            .core_exports
+            .iter()
+            .find(|export| export.name == name)
+    };
     match exports("_start").map(|export| export.signature.as_deref()) {
         Some(Some(">")) => {}
         Some(Some(_) | None) => {
-            return Err(refused("its export _start is not a function without parameters and results"));
+            return Err(refused(
+                "its export _start is not a function without parameters and results",
+            ));
         }
         None if exports("_initialize").is_some() => {
             return Err(refused(
                 "it is a library (it exports _initialize); a core module needs _start to be run",
             ));
         }
-        None => return Err(refused("the core module exports no _start, so it cannot be run")),
+        None => {
+            return Err(refused(
+                "the core module exports no _start, so it cannot be run",
+            ));
+        }
     }
-    let names = survey.core_imports.iter().map(|i| format!("{}.{}", i.module, i.name)).collect();
+    let names = survey
+        .core_imports
+        .iter()
+        .map(|i| format!("{}.{}", i.module, i.name))
+        .collect();
     Ok(Verdict::new(Kind::CoreCommand, names, Vec::new()))
 }
 
@@ -132,7 +154,12 @@ fn provided(missing: &[String]) -> Result<(), Rejection> {
 }
 
 fn some_of(names: &[String]) -> String {
-    let shown = names.iter().take(NAMES_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let shown = names
+        .iter()
+        .take(NAMES_MAX)
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(", ");
     match names.len().saturating_sub(NAMES_MAX) {
         0 => shown,
         more => format!("{shown} and {more} more"),

@@ -55,9 +55,11 @@ pub(super) async fn compile(
         .spawn()
         .map_err(|error| CompileError::Host(format!("{} {COMMAND}: {error}", program.display())))?;
     let mut group = Group(child);
-    let (Some(mut stdin), Some(stdout), Some(stderr)) =
-        (group.0.stdin.take(), group.0.stdout.take(), group.0.stderr.take())
-    else {
+    let (Some(mut stdin), Some(stdout), Some(stderr)) = (
+        group.0.stdin.take(),
+        group.0.stdout.take(),
+        group.0.stderr.take(),
+    ) else {
         return Err(CompileError::Host("the child has no pipes".to_owned()));
     };
     let stdout = File::from(stdout.into_owned_fd().map_err(host)?);
@@ -76,10 +78,14 @@ pub(super) async fn compile(
     };
     let status = status.map_err(host)?;
     let received = received.map_err(|error| CompileError::Host(error.to_string()))?;
+    if !status.success() {
+        return Err(died(status, &complaint, &orders, timeout));
+    }
     match received {
-        Ok((header, draft)) if status.success() => Ok(answer(header, draft, &orders)),
-        Ok(_) | Err(_) if !status.success() => Err(died(status, &complaint, &orders, timeout)),
-        Ok(_) => Err(CompileError::Host("the child's answer was lost".to_owned())),
+        Ok((header, draft)) => Ok(answer(header, draft, &orders)),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(CompileError::Host(
+            "the child's answer was cut short".to_owned(),
+        )),
         Err(error) => Err(host(error)),
     }
 }
@@ -92,16 +98,23 @@ fn answer(header: Header, draft: Draft, orders: &Orders) -> Answer {
         Err(Rejection::OutOfMemory) => Err(too_much_memory(orders)),
         Err(Rejection::Failed(why)) => Err(CompileError::Host(why)),
     };
-    Answer { confinement: header.confinement, result }
+    Answer {
+        confinement: header.confinement,
+        result,
+    }
 }
 
 /// Takes the child's answer: the header, and the artefact straight to disk, to the byte.
 fn receive(mut from: File, mut draft: Draft, artefact_max: u64) -> io::Result<(Header, Draft)> {
     let header = read_header(&mut from)?;
-    let Ok(accepted) = &header.answer else { return Ok((header, draft)) };
+    let Ok(accepted) = &header.answer else {
+        return Ok((header, draft));
+    };
     let promised = accepted.artefact_bytes;
     if promised == 0 || promised > artefact_max {
-        return Err(io::Error::other(format!("the child promises {promised} bytes")));
+        return Err(io::Error::other(format!(
+            "the child promises {promised} bytes"
+        )));
     }
     let mut piece = vec![0_u8; PIECE_BYTES];
     let mut left = promised;
@@ -126,12 +139,7 @@ async fn first_of(stderr: tokio::process::ChildStderr) -> String {
 }
 
 /// Why a child died that gave no answer.
-fn died(
-    status: ExitStatus,
-    complaint: &str,
-    orders: &Orders,
-    timeout: Duration,
-) -> CompileError {
+fn died(status: ExitStatus, complaint: &str, orders: &Orders, timeout: Duration) -> CompileError {
     let signal = status.signal().and_then(Signal::from_named_raw);
     let out_of_memory = complaint.contains("memory allocation of");
     match signal {
@@ -141,7 +149,10 @@ fn died(
             "the module nests so deeply that the compiler ran out of stack".to_owned(),
         ),
         Some(_) | None => {
-            let first = complaint.lines().find(|line| !line.trim().is_empty()).unwrap_or("");
+            let first = complaint
+                .lines()
+                .find(|line| !line.trim().is_empty())
+                .unwrap_or("");
             CompileError::Host(format!("{status}: {first}"))
         }
     }
@@ -149,12 +160,16 @@ fn died(
 
 fn too_long(timeout: Duration) -> CompileError {
     let seconds = timeout.as_secs_f64();
-    CompileError::Limit(format!("checking and compiling the module took longer than {seconds} s"))
+    CompileError::Limit(format!(
+        "checking and compiling the module took longer than {seconds} s"
+    ))
 }
 
 fn too_much_memory(orders: &Orders) -> CompileError {
     let mib = orders.memory_bytes / (1024 * 1024);
-    CompileError::Limit(format!("compiling the module takes more than {mib} MiB of memory"))
+    CompileError::Limit(format!(
+        "compiling the module takes more than {mib} MiB of memory"
+    ))
 }
 
 /// A child that leads a process group of its own; it ends with this value.

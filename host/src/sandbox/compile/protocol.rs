@@ -56,7 +56,9 @@ impl Orders {
         let mut next = || args.next().flatten();
         let class = next()?;
         let orders = Orders {
-            class: EngineClass::ALL.into_iter().find(|known| known.as_str() == class)?,
+            class: EngineClass::ALL
+                .into_iter()
+                .find(|known| known.as_str() == class)?,
             stack_bytes: next()?.parse().ok()?,
             input_bytes: next()?.parse().ok()?,
             memory_bytes: next()?.parse().ok()?,
@@ -116,7 +118,11 @@ impl Verdict {
         imports.dedup();
         needs.sort_unstable();
         needs.dedup();
-        Verdict { kind, imports, needs }
+        Verdict {
+            kind,
+            imports,
+            needs,
+        }
     }
 }
 
@@ -159,17 +165,23 @@ pub(super) fn read_header(from: &mut impl Read) -> std::io::Result<Header> {
     let [m0, m1, m2, m3, l0, l1, l2, l3] = start;
     let length = u32::from_le_bytes([l0, l1, l2, l3]);
     if [m0, m1, m2, m3] != MAGIC || length > HEADER_BYTES_MAX {
-        return Err(std::io::Error::other("the child's answer does not begin with a header"));
+        return Err(std::io::Error::other(
+            "the child's answer does not begin with a header",
+        ));
     }
     let mut json = Vec::new();
-    from.by_ref().take(u64::from(length)).read_to_end(&mut json)?;
+    from.by_ref()
+        .take(u64::from(length))
+        .read_to_end(&mut json)?;
     Ok(serde_json::from_slice(&json)?)
 }
 
 /// Cuts a reason to what is shown and remembered.
 pub(super) fn shortened(mut reason: String) -> String {
     if reason.len() > REASON_BYTES_MAX {
-        let end = (0..=REASON_BYTES_MAX).rev().find(|&at| reason.is_char_boundary(at));
+        let end = (0..=REASON_BYTES_MAX)
+            .rev()
+            .find(|&at| reason.is_char_boundary(at));
         reason.truncate(end.unwrap_or(0));
         reason.push('…');
     }

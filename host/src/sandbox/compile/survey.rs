@@ -95,7 +95,10 @@ impl Survey {
     }
 
     /// Takes down what the outermost level imports and exports.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum of sixty sections")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "a foreign enum of sixty sections"
+    )]
     fn note(&mut self, payload: Payload<'_>) -> wasmparser::Result<()> {
         match payload {
             Payload::Version { encoding, .. } => {
@@ -123,7 +126,10 @@ impl Survey {
                         wasmparser::ExternalKind::Func => self.signature_of(export.index),
                         _ => None,
                     };
-                    self.core_exports.push(CoreExport { name: export.name.to_owned(), signature });
+                    self.core_exports.push(CoreExport {
+                        name: export.name.to_owned(),
+                        signature,
+                    });
                 }
             }
             Payload::ComponentImportSection(section) => {
@@ -176,7 +182,8 @@ impl Survey {
             ComponentTypeRef::Component(_) => "a component",
             ComponentTypeRef::Value(_) => "a value",
         };
-        self.odd_imports.push(format!("{name} ({what}; only interfaces are provided)"));
+        self.odd_imports
+            .push(format!("{name} ({what}; only interfaces are provided)"));
     }
 
     fn signature_of(&self, function: u32) -> Option<String> {
@@ -186,7 +193,10 @@ impl Survey {
 }
 
 impl Counts {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum of sixty sections")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "a foreign enum of sixty sections"
+    )]
     fn add(&mut self, payload: &Payload<'_>) -> Result<(), Rejection> {
         match payload {
             Payload::TypeSection(section) => {
@@ -204,21 +214,36 @@ impl Counts {
             Payload::ComponentImportSection(section) => {
                 count("imports", &mut self.imports, section.count(), IMPORTS_MAX)
             }
-            Payload::FunctionSection(section) => {
-                count("functions", &mut self.functions, section.count(), FUNCTIONS_MAX)
-            }
-            Payload::DataSection(section) => {
-                count("segments", &mut self.segments, section.count(), SEGMENTS_MAX)
-            }
-            Payload::ElementSection(section) => {
-                count("segments", &mut self.segments, section.count(), SEGMENTS_MAX)
-            }
-            Payload::InstanceSection(section) => {
-                count("instances", &mut self.instances, section.count(), INSTANCES_MAX)
-            }
-            Payload::ComponentInstanceSection(section) => {
-                count("instances", &mut self.instances, section.count(), INSTANCES_MAX)
-            }
+            Payload::FunctionSection(section) => count(
+                "functions",
+                &mut self.functions,
+                section.count(),
+                FUNCTIONS_MAX,
+            ),
+            Payload::DataSection(section) => count(
+                "segments",
+                &mut self.segments,
+                section.count(),
+                SEGMENTS_MAX,
+            ),
+            Payload::ElementSection(section) => count(
+                "segments",
+                &mut self.segments,
+                section.count(),
+                SEGMENTS_MAX,
+            ),
+            Payload::InstanceSection(section) => count(
+                "instances",
+                &mut self.instances,
+                section.count(),
+                INSTANCES_MAX,
+            ),
+            Payload::ComponentInstanceSection(section) => count(
+                "instances",
+                &mut self.instances,
+                section.count(),
+                INSTANCES_MAX,
+            ),
             Payload::CodeSectionEntry(body) if body.range().len() > BODY_BYTES_MAX => {
                 let bytes = body.range().len();
                 Err(Rejection::Limit(format!(
@@ -250,9 +275,9 @@ impl Counts {
 fn count(what: &str, sum: &mut u64, more: u32, most: u64) -> Result<(), Rejection> {
     *sum += u64::from(more);
     match *sum > most {
-        true => {
-            Err(Rejection::Limit(format!("the module has {sum} {what}; {most} are compiled")))
-        }
+        true => Err(Rejection::Limit(format!(
+            "the module has {sum} {what}; {most} are compiled"
+        ))),
         false => Ok(()),
     }
 }
@@ -273,5 +298,9 @@ fn signature(ty: &FuncType) -> String {
     };
     let params = ty.params().iter().map(word);
     let results = ty.results().iter().map(word);
-    params.chain(['>']).chain(results).take(SIGNATURE_CHARS_MAX).collect()
+    params
+        .chain(['>'])
+        .chain(results)
+        .take(SIGNATURE_CHARS_MAX)
+        .collect()
 }

@@ -109,7 +109,11 @@ impl<'a> Interface<'a> {
     fn parse(text: &'a str) -> Option<Interface<'a>> {
         let (path, version) = text.split_once('@').unwrap_or((text, ""));
         let (package, name) = path.split_once('/')?;
-        Some(Interface { package, name, version })
+        Some(Interface {
+            package,
+            name,
+            version,
+        })
     }
 
     /// Whether the version is `series` and a patch number. The linker takes any patch of a
@@ -135,7 +139,9 @@ pub(super) fn kind_of_export(name: &str) -> Option<ModuleKind> {
 /// Whether the host links the interface: the grant it needs, if it needs one, or why not.
 pub(super) fn component_import(name: &str) -> Result<Option<&'static str>, String> {
     let Some(interface) = Interface::parse(name) else {
-        return Err(format!("{name} (a plain name; only interfaces of packages are provided)"));
+        return Err(format!(
+            "{name} (a plain name; only interfaces of packages are provided)"
+        ));
     };
     let package = interface.package;
     if package == "cofferdam:task" && TASK_IMPORTS.contains(&interface.name) {
@@ -145,7 +151,9 @@ pub(super) fn component_import(name: &str) -> Result<Option<&'static str>, Strin
         };
     }
     if package == "wasi:http" {
-        return Err(format!("{name} (outgoing HTTP is not offered by this host)"));
+        return Err(format!(
+            "{name} (outgoing HTTP is not offered by this host)"
+        ));
     }
     let linked = WASI_02
         .iter()
@@ -162,7 +170,9 @@ pub(super) fn core_import(module: &str, name: &str, signature: &str) -> Result<(
     match module {
         "wasi_snapshot_preview1" => {}
         "wasi_unstable" => {
-            return Err(format!("{module}.{name} (an older WASI than 0.1; rebuild the module)"));
+            return Err(format!(
+                "{module}.{name} (an older WASI than 0.1; rebuild the module)"
+            ));
         }
         "wasi" if name == "thread-spawn" => {
             return Err(format!("{module}.{name} (threads are not offered)"));
@@ -204,7 +214,9 @@ mod tests {
             .collect::<Vec<_>>()
             .into_iter()
             .map(|(name, item)| {
-                let ExternType::Func(ty) = item.ty(&store) else { panic!("{name}") };
+                let ExternType::Func(ty) = item.ty(&store) else {
+                    panic!("{name}")
+                };
                 let word = |ty: ValType| match ty {
                     ValType::I32 => 'i',
                     ValType::I64 => 'I',
@@ -215,8 +227,10 @@ mod tests {
                 (name, format!("{params}>{results}"))
             })
             .collect();
-        let table: BTreeMap<String, String> =
-            PREVIEW1.iter().map(|(n, s)| ((*n).to_owned(), (*s).to_owned())).collect();
+        let table: BTreeMap<String, String> = PREVIEW1
+            .iter()
+            .map(|(n, s)| ((*n).to_owned(), (*s).to_owned()))
+            .collect();
         assert_eq!(table, linked);
     }
 
@@ -224,7 +238,10 @@ mod tests {
 
     impl WasiView for Host {
         fn ctx(&mut self) -> WasiCtxView<'_> {
-            WasiCtxView { ctx: &mut self.0, table: &mut self.1 }
+            WasiCtxView {
+                ctx: &mut self.0,
+                table: &mut self.1,
+            }
         }
     }
 
@@ -266,7 +283,10 @@ mod tests {
         ] {
             assert!(component_import(name).is_err(), "{name}");
         }
-        assert_eq!(component_import("wasi:sockets/tcp@0.2.3"), Ok(Some(NETWORK)));
+        assert_eq!(
+            component_import("wasi:sockets/tcp@0.2.3"),
+            Ok(Some(NETWORK))
+        );
         assert_eq!(component_import("cofferdam:task/log@0.1.7"), Ok(None));
     }
 }

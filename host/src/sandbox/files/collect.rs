@@ -10,9 +10,7 @@ use std::io;
 use std::path::Path;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, mkdirat, openat, renameat, statat,
-};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, mkdirat, openat, renameat, statat};
 use rustix::io::Errno;
 
 use crate::domain::attempt::Artifact;
@@ -68,7 +66,11 @@ impl OutputFiles {
             tracing::warn!(%error, "what a run left cannot be listed");
             Listing::default()
         });
-        OutputFiles { artifacts: listing.files, skipped: listing.skipped, dir }
+        OutputFiles {
+            artifacts: listing.files,
+            skipped: listing.skipped,
+            dir,
+        }
     }
 
     /// The files below one of the directories.
@@ -81,7 +83,11 @@ impl OutputFiles {
         let (parent, name) = self.locate(area, path)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = File::from(openat(&parent, name.as_c_str(), flags, Mode::empty())?);
-        if file.metadata()?.is_file() { Ok(file) } else { Err(Errno::NOENT.into()) }
+        if file.metadata()?.is_file() {
+            Ok(file)
+        } else {
+            Err(Errno::NOENT.into())
+        }
     }
 
     /// Moves the regular files of a directory to `target`, under the same paths, and makes them
@@ -89,7 +95,12 @@ impl OutputFiles {
     pub fn persist(&self, area: Area, target: &Path) -> io::Result<Vec<Artifact>> {
         let files = self.files(area)?.files;
         private_dir().recursive(true).create(target)?;
-        let root = openat(CWD, target, DIRECTORY.difference(OFlags::NOFOLLOW), Mode::empty())?;
+        let root = openat(
+            CWD,
+            target,
+            DIRECTORY.difference(OFlags::NOFOLLOW),
+            Mode::empty(),
+        )?;
         for file in &files {
             let (from, name) = self.locate(area, &file.path)?;
             let source = self.open(area, &file.path)?;
@@ -106,7 +117,12 @@ impl OutputFiles {
     }
 
     fn locate(&self, area: Area, path: &str) -> io::Result<(OwnedFd, CString)> {
-        let root = openat(CWD, self.dir.path().join(area.dir()), DIRECTORY, Mode::empty())?;
+        let root = openat(
+            CWD,
+            self.dir.path().join(area.dir()),
+            DIRECTORY,
+            Mode::empty(),
+        )?;
         let name = path.rsplit('/').next().unwrap_or_default();
         Ok((descend(&root, path, false)?, plain(name)?))
     }
@@ -142,7 +158,8 @@ fn plain(part: &str) -> io::Result<CString> {
 }
 
 fn copy(mut source: File, to: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags =
+        OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut target = File::from(openat(to, name, flags, Mode::RUSR | Mode::WUSR)?);
     io::copy(&mut source, &mut target)?;
     target.sync_all()
@@ -160,7 +177,11 @@ fn list(root: &Path) -> io::Result<Listing> {
     let mut seen = 0;
     let fd = openat(CWD, root, DIRECTORY, Mode::empty())?;
     let entries = Dir::read_from(&fd)?;
-    let mut open = vec![Open { fd, entries, prefix: String::new() }];
+    let mut open = vec![Open {
+        fd,
+        entries,
+        prefix: String::new(),
+    }];
     while let Some(level) = open.last_mut() {
         let Some(entry) = level.entries.next() else {
             open.pop();
@@ -171,7 +192,12 @@ fn list(root: &Path) -> io::Result<Listing> {
             continue;
         }
         seen += 1;
-        let Some(name) = entry.file_name().to_str().ok().filter(|_| seen <= ENTRIES_MAX) else {
+        let Some(name) = entry
+            .file_name()
+            .to_str()
+            .ok()
+            .filter(|_| seen <= ENTRIES_MAX)
+        else {
             listing.skipped += 1;
             continue;
         };
@@ -202,7 +228,11 @@ fn enter(parent: Option<BorrowedFd<'_>>, name: &CStr, path: String) -> io::Resul
     let parent = parent.ok_or(Errno::NOENT)?;
     let fd = openat(parent, name, DIRECTORY, Mode::empty())?;
     let entries = Dir::read_from(&fd)?;
-    Ok(Open { fd, entries, prefix: path + "/" })
+    Ok(Open {
+        fd,
+        entries,
+        prefix: path + "/",
+    })
 }
 
 /// The size of a regular file with one name.

@@ -107,18 +107,51 @@ impl CountedFile {
         spawn_blocking(move || this.write_holding(&mut ledger, target, &data)).await
     }
 
-    /// Starts such a write.
-    fn start_write(&self, target: Target, data: Bytes) -> AbortOnDropJoinHandle<WriteResult> {
-        match self.quota.try_lock() {
-            Some(mut ledger) => {
-                let this = self.clone();
-                spawn_blocking(move || this.write_holding(&mut ledger, target, &data))
-            }
-            None => {
-                let this = self.clone();
-                spawn(async move { this.write(target, data).await })
-            }
+    /// Starts such a write. A lack of room is told at once where no other change is under way, so
+    /// that a guest that does not wait for its writes hears of it.
+    fn start_write(
+        &self,
+        target: Target,
+        data: Bytes,
+    ) -> Result<AbortOnDropJoinHandle<WriteResult>, ChangeError> {
+        let this = self.clone();
+        let Some(mut ledger) = self.quota.try_lock() else {
+            return Ok(spawn(async move { this.write(target, data).await }));
+        };
+        let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+        self.admit_write(&mut ledger, target, length)?;
+        Ok(spawn_blocking(move || {
+            this.write_holding(&mut ledger, target, &data)
+        }))
+    }
+
+    /// Whether one more byte at that place would be refused. Says no where another change is under
+    /// way, and leaves a guest that would be ended to its write.
+    pub(super) fn is_full(&self, target: Target) -> bool {
+        self.quota.try_lock().is_some_and(|mut ledger| {
+            !ledger.kills() && self.admit_write(&mut ledger, target, 1).is_err()
+        })
+    }
+
+    /// Asks for the room that a write needs; the end of the file before it.
+    fn admit_write(
+        &self,
+        ledger: &mut Ledger,
+        target: Target,
+        length: u64,
+    ) -> Result<u64, ChangeError> {
+        let before = facts(&self.file)?.size;
+        let start = match target {
+            Target::At(offset) => offset,
+            Target::End => before,
+        };
+        if length > 0 {
+            let end = start
+                .checked_add(length)
+                .ok_or(io::Error::from(Errno::FBIG))?;
+            ledger.admit(end.saturating_sub(before), 0)?;
         }
+        Ok(before)
     }
 
     /// Makes the file `size` bytes long.
@@ -136,30 +169,21 @@ impl CountedFile {
     }
 
     fn write_holding(&self, ledger: &mut Ledger, target: Target, data: &[u8]) -> WriteResult {
-        let before = facts(&self.file)?;
-        let start = match target {
-            Target::At(offset) => offset,
-            Target::End => before.size,
-        };
-        if data.is_empty() {
-            return Ok(Written { bytes: 0, end: start });
-        }
-        let length = u64::try_from(data.len()).map_err(|_| io::Error::from(Errno::FBIG))?;
-        let end = start.checked_add(length).ok_or(io::Error::from(Errno::FBIG))?;
-        ledger.admit(end.saturating_sub(before.size), 0)?;
+        let bytes = u64::try_from(data.len()).map_err(|_| io::Error::from(Errno::FBIG))?;
+        let before = self.admit_write(ledger, target, bytes)?;
         let result = match target {
             Target::At(offset) => self.file.write_all_at(data, offset),
-            Target::End => append_all(&self.file, before.size, data),
+            Target::End => append_all(&self.file, before, data),
         };
         // Also after a failure: part of it may have been written.
         let after = facts(&self.file)?;
-        ledger.resized(self.zone, before.size, &after);
+        ledger.resized(self.zone, before, &after);
         result?;
         let end = match target {
-            Target::At(_) => end,
+            Target::At(offset) => offset.saturating_add(bytes),
             Target::End => after.size,
         };
-        Ok(Written { bytes: length, end })
+        Ok(Written { bytes, end })
     }
 }
 
@@ -199,7 +223,11 @@ enum StreamState {
 
 impl CountedStream {
     pub(super) fn new(file: CountedFile, target: Target) -> CountedStream {
-        CountedStream { file, target, state: StreamState::Ready }
+        CountedStream {
+            file,
+            target,
+            state: StreamState::Ready,
+        }
     }
 
     fn finish(&mut self, result: WriteResult) {
@@ -234,14 +262,24 @@ impl OutputStream for CountedStream {
             StreamState::Ready => {}
             StreamState::Closed => return Err(StreamError::Closed),
             StreamState::Writing(_) | StreamState::Failed(_) => {
-                return Err(StreamError::trap("write not permitted: check_write not called first"));
+                return Err(StreamError::trap(
+                    "write not permitted: check_write not called first",
+                ));
             }
         }
         if data.len() > STREAM_CAPACITY_BYTES {
             return Err(StreamError::trap("more written than check_write permits"));
         }
-        self.state = StreamState::Writing(self.file.start_write(self.target, data));
-        Ok(())
+        match self.file.start_write(self.target, data) {
+            Ok(task) => {
+                self.state = StreamState::Writing(task);
+                Ok(())
+            }
+            Err(error) => {
+                self.state = StreamState::Closed;
+                Err(error.into())
+            }
+        }
     }
 
     fn flush(&mut self) -> StreamResult<()> {

@@ -61,9 +61,15 @@ impl InputFile {
         };
         let parts = name.split('/');
         if parts.clone().count() > DEPTH_MAX || !parts.clone().all(plain) {
-            return Err(BadInputName { name: name.to_owned() });
+            return Err(BadInputName {
+                name: name.to_owned(),
+            });
         }
-        Ok(InputFile { name: name.to_owned(), place, content })
+        Ok(InputFile {
+            name: name.to_owned(),
+            place,
+            content,
+        })
     }
 
     /// The path below its directory.
@@ -96,7 +102,17 @@ mod tests {
             InputFile::new(name, InputPlace::Work, InputContent::Bytes(Bytes::new())).is_ok()
         };
         assert!(parse("main.py") && parse("pkg/data/a b.csv") && parse("..."));
-        for bad in ["", "/etc/passwd", "a/../b", "./a", "a//b", "a/", "a\0", "..", "a\\b"] {
+        for bad in [
+            "",
+            "/etc/passwd",
+            "a/../b",
+            "./a",
+            "a//b",
+            "a/",
+            "a\0",
+            "..",
+            "a\\b",
+        ] {
             assert!(!parse(bad), "{bad:?}");
         }
         assert!(!parse(&"d/".repeat(16)) && !parse(&"n".repeat(256)));

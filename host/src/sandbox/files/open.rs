@@ -40,16 +40,26 @@ pub(super) fn make(
     }
     if let Some(payload) = &plan.payload {
         let at = scratch.path().join("in/payload");
-        link_or_copy(payload, &at)
-            .map_err(|source| FilesError::Input { name: "/in/payload".to_owned(), source })?;
+        link_or_copy(payload, &at).map_err(|source| FilesError::Input {
+            name: "/in/payload".to_owned(),
+            source,
+        })?;
     }
     for input in &plan.inputs {
         put(input, scratch.path(), ledger)?;
     }
     for mount in &plan.mounts {
         // The operator's own path may go through links.
-        let opened = openat(CWD, &mount.path, DIRECTORY.difference(OFlags::NOFOLLOW), Mode::empty())
-            .map_err(|error| FilesError::Mount { at: mount.at.clone(), source: error.into() })?;
+        let opened = openat(
+            CWD,
+            &mount.path,
+            DIRECTORY.difference(OFlags::NOFOLLOW),
+            Mode::empty(),
+        )
+        .map_err(|error| FilesError::Mount {
+            at: mount.at.clone(),
+            source: error.into(),
+        })?;
         dirs.push(Arc::new(File::from(opened)));
     }
     Ok(OpenedDirs { scratch, dirs })
@@ -57,7 +67,12 @@ pub(super) fn make(
 
 fn make_dir(path: &Path) -> io::Result<Arc<File>> {
     private_dir().create(path)?;
-    Ok(Arc::new(File::from(openat(CWD, path, DIRECTORY, Mode::empty())?)))
+    Ok(Arc::new(File::from(openat(
+        CWD,
+        path,
+        DIRECTORY,
+        Mode::empty(),
+    )?)))
 }
 
 /// A link costs nothing and cannot be written through, because `/in` is read-only. Where the spool
@@ -71,7 +86,10 @@ fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 fn put(input: &InputFile, scratch: &Path, ledger: &mut Ledger) -> Result<(), FilesError> {
-    let failed = |source| FilesError::Input { name: input.name().to_owned(), source };
+    let failed = |source| FilesError::Input {
+        name: input.name().to_owned(),
+        source,
+    };
     let (root, counted) = match input.place {
         InputPlace::In => (scratch.join("in"), false),
         InputPlace::Work => (scratch.join("work"), true),
@@ -101,13 +119,20 @@ fn put(input: &InputFile, scratch: &Path, ledger: &mut Ledger) -> Result<(), Fil
         InputContent::Bytes(bytes) => write_new(&at, bytes).map_err(failed)?,
         InputContent::File(from) => fs::copy(from, &at).map(|_| ()).map_err(failed)?,
     }
-    let made = File::open(&at).and_then(|file| facts(&file)).map_err(failed)?;
+    let made = File::open(&at)
+        .and_then(|file| facts(&file))
+        .map_err(failed)?;
     ledger.resized(Zone::Scratch, 0, &made);
     Ok(())
 }
 
 fn write_new(at: &Path, bytes: &[u8]) -> io::Result<()> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(at)?.write_all(bytes)
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(at)?
+        .write_all(bytes)
 }
 
 fn count_entry(ledger: &mut Ledger) -> Result<(), DiskExceeded> {

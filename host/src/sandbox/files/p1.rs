@@ -88,7 +88,9 @@ impl Files {
         if number == count {
             Ok(())
         } else {
-            Err(wasmtime::format_err!("{number} of {count} preopened directories were found"))
+            Err(wasmtime::format_err!(
+                "{number} of {count} preopened directories were found"
+            ))
         }
     }
 }

@@ -8,10 +8,8 @@ mod guarded;
 
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemCtxView};
+use wasmtime_wasi::p2::bindings::filesystem::types::{HostDescriptor, HostDirectoryEntryStream};
 use wasmtime_wasi::p2::bindings::filesystem::{preopens, types};
-use wasmtime_wasi::p2::bindings::filesystem::types::{
-    HostDescriptor, HostDirectoryEntryStream,
-};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
 
 use crate::sandbox::files::Files;
@@ -51,7 +49,10 @@ impl HasData for HasFiles {
 impl FilesCtxView<'_> {
     /// wasmtime-wasi's implementation over the same table.
     pub(super) fn delegate(&mut self) -> WasiFilesystemCtxView<'_> {
-        WasiFilesystemCtxView { ctx: &mut self.files.delegate, table: self.table }
+        WasiFilesystemCtxView {
+            ctx: &mut self.files.delegate,
+            table: self.table,
+        }
     }
 
     /// Makes the directories if need be; every method that can reach one begins with it.
@@ -132,7 +133,8 @@ impl HostDescriptor for FilesCtxView<'_> {
         open_flags: types::OpenFlags,
         flags: types::DescriptorFlags,
     ) -> FsResult<Fd> {
-        self.guarded_open(fd, path_flags, path, open_flags, flags).await
+        self.guarded_open(fd, path_flags, path, open_flags, flags)
+            .await
     }
 
     fn drop(&mut self, fd: Fd) -> wasmtime::Result<()> {
@@ -148,7 +150,8 @@ impl HostDescriptor for FilesCtxView<'_> {
         new_fd: Fd,
         new_path: String,
     ) -> FsResult<()> {
-        self.guarded_link(fd, old_path_flags, old_path, new_fd, new_path).await
+        self.guarded_link(fd, old_path_flags, old_path, new_fd, new_path)
+            .await
     }
 
     async fn rename_at(
@@ -207,7 +210,10 @@ impl HostDescriptor for FilesCtxView<'_> {
         accessed: types::NewTimestamp,
         modified: types::NewTimestamp,
     ) -> FsResult<()> {
-        self.ready_delegate().await?.set_times(fd, accessed, modified).await
+        self.ready_delegate()
+            .await?
+            .set_times(fd, accessed, modified)
+            .await
     }
 
     async fn read(&mut self, fd: Fd, length: u64, offset: u64) -> FsResult<(Vec<u8>, bool)> {
@@ -218,10 +224,7 @@ impl HostDescriptor for FilesCtxView<'_> {
         self.delegate().read_via_stream(fd, offset)
     }
 
-    async fn read_directory(
-        &mut self,
-        fd: Fd,
-    ) -> FsResult<Resource<types::DirectoryEntryStream>> {
+    async fn read_directory(&mut self, fd: Fd) -> FsResult<Resource<types::DirectoryEntryStream>> {
         self.ready_delegate().await?.read_directory(fd).await
     }
 
@@ -235,7 +238,10 @@ impl HostDescriptor for FilesCtxView<'_> {
         path_flags: types::PathFlags,
         path: String,
     ) -> FsResult<types::DescriptorStat> {
-        self.ready_delegate().await?.stat_at(fd, path_flags, path).await
+        self.ready_delegate()
+            .await?
+            .stat_at(fd, path_flags, path)
+            .await
     }
 
     async fn set_times_at(
@@ -247,7 +253,9 @@ impl HostDescriptor for FilesCtxView<'_> {
         modified: types::NewTimestamp,
     ) -> FsResult<()> {
         let mut delegate = self.ready_delegate().await?;
-        delegate.set_times_at(fd, path_flags, path, accessed, modified).await
+        delegate
+            .set_times_at(fd, path_flags, path, accessed, modified)
+            .await
     }
 
     async fn readlink_at(&mut self, fd: Fd, path: String) -> FsResult<String> {
@@ -269,6 +277,9 @@ impl HostDescriptor for FilesCtxView<'_> {
         path_flags: types::PathFlags,
         path: String,
     ) -> FsResult<types::MetadataHashValue> {
-        self.ready_delegate().await?.metadata_hash_at(fd, path_flags, path).await
+        self.ready_delegate()
+            .await?
+            .metadata_hash_at(fd, path_flags, path)
+            .await
     }
 }

@@ -103,7 +103,10 @@ impl Quota {
             prune_at: PRUNE_MIN,
             figures: Arc::clone(&figures),
         };
-        Quota { ledger: Arc::new(Mutex::new(ledger)), figures }
+        Quota {
+            ledger: Arc::new(Mutex::new(ledger)),
+            figures,
+        }
     }
 
     /// Waits until no other change is under way.
@@ -175,6 +178,14 @@ impl Ledger {
         })
     }
 
+    /// Whether a guest past its quota is ended.
+    pub(super) fn kills(&self) -> bool {
+        match self.over {
+            OverQuota::Refuse => false,
+            OverQuota::Kill => true,
+        }
+    }
+
     /// An entry was created.
     pub(super) fn entered(&mut self) {
         self.entries += 1;
@@ -184,7 +195,9 @@ impl Ledger {
     pub(super) fn resized(&mut self, zone: Zone, size_before: u64, now: &FileFacts) {
         if now.size >= size_before {
             self.bytes = self.bytes.saturating_add(now.size - size_before);
-            self.figures.peak_bytes.fetch_max(self.bytes, Ordering::Relaxed);
+            self.figures
+                .peak_bytes
+                .fetch_max(self.bytes, Ordering::Relaxed);
         } else if zone == Zone::Scratch {
             self.bytes = self.bytes.saturating_sub(size_before - now.size);
         }
@@ -220,7 +233,13 @@ impl Ledger {
         } else {
             // The number of a nameless file is free again once it is closed.
             self.forget(&id);
-            self.open.insert(id, OpenFile { handles: vec![handle], nameless_bytes: None });
+            self.open.insert(
+                id,
+                OpenFile {
+                    handles: vec![handle],
+                    nameless_bytes: None,
+                },
+            );
         }
     }
 
@@ -251,11 +270,19 @@ impl Ledger {
     fn lacks(&self, bytes: u64, entries: u64) -> Option<DiskExceeded> {
         let used = self.bytes.saturating_add(bytes);
         if bytes > 0 && used > self.bytes_max {
-            return Some(DiskExceeded { axis: Axis::Bytes, used, allowed: self.bytes_max });
+            return Some(DiskExceeded {
+                axis: Axis::Bytes,
+                used,
+                allowed: self.bytes_max,
+            });
         }
         let used = self.entries.saturating_add(entries);
         if entries > 0 && used > self.entries_max {
-            return Some(DiskExceeded { axis: Axis::Entries, used, allowed: self.entries_max });
+            return Some(DiskExceeded {
+                axis: Axis::Entries,
+                used,
+                allowed: self.entries_max,
+            });
         }
         None
     }

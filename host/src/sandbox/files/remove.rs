@@ -34,7 +34,12 @@ pub(super) fn remove_tree(
         Err(Errno::NOTDIR | Errno::LOOP) => return Ok(unlinkat(parent, name, AtFlags::empty())?),
         Err(error) => return Err(error.into()),
     };
-    let mut removal = Removal { top, go_on, moved: 0, since_check: 0 };
+    let mut removal = Removal {
+        top,
+        go_on,
+        moved: 0,
+        since_check: 0,
+    };
     let mut idle_passes = 0;
     loop {
         match removal.pass()? {
@@ -53,8 +58,10 @@ pub(super) fn open_root(path: &std::path::Path) -> io::Result<OwnedFd> {
 }
 
 /// How every directory is opened: never through a link.
-pub(super) const DIRECTORY: OFlags =
-    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+pub(super) const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
 
 enum Pass {
     Empty,
@@ -201,6 +208,7 @@ pub(super) fn file_type(
     if listed != FileType::Unknown {
         return listed;
     }
-    statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
-        .map_or(FileType::Unknown, |found| FileType::from_raw_mode(found.st_mode))
+    statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).map_or(FileType::Unknown, |found| {
+        FileType::from_raw_mode(found.st_mode)
+    })
 }

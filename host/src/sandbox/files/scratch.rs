@@ -50,13 +50,18 @@ struct Shared {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Scratch").field("root", &self.root).finish_non_exhaustive()
+        f.debug_struct("Scratch")
+            .field("root", &self.root)
+            .finish_non_exhaustive()
     }
 }
 
 /// Bounded by [`SCRATCHES_MAX`]: each removal carries the permit of its directory.
 enum Job {
-    Remove { name: CString, _room: OwnedSemaphorePermit },
+    Remove {
+        name: CString,
+        _room: OwnedSemaphorePermit,
+    },
     Sweep,
     Stop,
 }
@@ -98,7 +103,9 @@ impl Scratch {
             ),
             placeholder_ctx: placeholder_ctx(&placeholder_path, &[])?,
         };
-        let scratch = Scratch { shared: Arc::new(shared) };
+        let scratch = Scratch {
+            shared: Arc::new(shared),
+        };
         scratch.send(Job::Sweep);
         Ok(scratch)
     }
@@ -109,8 +116,12 @@ impl Scratch {
         // A second call finds the thread gone.
         let _first_call_decides = self.shared.stop_at.set(Instant::now() + grace);
         self.send(Job::Stop);
-        let thread =
-            self.shared.cleaner.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self
+            .shared
+            .cleaner
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(thread) = thread
             && thread.join().is_err()
         {
@@ -133,7 +144,11 @@ impl Scratch {
         let path = self.shared.root.join(&name);
         let name = CString::new(name).map_err(io::Error::other)?;
         private_dir().create(&path)?;
-        Ok(ScratchDir { scratch: self.clone(), path, removal: Some((name, room)) })
+        Ok(ScratchDir {
+            scratch: self.clone(),
+            path,
+            removal: Some((name, room)),
+        })
     }
 
     /// What a descriptor leads to until the guest uses it.
@@ -153,6 +168,13 @@ impl Scratch {
         placeholder_ctx(&self.shared.root.join(PLACEHOLDER), more)
     }
 
+    /// Waits until every attempt's directory is gone from the disk.
+    #[cfg(test)]
+    pub(super) async fn wait_until_removed(&self) {
+        let all = u32::try_from(SCRATCHES_MAX).unwrap();
+        drop(self.shared.room.acquire_many(all).await.unwrap());
+    }
+
     fn send(&self, job: Job) {
         // After `close` nobody listens; the next start sweeps.
         let _swept_later = self.shared.jobs.send(job);
@@ -162,10 +184,14 @@ impl Scratch {
 fn placeholder_ctx(path: &Path, more: &[(String, FsPerms)]) -> io::Result<WasiFilesystemCtx> {
     let mut builder = WasiCtxBuilder::new();
     for (at, perms) in PREOPENS {
-        builder.preopened_dir(path, at, perms).map_err(io::Error::other)?;
+        builder
+            .preopened_dir(path, at, perms)
+            .map_err(io::Error::other)?;
     }
     for (at, perms) in more {
-        builder.preopened_dir(path, at, *perms).map_err(io::Error::other)?;
+        builder
+            .preopened_dir(path, at, *perms)
+            .map_err(io::Error::other)?;
     }
     Ok(builder.build().filesystem().clone())
 }
@@ -217,7 +243,11 @@ impl Cleaner {
     }
 
     fn remove(&self, name: &CString) {
-        let go_on = || self.stop_at.get().is_none_or(|stop_at| Instant::now() < *stop_at);
+        let go_on = || {
+            self.stop_at
+                .get()
+                .is_none_or(|stop_at| Instant::now() < *stop_at)
+        };
         if let Err(error) = remove_tree(self.root.as_fd(), name, &go_on) {
             tracing::warn!(?name, %error, "a scratch directory is left for the next start");
         }

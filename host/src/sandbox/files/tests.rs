@@ -1,1 +1,7 @@
-//! Tests of the files of a run.
+//! Tests of the files of a run: one guest program on both roads, hostile modules, and the host's
+//! own side of it.
+
+mod guests;
+mod hostile;
+mod left_over;
+mod rig;

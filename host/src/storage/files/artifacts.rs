@@ -31,7 +31,9 @@ pub(super) fn open(dir: &Path, path: &str) -> Result<Option<(File, u64)>, Storag
 
 fn open_regular(dir: &Path, path: &str) -> io::Result<Option<(File, u64)>> {
     let mut parent = Dir::open_ambient_dir(dir, ambient_authority())?;
-    let (dirs, name) = path.rsplit_once('/').map_or((None, path), |(dirs, name)| (Some(dirs), name));
+    let (dirs, name) = path
+        .rsplit_once('/')
+        .map_or((None, path), |(dirs, name)| (Some(dirs), name));
     for part in dirs.into_iter().flat_map(|dirs| dirs.split('/')) {
         parent = parent.open_dir_nofollow(part)?;
     }
@@ -43,7 +45,9 @@ fn open_regular(dir: &Path, path: &str) -> io::Result<Option<(File, u64)>> {
         .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
     let file = parent.open_with(name, &options)?;
     let metadata = file.metadata()?;
-    Ok(metadata.is_file().then(|| (file.into_std(), metadata.len())))
+    Ok(metadata
+        .is_file()
+        .then(|| (file.into_std(), metadata.len())))
 }
 
 /// Whether the error says that there is nothing of that name, or a link, or a file on the way.

@@ -13,7 +13,10 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) fn new(limit: u64, used: u64) -> Budget {
-        Budget { used: AtomicU64::new(used), limit }
+        Budget {
+            used: AtomicU64::new(used),
+            limit,
+        }
     }
 
     pub(super) fn usage(&self) -> (u64, u64) {
@@ -22,8 +25,14 @@ impl Budget {
 
     /// Takes `size_bytes`, or nothing if that is more than is left.
     pub(super) fn take(&self, size_bytes: u64) -> Result<(), StorageError> {
-        let fits = |used: u64| used.checked_add(size_bytes).filter(|sum| *sum <= self.limit);
-        match self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
+        let fits = |used: u64| {
+            used.checked_add(size_bytes)
+                .filter(|sum| *sum <= self.limit)
+        };
+        match self
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits)
+        {
             Ok(_before) => Ok(()),
             Err(used) => Err(StorageError::Full(format!(
                 "{used} of {} bytes for inputs and artifacts are in use, and {size_bytes} more are \
@@ -37,6 +46,8 @@ impl Budget {
     pub(super) fn give(&self, size_bytes: u64) {
         let less = |used: u64| Some(used.saturating_sub(size_bytes));
         // The closure always answers with a value.
-        let _before = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        let _before = self
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 }

@@ -47,16 +47,33 @@ impl Drop for Unfinished {
 }
 
 impl SpoolWriter {
-    pub(super) async fn create(spool: &Path, budget: Arc<Budget>) -> Result<SpoolWriter, StorageError> {
+    pub(super) async fn create(
+        spool: &Path,
+        budget: Arc<Budget>,
+    ) -> Result<SpoolWriter, StorageError> {
         // The name means nothing; it only has to be another one each time.
         let blob = BlobId(uuid::Builder::from_random_bytes(rand::random()).into_uuid());
         let path = path(spool, blob).with_extension(UNFINISHED);
-        let unfinished = Unfinished { path: path.clone(), taken_bytes: 0, budget, stays: false };
+        let unfinished = Unfinished {
+            path: path.clone(),
+            taken_bytes: 0,
+            budget,
+            stays: false,
+        };
         let file = blocking(move || {
-            Ok(File::options().write(true).create_new(true).mode(0o600).open(path)?)
+            Ok(File::options()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(path)?)
         })
         .await?;
-        Ok(SpoolWriter { file: tokio::fs::File::from_std(file), blob, size_bytes: 0, unfinished })
+        Ok(SpoolWriter {
+            file: tokio::fs::File::from_std(file),
+            blob,
+            size_bytes: 0,
+            unfinished,
+        })
     }
 
     /// Appends `chunk`. Beyond the budget nothing is written.
@@ -121,7 +138,10 @@ pub(super) fn list(spool: &Path) -> Result<Vec<BlobId>, StorageError> {
 pub(super) fn remove_unfinished(spool: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(spool)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == UNFINISHED) {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == UNFINISHED)
+        {
             std::fs::remove_file(path)?;
         }
     }

@@ -14,7 +14,9 @@ pub(super) fn cancel(db: &mut Db, id: TaskId, now: Timestamp) -> Result<Cancelle
     let found: Option<(i64, u8, Option<[u8; 16]>)> = db
         .conn
         .prepare_cached("SELECT seq, state, worker FROM task WHERE id = ?1")?
-        .query_row([id.0.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .query_row([id.0.as_bytes()], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
         .optional()?;
     let Some((seq, number, worker)) = found else {
         return Ok(Cancelled::Unknown);
@@ -26,7 +28,11 @@ pub(super) fn cancel(db: &mut Db, id: TaskId, now: Timestamp) -> Result<Cancelle
                 .prepare_cached(
                     "UPDATE task SET state = ?2, updated_at = ?3, finished_at = ?3 WHERE seq = ?1",
                 )?
-                .execute(params![seq, state_number(TaskState::Cancelled), now.as_millis()])?;
+                .execute(params![
+                    seq,
+                    state_number(TaskState::Cancelled),
+                    now.as_millis()
+                ])?;
             db.tallies.moved(state, TaskState::Cancelled, 1);
             Ok(Cancelled::AtOnce)
         }
@@ -37,8 +43,11 @@ pub(super) fn cancel(db: &mut Db, id: TaskId, now: Timestamp) -> Result<Cancelle
                      WHERE seq = ?1 AND cancel_requested = 0",
                 )?
                 .execute(params![seq, now.as_millis()])?;
-            let worker = worker.ok_or_else(|| StorageError::corrupt("nobody runs a running task"))?;
-            Ok(Cancelled::Requested(WorkerId(uuid::Uuid::from_bytes(worker))))
+            let worker =
+                worker.ok_or_else(|| StorageError::corrupt("nobody runs a running task"))?;
+            Ok(Cancelled::Requested(WorkerId(uuid::Uuid::from_bytes(
+                worker,
+            ))))
         }
         TaskState::Completed | TaskState::Failed | TaskState::Cancelled => {
             Ok(Cancelled::Final(state))
@@ -51,7 +60,9 @@ pub(super) fn retry(db: &mut Db, id: TaskId, now: Timestamp) -> Result<Retried, 
     let found: Option<(i64, i64, u8)> = db
         .conn
         .prepare_cached("SELECT seq, template, state FROM task WHERE id = ?1")?
-        .query_row([id.0.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .query_row([id.0.as_bytes()], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
         .optional()?;
     let Some((seq, template, number)) = found else {
         return Ok(Retried::Unknown);
@@ -59,7 +70,12 @@ pub(super) fn retry(db: &mut Db, id: TaskId, now: Timestamp) -> Result<Retried, 
     let state = state_of(number)?;
     match state {
         TaskState::Failed | TaskState::Cancelled => {
-            let attempts = db.templates.get(&db.conn, template)?.retry.max_attempts.max(1);
+            let attempts = db
+                .templates
+                .get(&db.conn, template)?
+                .retry
+                .max_attempts
+                .max(1);
             db.conn
                 .prepare_cached(
                     "UPDATE task SET state = 1, max_attempts = attempt + ?2, lost = 0,

@@ -58,7 +58,8 @@ pub(super) fn claim(
         claims.push(take(db, seq, Fence(fence), worker, now)?);
     }
     let taken = i64::try_from(claims.len()).map_err(StorageError::corrupt)?;
-    db.tallies.moved(TaskState::Pending, TaskState::Running, taken);
+    db.tallies
+        .moved(TaskState::Pending, TaskState::Running, taken);
     Ok(claims)
 }
 
@@ -73,10 +74,10 @@ fn candidates(
     let range = |sql: &str, priority: Priority, limit: usize, found: &mut Vec<(i64, i64)>| {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut statement = conn.prepare_cached(sql)?;
-        let rows = statement.query_map(
-            params![priority.rank(), now.as_millis(), limit],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
+        let rows = statement
+            .query_map(params![priority.rank(), now.as_millis(), limit], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
         for row in rows {
             found.push(row?);
         }

@@ -39,7 +39,11 @@ pub(super) fn lock(data: &Path) -> Result<DataLock, StorageError> {
     let refused = |what: &dyn std::fmt::Display| {
         StorageError::Unavailable(format!("the data directory {}: {what}", data.display()))
     };
-    DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(|error| refused(&error))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data)
+        .map_err(|error| refused(&error))?;
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)

@@ -59,7 +59,11 @@ impl Tallies {
                 |row| row.get(0),
             )?;
         }
-        Ok(Tallies { saved, now: saved, templates: HashMap::new() })
+        Ok(Tallies {
+            saved,
+            now: saved,
+            templates: HashMap::new(),
+        })
     }
 
     fn place(&mut self, state: TaskState) -> &mut i64 {
@@ -115,7 +119,12 @@ impl Tallies {
 impl Db {
     pub(super) fn new(conn: Connection, random: StdRng) -> Result<Db, StorageError> {
         let tallies = Tallies::read(&conn)?;
-        Ok(Db { conn, tallies, templates: Templates::default(), random })
+        Ok(Db {
+            conn,
+            tallies,
+            templates: Templates::default(),
+            random,
+        })
     }
 
     /// A number nobody can guess and that never comes again.
@@ -124,7 +133,11 @@ impl Db {
     }
 
     pub(super) fn begin(&mut self) -> Result<(), StorageError> {
-        Ok(self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([]).map(|_rows| ())?)
+        Ok(self
+            .conn
+            .prepare_cached("BEGIN IMMEDIATE")?
+            .execute([])
+            .map(|_rows| ())?)
     }
 
     /// Writes the counters down before something in this transaction reads them.
@@ -136,7 +149,10 @@ impl Db {
     pub(super) fn commit(&mut self) -> Result<(), StorageError> {
         let done = self.tallies.save(&self.conn).and_then(|()| {
             let mut commit = self.conn.prepare_cached("COMMIT")?;
-            commit.execute([]).map(|_rows| ()).map_err(StorageError::of_commit)
+            commit
+                .execute([])
+                .map(|_rows| ())
+                .map_err(StorageError::of_commit)
         });
         match done {
             Ok(()) => self.tallies.saved = self.tallies.now,

@@ -10,7 +10,9 @@ impl From<rusqlite::Error> for StorageError {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => StorageError::Full(text),
             Some(
-                ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation,
+                ErrorCode::DatabaseCorrupt
+                | ErrorCode::NotADatabase
+                | ErrorCode::ConstraintViolation,
             ) => StorageError::Corrupt(text),
             Some(_) => StorageError::Unavailable(text),
             // Not from SQLite itself: a row that does not have the shape it was written in.

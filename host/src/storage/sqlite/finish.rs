@@ -114,7 +114,11 @@ fn finish_one(db: &mut Db, end: &AttemptEnd) -> Result<Finished, StorageError> {
         .conn
         .prepare_cached(HOLDER)?
         .query_row(
-            params![end.task_id.0.as_bytes(), end.fence.0.cast_signed(), end.attempt],
+            params![
+                end.task_id.0.as_bytes(),
+                end.fence.0.cast_signed(),
+                end.attempt
+            ],
             Running::from_row,
         )
         .optional()?;
@@ -134,7 +138,12 @@ fn finish_one(db: &mut Db, end: &AttemptEnd) -> Result<Finished, StorageError> {
         Next::Cancel => settle(db, &task, After::Final(TaskState::Cancelled), &ending)?,
         Next::RetryAt(run_at) if is_loss(&end.outcome) => {
             let max_lost = db.templates.get(&db.conn, task.template)?.retry.max_lost;
-            settle_loss(db, &task, After::loss(&task, max_lost, Some(run_at)), &ending)?
+            settle_loss(
+                db,
+                &task,
+                After::loss(&task, max_lost, Some(run_at)),
+                &ending,
+            )?
         }
         Next::RetryAt(run_at) => settle(db, &task, After::retry(&task, run_at), &ending)?,
         Next::GiveBack if task.cancel_requested => {
@@ -147,7 +156,9 @@ fn finish_one(db: &mut Db, end: &AttemptEnd) -> Result<Finished, StorageError> {
 
 /// Takes a claim back, as if it had never been made.
 fn give_back(db: &mut Db, task: &Running, at: Timestamp) -> Result<TaskState, StorageError> {
-    db.conn.prepare_cached(UNCLAIM)?.execute(params![task.seq, at.as_millis()])?;
+    db.conn
+        .prepare_cached(UNCLAIM)?
+        .execute(params![task.seq, at.as_millis()])?;
     db.tallies.moved(TaskState::Running, TaskState::Pending, 1);
     Ok(TaskState::Pending)
 }
@@ -219,14 +230,22 @@ fn apply(
 
 fn record(conn: &Connection, task: &Running, ending: &Ending<'_>) -> Result<(), StorageError> {
     let (failure, content_type, output) = match ending.outcome {
-        Outcome::Completed(payload) => (None, Some(&*payload.content_type), Some(&payload.body[..])),
+        Outcome::Completed(payload) => {
+            (None, Some(&*payload.content_type), Some(&payload.body[..]))
+        }
         Outcome::Failed(failure) => (Some(to_json(&FailureRow::from(failure))?), None, None),
     };
     let artifacts = match ending.artifacts {
         [] => None,
-        some => Some(to_json(&some.iter().map(ArtifactRow::from).collect::<Vec<_>>())?),
+        some => Some(to_json(
+            &some.iter().map(ArtifactRow::from).collect::<Vec<_>>(),
+        )?),
     };
-    let Streams { stdout, stderr, log } = ending.streams;
+    let Streams {
+        stdout,
+        stderr,
+        log,
+    } = ending.streams;
     let usage = &ending.usage;
     conn.prepare_cached(RECORD)?.execute(params![
         task.seq * ATTEMPTS_PER_TASK + i64::from(task.attempt),
@@ -265,7 +284,10 @@ fn kept(stream: &Captured) -> Option<&[u8]> {
 }
 
 fn truncated_bits(streams: [&Captured; 3]) -> u8 {
-    streams.iter().rev().fold(0, |bits, stream| bits << 1 | u8::from(stream.truncated))
+    streams
+        .iter()
+        .rev()
+        .fold(0, |bits, stream| bits << 1 | u8::from(stream.truncated))
 }
 
 /// Records progress; what comes from a stale holder is dropped.
@@ -280,7 +302,11 @@ pub(super) fn report_progress(
     )?;
     for report in reports {
         // SQLite keeps no NaN; a fraction that is none is no progress.
-        let fraction = if report.fraction.is_finite() { report.fraction } else { 0.0 };
+        let fraction = if report.fraction.is_finite() {
+            report.fraction
+        } else {
+            0.0
+        };
         statement.execute(params![
             report.task_id.0.as_bytes(),
             report.fence.0.cast_signed(),

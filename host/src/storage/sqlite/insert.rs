@@ -31,7 +31,9 @@ pub(super) fn insert_tasks(
     now: Timestamp,
 ) -> Result<Vec<Inserted>, StorageError> {
     let waiting = db.tallies.waiting();
-    let most = u64::try_from(tasks.len()).unwrap_or(u64::MAX).saturating_add(waiting);
+    let most = u64::try_from(tasks.len())
+        .unwrap_or(u64::MAX)
+        .saturating_add(waiting);
     if most <= pending_max {
         return insert_each(db, tasks, now);
     }
@@ -44,10 +46,14 @@ pub(super) fn insert_tasks(
         db.conn.execute_batch("RELEASE insert_tasks")?;
         return Ok(inserted);
     }
-    db.conn.execute_batch("ROLLBACK TO insert_tasks; RELEASE insert_tasks")?;
+    db.conn
+        .execute_batch("ROLLBACK TO insert_tasks; RELEASE insert_tasks")?;
     db.tallies = tallies;
     db.templates.clear();
-    Err(StorageError::QueueFull { pending: waiting, limit: pending_max })
+    Err(StorageError::QueueFull {
+        pending: waiting,
+        limit: pending_max,
+    })
 }
 
 fn insert_each(
@@ -106,13 +112,26 @@ fn insert_spec(db: &Db, task: &NewTask) -> Result<(), StorageError> {
     let seq = db.conn.last_insert_rowid();
     let (content_type, blob, blob_bytes, body) = match &spec.input {
         Input::Inline(payload) => (&*payload.content_type, None, None, Some(&payload.body[..])),
-        Input::Spooled { content_type, blob, size_bytes } => {
+        Input::Spooled {
+            content_type,
+            blob,
+            size_bytes,
+        } => {
             let size = i64::try_from(*size_bytes).map_err(StorageError::corrupt)?;
-            (content_type.as_str(), Some(blob.0.as_bytes()), Some(size), None)
+            (
+                content_type.as_str(),
+                Some(blob.0.as_bytes()),
+                Some(size),
+                None,
+            )
         }
     };
-    let args = (!spec.args.is_empty()).then(|| to_json(&spec.args)).transpose()?;
-    let env = (!spec.env.is_empty()).then(|| to_json(&spec.env)).transpose()?;
+    let args = (!spec.args.is_empty())
+        .then(|| to_json(&spec.args))
+        .transpose()?;
+    let env = (!spec.env.is_empty())
+        .then(|| to_json(&spec.env))
+        .transpose()?;
     let metadata = (spec.metadata != NO_METADATA).then_some(&spec.metadata);
     db.conn.prepare_cached(INSERT_SPEC)?.execute(params![
         seq,

@@ -51,7 +51,11 @@ struct Conditions {
 impl Conditions {
     /// Adds a condition; each `?` in it stands for the next of `values`.
     fn and(&mut self, condition: &str, values: impl IntoIterator<Item = Value>) {
-        self.sql.push_str(if self.sql.is_empty() { "WHERE " } else { " AND " });
+        self.sql.push_str(if self.sql.is_empty() {
+            "WHERE "
+        } else {
+            " AND "
+        });
         self.sql.push_str(condition);
         self.values.extend(values);
     }
@@ -111,15 +115,20 @@ fn newest(
         match seq_of(conn, position)? {
             Some(seq) => conditions.and("t.seq < ?", [Value::Integer(seq)]),
             // The task at this place was pruned. Nothing is left out; some may come twice.
-            None => conditions
-                .and("t.created_at <= ?", [Value::Integer(position.at.as_millis())]),
+            None => conditions.and(
+                "t.created_at <= ?",
+                [Value::Integer(position.at.as_millis())],
+            ),
         }
     }
     if filter.states.is_empty() {
         return conditions.run(conn, Path::Seq, "t.seq DESC", limit);
     }
     let mut found = Vec::new();
-    for state in TaskState::ALL.into_iter().filter(|state| filter.states.contains(state)) {
+    for state in TaskState::ALL
+        .into_iter()
+        .filter(|state| filter.states.contains(state))
+    {
         let mut conditions = conditions.clone();
         // Literally, so that SQLite sees that the partial index holds all of them.
         conditions.and(&format!("t.state = {}", state_number(state)), []);
@@ -153,7 +162,9 @@ fn changed(
     limit: u32,
 ) -> Result<Vec<(i64, Task)>, StorageError> {
     let mut conditions = Conditions::of(filter);
-    let from = filter.after.map_or(since, |position| position.at.max(since));
+    let from = filter
+        .after
+        .map_or(since, |position| position.at.max(since));
     if let Some(position) = filter.after {
         conditions.and(
             "(t.updated_at, t.id) > (?, ?)",

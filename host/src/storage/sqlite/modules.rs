@@ -32,13 +32,21 @@ pub(super) fn put_module(
             "INSERT INTO module (digest, info, wasm) VALUES (?1, ?2, ?3)
              ON CONFLICT (digest) DO NOTHING",
         )?
-        .execute(params![info.digest.as_bytes(), to_json(&InfoRow::from(info))?, wasm])?;
+        .execute(params![
+            info.digest.as_bytes(),
+            to_json(&InfoRow::from(info))?,
+            wasm
+        ])?;
     // A version that comes back moves to the end: the newest is what the name means.
     db.conn
         .prepare_cached(
             "REPLACE INTO module_version (name, digest, created_at) VALUES (?1, ?2, ?3)",
         )?
-        .execute(params![name.as_str(), info.digest.as_bytes(), now.as_millis()])?;
+        .execute(params![
+            name.as_str(),
+            info.digest.as_bytes(),
+            now.as_millis()
+        ])?;
     Ok(PutModule::Created)
 }
 
@@ -82,7 +90,10 @@ pub(super) fn list_modules(
              JOIN module_version v ON v.seq = newest.seq JOIN module m ON m.digest = v.digest
              ORDER BY v.name",
         )?
-        .query_map(params![after.map_or("", ModuleName::as_str), limit], version_row)?
+        .query_map(
+            params![after.map_or("", ModuleName::as_str), limit],
+            version_row,
+        )?
         .collect::<Result<_, _>>()?;
     rows.into_iter().map(stored_module).collect()
 }
@@ -112,11 +123,15 @@ pub(super) fn module_info(
         .prepare_cached("SELECT info FROM module WHERE digest = ?1")?
         .query_row([digest.as_bytes()], |row| row.get(0))
         .optional()?;
-    info.map(|text| Ok(from_json::<InfoRow>(&text)?.with_digest(digest))).transpose()
+    info.map(|text| Ok(from_json::<InfoRow>(&text)?.with_digest(digest)))
+        .transpose()
 }
 
 /// The bytes of a version.
-pub(super) fn module_wasm(conn: &Connection, digest: Digest) -> Result<Option<Bytes>, StorageError> {
+pub(super) fn module_wasm(
+    conn: &Connection,
+    digest: Digest,
+) -> Result<Option<Bytes>, StorageError> {
     let wasm: Option<Vec<u8>> = conn
         .prepare_cached("SELECT wasm FROM module WHERE digest = ?1")?
         .query_row([digest.as_bytes()], |row| row.get(0))

@@ -71,7 +71,11 @@ fn old_tasks(
         .prepare_cached(BY_AGE)?
         .query_map(params![finished_before.as_millis(), limit], old_task)?
         .collect::<Result<_, _>>()?;
-    let excess = db.tallies.finals().saturating_sub(keep_max).min(u64::from(limit));
+    let excess = db
+        .tallies
+        .finals()
+        .saturating_sub(keep_max)
+        .min(u64::from(limit));
     if excess <= u64::try_from(by_age.len()).unwrap_or(u64::MAX) {
         return Ok(by_age);
     }
@@ -91,8 +95,12 @@ fn remove_task(db: &mut Db, task: &OldTask) -> Result<Option<BlobId>, StorageErr
         .conn
         .prepare_cached("SELECT blob FROM task_spec WHERE seq = ?1")?
         .query_row([task.seq], |row| row.get(0))?;
-    db.conn.prepare_cached("DELETE FROM task WHERE seq = ?1")?.execute([task.seq])?;
-    db.conn.prepare_cached("DELETE FROM task_spec WHERE seq = ?1")?.execute([task.seq])?;
+    db.conn
+        .prepare_cached("DELETE FROM task WHERE seq = ?1")?
+        .execute([task.seq])?;
+    db.conn
+        .prepare_cached("DELETE FROM task_spec WHERE seq = ?1")?
+        .execute([task.seq])?;
     let first = task.seq * ATTEMPTS_PER_TASK;
     db.conn
         .prepare_cached("DELETE FROM attempt WHERE id >= ?1 AND id < ?2")?
@@ -106,13 +114,18 @@ fn remove_task(db: &mut Db, task: &OldTask) -> Result<Option<BlobId>, StorageErr
         .prepare_cached("SELECT seq FROM task_spec WHERE blob = ?1 LIMIT 1")?
         .query_row([blob], |row| row.get(0))
         .optional()?;
-    Ok(still.is_none().then(|| BlobId(uuid::Uuid::from_bytes(blob))))
+    Ok(still
+        .is_none()
+        .then(|| BlobId(uuid::Uuid::from_bytes(blob))))
 }
 
 fn remove_unused_modules(db: &mut Db) -> Result<Vec<Digest>, StorageError> {
     // Which templates are unused is a counter that this transaction may have changed.
     db.save_tallies()?;
-    let gone = db.conn.prepare_cached("DELETE FROM template WHERE tasks = 0")?.execute([])?;
+    let gone = db
+        .conn
+        .prepare_cached("DELETE FROM template WHERE tasks = 0")?
+        .execute([])?;
     if gone > 0 {
         db.templates.clear();
     }

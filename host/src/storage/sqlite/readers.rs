@@ -51,13 +51,19 @@ impl Readers {
         W: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     {
         // The place is given back by the thread when it takes the job.
-        self.places.acquire().await.map_err(|_closed| StorageError::closed())?.forget();
+        self.places
+            .acquire()
+            .await
+            .map_err(|_closed| StorageError::closed())?
+            .forget();
         let (reply, answer) = oneshot::channel();
         let job: Job = Box::new(move |conn| {
             // A caller that went away does not want to know.
             let _unheard = reply.send(work(conn));
         });
-        self.jobs.send(Some(job)).map_err(|_ended| StorageError::closed())?;
+        self.jobs
+            .send(Some(job))
+            .map_err(|_ended| StorageError::closed())?;
         answer.await.map_err(|_ended| StorageError::closed())?
     }
 

@@ -30,14 +30,18 @@ pub(super) fn rescue(
     let found: Vec<(Running, [u8; 16])> = db
         .conn
         .prepare_cached(LOST)?
-        .query_map(params![me.0.as_bytes(), dead_before.as_millis(), limit], |row| {
-            Ok((Running::from_row(row)?, row.get(8)?))
-        })?
+        .query_map(
+            params![me.0.as_bytes(), dead_before.as_millis(), limit],
+            |row| Ok((Running::from_row(row)?, row.get(8)?)),
+        )?
         .collect::<Result<_, _>>()?;
     let mut rescued = Vec::with_capacity(found.len());
     for (task, id) in found {
         let state = rescue_one(db, &task, now)?;
-        rescued.push(Rescued { task_id: TaskId(uuid::Uuid::from_bytes(id)), state });
+        rescued.push(Rescued {
+            task_id: TaskId(uuid::Uuid::from_bytes(id)),
+            state,
+        });
     }
     Ok(rescued)
 }

@@ -179,7 +179,9 @@ impl From<&Grants> for GrantsRow {
             at: grant.at.clone(),
             access: grant.access.map(|access| access.as_str().to_owned()),
         };
-        GrantsRow { dirs: grants.dirs.iter().map(dir).collect() }
+        GrantsRow {
+            dirs: grants.dirs.iter().map(dir).collect(),
+        }
     }
 }
 
@@ -190,13 +192,25 @@ impl TryFrom<GrantsRow> for Grants {
         let access = |word: String| match word.as_str() {
             "read" => Ok(Access::Read),
             "write" => Ok(Access::Write),
-            other => Err(StorageError::corrupt(format_args!("there is no access {other}"))),
+            other => Err(StorageError::corrupt(format_args!(
+                "there is no access {other}"
+            ))),
         };
         let dir = |row: DirRow| {
             let access = row.access.map(access).transpose()?;
-            Ok(DirGrant { name: row.name, at: row.at, access })
+            Ok(DirGrant {
+                name: row.name,
+                at: row.at,
+                access,
+            })
         };
-        Ok(Grants { dirs: row.dirs.into_iter().map(dir).collect::<Result<_, StorageError>>()? })
+        Ok(Grants {
+            dirs: row
+                .dirs
+                .into_iter()
+                .map(dir)
+                .collect::<Result<_, StorageError>>()?,
+        })
     }
 }
 
@@ -249,13 +263,19 @@ pub(super) struct ArtifactRow {
 
 impl From<&Artifact> for ArtifactRow {
     fn from(artifact: &Artifact) -> ArtifactRow {
-        ArtifactRow { path: artifact.path.clone(), size_bytes: artifact.size_bytes }
+        ArtifactRow {
+            path: artifact.path.clone(),
+            size_bytes: artifact.size_bytes,
+        }
     }
 }
 
 impl From<ArtifactRow> for Artifact {
     fn from(row: ArtifactRow) -> Artifact {
-        Artifact { path: row.path, size_bytes: row.size_bytes }
+        Artifact {
+            path: row.path,
+            size_bytes: row.size_bytes,
+        }
     }
 }
 

@@ -71,7 +71,11 @@ pub(super) fn task_spec(conn: &Connection, id: TaskId) -> Result<Option<TaskSpec
              FROM task t JOIN task_spec s ON s.seq = t.seq WHERE t.id = ?1",
         )?
         .query_row([id.0.as_bytes()], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, u8>(1)?, spec_parts(row, 2)?))
+            Ok((
+                row.get::<_, i64>(0)?,
+                row.get::<_, u8>(1)?,
+                spec_parts(row, 2)?,
+            ))
         })
         .optional()?;
     let Some((template, priority, parts)) = found else {

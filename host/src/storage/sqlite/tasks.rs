@@ -7,7 +7,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::db::state_of;
 use super::insert::NO_METADATA;
 use super::rows::{ArtifactRow, FailureRow, from_json};
-use crate::domain::attempt::{Artifact, Attempt, Captured, Failure, Payload, Stream, Usage, WorkerId};
+use crate::domain::attempt::{
+    Artifact, Attempt, Captured, Failure, Payload, Stream, Usage, WorkerId,
+};
 use crate::domain::module::{Digest, ModuleName};
 use crate::domain::task::{Priority, Task, TaskId};
 use crate::domain::time::Timestamp;
@@ -44,7 +46,9 @@ pub(super) fn task(conn: &Connection, id: TaskId) -> Result<Option<Task>, Storag
 /// The task in a row of [`select_tasks`].
 pub(super) fn task_of(row: &Row<'_>) -> Result<Task, StorageError> {
     let instant = |place| -> rusqlite::Result<Option<Timestamp>> {
-        Ok(row.get::<_, Option<i64>>(place)?.map(Timestamp::from_millis))
+        Ok(row
+            .get::<_, Option<i64>>(place)?
+            .map(Timestamp::from_millis))
     };
     let worker: Option<[u8; 16]> = row.get(16)?;
     let duration: Option<i64> = row.get(18)?;
@@ -68,7 +72,9 @@ pub(super) fn task_of(row: &Row<'_>) -> Result<Task, StorageError> {
         finished_at: instant(14)?,
         updated_at: Timestamp::from_millis(row.get(15)?),
         worker: worker.map(|id| WorkerId(uuid::Uuid::from_bytes(id))),
-        metadata: row.get::<_, Option<String>>(17)?.unwrap_or_else(|| NO_METADATA.to_owned()),
+        metadata: row
+            .get::<_, Option<String>>(17)?
+            .unwrap_or_else(|| NO_METADATA.to_owned()),
         usage: duration.map(|_there| usage_of(row, 18)).transpose()?,
         failure: failure_of(row.get(23)?)?,
         result_bytes: row.get::<_, Option<i64>>(24)?.map(i64::cast_unsigned),
@@ -82,14 +88,17 @@ fn usage_of(row: &Row<'_>, first: usize) -> rusqlite::Result<Usage> {
     Ok(Usage {
         duration: Duration::from_micros(micros(first)?),
         cpu: Duration::from_micros(micros(first + 1)?),
-        fuel: row.get::<_, Option<i64>>(first + 2)?.map(i64::cast_unsigned),
+        fuel: row
+            .get::<_, Option<i64>>(first + 2)?
+            .map(i64::cast_unsigned),
         peak_memory_bytes: micros(first + 3)?,
         disk_bytes: micros(first + 4)?,
     })
 }
 
 fn failure_of(text: Option<String>) -> Result<Option<Failure>, StorageError> {
-    text.map(|text| from_json::<FailureRow>(&text)?.try_into()).transpose()
+    text.map(|text| from_json::<FailureRow>(&text)?.try_into())
+        .transpose()
 }
 
 fn truncated_of(bits: u8) -> [bool; 3] {
@@ -130,7 +139,10 @@ pub(super) fn stream(
         .query_row(params![id.0.as_bytes(), attempt], |row| {
             let bytes = row.get::<_, Option<Vec<u8>>>(0)?.unwrap_or_default();
             let truncated = truncated_of(row.get(1)?)[place];
-            Ok(Captured { bytes: bytes.into(), truncated })
+            Ok(Captured {
+                bytes: bytes.into(),
+                truncated,
+            })
         })
         .optional()?)
 }
@@ -172,8 +184,7 @@ pub(super) fn attempts(conn: &Connection, id: TaskId) -> Result<Vec<Attempt>, St
 
 fn attempt_of(row: &Row<'_>) -> Result<Attempt, StorageError> {
     let artifacts: Option<String> = row.get(13)?;
-    let artifacts: Vec<ArtifactRow> =
-        artifacts.map_or(Ok(Vec::new()), |text| from_json(&text))?;
+    let artifacts: Vec<ArtifactRow> = artifacts.map_or(Ok(Vec::new()), |text| from_json(&text))?;
     Ok(Attempt {
         number: row.get(0)?,
         worker: WorkerId(uuid::Uuid::from_bytes(row.get(1)?)),
@@ -222,7 +233,9 @@ pub(super) fn next_run_at(conn: &Connection) -> Result<Option<Timestamp>, Storag
 /// The counters.
 pub(super) fn counts(conn: &Connection) -> Result<Counts, StorageError> {
     let mut statement = conn.prepare_cached("SELECT tasks FROM counter ORDER BY state")?;
-    let tasks: Vec<i64> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let tasks: Vec<i64> = statement
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
     let figure = |tasks: i64| u64::try_from(tasks).unwrap_or(0);
     match tasks[..] {
         [blocked, pending, running, completed, failed, cancelled] => Ok(Counts {

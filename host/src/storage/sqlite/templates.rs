@@ -49,7 +49,11 @@ impl Templates {
     }
 
     /// The id of the template of `spec`, which is written if there is none.
-    pub(super) fn of_spec(&mut self, conn: &Connection, spec: &TaskSpec) -> Result<i64, StorageError> {
+    pub(super) fn of_spec(
+        &mut self,
+        conn: &Connection,
+        spec: &TaskSpec,
+    ) -> Result<i64, StorageError> {
         if let Some(place) = self.kept.iter().position(|template| template.fits(spec)) {
             return Ok(self.to_front(place).id);
         }
@@ -81,7 +85,11 @@ impl Templates {
     }
 
     /// The template of that id.
-    pub(super) fn get(&mut self, conn: &Connection, id: i64) -> Result<Arc<Template>, StorageError> {
+    pub(super) fn get(
+        &mut self,
+        conn: &Connection,
+        id: i64,
+    ) -> Result<Arc<Template>, StorageError> {
         match self.kept.iter().position(|template| template.id == id) {
             Some(place) => Ok(Arc::clone(self.to_front(place))),
             None => Ok(self.keep(read(conn, id)?)),
@@ -107,7 +115,11 @@ pub(super) fn read(conn: &Connection, id: i64) -> Result<Template, StorageError>
         conn.prepare_cached("SELECT module, digest, settings FROM template WHERE id = ?1")?;
     let (module, digest, settings): (String, [u8; 32], String) =
         statement.query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    let Settings { limits, retry, grants } = Settings::from_json(&settings)?;
+    let Settings {
+        limits,
+        retry,
+        grants,
+    } = Settings::from_json(&settings)?;
     Ok(Template {
         id,
         module: ModuleName::parse(&module).map_err(StorageError::corrupt)?,

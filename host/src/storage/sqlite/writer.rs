@@ -82,11 +82,18 @@ impl Writer {
     pub(super) fn start(db: Db, lock: DataLock) -> std::io::Result<(Writer, JoinHandle<()>)> {
         let (jobs, queue) = channel();
         let places = Arc::new(Semaphore::new(QUEUE_JOBS_MAX));
-        let thread = Thread { db, queue, places: Arc::clone(&places), stopping: false };
-        let handle = std::thread::Builder::new().name("storage-writer".to_owned()).spawn(move || {
-            thread.run();
-            drop(lock);
-        })?;
+        let thread = Thread {
+            db,
+            queue,
+            places: Arc::clone(&places),
+            stopping: false,
+        };
+        let handle = std::thread::Builder::new()
+            .name("storage-writer".to_owned())
+            .spawn(move || {
+                thread.run();
+                drop(lock);
+            })?;
         Ok((Writer { jobs, places }, handle))
     }
 
@@ -98,10 +105,20 @@ impl Writer {
         W: FnMut(&mut Db) -> Result<T, StorageError> + Send + 'static,
     {
         // The place is given back by the thread when it takes the job.
-        self.places.acquire().await.map_err(|_closed| StorageError::closed())?.forget();
+        self.places
+            .acquire()
+            .await
+            .map_err(|_closed| StorageError::closed())?
+            .forget();
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Call { work, found: None, reply });
-        self.jobs.send(Message::Job(job)).map_err(|_ended| StorageError::closed())?;
+        let job = Box::new(Call {
+            work,
+            found: None,
+            reply,
+        });
+        self.jobs
+            .send(Message::Job(job))
+            .map_err(|_ended| StorageError::closed())?;
         answer.await.map_err(|_ended| StorageError::closed())?
     }
 
@@ -125,7 +142,9 @@ impl Thread {
         let mut copied = true;
         while !self.stopping {
             let message = if copied {
-                self.queue.recv().map_err(|_gone| RecvTimeoutError::Disconnected)
+                self.queue
+                    .recv()
+                    .map_err(|_gone| RecvTimeoutError::Disconnected)
             } else {
                 self.queue.recv_timeout(IDLE)
             };

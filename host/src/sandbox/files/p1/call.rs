@@ -33,7 +33,10 @@ pub(super) struct Call<'a> {
 impl Call<'_> {
     /// The same files as the other road sees them.
     pub(super) fn files(&mut self) -> FilesCtxView<'_> {
-        FilesCtxView { table: self.wasi.ctx().table, files: self.files }
+        FilesCtxView {
+            table: self.wasi.ctx().table,
+            files: self.files,
+        }
     }
 
     /// A descriptor that is a directory.
@@ -83,7 +86,9 @@ impl Call<'_> {
         let file = self.files().counted(&file)?;
         let written = file.write(target, data).await.map_err(StreamError::from)?;
         let position = i64::try_from(written.end).map_err(|_| Errno::Overflow)?;
-        self.wasi.fd_seek(memory, number, position, Whence::Set).await?;
+        self.wasi
+            .fd_seek(memory, number, position, Whence::Set)
+            .await?;
         put_u32(memory, out, written.bytes)
     }
 
@@ -123,7 +128,11 @@ impl Call<'_> {
                 let open_flags = OpenFlags::from(Oflags::from_bits_truncate(bits(oflags)));
                 let dir = Resource::new_borrow(known.rep);
                 let mut files = self.files();
-                Some(files.before_open(&dir, path_flags(flags), &path, open_flags).await?)
+                Some(
+                    files
+                        .before_open(&dir, path_flags(flags), &path, open_flags)
+                        .await?,
+                )
             }
             None => None,
         };
@@ -137,7 +146,9 @@ impl Call<'_> {
         let opened = memory.read(GuestPtr::<u32>::new(out.cast_unsigned()))?;
         let Some(opening) = opening.filter(|_| self.is_new(rep)) else {
             // Without its place in the table nothing written through it would be counted.
-            return Err(Error::trap(wasmtime::format_err!("an opened file was not found")));
+            return Err(Error::trap(wasmtime::format_err!(
+                "an opened file was not found"
+            )));
         };
         self.files().after_open(opening, rep).await?;
         let append = Fdflags::from_bits_truncate(bits(fdflags)).contains(Fdflags::APPEND);
@@ -189,8 +200,12 @@ impl Call<'_> {
 
     /// Whether a descriptor is at that place that was not there before.
     fn is_new(&mut self, rep: u32) -> bool {
-        let is_descriptor =
-            self.wasi.ctx().table.get(&Resource::<Descriptor>::new_borrow(rep)).is_ok();
+        let is_descriptor = self
+            .wasi
+            .ctx()
+            .table
+            .get(&Resource::<Descriptor>::new_borrow(rep))
+            .is_ok();
         is_descriptor && !self.files.zones.contains_key(&rep)
     }
 }
@@ -210,7 +225,9 @@ pub(super) fn string(memory: &GuestMemory<'_>, at: i32, len: i32) -> Result<Stri
     if len > PATH_BYTES_MAX {
         return Err(Errno::Nametoolong.into());
     }
-    Ok(memory.as_cow_str(GuestPtr::<str>::new((at.cast_unsigned(), len)))?.into_owned())
+    Ok(memory
+        .as_cow_str(GuestPtr::<str>::new((at.cast_unsigned(), len)))?
+        .into_owned())
 }
 
 pub(super) fn path_flags(flags: i32) -> PathFlags {

@@ -4,8 +4,8 @@ use wasmtime::{Caller, Linker};
 use wasmtime_wasi::p1::types::{Errno, Fdflags};
 use wasmtime_wasi::p2::bindings::filesystem::types::HostDescriptor as _;
 
-use super::{P1FilesView, enter, errno, original};
 use super::call::{PathOpen, path_flags, string, succeeded};
+use super::{P1FilesView, enter, errno, original};
 
 const MODULE: &str = "wasi_snapshot_preview1";
 
@@ -113,27 +113,26 @@ fn define_entries<T: P1FilesView + 'static>(linker: &mut Linker<T>) -> wasmtime:
         Ok(view.files().unlink_file_at(dir, path).await?)
     });
     counted!(linker, path_symlink(old: i32, old_len: i32, fd: i32, new: i32, new_len: i32),
-        view, memory, async {
-            let (dir, old) = (view.dir(fd)?, string(&memory, old, old_len)?);
-            let new = string(&memory, new, new_len)?;
-            Ok(view.files().symlink_at(dir, old, new).await?)
-        });
+    view, memory, async {
+        let (dir, old) = (view.dir(fd)?, string(&memory, old, old_len)?);
+        let new = string(&memory, new, new_len)?;
+        Ok(view.files().symlink_at(dir, old, new).await?)
+    });
     counted!(linker,
-        path_rename(fd: i32, old: i32, old_len: i32, new_fd: i32, new: i32, new_len: i32),
-        view, memory, async {
-            let (dir, old) = (view.dir(fd)?, string(&memory, old, old_len)?);
-            let (new_dir, new) = (view.dir(new_fd)?, string(&memory, new, new_len)?);
-            Ok(view.files().rename_at(dir, old, new_dir, new).await?)
-        });
+    path_rename(fd: i32, old: i32, old_len: i32, new_fd: i32, new: i32, new_len: i32),
+    view, memory, async {
+        let (dir, old) = (view.dir(fd)?, string(&memory, old, old_len)?);
+        let (new_dir, new) = (view.dir(new_fd)?, string(&memory, new, new_len)?);
+        Ok(view.files().rename_at(dir, old, new_dir, new).await?)
+    });
     counted!(linker,
-        path_link(
-            fd: i32, flags: i32, old: i32, old_len: i32, new_fd: i32, new: i32, new_len: i32
-        ),
-        view, memory, async {
-            let (dir, old) = (view.dir(fd)?, string(&memory, old, old_len)?);
-            let (new_dir, new) = (view.dir(new_fd)?, string(&memory, new, new_len)?);
-            Ok(view.files().link_at(dir, path_flags(flags), old, new_dir, new).await?)
-        });
+    path_link(
+        fd: i32, flags: i32, old: i32, old_len: i32, new_fd: i32, new: i32, new_len: i32
+    ),
+    view, memory, async {
+        let (dir, old) = (view.dir(fd)?, string(&memory, old, old_len)?);
+        let (new_dir, new) = (view.dir(new_fd)?, string(&memory, new, new_len)?);
+        Ok(view.files().link_at(dir, path_flags(flags), old, new_dir, new).await?)
+    });
     Ok(())
 }
-

@@ -61,7 +61,13 @@ impl FilesCtxView<'_> {
         fd: &Fd,
         target: Target,
     ) -> FsResult<Resource<DynOutputStream>> {
-        let stream: DynOutputStream = Box::new(CountedStream::new(self.counted(fd)?, target));
+        let file = self.counted(fd)?;
+        // A libc that opens a stream for each write takes the reason from here; it never asks a
+        // stream's error for one.
+        if file.is_full(target) {
+            return Err(ErrorCode::InsufficientSpace.into());
+        }
+        let stream: DynOutputStream = Box::new(CountedStream::new(file, target));
         Ok(self.table.push(stream)?)
     }
 
@@ -97,7 +103,9 @@ impl FilesCtxView<'_> {
         let mut ledger = self.begin().await?;
         self.same_zone(&fd, &new_fd)?;
         ledger.admit(0, 1)?;
-        self.delegate().link_at(fd, flags, old_path, new_fd, new_path).await?;
+        self.delegate()
+            .link_at(fd, flags, old_path, new_fd, new_path)
+            .await?;
         ledger.entered();
         Ok(())
     }
@@ -133,7 +141,9 @@ impl FilesCtxView<'_> {
         self.same_zone(&fd, &new_fd)?;
         let moved = self.peek_scratch(&fd, &old_path).await?;
         let replaced = self.peek_scratch(&new_fd, &new_path).await?;
-        self.delegate().rename_at(fd, old_path, new_fd, new_path).await?;
+        self.delegate()
+            .rename_at(fd, old_path, new_fd, new_path)
+            .await?;
         // Two names of one file: renaming one to the other does nothing.
         if let (Some(moved), Some(replaced)) = (moved, replaced)
             && moved.id != replaced.id
@@ -152,7 +162,10 @@ impl FilesCtxView<'_> {
         flags: DescriptorFlags,
     ) -> FsResult<Fd> {
         let opening = self.before_open(&fd, path_flags, &path, open_flags).await?;
-        let opened = self.delegate().open_at(fd, path_flags, path, open_flags, flags).await?;
+        let opened = self
+            .delegate()
+            .open_at(fd, path_flags, path, open_flags, flags)
+            .await?;
         self.after_open(opening, opened.rep()).await?;
         Ok(opened)
     }
@@ -178,7 +191,14 @@ impl FilesCtxView<'_> {
         if existing.is_none() {
             ledger.admit(0, u64::from(creates))?;
         }
-        Ok(Opening { zone, change: Some(OpeningChange { ledger, existing, truncates }) })
+        Ok(Opening {
+            zone,
+            change: Some(OpeningChange {
+                ledger,
+                existing,
+                truncates,
+            }),
+        })
     }
 
     /// Enters what opening changed, and the descriptor it gave.
@@ -200,13 +220,19 @@ impl FilesCtxView<'_> {
             return Ok(());
         }
         let (mut ledger, before) = match change {
-            Some(OpeningChange { mut ledger, existing: None, .. }) => {
+            Some(OpeningChange {
+                mut ledger,
+                existing: None,
+                ..
+            }) => {
                 ledger.entered();
                 (ledger, None)
             }
-            Some(OpeningChange { ledger, existing: Some(existing), truncates }) => {
-                (ledger, truncates.then_some(existing.size))
-            }
+            Some(OpeningChange {
+                ledger,
+                existing: Some(existing),
+                truncates,
+            }) => (ledger, truncates.then_some(existing.size)),
             None => (self.files.quota.lock().await, None),
         };
         // Reading the facts of a file that has just been opened asks memory, not the disk.
@@ -268,13 +294,19 @@ impl FilesCtxView<'_> {
             Descriptor::File(_) => return Err(ErrorCode::NotDirectory.into()),
         };
         let path = path.to_owned();
-        Ok(spawn_blocking(move || peek_blocking(&dir, &path, follow)).await.ok())
+        Ok(spawn_blocking(move || peek_blocking(&dir, &path, follow))
+            .await
+            .ok())
     }
 }
 
 fn peek_blocking(dir: &File, path: &str, follow: bool) -> io::Result<FileFacts> {
     let dir = cap_std::fs::Dir::from_std_file(dir.try_clone()?);
-    let found = if follow { dir.metadata(path) } else { dir.symlink_metadata(path) }?;
+    let found = if follow {
+        dir.metadata(path)
+    } else {
+        dir.symlink_metadata(path)
+    }?;
     Ok(FileFacts {
         id: (found.dev(), found.ino()),
         regular: found.is_file(),

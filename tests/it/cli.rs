@@ -1,0 +1,149 @@
+//! The command line: `run` without a server, and the client commands against one.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+use crate::support::guests;
+use crate::support::host::{Host, program};
+
+fn cofferdam(args: &[&str], stdin: &[u8]) -> Output {
+    let mut child = Command::new(program())
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    // The program may end without reading its input.
+    let _unread = child.stdin.take().unwrap().write_all(stdin);
+    child.wait_with_output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn guest(name: &str) -> String {
+    guests::built_path(name).display().to_string()
+}
+
+#[test]
+fn run_gives_a_command_its_arguments_environment_stdin_and_directories() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let mount = format!("{}::/out", folder.path().display());
+    let input = guests::sample("report/data/sales.txt");
+    let report = guest("report");
+    let output = cofferdam(
+        &[
+            "run",
+            "--env",
+            "REPORT_UNIT=EUR",
+            "--dir",
+            &mount,
+            &report,
+            "--top",
+            "3",
+            "Sales",
+        ],
+        &input,
+    );
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("EUR"));
+    assert!(
+        std::fs::read_dir(folder.path()).unwrap().count() > 0,
+        "the report writes a file"
+    );
+    let output = cofferdam(&["run", &report, "--nonsense"], b"");
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+}
+
+#[test]
+fn run_writes_a_tasks_output_and_obeys_limits() {
+    let input = guests::root().join("examples/primes/data/range.json");
+    let input = input.display().to_string();
+    let output = cofferdam(&["run", "--input", &input, &guest("primes")], b"");
+    let result: Value = serde_json::from_slice(&output.stdout).expect("JSON on stdout");
+    assert!(result["count"].as_u64().is_some_and(|count| count > 0));
+
+    let spin = guests::root()
+        .join("tests/guests/spin.wat")
+        .display()
+        .to_string();
+    let output = cofferdam(&["run", "--timeout", "300ms", &spin], b"");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains("timeout"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+#[test]
+fn the_client_commands_speak_to_a_host() {
+    let host = Host::start();
+    let run = |args: &[&str], stdin: &[u8]| {
+        let mut all = vec!["--server", host.client.base.as_str()];
+        all.extend(args);
+        cofferdam(&all, stdin)
+    };
+    let pushed = run(&["module", "push", "primes", &guest("primes")], b"");
+    assert!(pushed.status.success(), "{}", text(&pushed.stderr));
+    assert!(text(&run(&["module", "list"], b"").stdout).contains("primes"));
+
+    let done = run(
+        &["task", "submit", "primes", "--input", "-", "--wait"],
+        b"{\"from\": 1, \"to\": 100}",
+    );
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    assert!(text(&done.stdout).contains("25"));
+
+    let failed = run(&["task", "submit", "primes", "--data", "{}", "--wait"], b"");
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(!text(&failed.stderr).is_empty());
+
+    let listed = run(&["--json", "task", "list"], b"");
+    let first: Value = serde_json::from_str(text(&listed.stdout).lines().next().unwrap()).unwrap();
+    let id = first["task_id"].as_str().unwrap();
+    assert!(run(&["task", "get", id], b"").status.success());
+    assert!(run(&["task", "logs", id], b"").status.success());
+    assert!(run(&["module", "rm", "primes"], b"").status.success());
+    assert_eq!(
+        run(&["module", "show", "primes"], b"").status.code(),
+        Some(1)
+    );
+}
+
+#[test]
+fn exit_codes_tell_usage_from_an_absent_server() {
+    assert_eq!(cofferdam(&["tusk", "list"], b"").status.code(), Some(2));
+    let absent = cofferdam(&["--server", "http://127.0.0.1:9", "task", "list"], b"");
+    assert_eq!(absent.status.code(), Some(3), "{}", text(&absent.stderr));
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("c.toml");
+    std::fs::write(&file, "[limits]\ntimeout = 5\n").unwrap();
+    let refused = cofferdam(
+        &["check-config", "--config", &file.display().to_string()],
+        b"",
+    );
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(
+        text(&refused.stderr).contains("limits.timeout_ms"),
+        "{}",
+        text(&refused.stderr)
+    );
+}
+
+#[test]
+fn the_effective_configuration_and_completions_are_printed() {
+    let output = cofferdam(&["check-config"], b"");
+    assert!(output.status.success());
+    let printed = text(&output.stdout);
+    assert!(
+        printed.contains("timeout_ms = 30000") && printed.contains("[ceilings]"),
+        "{printed}"
+    );
+    let output = cofferdam(&["completions", "bash"], b"");
+    assert!(text(&output.stdout).contains("cofferdam"));
+}

@@ -1,0 +1,82 @@
+//! The compiler's front: what it accepts, what it refuses and why, and that no upload costs the
+//! host more than its limits say.
+//!
+//! The bombs are made here, byte by byte, because no assembler would make them.
+
+#[path = "compile/artefacts.rs"]
+mod artefacts;
+#[path = "compile/bombs.rs"]
+mod bombs;
+#[path = "compile/children.rs"]
+mod children;
+#[path = "compile/verdicts.rs"]
+mod verdicts;
+#[path = "compile/wasm.rs"]
+mod wasm;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cofferdam::config::sandbox::SandboxConfig;
+use cofferdam::sandbox::cache::Artefacts;
+use cofferdam::sandbox::compile::{Compiled, Compiler};
+use cofferdam::sandbox::{CompileError, EngineClass};
+
+/// A compiler over a directory of its own.
+struct Bench {
+    compiler: Compiler,
+    dir: tempfile::TempDir,
+}
+
+/// Small limits, so that a bomb does not hold up the tests.
+fn small() -> SandboxConfig {
+    SandboxConfig {
+        compile_timeout: Duration::from_secs(2),
+        compile_memory_bytes: 300 * 1024 * 1024,
+        ..SandboxConfig::default()
+    }
+}
+
+/// Limits that no honest module of these tests reaches, however busy the machine is.
+fn ample() -> SandboxConfig {
+    SandboxConfig {
+        compile_timeout: Duration::from_secs(60),
+        ..SandboxConfig::default()
+    }
+}
+
+impl Bench {
+    fn new(config: &SandboxConfig) -> Bench {
+        Bench::with_program(config, |_| PathBuf::from(env!("CARGO_BIN_EXE_cofferdam")))
+    }
+
+    /// With another child than the real one; `program` is given a directory to put it in.
+    fn with_program(config: &SandboxConfig, program: impl FnOnce(&Path) -> PathBuf) -> Bench {
+        let dir = tempfile::tempdir().unwrap();
+        let artefacts = Artefacts::open(&dir.path().join("artefacts"), config).unwrap();
+        let compiler = Compiler::new(config, program(dir.path()), artefacts);
+        Bench { compiler, dir }
+    }
+
+    async fn compile(&self, wasm: impl Into<Vec<u8>>) -> Result<Compiled, CompileError> {
+        self.compiler
+            .compile(wasm.into().into(), EngineClass::Fast)
+            .await
+    }
+
+    /// The reason of a refusal.
+    async fn refusal(&self, wasm: impl Into<Vec<u8>>) -> String {
+        match self.compile(wasm).await {
+            Err(CompileError::Refused(why)) => why,
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    /// The limit that was reached.
+    async fn limit(&self, wasm: impl Into<Vec<u8>>) -> String {
+        match self.compile(wasm).await {
+            Err(CompileError::Limit(which)) => which,
+            other => panic!("no limit: {other:?}"),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Only what we made ourselves is ever given out for loading.
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use cofferdam::config::sandbox::SandboxConfig;
+use cofferdam::domain::module::Digest;
+use cofferdam::sandbox::EngineClass;
+use cofferdam::sandbox::cache::Artefacts;
+
+use super::{Bench, ample, wasm};
+
+fn module(number: usize) -> Vec<u8> {
+    let body = (0..=number)
+        .flat_map(|_| wasm::increment(0))
+        .collect::<Vec<_>>();
+    wasm::command(wasm::body(1, &body))
+}
+
+impl Bench {
+    /// The cache as a process sees it that has just started.
+    fn reopened(&self) -> Artefacts {
+        Artefacts::open(&self.dir.path().join("artefacts"), &ample()).unwrap()
+    }
+
+    fn verified(&self, digest: &Digest) -> Option<PathBuf> {
+        self.compiler
+            .artefacts()
+            .verified(digest, EngineClass::Fast)
+            .unwrap()
+    }
+}
+
+fn flip(path: &Path, at: u64) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let at = usize::try_from(at).unwrap() % bytes.len();
+    bytes[at] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[tokio::test]
+async fn a_forged_artefact_is_removed_and_compiled_again() {
+    let bench = Bench::new(&ample());
+    let digest = bench.compile(module(0)).await.unwrap().digest;
+    let path = bench.verified(&digest).unwrap();
+    let honest = std::fs::read(&path).unwrap();
+    let seal = path.with_extension("seal");
+    let elsewhere = bench.dir.path().join("elsewhere");
+    let forgeries: [(&str, &dyn Fn()); 10] = [
+        ("its first byte flipped", &|| flip(&path, 0)),
+        ("a byte in its midst flipped", &|| {
+            flip(&path, honest.len() as u64 / 2)
+        }),
+        ("truncated", &|| {
+            std::fs::write(&path, &honest[..honest.len() - 1]).unwrap()
+        }),
+        ("longer", &|| {
+            std::fs::write(&path, [&honest[..], b"x"].concat()).unwrap()
+        }),
+        ("empty", &|| std::fs::write(&path, b"").unwrap()),
+        ("without a seal", &|| std::fs::remove_file(&seal).unwrap()),
+        ("with a broken MAC", &|| flip(&seal, 10)),
+        ("with another label", &|| flip(&seal, 80)),
+        ("writable by others", &|| {
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o666)).unwrap();
+        }),
+        ("a link", &|| {
+            std::fs::rename(&path, &elsewhere).unwrap();
+            symlink(&elsewhere, &path).unwrap();
+        }),
+    ];
+    for (what, forge) in forgeries {
+        assert!(bench.verified(&digest).is_some(), "before {what}");
+        forge();
+        assert_eq!(
+            bench
+                .reopened()
+                .verified(&digest, EngineClass::Fast)
+                .unwrap(),
+            None,
+            "{what}"
+        );
+        assert!(!path.exists() && !seal.exists(), "{what}");
+        assert_eq!(
+            bench.verified(&digest),
+            None,
+            "{what}, as the first process sees it"
+        );
+        bench.compile(module(0)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_change_under_a_running_host_is_noticed() {
+    let bench = Bench::new(&ample());
+    let digest = bench.compile(module(0)).await.unwrap().digest;
+    let path = bench.verified(&digest).unwrap();
+    flip(&path, 100);
+    assert_eq!(bench.verified(&digest), None);
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn an_artefact_cannot_take_anothers_place() {
+    let bench = Bench::new(&ample());
+    let one = bench.compile(module(0)).await.unwrap().digest;
+    let two = bench.compile(module(1)).await.unwrap().digest;
+    let (one_path, two_path) = (bench.verified(&one).unwrap(), bench.verified(&two).unwrap());
+    std::fs::copy(&one_path, &two_path).unwrap();
+    std::fs::copy(
+        one_path.with_extension("seal"),
+        two_path.with_extension("seal"),
+    )
+    .unwrap();
+    assert_eq!(bench.verified(&two), None);
+    assert!(bench.verified(&one).is_some());
+}
+
+#[tokio::test]
+async fn artefacts_outlive_the_process_and_half_written_ones_do_not() {
+    let bench = Bench::new(&ample());
+    let first = bench.compile(module(0)).await.unwrap();
+    let Bench { compiler, dir } = bench;
+    drop(compiler);
+    let artefacts = dir.path().join("artefacts");
+    std::fs::write(artefacts.join("draft-killed"), b"half").unwrap();
+    let bench = Bench {
+        compiler: cofferdam::sandbox::compile::Compiler::new(
+            &ample(),
+            PathBuf::from("/no/child/is/needed"),
+            Artefacts::open(&artefacts, &ample()).unwrap(),
+        ),
+        dir,
+    };
+    assert!(!artefacts.join("draft-killed").exists());
+    let again = bench.compile(module(0)).await.unwrap();
+    assert_eq!((again.digest, again.imports), (first.digest, first.imports));
+}
+
+#[tokio::test]
+async fn the_least_recently_used_make_room() {
+    let bench = Bench::new(&ample());
+    let mut digests = Vec::new();
+    for number in 0..3 {
+        digests.push(bench.compile(module(number)).await.unwrap().digest);
+    }
+    assert!(bench.verified(&digests[0]).is_some(), "used last");
+    let bytes = std::fs::metadata(bench.verified(&digests[0]).unwrap())
+        .unwrap()
+        .len();
+    let config = SandboxConfig {
+        artefact_cache_bytes: bytes * 5 / 2,
+        ..ample()
+    };
+    let artefacts = Artefacts::open(&bench.dir.path().join("artefacts"), &config).unwrap();
+    let left: Vec<bool> = digests
+        .iter()
+        .map(|digest| {
+            artefacts
+                .verified(digest, EngineClass::Fast)
+                .unwrap()
+                .is_some()
+        })
+        .collect();
+    assert_eq!(left, [true, false, true]);
+}
+
+#[test]
+fn the_directory_and_its_key_are_closed_to_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("artefacts");
+    std::fs::create_dir(&path).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o777)).unwrap();
+    Artefacts::open(&path, &ample()).unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&path), mode(&path.join("key"))), (0o700, 0o600));
+    let key = std::fs::read(path.join("key")).unwrap();
+    assert_eq!(key.len(), 32);
+    Artefacts::open(&path, &ample()).unwrap();
+    assert_eq!(std::fs::read(path.join("key")).unwrap(), key);
+    std::fs::set_permissions(path.join("key"), PermissionsExt::from_mode(0o644)).unwrap();
+    assert!(
+        Artefacts::open(&path, &ample()).is_err(),
+        "a key that others could read is no secret"
+    );
+}

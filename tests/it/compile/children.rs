@@ -1,0 +1,215 @@
+//! How many children there are, what holds them, and that none is left behind.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cofferdam::config::sandbox::SandboxConfig;
+use cofferdam::sandbox::{CompileError, EngineClass};
+use futures_util::future::join_all;
+
+use super::{Bench, ample, small, wasm};
+
+/// A child that first notes its process id in `dir`/pids.
+fn noting(dir: &Path, then: &str) -> PathBuf {
+    let path = dir.join("child.sh");
+    let pids = dir.join("pids");
+    let script = format!("#!/bin/sh\necho $$ >> {}\n{then}\n", pids.display());
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o700)).unwrap();
+    path
+}
+
+fn real(dir: &Path) -> PathBuf {
+    noting(
+        dir,
+        &format!("exec {} \"$@\"", env!("CARGO_BIN_EXE_cofferdam")),
+    )
+}
+
+fn sleeping(dir: &Path) -> PathBuf {
+    noting(dir, "exec sleep 600")
+}
+
+impl Bench {
+    fn pids(&self) -> Vec<u32> {
+        let noted = std::fs::read_to_string(self.dir.path().join("pids")).unwrap_or_default();
+        noted.lines().map(|line| line.parse().unwrap()).collect()
+    }
+}
+
+/// Waits until `done`, and fails if that takes unreasonably long.
+async fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let wait = async {
+        while !done() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), wait)
+        .await
+        .expect(what);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn equal_uploads_are_compiled_once() {
+    let bench = Bench::with_program(&ample(), real);
+    let module = wasm::command(wasm::body(0, &wasm::increment(0)[..0]));
+    let results = join_all((0..50).map(|_| bench.compile(module.clone()))).await;
+    let first = results[0].as_ref().unwrap();
+    assert!(results.iter().all(|result| result.as_ref() == Ok(first)));
+    assert_eq!(bench.pids().len(), 1);
+    // And once more only for the other engine.
+    bench.compile(module.clone()).await.unwrap();
+    bench
+        .compiler
+        .compile(module.into(), EngineClass::Metered)
+        .await
+        .unwrap();
+    assert_eq!(bench.pids().len(), 2);
+}
+
+#[tokio::test]
+async fn a_refusal_is_remembered() {
+    let bench = Bench::with_program(&ample(), real);
+    let first = bench.refusal("(module)").await;
+    assert_eq!(bench.refusal("(module)").await, first);
+    assert_eq!(bench.pids().len(), 1);
+}
+
+#[tokio::test]
+async fn whoever_goes_away_takes_the_child_with_him() {
+    let bench = Bench::with_program(&ample(), sleeping);
+    {
+        let compile = bench.compile("(module)");
+        tokio::pin!(compile);
+        let started = until("the child started", || bench.pids().len() == 1);
+        tokio::select! {
+            result = &mut compile => panic!("{result:?}"),
+            () = started => {}
+        }
+    }
+    let child = PathBuf::from(format!("/proc/{}", bench.pids()[0]));
+    until("the child was killed and reaped", || !child.exists()).await;
+}
+
+#[tokio::test]
+async fn a_child_that_hangs_is_killed_and_reaped() {
+    let bench = Bench::with_program(&small(), sleeping);
+    let limit = bench.limit("(module)").await;
+    assert!(limit.ends_with("took longer than 2 s"), "{limit}");
+    assert!(!PathBuf::from(format!("/proc/{}", bench.pids()[0])).exists());
+}
+
+#[tokio::test]
+async fn a_child_that_lies_or_crashes_is_the_hosts_failure() {
+    for (script, expected) in [
+        ("exit 3", "exit status: 3"),
+        ("echo hello", "cut short"),
+        ("echo it broke >&2; kill -SEGV $$", "it broke"),
+        ("echo a line that is no header", "begin with a header"),
+        ("printf 'CFD1\\377\\377\\377\\377'", "begin with a header"),
+        ("printf 'CFD1\\002\\000\\000\\000{}'", "missing field"),
+    ] {
+        let bench = Bench::with_program(&ample(), |dir| noting(dir, script));
+        match bench.compile("(module)").await {
+            Err(CompileError::Host(why)) => assert!(why.contains(expected), "{script}: {why}"),
+            other => panic!("{script}: {other:?}"),
+        }
+    }
+    let bench = Bench::with_program(&ample(), |dir| dir.join("absent"));
+    assert!(matches!(
+        bench.compile("(module)").await,
+        Err(CompileError::Host(_))
+    ));
+}
+
+#[tokio::test]
+async fn the_queue_for_children_is_bounded() {
+    let config = SandboxConfig {
+        compiles_max: 1,
+        ..ample()
+    };
+    let bench = Bench::with_program(&config, sleeping);
+    let mut waiting: Vec<_> = (0..17)
+        .map(|n| Box::pin(bench.compile(format!("(module $n{n})"))))
+        .collect();
+    let one_more = {
+        let mut all = join_all(waiting.iter_mut());
+        let turned_away = async {
+            until("the first has a child", || bench.pids().len() == 1).await;
+            loop {
+                // Those before may not have queued yet; then this one has a place and gives it up.
+                let knock = bench.compile("(module $late)");
+                match tokio::time::timeout(Duration::from_millis(200), knock).await {
+                    Ok(result) => break result,
+                    Err(_elapsed) => {}
+                }
+            }
+        };
+        tokio::select! {
+            results = &mut all => panic!("{results:?}"),
+            result = turned_away => result,
+        }
+    };
+    assert_eq!(one_more, Err(CompileError::Busy));
+    assert_eq!(bench.pids().len(), 1);
+}
+
+#[tokio::test]
+async fn the_child_is_locked_in() {
+    let bench = Bench::with_program(&ample(), real);
+    // Large enough to be looked at while it is compiled.
+    let body = wasm::body(
+        400,
+        &(0..60_000)
+            .flat_map(|n| wasm::increment(n % 400))
+            .collect::<Vec<_>>(),
+    );
+    let bodies = std::iter::repeat_n(body, 8).collect::<Vec<_>>();
+    let big = wasm::module(&[
+        wasm::types(1),
+        wasm::functions(8),
+        wasm::start(),
+        wasm::code(bodies.into_iter()),
+    ]);
+    let compile = bench.compile(big);
+    tokio::pin!(compile);
+    let mut seen = (String::new(), String::new());
+    let look = until("the child was seen locked in", || {
+        let Some(pid) = bench.pids().first().copied() else {
+            return false;
+        };
+        let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}"));
+        let (Ok(status), Ok(limits)) = (read("status"), read("limits")) else {
+            return false;
+        };
+        let locked = limits
+            .lines()
+            .any(|l| l.starts_with("Max open files            3 "));
+        seen = (status, limits);
+        locked
+    });
+    tokio::select! {
+        result = &mut compile => panic!("it was too fast to be seen: {result:?}"),
+        () = look => {}
+    }
+    compile.await.unwrap();
+    let (status, limits) = seen;
+    assert!(
+        status.lines().any(|line| line == "NoNewPrivs:\t1"),
+        "{status}"
+    );
+    for limit in [
+        "Max core file size        0 ",
+        "Max file size             0 ",
+    ] {
+        assert!(limits.contains(limit), "{limits}");
+    }
+    assert!(
+        limits.contains("Max address space         2147483648 "),
+        "{limits}"
+    );
+    let confinement = bench.compiler.confinement().unwrap();
+    let filtered = status.lines().any(|line| line == "Seccomp:\t2");
+    assert_eq!(filtered, confinement.seccomp, "{status}");
+}

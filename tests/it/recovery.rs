@@ -1,0 +1,185 @@
+//! What survives when the host dies.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::guests;
+use crate::support::host::Host;
+use crate::support::http::Client;
+
+/// Tasks in the storm.
+const TASKS: usize = 10_000;
+/// Connections that submit them.
+const CONNECTIONS: usize = 64;
+/// After how many acknowledged tasks the host is killed.
+const KILLS_AFTER: [usize; 3] = [2_000, 5_000, 8_000];
+
+#[test]
+fn nothing_acknowledged_is_lost_when_the_host_is_killed() {
+    let mut host = Host::start();
+    host.client
+        .put_module("echo", &guests::built("echo"))
+        .expect(201);
+    let base = Mutex::new(host.client.base.clone());
+    let acknowledged = Mutex::new(BTreeMap::new());
+    let (next, acks) = (AtomicUsize::new(0), AtomicUsize::new(0));
+
+    thread::scope(|scope| {
+        for _ in 0..CONNECTIONS {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= TASKS {
+                        return;
+                    }
+                    let id = submit_until_acknowledged(&base, number);
+                    acknowledged.lock().unwrap().insert(id, number);
+                    acks.fetch_add(1, Ordering::Release);
+                }
+            });
+        }
+        for kill_after in KILLS_AFTER {
+            while acks.load(Ordering::Acquire) < kill_after {
+                thread::sleep(Duration::from_millis(1));
+            }
+            host.kill();
+            host.restart();
+            *base.lock().unwrap() = host.client.base.clone();
+        }
+    });
+
+    let acknowledged = acknowledged.into_inner().unwrap();
+    assert_eq!(acknowledged.len(), TASKS);
+    for (id, number) in &acknowledged {
+        let task = host.client.final_task(id);
+        assert_eq!(task["status"], "completed", "{task}");
+        let result = host
+            .client
+            .get(&format!("/v1/tasks/{id}/result"))
+            .expect(200)
+            .json();
+        assert_eq!(result, json!(number), "{task}");
+    }
+    assert_eq!(
+        count_tasks(&host.client),
+        TASKS,
+        "a task nobody was promised, or one twice"
+    );
+    assert!(host.stop().success());
+    assert_integrity(&host);
+}
+
+/// Submits a task under an idempotency key until a host acknowledges it, whichever host that is.
+fn submit_until_acknowledged(base: &Mutex<String>, number: usize) -> String {
+    let key = format!("storm-{number}");
+    let headers = [
+        ("content-type", "application/json"),
+        ("idempotency-key", key.as_str()),
+    ];
+    let body = json!({"module": "echo", "input": number}).to_string();
+    loop {
+        let client = Client::new(base.lock().unwrap().clone());
+        match client.try_send("POST", "/v1/tasks", &headers, body.as_bytes()) {
+            Ok(answer) if answer.status == 202 || answer.status == 200 => {
+                return answer.json()["task_id"].as_str().unwrap().to_owned();
+            }
+            Ok(answer) if answer.status != 503 => panic!("{} {}", answer.status, answer.text()),
+            // The host is gone or going; ask the next one.
+            Ok(_) | Err(_) => thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+fn count_tasks(client: &Client) -> usize {
+    let (mut count, mut cursor) = (0, String::new());
+    loop {
+        let page = client
+            .get(&format!("/v1/tasks?limit=1000{cursor}"))
+            .expect(200)
+            .json();
+        count += page["items"].as_array().unwrap().len();
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return count,
+        }
+    }
+}
+
+fn assert_integrity(host: &Host) {
+    let database = std::fs::read_dir(host.data())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "db"))
+        .expect("the data directory holds a database");
+    let connection = rusqlite::Connection::open(database).unwrap();
+    let verdict: String = connection
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(verdict, "ok");
+}
+
+#[test]
+fn a_task_that_ran_when_the_host_died_runs_again() {
+    let mut host = Host::start();
+    host.client
+        .put_module("spin", &guests::wat("spin.wat"))
+        .expect(201);
+    let id = host
+        .client
+        .submit(&json!({"module": "spin", "limits": {"timeout_ms": 2000}}));
+    host.client
+        .task_when(&id, |task| task["status"] == "running");
+    host.kill();
+    host.restart();
+    let task = host.client.final_task(&id);
+    assert_eq!(
+        (&task["status"], &task["attempt"]),
+        (&json!("failed"), &json!(2)),
+        "{task}"
+    );
+    let attempts = host
+        .client
+        .get(&format!("/v1/tasks/{id}/attempts"))
+        .expect(200)
+        .json();
+    assert_eq!(attempts["items"][0]["error"]["kind"], "lost", "{attempts}");
+    assert_eq!(
+        attempts["items"][1]["error"]["kind"], "timeout",
+        "{attempts}"
+    );
+}
+
+#[test]
+fn a_second_host_on_the_same_data_is_refused() {
+    let host = Host::start();
+    let output = std::process::Command::new(crate::support::host::program())
+        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .arg(host.data())
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains("another"), "{message}");
+}
+
+#[test]
+fn sigterm_drains_and_what_cannot_finish_is_given_back() {
+    let mut host = Host::with_config("[queue]\ndrain_timeout_ms = 200\n");
+    host.client
+        .put_module("spin", &guests::wat("spin.wat"))
+        .expect(201);
+    let id = host
+        .client
+        .submit(&json!({"module": "spin", "limits": {"timeout_ms": 3000}}));
+    host.client
+        .task_when(&id, |task| task["status"] == "running");
+    assert!(host.stop().success());
+    host.restart();
+    let task: Value = host.client.final_task(&id);
+    assert_eq!(task["error"]["kind"], "timeout", "{task}");
+}

@@ -1,0 +1,159 @@
+//! Running a module at once.
+
+use serde_json::json;
+
+use crate::support::guests;
+use crate::support::host::Host;
+
+#[test]
+fn raw_bytes_go_in_and_come_out_with_their_type() {
+    let host = Host::start();
+    host.client
+        .put_module("echo", &guests::built("echo"))
+        .expect(201);
+    let answer = host
+        .client
+        .run("echo", "application/x-thing", b"\0\xff bytes")
+        .expect(200);
+    assert_eq!(answer.body, b"\0\xff bytes");
+    assert_eq!(answer.header("content-type"), "application/x-thing");
+    assert!(
+        answer
+            .header("cofferdam-duration-us")
+            .parse::<u64>()
+            .is_ok()
+    );
+    assert!(
+        answer
+            .header("cofferdam-peak-memory-bytes")
+            .parse::<u64>()
+            .unwrap()
+            >= 65536
+    );
+}
+
+#[test]
+fn the_examples_do_their_work_on_real_data() {
+    let host = Host::start();
+    for name in ["transform", "thumbnail", "wordcount", "primes"] {
+        host.client
+            .put_module(name, &guests::built(name))
+            .expect(201);
+    }
+    let run = |name: &str, sample: &str| {
+        let input = guests::sample(&format!("{name}/data/{sample}"));
+        host.client
+            .run(name, "application/json", &input)
+            .expect(200)
+            .json()
+    };
+    assert!(run("transform", "request.json").is_object());
+    assert!(run("wordcount", "map.json").is_object());
+    assert!(run("primes", "range.json").is_object());
+
+    for (file, kind) in [("mountains.jpg", "image/jpeg"), ("chart.png", "image/png")] {
+        let picture = guests::sample(&format!("thumbnail/data/{file}"));
+        let small = host.client.run("thumbnail", kind, &picture).expect(200);
+        assert_eq!(small.header("content-type"), "image/png");
+        assert!(
+            small.body.starts_with(b"\x89PNG") && small.body.len() < picture.len(),
+            "{file}"
+        );
+    }
+}
+
+#[test]
+fn limits_come_by_query_or_header_and_stay_below_the_ceiling() {
+    let host = Host::with_config("[ceilings]\nmemory_bytes = 67108864\n");
+    host.client
+        .put_module("echo", &guests::built("echo"))
+        .expect(201);
+    host.client
+        .run(
+            "echo?memory_bytes=67108864&timeout_ms=1000",
+            "text/plain",
+            b"",
+        )
+        .expect(200);
+    let problem = host
+        .client
+        .run("echo?memory_bytes=67108865", "text/plain", b"")
+        .expect_problem(400, "limit_above_ceiling");
+    assert!(problem["detail"].as_str().unwrap().contains("memory_bytes"));
+    let header = [
+        ("cofferdam-memory-bytes", "67108865"),
+        ("content-type", "text/plain"),
+    ];
+    host.client
+        .send("POST", "/v1/run/echo", &header, b"")
+        .expect_problem(400, "limit_above_ceiling");
+    for bad in [
+        "timeout_ms=0",
+        "timeout_ms=-1",
+        "timeout_ms=1.5",
+        "timeout_ms=x",
+        "memory=1",
+        "fuel=1e3",
+    ] {
+        let problem = host
+            .client
+            .run(&format!("echo?{bad}"), "text/plain", b"")
+            .expect(400)
+            .json();
+        let field = bad.split('=').next().unwrap();
+        assert!(
+            problem["detail"].as_str().unwrap().contains(field),
+            "{problem}"
+        );
+    }
+}
+
+#[test]
+fn a_metered_run_uses_the_same_fuel_every_time() {
+    let host = Host::start();
+    host.client
+        .put_module("primes", &guests::built("primes"))
+        .expect(201);
+    let input = json!({"from": 1, "to": 20_000}).to_string();
+    let fuel = || {
+        let answer = host
+            .client
+            .run(
+                "primes?fuel=10000000000",
+                "application/json",
+                input.as_bytes(),
+            )
+            .expect(200);
+        answer
+            .header("cofferdam-fuel-used")
+            .parse::<u64>()
+            .expect("a metered run tells its fuel")
+    };
+    let first = fuel();
+    assert!(first > 100_000);
+    assert_eq!((fuel(), fuel()), (first, first));
+    host.client
+        .run(
+            &format!("primes?fuel={}", first / 2),
+            "application/json",
+            input.as_bytes(),
+        )
+        .expect_problem(422, "fuel_exhausted");
+}
+
+#[test]
+fn an_input_that_does_not_fit_says_where() {
+    let host = Host::start();
+    host.client
+        .put_module("primes", &guests::built("primes"))
+        .expect(201);
+    let run = |body: &str| {
+        host.client
+            .run("primes", "application/json", body.as_bytes())
+    };
+    let problem = run(r#"{"from": "one", "to": 5}"#).expect_problem(422, "invalid_input");
+    assert!(
+        problem["detail"].as_str().unwrap().contains("from"),
+        "{problem}"
+    );
+}

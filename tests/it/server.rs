@@ -1,0 +1,216 @@
+//! The server itself: hostile clients, encodings, operations.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::guests;
+use crate::support::host::Host;
+
+fn connect(host: &Host) -> TcpStream {
+    let address = host.client.base.strip_prefix("http://").unwrap();
+    let stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    stream
+}
+
+/// What the server says to these bytes until it closes the connection.
+fn exchange(host: &Host, request: &[u8]) -> String {
+    let mut stream = connect(host);
+    stream.write_all(request).unwrap();
+    let mut answer = Vec::new();
+    // A reset is an answer as well.
+    let _reset = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+fn a_client_that_dawdles_is_closed_and_others_are_served() {
+    let host = Host::with_config("[http]\nheader_timeout_ms = 500\nbody_idle_timeout_ms = 500\n");
+    let started = Instant::now();
+    let mut slow: Vec<TcpStream> = (0..50).map(|_| connect(&host)).collect();
+    for stream in &mut slow {
+        stream
+            .write_all(b"GET /livez HTTP/1.1\r\nX-Slow: ")
+            .unwrap();
+    }
+    let mut body = connect(&host);
+    body.write_all(b"POST /v1/tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{").unwrap();
+    host.client.get("/livez").expect(200);
+    for stream in slow.iter_mut().chain([&mut body]) {
+        let mut rest = Vec::new();
+        let _reset = stream.read_to_end(&mut rest);
+    }
+    assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn requests_that_could_be_smuggled_are_refused() {
+    let host = Host::start();
+    for request in [
+        "POST /v1/tasks HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        "POST /v1/tasks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\nhello",
+        "GET /livez HTTP/1.1\r\nHost: x\r\nA : b\r\n\r\n",
+        "GARBAGE\r\n\r\n",
+    ] {
+        let answer = exchange(&host, request.as_bytes());
+        assert!(
+            answer.starts_with("HTTP/1.1 400") || answer.is_empty(),
+            "{request:?}: {answer}"
+        );
+    }
+    let many = format!(
+        "GET /livez HTTP/1.1\r\nHost: x\r\n{}\r\n",
+        "A: b\r\n".repeat(10_000)
+    );
+    assert!(!exchange(&host, many.as_bytes()).starts_with("HTTP/1.1 200"));
+    host.client.get("/livez").expect(200);
+}
+
+#[test]
+fn a_body_is_measured_after_it_is_unpacked() {
+    let host = Host::with_config("[http]\ninline_body_bytes = 65536\n");
+    host.client
+        .put_module("echo", &guests::built("echo"))
+        .expect(201);
+    let small = gzip(&vec![b' '; 1000]);
+    let headers = [("content-type", "text/plain"), ("content-encoding", "gzip")];
+    let answer = host
+        .client
+        .send("POST", "/v1/run/echo", &headers, &small)
+        .expect(200);
+    assert_eq!(answer.body.len(), 1000);
+    let bomb = gzip(&vec![0; 64 << 20]);
+    assert!(bomb.len() < 100_000);
+    host.client
+        .send("POST", "/v1/run/echo", &headers, &bomb)
+        .expect(413);
+    let unknown = [("content-type", "text/plain"), ("content-encoding", "br")];
+    host.client
+        .send("POST", "/v1/run/echo", &unknown, &small)
+        .expect(415);
+    host.client
+        .run("echo", "text/plain", &vec![b'x'; 65537])
+        .expect(413);
+}
+
+/// Packs with the system's own gzip, so that the test does not trust our libraries.
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut child = std::process::Command::new("gzip")
+        .arg("-c")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("gzip is installed");
+    let mut stdin = child.stdin.take().unwrap();
+    let bytes = bytes.to_vec();
+    let writer = std::thread::spawn(move || stdin.write_all(&bytes).unwrap());
+    let mut packed = Vec::new();
+    child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_end(&mut packed)
+        .unwrap();
+    writer.join().unwrap();
+    child.wait().unwrap();
+    packed
+}
+
+#[test]
+fn unknown_paths_and_methods_are_problems_too() {
+    let host = Host::start();
+    host.client
+        .get("/v1/nothing")
+        .expect_problem(404, "not_found");
+    let answer = host.client.send("PATCH", "/v1/tasks", &[], b"");
+    assert!(answer.header("allow").contains("GET"), "{answer:?}");
+    answer.expect_problem(405, "method_not_allowed");
+    host.client.get("/v1/tasks/not-a-uuid").expect(404);
+    host.client
+        .get("/v1/tasks/0190d1f0-0000-7000-8000-000000000001")
+        .expect_problem(404, "not_found");
+}
+
+#[test]
+fn operations_answer() {
+    let host = Host::start();
+    host.client.get("/livez").expect(200);
+    host.client.get("/readyz").expect(200);
+    let openapi = host.client.get("/openapi.json").expect(200).json();
+    assert!(openapi["openapi"].as_str().unwrap().starts_with("3.1"));
+    for path in [
+        "/v1/tasks",
+        "/v1/run/{module}",
+        "/v1/modules/{name}",
+        "/execute",
+        "/health",
+    ] {
+        assert!(openapi["paths"][path].is_object(), "{path}");
+    }
+    let metrics = host.client.get("/metrics").expect(200).text();
+    assert!(
+        metrics.contains("# TYPE") && metrics.contains("cofferdam_"),
+        "{metrics}"
+    );
+}
+
+#[test]
+fn the_worker_api_of_pools_is_served_as_it_is() {
+    let host = Host::start();
+    host.client
+        .put_module("primes", &guests::built("primes"))
+        .expect(201);
+    let health = host.client.get("/health").expect(200).json();
+    for field in [
+        "status",
+        "worker_id",
+        "version",
+        "capabilities",
+        "active_tasks",
+        "queue_depth",
+        "uptime_seconds",
+    ] {
+        assert!(!health[field].is_null(), "{field}: {health}");
+    }
+    let accepted = host
+        .client
+        .post("/execute", &json!({"task_id": "job-17", "task_type": "primes", "payload": {"from": 1, "to": 100}, "priority": "high"}))
+        .json();
+    assert_eq!(
+        (&accepted["task_id"], &accepted["status"]),
+        (&json!("job-17"), &json!("accepted"))
+    );
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let result = loop {
+        let status = host.client.get("/task/job-17/status").expect(200).json();
+        if status["status"] == "completed" {
+            break host.client.get("/task/job-17/result").expect(200).json();
+        }
+        assert!(Instant::now() < deadline, "{status}");
+    };
+    assert_eq!(result["result"]["count"], 25, "{result}");
+    assert!(result["execution_time_seconds"].is_number() && result["completed_at"].is_string());
+    let json_metrics = host
+        .client
+        .send("GET", "/metrics", &[("accept", "application/json")], b"")
+        .json();
+    assert_eq!(json_metrics["tasks_completed"], 1, "{json_metrics}");
+    host.client.get("/task/nobody/status").expect(404);
+}
+
+#[test]
+fn an_address_that_is_not_loopback_is_refused() {
+    let data = tempfile::TempDir::new().unwrap();
+    let output = std::process::Command::new(crate::support::host::program())
+        .args(["serve", "--listen", "0.0.0.0:0", "--data"])
+        .arg(data.path())
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("loopback"));
+}
