@@ -121,7 +121,7 @@ impl Host {
             runner,
             registry,
             storage: dyn_storage,
-            files: Arc::new(files),
+            files,
             metrics,
             process: Arc::new(ProcessFigures::new()),
             clock,

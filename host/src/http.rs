@@ -53,7 +53,7 @@ pub struct Services {
     /// Reads.
     pub storage: Arc<dyn Storage>,
     /// Spooled inputs and artifacts.
-    pub files: Arc<FileStorage>,
+    pub files: FileStorage,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// What the operating system says of this process.

@@ -7,7 +7,7 @@ use axum::response::Response;
 use serde::Serialize;
 
 use crate::http::error::ApiError;
-use crate::http::pool::PoolMetrics;
+use crate::http::pool::wire::PoolMetrics;
 use crate::http::{AppState, Services, json};
 use crate::storage::Counts;
 use crate::telemetry::metrics::Readings;

@@ -3,6 +3,8 @@
 //! Paths and field names are those pools' own. A pool may call its tasks what it likes: an id that
 //! is no UUID is mapped to one by its hash, kept in the task's metadata, and answered as it came.
 
+pub(crate) mod wire;
+
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -11,8 +13,6 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -24,9 +24,12 @@ use crate::domain::retry::RetryPolicy;
 use crate::domain::state::TaskState;
 use crate::domain::task::{Input, TaskId};
 use crate::http::error::ApiError;
-use crate::http::json::{self, Time, Unsupported};
+use crate::http::json::{self, Time};
 use crate::http::ops::CAPABILITIES;
 use crate::http::path::{PathParts, parse_task_id, unknown_task};
+use crate::http::pool::wire::{
+    Accepted, ExecuteRequest, Health, PoolCancelled, PoolMetrics, PoolResult, PoolStatus,
+};
 use crate::http::tasks::submission::priority;
 use crate::http::tasks::submit::{fingerprint, json_limit, one};
 use crate::http::tasks::wire::{FailureJson, progress};
@@ -39,99 +42,6 @@ use crate::storage::Counts;
 const ID_BYTES_MAX: usize = 255;
 /// What the pools call code that comes with its task.
 const CODE_TASK_TYPE: &str = "sandboxed_execution";
-
-/// A task as a pool sends it.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ExecuteRequest<'a> {
-    /// The pool's own id; a UUID of this host's if absent.
-    task_id: Option<String>,
-    /// The module.
-    task_type: String,
-    /// The module's input.
-    #[serde(borrow)]
-    #[schema(value_type = Option<Object>)]
-    payload: Option<&'a RawValue>,
-    priority: Option<String>,
-    /// Not supported by this version: null.
-    #[expect(dead_code, reason = "its type takes nothing but null")]
-    #[schema(value_type = Option<String>)]
-    callback_url: Option<Unsupported>,
-}
-
-/// What became of it.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(crate) struct Accepted {
-    task_id: String,
-    /// `accepted`.
-    status: &'static str,
-    #[schema(value_type = String, format = DateTime)]
-    estimated_completion: Time,
-    worker_id: String,
-}
-
-/// How far a task has come.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(crate) struct PoolStatus {
-    task_id: String,
-    status: &'static str,
-    progress: f64,
-    #[schema(value_type = Option<String>, format = DateTime)]
-    started_at: Option<Time>,
-    #[schema(value_type = Option<String>, format = DateTime)]
-    estimated_completion: Option<Time>,
-}
-
-/// What a task gave.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(crate) struct PoolResult {
-    task_id: String,
-    status: &'static str,
-    /// JSON as it is, other text as a string, other bytes as `{"base64": …}`; null until then.
-    #[schema(value_type = Object)]
-    result: Value,
-    execution_time_seconds: Option<f64>,
-    #[schema(value_type = Option<String>, format = DateTime)]
-    completed_at: Option<Time>,
-    error: Option<FailureJson>,
-}
-
-/// Whether a task was cancelled.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(crate) struct PoolCancelled {
-    task_id: String,
-    /// `cancelled`, or `cancelling` while it still runs.
-    status: &'static str,
-}
-
-/// How the worker is.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(crate) struct Health {
-    /// `healthy` or `draining`.
-    status: &'static str,
-    worker_id: String,
-    version: &'static str,
-    capabilities: [&'static str; 2],
-    active_tasks: u64,
-    queue_depth: u64,
-    uptime_seconds: f64,
-}
-
-/// The figures of this worker since its start.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(crate) struct PoolMetrics {
-    tasks_completed: u64,
-    tasks_failed: u64,
-    /// 0 to 1; 1 before the first task.
-    success_rate: f64,
-    avg_execution_time_seconds: f64,
-    active_tasks: u64,
-    queue_depth: u64,
-    /// Of one core, since the last question.
-    cpu_usage_percent: f64,
-    memory_usage_gb: f64,
-    uptime_hours: f64,
-}
 
 /// Give the worker a task
 #[utoipa::path(

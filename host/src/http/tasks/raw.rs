@@ -22,13 +22,10 @@ use crate::http::json::{EXACT_MAX, Time};
 use crate::http::path::parse_task_id;
 use crate::http::query::Query;
 use crate::http::run::pairs;
-use crate::http::tasks::submission::{check_words, dedup_key, priority};
+use crate::http::tasks::submission::{DELAY_MS_MAX, check_words, dedup_key, priority};
 use crate::http::tasks::submit::{one, shorten};
 use crate::http::{Services, guest};
 use crate::queue::{Submission, Submitted};
-
-/// The longest a task may be told to wait: a year.
-const DELAY_MS_MAX: u64 = 366 * 24 * 60 * 60 * 1000;
 
 /// Reads the rest of the query and the body, and submits the task.
 pub(super) async fn submit(

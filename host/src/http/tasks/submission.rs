@@ -27,7 +27,7 @@ use crate::http::tasks::submission::fields::{GrantsJson, RetryJson, UniqueMap, p
 use crate::queue::Submission;
 
 /// The longest a task may be told to wait: a year.
-const DELAY_MS_MAX: u64 = 366 * 24 * 60 * 60 * 1000;
+pub(crate) const DELAY_MS_MAX: u64 = 366 * 24 * 60 * 60 * 1000;
 /// The longest dedup key, in bytes.
 const KEY_BYTES_MAX: usize = 255;
 /// The largest metadata, as JSON text.

@@ -1,0 +1,101 @@
+//! The worker API's bodies, in the field names of existing pools.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::http::json::{Time, Unsupported};
+use crate::http::tasks::wire::FailureJson;
+
+/// A task as a pool sends it.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExecuteRequest<'a> {
+    /// The pool's own id; a UUID of this host's if absent.
+    pub(super) task_id: Option<String>,
+    /// The module.
+    pub(super) task_type: String,
+    /// The module's input.
+    #[serde(borrow)]
+    #[schema(value_type = Option<Object>)]
+    pub(super) payload: Option<&'a RawValue>,
+    pub(super) priority: Option<String>,
+    /// Not supported by this version: null.
+    #[expect(dead_code, reason = "its type takes nothing but null")]
+    #[schema(value_type = Option<String>)]
+    pub(super) callback_url: Option<Unsupported>,
+}
+
+/// What became of it.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Accepted {
+    pub(super) task_id: String,
+    /// `accepted`.
+    pub(super) status: &'static str,
+    #[schema(value_type = String, format = DateTime)]
+    pub(super) estimated_completion: Time,
+    pub(super) worker_id: String,
+}
+
+/// How far a task has come.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct PoolStatus {
+    pub(super) task_id: String,
+    pub(super) status: &'static str,
+    pub(super) progress: f64,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub(super) started_at: Option<Time>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub(super) estimated_completion: Option<Time>,
+}
+
+/// What a task gave.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct PoolResult {
+    pub(super) task_id: String,
+    pub(super) status: &'static str,
+    /// JSON as it is, other text as a string, other bytes as `{"base64": …}`; null until then.
+    #[schema(value_type = Object)]
+    pub(super) result: Value,
+    pub(super) execution_time_seconds: Option<f64>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub(super) completed_at: Option<Time>,
+    pub(super) error: Option<FailureJson>,
+}
+
+/// Whether a task was cancelled.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct PoolCancelled {
+    pub(super) task_id: String,
+    /// `cancelled`, or `cancelling` while it still runs.
+    pub(super) status: &'static str,
+}
+
+/// How the worker is.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Health {
+    /// `healthy` or `draining`.
+    pub(super) status: &'static str,
+    pub(super) worker_id: String,
+    pub(super) version: &'static str,
+    pub(super) capabilities: [&'static str; 2],
+    pub(super) active_tasks: u64,
+    pub(super) queue_depth: u64,
+    pub(super) uptime_seconds: f64,
+}
+
+/// The figures of this worker since its start.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct PoolMetrics {
+    pub(super) tasks_completed: u64,
+    pub(super) tasks_failed: u64,
+    /// 0 to 1; 1 before the first task.
+    pub(super) success_rate: f64,
+    pub(super) avg_execution_time_seconds: f64,
+    pub(super) active_tasks: u64,
+    pub(super) queue_depth: u64,
+    /// Of one core, since the last question.
+    pub(super) cpu_usage_percent: f64,
+    pub(super) memory_usage_gb: f64,
+    pub(super) uptime_hours: f64,
+}
