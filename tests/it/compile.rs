@@ -52,8 +52,8 @@ impl Bench {
 
     /// With another child than the real one; `program` is given a directory to put it in.
     fn with_program(config: &SandboxConfig, program: impl FnOnce(&Path) -> PathBuf) -> Bench {
-        let dir = tempfile::tempdir().unwrap();
-        let artefacts = Artefacts::open(&dir.path().join("artefacts"), config).unwrap();
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let artefacts = Artefacts::open(&dir.path().join("artefacts"), config).expect("a cache");
         let compiler = Compiler::new(config, program(dir.path()), artefacts);
         Bench { compiler, dir }
     }

@@ -10,7 +10,8 @@ use crate::support::guests::root;
 /// What each module of the host may import of ours, itself excepted. Reading order; an import
 /// goes downwards only.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("main", &["cli"]),
+    // The program started again to compile a module has no command line.
+    ("main", &["cli", "sandbox"]),
     ("lib", &[]),
     (
         "cli",

@@ -20,22 +20,22 @@ fn module(number: usize) -> Vec<u8> {
 impl Bench {
     /// The cache as a process sees it that has just started.
     fn reopened(&self) -> Artefacts {
-        Artefacts::open(&self.dir.path().join("artefacts"), &ample()).unwrap()
+        Artefacts::open(&self.dir.path().join("artefacts"), &ample()).expect("a cache")
     }
 
     fn verified(&self, digest: &Digest) -> Option<PathBuf> {
         self.compiler
             .artefacts()
             .verified(digest, EngineClass::Fast)
-            .unwrap()
+            .expect("the cache answers")
     }
 }
 
-fn flip(path: &Path, at: u64) {
-    let mut bytes = std::fs::read(path).unwrap();
-    let at = usize::try_from(at).unwrap() % bytes.len();
-    bytes[at] ^= 1;
-    std::fs::write(path, bytes).unwrap();
+fn flip(path: &Path, at: usize) {
+    let mut bytes = std::fs::read(path).expect("a file to flip a bit in");
+    let length = bytes.len();
+    bytes[at % length] ^= 1;
+    std::fs::write(path, bytes).expect("the file can be written");
 }
 
 #[tokio::test]
@@ -49,7 +49,7 @@ async fn a_forged_artefact_is_removed_and_compiled_again() {
     let forgeries: [(&str, &dyn Fn()); 10] = [
         ("its first byte flipped", &|| flip(&path, 0)),
         ("a byte in its midst flipped", &|| {
-            flip(&path, honest.len() as u64 / 2)
+            flip(&path, honest.len() / 2)
         }),
         ("truncated", &|| {
             std::fs::write(&path, &honest[..honest.len() - 1]).unwrap()

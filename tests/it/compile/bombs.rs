@@ -166,7 +166,8 @@ impl Bench {
 
 /// A line of this process's memory accounting.
 fn memory_kib(line: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let value = status.lines().find_map(|l| l.strip_prefix(line)).unwrap();
-    value.trim().trim_end_matches(" kB").parse().unwrap()
+    let status = std::fs::read_to_string("/proc/self/status").expect("/proc");
+    let value = status.lines().find_map(|l| l.strip_prefix(line));
+    let kib = value.and_then(|v| v.trim().trim_end_matches(" kB").parse().ok());
+    kib.expect("a number of kB")
 }

@@ -13,6 +13,8 @@ use super::protocol::{Confinement, Orders};
 /// The stack of a compiling thread. Cranelift recurses over expression trees; a worker of the
 /// default size would do for every module seen, and this costs address space only.
 const THREAD_STACK_BYTES: usize = 8 * 1024 * 1024;
+/// What the C library's allocator reserves, mostly without using it, for each thread that allocates.
+const THREAD_HEAP_BYTES: u64 = 64 * 1024 * 1024;
 /// Compiling gives way to serving requests, but not to guests: its deadline is one of wall time.
 const NICENESS: i32 = 5;
 /// Standard input, output and error, and nothing more.
@@ -29,7 +31,10 @@ pub(super) fn lock_in(
     // said the kernel chooses by size, which comes to the same.
     let _kernel_chooses = std::fs::write("/proc/self/oom_score_adj", "1000");
     let _same_priority = rustix::process::setpriority_process(None, NICENESS);
-    limit(Resource::As, orders.memory_bytes)?;
+    limit(
+        Resource::As,
+        orders.memory_bytes + before_compiling(orders)?,
+    )?;
     limit(Resource::Core, 0)?;
     limit(Resource::Fsize, 0)?;
     // The soft limit ends the child with a signal that says why; the hard one is a second later.
@@ -53,6 +58,19 @@ pub(super) fn lock_in(
     let seccomp = filtered();
     limit(Resource::Nofile, OPEN_FILES_MAX)?;
     Ok(Confinement { landlock, seccomp })
+}
+
+/// The address space that the program and its threads take before there is a module. It is not
+/// counted against the module's memory, so that the same limit holds for every build and machine.
+fn before_compiling(orders: &Orders) -> io::Result<u64> {
+    let pages = std::fs::read_to_string("/proc/self/statm")?;
+    let pages: u64 = pages
+        .split(' ')
+        .next()
+        .and_then(|size| size.parse().ok())
+        .ok_or_else(|| io::Error::other("/proc/self/statm cannot be read"))?;
+    let thread = THREAD_STACK_BYTES as u64 + THREAD_HEAP_BYTES;
+    Ok(pages * rustix::param::page_size() as u64 + thread * orders.threads as u64)
 }
 
 fn limit(resource: Resource, most: u64) -> io::Result<()> {

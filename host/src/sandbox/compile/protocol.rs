@@ -29,7 +29,7 @@ pub(super) struct Orders {
     pub(super) stack_bytes: usize,
     /// The length of the module on standard input.
     pub(super) input_bytes: u64,
-    /// Address space it may have.
+    /// Address space it may have beyond what the program itself takes.
     pub(super) memory_bytes: u64,
     /// CPU seconds it may use, all threads together.
     pub(super) cpu_s: u64,

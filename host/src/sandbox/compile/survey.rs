@@ -21,11 +21,11 @@ const BODY_BYTES_MAX: usize = 7_654_321;
 const TYPES_MAX: u64 = 50_000;
 /// Imports of all levels together. Composed components have a few thousand.
 const IMPORTS_MAX: u64 = 50_000;
-/// Core modules inside a component. CPython as a component has about fifteen.
+/// Modules and components inside a component. CPython as a component has about fifteen.
 const MODULES_MAX: u64 = 256;
 /// Instances that a component makes of modules and components.
 const INSTANCES_MAX: u64 = 1_000;
-/// How deep components may stand in each other.
+/// How deep they may stand in each other.
 const DEPTH_MAX: usize = 16;
 /// Data and element segments. clang has a few; esbuild, a Go program, 7 000.
 const SEGMENTS_MAX: u64 = 100_000;
@@ -69,6 +69,7 @@ pub(super) struct CoreExport {
     pub(super) signature: Option<String>,
 }
 
+/// Sums over all levels.
 #[derive(Debug, Default)]
 struct Counts {
     depth: usize,
@@ -198,70 +199,22 @@ impl Counts {
         reason = "a foreign enum of sixty sections"
     )]
     fn add(&mut self, payload: &Payload<'_>) -> Result<(), Rejection> {
+        self.add_section(payload)?;
         match payload {
-            Payload::TypeSection(section) => {
-                count("types", &mut self.types, section.count(), TYPES_MAX)
-            }
-            Payload::CoreTypeSection(section) => {
-                count("types", &mut self.types, section.count(), TYPES_MAX)
-            }
-            Payload::ComponentTypeSection(section) => {
-                count("types", &mut self.types, section.count(), TYPES_MAX)
-            }
-            Payload::ImportSection(section) => {
-                count("imports", &mut self.imports, section.count(), IMPORTS_MAX)
-            }
-            Payload::ComponentImportSection(section) => {
-                count("imports", &mut self.imports, section.count(), IMPORTS_MAX)
-            }
-            Payload::FunctionSection(section) => count(
-                "functions",
-                &mut self.functions,
-                section.count(),
-                FUNCTIONS_MAX,
-            ),
-            Payload::DataSection(section) => count(
-                "segments",
-                &mut self.segments,
-                section.count(),
-                SEGMENTS_MAX,
-            ),
-            Payload::ElementSection(section) => count(
-                "segments",
-                &mut self.segments,
-                section.count(),
-                SEGMENTS_MAX,
-            ),
-            Payload::InstanceSection(section) => count(
-                "instances",
-                &mut self.instances,
-                section.count(),
-                INSTANCES_MAX,
-            ),
-            Payload::ComponentInstanceSection(section) => count(
-                "instances",
-                &mut self.instances,
-                section.count(),
-                INSTANCES_MAX,
-            ),
             Payload::CodeSectionEntry(body) if body.range().len() > BODY_BYTES_MAX => {
                 let bytes = body.range().len();
                 Err(Rejection::Limit(format!(
                     "a function of the module is {bytes} bytes long; {BODY_BYTES_MAX} are compiled"
                 )))
             }
-            Payload::ModuleSection { .. } => {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => {
                 self.depth += 1;
-                count("core modules", &mut self.modules, 1, MODULES_MAX)
-            }
-            Payload::ComponentSection { .. } => {
-                self.depth += 1;
-                match self.depth > DEPTH_MAX {
-                    true => Err(Rejection::Limit(format!(
-                        "components stand in each other more than {DEPTH_MAX} deep"
-                    ))),
-                    false => count("components", &mut self.modules, 1, MODULES_MAX),
+                if self.depth > DEPTH_MAX {
+                    return Err(Rejection::Limit(format!(
+                        "modules stand in each other more than {DEPTH_MAX} deep"
+                    )));
                 }
+                count("inner modules", &mut self.modules, 1, MODULES_MAX)
             }
             Payload::End(_) => {
                 self.depth = self.depth.saturating_sub(1);
@@ -269,6 +222,35 @@ impl Counts {
             }
             _ => Ok(()),
         }
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "a foreign enum of sixty sections"
+    )]
+    fn add_section(&mut self, payload: &Payload<'_>) -> Result<(), Rejection> {
+        let (what, sum, more, most) = match payload {
+            Payload::TypeSection(s) => ("types", &mut self.types, s.count(), TYPES_MAX),
+            Payload::CoreTypeSection(s) => ("types", &mut self.types, s.count(), TYPES_MAX),
+            Payload::ComponentTypeSection(s) => ("types", &mut self.types, s.count(), TYPES_MAX),
+            Payload::ImportSection(s) => ("imports", &mut self.imports, s.count(), IMPORTS_MAX),
+            Payload::ComponentImportSection(s) => {
+                ("imports", &mut self.imports, s.count(), IMPORTS_MAX)
+            }
+            Payload::FunctionSection(s) => {
+                ("functions", &mut self.functions, s.count(), FUNCTIONS_MAX)
+            }
+            Payload::DataSection(s) => ("segments", &mut self.segments, s.count(), SEGMENTS_MAX),
+            Payload::ElementSection(s) => ("segments", &mut self.segments, s.count(), SEGMENTS_MAX),
+            Payload::InstanceSection(s) => {
+                ("instances", &mut self.instances, s.count(), INSTANCES_MAX)
+            }
+            Payload::ComponentInstanceSection(s) => {
+                ("instances", &mut self.instances, s.count(), INSTANCES_MAX)
+            }
+            _ => return Ok(()),
+        };
+        count(what, sum, more, most)
     }
 }
 
