@@ -22,23 +22,45 @@ pub(crate) async fn priority_order<B: Backend>(backend: B) -> B {
     )
     .await;
     assert_eq!(claim_ids(storage, 0, ClaimOrder::Priority).await, []);
-    assert_eq!(claim_ids(storage, 2, ClaimOrder::Priority).await, [4, 5].map(id));
-    assert_eq!(claim_ids(storage, 9, ClaimOrder::Priority).await, [3, 2, 6, 1].map(id));
+    assert_eq!(
+        claim_ids(storage, 2, ClaimOrder::Priority).await,
+        [4, 5].map(id)
+    );
+    assert_eq!(
+        claim_ids(storage, 9, ClaimOrder::Priority).await,
+        [3, 2, 6, 1].map(id)
+    );
     backend
 }
 
 pub(crate) async fn fifo_and_lifo_ignore_priority<B: Backend>(backend: B) -> B {
     let storage = backend.storage();
-    let priorities = [Priority::Low, Priority::Critical, Priority::Normal, Priority::High];
-    let tasks = (1..=8).zip(priorities.into_iter().cycle()).map(|(number, priority)| {
-        let mut task = with_priority(number, priority);
-        task.run_at = at(i64::try_from(number).unwrap());
-        task
-    });
+    let priorities = [
+        Priority::Low,
+        Priority::Critical,
+        Priority::Normal,
+        Priority::High,
+    ];
+    let tasks = (1..=8)
+        .zip(priorities.into_iter().cycle())
+        .map(|(number, priority)| {
+            let mut task = with_priority(number, priority);
+            task.run_at = at(i64::try_from(number).unwrap());
+            task
+        });
     insert_all(storage, tasks.collect()).await;
-    assert_eq!(claim_ids(storage, 3, ClaimOrder::Fifo).await, [1, 2, 3].map(id));
-    assert_eq!(claim_ids(storage, 3, ClaimOrder::Lifo).await, [8, 7, 6].map(id));
-    assert_eq!(claim_ids(storage, 3, ClaimOrder::Fifo).await, [4, 5].map(id));
+    assert_eq!(
+        claim_ids(storage, 3, ClaimOrder::Fifo).await,
+        [1, 2, 3].map(id)
+    );
+    assert_eq!(
+        claim_ids(storage, 3, ClaimOrder::Lifo).await,
+        [8, 7, 6].map(id)
+    );
+    assert_eq!(
+        claim_ids(storage, 3, ClaimOrder::Fifo).await,
+        [4, 5].map(id)
+    );
     backend
 }
 
@@ -64,7 +86,10 @@ pub(crate) async fn what_lies_ahead_waits<B: Backend>(backend: B) -> B {
     later.run_at = at(10);
     insert_all(storage, vec![later, new_task(2)]).await;
     let early = storage.claim(ME, 9, ClaimOrder::Lifo, at(9)).await.unwrap();
-    assert_eq!(early.iter().map(|claim| claim.task_id).collect::<Vec<_>>(), [id(2)]);
+    assert_eq!(
+        early.iter().map(|claim| claim.task_id).collect::<Vec<_>>(),
+        [id(2)]
+    );
     assert_eq!(claim_one(storage, ME, at(10)).await.task_id, id(1));
     backend
 }

@@ -81,7 +81,10 @@ pub(crate) fn with_priority(number: u128, priority: Priority) -> NewTask {
 }
 
 pub(crate) fn payload(body: &'static [u8]) -> Payload {
-    Payload { content_type: "application/json".into(), body: Bytes::from_static(body) }
+    Payload {
+        content_type: "application/json".into(),
+        body: Bytes::from_static(body),
+    }
 }
 
 pub(crate) fn module(byte: u8) -> ModuleInfo {
@@ -98,18 +101,27 @@ pub(crate) fn module(byte: u8) -> ModuleInfo {
 
 /// Stores one task that must be new.
 pub(crate) async fn insert(storage: &dyn Storage, task: NewTask) {
-    let inserted = storage.insert_tasks(vec![task], ANY_NUMBER, at(0)).await.unwrap();
+    let inserted = storage
+        .insert_tasks(vec![task], ANY_NUMBER, at(0))
+        .await
+        .unwrap();
     assert_eq!(inserted, [Inserted::New]);
 }
 
 pub(crate) async fn insert_all(storage: &dyn Storage, tasks: Vec<NewTask>) {
-    let inserted = storage.insert_tasks(tasks, ANY_NUMBER, at(0)).await.unwrap();
+    let inserted = storage
+        .insert_tasks(tasks, ANY_NUMBER, at(0))
+        .await
+        .unwrap();
     assert!(inserted.iter().all(|inserted| *inserted == Inserted::New));
 }
 
 /// Claims one task for `worker`; there must be one.
 pub(crate) async fn claim_one(storage: &dyn Storage, worker: WorkerId, now: Timestamp) -> Claim {
-    let mut claims = storage.claim(worker, 1, ClaimOrder::Priority, now).await.unwrap();
+    let mut claims = storage
+        .claim(worker, 1, ClaimOrder::Priority, now)
+        .await
+        .unwrap();
     assert_eq!(claims.len(), 1);
     claims.remove(0)
 }
@@ -120,11 +132,21 @@ pub(crate) async fn claim_ids(storage: &dyn Storage, slots: u32, order: ClaimOrd
 }
 
 pub(crate) fn completed(claim: &Claim, now: Timestamp) -> AttemptEnd {
-    end(claim, now, Outcome::Completed(payload(b"42")), Next::Complete)
+    end(
+        claim,
+        now,
+        Outcome::Completed(payload(b"42")),
+        Next::Complete,
+    )
 }
 
 pub(crate) fn failed(claim: &Claim, now: Timestamp, kind: FailureKind, next: Next) -> AttemptEnd {
-    end(claim, now, Outcome::Failed(Failure::new(kind, "it did not work")), next)
+    end(
+        claim,
+        now,
+        Outcome::Failed(Failure::new(kind, "it did not work")),
+        next,
+    )
 }
 
 pub(crate) fn end(claim: &Claim, now: Timestamp, outcome: Outcome, next: Next) -> AttemptEnd {
@@ -134,7 +156,10 @@ pub(crate) fn end(claim: &Claim, now: Timestamp, outcome: Outcome, next: Next) -
         fence: claim.fence,
         finished_at: now,
         outcome,
-        usage: Usage { duration: Duration::from_millis(5), ..Usage::default() },
+        usage: Usage {
+            duration: Duration::from_millis(5),
+            ..Usage::default()
+        },
         streams: Streams::default(),
         artifacts: Vec::new(),
         next,

@@ -22,7 +22,11 @@ async fn pages(storage: &dyn Storage, mut filter: TaskFilter) -> Vec<TaskId> {
 }
 
 fn position(task: &Task, filter: &TaskFilter) -> ListPosition {
-    let at = if filter.changed_since.is_some() { task.updated_at } else { task.created_at };
+    let at = if filter.changed_since.is_some() {
+        task.updated_at
+    } else {
+        task.created_at
+    };
     ListPosition { at, id: task.id }
 }
 
@@ -36,9 +40,17 @@ async fn one_of_each(storage: &dyn Storage) {
     let [first, second, third, fourth] = claims;
     let (first, second, third) = (first.await, second.await, third.await);
     fourth.await;
-    finish_one(storage, failed(&second, at(10), FailureKind::Trap, Next::Fail)).await;
+    finish_one(
+        storage,
+        failed(&second, at(10), FailureKind::Trap, Next::Fail),
+    )
+    .await;
     finish_one(storage, completed(&first, at(11))).await;
-    finish_one(storage, failed(&third, at(11), FailureKind::Cancelled, Next::Cancel)).await;
+    finish_one(
+        storage,
+        failed(&third, at(11), FailureKind::Cancelled, Next::Cancel),
+    )
+    .await;
 }
 
 pub(crate) async fn newest_first_page_by_page<B: Backend>(backend: B) -> B {
@@ -47,9 +59,21 @@ pub(crate) async fn newest_first_page_by_page<B: Backend>(backend: B) -> B {
     let ids = pages(storage, TaskFilter::default()).await;
     assert_eq!(ids, [6, 5, 4, 3, 2, 1].map(id));
     // The place where a page ended may be gone when the next is asked for.
-    let after = Some(ListPosition { at: at(0), id: id(2) });
+    let after = Some(ListPosition {
+        at: at(0),
+        id: id(2),
+    });
     storage.prune(at(11), 9, 9, at(12)).await.unwrap();
-    let rest = storage.tasks(&TaskFilter { after, ..TaskFilter::default() }, 9).await.unwrap();
+    let rest = storage
+        .tasks(
+            &TaskFilter {
+                after,
+                ..TaskFilter::default()
+            },
+            9,
+        )
+        .await
+        .unwrap();
     assert!(rest.iter().any(|task| task.id == id(1)));
     backend
 }
@@ -57,13 +81,22 @@ pub(crate) async fn newest_first_page_by_page<B: Backend>(backend: B) -> B {
 pub(crate) async fn by_state_module_and_priority<B: Backend>(backend: B) -> B {
     let storage = backend.storage();
     one_of_each(storage).await;
-    let by_state = |states: &[TaskState]| TaskFilter { states: states.to_vec(), ..Default::default() };
+    let by_state = |states: &[TaskState]| TaskFilter {
+        states: states.to_vec(),
+        ..Default::default()
+    };
     use TaskState::{Blocked, Cancelled, Completed, Failed, Pending, Running};
     assert_eq!(pages(storage, by_state(&[Completed])).await, [id(1)]);
     assert_eq!(pages(storage, by_state(&[Pending])).await, [6, 5].map(id));
-    assert_eq!(pages(storage, by_state(&[Failed, Cancelled, Running])).await, [4, 3, 2].map(id));
+    assert_eq!(
+        pages(storage, by_state(&[Failed, Cancelled, Running])).await,
+        [4, 3, 2].map(id)
+    );
     assert_eq!(pages(storage, by_state(&[Blocked])).await, []);
-    let module = TaskFilter { module: Some(name("other")), ..TaskFilter::default() };
+    let module = TaskFilter {
+        module: Some(name("other")),
+        ..TaskFilter::default()
+    };
     assert_eq!(pages(storage, module).await, [id(6)]);
     let priority = TaskFilter {
         priority: Some(Priority::Normal),
@@ -77,11 +110,17 @@ pub(crate) async fn by_state_module_and_priority<B: Backend>(backend: B) -> B {
 pub(crate) async fn by_change<B: Backend>(backend: B) -> B {
     let storage = backend.storage();
     one_of_each(storage).await;
-    let since = |now| TaskFilter { changed_since: Some(at(now)), ..TaskFilter::default() };
+    let since = |now| TaskFilter {
+        changed_since: Some(at(now)),
+        ..TaskFilter::default()
+    };
     assert_eq!(pages(storage, since(0)).await, [5, 6, 4, 2, 1, 3].map(id));
     assert_eq!(pages(storage, since(4)).await, [4, 2, 1, 3].map(id));
     assert_eq!(pages(storage, since(11)).await, [1, 3].map(id));
-    let failed = TaskFilter { states: vec![TaskState::Failed], ..since(0) };
+    let failed = TaskFilter {
+        states: vec![TaskState::Failed],
+        ..since(0)
+    };
     assert_eq!(pages(storage, failed).await, [id(2)]);
     backend
 }

@@ -64,7 +64,8 @@ impl Model {
             3 | 4 => self.claim(storage, random.random_range(1..4)).await,
             5 | 6 if !self.claims.is_empty() => {
                 let claim = self.claims[random.random_range(0..self.claims.len())].clone();
-                self.finish(storage, &claim, random.random_range(0..4)).await;
+                self.finish(storage, &claim, random.random_range(0..4))
+                    .await;
             }
             7 => self.cancel(storage, number).await,
             8 => self.retry(storage, number).await,
@@ -75,7 +76,10 @@ impl Model {
     async fn insert(&mut self, storage: &dyn Storage, number: u128) {
         let mut task = with_attempts(number, ATTEMPTS);
         task.spec.retry.max_lost = MAX_LOST;
-        let inserted = storage.insert_tasks(vec![task], ANY_NUMBER, at(self.now)).await.unwrap();
+        let inserted = storage
+            .insert_tasks(vec![task], ANY_NUMBER, at(self.now))
+            .await
+            .unwrap();
         let expected = match self.tasks.get(&number) {
             Some(_) => Inserted::Repeated(id(number)),
             None => Inserted::New,
@@ -91,8 +95,15 @@ impl Model {
     }
 
     async fn claim(&mut self, storage: &dyn Storage, slots: u32) {
-        let claims = storage.claim(OTHER, slots, ClaimOrder::Priority, at(self.now)).await.unwrap();
-        let pending = self.tasks.values().filter(|task| task.state == TaskState::Pending).count();
+        let claims = storage
+            .claim(OTHER, slots, ClaimOrder::Priority, at(self.now))
+            .await
+            .unwrap();
+        let pending = self
+            .tasks
+            .values()
+            .filter(|task| task.state == TaskState::Pending)
+            .count();
         assert_eq!(claims.len(), pending.min(usize::try_from(slots).unwrap()));
         for claim in &claims {
             let task = self.tasks.get_mut(&claim.task_id.0.as_u128()).unwrap();
@@ -162,8 +173,15 @@ impl Model {
     }
 
     async fn rescue(&mut self, storage: &dyn Storage) {
-        let rescued = storage.rescue(ME, at(self.now), 2, at(self.now)).await.unwrap();
-        let running = self.tasks.values().filter(|task| task.state == TaskState::Running).count();
+        let rescued = storage
+            .rescue(ME, at(self.now), 2, at(self.now))
+            .await
+            .unwrap();
+        let running = self
+            .tasks
+            .values()
+            .filter(|task| task.state == TaskState::Running)
+            .count();
         assert_eq!(rescued.len(), running.min(2));
         for rescued in rescued {
             let task = self.tasks.get_mut(&rescued.task_id.0.as_u128()).unwrap();
@@ -184,7 +202,10 @@ impl Model {
                 lost: task.lost,
                 cancel_requested: task.cancel_requested,
             };
-            assert_eq!(found, *known, "task {number} in history {seed} after step {step}");
+            assert_eq!(
+                found, *known,
+                "task {number} in history {seed} after step {step}"
+            );
             *match known.state {
                 TaskState::Blocked => &mut counts.blocked,
                 TaskState::Pending => &mut counts.pending,
@@ -217,13 +238,23 @@ pub(crate) async fn acknowledged_work_outlives_a_reopen<B: Backend>(backend: B) 
     for inserted in futures_util::future::join_all(calls).await {
         assert_eq!(inserted.unwrap(), [Inserted::New]);
     }
-    let claims = storage.claim(ME, 100, ClaimOrder::Priority, at(1)).await.unwrap();
-    let ends = claims.iter().take(60).map(|claim| completed(claim, at(2))).collect();
+    let claims = storage
+        .claim(ME, 100, ClaimOrder::Priority, at(1))
+        .await
+        .unwrap();
+    let ends = claims
+        .iter()
+        .take(60)
+        .map(|claim| completed(claim, at(2)))
+        .collect();
     storage.finish(ends).await.unwrap();
     storage.ping().await.unwrap();
     let backend = backend.reopened().await;
     let counts = backend.storage().counts().await.unwrap();
-    assert_eq!((counts.pending, counts.running, counts.completed), (100, 40, 60));
+    assert_eq!(
+        (counts.pending, counts.running, counts.completed),
+        (100, 40, 60)
+    );
     // A claim made before still holds.
     let held = completed(&claims[70], at(3));
     let finished = finish_one(backend.storage(), held).await;

@@ -12,7 +12,10 @@ use crate::storage::{Cancelled, Finished};
 pub(crate) async fn one_finish_of_two_counts<B: Backend>(backend: B) -> B {
     let storage = backend.storage();
     insert_all(storage, (1..=50).map(new_task).collect()).await;
-    let claims = storage.claim(ME, 50, ClaimOrder::Priority, at(1)).await.unwrap();
+    let claims = storage
+        .claim(ME, 50, ClaimOrder::Priority, at(1))
+        .await
+        .unwrap();
     for claim in &claims {
         let good = storage.finish(vec![completed(claim, at(2))]);
         let bad = storage.finish(vec![failed(claim, at(2), FailureKind::Timeout, Next::Fail)]);
@@ -32,16 +35,25 @@ pub(crate) async fn a_stale_fence_changes_nothing<B: Backend>(backend: B) -> B {
     insert(storage, new_task(1)).await;
     let lost = claim_one(storage, OTHER, at(1)).await;
     assert_eq!(storage.rescue(ME, at(2), 10, at(2)).await.unwrap().len(), 1);
-    assert_eq!(finish_one(storage, completed(&lost, at(3))).await, Finished::Stale);
+    assert_eq!(
+        finish_one(storage, completed(&lost, at(3))).await,
+        Finished::Stale
+    );
     let held = claim_one(storage, ME, at(3)).await;
     assert_ne!(held.fence, lost.fence);
-    assert_eq!(finish_one(storage, completed(&lost, at(4))).await, Finished::Stale);
+    assert_eq!(
+        finish_one(storage, completed(&lost, at(4))).await,
+        Finished::Stale
+    );
     let mut wrong_attempt = completed(&held, at(4));
     wrong_attempt.attempt += 1;
     assert_eq!(finish_one(storage, wrong_attempt).await, Finished::Stale);
     assert_eq!(state(storage, 1).await, TaskState::Running);
     let done = completed(&held, at(5));
-    assert_eq!(finish_one(storage, done).await, Finished::Recorded(TaskState::Completed));
+    assert_eq!(
+        finish_one(storage, done).await,
+        Finished::Recorded(TaskState::Completed)
+    );
     backend
 }
 
@@ -51,7 +63,10 @@ pub(crate) async fn cancel_beats_a_retry<B: Backend>(backend: B) -> B {
     let claim = claim_one(storage, ME, at(1)).await;
     storage.cancel(id(1), at(2)).await.unwrap();
     let again = failed(&claim, at(3), FailureKind::Trap, Next::RetryAt(at(9)));
-    assert_eq!(finish_one(storage, again).await, Finished::Recorded(TaskState::Cancelled));
+    assert_eq!(
+        finish_one(storage, again).await,
+        Finished::Recorded(TaskState::Cancelled)
+    );
     backend
 }
 
@@ -61,7 +76,10 @@ pub(crate) async fn a_result_beats_a_cancel<B: Backend>(backend: B) -> B {
     let claim = claim_one(storage, ME, at(1)).await;
     storage.cancel(id(1), at(2)).await.unwrap();
     let done = completed(&claim, at(3));
-    assert_eq!(finish_one(storage, done).await, Finished::Recorded(TaskState::Completed));
+    assert_eq!(
+        finish_one(storage, done).await,
+        Finished::Recorded(TaskState::Completed)
+    );
     let late = storage.cancel(id(1), at(4)).await.unwrap();
     assert_eq!(late, Cancelled::Final(TaskState::Completed));
     backend

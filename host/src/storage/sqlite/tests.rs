@@ -47,7 +47,9 @@ impl Backend for Sqlite {
 /// Integrity, and the counters against what they count.
 fn check_database(dir: &std::path::Path) {
     let conn = Connection::open(database_path(dir)).unwrap();
-    let verdict: String = conn.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    let verdict: String = conn
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .unwrap();
     assert_eq!(verdict, "ok");
     for sql in [
         "SELECT count(*) FROM counter c
@@ -69,9 +71,15 @@ conformance::conformance!(Sqlite);
 async fn a_directory_has_one_owner() {
     let Sqlite { dir, storage } = Sqlite::fresh().await;
     let refused = open(dir.path()).err().unwrap();
-    assert!(refused.to_string().contains("another host is using it"), "{refused}");
+    assert!(
+        refused.to_string().contains("another host is using it"),
+        "{refused}"
+    );
     storage.close();
-    assert!(matches!(storage.ping().await, Err(StorageError::Unavailable(_))));
+    assert!(matches!(
+        storage.ping().await,
+        Err(StorageError::Unavailable(_))
+    ));
     open(dir.path()).unwrap().close();
 }
 
@@ -102,7 +110,10 @@ async fn a_full_disk_is_said_and_survived() {
         storage
             .writer
             .call(move |db| {
-                db.conn.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_row| Ok(()))?;
+                db.conn
+                    .query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_row| {
+                        Ok(())
+                    })?;
                 Ok(())
             })
             .await
@@ -124,7 +135,10 @@ async fn a_full_disk_is_said_and_survived() {
     claimed.unwrap();
     assert!(storage.task(id(3)).await.unwrap().is_none());
     limit_pages(1 << 30).await;
-    let inserted = storage.insert_tasks(vec![new_task(3), big], 9, at(2)).await.unwrap();
+    let inserted = storage
+        .insert_tasks(vec![new_task(3), big], 9, at(2))
+        .await
+        .unwrap();
     assert_eq!(inserted, [Inserted::New; 2]);
     storage.close();
     check_database(dir.path());
@@ -135,12 +149,17 @@ async fn a_failing_call_does_not_fail_its_neighbours() {
     let Sqlite { dir, storage } = Sqlite::fresh().await;
     let calls = (1..=40).map(|number| storage.insert_tasks(vec![new_task(number)], 99, at(0)));
     let broken = storage.writer.call(|db| {
-        db.conn.execute("UPDATE task SET state = 9 WHERE seq = 1", [])?;
+        db.conn
+            .execute("UPDATE task SET state = 9 WHERE seq = 1", [])?;
         db.conn.execute("INSERT INTO nowhere VALUES (1)", [])?;
         Ok(())
     });
     let (inserted, broken) = tokio::join!(futures_util::future::join_all(calls), broken);
-    assert!(inserted.into_iter().all(|inserted| inserted.unwrap() == [Inserted::New]));
+    assert!(
+        inserted
+            .into_iter()
+            .all(|inserted| inserted.unwrap() == [Inserted::New])
+    );
     assert!(broken.is_err());
     assert_eq!(storage.counts().await.unwrap().pending, 40);
     storage.close();
@@ -155,7 +174,10 @@ async fn the_schema_refuses_what_the_states_forbid() {
         ("state_valid", "state = 6"),
         ("finalized_iff_final_state", "state = 3"),
         ("fence_iff_running", "fence = 1"),
-        ("attempt_not_above_max", "attempt = 2, state = 3, finished_at = 1"),
+        (
+            "attempt_not_above_max",
+            "attempt = 2, state = 3, finished_at = 1",
+        ),
         ("pending_has_attempts_left", "attempt = 1"),
         ("cancel_asked_of_running", "cancel_requested = 1"),
     ] {
