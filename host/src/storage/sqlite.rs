@@ -21,6 +21,8 @@ mod rows;
 mod spec;
 mod tasks;
 mod templates;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::path::Path;

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use rand::Rng;
 use rusqlite::{Connection, Row, params};
 
 use super::db::Db;
 use super::spec::{SpecParts, spec_parts};
+use super::templates::Template;
 use crate::domain::attempt::{Claim, Fence, WorkerId};
 use crate::domain::state::TaskState;
 use crate::domain::task::{ClaimOrder, Priority, TaskId};
@@ -23,8 +25,7 @@ const NEWEST: &str = "
 
 const READ: &str = "
     SELECT t.id, t.template, t.priority, t.attempt, t.max_attempts, t.lost, t.created_at,
-        t.run_at,
-        s.content_type, s.blob, s.blob_bytes, s.args, s.env, s.metadata, s.body
+        t.run_at, s.content_type, s.blob, s.blob_bytes, s.args, s.env, s.metadata, s.body
     FROM task t JOIN task_spec s ON s.seq = t.seq WHERE t.seq = ?1";
 const TAKE: &str = "
     UPDATE task SET state = 2, attempt = attempt + 1, fence = ?2, worker = ?3, claimed_at = ?4,
@@ -51,15 +52,30 @@ pub(super) fn claim(
     order: ClaimOrder,
     now: Timestamp,
 ) -> Result<Vec<Claim>, StorageError> {
-    let seqs = candidates(&db.conn, slots, order, now)?;
+    let Db {
+        conn,
+        templates,
+        tallies,
+        random,
+    } = db;
+    let seqs = candidates(conn, slots, order, now)?;
+    let mut read = conn.prepare_cached(READ)?;
+    let mut take = conn.prepare_cached(TAKE)?;
     let mut claims = Vec::with_capacity(seqs.len());
     for seq in seqs {
-        let fence = db.fence();
-        claims.push(take(db, seq, Fence(fence), worker, now)?);
+        let found = read.query_row([seq], candidate)?;
+        let template = templates.get(conn, found.template)?;
+        let fence = Fence(random.random());
+        take.execute(params![
+            seq,
+            fence.0.cast_signed(),
+            worker.0.as_bytes(),
+            now.as_millis(),
+        ])?;
+        claims.push(found.into_claim(&template, fence, now)?);
     }
     let taken = i64::try_from(claims.len()).map_err(StorageError::corrupt)?;
-    db.tallies
-        .moved(TaskState::Pending, TaskState::Running, taken);
+    tallies.moved(TaskState::Pending, TaskState::Running, taken);
     Ok(claims)
 }
 
@@ -99,35 +115,27 @@ fn candidates(
     Ok(found.into_iter().map(|(_run_at, seq)| seq).collect())
 }
 
-fn take(
-    db: &mut Db,
-    seq: i64,
-    fence: Fence,
-    worker: WorkerId,
-    now: Timestamp,
-) -> Result<Claim, StorageError> {
-    let found = db.conn.prepare_cached(READ)?.query_row([seq], candidate)?;
-    let template = db.templates.get(&db.conn, found.template)?;
-    let priority = Priority::from_rank(found.priority)
-        .ok_or_else(|| StorageError::corrupt("a task has no priority"))?;
-    let spec = found.parts.into_spec(&template, priority)?;
-    db.conn.prepare_cached(TAKE)?.execute(params![
-        seq,
-        fence.0.cast_signed(),
-        worker.0.as_bytes(),
-        now.as_millis(),
-    ])?;
-    Ok(Claim {
-        task_id: found.id,
-        attempt: found.attempt + 1,
-        fence,
-        max_attempts: found.max_attempts,
-        lost: found.lost,
-        created_at: found.created_at,
-        run_at: found.run_at,
-        claimed_at: now,
-        spec: Arc::new(spec),
-    })
+impl Candidate {
+    fn into_claim(
+        self,
+        template: &Template,
+        fence: Fence,
+        now: Timestamp,
+    ) -> Result<Claim, StorageError> {
+        let priority = Priority::from_rank(self.priority)
+            .ok_or_else(|| StorageError::corrupt("a task has no priority"))?;
+        Ok(Claim {
+            task_id: self.id,
+            attempt: self.attempt + 1,
+            max_attempts: self.max_attempts,
+            fence,
+            lost: self.lost,
+            created_at: self.created_at,
+            run_at: self.run_at,
+            claimed_at: now,
+            spec: Arc::new(self.parts.into_spec(template, priority)?),
+        })
+    }
 }
 
 fn candidate(row: &Row<'_>) -> rusqlite::Result<Candidate> {

@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 
-use rand::Rng;
 use rand::rngs::StdRng;
 use rusqlite::{Connection, params};
 
@@ -18,7 +17,8 @@ pub(super) struct Db {
     pub(super) conn: Connection,
     pub(super) tallies: Tallies,
     pub(super) templates: Templates,
-    random: StdRng,
+    /// Makes fences: numbers nobody can guess and that never come again.
+    pub(super) random: StdRng,
 }
 
 /// Counters as they are in the database, and as they will be after this transaction.
@@ -125,11 +125,6 @@ impl Db {
             templates: Templates::default(),
             random,
         })
-    }
-
-    /// A number nobody can guess and that never comes again.
-    pub(super) fn fence(&mut self) -> u64 {
-        self.random.random()
     }
 
     pub(super) fn begin(&mut self) -> Result<(), StorageError> {

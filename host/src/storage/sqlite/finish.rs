@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
-use super::db::{Db, state_number};
+use super::db::{Db, Tallies, state_number};
 use super::rows::{ArtifactRow, FailureRow, to_json};
+use super::templates::Templates;
 use crate::domain::attempt::{
     Artifact, AttemptEnd, Captured, FailureKind, Next, Outcome, Streams, Usage,
 };
@@ -104,63 +105,54 @@ pub(super) struct Ending<'a> {
     pub(super) artifacts: &'a [Artifact],
 }
 
+/// What settling needs, prepared once for many attempts.
+pub(super) struct Settling<'db> {
+    conn: &'db Connection,
+    templates: &'db mut Templates,
+    tallies: &'db mut Tallies,
+    record: CachedStatement<'db>,
+    end: CachedStatement<'db>,
+    again: CachedStatement<'db>,
+}
+
+impl<'db> Settling<'db> {
+    pub(super) fn prepare(db: &'db mut Db) -> Result<Settling<'db>, StorageError> {
+        let Db {
+            conn,
+            templates,
+            tallies,
+            random: _,
+        } = db;
+        let conn: &'db Connection = conn;
+        Ok(Settling {
+            conn,
+            templates,
+            tallies,
+            record: conn.prepare_cached(RECORD)?,
+            end: conn.prepare_cached(END)?,
+            again: conn.prepare_cached(AGAIN)?,
+        })
+    }
+}
+
 /// Records ends in order.
 pub(super) fn finish(db: &mut Db, ends: &[AttemptEnd]) -> Result<Vec<Finished>, StorageError> {
-    ends.iter().map(|end| finish_one(db, end)).collect()
-}
-
-fn finish_one(db: &mut Db, end: &AttemptEnd) -> Result<Finished, StorageError> {
-    let holder = db
-        .conn
-        .prepare_cached(HOLDER)?
-        .query_row(
-            params![
-                end.task_id.0.as_bytes(),
-                end.fence.0.cast_signed(),
-                end.attempt
-            ],
-            Running::from_row,
-        )
-        .optional()?;
-    let Some(task) = holder else {
-        return Ok(Finished::Stale);
-    };
-    let ending = Ending {
-        finished_at: end.finished_at,
-        outcome: &end.outcome,
-        usage: end.usage,
-        streams: &end.streams,
-        artifacts: &end.artifacts,
-    };
-    let state = match end.next {
-        Next::Complete => settle(db, &task, After::Final(TaskState::Completed), &ending)?,
-        Next::Fail => settle(db, &task, After::Final(TaskState::Failed), &ending)?,
-        Next::Cancel => settle(db, &task, After::Final(TaskState::Cancelled), &ending)?,
-        Next::RetryAt(run_at) if is_loss(&end.outcome) => {
-            let max_lost = db.templates.get(&db.conn, task.template)?.retry.max_lost;
-            settle_loss(
-                db,
-                &task,
-                After::loss(&task, max_lost, Some(run_at)),
-                &ending,
-            )?
-        }
-        Next::RetryAt(run_at) => settle(db, &task, After::retry(&task, run_at), &ending)?,
-        Next::GiveBack if task.cancel_requested => {
-            settle(db, &task, After::Final(TaskState::Cancelled), &ending)?
-        }
-        Next::GiveBack => give_back(db, &task, end.finished_at)?,
-    };
-    Ok(Finished::Recorded(state))
-}
-
-/// Takes a claim back, as if it had never been made.
-fn give_back(db: &mut Db, task: &Running, at: Timestamp) -> Result<TaskState, StorageError> {
-    db.conn
-        .prepare_cached(UNCLAIM)?
-        .execute(params![task.seq, at.as_millis()])?;
-    db.tallies.moved(TaskState::Running, TaskState::Pending, 1);
-    Ok(TaskState::Pending)
+    let mut settling = Settling::prepare(db)?;
+    let mut holder = settling.conn.prepare_cached(HOLDER)?;
+    let mut finished = Vec::with_capacity(ends.len());
+    for end in ends {
+        let key = params![
+            end.task_id.0.as_bytes(),
+            end.fence.0.cast_signed(),
+            end.attempt
+        ];
+        let task = holder.query_row(key, Running::from_row).optional()?;
+        finished.push(match task {
+            None => Finished::Stale,
+            Some(task) => Finished::Recorded(settling.finish(&task, end)?),
+        });
+    }
+    Ok(finished)
 }
 
 fn is_loss(outcome: &Outcome) -> bool {
@@ -170,103 +162,131 @@ fn is_loss(outcome: &Outcome) -> bool {
     }
 }
 
-/// Records an attempt that counts.
-fn settle(
-    db: &mut Db,
-    task: &Running,
-    after: After,
-    ending: &Ending<'_>,
-) -> Result<TaskState, StorageError> {
-    record(&db.conn, task, ending)?;
-    apply(db, task, after, ending.finished_at)
-}
-
-/// Records an attempt that was lost: counted as a loss, and not charged to the task if it goes on.
-pub(super) fn settle_loss(
-    db: &mut Db,
-    task: &Running,
-    after: After,
-    ending: &Ending<'_>,
-) -> Result<TaskState, StorageError> {
-    let allowed_more = match after {
-        After::Final(_) => 0,
-        After::Again(_) => 1,
-    };
-    db.conn
-        .prepare_cached(
-            "UPDATE task SET lost = lost + 1, max_attempts = max_attempts + ?2 WHERE seq = ?1",
-        )?
-        .execute(params![task.seq, allowed_more])?;
-    settle(db, task, after, ending)
-}
-
-fn apply(
-    db: &mut Db,
-    task: &Running,
-    after: After,
-    at: Timestamp,
-) -> Result<TaskState, StorageError> {
-    let state = match after {
-        After::Final(state) => {
-            db.conn.prepare_cached(END)?.execute(params![
-                task.seq,
-                state_number(state),
-                at.as_millis()
-            ])?;
-            state
+impl Settling<'_> {
+    fn finish(&mut self, task: &Running, end: &AttemptEnd) -> Result<TaskState, StorageError> {
+        let ending = Ending {
+            finished_at: end.finished_at,
+            outcome: &end.outcome,
+            usage: end.usage,
+            streams: &end.streams,
+            artifacts: &end.artifacts,
+        };
+        match end.next {
+            Next::Complete => self.settle(task, After::Final(TaskState::Completed), &ending),
+            Next::Fail => self.settle(task, After::Final(TaskState::Failed), &ending),
+            Next::Cancel => self.settle(task, After::Final(TaskState::Cancelled), &ending),
+            Next::RetryAt(run_at) if is_loss(&end.outcome) => {
+                let max_lost = self.max_lost(task)?;
+                self.settle_loss(task, After::loss(task, max_lost, Some(run_at)), &ending)
+            }
+            Next::RetryAt(run_at) => self.settle(task, After::retry(task, run_at), &ending),
+            Next::GiveBack if task.cancel_requested => {
+                self.settle(task, After::Final(TaskState::Cancelled), &ending)
+            }
+            Next::GiveBack => self.give_back(task, end.finished_at),
         }
-        After::Again(run_at) => {
-            db.conn.prepare_cached(AGAIN)?.execute(params![
-                task.seq,
-                at.as_millis(),
-                run_at.map(Timestamp::as_millis)
-            ])?;
-            TaskState::Pending
-        }
-    };
-    db.tallies.moved(TaskState::Running, state, 1);
-    Ok(state)
-}
+    }
 
-fn record(conn: &Connection, task: &Running, ending: &Ending<'_>) -> Result<(), StorageError> {
-    let (failure, content_type, output) = match ending.outcome {
-        Outcome::Completed(payload) => {
-            (None, Some(&*payload.content_type), Some(&payload.body[..]))
-        }
-        Outcome::Failed(failure) => (Some(to_json(&FailureRow::from(failure))?), None, None),
-    };
-    let artifacts = match ending.artifacts {
-        [] => None,
-        some => Some(to_json(
-            &some.iter().map(ArtifactRow::from).collect::<Vec<_>>(),
-        )?),
-    };
-    let Streams {
-        stdout,
-        stderr,
-        log,
-    } = ending.streams;
-    let usage = &ending.usage;
-    conn.prepare_cached(RECORD)?.execute(params![
-        task.seq * ATTEMPTS_PER_TASK + i64::from(task.attempt),
-        task.worker,
-        task.claimed_at,
-        ending.finished_at.as_millis(),
-        failure,
-        micros(usage.duration),
-        micros(usage.cpu),
-        usage.fuel.map(whole),
-        whole(usage.peak_memory_bytes),
-        whole(usage.disk_bytes),
-        truncated_bits([stdout, stderr, log]),
-        artifacts,
-        content_type,
-        output,
-        kept(stdout),
-        kept(stderr),
-        kept(log),
-    ])?;
-    Ok(())
+    /// Takes a claim back, as if it had never been made.
+    fn give_back(&mut self, task: &Running, at: Timestamp) -> Result<TaskState, StorageError> {
+        self.conn
+            .prepare_cached(UNCLAIM)?
+            .execute(params![task.seq, at.as_millis()])?;
+        self.tallies
+            .moved(TaskState::Running, TaskState::Pending, 1);
+        Ok(TaskState::Pending)
+    }
+
+    /// How often the task may be lost.
+    pub(super) fn max_lost(&mut self, task: &Running) -> Result<u32, StorageError> {
+        Ok(self.templates.get(self.conn, task.template)?.retry.max_lost)
+    }
+
+    /// Records an attempt that was lost: counted as a loss, and not charged to the task if it
+    /// goes on.
+    pub(super) fn settle_loss(
+        &mut self,
+        task: &Running,
+        after: After,
+        ending: &Ending<'_>,
+    ) -> Result<TaskState, StorageError> {
+        let allowed_more = match after {
+            After::Final(_) => 0,
+            After::Again(_) => 1,
+        };
+        self.conn
+            .prepare_cached(
+                "UPDATE task SET lost = lost + 1, max_attempts = max_attempts + ?2 WHERE seq = ?1",
+            )?
+            .execute(params![task.seq, allowed_more])?;
+        self.settle(task, after, ending)
+    }
+
+    /// Records an attempt and moves its task on.
+    fn settle(
+        &mut self,
+        task: &Running,
+        after: After,
+        ending: &Ending<'_>,
+    ) -> Result<TaskState, StorageError> {
+        self.record(task, ending)?;
+        let at = ending.finished_at.as_millis();
+        let state = match after {
+            After::Final(state) => {
+                self.end
+                    .execute(params![task.seq, state_number(state), at])?;
+                state
+            }
+            After::Again(run_at) => {
+                let run_at = run_at.map(Timestamp::as_millis);
+                self.again.execute(params![task.seq, at, run_at])?;
+                TaskState::Pending
+            }
+        };
+        self.tallies.moved(TaskState::Running, state, 1);
+        Ok(state)
+    }
+
+    fn record(&mut self, task: &Running, ending: &Ending<'_>) -> Result<(), StorageError> {
+        let (failure, content_type, output) = match ending.outcome {
+            Outcome::Completed(payload) => {
+                (None, Some(&*payload.content_type), Some(&payload.body[..]))
+            }
+            Outcome::Failed(failure) => (Some(to_json(&FailureRow::from(failure))?), None, None),
+        };
+        let artifacts = match ending.artifacts {
+            [] => None,
+            some => Some(to_json(
+                &some.iter().map(ArtifactRow::from).collect::<Vec<_>>(),
+            )?),
+        };
+        let Streams {
+            stdout,
+            stderr,
+            log,
+        } = ending.streams;
+        let usage = &ending.usage;
+        self.record.execute(params![
+            task.seq * ATTEMPTS_PER_TASK + i64::from(task.attempt),
+            task.worker,
+            task.claimed_at,
+            ending.finished_at.as_millis(),
+            failure,
+            micros(usage.duration),
+            micros(usage.cpu),
+            usage.fuel.map(whole),
+            whole(usage.peak_memory_bytes),
+            whole(usage.disk_bytes),
+            truncated_bits([stdout, stderr, log]),
+            artifacts,
+            content_type,
+            output,
+            kept(stdout),
+            kept(stderr),
+            kept(log),
+        ])?;
+        Ok(())
+    }
 }
 
 fn micros(duration: Duration) -> i64 {

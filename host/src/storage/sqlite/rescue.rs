@@ -3,7 +3,7 @@
 use rusqlite::params;
 
 use super::db::Db;
-use super::finish::{After, Ending, Running, settle_loss};
+use super::finish::{After, Ending, Running, Settling};
 use crate::domain::attempt::{Failure, FailureKind, Outcome, Streams, Usage, WorkerId};
 use crate::domain::state::TaskState;
 use crate::domain::task::TaskId;
@@ -36,8 +36,9 @@ pub(super) fn rescue(
         )?
         .collect::<Result<_, _>>()?;
     let mut rescued = Vec::with_capacity(found.len());
+    let mut settling = Settling::prepare(db)?;
     for (task, id) in found {
-        let state = rescue_one(db, &task, now)?;
+        let state = rescue_one(&mut settling, &task, now)?;
         rescued.push(Rescued {
             task_id: TaskId(uuid::Uuid::from_bytes(id)),
             state,
@@ -46,8 +47,12 @@ pub(super) fn rescue(
     Ok(rescued)
 }
 
-fn rescue_one(db: &mut Db, task: &Running, now: Timestamp) -> Result<TaskState, StorageError> {
-    let max_lost = db.templates.get(&db.conn, task.template)?.retry.max_lost;
+fn rescue_one(
+    settling: &mut Settling<'_>,
+    task: &Running,
+    now: Timestamp,
+) -> Result<TaskState, StorageError> {
+    let max_lost = settling.max_lost(task)?;
     let after = After::loss(task, max_lost, None);
     let message = match after {
         After::Final(TaskState::Failed) => format!(
@@ -65,5 +70,5 @@ fn rescue_one(db: &mut Db, task: &Running, now: Timestamp) -> Result<TaskState, 
         streams: &Streams::default(),
         artifacts: &[],
     };
-    settle_loss(db, task, after, &ending)
+    settling.settle_loss(task, after, &ending)
 }
