@@ -156,8 +156,13 @@ impl Scratch {
         &self.shared.placeholder
     }
 
-    /// Preopens that all lead to the placeholder: the standard ones, and `more` besides. Opens
-    /// files where there are more.
+    /// The same, without the rights.
+    pub(super) fn placeholder_file(&self) -> Arc<File> {
+        Arc::clone(&self.shared.placeholder.dir)
+    }
+
+    /// Preopens that all lead to the placeholder: the standard ones, and `more` besides. Where there
+    /// are more it is opened anew for each, which no disk is asked for.
     pub(super) fn placeholder_ctx(
         &self,
         more: &[(String, FsPerms)],
