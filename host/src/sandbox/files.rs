@@ -15,6 +15,7 @@ mod p2;
 mod quota;
 mod remove;
 mod scratch;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -108,6 +109,8 @@ pub struct Files {
     waiting: Vec<(u32, usize)>,
     /// A core module's numbers for them.
     fds: GuestFds,
+    /// Listings of directories that are being read.
+    listings: u32,
 }
 
 /// The directories, once they exist.
@@ -129,6 +132,7 @@ impl Files {
             zones: HashMap::new(),
             waiting: Vec::new(),
             fds: GuestFds::default(),
+            listings: 0,
         }
     }
 
@@ -145,6 +149,8 @@ impl Files {
     /// What the guest left, `None` if it used no file.
     pub async fn collect(self) -> Option<OutputFiles> {
         let made = self.made?;
+        // A write that was under way when the guest ended is over now.
+        drop(self.quota.lock().await);
         // The descriptors close here, so that files without a name are gone.
         drop(made.dirs);
         Some(spawn_blocking(move || OutputFiles::list(made.scratch)).await)

@@ -213,7 +213,13 @@ fn list(root: &Path) -> io::Result<Listing> {
                     Err(_) => listing.skipped += 1,
                 }
             }
-            _ => listing.skipped += 1,
+            FileType::Directory
+            | FileType::Symlink
+            | FileType::Fifo
+            | FileType::Socket
+            | FileType::CharacterDevice
+            | FileType::BlockDevice
+            | FileType::Unknown => listing.skipped += 1,
         }
     }
     listing.files.sort_by(|a, b| a.path.cmp(&b.path));

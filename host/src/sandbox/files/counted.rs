@@ -1,4 +1,4 @@
-//! The few operations that change a file's size, each counted, and the output stream over them.
+//! The few operations that change a file's size, each counted.
 //!
 //! They act on a descriptor that was opened already; paths are the business of `p2` and `p1`. A
 //! write runs on a blocking thread and takes the ledger's lock with it, so one attempt occupies
@@ -6,15 +6,13 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice};
-use std::mem;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use rustix::io::{Errno, ReadWriteFlags};
 use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
-use wasmtime_wasi::p2::{FsError, OutputStream, Pollable, StreamError, StreamResult};
+use wasmtime_wasi::p2::{FsError, StreamError};
 use wasmtime_wasi::runtime::{AbortOnDropJoinHandle, spawn, spawn_blocking};
 
 use crate::sandbox::files::quota::{DiskExceeded, FileFacts, Ledger, Quota, Refusal, Zone};
@@ -109,7 +107,7 @@ impl CountedFile {
 
     /// Starts such a write. A lack of room is told at once where no other change is under way, so
     /// that a guest that does not wait for its writes hears of it.
-    fn start_write(
+    pub(super) fn start_write(
         &self,
         target: Target,
         data: Bytes,
@@ -187,7 +185,8 @@ impl CountedFile {
     }
 }
 
-type WriteResult = Result<Written, ChangeError>;
+/// How a write ended.
+pub(super) type WriteResult = Result<Written, ChangeError>;
 
 /// Appends in a way that lets two runs append to one granted file.
 fn append_all(file: &File, size: u64, mut data: &[u8]) -> io::Result<()> {
@@ -202,121 +201,4 @@ fn append_all(file: &File, size: u64, mut data: &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// The most bytes one stream takes before it has to be waited for.
-const STREAM_CAPACITY_BYTES: usize = 64 * 1024;
-
-/// `write-via-stream` and `append-via-stream`.
-pub(super) struct CountedStream {
-    file: CountedFile,
-    target: Target,
-    state: StreamState,
-}
-
-enum StreamState {
-    Ready,
-    Writing(AbortOnDropJoinHandle<WriteResult>),
-    Failed(ChangeError),
-    Closed,
-}
-
-impl CountedStream {
-    pub(super) fn new(file: CountedFile, target: Target) -> CountedStream {
-        CountedStream {
-            file,
-            target,
-            state: StreamState::Ready,
-        }
-    }
-
-    fn finish(&mut self, result: WriteResult) {
-        self.state = match result {
-            Ok(written) => {
-                if let Target::At(offset) = &mut self.target {
-                    *offset = written.end;
-                }
-                StreamState::Ready
-            }
-            Err(error) => StreamState::Failed(error),
-        };
-    }
-
-    /// The error that is to be told, once.
-    fn take_failure(&mut self) -> StreamResult<()> {
-        match mem::replace(&mut self.state, StreamState::Closed) {
-            StreamState::Failed(error) => Err(error.into()),
-            StreamState::Closed => Err(StreamError::Closed),
-            other @ (StreamState::Ready | StreamState::Writing(_)) => {
-                self.state = other;
-                Ok(())
-            }
-        }
-    }
-}
-
-#[async_trait]
-impl OutputStream for CountedStream {
-    fn write(&mut self, data: Bytes) -> StreamResult<()> {
-        match self.state {
-            StreamState::Ready => {}
-            StreamState::Closed => return Err(StreamError::Closed),
-            StreamState::Writing(_) | StreamState::Failed(_) => {
-                return Err(StreamError::trap(
-                    "write not permitted: check_write not called first",
-                ));
-            }
-        }
-        if data.len() > STREAM_CAPACITY_BYTES {
-            return Err(StreamError::trap("more written than check_write permits"));
-        }
-        match self.file.start_write(self.target, data) {
-            Ok(task) => {
-                self.state = StreamState::Writing(task);
-                Ok(())
-            }
-            Err(error) => {
-                self.state = StreamState::Closed;
-                Err(error.into())
-            }
-        }
-    }
-
-    fn flush(&mut self) -> StreamResult<()> {
-        self.take_failure()
-    }
-
-    fn check_write(&mut self) -> StreamResult<usize> {
-        self.take_failure()?;
-        match self.state {
-            StreamState::Ready => Ok(STREAM_CAPACITY_BYTES),
-            StreamState::Writing(_) | StreamState::Failed(_) | StreamState::Closed => Ok(0),
-        }
-    }
-
-    async fn blocking_write_and_flush(&mut self, data: Bytes) -> StreamResult<()> {
-        self.ready().await;
-        self.take_failure()?;
-        let result = self.file.write(self.target, data).await;
-        self.finish(result);
-        self.take_failure()
-    }
-
-    async fn cancel(&mut self) {
-        // The guest waits for its write here, so it loses nothing and cannot pile up writes by
-        // dropping streams.
-        if let StreamState::Writing(task) = mem::replace(&mut self.state, StreamState::Closed) {
-            let _told_to_nobody = task.await;
-        }
-    }
-}
-
-#[async_trait]
-impl Pollable for CountedStream {
-    async fn ready(&mut self) {
-        if let StreamState::Writing(task) = &mut self.state {
-            let result = task.await;
-            self.finish(result);
-        }
-    }
 }

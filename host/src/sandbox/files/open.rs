@@ -28,14 +28,20 @@ pub(super) struct OpenedDirs {
 const DIRS: [&str; 3] = ["in", "out", "work"];
 
 pub(super) fn make(
-    scratch: &Scratch,
+    scratch_root: &Scratch,
     room: OwnedSemaphorePermit,
     plan: &FilesPlan,
     ledger: &mut Ledger,
 ) -> Result<OpenedDirs, FilesError> {
-    let scratch = scratch.create(room).map_err(FilesError::Scratch)?;
+    let scratch = scratch_root.create(room).map_err(FilesError::Scratch)?;
     let mut dirs = Vec::with_capacity(DIRS.len() + plan.mounts.len());
+    let inputs = plan.payload.is_some() || plan.inputs.iter().any(|it| it.place == InputPlace::In);
     for name in DIRS {
+        if name == "in" && !inputs {
+            // Nothing is ever in it: the directory that is always empty will do.
+            dirs.push(scratch_root.placeholder_file());
+            continue;
+        }
         dirs.push(make_dir(&scratch.path().join(name)).map_err(FilesError::Scratch)?);
     }
     if let Some(payload) = &plan.payload {

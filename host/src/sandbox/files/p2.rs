@@ -5,6 +5,7 @@
 //! Permissions, path resolution and the sandbox are wasmtime-wasi's alone.
 
 mod guarded;
+mod opening;
 
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemCtxView};
@@ -16,6 +17,9 @@ use crate::sandbox::files::Files;
 use crate::sandbox::files::counted::Target;
 
 type Fd = Resource<Descriptor>;
+
+/// Directories a guest reads at once. wasmtime-wasi holds a whole listing in the host's memory.
+const LISTINGS_MAX: u32 = 64;
 
 /// A run's files with the table its descriptors are in.
 pub(crate) struct FilesCtxView<'a> {
@@ -100,6 +104,7 @@ impl HostDirectoryEntryStream for FilesCtxView<'_> {
     }
 
     fn drop(&mut self, stream: Resource<types::DirectoryEntryStream>) -> wasmtime::Result<()> {
+        self.files.listings = self.files.listings.saturating_sub(1);
         HostDirectoryEntryStream::drop(&mut self.delegate(), stream)
     }
 }
@@ -225,7 +230,12 @@ impl HostDescriptor for FilesCtxView<'_> {
     }
 
     async fn read_directory(&mut self, fd: Fd) -> FsResult<Resource<types::DirectoryEntryStream>> {
-        self.ready_delegate().await?.read_directory(fd).await
+        if self.files.listings >= LISTINGS_MAX {
+            return Err(types::ErrorCode::InsufficientMemory.into());
+        }
+        let listing = self.ready_delegate().await?.read_directory(fd).await?;
+        self.files.listings += 1;
+        Ok(listing)
     }
 
     async fn stat(&mut self, fd: Fd) -> FsResult<types::DescriptorStat> {

@@ -43,7 +43,11 @@ pub(super) fn remove_tree(
     let mut idle_passes = 0;
     loop {
         match removal.pass()? {
-            Pass::Empty => return Ok(unlinkat(parent, name, AtFlags::REMOVEDIR)?),
+            Pass::Empty => match unlinkat(parent, name, AtFlags::REMOVEDIR) {
+                // A guest's last call was still under way.
+                Err(Errno::NOTEMPTY) if idle_passes < IDLE_PASSES_MAX => idle_passes += 1,
+                result => return Ok(result?),
+            },
             Pass::Stopped => return Err(io::ErrorKind::Interrupted.into()),
             Pass::Progress => idle_passes = 0,
             Pass::Idle if idle_passes < IDLE_PASSES_MAX => idle_passes += 1,

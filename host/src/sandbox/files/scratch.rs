@@ -156,6 +156,11 @@ impl Scratch {
         &self.shared.placeholder
     }
 
+    /// The same, without the rights.
+    pub(super) fn placeholder_file(&self) -> Arc<File> {
+        Arc::clone(&self.shared.placeholder.dir)
+    }
+
     /// Preopens that all lead to the placeholder: the standard ones, and `more` besides. Opens
     /// files where there are more.
     pub(super) fn placeholder_ctx(

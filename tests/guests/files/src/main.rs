@@ -12,7 +12,9 @@ const CHUNK: usize = 4096;
 fn main() {
     let mut args = std::env::args().skip(1);
     let what = args.next().expect("what to do");
-    let quota: u64 = args.next().map_or(0, |text| text.parse().expect("a number"));
+    let quota: u64 = args
+        .next()
+        .map_or(0, |text| text.parse().expect("a number"));
     match what.as_str() {
         "hello" => println!("hello"),
         "look" => look(),
@@ -62,7 +64,10 @@ fn no_room(error: Error) {
 
 #[track_caller]
 fn room_for(quota: u64, path: &str) {
-    assert_eq!(fill_up(&mut File::create(path).unwrap()), quota / CHUNK as u64 * CHUNK as u64);
+    assert_eq!(
+        fill_up(&mut File::create(path).unwrap()),
+        quota / CHUNK as u64 * CHUNK as u64
+    );
 }
 
 fn look() {
@@ -110,7 +115,12 @@ fn entries(quota: u64) {
     full(symlink("0", "/work/symlink").unwrap_err());
     full(fs::create_dir("/work/dir").unwrap_err());
     // A file that is there already may be opened in every way.
-    OpenOptions::new().create(true).write(true).truncate(true).open("/work/0").unwrap();
+    OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .open("/work/0")
+        .unwrap();
     // Whatever goes, room for one comes back.
     fs::remove_file("/work/0").unwrap();
     symlink("nowhere", "/work/0").unwrap();
@@ -137,7 +147,12 @@ fn free(quota: u64) {
     }
     // Truncating gives back: through the file and through opening it anew.
     room_for(quota, "/work/a");
-    OpenOptions::new().write(true).open("/work/a").unwrap().set_len(10).unwrap();
+    OpenOptions::new()
+        .write(true)
+        .open("/work/a")
+        .unwrap()
+        .set_len(10)
+        .unwrap();
     room_for(quota, "/work/a");
     room_for(quota, "/work/a");
     // One of two names gives nothing back, the other does.
@@ -186,7 +201,11 @@ fn nameless(quota: u64) {
 }
 
 fn append() {
-    let mut log = OpenOptions::new().append(true).create(true).open("/out/log").unwrap();
+    let mut log = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open("/out/log")
+        .unwrap();
     let mut other = OpenOptions::new().append(true).open("/out/log").unwrap();
     for line in 0..10 {
         writeln!(log, "a{line}").unwrap();
@@ -197,7 +216,10 @@ fn append() {
     assert!(text.starts_with("a0\nb0\na1\n"), "{text}");
     // The WASI 0.2 libc keeps the position itself.
     let behind_a9 = if cfg!(target_env = "p1") { 3 } else { 0 };
-    assert_eq!(log.stream_position().unwrap(), text.len() as u64 - behind_a9);
+    assert_eq!(
+        log.stream_position().unwrap(),
+        text.len() as u64 - behind_a9
+    );
 }
 
 fn replace(quota: u64) {
@@ -217,9 +239,20 @@ fn replace(quota: u64) {
 
 fn escape() {
     let outside = [
-        "/etc/passwd", "/work/../../../../../../etc/passwd", "/work/../in", "/work//../out",
-        "/work/./../out/", "/work/up", "/work/up/", "/work/up/etc/passwd", "/work/up/../etc/passwd",
-        "/work/passwd", "/work/passwd/", "/work/loop", "/work/loop/", "/proc/self/root/etc/passwd",
+        "/etc/passwd",
+        "/work/../../../../../../etc/passwd",
+        "/work/../in",
+        "/work//../out",
+        "/work/./../out/",
+        "/work/up",
+        "/work/up/",
+        "/work/up/etc/passwd",
+        "/work/up/../etc/passwd",
+        "/work/passwd",
+        "/work/passwd/",
+        "/work/loop",
+        "/work/loop/",
+        "/proc/self/root/etc/passwd",
     ];
     // Creating these may be refused; going through them must be.
     for (target, link) in [
@@ -232,7 +265,10 @@ fn escape() {
     ] {
         drop(symlink(target, link));
     }
-    for path in outside.iter().chain(&["/work/absolute", "/work/root/etc/passwd"]) {
+    for path in outside
+        .iter()
+        .chain(&["/work/absolute", "/work/root/etc/passwd"])
+    {
         assert!(File::open(path).is_err(), "{path} opened");
         assert!(fs::read_dir(path).is_err(), "{path} listed");
         assert!(fs::metadata(path).is_err(), "{path} seen");
@@ -251,7 +287,13 @@ fn mounts(quota: u64) {
     assert_eq!(fs::read_to_string("/ro/note").unwrap(), "read only");
     assert!(File::create("/ro/new").is_err());
     assert!(OpenOptions::new().write(true).open("/ro/note").is_err());
-    assert!(OpenOptions::new().write(true).truncate(true).open("/ro/note").is_err());
+    assert!(
+        OpenOptions::new()
+            .write(true)
+            .truncate(true)
+            .open("/ro/note")
+            .is_err()
+    );
     assert!(fs::remove_file("/ro/note").is_err());
     assert!(fs::create_dir("/ro/dir").is_err());
     for other in ["/rw", "/work"] {
@@ -277,13 +319,22 @@ fn mounts(quota: u64) {
 
 fn input() {
     let mut text = String::new();
-    File::open("/in/payload").unwrap().read_to_string(&mut text).unwrap();
+    File::open("/in/payload")
+        .unwrap()
+        .read_to_string(&mut text)
+        .unwrap();
     assert_eq!(fs::read_to_string("/in/data/extra.txt").unwrap(), "extra");
     assert_eq!(fs::read_to_string("/work/pkg/main.py").unwrap(), "print()");
     assert!(File::create("/in/new").is_err());
     assert!(OpenOptions::new().write(true).open("/in/payload").is_err());
     assert!(OpenOptions::new().append(true).open("/in/payload").is_err());
-    assert!(OpenOptions::new().write(true).truncate(true).open("/in/payload").is_err());
+    assert!(
+        OpenOptions::new()
+            .write(true)
+            .truncate(true)
+            .open("/in/payload")
+            .is_err()
+    );
     assert!(fs::remove_file("/in/payload").is_err());
     assert!(fs::rename("/in/payload", "/in/other").is_err());
     assert!(fs::hard_link("/in/payload", "/work/payload").is_err());

@@ -1,44 +1,30 @@
-//! The calls of `wasi:filesystem` that grow a file, create an entry or give one back.
+//! The calls of `wasi:filesystem` that grow a file, create an entry or give one back; opening is
+//! in `opening`.
 //!
 //! Each takes the ledger's lock, looks at what is there, asks for room, lets wasmtime-wasi act and
 //! enters what happened. `p1` calls the same methods.
 
-use std::any::Any;
 use std::fs::File;
 use std::io;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use cap_std::fs::MetadataExt as _;
 use tokio::sync::OwnedMutexGuard;
 use wasmtime::component::Resource;
 use wasmtime_wasi::filesystem::Descriptor;
-use wasmtime_wasi::p2::bindings::filesystem::types::{
-    DescriptorFlags, ErrorCode, HostDescriptor as _, OpenFlags, PathFlags,
-};
+use wasmtime_wasi::p2::bindings::filesystem::types::{ErrorCode, HostDescriptor as _, PathFlags};
 use wasmtime_wasi::p2::{DynOutputStream, FsError, FsResult};
 use wasmtime_wasi::runtime::spawn_blocking;
 
 use super::{Fd, FilesCtxView};
-use crate::sandbox::files::counted::{ChangeError, CountedFile, CountedStream, Target, facts};
+use crate::sandbox::files::counted::{ChangeError, CountedFile, Target};
 use crate::sandbox::files::quota::{FileFacts, Ledger, Refusal, Zone};
+use crate::sandbox::files::stream::CountedStream;
 
 impl From<Refusal> for FsError {
     fn from(refusal: Refusal) -> FsError {
         ChangeError::from(refusal).into()
     }
-}
-
-/// What is known before a file is opened.
-pub(in crate::sandbox::files) struct Opening {
-    zone: Zone,
-    /// Held where opening may create or truncate.
-    change: Option<OpeningChange>,
-}
-
-struct OpeningChange {
-    ledger: OwnedMutexGuard<Ledger>,
-    existing: Option<FileFacts>,
-    truncates: bool,
 }
 
 impl FilesCtxView<'_> {
@@ -153,100 +139,6 @@ impl FilesCtxView<'_> {
         Ok(())
     }
 
-    pub(super) async fn guarded_open(
-        &mut self,
-        fd: Fd,
-        path_flags: PathFlags,
-        path: String,
-        open_flags: OpenFlags,
-        flags: DescriptorFlags,
-    ) -> FsResult<Fd> {
-        let opening = self.before_open(&fd, path_flags, &path, open_flags).await?;
-        let opened = self
-            .delegate()
-            .open_at(fd, path_flags, path, open_flags, flags)
-            .await?;
-        self.after_open(opening, opened.rep()).await?;
-        Ok(opened)
-    }
-
-    /// Looks at what opening would change and asks for room.
-    pub(in crate::sandbox::files) async fn before_open(
-        &mut self,
-        fd: &Fd,
-        path_flags: PathFlags,
-        path: &str,
-        open_flags: OpenFlags,
-    ) -> FsResult<Opening> {
-        self.ready().await.map_err(FsError::trap)?;
-        let zone = self.files.zone(fd.rep());
-        let creates = open_flags.contains(OpenFlags::CREATE);
-        let truncates = open_flags.contains(OpenFlags::TRUNCATE);
-        if zone == Zone::Input || !(creates || truncates) {
-            return Ok(Opening { zone, change: None });
-        }
-        let mut ledger = self.files.quota.lock().await;
-        let follow = path_flags.contains(PathFlags::SYMLINK_FOLLOW);
-        let existing = self.peek(fd, path, follow).await?;
-        if existing.is_none() {
-            ledger.admit(0, u64::from(creates))?;
-        }
-        Ok(Opening {
-            zone,
-            change: Some(OpeningChange {
-                ledger,
-                existing,
-                truncates,
-            }),
-        })
-    }
-
-    /// Enters what opening changed, and the descriptor it gave.
-    pub(in crate::sandbox::files) async fn after_open(
-        &mut self,
-        opening: Opening,
-        rep: u32,
-    ) -> FsResult<()> {
-        let Opening { zone, change } = opening;
-        self.files.zones.insert(rep, zone);
-        let opened: Option<Arc<File>> = match self.table.get(&Fd::new_borrow(rep))? {
-            Descriptor::File(file) => Some(Arc::clone(&file.file)),
-            Descriptor::Dir(_) => None,
-        };
-        let Some(file) = opened else {
-            return Ok(());
-        };
-        if zone != Zone::Scratch && change.is_none() {
-            return Ok(());
-        }
-        let (mut ledger, before) = match change {
-            Some(OpeningChange {
-                mut ledger,
-                existing: None,
-                ..
-            }) => {
-                ledger.entered();
-                (ledger, None)
-            }
-            Some(OpeningChange {
-                ledger,
-                existing: Some(existing),
-                truncates,
-            }) => (ledger, truncates.then_some(existing.size)),
-            None => (self.files.quota.lock().await, None),
-        };
-        // Reading the facts of a file that has just been opened asks memory, not the disk.
-        let now = facts(&file).map_err(|error| FsError::from(ErrorCode::from(error)))?;
-        if let Some(before) = before {
-            ledger.resized(zone, before, &now);
-        }
-        if zone == Zone::Scratch {
-            let handle: Weak<dyn Any + Send + Sync> = Arc::downgrade(&(file as _));
-            ledger.opened(now.id, handle);
-        }
-        Ok(())
-    }
-
     /// The directories and the ledger.
     async fn begin(&mut self) -> FsResult<OwnedMutexGuard<Ledger>> {
         self.ready().await.map_err(FsError::trap)?;
@@ -288,7 +180,12 @@ impl FilesCtxView<'_> {
 
     /// What a path leads to, if anything. Errors are left to the call that follows, which meets
     /// them too.
-    async fn peek(&mut self, fd: &Fd, path: &str, follow: bool) -> FsResult<Option<FileFacts>> {
+    pub(super) async fn peek(
+        &mut self,
+        fd: &Fd,
+        path: &str,
+        follow: bool,
+    ) -> FsResult<Option<FileFacts>> {
         let dir = match self.table.get(fd)? {
             Descriptor::Dir(dir) => Arc::clone(&dir.dir),
             Descriptor::File(_) => return Err(ErrorCode::NotDirectory.into()),

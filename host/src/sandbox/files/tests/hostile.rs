@@ -7,7 +7,8 @@ use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::filesystem::Descriptor;
 use wasmtime_wasi::p2::bindings::filesystem::preopens::Host as _;
 use wasmtime_wasi::p2::bindings::filesystem::types::{
-    DescriptorFlags, ErrorCode, Host as _, HostDescriptor as _, OpenFlags, PathFlags,
+    DescriptorFlags, ErrorCode, Host as _, HostDescriptor, HostDirectoryEntryStream, OpenFlags,
+    PathFlags,
 };
 use wasmtime_wasi::p2::{DynOutputStream, StreamError};
 
@@ -175,7 +176,7 @@ async fn many_writes_at_once_are_counted_exactly() {
         for stream in streams {
             calls.table.delete(stream).unwrap().cancel().await;
         }
-        calls.view().drop(file).unwrap();
+        HostDescriptor::drop(&mut calls.view(), file).unwrap();
     }
     let dir = || Resource::new_borrow(work.rep());
     calls
@@ -209,4 +210,23 @@ async fn a_run_that_is_dropped_in_a_write_leaves_nothing() {
     rig.scratch.wait_until_removed().await;
     assert_eq!(rig.attempts().len(), 0);
     rig.finish();
+}
+
+#[tokio::test]
+async fn a_guest_cannot_pile_up_listings() {
+    let rig = Rig::new();
+    let mut calls = Calls::new(&rig, plan(QUOTA));
+    let work = calls.view().get_directories().unwrap().remove(2).0;
+    let dir = || Resource::new_borrow(work.rep());
+    let mut listings = Vec::new();
+    let refused = loop {
+        match calls.view().read_directory(dir()).await {
+            Ok(listing) => listings.push(listing),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(refused.downcast().unwrap(), ErrorCode::InsufficientMemory);
+    assert_eq!(listings.len(), 64);
+    HostDirectoryEntryStream::drop(&mut calls.view(), listings.pop().unwrap()).unwrap();
+    calls.view().read_directory(dir()).await.unwrap();
 }

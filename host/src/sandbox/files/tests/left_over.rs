@@ -153,6 +153,6 @@ fn make_unreadable(path: &Path) {
     fs::create_dir_all(&inner).unwrap();
     fs::write(inner.join("file"), "x").unwrap();
     for dir in ["a/b/c", "a/b", "a"] {
-        fs::set_permissions(path.join(dir), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(path.join(dir), fs::Permissions::from_mode(0o000)).unwrap();
     }
 }
