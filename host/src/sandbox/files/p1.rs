@@ -20,8 +20,8 @@ use wasmtime_wasi::p1::wasi_snapshot_preview1 as original;
 use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1 as _;
 use wiggle::GuestMemory;
 
-use crate::sandbox::files::Files;
 use crate::sandbox::files::p1::call::Call;
+use crate::sandbox::files::{Files, PREOPENS};
 
 /// A run's files with wasmtime-wasi's state of WASI 0.1.
 pub(crate) struct P1View<'a> {
@@ -39,7 +39,10 @@ pub(crate) trait P1FilesView: Send {
 
 /// A guest's descriptor numbers. Those of the standard streams are not among them.
 #[derive(Debug, Default)]
-pub(super) struct GuestFds(HashMap<u32, GuestFd>);
+pub(super) struct GuestFds {
+    installed: bool,
+    known: HashMap<u32, GuestFd>,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct GuestFd {
@@ -53,44 +56,46 @@ struct GuestFd {
 const FIRST_PREOPEN: u32 = 3;
 
 impl Files {
-    /// Gives a core module its directories. Call it once, before the guest starts, with a state
-    /// that was built without any; it opens files only where directories were granted.
-    pub(crate) async fn install_p1(&mut self, wasi: &mut WasiP1Ctx) -> wasmtime::Result<()> {
-        let granted = (super::PREOPENS.len()..self.preopen_count())
+    /// Gives a core module's WASI state its directories, the first time. It stands wherever the
+    /// state is handed out, because wasmtime-wasi looks for preopens at the first call on any
+    /// descriptor; the state must have been built without any.
+    pub(crate) fn installed<'a>(&mut self, wasi: &'a mut WasiP1Ctx) -> &'a mut WasiP1Ctx {
+        if !self.fds.installed {
+            self.fds.installed = true;
+            if let Err(error) = self.install(wasi) {
+                tracing::error!(%error, "a guest goes without its directories");
+            }
+        }
+        wasi
+    }
+
+    fn install(&mut self, wasi: &mut WasiP1Ctx) -> wasmtime::Result<()> {
+        let count = self.preopen_count();
+        let granted = (PREOPENS.len()..count)
             .filter_map(|number| self.preopen(number))
             .map(|(at, perms, _)| (at.to_owned(), perms))
             .collect::<Vec<_>>();
-        let placeholders = if granted.is_empty() {
-            self.scratch.placeholder_ctx(&[])
-        } else {
-            let scratch = self.scratch.clone();
-            let open = move || scratch.placeholder_ctx(&granted);
-            wasmtime_wasi::runtime::spawn_blocking(open).await
-        };
-        *wasi.ctx().ctx.filesystem() = placeholders?;
+        *wasi.ctx().ctx.filesystem() = self.scratch.placeholder_ctx(&granted)?;
         // Any call on a descriptor makes wasmtime-wasi put the preopens into its table.
-        let _is_a_preopen = wasi.fd_prestat_get(&mut GuestMemory::Unshared(&mut []), 0.into());
-        let count = self.preopen_count();
+        let _no_preopen = wasi.fd_prestat_get(&mut GuestMemory::Unshared(&mut []), 0.into());
         let mut number = 0;
         // The streams come before them; every place is looked at until all are found.
         for rep in 0..PREOPEN_REP_MAX {
             let key = Resource::<Descriptor>::new_borrow(rep);
-            if number < count
-                && let Ok(Descriptor::Dir(_)) = wasi.ctx().table.get(&key)
+            if let Ok(Descriptor::Dir(_)) = wasi.ctx().table.get(&key)
                 && let Some((_, _, zone)) = self.preopen(number)
             {
                 self.adopt_preopen(rep, number, zone, false);
                 let fd = FIRST_PREOPEN + u32::try_from(number)?;
-                self.fds.0.insert(fd, GuestFd { rep, append: false });
+                self.fds.known.insert(fd, GuestFd { rep, append: false });
                 number += 1;
             }
         }
         if number == count {
             Ok(())
         } else {
-            Err(wasmtime::format_err!(
-                "{number} of {count} preopened directories were found"
-            ))
+            let found = "preopened directories were found";
+            Err(wasmtime::format_err!("{number} of {count} {found}"))
         }
     }
 }
@@ -118,6 +123,7 @@ fn enter<'a, T: P1FilesView>(
     };
     let (bytes, data) = memory.data_and_store_mut(caller);
     let P1View { wasi, files } = data.p1();
+    let wasi = files.installed(wasi);
     wasi.set_hostcall_fuel(fuel);
     Ok((GuestMemory::Unshared(bytes), Call { wasi, files, fuel }))
 }

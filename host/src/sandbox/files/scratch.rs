@@ -161,8 +161,8 @@ impl Scratch {
         Arc::clone(&self.shared.placeholder.dir)
     }
 
-    /// Preopens that all lead to the placeholder: the standard ones, and `more` besides. Opens
-    /// files where there are more.
+    /// Preopens that all lead to the placeholder: the standard ones, and `more` besides. Where there
+    /// are more it is opened anew for each, which no disk is asked for.
     pub(super) fn placeholder_ctx(
         &self,
         more: &[(String, FsPerms)],

@@ -62,7 +62,7 @@ impl Call<'_> {
     }
 
     fn known(&self, fd: i32) -> Option<GuestFd> {
-        self.files.fds.0.get(&fd.cast_unsigned()).copied()
+        self.files.fds.known.get(&fd.cast_unsigned()).copied()
     }
 
     pub(super) async fn fd_write(
@@ -152,7 +152,7 @@ impl Call<'_> {
         };
         self.files().after_open(opening, rep).await?;
         let append = Fdflags::from_bits_truncate(bits(fdflags)).contains(Fdflags::APPEND);
-        self.files.fds.0.insert(opened, GuestFd { rep, append });
+        self.files.fds.known.insert(opened, GuestFd { rep, append });
         Ok(())
     }
 
@@ -175,15 +175,15 @@ impl Call<'_> {
         succeeded(original::fd_renumber(self.wasi, memory, from, to).await)?;
         if from != to {
             self.forget(to);
-            if let Some(moved) = self.files.fds.0.remove(&from.cast_unsigned()) {
-                self.files.fds.0.insert(to.cast_unsigned(), moved);
+            if let Some(moved) = self.files.fds.known.remove(&from.cast_unsigned()) {
+                self.files.fds.known.insert(to.cast_unsigned(), moved);
             }
         }
         Ok(())
     }
 
     fn forget(&mut self, fd: i32) {
-        if let Some(closed) = self.files.fds.0.remove(&fd.cast_unsigned()) {
+        if let Some(closed) = self.files.fds.known.remove(&fd.cast_unsigned()) {
             self.files.forget(closed.rep);
         }
     }

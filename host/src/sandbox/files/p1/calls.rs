@@ -80,7 +80,7 @@ fn define_descriptors<T: P1FilesView + 'static>(linker: &mut Linker<T>) -> wasmt
         view.fd_renumber(&mut memory, from, to));
     counted!(linker, fd_fdstat_set_flags(fd: i32, flags: i32), view, memory, async {
         succeeded(original::fd_fdstat_set_flags(view.wasi, &mut memory, fd, flags))?;
-        if let Some(known) = view.files.fds.0.get_mut(&fd.cast_unsigned()) {
+        if let Some(known) = view.files.fds.known.get_mut(&fd.cast_unsigned()) {
             known.append = flags & i32::from(Fdflags::APPEND.bits()) != 0;
         }
         Ok(())

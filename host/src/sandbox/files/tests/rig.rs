@@ -138,14 +138,16 @@ impl Rig {
     async fn run_p1(
         &self,
         wasm: &[u8],
-        mut wasi: WasiP1Ctx,
-        mut files: Files,
+        wasi: WasiP1Ctx,
+        files: Files,
     ) -> (wasmtime::Result<()>, Files) {
         let module = Module::new(&self.engine, wasm).unwrap();
         let mut linker = wasmtime::Linker::<P1State>::new(&self.engine);
-        wasmtime_wasi::p1::add_to_linker_async(&mut linker, |state| &mut state.wasi).unwrap();
+        wasmtime_wasi::p1::add_to_linker_async(&mut linker, |state| {
+            state.files.installed(&mut state.wasi)
+        })
+        .unwrap();
         add_to_linker_p1(&mut linker).unwrap();
-        files.install_p1(&mut wasi).await.unwrap();
         let mut store = Store::new(&self.engine, P1State { wasi, files });
         store.set_epoch_deadline(u64::MAX / 2);
         let instance = linker.instantiate_async(&mut store, &module).await.unwrap();
