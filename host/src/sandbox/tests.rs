@@ -25,6 +25,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// A sandbox and modules for it.
 struct Rig {
     sandbox: Sandbox,
+    _data: tempfile::TempDir,
 }
 
 impl Rig {
@@ -39,8 +40,10 @@ impl Rig {
             ..SandboxConfig::default()
         };
         change(&mut config);
+        let data = tempfile::tempdir().unwrap();
         Rig {
-            sandbox: Sandbox::new(&config, Clock::system()).unwrap(),
+            sandbox: Sandbox::new(&config, data.path(), 1, Clock::system()).unwrap(),
+            _data: data,
         }
     }
 
@@ -126,6 +129,7 @@ fn a_run() -> Run {
         args: Vec::new(),
         env: Vec::new(),
         stdin: None,
+        files: Vec::new(),
         limits: Limits {
             timeout: Duration::from_secs(20),
             ..Limits::DEFAULT
