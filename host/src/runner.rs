@@ -121,6 +121,7 @@ impl Runner {
             env: request.env,
             stdin: request.stdin,
             limits,
+            files: Vec::new(),
             dirs: self.admission.mounts(&request.grants)?,
             identity: Identity::default(),
             control: request.control,
@@ -154,6 +155,7 @@ impl Runner {
             env: spec.env.clone(),
             stdin: None,
             limits: spec.limits,
+            files: Vec::new(),
             dirs,
             identity: Identity {
                 task_id: claim.task_id.to_string(),

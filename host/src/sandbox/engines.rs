@@ -72,7 +72,8 @@ impl Linked {
         log::add_to_linker(&mut components, |state: &mut GuestState| &mut state.log)?;
         let mut core = wasmtime::Linker::new(&engine);
         wasmtime_wasi::p1::add_to_linker_async(&mut core, |state: &mut GuestState| {
-            state.wasi.for_core()
+            let GuestState { files, wasi, .. } = state;
+            files.installed(wasi.for_core())
         })?;
         files::add_to_linker_p1(&mut core)?;
         Ok(Linked {

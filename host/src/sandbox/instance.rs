@@ -154,11 +154,6 @@ async fn answer(
             let Call::Run(_) = call else {
                 return Ok(Answer::Undescribed);
             };
-            let GuestState { files, wasi, .. } = store.data_mut();
-            files
-                .install_p1(wasi.for_core())
-                .await
-                .map_err(at(Stage::Instantiate))?;
             let instance = pre
                 .instantiate_async(&mut *store)
                 .await

@@ -4,6 +4,7 @@
 mod commands;
 mod concurrency;
 mod cpu;
+mod disk;
 mod memory;
 mod tasks;
 
@@ -25,7 +26,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// A sandbox and modules for it.
 struct Rig {
     sandbox: Sandbox,
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
 }
 
 impl Rig {
@@ -43,7 +44,7 @@ impl Rig {
         let data = tempfile::tempdir().unwrap();
         Rig {
             sandbox: Sandbox::new(&config, data.path(), 1, Clock::system()).unwrap(),
-            _data: data,
+            data: data,
         }
     }
 
