@@ -39,6 +39,9 @@ use crate::threads::GuestThreads;
 /// How long what was spawned may take to end once everything it waits for has ended.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long removing the last guests' files may take; the next start removes what is left.
+const SCRATCH_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Serves until SIGTERM or SIGINT, then drains. A second signal ends the process at once.
 pub fn serve(config: Config) -> anyhow::Result<()> {
     // The queue's services; requests and guests have threads of their own.
@@ -89,7 +92,7 @@ impl Host {
         let swept = files.sweep(&*storage).await?;
         tracing::debug!(?swept, "swept what nothing refers to");
         let metrics = Arc::new(Metrics::new());
-        let sandbox = Sandbox::new(&config.sandbox, clock.clone())?;
+        let sandbox = Sandbox::new(&config.sandbox, data, random.random(), clock.clone())?;
         let dyn_storage: Arc<dyn Storage> = Arc::<SqliteStorage>::clone(&storage);
         let registry = registry(config, &dyn_storage, &sandbox, &clock, &metrics)?;
         let admission = Admission::new(config.limits, config.dirs.clone());
@@ -151,6 +154,7 @@ impl Host {
             tracing::warn!("some attempts did not end in time; the next start rescues them");
         }
         drop(self.services);
+        self.sandbox.close(SCRATCH_TIMEOUT);
         drop(self.sandbox);
         self.storage.close();
     }

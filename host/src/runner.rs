@@ -128,6 +128,7 @@ impl Runner {
             env: request.env,
             stdin: request.stdin,
             limits,
+            files: Vec::new(),
             dirs: self.admission.mounts(&request.grants)?,
             identity: Identity::default(),
             control: request.control,
@@ -161,6 +162,7 @@ impl Runner {
             env: spec.env.clone(),
             stdin: None,
             limits: spec.limits,
+            files: Vec::new(),
             dirs,
             identity: Identity {
                 task_id: claim.task_id.to_string(),

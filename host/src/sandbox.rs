@@ -25,6 +25,7 @@ mod randomness;
 mod run;
 mod state;
 mod streams;
+mod surroundings;
 #[cfg(test)]
 mod tests;
 
@@ -33,12 +34,13 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::AsyncRead;
 
 use crate::clock::Clock;
-use crate::config::sandbox::SandboxConfig;
+use crate::config::sandbox::{OverQuota, SandboxConfig};
 use crate::domain::attempt::{Failure, Outcome, Payload, Streams, Usage};
 use crate::domain::grants::Access;
 use crate::domain::limits::Limits;
@@ -47,6 +49,7 @@ use crate::sandbox::admission::Admission;
 use crate::sandbox::control::Control;
 use crate::sandbox::engines::Engines;
 use crate::sandbox::epoch::Ticker;
+use crate::sandbox::files::{InputFile, Scratch};
 use crate::sandbox::meter::Meter;
 use crate::threads::Sliced;
 
@@ -100,6 +103,8 @@ pub struct Run {
     pub stdin: Option<Stdin>,
     /// What it may use.
     pub limits: Limits,
+    /// Files put into its directories before it starts.
+    pub files: Vec<InputFile>,
     /// Directories of the host it was granted.
     pub dirs: Vec<Mount>,
     /// Who it is.
@@ -112,7 +117,8 @@ pub struct Run {
 pub enum GuestInput {
     /// In memory.
     Inline(Payload),
-    /// A file that appears as `/in/payload`; the inline body is empty.
+    /// A file that appears as `/in/payload`; the inline body is empty. A command reads it as its
+    /// standard input as well.
     File {
         /// Its media type.
         content_type: Arc<str>,
@@ -168,12 +174,17 @@ pub struct Sandbox {
     shared: Arc<Shared>,
 }
 
+/// Where the guests' directories lie, under the data directory.
+const SCRATCH_DIR: &str = "scratch";
+
 /// What all runs share: never anything of a guest's.
 struct Shared {
     ticker: Ticker,
     engines: Engines,
     admission: Admission,
     clock: Clock,
+    scratch: Scratch,
+    over_quota: OverQuota,
 }
 
 /// A run under way: poll it like any future to drive the guest; dropping it ends the guest.
@@ -194,22 +205,32 @@ pub enum SandboxError {
 }
 
 impl Sandbox {
-    /// Builds the engines and starts the epoch thread.
-    pub fn new(config: &SandboxConfig, clock: Clock) -> Result<Sandbox, SandboxError> {
+    /// Builds the engines and starts the epoch thread. The guests' directories lie under `data`,
+    /// where `incarnation` tells this process from every other that uses it.
+    pub fn new(
+        config: &SandboxConfig,
+        data: &Path,
+        incarnation: u64,
+        clock: Clock,
+    ) -> Result<Sandbox, SandboxError> {
         let engines = Engines::new(config)?;
+        let scratch = Scratch::open(&data.join(SCRATCH_DIR), incarnation)?;
         let ticker = Ticker::start(engines.handles())?;
         let memory_bytes = match config.memory_budget_bytes {
             0 => admission::default_memory_budget_bytes(),
             bytes => bytes,
         };
         let admission = Admission::new(config.instances_max, memory_bytes);
+        let shared = Shared {
+            ticker,
+            engines,
+            admission,
+            clock,
+            scratch,
+            over_quota: config.over_quota,
+        };
         Ok(Sandbox {
-            shared: Arc::new(Shared {
-                ticker,
-                engines,
-                admission,
-                clock,
-            }),
+            shared: Arc::new(shared),
         })
     }
 
@@ -243,6 +264,12 @@ impl Sandbox {
         limits: &Limits,
     ) -> Result<Option<Descriptor>, Failure> {
         run::describe(&self.shared, module, limits).await
+    }
+
+    /// Removes what ended runs left on disk, for at most `grace`; what is left then goes at the
+    /// next start. Blocks.
+    pub fn close(&self, grace: Duration) {
+        self.shared.scratch.close(grace);
     }
 
     /// How much of the pool and of the memory budget is in use.

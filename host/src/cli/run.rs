@@ -66,6 +66,9 @@ pub(super) struct Run {
 /// Where compiled modules are kept between two runs, below the user's cache directory.
 const CACHE: &str = "cofferdam";
 
+/// How long removing the guest's files may take at the end.
+const SCRATCH_TIMEOUT: Duration = Duration::from_secs(2);
+
 pub(super) fn run(command: Run, json: bool) -> anyhow::Result<ExitCode> {
     let limits = limits(&command)?;
     let wasm = std::fs::read(&command.file)
@@ -77,13 +80,18 @@ pub(super) fn run(command: Run, json: bool) -> anyhow::Result<ExitCode> {
     let ended = runtime.block_on(async {
         let cache = cache_dir();
         let config = SandboxConfig::default();
-        let sandbox = Sandbox::new(&config, Clock::system())?;
+        let data = tempfile::tempdir().context("a directory for the guest's files")?;
+        let incarnation = u64::from(std::process::id());
+        let sandbox = Sandbox::new(&config, data.path(), incarnation, Clock::system())?;
         let (module, kind) = load(&sandbox, &config, &cache, wasm.into(), &limits).await?;
         let watcher = watch::Watcher::new(kind, json);
         let request = request(&command, kind, limits, Arc::clone(&watcher))?;
         let ended = sandbox.start(module, request).await;
         watcher.finish();
-        report::show(&ended, kind, json)
+        let shown = report::show(&ended, kind, json);
+        drop(ended);
+        sandbox.close(SCRATCH_TIMEOUT);
+        shown
     });
     // A read of standard input that is still waiting must not keep the process.
     runtime.shutdown_background();
@@ -151,6 +159,7 @@ fn request(
         env: command.env.clone(),
         stdin: live_stdin.then(|| Stdin::Stream(Box::new(tokio::io::stdin()))),
         limits,
+        files: Vec::new(),
         dirs: command.dir.clone(),
         identity: Identity {
             task_id: String::new(),

@@ -8,6 +8,7 @@ use wasmtime::{Engine, component};
 
 use crate::config::sandbox::SandboxConfig;
 use crate::sandbox::engine::{EngineShape, engine_config, pooling};
+use crate::sandbox::files;
 use crate::sandbox::interfaces::{context, log};
 use crate::sandbox::state::GuestState;
 use crate::sandbox::{EngineClass, SandboxError};
@@ -64,12 +65,17 @@ impl Linked {
     fn new(shape: EngineShape, engine: Engine) -> wasmtime::Result<Linked> {
         let mut components = component::Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut components)?;
+        components.allow_shadowing(true);
+        files::add_to_linker_p2(&mut components)?;
+        components.allow_shadowing(false);
         context::add_to_linker(&mut components, |state: &mut GuestState| &mut state.context)?;
         log::add_to_linker(&mut components, |state: &mut GuestState| &mut state.log)?;
         let mut core = wasmtime::Linker::new(&engine);
         wasmtime_wasi::p1::add_to_linker_async(&mut core, |state: &mut GuestState| {
-            state.wasi.for_core()
+            let GuestState { files, wasi, .. } = state;
+            files.installed(wasi.for_core())
         })?;
+        files::add_to_linker_p1(&mut core)?;
         Ok(Linked {
             shape,
             engine,

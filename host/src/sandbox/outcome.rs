@@ -10,6 +10,7 @@ use wasmtime::{Trap, WasmBacktrace};
 use crate::domain::attempt::{Captured, Failure, FailureKind, Outcome, Payload};
 use crate::domain::limits::Limits;
 use crate::domain::module::{Descriptor, ModuleKind};
+use crate::sandbox::files::{DiskExceeded, FilesError};
 use crate::sandbox::instance::{Answer, Fault, Stage};
 use crate::sandbox::interfaces::handler::Refusal;
 use crate::sandbox::limiter::Denied;
@@ -178,6 +179,18 @@ fn classified(fault: &Fault, evidence: &Evidence<'_>) -> Failure {
     let limits = evidence.limits;
     if fault.error.is::<CpuExhausted>() {
         return cpu_exhausted(evidence);
+    }
+    if let Some(exceeded) = fault.error.downcast_ref::<DiskExceeded>() {
+        return Failure::new(FailureKind::DiskExceeded, exceeded.to_string());
+    }
+    match fault.error.downcast_ref::<FilesError>() {
+        Some(FilesError::Inputs(exceeded)) => {
+            return Failure::new(FailureKind::DiskExceeded, exceeded.to_string());
+        }
+        Some(
+            error @ (FilesError::Scratch(_) | FilesError::Input { .. } | FilesError::Mount { .. }),
+        ) => return Failure::new(FailureKind::HostError, error.to_string()),
+        None => {}
     }
     match fault.error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => {

@@ -2,32 +2,20 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
-use wasmtime::component::ResourceTable;
 
-use crate::domain::attempt::Payload;
-use crate::domain::attempt::{Captured, Failure, FailureKind, Outcome, Stream, Streams, Usage};
+use crate::domain::attempt::{Captured, Failure, FailureKind, Outcome, Streams, Usage};
 use crate::domain::limits::Limits;
 use crate::domain::module::{Descriptor, ModuleKind};
 use crate::sandbox::admission::{Admitted, Need, NeverFits};
-use crate::sandbox::control::Control;
 use crate::sandbox::guard::Guarded;
 use crate::sandbox::instance::{self, Answer, Call};
-use crate::sandbox::interfaces::context::Remaining;
-use crate::sandbox::interfaces::wasi::{Input, Setup, Wasi};
-use crate::sandbox::interfaces::{context, log};
-use crate::sandbox::limiter::Limiter;
 use crate::sandbox::load::LoadedModule;
 use crate::sandbox::meter::Meter;
 use crate::sandbox::outcome::{self, End, Evidence};
 use crate::sandbox::state::GuestState;
-use crate::sandbox::streams::{LiveInput, Output};
-use crate::sandbox::{EngineClass, GuestInput, Identity, Report, Run, Shared, Stdin};
-
-/// Stands for a deadline too far ahead to be an instant.
-const FAR_AHEAD: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+use crate::sandbox::{EngineClass, Report, Run, Shared, surroundings};
 
 /// A guest in its store, and what it left there.
 struct Driven {
@@ -43,60 +31,25 @@ pub(crate) async fn execute(
     run: Run,
     meter: Arc<Meter>,
 ) -> Report {
-    let Run {
-        program,
-        input,
-        args,
-        env,
-        stdin,
-        limits,
-        dirs: _,
-        identity,
-        control,
-    } = run;
-    let admitted = match admit(&shared, &module, &limits, &control.kill).await {
+    let (limits, kill) = (run.limits, run.control.kill.clone());
+    let admitted = match admit(&shared, &module, &limits, &kill).await {
         Ok(admitted) => admitted,
         Err(failure) => return Report::without_run(failure),
     };
-    let started = Instant::now();
-    let input = inline(input);
-    let class = module.class();
-    let kept_stdout = match module.kind() {
-        ModuleKind::Task => limits.stdout_bytes,
-        // A command's standard output is its output.
-        ModuleKind::Command | ModuleKind::CoreCommand => {
-            limits.stdout_bytes.max(limits.output_bytes)
+    let prepared = surroundings::of_run(&shared, &module, run, Arc::clone(&meter)).await;
+    let (state, input) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            return Report::without_run(Failure::new(
+                FailureKind::HostError,
+                format!("the input could not be opened: {error}"),
+            ));
         }
     };
-    let output = |stream, kept: u64| {
-        let kept = usize::try_from(kept).unwrap_or(usize::MAX);
-        Output::new(stream, kept, control.observer.clone())
-    };
-    let setup = Setup {
-        args: std::iter::once(program).chain(args).collect(),
-        env,
-        stdin: stdin_of(stdin, &input, module.kind()),
-        stdout: output(Stream::Stdout, kept_stdout),
-        stderr: output(Stream::Stderr, limits.stderr_bytes),
-        class,
-        clock: shared.clock.clone(),
-        started,
-        random_bytes: limits.random_bytes,
-        resources: limits.resources,
-    };
-    let state = state(setup, &limits, identity, &control, &meter);
-    let driven = drive(
-        &shared,
-        &module,
-        state,
-        &limits,
-        &control.kill,
-        Call::Run(&input),
-    )
-    .await;
+    let driven = drive(&shared, &module, state, &limits, &kill, Call::Run(&input)).await;
     drop(admitted);
     module.learn(meter.is_long());
-    report(module.kind(), driven, &limits)
+    report(module.kind(), driven, &limits).await
 }
 
 /// Asks a module what it is for, under limits like any run.
@@ -105,27 +58,13 @@ pub(crate) async fn describe(
     module: &LoadedModule,
     limits: &Limits,
 ) -> Result<Option<Descriptor>, Failure> {
-    let control = Control::default();
+    let kill = CancellationToken::new();
     let meter = Arc::new(Meter::new(limits.cpu));
-    let _admitted = admit(shared, module, limits, &control.kill).await?;
-    let setup = Setup {
-        args: Vec::new(),
-        env: Vec::new(),
-        stdin: Input::Closed,
-        stdout: Output::new(Stream::Stdout, 0, None),
-        stderr: Output::new(Stream::Stderr, 0, None),
-        class: module.class(),
-        clock: shared.clock.clone(),
-        started: Instant::now(),
-        random_bytes: limits.random_bytes,
-        resources: limits.resources,
-    };
-    let state = state(setup, limits, Identity::default(), &control, &meter);
-    let driven = drive(shared, module, state, limits, &control.kill, Call::Describe).await;
-    outcome::description(
-        driven.end,
-        &evidence(module.kind(), &driven.state, &driven.usage, limits),
-    )
+    let _admitted = admit(shared, module, limits, &kill).await?;
+    let state = surroundings::of_description(shared, module, limits, meter);
+    let driven = drive(shared, module, state, limits, &kill, Call::Describe).await;
+    let evidence = evidence(module.kind(), &driven.state, &driven.usage, limits);
+    outcome::description(driven.end, &evidence)
 }
 
 async fn admit(
@@ -152,63 +91,6 @@ async fn admit(
     }
 }
 
-fn inline(input: GuestInput) -> Payload {
-    match input {
-        GuestInput::Inline(payload) => payload,
-        GuestInput::File {
-            content_type,
-            path: _,
-        } => Payload {
-            content_type,
-            body: bytes::Bytes::new(),
-        },
-    }
-}
-
-fn stdin_of(stdin: Option<Stdin>, input: &Payload, kind: ModuleKind) -> Input {
-    match (stdin, kind) {
-        (Some(Stdin::Bytes(bytes)), _) => Input::Bytes(bytes),
-        (Some(Stdin::Stream(stream)), _) => Input::Live(LiveInput::new(stream)),
-        (None, ModuleKind::Task) => Input::Closed,
-        (None, ModuleKind::Command | ModuleKind::CoreCommand) => Input::Bytes(input.body.clone()),
-    }
-}
-
-fn state(
-    setup: Setup,
-    limits: &Limits,
-    identity: Identity,
-    control: &Control,
-    meter: &Arc<Meter>,
-) -> GuestState {
-    let remaining = match setup.class {
-        EngineClass::Fast => Remaining::Until(deadline(setup.started, limits)),
-        EngineClass::Metered => Remaining::Always(limits.timeout),
-    };
-    let log_bytes = usize::try_from(limits.log_bytes).unwrap_or(usize::MAX);
-    let mut table = ResourceTable::new();
-    table.set_max_capacity(limits.resources as usize);
-    GuestState {
-        limiter: Limiter::new(limits),
-        context: context::Ctx {
-            identity,
-            remaining,
-            cancel: control.cancel.clone(),
-            observer: control.observer.clone(),
-        },
-        log: log::Ctx::new(log_bytes, control.observer.clone()),
-        wasi: Wasi::new(setup),
-        table,
-        meter: Arc::clone(meter),
-    }
-}
-
-fn deadline(started: Instant, limits: &Limits) -> Instant {
-    started
-        .checked_add(limits.timeout)
-        .unwrap_or_else(|| started + FAR_AHEAD)
-}
-
 /// Makes a store, calls the guest under guard and takes the store apart.
 async fn drive(
     shared: &Shared,
@@ -226,7 +108,7 @@ async fn drive(
     // The call is dropped before the store: a guest that was stopped unwinds its stack first.
     let end = {
         let call = pin!(instance::call(&mut store, module.program(), call));
-        Guarded::new(call, &meter, kill, deadline(started, limits)).await
+        Guarded::new(call, &meter, kill, surroundings::deadline(started, limits)).await
     };
     let fuel = match (class, limits.fuel) {
         (EngineClass::Metered, Some(given)) => {
@@ -240,7 +122,7 @@ async fn drive(
         cpu: meter.used(),
         fuel,
         peak_memory_bytes: state.limiter.peak_bytes(),
-        disk_bytes: 0,
+        disk_bytes: state.files.peak_bytes(),
     };
     Driven { end, state, usage }
 }
@@ -261,7 +143,7 @@ fn evidence<'a>(
     }
 }
 
-fn report(kind: ModuleKind, driven: Driven, limits: &Limits) -> Report {
+async fn report(kind: ModuleKind, driven: Driven, limits: &Limits) -> Report {
     let Driven { end, state, usage } = driven;
     let (stdout, stderr) = state.wasi.outputs();
     let (mut stdout, stderr) = (stdout.take(), stderr.take());
@@ -271,16 +153,26 @@ fn report(kind: ModuleKind, driven: Driven, limits: &Limits) -> Report {
         Outcome::Completed(_) if output_is_stdout => stdout.bytes.clear(),
         Outcome::Completed(_) | Outcome::Failed(_) => truncate(&mut stdout, limits.stdout_bytes),
     }
+    // Descriptors close first, so that files without a name are gone before the rest is listed.
+    let GuestState {
+        log,
+        files,
+        wasi,
+        table,
+        ..
+    } = state;
+    drop((wasi, table));
     let streams = Streams {
         stdout,
         stderr,
-        log: state.log.into_captured(),
+        log: log.into_captured(),
     };
+    let files = files.collect().await;
     Report {
         outcome,
         usage,
         streams,
-        files: None,
+        files,
     }
 }
 

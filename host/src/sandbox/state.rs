@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtxView, WasiView};
 
+use crate::sandbox::files::{Files, FilesCtxView, FilesView, P1FilesView, P1View};
 use crate::sandbox::interfaces::wasi::Wasi;
 use crate::sandbox::interfaces::{context, log};
 use crate::sandbox::limiter::Limiter;
@@ -16,6 +17,7 @@ pub(crate) struct GuestState {
     pub(crate) context: context::Ctx,
     pub(crate) log: log::Ctx,
     pub(crate) wasi: Wasi,
+    pub(crate) files: Files,
     pub(crate) table: ResourceTable,
     pub(crate) meter: Arc<Meter>,
 }
@@ -25,6 +27,24 @@ impl WasiView for GuestState {
         WasiCtxView {
             ctx: self.wasi.for_components(),
             table: &mut self.table,
+        }
+    }
+}
+
+impl FilesView for GuestState {
+    fn files(&mut self) -> FilesCtxView<'_> {
+        FilesCtxView {
+            table: &mut self.table,
+            files: &mut self.files,
+        }
+    }
+}
+
+impl P1FilesView for GuestState {
+    fn p1(&mut self) -> P1View<'_> {
+        P1View {
+            wasi: self.wasi.for_core(),
+            files: &mut self.files,
         }
     }
 }

@@ -4,6 +4,7 @@
 mod commands;
 mod concurrency;
 mod cpu;
+mod disk;
 mod memory;
 mod tasks;
 
@@ -25,6 +26,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// A sandbox and modules for it.
 struct Rig {
     sandbox: Sandbox,
+    data: tempfile::TempDir,
 }
 
 impl Rig {
@@ -39,8 +41,10 @@ impl Rig {
             ..SandboxConfig::default()
         };
         change(&mut config);
+        let data = tempfile::tempdir().unwrap();
         Rig {
-            sandbox: Sandbox::new(&config, Clock::system()).unwrap(),
+            sandbox: Sandbox::new(&config, data.path(), 1, Clock::system()).unwrap(),
+            data: data,
         }
     }
 
@@ -126,6 +130,7 @@ fn a_run() -> Run {
         args: Vec::new(),
         env: Vec::new(),
         stdin: None,
+        files: Vec::new(),
         limits: Limits {
             timeout: Duration::from_secs(20),
             ..Limits::DEFAULT
