@@ -12,7 +12,7 @@ const PRELUDE: &str = include_str!(env!("COFFERDAM_PRELUDE"));
 /// QuickJS throws `RangeError: Maximum call stack size exceeded` here. It measures the stack in
 /// linear memory (1 MiB, see build.rs); the host's own guest stack fills about twice as fast, and
 /// 512 KiB of it is what this must stay within.
-const MAX_STACK_BYTES: usize = 200 * 1024;
+const MAX_STACK_BYTES: usize = 560 * 1024;
 
 /// Garbage collection waits until a script has allocated this much on top of the prelude.
 const GC_HEADROOM_BYTES: usize = 8 << 20;
