@@ -10,6 +10,8 @@ REPR_LIMIT = 4096
 MESSAGE_LIMIT = 16 * 1024
 TRACEBACK_LIMIT = 64 * 1024
 MAIN = "main.py"
+# Where the tool that builds the module mounts this directory.
+OURS = "/0/"
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _format = traceback.TracebackException
@@ -18,7 +20,7 @@ _cache = linecache.cache
 
 def shown(value):
     try:
-        text = repr(value)
+        text = hex(value) if type(value) is int else repr(value)
     except BaseException:
         text = object.__repr__(value)
     return text if len(text) <= REPR_LIMIT else text[:REPR_LIMIT]
@@ -70,6 +72,13 @@ def _clip(text, limit):
     return text if len(text) <= limit else text[:limit] + "… (truncated)\n"
 
 
+def _without_ours(report):
+    """Takes out the frames below the script's that are the interpreter's, through all causes."""
+    while report is not None:
+        report.stack[:] = [frame for frame in report.stack if not frame.filename.startswith(OURS)]
+        report = report.__cause__ or report.__context__
+
+
 def _users_frames(trace):
     """Skips the interpreter's own frames, which lie above the script's."""
     while trace is not None and trace.tb_frame.f_code.co_filename != MAIN:
@@ -83,6 +92,7 @@ def raised(error, source):
     try:
         _cache[MAIN] = (len(source), None, source.splitlines(True), MAIN)
         report = _format(type(error), error, _users_frames(error.__traceback__), compact=True, limit=-100)
+        _without_ours(report)
         text = "".join(report.format())
         message = str(error)
     except BaseException:

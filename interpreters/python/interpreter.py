@@ -125,7 +125,6 @@ def _finish(names):
     if atexit._ncallbacks() > _atexit_before:
         atexit._run_exitfuncs()
     names.clear()
-    gc.collect()
     for left in gc.get_objects():
         if isinstance(left, _IOBase):
             try:

@@ -8,6 +8,7 @@ when a script asks for them), tests, graphical modules, and those that act on be
 import importlib
 import os
 import pkgutil
+import subprocess
 import sys
 import warnings
 
@@ -39,6 +40,5 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     for _name in sorted(sys.stdlib_module_names - SKIPPED):
         _load(_name)
-    _walk(os.path.dirname(os.__file__), "")
-
-AVAILABLE = frozenset(sys.modules)
+    # Not os.__file__: os is frozen into the interpreter and names a directory that is not there.
+    _walk(os.path.dirname(subprocess.__file__), "")
