@@ -31,6 +31,10 @@ OWN_MODULES = ("answer", "platform_limits", "preload")
 # through C (repr, json, sort keys) are bounded by CPython's own check of the stack.
 RECURSION_LIMIT = 1000
 
+# Fewer new containers than this are never worth a collection: the first one of a run marks every
+# module of the snapshot, which costs several times what a short script does.
+COLLECT_AFTER = 50_000
+
 # Given back when memory has run out, so that there is some to say so with.
 BALLAST_BYTES = 256 * 1024
 
@@ -60,6 +64,7 @@ def _prepare_snapshot():
         sys.modules.pop(name, None)
     # The components of the standard library are found in sys.modules; nothing is read from disk.
     sys.path_importer_cache.clear()
+    gc.set_threshold(COLLECT_AFTER)
     gc.collect()
     gc.freeze()
 

@@ -69,12 +69,23 @@ fn evaluate_prelude(ctx: &Ctx<'_>) {
 }
 
 pub(crate) fn get() -> &'static Engine {
-    ENGINE.0.get().expect("the module was built with a snapshot")
+    ENGINE
+        .0
+        .get()
+        .expect("the module was built with a snapshot")
 }
 
 impl Engine {
-    pub(crate) fn prelude<'js>(&self, ctx: &Ctx<'js>, name: &str) -> rquickjs::Result<Function<'js>> {
-        let boot = self.boot.get().expect("the prelude handed itself over").clone();
+    pub(crate) fn prelude<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        name: &str,
+    ) -> rquickjs::Result<Function<'js>> {
+        let boot = self
+            .boot
+            .get()
+            .expect("the prelude handed itself over")
+            .clone();
         boot.restore(ctx)?.get(name)
     }
 }

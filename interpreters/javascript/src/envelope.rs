@@ -26,7 +26,8 @@ pub(crate) enum Mode {
 
 impl Request {
     pub(crate) fn parse(body: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(body).map_err(|error| format!("not a request of the interpreter: {error}"))
+        serde_json::from_slice(body)
+            .map_err(|error| format!("not a request of the interpreter: {error}"))
     }
 }
 
@@ -57,8 +58,15 @@ impl Answer {
     /// `json` is what JSON.stringify made of the value; `shown` is how the value reads where that
     /// says nothing of it.
     pub(crate) fn completed(json: Option<String>, shown: Option<String>) -> Self {
-        let result = json.and_then(|text| RawValue::from_string(without_lone_surrogates(text)).ok());
-        Self { status: "completed", result: result.unwrap_or_else(null), result_repr: shown, exit_code: 0, error: None }
+        let result =
+            json.and_then(|text| RawValue::from_string(without_lone_surrogates(text)).ok());
+        Self {
+            status: "completed",
+            result: result.unwrap_or_else(null),
+            result_repr: shown,
+            exit_code: 0,
+            error: None,
+        }
     }
 
     pub(crate) fn exited(exit_code: i32) -> Self {
@@ -66,24 +74,54 @@ impl Answer {
             return Self::completed(None, None);
         }
         let message = format!("the script exited with code {exit_code}");
-        let error = Error { kind: "exit", class: "Exit".to_owned(), message, traceback: None };
-        Self { error: Some(error), ..Self::failed(exit_code) }
+        let error = Error {
+            kind: "exit",
+            class: "Exit".to_owned(),
+            message,
+            traceback: None,
+        };
+        Self {
+            error: Some(error),
+            ..Self::failed(exit_code)
+        }
     }
 
     pub(crate) fn threw(class: String, message: String, traceback: String) -> Self {
-        let error = Error { kind: "guest_error", class, message, traceback: Some(traceback) };
-        Self { error: Some(error), ..Self::failed(1) }
+        let error = Error {
+            kind: "guest_error",
+            class,
+            message,
+            traceback: Some(traceback),
+        };
+        Self {
+            error: Some(error),
+            ..Self::failed(1)
+        }
     }
 
     /// Node's exit code for a script that waits for what will never come.
     pub(crate) fn unsettled() -> Self {
         let message = "the script awaits a promise that nothing will settle".to_owned();
-        let error = Error { kind: "guest_error", class: "Error".to_owned(), message, traceback: None };
-        Self { error: Some(error), ..Self::failed(13) }
+        let error = Error {
+            kind: "guest_error",
+            class: "Error".to_owned(),
+            message,
+            traceback: None,
+        };
+        Self {
+            error: Some(error),
+            ..Self::failed(13)
+        }
     }
 
     fn failed(exit_code: i32) -> Self {
-        Self { status: "failed", result: null(), result_repr: None, exit_code, error: None }
+        Self {
+            status: "failed",
+            result: null(),
+            result_repr: None,
+            exit_code,
+            error: None,
+        }
     }
 
     pub(crate) fn into_json(self) -> Vec<u8> {
@@ -104,7 +142,9 @@ fn without_lone_surrogates(text: String) -> String {
             at += 1;
             continue;
         }
-        if bytes[at..].starts_with(b"\\ud") && matches!(bytes.get(at + 3), Some(b'8'..=b'9' | b'a'..=b'f')) {
+        if bytes[at..].starts_with(b"\\ud")
+            && matches!(bytes.get(at + 3), Some(b'8'..=b'9' | b'a'..=b'f'))
+        {
             bytes[at + 2..at + 6].copy_from_slice(b"fffd");
         }
         at += 2;

@@ -16,7 +16,10 @@ pub(crate) enum Stop<'js> {
 /// The pending exception, unless it is the one `process.exit` unwinds with.
 pub(crate) fn caught<'js>(ctx: &Ctx<'js>) -> Stop<'js> {
     let thrown = ctx.catch();
-    engine::get().exit.get().map_or(Stop::Threw(thrown), Stop::Exit)
+    engine::get()
+        .exit
+        .get()
+        .map_or(Stop::Threw(thrown), Stop::Exit)
 }
 
 pub(crate) fn run_until_idle<'js>(ctx: &Ctx<'js>) -> Result<(), Stop<'js>> {
@@ -47,11 +50,24 @@ fn first_rejection<'js>(ctx: &Ctx<'js>) -> Option<Value<'js>> {
 }
 
 /// QuickJS calls this when a promise is rejected without a handler, and again when one comes late.
-pub(crate) fn track_rejection<'js>(ctx: Ctx<'js>, promise: Value<'js>, reason: Value<'js>, handled: bool) {
+pub(crate) fn track_rejection<'js>(
+    ctx: Ctx<'js>,
+    promise: Value<'js>,
+    reason: Value<'js>,
+    handled: bool,
+) {
     let mut rejections = engine::get().rejections.borrow_mut();
     if handled {
-        rejections.retain(|(other, _)| other.clone().restore(&ctx).map_or(true, |other| other != promise));
+        rejections.retain(|(other, _)| {
+            other
+                .clone()
+                .restore(&ctx)
+                .map_or(true, |other| other != promise)
+        });
     } else {
-        rejections.push((Persistent::save(&ctx, promise), Persistent::save(&ctx, reason)));
+        rejections.push((
+            Persistent::save(&ctx, promise),
+            Persistent::save(&ctx, reason),
+        ));
     }
 }

@@ -31,8 +31,12 @@ pub(crate) fn execute(request: &Request) -> Answer {
 
 fn begin<'js>(ctx: &Ctx<'js>, request: &Request) -> Result<(), Stop<'js>> {
     host::begin();
-    let begin = engine::get().prelude(ctx, "begin").map_err(|_| caught(ctx))?;
-    begin.call((request.args.clone(), request.stdin.as_str())).map_err(|_| caught(ctx))
+    let begin = engine::get()
+        .prelude(ctx, "begin")
+        .map_err(|_| caught(ctx))?;
+    begin
+        .call((request.args.clone(), request.stdin.as_str()))
+        .map_err(|_| caught(ctx))
 }
 
 fn evaluate<'js>(ctx: &Ctx<'js>, request: &Request) -> Result<Ending<'js>, Stop<'js>> {
@@ -42,14 +46,18 @@ fn evaluate<'js>(ctx: &Ctx<'js>, request: &Request) -> Result<Ending<'js>, Stop<
         (Mode::Exec, _) => Value::new_undefined(ctx.clone()),
     };
     if request.mode == Mode::Script {
-        ctx.globals().set("input", input.clone()).map_err(|_| caught(ctx))?;
+        ctx.globals()
+            .set("input", input.clone())
+            .map_err(|_| caught(ctx))?;
     }
     let promise = start(ctx, &request.code)?;
     run_until_idle(ctx)?;
     let Some(settled) = promise.result::<Object>() else {
         return Ok(Ending::Unsettled);
     };
-    let value: Value = settled.and_then(|completion| completion.get("value")).map_err(|_| caught(ctx))?;
+    let value: Value = settled
+        .and_then(|completion| completion.get("value"))
+        .map_err(|_| caught(ctx))?;
     if request.mode == Mode::Script
         && let Some(run) = defined_run(ctx)?
     {
@@ -70,7 +78,9 @@ fn start<'js>(ctx: &Ctx<'js>, code: &str) -> Result<Promise<'js>, Stop<'js>> {
             if !code.contains("import") && !code.contains("export") {
                 return Err(stop);
             }
-            let rewrite = engine::get().prelude(ctx, "moduleAsScript").map_err(|_| caught(ctx))?;
+            let rewrite = engine::get()
+                .prelude(ctx, "moduleAsScript")
+                .map_err(|_| caught(ctx))?;
             match rewrite.call::<_, Option<String>>((code,)) {
                 Ok(Some(script)) => evaluate_script(ctx, &script).map_err(|_| caught(ctx)),
                 Ok(None) | Err(_) => Err(stop),
@@ -93,7 +103,9 @@ fn defined_run<'js>(ctx: &Ctx<'js>) -> Result<Option<Function<'js>>, Stop<'js>> 
     if run.is_function() {
         return Ok(run.into_function());
     }
-    let exported = engine::get().prelude(ctx, "exportedRun").map_err(|_| caught(ctx))?;
+    let exported = engine::get()
+        .prelude(ctx, "exportedRun")
+        .map_err(|_| caught(ctx))?;
     let run: Value = exported.call(()).map_err(|_| caught(ctx))?;
     Ok(run.into_function())
 }
@@ -103,7 +115,8 @@ fn lookup<'js>(ctx: &Ctx<'js>, expression: &str) -> Result<Value<'js>, Stop<'js>
     let mut options = EvalOptions::default();
     options.strict = false;
     options.filename = Some("cofferdam:lookup".to_owned());
-    ctx.eval_with_options(expression, options).map_err(|_| caught(ctx))
+    ctx.eval_with_options(expression, options)
+        .map_err(|_| caught(ctx))
 }
 
 /// The value of the last expression, or of the variable `result` if the last statement is none.
@@ -118,7 +131,9 @@ fn choose<'js>(ctx: &Ctx<'js>, value: Value<'js>, code: &str) -> Result<Value<'j
     if value.is_undefined() {
         return Ok(result);
     }
-    let ends = engine::get().prelude(ctx, "endsInExpression").map_err(|_| caught(ctx))?;
+    let ends = engine::get()
+        .prelude(ctx, "endsInExpression")
+        .map_err(|_| caught(ctx))?;
     let ends_in_expression: bool = ends.call((code,)).map_err(|_| caught(ctx))?;
     Ok(if ends_in_expression { value } else { result })
 }
@@ -146,7 +161,9 @@ fn finish<'js>(ctx: &Ctx<'js>, ending: Ending<'js>) -> Result<Answer, Stop<'js>>
     };
     let finish = engine.prelude(ctx, "finish").map_err(|_| caught(ctx))?;
     finish.call::<_, ()>(()).map_err(|_| caught(ctx))?;
-    let exit_code = engine.prelude(ctx, "exitCode").and_then(|exit_code| exit_code.call(()));
+    let exit_code = engine
+        .prelude(ctx, "exitCode")
+        .and_then(|exit_code| exit_code.call(()));
     let exit_code: i32 = exit_code.map_err(|_| caught(ctx))?;
     if exit_code != 0 {
         return Err(Stop::Exit(exit_code));
@@ -169,7 +186,10 @@ fn present<'js>(ctx: &Ctx<'js>, value: Value<'js>) -> Answer {
     if json.as_deref().is_some_and(|text| text != "{}") {
         return Answer::completed(json, None);
     }
-    let shown: Option<String> = engine::get().prelude(ctx, "show").and_then(|show| show.call((value,))).ok();
+    let shown: Option<String> = engine::get()
+        .prelude(ctx, "show")
+        .and_then(|show| show.call((value,)))
+        .ok();
     if json.is_some() && shown.as_deref() == Some("{}") {
         return Answer::completed(json, None);
     }
@@ -180,13 +200,25 @@ fn report<'js>(ctx: &Ctx<'js>, thrown: Value<'js>, code: &str) -> Answer {
     let described = engine::get()
         .prelude(ctx, "report")
         .and_then(|report| report.call::<_, Object>((thrown.clone(), code)))
-        .and_then(|parts| Ok((parts.get("type")?, parts.get("message")?, parts.get("traceback")?)));
+        .and_then(|parts| {
+            Ok((
+                parts.get("type")?,
+                parts.get("message")?,
+                parts.get("traceback")?,
+            ))
+        });
     let (class, message, traceback): (String, String, String) = described.unwrap_or_else(|_| {
         // Out of memory or of stack, even to say so: the bare message is what is left.
         ctx.catch();
-        let message = thrown.as_exception().and_then(|exception| exception.message());
+        let message = thrown
+            .as_exception()
+            .and_then(|exception| exception.message());
         let message = message.unwrap_or_else(|| "the error cannot be shown".to_owned());
-        ("Error".to_owned(), message.clone(), format!("Error: {message}\n"))
+        (
+            "Error".to_owned(),
+            message.clone(),
+            format!("Error: {message}\n"),
+        )
     });
     host::write_all(2, traceback.as_bytes());
     Answer::threw(class, message, traceback)

@@ -34,7 +34,11 @@ fn perform<'js>(
 ) -> rquickjs::Result<io::Result<Value<'js>>> {
     let nothing = Value::new_undefined(ctx.clone());
     let done = match operation {
-        "open" => return fs::read(path).map(|bytes| bytes_value(ctx, bytes)).map_or_else(|error| Ok(Err(error)), |value| value.map(Ok)),
+        "open" => {
+            return fs::read(path)
+                .map(|bytes| bytes_value(ctx, bytes))
+                .map_or_else(|error| Ok(Err(error)), |value| value.map(Ok));
+        }
         "stat" => return stat(ctx, fs::metadata(path)),
         "lstat" => return stat(ctx, fs::symlink_metadata(path)),
         "scandir" => return scan(ctx, path),
@@ -56,33 +60,55 @@ fn bytes_value<'js>(ctx: &Ctx<'js>, bytes: Vec<u8>) -> rquickjs::Result<Value<'j
     TypedArray::new(ctx.clone(), bytes).map(TypedArray::into_value)
 }
 
-fn with_bytes(argument: Option<Value<'_>>, write: impl FnOnce(&[u8]) -> io::Result<()>) -> rquickjs::Result<io::Result<()>> {
+fn with_bytes(
+    argument: Option<Value<'_>>,
+    write: impl FnOnce(&[u8]) -> io::Result<()>,
+) -> rquickjs::Result<io::Result<()>> {
     let argument = argument.unwrap_or_else(|| unreachable!("the prelude passes the bytes"));
     let bytes = TypedArray::<u8>::from_value(argument)?;
     Ok(write(&host::copied(&bytes)))
 }
 
 fn text(argument: Option<Value<'_>>) -> rquickjs::Result<String> {
-    argument.unwrap_or_else(|| unreachable!("the prelude passes the second path")).get()
+    argument
+        .unwrap_or_else(|| unreachable!("the prelude passes the second path"))
+        .get()
 }
 
 fn append(path: &str, bytes: &[u8]) -> io::Result<()> {
-    OpenOptions::new().append(true).create(true).open(path)?.write_all(bytes)
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)?
+        .write_all(bytes)
 }
 
 fn remove(path: &str) -> io::Result<()> {
-    if fs::symlink_metadata(path)?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+    if fs::symlink_metadata(path)?.is_dir() {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    }
 }
 
-fn stat<'js>(ctx: &Ctx<'js>, metadata: io::Result<Metadata>) -> rquickjs::Result<io::Result<Value<'js>>> {
+fn stat<'js>(
+    ctx: &Ctx<'js>,
+    metadata: io::Result<Metadata>,
+) -> rquickjs::Result<io::Result<Value<'js>>> {
     let metadata = match metadata {
         Ok(metadata) => metadata,
         Err(error) => return Ok(Err(error)),
     };
-    let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let modified = metadata
+        .modified()
+        .ok()
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let mtime_ms = modified.map_or(0.0, |since| since.as_secs_f64() * 1000.0);
     let fields = Array::new(ctx.clone())?;
-    #[expect(clippy::cast_precision_loss, reason = "a file of 2^53 bytes fits no quota")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a file of 2^53 bytes fits no quota"
+    )]
     fields.set(0, metadata.len() as f64)?;
     fields.set(1, mtime_ms.floor())?;
     fields.set(2, kind(metadata.file_type()))?;

@@ -32,7 +32,10 @@ pub(crate) fn install<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<()> {
     host.set("writeBytes", Function::new(ctx.clone(), write_bytes)?)?;
     host.set("now", Function::new(ctx.clone(), now_ms)?)?;
     host.set("random", Function::new(ctx.clone(), random_bytes)?)?;
-    host.set("mathRandom", Function::new(ctx.clone(), math_random)?.with_name("random")?)?;
+    host.set(
+        "mathRandom",
+        Function::new(ctx.clone(), math_random)?.with_name("random")?,
+    )?;
     host.set("utf8Encode", Function::new(ctx.clone(), utf8_encode)?)?;
     host.set("utf8Decode", Function::new(ctx.clone(), utf8_decode)?)?;
     host.set("utf8Boundary", Function::new(ctx.clone(), utf8_boundary)?)?;
@@ -76,17 +79,24 @@ pub(crate) fn write_all(fd: i32, bytes: &[u8]) {
 /// A copy, so that no Rust code looks into a buffer that a script could detach or resize.
 pub(crate) fn copied(array: &TypedArray<'_, u8>) -> Vec<u8> {
     // SAFETY: the array is alive and nothing of the script's runs while its bytes are copied.
-    array.as_raw().map_or_else(Vec::new, |raw| unsafe { raw.as_ref() }.to_vec())
+    array
+        .as_raw()
+        .map_or_else(Vec::new, |raw| unsafe { raw.as_ref() }.to_vec())
 }
 
 fn now_ms() -> f64 {
-    STARTED.get().map_or(0.0, |started| started.elapsed().as_secs_f64() * 1000.0)
+    STARTED
+        .get()
+        .map_or(0.0, |started| started.elapsed().as_secs_f64() * 1000.0)
 }
 
 fn random_bytes<'js>(ctx: Ctx<'js>, length: usize) -> rquickjs::Result<Value<'js>> {
     let mut bytes = vec![0; length];
     if getrandom::fill(&mut bytes).is_err() {
-        return Err(rquickjs::Exception::throw_message(&ctx, "the host gave no random bytes"));
+        return Err(rquickjs::Exception::throw_message(
+            &ctx,
+            "the host gave no random bytes",
+        ));
     }
     TypedArray::new(ctx, bytes).map(TypedArray::into_value)
 }
@@ -97,7 +107,10 @@ fn math_random() -> f64 {
     let [a, b] = RANDOM.get().unwrap_or_else(seed);
     let sum = a.wrapping_add(b);
     let mixed = a ^ b;
-    RANDOM.set(Some([a.rotate_left(24) ^ mixed ^ (mixed << 16), mixed.rotate_left(37)]));
+    RANDOM.set(Some([
+        a.rotate_left(24) ^ mixed ^ (mixed << 16),
+        mixed.rotate_left(37),
+    ]));
     #[expect(clippy::cast_precision_loss, reason = "53 bits are exact in an f64")]
     let fraction = (sum >> 11) as f64;
     fraction / 9_007_199_254_740_992.0
@@ -107,7 +120,10 @@ fn seed() -> [u64; 2] {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).expect("WASI always has randomness");
     let number = u128::from_le_bytes(bytes) | 1;
-    #[expect(clippy::cast_possible_truncation, reason = "the two halves are taken apart")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the two halves are taken apart"
+    )]
     [number as u64, (number >> 64) as u64]
 }
 
@@ -132,7 +148,11 @@ fn utf8_boundary(bytes: TypedArray<'_, u8>) -> usize {
     }
 }
 
-fn hash<'js>(ctx: Ctx<'js>, algorithm: String, bytes: TypedArray<'js, u8>) -> rquickjs::Result<Value<'js>> {
+fn hash<'js>(
+    ctx: Ctx<'js>,
+    algorithm: String,
+    bytes: TypedArray<'js, u8>,
+) -> rquickjs::Result<Value<'js>> {
     let bytes = copied(&bytes);
     let digest = match algorithm.as_str() {
         "sha256" => sha2::Sha256::digest(&bytes).to_vec(),
@@ -160,6 +180,11 @@ fn evaluate<'js>(ctx: Ctx<'js>, source: String, file: String) -> rquickjs::Resul
     ctx.eval_with_options(source, options)
 }
 
-fn file<'js>(ctx: Ctx<'js>, operation: String, path: String, argument: Opt<Value<'js>>) -> rquickjs::Result<Array<'js>> {
+fn file<'js>(
+    ctx: Ctx<'js>,
+    operation: String,
+    path: String,
+    argument: Opt<Value<'js>>,
+) -> rquickjs::Result<Array<'js>> {
     files::call(ctx, &operation, &path, argument.0)
 }

@@ -41,7 +41,9 @@ impl Loader for Files {
         _attributes: Option<ImportAttributes<'js>>,
     ) -> rquickjs::Result<Module<'js, Declared>> {
         if let Some(builtin) = name.strip_prefix(BUILTIN) {
-            let keys: Vec<String> = engine::get().prelude(ctx, "builtinKeys")?.call((builtin,))?;
+            let keys: Vec<String> = engine::get()
+                .prelude(ctx, "builtinKeys")?
+                .call((builtin,))?;
             return Module::declare(ctx.clone(), name, builtin_source(builtin, &keys));
         }
         let path = Path::new(WORK).join(name);
@@ -49,7 +51,11 @@ impl Loader for Files {
             let message = format!("Cannot find module '{name}': {error}");
             rquickjs::Exception::throw_message(ctx, &message)
         })?;
-        let text = if name.ends_with(".json") { format!("export default {text};") } else { text };
+        let text = if name.ends_with(".json") {
+            format!("export default {text};")
+        } else {
+            text
+        };
         Module::declare(ctx.clone(), name, text)
     }
 }
@@ -57,11 +63,17 @@ impl Loader for Files {
 /// Asks the prelude by a symbol and not by `require`, which a script may well redefine.
 fn builtin_source(name: &str, keys: &[String]) -> String {
     let keys = keys.join(", ");
-    format!("const builtin = globalThis[Symbol.for('cofferdam.builtin')]('{name}');\nexport default builtin;\nexport const {{ {keys} }} = builtin;\n")
+    format!(
+        "const builtin = globalThis[Symbol.for('cofferdam.builtin')]('{name}');\nexport default builtin;\nexport const {{ {keys} }} = builtin;\n"
+    )
 }
 
 fn normalized(base: &str, name: &str) -> PathBuf {
-    let directory = Path::new(WORK).join(base).parent().unwrap_or(Path::new(WORK)).join(name);
+    let directory = Path::new(WORK)
+        .join(base)
+        .parent()
+        .unwrap_or(Path::new(WORK))
+        .join(name);
     let mut path = PathBuf::new();
     for part in directory.components() {
         match part {
