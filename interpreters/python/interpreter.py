@@ -49,6 +49,7 @@ _atexit_before = atexit._ncallbacks()
 _asyncio_run = sys.modules["asyncio"].run
 _iscoroutine = sys.modules["inspect"].iscoroutine
 _MISSING = object()
+_collections_before = 0
 
 
 def _prepare_snapshot():
@@ -67,6 +68,8 @@ def _prepare_snapshot():
     gc.set_threshold(COLLECT_AFTER)
     gc.collect()
     gc.freeze()
+    global _collections_before
+    _collections_before = gc.get_stats()[0]["collections"]
 
 
 def _begin(request):
@@ -130,7 +133,9 @@ def _finish(names):
     if atexit._ncallbacks() > _atexit_before:
         atexit._run_exitfuncs()
     names.clear()
-    for left in gc.get_objects():
+    # Before the first collection everything the run made is young; the full list is slow to make.
+    collected = gc.get_stats()[0]["collections"] != _collections_before
+    for left in gc.get_objects() if collected else gc.get_objects(0):
         if isinstance(left, _IOBase):
             try:
                 left.flush()
