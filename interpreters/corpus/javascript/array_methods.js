@@ -1,0 +1,1 @@
+const a=[3,1,2]; console.log(a.toSorted(),a.with(0,9),a.at(-1),a.findLast(x=>x>1),[1,[2,[3]]].flat(Infinity),a.reduceRight((s,x)=>s+x,""),a.includes(2),Array.from("héy"),[..."ab"].entries().next(),a.flatMap(x=>[x,x]),a.copyWithin(0,1));

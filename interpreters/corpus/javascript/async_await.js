@@ -1,0 +1,1 @@
+const sleep=(ms,v)=>new Promise(r=>setTimeout(r,ms,v)); (async()=>{console.log(await Promise.all([sleep(20,"a"),sleep(5,"b")]),await Promise.race([sleep(30,1),sleep(2,2)])); try{await Promise.reject(new Error("no"))}catch(e){console.log(e.message)}finally{console.log("fin")}})();

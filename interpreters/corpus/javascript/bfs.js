@@ -1,0 +1,1 @@
+const g={a:["b","c"],b:["d"],c:["d","e"],d:["f"],e:["f"],f:[]}; const q=[["a"]],seen=new Set(["a"]); while(q.length){const p=q.shift(),n=p.at(-1); if(n==="f"){console.log(p.join("->"));break} for(const m of g[n])if(!seen.has(m)){seen.add(m);q.push([...p,m])}}

@@ -1,0 +1,1 @@
+const calc=s=>{const t=s.match(/\d+|[-+*\/()]/g);const e=()=>{let v=m();while("+-".includes(t[0]??"x"))v=t.shift()==="+"?v+m():v-m();return v},m=()=>{let v=a();while("*/".includes(t[0]??"x"))v=t.shift()==="*"?v*a():v/a();return v},a=()=>{const x=t.shift();if(x==="("){const v=e();t.shift();return v}return+x};return e()}; console.log(calc("2*(3+4)-5/5"));

@@ -1,0 +1,1 @@
+const g={a:{b:7,c:3},b:{d:2},c:{b:1,d:8},d:{}},dist={a:0},todo=new Set(Object.keys(g)); while(todo.size){const n=[...todo].sort((x,y)=>(dist[x]??1e9)-(dist[y]??1e9))[0]; todo.delete(n); for(const[m,w]of Object.entries(g[n]))dist[m]=Math.min(dist[m]??1e9,dist[n]+w)} console.log(dist);

@@ -1,0 +1,1 @@
+class E extends Error{constructor(m,o){super(m,o);this.name="E";this.code=7}} try{try{null.x}catch(e){throw new E("wrap",{cause:e})}}catch(e){console.log(e.name,e.message,e.code,e.cause instanceof TypeError,String(e),e instanceof E)}

@@ -1,0 +1,1 @@
+let c=new Set(["1,0","2,1","0,2","1,2","2,2"]); for(let k=0;k<4;k++){const n={};for(const p of c){const[x,y]=p.split(",").map(Number);for(const i of[-1,0,1])for(const j of[-1,0,1])if(i||j)n[`${x+i},${y+j}`]=(n[`${x+i},${y+j}`]??0)+1}c=new Set(Object.keys(n).filter(p=>n[p]===3||n[p]===2&&c.has(p)))} console.log([...c].sort().join(" "));

@@ -1,0 +1,1 @@
+function* take(n,it){for(const x of it){if(n--<=0)return;yield x}} function* nat(){let i=0;while(true)yield i++} console.log([...take(5,nat())]); const g=function*(){const x=yield 1;console.log("got",x);return 3}(); console.log(g.next(),g.next("v"),g.next());

@@ -1,0 +1,1 @@
+console.log(Object.groupBy?.([1,2,3],x=>x%2?"odd":"even")??{even:[2],odd:[1,3]}.odd.length>0?"grouped":""); const by={}; for(const w of"apple ant bee bat cow".split(" "))(by[w[0]]??=[]).push(w); console.log(by);

@@ -1,0 +1,1 @@
+class L{constructor(){this.h=null;this.n=0}push(v){this.h={v,next:this.h};this.n++;return this}*[Symbol.iterator](){for(let n=this.h;n;n=n.next)yield n.v}} const l=new L().push(1).push(2); console.log([...l],l.n,l);

@@ -1,0 +1,1 @@
+console.log((255).toString(16),(0.1+0.2).toFixed(10),(1234.5).toExponential(2),Number("0x1f"),parseInt("12px"),parseFloat("1.5e3x"),(1e21)+"",1/3,Number.MAX_SAFE_INTEGER,5e-324,(25).toString(36),(1.005).toPrecision(3));

@@ -1,0 +1,1 @@
+const p=require("path"); console.log(p.join("/a","..","b","c.txt"),p.basename("/x/y.js",".js"),p.extname("a.tar.gz"),p.dirname("/a/b"),p.parse("/h/f.txt"),p.relative("/a/b","/a/c/d"),p.normalize("a//b/./c/.."));

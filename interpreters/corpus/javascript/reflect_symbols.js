@@ -1,0 +1,1 @@
+class R{static [Symbol.hasInstance](x){return x===1}get[Symbol.toStringTag](){return"RR"}*[Symbol.iterator](){yield 1}[Symbol.toPrimitive](h){return h}} const r=new R; console.log(1 instanceof R,String(r),[...r],`${Object.prototype.toString.call(r)}`,Reflect.ownKeys({b:1,2:1,[Symbol.iterator]:1}).length);

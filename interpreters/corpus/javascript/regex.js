@@ -1,0 +1,1 @@
+for (const m of "2024-01-02 x 2023-12-31".matchAll(/(?<y>\d{4})-(?<m>\d\d)-(?<d>\d\d)/g)) console.log(m.index,m.groups.y,m[2]); console.log("a1b22".replace(/\d+/g,d=>`<${d*2}>`), "x,y;z".split(/[,;]/), /(?<=\$)\d+/.exec("$42")[0]);

@@ -1,0 +1,1 @@
+console.log("abc".padStart(5,"*"),"a-b".replaceAll("-","+"),"x".repeat(3)," t ".trim(),"abc".at(-1),"ÀB".toLowerCase(),"a,b".split(","),"😀".length,[..."😀"].length,"z".codePointAt(0),"é".normalize("NFD").length,"abc".slice(-2),"abcdef".substring(4,1));

@@ -1,0 +1,1 @@
+const b=new ArrayBuffer(8),v=new DataView(b); v.setInt16(0,-2); v.setFloat32(4,1.5,true); console.log(new Uint8Array(b),v.getUint16(0),new Float64Array([1,2]).map(x=>x/2),Uint8ClampedArray.of(300,-5));

@@ -1,0 +1,1 @@
+const u=new URL("../x?q=1&q=2#h","https://user@ex.com:8080/a/b/c"); u.searchParams.append("z","a b"); console.log(u.href,u.host,u.pathname,u.searchParams.getAll("q"),[...new URLSearchParams("a=1&b=%20")]);

@@ -1,0 +1,1 @@
+const w=new WeakMap,k={}; w.set(k,1); console.log(w.get(k),w.has({}),new WeakSet([k]).has(k),new WeakRef(k).deref()===k);

@@ -1,0 +1,57 @@
+// How errors read: stacks in V8's form with the user's frames only, and the report of an uncaught
+// error with the source line it came from.
+import { inspect } from "node-inspect-extracted";
+
+const OURS = "cofferdam:";
+const MESSAGE_LIMIT = 16 * 1024;
+const TRACEBACK_LIMIT = 64 * 1024;
+
+function header(error) {
+  const name = error?.name ?? "Error";
+  const message = error?.message ?? "";
+  return message === "" ? `${name}` : `${name}: ${message}`;
+}
+
+Error.stackTraceLimit = 20;
+Error.prepareStackTrace = (error, frames) => {
+  let text = header(error);
+  for (const frame of frames) {
+    const file = frame.getFileName();
+    if (frame.isNative() || !file || file.startsWith(OURS)) continue;
+    const place = `${file}:${frame.getLineNumber()}:${frame.getColumnNumber()}`;
+    const name = frame.getFunctionName();
+    text += name && name !== "<eval>" && name !== "<anonymous>" ? `\n    at ${name} (${place})` : `\n    at ${place}`;
+  }
+  return text;
+};
+
+const clip = (text, limit) => (text.length > limit ? `${text.slice(0, limit)}… (truncated)` : text);
+
+function excerpt(stack, code) {
+  const place = /main\.js:(\d+):(\d+)/.exec(stack);
+  if (!place) return "";
+  const line = code.split("\n")[place[1] - 1];
+  if (line === undefined || line.length > 400) return "";
+  return `main.js:${place[1]}\n${line}\n${" ".repeat(Math.max(0, place[2] - 1))}^\n\n`;
+}
+
+// The parts of the error that the answer carries.
+export function report(thrown, code) {
+  if (!(thrown instanceof Error)) {
+    const shown = clip(inspect(thrown), MESSAGE_LIMIT);
+    return { type: thrown === null ? "null" : typeof thrown, message: shown, traceback: `Uncaught ${shown}\n` };
+  }
+  let stack = typeof thrown.stack === "string" ? thrown.stack : "";
+  if (!stack.startsWith(header(thrown))) stack = `${header(thrown)}\n${stack}`;
+  let shown = stack.trimEnd();
+  try {
+    shown = inspect(thrown);
+  } catch {
+    // An error whose own properties throw is shown by its stack alone.
+  }
+  return {
+    type: String(thrown.name ?? "Error"),
+    message: clip(String(thrown.message ?? ""), MESSAGE_LIMIT),
+    traceback: clip(`${excerpt(stack, code)}${shown}\n`, TRACEBACK_LIMIT),
+  };
+}

@@ -1,0 +1,183 @@
+"""The Python interpreter: a module of the world `cofferdam:task/task` around CPython.
+
+It is ordinary guest code and has no privilege. Everything above `Handler` runs once, while the
+module is built, and is part of the snapshot; a run only compiles and executes the user's source.
+"""
+
+import preload  # First: what it imports is what scripts find.
+
+import ast
+import atexit
+import builtins
+import gc
+import io
+import json
+import os
+import random
+import site
+import sys
+import types
+
+import answer
+import platform_limits
+import wit_world.exports
+from componentize_py_types import Err
+from wit_world.exports.handler import Descriptor, Failure_InvalidInput, Payload
+
+WORK = "/work"
+OWN_MODULES = ("answer", "platform_limits", "preload")
+
+# Python code calling Python code takes no stack of the guest's, so the usual limit holds. Calls
+# through C (repr, json, sort keys) are bounded by CPython's own check of the stack.
+RECURSION_LIMIT = 1000
+
+# Fewer new containers than this are never worth a collection: the first one of a run marks every
+# module of the snapshot, which costs several times what a short script does.
+COLLECT_AFTER = 50_000
+
+# Given back when memory has run out, so that there is some to say so with.
+BALLAST_BYTES = 256 * 1024
+
+_finder = platform_limits.install()
+_loads = json.loads
+_parse = ast.parse
+_Expr, _Module, _Expression = ast.Expr, ast.Module, ast.Expression
+_compile, _exec, _eval = compile, exec, eval
+_reseed = random.seed
+_IOBase = io.IOBase
+_atexit_before = atexit._ncallbacks()
+_asyncio_run = sys.modules["asyncio"].run
+_iscoroutine = sys.modules["inspect"].iscoroutine
+_MISSING = object()
+_collections_before = 0
+
+
+def _prepare_snapshot():
+    site.setquit()
+    site.sethelper()
+    sys.setrecursionlimit(RECURSION_LIMIT)
+    sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace", newline="\n")
+    sys.stderr.reconfigure(line_buffering=True, write_through=True, newline="\n")
+    sys.path[:] = [WORK]
+    sys.dont_write_bytecode = True
+    sys.executable = ""
+    for name in OWN_MODULES:
+        sys.modules.pop(name, None)
+    # The components of the standard library are found in sys.modules; nothing is read from disk.
+    sys.path_importer_cache.clear()
+    gc.set_threshold(COLLECT_AFTER)
+    gc.collect()
+    gc.freeze()
+    global _collections_before
+    _collections_before = gc.get_stats()[0]["collections"]
+
+
+def _begin(request):
+    """Makes fresh what must not come from the snapshot, and gives the script its surroundings."""
+    _reseed()
+    sys.modules.pop(__name__, None)
+    try:
+        os.chdir(WORK)
+    except OSError:
+        pass  # A run without files has no working directory.
+    sys.argv = ["main.py", *request.get("args", ())]
+    stdin = request.get("stdin", "").encode("utf-8", "surrogatepass")
+    sys.stdin = io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8")
+    if request.get("offered") is not None:
+        _finder.offered = list(request["offered"])
+    if request.get("packages"):
+        packages = platform_limits.PACKAGES
+        sys.path.extend(f"{packages}/{name}" for name in sorted(os.listdir(packages)))
+    main = types.ModuleType("__main__")
+    main.__dict__.update(__builtins__=builtins, __file__="main.py")
+    sys.modules["__main__"] = main
+    return main.__dict__
+
+
+def _compiled(source):
+    """The script without its last statement if that is an expression, and that expression."""
+    tree = _parse(source, "main.py")
+    last = tree.body[-1] if tree.body else None
+    if not isinstance(last, _Expr):
+        return _compile(tree, "main.py", "exec"), None
+    value = _compile(_Expression(last.value), "main.py", "eval")
+    del tree.body[-1]
+    return (_compile(tree, "main.py", "exec") if tree.body else None), value
+
+
+def _execute(source, names, script, given):
+    if script:
+        names["input"] = given
+    statements, expression = _compiled(source)
+    if statements is not None:
+        _exec(statements, names)
+    value = _MISSING if expression is None else _eval(expression, names)
+    if script and callable(names.get("run")):
+        value = names["run"](given)
+    if value is _MISSING:
+        value = names.get("result")
+    return _asyncio_run(value) if _iscoroutine(value) else value
+
+
+def _exit_code(code):
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xFF
+    print(code, file=sys.stderr)
+    return 1
+
+
+def _finish(names):
+    """What the end of a process does: exit handlers, and files left open are written out."""
+    if atexit._ncallbacks() > _atexit_before:
+        atexit._run_exitfuncs()
+    names.clear()
+    # Before the first collection everything the run made is young; the full list is slow to make.
+    collected = gc.get_stats()[0]["collections"] != _collections_before
+    for left in gc.get_objects() if collected else gc.get_objects(0):
+        if isinstance(left, _IOBase):
+            try:
+                left.flush()
+            except Exception:
+                pass
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:
+            pass
+
+
+class Handler(wit_world.exports.Handler):
+    ballast = bytearray(BALLAST_BYTES)
+
+    def describe(self):
+        return Descriptor(summary="Runs Python source in CPython", input_schema=INPUT_SCHEMA, output_schema=None)
+
+    def run(self, input):
+        try:
+            request = _loads(input.body)
+            source = request["code"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise Err(Failure_InvalidInput(f"not a request of the interpreter: {error!r}")) from None
+        names = _begin(request)
+        text = self._outcome(source, names, request)
+        _finish(names)
+        return Payload("application/json", text.encode("utf-8", "replace"))
+
+    def _outcome(self, source, names, request):
+        try:
+            value = _execute(source, names, request.get("mode") == "script", request.get("input"))
+            return answer.completed(value)
+        except SystemExit as stop:
+            return answer.exited(_exit_code(stop.code))
+        except MemoryError as error:
+            Handler.ballast = None
+            return answer.raised(error, source)
+        except BaseException as error:
+            return answer.raised(error, source)
+
+
+with open(os.path.join(os.path.dirname(__file__), "input.schema.json")) as _file:
+    INPUT_SCHEMA = _file.read()
+_prepare_snapshot()

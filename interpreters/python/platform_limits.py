@@ -1,0 +1,114 @@
+"""Gives what a sandbox cannot do a clear answer, and what it can do without the system a way.
+
+No processes, no threads and no native packages: the message of the exception says so. asyncio runs,
+on an event loop that only waits for time, as there is nothing else to wait for.
+"""
+
+import asyncio
+import errno
+import os
+import sys
+import time
+
+PACKAGES = "/packages"
+_STDLIB_REASON = (
+    "{name} is not available here: this part of the standard library needs the operating system "
+    "(processes, threads, terminals or native libraries), which the sandbox does not have"
+)
+_REASON = (
+    "{name} is not available here: the Python standard library is, and pure-Python wheels the "
+    "operator offers: {offered}"
+)
+
+
+class MissingPackages:
+    """The last finder on sys.meta_path: an import that nothing else found is explained."""
+
+    def __init__(self, frame):
+        self.offered = None
+        self._frame = frame
+
+    def _list(self):
+        if self.offered is None:
+            try:
+                self.offered = sorted(name.split("-")[0] for name in os.listdir(PACKAGES))
+            except OSError:
+                self.offered = []
+        return ", ".join(self.offered) or "none"
+
+    def find_spec(self, name, path=None, target=None):
+        # importlib.util.find_spec asks whether a module exists and wants None for an answer.
+        importing = self._frame(2).f_code.co_name == "_find_and_load_unlocked"
+        if path is not None or not importing:
+            return None
+        if name in sys.stdlib_module_names:
+            raise ModuleNotFoundError(_STDLIB_REASON.format(name=name), name=name)
+        raise ModuleNotFoundError(_REASON.format(name=name, offered=self._list()), name=name)
+
+
+class _Idle:
+    """The selector of a loop without files or sockets."""
+
+    def select(self, timeout):
+        if timeout is None:
+            raise RuntimeError("the event loop waits for something that can never happen here")
+        if timeout > 0:
+            time.sleep(timeout)
+        return []
+
+    def close(self):
+        pass
+
+
+class TimerLoop(asyncio.BaseEventLoop):
+    def __init__(self):
+        super().__init__()
+        self._selector = _Idle()
+
+    def _process_events(self, events):
+        pass
+
+    def _write_to_self(self):
+        pass
+
+    def run_in_executor(self, executor, func, *args):
+        # There are no threads: the work is done at once, and the future is ready.
+        future = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+class TimerLoopPolicy(asyncio.events._AbstractEventLoopPolicy):
+    def __init__(self):
+        self._loop = None
+
+    def get_event_loop(self):
+        if self._loop is None:
+            raise RuntimeError("There is no current event loop")
+        return self._loop
+
+    def set_event_loop(self, loop):
+        self._loop = loop
+
+    def new_event_loop(self):
+        return TimerLoop()
+
+
+def _no_processes(*args, **kwargs):
+    raise OSError(errno.ENOTSUP, "this sandbox cannot start processes")
+
+
+def install():
+    """Puts all of it in place; answers the finder, whose `offered` a run may set."""
+    os.system = os.popen = _no_processes
+    import subprocess
+
+    subprocess.Popen.__init__ = _no_processes
+    subprocess.Popen.__del__ = lambda self, **kwargs: None
+    asyncio.events._set_event_loop_policy(TimerLoopPolicy())
+    finder = MissingPackages(sys._getframe)
+    sys.meta_path.append(finder)
+    return finder

@@ -1,0 +1,100 @@
+//! `cofferdam-snapshot CORE.wasm COMPONENT.wasm`: runs a core module's `wizer-initialize`, keeps the
+//! memory as it is then, and wraps the result as a component over the WASI 0.1 adapter.
+//!
+//! A program of its own and not a part of xtask, so that xtask starts at once on a machine where
+//! nothing is compiled yet. It snapshots modules of this repository only.
+
+use anyhow::{Context, anyhow};
+use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER as ADAPTER;
+use wasmtime::{Config, Engine, Instance, Linker, Module, Store, Val};
+use wasmtime_wasi::p1::{WasiP1Ctx, add_to_linker_sync};
+use wasmtime_wizer::{InstanceState, SnapshotVal, ValType, Wizer};
+use wit_component::ComponentEncoder;
+
+const INITIALIZE: &str = "wizer-initialize";
+
+fn main() -> anyhow::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(core), Some(component)) = (arguments.next(), arguments.next()) else {
+        anyhow::bail!("usage: cofferdam-snapshot CORE.wasm COMPONENT.wasm");
+    };
+    let wasm = std::fs::read(&core).with_context(|| core.clone())?;
+    let snapshot = snapshot(&wasm).with_context(|| format!("{core} cannot be initialised"))?;
+    let encoded = ComponentEncoder::default()
+        .validate(true)
+        .module(&snapshot)?
+        .adapter("wasi_snapshot_preview1", ADAPTER)?
+        .encode()
+        .with_context(|| format!("{core} cannot be made a component"))?;
+    std::fs::write(&component, encoded).with_context(|| component.clone())
+}
+
+fn snapshot(wasm: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut wizer = Wizer::new();
+    wizer.init_func(INITIALIZE);
+    let (context, instrumented) = wizer.instrument(wasm).map_err(own)?;
+    let mut state = initialised(&instrumented).map_err(own)?;
+    tokio::runtime::Builder::new_current_thread()
+        .build()?
+        .block_on(wizer.snapshot(&context, &mut state))
+        .map_err(own)
+}
+
+/// wasmtime's error is no `std::error::Error`.
+fn own(error: wasmtime::Error) -> anyhow::Error {
+    anyhow!("{error:?}")
+}
+
+fn initialised(instrumented: &[u8]) -> wasmtime::Result<State> {
+    let mut config = Config::new();
+    config.wasm_gc(false).wasm_function_references(false);
+    let engine = Engine::new(&config)?;
+    let module = Module::new(&engine, instrumented)?;
+    let mut linker = Linker::new(&engine);
+    add_to_linker_sync(&mut linker, |context| context)?;
+    // Imports of the task world are there for runs; initialisation calls none of them.
+    linker.define_unknown_imports_as_traps(&module)?;
+    let wasi = wasmtime_wasi::WasiCtxBuilder::new()
+        .inherit_stdout()
+        .inherit_stderr()
+        .build_p1();
+    let mut store = Store::new(&engine, wasi);
+    let instance = linker.instantiate(&mut store, &module)?;
+    for name in ["_initialize", INITIALIZE] {
+        if let Some(function) = instance.get_func(&mut store, name) {
+            function.typed::<(), ()>(&store)?.call(&mut store, ())?;
+        }
+    }
+    Ok(State { store, instance })
+}
+
+/// The instance as the snapshot reads it. The names are those wizer itself exported.
+struct State {
+    store: Store<WasiP1Ctx>,
+    instance: Instance,
+}
+
+impl InstanceState for State {
+    async fn global_get(&mut self, name: &str, _: ValType) -> SnapshotVal {
+        let global = self
+            .instance
+            .get_global(&mut self.store, name)
+            .expect("wizer exported the global");
+        match global.get(&mut self.store) {
+            Val::I32(value) => SnapshotVal::I32(value),
+            Val::I64(value) => SnapshotVal::I64(value),
+            Val::F32(value) => SnapshotVal::F32(value),
+            Val::F64(value) => SnapshotVal::F64(value),
+            Val::V128(value) => SnapshotVal::V128(value.as_u128()),
+            other => unreachable!("wizer refuses modules with a global such as {other:?}"),
+        }
+    }
+
+    async fn memory_contents(&mut self, name: &str, contents: impl FnOnce(&[u8]) + Send) {
+        let memory = self
+            .instance
+            .get_memory(&mut self.store, name)
+            .expect("wizer exported the memory");
+        contents(memory.data(&self.store));
+    }
+}

@@ -1,0 +1,335 @@
+//! The interpreter modules: installs the tools by package name and builds `python.wasm` and
+//! `javascript.wasm`.
+//!
+//! A stamp over everything that goes into a build says whether it is up to date. The tools live
+//! under `target/`, nothing is installed for the whole machine but the C compiler.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::Hasher;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+use crate::process::{exists, run, run_with, say};
+
+const COMPONENTIZE_PY: &str = "componentize-py==0.25.1";
+const TARGET: &str = "wasm32-wasip1";
+
+/// Debian's names of a C compiler for WebAssembly and the C library to go with it.
+pub(crate) const CLANG: &str = "clang-19";
+const C_PACKAGES: [&str; 4] = [
+    "clang-19",
+    "lld-19",
+    "wasi-libc",
+    "libclang-rt-19-dev-wasm32",
+];
+
+/// Builds both interpreters into `out`, each only if it is not up to date.
+pub(crate) fn build(root: &Path, out: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(out)?;
+    let python = inputs(
+        root,
+        &[
+            "interpreters/python",
+            "interpreters/input.schema.json",
+            "wit",
+        ],
+    );
+    unless_current(root, out, "python.wasm", &python, build_python)?;
+    let javascript = inputs(
+        root,
+        &[
+            "interpreters/javascript",
+            "interpreters/input.schema.json",
+            "wit",
+            "xtask/snapshot/src",
+        ],
+    );
+    unless_current(root, out, "javascript.wasm", &javascript, build_javascript)
+}
+
+fn inputs(root: &Path, names: &[&str]) -> Vec<PathBuf> {
+    names.iter().map(|name| root.join(name)).collect()
+}
+
+/// Builds `out/name` unless the stamp beside it is that of `inputs` as they are now.
+pub(crate) fn unless_current(
+    root: &Path,
+    out: &Path,
+    name: &str,
+    inputs: &[PathBuf],
+    build: fn(&Path, &Path) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let module = out.join(name);
+    let stamp_path = out.join(format!("{name}.stamp"));
+    let stamp = stamp(root, inputs)?;
+    if module.exists() && std::fs::read_to_string(&stamp_path).is_ok_and(|old| old == stamp) {
+        say(&format!("{} is up to date.", module.display()));
+        return Ok(());
+    }
+    say(&format!("Building {}.", module.display()));
+    build(root, &module).with_context(|| format!("{name} cannot be built"))?;
+    std::fs::write(stamp_path, stamp)?;
+    Ok(())
+}
+
+/// A digest over the names and contents of the files, and over this program's own choices.
+fn stamp(root: &Path, inputs: &[PathBuf]) -> anyhow::Result<String> {
+    let mut files = Vec::new();
+    for input in inputs {
+        collect(input, &mut files)?;
+    }
+    files.sort();
+    let mut hasher = DefaultHasher::new();
+    hasher.write(include_bytes!("interpreters.rs"));
+    hasher.write(include_bytes!("foreign.rs"));
+    for file in files {
+        let name = file.strip_prefix(root).unwrap_or(&file);
+        hasher.write(name.as_os_str().as_encoded_bytes());
+        hasher.write(&std::fs::read(&file).with_context(|| file.display().to_string())?);
+    }
+    Ok(format!("{:016x}\n", hasher.finish()))
+}
+
+fn collect(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    if !path.is_dir() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(path).with_context(|| path.display().to_string())? {
+        let entry = entry?;
+        let made = ["target", "node_modules", "__pycache__"];
+        if !made.iter().any(|name| entry.file_name() == *name) {
+            collect(&entry.path(), files)?;
+        }
+    }
+    Ok(())
+}
+
+/// The folder for tools and intermediate files.
+fn workshop(root: &Path) -> PathBuf {
+    root.join("target/interpreters")
+}
+
+/// componentize-py in a virtual environment of its own.
+pub(crate) fn componentize_py(root: &Path) -> anyhow::Result<String> {
+    let environment = workshop(root).join("python-tools");
+    let tool = text(&environment.join("bin/componentize-py"));
+    if exists(&tool, "--version") {
+        return Ok(tool);
+    }
+    if !exists("python3", "--version") {
+        bail!("python3 is not installed; componentize-py needs it (Debian: python3-venv)");
+    }
+    say("Installing componentize-py into a virtual environment.");
+    run(root, "python3", &["-m", "venv", &text(&environment)])?;
+    let pip = text(&environment.join("bin/pip"));
+    run(root, &pip, &["install", "--quiet", COMPONENTIZE_PY])?;
+    Ok(tool)
+}
+
+/// Installs the packages that `folder/package.json` names below `target/`; gives `node_modules`.
+pub(crate) fn node_packages(
+    root: &Path,
+    package_json: &Path,
+    name: &str,
+) -> anyhow::Result<PathBuf> {
+    let folder = workshop(root).join(name);
+    let copy = folder.join("package.json");
+    let wanted = std::fs::read(package_json).with_context(|| package_json.display().to_string())?;
+    let modules = folder.join("node_modules");
+    if modules.exists() && std::fs::read(&copy).is_ok_and(|present| present == wanted) {
+        return Ok(modules);
+    }
+    if !exists("npm", "--version") {
+        bail!(
+            "npm is not installed; it is needed for {}",
+            package_json.display()
+        );
+    }
+    std::fs::create_dir_all(&folder)?;
+    // The copy is written last of all: it is what says that the installation was completed.
+    std::fs::remove_file(&copy).or_else(ignore_missing)?;
+    let packages = dependencies(&String::from_utf8_lossy(&wanted));
+    let mut arguments = vec![
+        "install",
+        "--no-save",
+        "--no-package-lock",
+        "--no-audit",
+        "--no-fund",
+        "--ignore-scripts",
+        "--loglevel=error",
+    ];
+    arguments.extend(packages.iter().map(String::as_str));
+    run(&folder, "npm", &arguments)?;
+    std::fs::write(copy, wanted)?;
+    Ok(modules)
+}
+
+fn ignore_missing(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == std::io::ErrorKind::NotFound {
+        Ok(())
+    } else {
+        Err(error)
+    }
+}
+
+/// The pinned `name@version` of each dependency; every line of the form `"name": "1.2.3"` is one.
+fn dependencies(package_json: &str) -> Vec<String> {
+    let block = package_json
+        .split_once("\"dependencies\"")
+        .map_or("", |(_, rest)| rest);
+    let pairs = block
+        .lines()
+        .filter_map(|line| line.trim().trim_end_matches(',').split_once(": "));
+    pairs
+        .map(|(name, version)| (name.trim_matches('"'), version.trim_matches('"')))
+        .filter(|(_, version)| version.starts_with(|first: char| first.is_ascii_digit()))
+        .map(|(name, version)| format!("{name}@{version}"))
+        .collect()
+}
+
+/// Sees to a C compiler for WebAssembly, installing Debian's if there is none.
+pub(crate) fn c_compiler(root: &Path) -> anyhow::Result<()> {
+    if exists(CLANG, "--version") && Path::new("/usr/include/wasm32-wasi/stdlib.h").exists() {
+        return Ok(());
+    }
+    if !exists("apt-get", "--version") {
+        bail!(
+            "{CLANG} with a WASI C library is not installed, and there is no apt-get to install it"
+        );
+    }
+    say("Installing a C compiler for WebAssembly.");
+    let mut arguments = vec!["install", "-y", "--no-install-recommends"];
+    arguments.extend(C_PACKAGES);
+    if run(root, "apt-get", &arguments).is_ok() {
+        return Ok(());
+    }
+    run(root, "apt-get", &["update"])?;
+    run(root, "apt-get", &arguments)
+        .context("the C compiler cannot be installed (is this not root?)")
+}
+
+fn build_python(root: &Path, module: &Path) -> anyhow::Result<()> {
+    let tool = componentize_py(root)?;
+    // The tool mounts the folder it is given; a copy keeps everything else out of the module.
+    let source = workshop(root).join("python");
+    std::fs::remove_dir_all(&source).or_else(ignore_missing)?;
+    std::fs::create_dir_all(&source)?;
+    for entry in std::fs::read_dir(root.join("interpreters/python"))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "py") {
+            std::fs::copy(
+                &path,
+                source.join(path.file_name().expect("a file has a name")),
+            )?;
+        }
+    }
+    std::fs::copy(
+        root.join("interpreters/input.schema.json"),
+        source.join("input.schema.json"),
+    )?;
+    let (wit, module) = (text(&root.join("wit")), text(module));
+    run(
+        &source,
+        &tool,
+        &[
+            "-d",
+            &wit,
+            "-w",
+            "task",
+            "componentize",
+            "interpreter",
+            "-p",
+            ".",
+            "-o",
+            &module,
+        ],
+    )
+}
+
+fn build_javascript(root: &Path, module: &Path) -> anyhow::Result<()> {
+    c_compiler(root)?;
+    add_target(root)?;
+    let crate_folder = root.join("interpreters/javascript");
+    let modules = node_packages(
+        root,
+        &crate_folder.join("package.json"),
+        "javascript-packages",
+    )?;
+    let prelude = text(&workshop(root).join("prelude.js"));
+    let outfile = format!("--outfile={prelude}");
+    run_with(
+        &crate_folder,
+        &text(&modules.join("esbuild/bin/esbuild")),
+        &[
+            "js/main.js",
+            "--bundle",
+            "--format=iife",
+            "--target=es2023",
+            "--charset=utf8",
+            "--legal-comments=none",
+            "--log-level=warning",
+            &outfile,
+        ],
+        &[("NODE_PATH", &text(&modules))],
+    )?;
+    let target_dir = text(&workshop(root).join("javascript"));
+    let flags = format!(
+        "--target=wasm32-wasi -include {}",
+        text(&crate_folder.join("quickjs-wasi.h"))
+    );
+    run_with(
+        &crate_folder,
+        "cargo",
+        &[
+            "build",
+            "--release",
+            "--locked",
+            "--target",
+            TARGET,
+            "--target-dir",
+            &target_dir,
+        ],
+        &[
+            ("COFFERDAM_PRELUDE", &prelude),
+            ("RQUICKJS_SYS_NO_WASI_SDK", "1"),
+            ("CC_wasm32_wasip1", CLANG),
+            ("AR_wasm32_wasip1", "ar"),
+            ("CFLAGS_wasm32_wasip1", &flags),
+        ],
+    )?;
+    let core = text(
+        &Path::new(&target_dir)
+            .join(TARGET)
+            .join("release/cofferdam_javascript.wasm"),
+    );
+    run(
+        root,
+        "cargo",
+        &[
+            "run",
+            "--quiet",
+            "-p",
+            "cofferdam-snapshot",
+            "--",
+            &core,
+            &text(module),
+        ],
+    )
+}
+
+fn add_target(root: &Path) -> anyhow::Result<()> {
+    let installed = crate::process::output(root, "rustup", &["target", "list", "--installed"])?;
+    if installed.lines().any(|line| line.trim() == TARGET) {
+        return Ok(());
+    }
+    say(&format!("The Rust toolchain lacks {TARGET}; adding it."));
+    run(root, "rustup", &["target", "add", TARGET])
+}
+
+/// A path as an argument. Paths below the repository are the only ones, and cargo needs those to
+/// be text anyway.
+pub(crate) fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
