@@ -133,7 +133,7 @@ fn unknown_paths_and_methods_are_problems_too() {
     host.client.get("/v1/tasks/not-a-uuid").expect(404);
     host.client
         .get("/v1/tasks/0190d1f0-0000-7000-8000-000000000001")
-        .expect_problem(404, "not_found");
+        .expect_problem(404, "task_not_found");
 }
 
 #[test]

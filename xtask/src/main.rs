@@ -6,7 +6,9 @@
 
 mod bench;
 mod demo;
+mod foreign;
 mod guests;
+mod interpreters;
 mod process;
 mod test;
 

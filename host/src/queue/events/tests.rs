@@ -1,3 +1,5 @@
+//! The order, coalescing and resumption of events.
+
 use uuid::Uuid;
 
 use super::*;

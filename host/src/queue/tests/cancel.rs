@@ -1,3 +1,5 @@
+//! Cancelling tasks in every state, from this host and from others.
+
 use std::time::Duration;
 
 use uuid::Uuid;

@@ -1,3 +1,5 @@
+//! Draining: what finishes, what is given back, what is killed.
+
 use std::time::Duration;
 
 use uuid::Uuid;

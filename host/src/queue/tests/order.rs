@@ -1,3 +1,5 @@
+//! In which order and how many at once tasks are claimed.
+
 use super::stage::{Stage, one_slot, plain};
 use crate::config::queue::QueueConfig;
 use crate::domain::state::TaskState;

@@ -1,3 +1,5 @@
+//! What follows a failed attempt.
+
 use std::time::Duration;
 
 use super::stage::{START, Stage, one_slot, plain, until};

@@ -1,3 +1,5 @@
+//! What is accepted, refused and taken for the same task.
+
 use std::time::Duration;
 
 use bytes::Bytes;

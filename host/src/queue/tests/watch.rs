@@ -1,3 +1,5 @@
+//! Waiting for tasks and watching them.
+
 use std::time::Duration;
 
 use super::stage::{Stage, one_slot, plain, until};
