@@ -44,7 +44,7 @@ impl Rig {
         let data = tempfile::tempdir().unwrap();
         Rig {
             sandbox: Sandbox::new(&config, data.path(), 1, Clock::system()).unwrap(),
-            data: data,
+            data,
         }
     }
 
