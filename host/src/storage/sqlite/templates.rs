@@ -13,7 +13,7 @@ use crate::domain::retry::RetryPolicy;
 use crate::domain::task::TaskSpec;
 use crate::storage::StorageError;
 
-/// Templates kept decoded; the one not used for the longest time goes.
+/// Templates kept decoded; one that was not used lately goes.
 const KEPT_MAX: usize = 64;
 
 /// One template.
@@ -55,7 +55,7 @@ impl Templates {
         spec: &TaskSpec,
     ) -> Result<i64, StorageError> {
         if let Some(place) = self.kept.iter().position(|template| template.fits(spec)) {
-            return Ok(self.to_front(place).id);
+            return Ok(self.brought_forward(place).id);
         }
         let settings = Settings::of(spec).to_json()?;
         let key = params![spec.digest.as_bytes(), spec.module.as_str(), settings];
@@ -91,12 +91,12 @@ impl Templates {
         id: i64,
     ) -> Result<Arc<Template>, StorageError> {
         match self.kept.iter().position(|template| template.id == id) {
-            Some(place) => Ok(Arc::clone(self.to_front(place))),
+            Some(place) => Ok(Arc::clone(self.brought_forward(place))),
             None => Ok(self.keep(read(conn, id)?)),
         }
     }
 
-    fn to_front(&mut self, place: usize) -> &Arc<Template> {
+    fn brought_forward(&mut self, place: usize) -> &Arc<Template> {
         self.kept.swap(0, place);
         &self.kept[0]
     }

@@ -40,8 +40,8 @@ enum Message {
 trait Job: Send {
     /// Whether everything it wrote may be committed.
     fn run(&mut self, db: &mut Db) -> bool;
-    /// Tells the caller. A failed commit undoes whatever the job found.
-    fn answer(self: Box<Self>, commit: Result<(), &StorageError>);
+    /// Tells the caller. If the commit failed, that undoes whatever the job found.
+    fn answer(self: Box<Self>, failed: Option<&StorageError>);
 }
 
 struct Call<W, T> {
@@ -65,12 +65,12 @@ where
         clean
     }
 
-    fn answer(self: Box<Self>, commit: Result<(), &StorageError>) {
-        let answer = match (self.found, commit) {
+    fn answer(self: Box<Self>, failed: Option<&StorageError>) {
+        let answer = match (self.found, failed) {
             (Some(Err(own)), _) => Err(own),
-            (Some(Ok(found)), Ok(())) => Ok(found),
-            (_, Err(error)) => Err(error.clone()),
-            (None, Ok(())) => Err(StorageError::closed()),
+            (Some(Ok(found)), None) => Ok(found),
+            (_, Some(error)) => Err(error.clone()),
+            (None, None) => Err(StorageError::closed()),
         };
         // A caller that went away does not want to know; the effect stays.
         let _unheard = self.reply.send(answer);
@@ -167,7 +167,7 @@ impl Thread {
     /// Runs `first` and whatever waits behind it, commits, and answers.
     fn batch(&mut self, first: Box<dyn Job>) {
         if let Err(error) = self.db.begin() {
-            return first.answer(Err(&error));
+            return first.answer(Some(&error));
         }
         let begun = Instant::now();
         let mut jobs = Vec::new();
@@ -183,7 +183,7 @@ impl Thread {
         if clean {
             let commit = self.db.commit();
             for job in jobs {
-                job.answer(commit.as_ref().map(|()| ()));
+                job.answer(commit.as_ref().err());
             }
         } else {
             self.db.rollback();
@@ -218,6 +218,6 @@ impl Thread {
                 Ok(())
             }
         });
-        job.answer(verdict.as_ref().map(|()| ()));
+        job.answer(verdict.as_ref().err());
     }
 }
