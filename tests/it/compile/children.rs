@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cofferdam::config::sandbox::SandboxConfig;
 use cofferdam::sandbox::{CompileError, EngineClass};
-use futures_util::future::join_all;
+use futures_util::future::{join_all, select_all};
 
 use super::{Bench, ample, small, wasm};
 
@@ -130,28 +130,14 @@ async fn the_queue_for_children_is_bounded() {
         ..ample()
     };
     let bench = Bench::with_program(&config, sleeping);
-    let mut waiting: Vec<_> = (0..17)
-        .map(|n| Box::pin(bench.compile(format!("(module $n{n})"))))
-        .collect();
-    let one_more = {
-        let mut all = join_all(waiting.iter_mut());
-        let turned_away = async {
-            until("the first has a child", || bench.pids().len() == 1).await;
-            loop {
-                // Those before may not have queued yet; then this one has a place and gives it up.
-                let knock = bench.compile("(module $late)");
-                match tokio::time::timeout(Duration::from_millis(200), knock).await {
-                    Ok(result) => break result,
-                    Err(_elapsed) => {}
-                }
-            }
-        };
-        tokio::select! {
-            results = &mut all => panic!("{results:?}"),
-            result = turned_away => result,
-        }
-    };
-    assert_eq!(one_more, Err(CompileError::Busy));
+    // One has the child, sixteen wait for it, and one too many is told so while all others wait.
+    let uploads = (0..18).map(|n| Box::pin(bench.compile(format!("(module $n{n})"))));
+    let (first_answer, _, mut waiting) = select_all(uploads).await;
+    assert_eq!(first_answer, Err(CompileError::Busy));
+    tokio::select! {
+        (result, ..) = select_all(waiting.iter_mut()) => panic!("{result:?}"),
+        () = until("one has the child", || !bench.pids().is_empty()) => {}
+    }
     assert_eq!(bench.pids().len(), 1);
 }
 
