@@ -68,10 +68,8 @@ fn build(root: &Path) -> anyhow::Result<()> {
         &[
             "build",
             "--release",
-            "--package",
-            "cofferdam",
-            "--package",
-            "cofferdam-bench",
+            // All of it, so that every command shares one set of compiled dependencies.
+            "--workspace",
         ],
     )
 }

@@ -28,11 +28,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     say("== building the example modules");
     guests::build(root)?;
     say("== building the host");
-    process::run(
-        root,
-        "cargo",
-        &["build", "--release", "--package", "cofferdam"],
-    )?;
+    process::run(root, "cargo", &["build", "--release", "--workspace"])?;
     let data = root.join("target/demo");
     if data.exists() {
         std::fs::remove_dir_all(&data).context("the last demonstration's data")?;

@@ -50,7 +50,7 @@ impl Default for SandboxConfig {
             guest_threads: 0,
             compiles_max: 0,
             compile_timeout: Duration::from_secs(60),
-            compile_memory_bytes: 2 * 1024 * 1024 * 1024,
+            compile_memory_bytes: 3 * 1024 * 1024 * 1024,
             loaded_modules_max: 256,
             artefact_cache_bytes: 4 * 1024 * 1024 * 1024,
             over_quota: OverQuota::Refuse,

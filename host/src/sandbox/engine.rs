@@ -28,10 +28,12 @@ pub(crate) fn engine_config(shape: EngineShape) -> Config {
         .async_stack_size(shape.stack_bytes + 1536 * 1024)
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(20))
         .memory_init_cow(true)
+        // What C++ compiles its exceptions to; large real programs need it. The objects a guest
+        // throws live in a heap of the engine's, which the run's memory limit counts as well.
+        .wasm_exceptions(true)
         // Compiled in because builds without them had aborts; off because no guest needs them.
         .wasm_gc(false)
         .wasm_function_references(false)
-        .wasm_exceptions(false)
         .wasm_threads(false)
         .shared_memory(false)
         .wasm_memory64(false)
