@@ -1,5 +1,5 @@
 //! What the tests stand on: a real host on a free port, a client, and the guests.
 
-pub mod guests;
-pub mod host;
-pub mod http;
+pub(crate) mod guests;
+pub(crate) mod host;
+pub(crate) mod http;

@@ -314,11 +314,15 @@ fn artifacts_and_streams_are_kept() {
         .get(&format!("/v1/tasks/{id}/artifacts/{path}"))
         .expect(200);
     assert_eq!(artifact.body.len(), list["items"][0]["size_bytes"]);
-    for bad in ["../../cofferdam.toml", "%2e%2e/cofferdam.toml", "nothing"] {
-        host.client
-            .get(&format!("/v1/tasks/{id}/artifacts/{bad}"))
-            .expect(404);
+    let artifact = |path: &str| host.client.get(&format!("/v1/tasks/{id}/artifacts/{path}"));
+    for bad in [
+        "../../cofferdam.toml",
+        "%2e%2e/cofferdam.toml",
+        "/etc/passwd",
+    ] {
+        artifact(bad).expect_problem(400, "invalid_path");
     }
+    artifact("nothing").expect(404);
 }
 
 #[test]

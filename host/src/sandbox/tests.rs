@@ -1,5 +1,5 @@
 //! Hostile guests against every limit, and what well-behaved ones get. One guest a file under
-//! `guests/`; each ends with its own failure kind, with its figures, and soon after its limit.
+//! `tests/guests/`; each ends with its own failure kind, with its figures, and soon after its limit.
 
 mod commands;
 mod concurrency;
@@ -106,10 +106,7 @@ impl Rig {
 /// whose outside is that of `echo.wat`.
 fn guest(file: &str) -> String {
     let read = |file: &str| {
-        let path = format!(
-            "{}/src/sandbox/tests/guests/{file}",
-            env!("CARGO_MANIFEST_DIR")
-        );
+        let path = format!("{}/../tests/guests/{file}", env!("CARGO_MANIFEST_DIR"));
         std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
     };
     let text = read(file);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// The repository's root.
-pub fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("the package stands in the repository")
@@ -11,24 +11,24 @@ pub fn root() -> &'static Path {
 
 /// A hostile or tiny guest of `tests/guests`, by file name.
 #[track_caller]
-pub fn wat(name: &str) -> Vec<u8> {
+pub(crate) fn wat(name: &str) -> Vec<u8> {
     read(&root().join("tests/guests").join(name))
 }
 
 /// A built module, by name.
 #[track_caller]
-pub fn built(name: &str) -> Vec<u8> {
+pub(crate) fn built(name: &str) -> Vec<u8> {
     read(&built_path(name))
 }
 
 /// Where a built module is.
-pub fn built_path(name: &str) -> PathBuf {
+pub(crate) fn built_path(name: &str) -> PathBuf {
     root().join("target/guests").join(format!("{name}.wasm"))
 }
 
 /// A file of the examples' sample data, e.g. `thumbnail/data/boat.png`.
 #[track_caller]
-pub fn sample(path: &str) -> Vec<u8> {
+pub(crate) fn sample(path: &str) -> Vec<u8> {
     read(&root().join("examples").join(path))
 }
 

@@ -11,14 +11,14 @@ use tempfile::TempDir;
 use super::http::Client;
 
 /// The program under test.
-pub fn program() -> &'static Path {
+pub(crate) fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_cofferdam"))
 }
 
 /// A running host. It is killed when this is dropped; its log is printed if the test failed.
-pub struct Host {
+pub(crate) struct Host {
     child: Child,
-    pub client: Client,
+    pub(crate) client: Client,
     data: Arc<TempDir>,
     config: String,
     log: Arc<Mutex<String>>,
@@ -28,13 +28,13 @@ pub struct Host {
 impl Host {
     /// Starts a host with the defaults.
     #[track_caller]
-    pub fn start() -> Host {
+    pub(crate) fn start() -> Host {
         Host::with_config("")
     }
 
     /// Starts a host with this configuration file.
     #[track_caller]
-    pub fn with_config(config: &str) -> Host {
+    pub(crate) fn with_config(config: &str) -> Host {
         let data = TempDir::new().expect("a temporary directory");
         Host::open(Arc::new(data), config)
     }
@@ -77,49 +77,49 @@ impl Host {
     }
 
     /// The data directory.
-    pub fn data(&self) -> &Path {
+    pub(crate) fn data(&self) -> &Path {
         self.data.path()
     }
 
     /// The process id.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// What the host wrote so far.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.log.lock().expect("no reader panics").clone()
     }
 
     /// SIGKILL.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().expect("the host can be killed");
         self.child.wait().expect("the host can be waited for");
     }
 
     /// SIGTERM, without waiting.
-    pub fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM)
             .expect("the host can be signalled");
     }
 
     /// SIGTERM, then waits for the end.
-    pub fn stop(&mut self) -> ExitStatus {
+    pub(crate) fn stop(&mut self) -> ExitStatus {
         self.terminate();
         self.child.wait().expect("the host can be waited for")
     }
 
     /// Starts a host anew over the same data, after [`Host::kill`] or [`Host::stop`].
     #[track_caller]
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         let next = Host::open(Arc::clone(&self.data), &self.config);
         let previous = std::mem::replace(self, next);
         drop(previous);
     }
 
     /// A figure of `/proc/<pid>/status` in KiB, e.g. `VmRSS`.
-    pub fn status_kib(&self, field: &str) -> u64 {
+    pub(crate) fn status_kib(&self, field: &str) -> u64 {
         let path: PathBuf = format!("/proc/{}/status", self.pid()).into();
         let status = std::fs::read_to_string(path).expect("the host runs");
         let line = status
@@ -134,7 +134,7 @@ impl Host {
     }
 
     /// Open file descriptors.
-    pub fn descriptors(&self) -> usize {
+    pub(crate) fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid()))
             .expect("the host runs")
             .count()

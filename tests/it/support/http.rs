@@ -11,27 +11,27 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// An answer, whatever its status.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: http::HeaderMap,
-    pub body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: http::HeaderMap,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
     /// The body as text.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
     /// The body as JSON.
     #[track_caller]
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{error}: status {} {}", self.status, self.text()))
     }
 
     /// A header as text; empty if absent.
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers
             .get(name)
             .and_then(|value| value.to_str().ok())
@@ -40,14 +40,14 @@ impl Answer {
 
     /// Fails the test unless the status is this.
     #[track_caller]
-    pub fn expect(self, status: u16) -> Answer {
+    pub(crate) fn expect(self, status: u16) -> Answer {
         assert_eq!(self.status, status, "{}", self.text());
         self
     }
 
     /// Fails the test unless this is a problem of that status and code.
     #[track_caller]
-    pub fn expect_problem(self, status: u16, code: &str) -> Value {
+    pub(crate) fn expect_problem(self, status: u16, code: &str) -> Value {
         let answer = self.expect(status);
         assert_eq!(answer.header("content-type"), "application/problem+json");
         let problem = answer.json();
@@ -59,13 +59,13 @@ impl Answer {
 
 /// A client of one host.
 #[derive(Clone)]
-pub struct Client {
+pub(crate) struct Client {
     agent: Agent,
-    pub base: String,
+    pub(crate) base: String,
 }
 
 impl Client {
-    pub fn new(base: String) -> Client {
+    pub(crate) fn new(base: String) -> Client {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(CALL_TIMEOUT))
@@ -77,7 +77,7 @@ impl Client {
     }
 
     /// Sends a request; `Err` if there was no answer.
-    pub fn try_send(
+    pub(crate) fn try_send(
         &self,
         method: &str,
         path: &str,
@@ -105,23 +105,29 @@ impl Client {
 
     /// Sends a request that must be answered.
     #[track_caller]
-    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
         self.try_send(method, path, headers, body)
             .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 
     #[track_caller]
-    pub fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         self.send("GET", path, &[], &[])
     }
 
     #[track_caller]
-    pub fn delete(&self, path: &str) -> Answer {
+    pub(crate) fn delete(&self, path: &str) -> Answer {
         self.send("DELETE", path, &[], &[])
     }
 
     #[track_caller]
-    pub fn post(&self, path: &str, json: &Value) -> Answer {
+    pub(crate) fn post(&self, path: &str, json: &Value) -> Answer {
         self.send(
             "POST",
             path,
@@ -132,7 +138,7 @@ impl Client {
 
     /// Uploads a module: wasm by its magic, else WAT.
     #[track_caller]
-    pub fn put_module(&self, name: &str, bytes: &[u8]) -> Answer {
+    pub(crate) fn put_module(&self, name: &str, bytes: &[u8]) -> Answer {
         let kind = if bytes.starts_with(b"\0asm") {
             "application/wasm"
         } else {
@@ -148,7 +154,7 @@ impl Client {
 
     /// Runs a module at once with these bytes.
     #[track_caller]
-    pub fn run(&self, module_and_query: &str, content_type: &str, body: &[u8]) -> Answer {
+    pub(crate) fn run(&self, module_and_query: &str, content_type: &str, body: &[u8]) -> Answer {
         self.send(
             "POST",
             &format!("/v1/run/{module_and_query}"),
@@ -159,7 +165,7 @@ impl Client {
 
     /// Submits a task and gives its id.
     #[track_caller]
-    pub fn submit(&self, task: &Value) -> String {
+    pub(crate) fn submit(&self, task: &Value) -> String {
         let answer = self.post("/v1/tasks", task).expect(202).json();
         answer["task_id"]
             .as_str()
@@ -169,20 +175,20 @@ impl Client {
 
     /// Submits a task and gives it back once it is final.
     #[track_caller]
-    pub fn submit_and_wait(&self, task: &Value) -> Value {
+    pub(crate) fn submit_and_wait(&self, task: &Value) -> Value {
         self.post("/v1/tasks?wait_ms=60000", task)
             .expect(200)
             .json()
     }
 
     #[track_caller]
-    pub fn task(&self, id: &str) -> Value {
+    pub(crate) fn task(&self, id: &str) -> Value {
         self.get(&format!("/v1/tasks/{id}")).expect(200).json()
     }
 
     /// Follows a task's events until `wanted` is true of its JSON, and gives that.
     #[track_caller]
-    pub fn task_when(&self, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn task_when(&self, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let deadline = std::time::Instant::now() + CALL_TIMEOUT;
         loop {
             let task = self.task(id);
@@ -199,7 +205,7 @@ impl Client {
 
     /// The task once it is final.
     #[track_caller]
-    pub fn final_task(&self, id: &str) -> Value {
+    pub(crate) fn final_task(&self, id: &str) -> Value {
         self.task_when(id, |task| {
             matches!(
                 task["status"].as_str(),
