@@ -197,7 +197,7 @@ async fn the_child_is_locked_in() {
     let space = space.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
     // What was configured, and what the program takes before it reads a byte.
     assert!(
-        space.is_some_and(|bytes| bytes > 2 << 30 && bytes < 3 << 30),
+        space.is_some_and(|bytes| bytes > 3 << 30 && bytes < 4 << 30),
         "{limits}"
     );
     let confinement = bench.compiler.confinement().unwrap();
