@@ -185,6 +185,7 @@ struct Shared {
     clock: Clock,
     scratch: Scratch,
     over_quota: OverQuota,
+    stack_bytes: usize,
 }
 
 /// A run under way: poll it like any future to drive the guest; dropping it ends the guest.
@@ -228,6 +229,7 @@ impl Sandbox {
             clock,
             scratch,
             over_quota: config.over_quota,
+            stack_bytes: config.stack_bytes,
         };
         Ok(Sandbox {
             shared: Arc::new(shared),

@@ -9,4 +9,4 @@
     (i32.store (i32.const 24) (local.get $body))
     (i32.store (i32.const 28) (local.get $body_len))
     (i32.const 16))
-  (func (export "describe") (result i32) (loop (br 0)) unreachable))
+  (func (export "describe") (result i32) (i32.const 64)))

@@ -3,6 +3,8 @@
 
 mod cli;
 mod compile;
+mod leaks;
+mod limits;
 mod modules;
 mod recovery;
 mod run;

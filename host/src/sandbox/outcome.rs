@@ -54,6 +54,7 @@ pub(crate) struct CpuExhausted;
 pub(crate) struct Evidence<'a> {
     pub(crate) kind: ModuleKind,
     pub(crate) limits: &'a Limits,
+    pub(crate) stack_bytes: usize,
     pub(crate) denied: Option<Denied>,
     pub(crate) duration: Duration,
     pub(crate) cpu: Duration,
@@ -204,7 +205,10 @@ fn classified(fault: &Fault, evidence: &Evidence<'_>) -> Failure {
         Some(Trap::StackOverflow) => {
             return Failure::new(
                 FailureKind::StackOverflow,
-                "the guest's call stack is used up",
+                format!(
+                    "the guest's call stack is used up; {} bytes are allowed",
+                    evidence.stack_bytes
+                ),
             );
         }
         Some(trap) => {

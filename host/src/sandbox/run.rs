@@ -49,7 +49,7 @@ pub(crate) async fn execute(
     let driven = drive(&shared, &module, state, &limits, &kill, Call::Run(&input)).await;
     drop(admitted);
     module.learn(meter.is_long());
-    report(module.kind(), driven, &limits).await
+    report(&shared, module.kind(), driven, &limits).await
 }
 
 /// Asks a module what it is for, under limits like any run.
@@ -63,7 +63,7 @@ pub(crate) async fn describe(
     let _admitted = admit(shared, module, limits, &kill).await?;
     let state = surroundings::of_description(shared, module, limits, meter);
     let driven = drive(shared, module, state, limits, &kill, Call::Describe).await;
-    let evidence = evidence(module.kind(), &driven.state, &driven.usage, limits);
+    let evidence = evidence(shared, module.kind(), &driven.state, &driven.usage, limits);
     outcome::description(driven.end, &evidence)
 }
 
@@ -128,6 +128,7 @@ async fn drive(
 }
 
 fn evidence<'a>(
+    shared: &Shared,
     kind: ModuleKind,
     state: &GuestState,
     usage: &Usage,
@@ -136,6 +137,7 @@ fn evidence<'a>(
     Evidence {
         kind,
         limits,
+        stack_bytes: shared.stack_bytes,
         denied: state.limiter.denied(),
         duration: usage.duration,
         cpu: usage.cpu,
@@ -143,12 +145,16 @@ fn evidence<'a>(
     }
 }
 
-async fn report(kind: ModuleKind, driven: Driven, limits: &Limits) -> Report {
+async fn report(shared: &Shared, kind: ModuleKind, driven: Driven, limits: &Limits) -> Report {
     let Driven { end, state, usage } = driven;
     let (stdout, stderr) = state.wasi.outputs();
     let (mut stdout, stderr) = (stdout.take(), stderr.take());
     let output_is_stdout = matches!(end, End::Answered(Answer::Exited(0)));
-    let outcome = outcome::outcome(end, &stdout, &evidence(kind, &state, &usage, limits));
+    let outcome = outcome::outcome(
+        end,
+        &stdout,
+        &evidence(shared, kind, &state, &usage, limits),
+    );
     match &outcome {
         Outcome::Completed(_) if output_is_stdout => stdout.bytes.clear(),
         Outcome::Completed(_) | Outcome::Failed(_) => truncate(&mut stdout, limits.stdout_bytes),

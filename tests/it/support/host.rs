@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -23,6 +24,37 @@ pub(crate) struct Host {
     config: String,
     log: Arc<Mutex<String>>,
     readers: Vec<JoinHandle<()>>,
+}
+
+/// How long a host may take to give back what it took: idle threads live for ten seconds.
+const SETTLING: Duration = Duration::from_secs(25);
+
+/// What a host holds of the machine.
+#[derive(Debug)]
+pub(crate) struct Footprint {
+    resident_kib: u64,
+    threads: u64,
+    descriptors: usize,
+    /// Attempts' directories.
+    scratch: usize,
+}
+
+/// By how much a footprint may have grown without being a leak.
+#[derive(Debug)]
+pub(crate) struct Slack {
+    pub(crate) resident_kib: u64,
+    pub(crate) threads: u64,
+    pub(crate) descriptors: usize,
+}
+
+impl Default for Slack {
+    fn default() -> Slack {
+        Slack {
+            resident_kib: 32 * 1024,
+            threads: 2,
+            descriptors: 8,
+        }
+    }
 }
 
 impl Host {
@@ -118,8 +150,44 @@ impl Host {
         drop(previous);
     }
 
-    /// A figure of `/proc/<pid>/status` in KiB, e.g. `VmRSS`.
-    pub(crate) fn status_kib(&self, field: &str) -> u64 {
+    /// What the host holds now.
+    pub(crate) fn footprint(&self) -> Footprint {
+        Footprint {
+            resident_kib: self.status("VmRSS"),
+            threads: self.status("Threads"),
+            descriptors: entries(&format!("/proc/{}/fd", self.pid()).into()).len(),
+            scratch: entries(&self.data().join("scratch"))
+                .iter()
+                .map(|incarnation| entries(incarnation).len())
+                .sum(),
+        }
+    }
+
+    /// Waits until the host holds no more than `before`, but for `slack`, and not one attempt's
+    /// directory.
+    #[track_caller]
+    pub(crate) fn await_footprint(&self, before: &Footprint, slack: &Slack) {
+        let deadline = Instant::now() + SETTLING;
+        loop {
+            let now = self.footprint();
+            if now.resident_kib <= before.resident_kib + slack.resident_kib
+                && now.threads <= before.threads + slack.threads
+                && now.descriptors <= before.descriptors + slack.descriptors
+                && now.scratch == 0
+            {
+                println!("before {before:?}\nnow    {now:?}");
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "the host does not settle:\nbefore {before:?}\nnow    {now:?}\nslack  {slack:?}"
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// A figure of `/proc/<pid>/status`, e.g. `VmRSS` in KiB.
+    fn status(&self, field: &str) -> u64 {
         let path: PathBuf = format!("/proc/{}/status", self.pid()).into();
         let status = std::fs::read_to_string(path).expect("the host runs");
         let line = status
@@ -131,13 +199,6 @@ impl Host {
             .expect("the field has a value")
             .parse()
             .expect("a number")
-    }
-
-    /// Open file descriptors.
-    pub(crate) fn descriptors(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.pid()))
-            .expect("the host runs")
-            .count()
     }
 }
 
@@ -153,6 +214,14 @@ impl Drop for Host {
             println!("--- the host's log\n{}", self.log());
         }
     }
+}
+
+/// What is in a directory; nothing if it is not there.
+fn entries(folder: &PathBuf) -> Vec<PathBuf> {
+    std::fs::read_dir(folder).map_or_else(
+        |_| Vec::new(),
+        |entries| entries.flatten().map(|entry| entry.path()).collect(),
+    )
 }
 
 fn collect(from: impl Read + Send + 'static, into: Arc<Mutex<String>>) -> JoinHandle<()> {

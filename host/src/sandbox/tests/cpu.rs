@@ -114,6 +114,10 @@ async fn fuel_runs_out_at_the_same_place_every_time() {
 async fn the_stack_is_bounded() {
     let failure = Rig::new().fail("recurse.wat", |_| {}).await;
     assert_eq!(failure.kind, FailureKind::StackOverflow);
+    assert!(
+        failure.message.ends_with("524288 bytes are allowed"),
+        "{failure:?}"
+    );
     let lines = failure.backtrace.unwrap().lines().count();
     assert!(lines < 100, "{lines}");
 }

@@ -96,7 +96,7 @@ async fn a_module_describes_itself_under_limits() {
     let command = rig.load("command.wat", EngineClass::Fast);
     assert_eq!(rig.sandbox.describe(&command, &limits).await, Ok(None));
 
-    let endless = rig.load("task-fails.wat", EngineClass::Fast);
+    let endless = rig.load("describe-for-ever.wat", EngineClass::Fast);
     let failure = rig.sandbox.describe(&endless, &limits).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::CpuExhausted);
     rig.assert_empty();

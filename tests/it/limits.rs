@@ -1,0 +1,384 @@
+//! Hostile guests through the real host: each ends soon after its limit, with a failure kind of its
+//! own and the figures, whether it runs at once or as a task; others are served meanwhile; and
+//! afterwards nothing of it is left.
+//!
+//! How much slower others are served is measured by the benchmark `busy`; here is only a bound that
+//! no honest machine misses.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::support::guests;
+use crate::support::host::{Host, Slack};
+use crate::support::http::Client;
+
+/// How long after its limit a guest may take to end.
+const GRACE: Duration = Duration::from_secs(1);
+/// How long another client waits for an answer at most, in a build without optimisation.
+const CANARY_MAX: Duration = Duration::from_millis(250);
+
+/// Small, so that filling them takes no time.
+const CONFIG: &str = "[limits]\ndisk_bytes = 1048576\ndisk_files = 100\n";
+
+/// One guest against one limit.
+struct Case {
+    guest: &'static str,
+    input: &'static [u8],
+    /// The limits it runs under, as a query and as a task name them.
+    limits: &'static [(&'static str, u64)],
+    kind: &'static str,
+    /// What its message says: the figures.
+    says: &'static str,
+}
+
+const fn case(
+    guest: &'static str,
+    limits: &'static [(&'static str, u64)],
+    kind: &'static str,
+    says: &'static str,
+) -> Case {
+    Case {
+        guest,
+        input: b"",
+        limits,
+        kind,
+        says,
+    }
+}
+
+const CPU: &[(&str, u64)] = &[("cpu_ms", 200)];
+const TIMEOUT: &[(&str, u64)] = &[("timeout_ms", 200)];
+const FUEL: &[(&str, u64)] = &[("fuel", 1_000_000)];
+const MEMORY: &[(&str, u64)] = &[("memory_bytes", 64 << 20)];
+const CPU_SAYS: &str = "ms of CPU time; 200 ms are allowed";
+const TIMEOUT_SAYS: &str = "ms; 200 ms are allowed";
+/// The number of "no space left on device".
+const NO_SPACE: &str = "exit code 51";
+
+const CASES: &[Case] = &[
+    // Time.
+    case("spin.wat", CPU, "cpu_exhausted", CPU_SAYS),
+    case("spin-at-start.wat", CPU, "cpu_exhausted", CPU_SAYS),
+    case("fill-memory.wat", CPU, "cpu_exhausted", CPU_SAYS),
+    case("ask-the-clock.wat", CPU, "cpu_exhausted", CPU_SAYS),
+    case("drip.wat", CPU, "cpu_exhausted", CPU_SAYS),
+    case("spin.wat", TIMEOUT, "timeout", TIMEOUT_SAYS),
+    case("sleep.wat", TIMEOUT, "timeout", TIMEOUT_SAYS),
+    case("block.wat", TIMEOUT, "timeout", TIMEOUT_SAYS),
+    case(
+        "spin.wat",
+        FUEL,
+        "fuel_exhausted",
+        "of 1000000 units of fuel",
+    ),
+    case(
+        "recurse.wat",
+        &[],
+        "stack_overflow",
+        "524288 bytes are allowed",
+    ),
+    // Memory of its own.
+    case(
+        "grow-memory.wat",
+        MEMORY,
+        "memory_exceeded",
+        "67108864 are allowed",
+    ),
+    case(
+        "grow-many-memories.wat",
+        MEMORY,
+        "memory_exceeded",
+        "67108864 are allowed",
+    ),
+    case(
+        "grow-tables.wat",
+        &[],
+        "memory_exceeded",
+        "20000 are allowed",
+    ),
+    case(
+        "demand-memory.wat",
+        &[],
+        "memory_exceeded",
+        "asked for 1073741824 more; 134217728 are allowed",
+    ),
+    // Memory of the host.
+    case(
+        "leak-handles.wat",
+        &[],
+        "host_resources_exceeded",
+        "4096 handles",
+    ),
+    case(
+        "leak-pollables.wat",
+        &[],
+        "host_resources_exceeded",
+        "4096 host resources",
+    ),
+    case(
+        "leak-files.wat",
+        &[],
+        "host_resources_exceeded",
+        "4096 host resources",
+    ),
+    case(
+        "random.wat",
+        &[],
+        "host_resources_exceeded",
+        "2097152 random bytes; 1048576 are allowed",
+    ),
+    case(
+        "progress.wat",
+        &[],
+        "host_resources_exceeded",
+        "8388608 bytes",
+    ),
+    Case {
+        guest: "task-output.wat",
+        // A gibibyte.
+        input: &[0, 0, 0, 0x40],
+        limits: &[("memory_bytes", 2 << 30)],
+        kind: "output_exceeded",
+        says: "4194304 bytes that are allowed",
+    },
+    // Disk: the guest is told, and gives up.
+    case("fill-disk.wat", &[], "exit", NO_SPACE),
+    case("sparse.wat", &[], "exit", NO_SPACE),
+    case("many-files.wat", &[], "exit", NO_SPACE),
+    case("renumber.wat", &[], "exit", NO_SPACE),
+    // What guests do of their own accord.
+    case("exit-7.wat", &[], "exit", "exit code 7"),
+    case("trap.wat", &[], "trap", "divide by zero"),
+    Case {
+        guest: "task-fails.wat",
+        input: b"1 is permanent",
+        limits: &[],
+        kind: "guest_error",
+        says: "1 is permanent",
+    },
+];
+
+impl Case {
+    /// By when it must have ended.
+    fn patience(&self) -> Duration {
+        let limit = self.limits.iter().find(|(name, _)| name.ends_with("_ms"));
+        Duration::from_millis(limit.map_or(0, |(_, limit)| *limit)) + GRACE
+    }
+
+    fn module(&self) -> &'static str {
+        self.guest.trim_end_matches(".wat")
+    }
+
+    /// What must be so of a problem or of a task's error.
+    #[track_caller]
+    fn check(&self, kind: &Value, message: &Value, backtrace: &Value) {
+        let message = message.as_str().expect("a failure has a message");
+        assert_eq!(kind, self.kind, "{}: {message}", self.guest);
+        assert!(message.contains(self.says), "{}: {message}", self.guest);
+        if self.kind == "trap" {
+            assert!(backtrace.as_str().is_some_and(|text| text.contains("wasm")));
+        }
+    }
+
+    /// Runs it at once.
+    fn run(&self, client: &Client) {
+        let query: Vec<String> = self
+            .limits
+            .iter()
+            .map(|(name, limit)| format!("{name}={limit}"))
+            .collect();
+        let target = format!("{}?{}", self.module(), query.join("&"));
+        let began = Instant::now();
+        let answer = client.run(&target, "application/octet-stream", self.input);
+        let took = began.elapsed();
+        let problem = answer.expect_problem(422, self.kind);
+        self.check(&problem["code"], &problem["detail"], &problem["backtrace"]);
+        assert!(took < self.patience(), "{} took {took:?}", self.guest);
+    }
+
+    fn submit(&self, client: &Client) -> String {
+        let limits: serde_json::Map<String, Value> = self
+            .limits
+            .iter()
+            .map(|(name, limit)| ((*name).to_owned(), json!(limit)))
+            .collect();
+        client.submit(&json!({
+            "module": self.module(),
+            "content_type": "application/octet-stream",
+            "input_base64": STANDARD.encode(self.input),
+            "limits": limits,
+        }))
+    }
+}
+
+fn host() -> Host {
+    let host = Host::with_config(CONFIG);
+    host.client
+        .put_module("echo", &guests::wat("echo.wat"))
+        .expect(201);
+    for case in CASES {
+        let status = host
+            .client
+            .put_module(case.module(), &guests::wat(case.guest))
+            .status;
+        // A guest may stand in several cases.
+        assert!(status == 201 || status == 200, "{}", case.guest);
+    }
+    host
+}
+
+/// Runs `work` while another client asks for something small again and again; gives how long each
+/// of its answers took, the longest last.
+fn beside_a_canary(client: &Client, work: impl FnOnce()) -> Vec<Duration> {
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let canary = scope.spawn(|| {
+            let mut took = Vec::new();
+            while !over.load(Ordering::Acquire) {
+                let began = Instant::now();
+                client.run("echo", "text/plain", b"tweet").expect(200);
+                took.push(began.elapsed());
+            }
+            took.sort();
+            took
+        });
+        work();
+        over.store(true, Ordering::Release);
+        canary.join().expect("the canary lives")
+    })
+}
+
+#[track_caller]
+fn assert_served(answers: &[Duration]) {
+    let (last, common) = (
+        answers[answers.len() - 1],
+        answers[answers.len() * 99 / 100],
+    );
+    println!(
+        "{} answers, 99 % in {common:?}, all in {last:?}",
+        answers.len()
+    );
+    assert!(
+        common < CANARY_MAX,
+        "99 % of the answers took up to {common:?}"
+    );
+}
+
+#[test]
+fn a_hostile_guest_ends_at_its_limit_and_others_are_served() {
+    let host = host();
+    let answers = beside_a_canary(&host.client, || {
+        for case in CASES {
+            case.run(&host.client);
+        }
+    });
+    assert_served(&answers);
+}
+
+#[test]
+fn a_hostile_task_ends_like_a_hostile_run_and_leaves_nothing() {
+    let host = host();
+    let all_at_once = || {
+        let ids: Vec<String> = CASES.iter().map(|case| case.submit(&host.client)).collect();
+        for (case, id) in CASES.iter().zip(&ids) {
+            let task = host.client.final_task(id);
+            assert_eq!(task["status"], "failed", "{task}");
+            let error = &task["error"];
+            case.check(&error["kind"], &error["message"], &error["backtrace"]);
+        }
+    };
+    // Once to map the modules and warm the pools.
+    all_at_once();
+    let before = host.footprint();
+    let answers = beside_a_canary(&host.client, || {
+        for _ in 0..3 {
+            all_at_once();
+        }
+    });
+    assert_served(&answers);
+    host.await_footprint(&before, &Slack::default());
+}
+
+#[test]
+fn a_flood_is_cut_off_and_does_not_end_the_guest() {
+    let host = Host::start();
+    host.client
+        .put_module("flood", &guests::wat("flood.wat"))
+        .expect(201);
+    let before = host.footprint();
+    let task = host.client.submit_and_wait(&json!({"module": "flood",
+        "limits": {"timeout_ms": 60_000, "cpu_ms": 60_000}}));
+    assert_eq!(task["status"], "completed", "{task}");
+    assert_eq!(task["truncated"]["stdout"], true, "{task}");
+    assert_eq!(task["truncated"]["stderr"], true, "{task}");
+    let id = task["task_id"].as_str().unwrap();
+    let kept = |stream: &str| {
+        let path = format!("/v1/tasks/{id}/logs?stream={stream}");
+        host.client.get(&path).expect(200).body.len()
+    };
+    assert_eq!(kept("stderr"), 1 << 20);
+    host.await_footprint(&before, &Slack::default());
+}
+
+#[test]
+fn a_guest_past_its_quota_is_ended_where_the_operator_wants_that() {
+    let host = Host::with_config(&format!("[sandbox]\nover_quota = \"kill\"\n{CONFIG}"));
+    for (guest, says) in [
+        ("fill-disk.wat", "1048576 bytes"),
+        ("many-files.wat", "100"),
+    ] {
+        host.client.put_module("m", &guests::wat(guest)).expect(201);
+        let problem = host
+            .client
+            .run("m", "text/plain", b"")
+            .expect_problem(422, "disk_exceeded");
+        assert!(
+            problem["detail"].as_str().unwrap().contains(says),
+            "{problem}"
+        );
+    }
+}
+
+#[test]
+fn a_module_that_cannot_say_what_it_is_for_is_refused() {
+    let host = Host::with_config("[limits]\ncpu_ms = 200\n");
+    let began = Instant::now();
+    let answer = host
+        .client
+        .put_module("m", &guests::wat("describe-for-ever.wat"))
+        .expect(422)
+        .json();
+    assert!(began.elapsed() < Duration::from_secs(10));
+    let detail = answer["detail"].as_str().unwrap();
+    assert!(detail.contains("CPU time"), "{answer}");
+    host.client.get("/v1/modules/m").expect(404);
+}
+
+#[test]
+fn an_input_that_nobody_reads_holds_nothing_up() {
+    let host = Host::with_config("[http]\ninline_body_bytes = 1048576\n");
+    host.client
+        .put_module("m", &guests::wat("exit-7.wat"))
+        .expect(201);
+    let problem = host
+        .client
+        .run("m", "text/plain", &vec![b'x'; 1 << 20])
+        .expect_problem(422, "exit");
+    assert_eq!(
+        (&problem["exit_code"], &problem["stderr"]),
+        (&json!(7), &json!("seven\n"))
+    );
+    let spooled = host.client.send(
+        "POST",
+        "/v1/tasks?module=m&wait_ms=60000",
+        &[("content-type", "text/plain")],
+        &vec![b'x'; 32 << 20],
+    );
+    let task = spooled.expect(200).json();
+    assert_eq!(task["error"]["exit_code"], 7, "{task}");
+}
