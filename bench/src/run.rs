@@ -23,6 +23,9 @@ const NATIVE: usize = 1;
 const SERVE: usize = 2;
 const SERVE_TUNED_AT: usize = 3;
 
+/// A component that answers with its input.
+const TINY: &str = "tests/guests/echo.wat";
+
 /// One server at one number of connections.
 struct Series {
     name: &'static str,
@@ -39,14 +42,21 @@ pub(crate) fn run(place: &Place, plan: &Plan) -> anyhow::Result<Report> {
     let host = Host::start(place, data.path())?;
     host.upload(place, "echo")?;
     host.check_echo()?;
+    // Like the peer's component it brings no libc: what is measured is the sandbox around it.
+    host.upload_bytes("tiny", "text/wat", &std::fs::read(place.file(TINY)?)?)?;
     let servers = [
-        ("cofferdam /v1/run/echo", "/v1/run/echo", &host.server),
+        ("cofferdam, tiny component", "/v1/run/tiny", &host.server),
         ("native axum echo", "/", &peers::native_echo(place)?),
         ("wasmtime serve", "/", &peers::wasmtime_serve(place, &[])?),
         (
             "wasmtime serve, tuned",
             "/",
             &peers::wasmtime_serve(place, SERVE_TUNED)?,
+        ),
+        (
+            "cofferdam, echo built with the SDK",
+            "/v1/run/echo",
+            &host.server,
         ),
     ];
     let mut report = Report::new(
