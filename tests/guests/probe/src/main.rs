@@ -99,8 +99,10 @@ fn show(folder: &Path) {
 fn flood() {
     let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
     for number in 0..10_000 {
-        writeln!(out, "{number:0>210}").expect("writable");
-        writeln!(err, "{number:->209}").expect("writable");
+        // Formatted first: standard error is not buffered.
+        let (one, other) = (format!("{number:0>210}\n"), format!("{number:->209}\n"));
+        out.write_all(one.as_bytes()).expect("writable");
+        err.write_all(other.as_bytes()).expect("writable");
     }
 }
 
