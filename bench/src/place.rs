@@ -46,7 +46,7 @@ impl Place {
 
     /// The `wasmtime` program out of its wheel.
     pub(crate) fn wasmtime(&self) -> anyhow::Result<PathBuf> {
-        let library = self.file("target/bench-venv/lib")?;
+        let library = self.file("target/peers-venv/lib")?;
         let versions = std::fs::read_dir(&library)?.collect::<Result<Vec<_>, _>>()?;
         versions
             .iter()

@@ -3,6 +3,7 @@
 
 mod cli;
 mod compile;
+mod foreign;
 mod leaks;
 mod limits;
 mod modules;

@@ -9,6 +9,7 @@ mod demo;
 mod foreign;
 mod guests;
 mod interpreters;
+mod peers;
 mod process;
 mod test;
 
@@ -22,6 +23,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   demo          set up, build, start a host, run the examples on real data, stop
   test          set up, build and run the whole suite
   guests        build the example modules into target/guests
+  peers         install the wasmtime command line, which tests compare with
   bench NAME    measure beside peers: run, queue, start, busy or exec
 ";
 
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         Some("demo") => demo::run(&root),
         Some("test") => test::run(&root),
         Some("guests") => guests::build(&root),
+        Some("peers") => peers::wasmtime(&root),
         Some("bench") => bench::run(&root, &std::env::args().skip(2).collect::<Vec<_>>()),
         _ => {
             say(USAGE);

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::guests;
+use crate::peers;
 use crate::process::{self, exists, run_with, say};
 
 /// Runs the whole suite.
@@ -16,6 +17,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     )?;
     say("== guests");
     guests::build(root)?;
+    peers::wasmtime(root)?;
     say("== lints");
     process::run(
         root,

@@ -171,7 +171,7 @@ impl Driver {
         sandbox: &'static str,
         is_slow: bool,
     ) -> anyhow::Result<Driver> {
-        let programs = place.file("target/bench-venv/bin")?;
+        let programs = place.file("target/peers-venv/bin")?;
         let folder = TempDir::new()?;
         let mut child = Command::new(programs.join("python3"))
             .arg(place.file("bench/peers/sandboxes.py")?)

@@ -18,6 +18,9 @@ use crate::sandbox::limiter::Denied;
 /// The longest backtrace kept, in bytes.
 const BACKTRACE_BYTES_MAX: usize = 8 * 1024;
 
+/// How wasmtime opens a backtrace, which it hangs before an error's causes.
+const BACKTRACE_BEGINS: &str = "error while executing at wasm backtrace";
+
 /// The longest message of a guest or of wasmtime kept, in bytes.
 const MESSAGE_BYTES_MAX: usize = 4 * 1024;
 
@@ -220,7 +223,7 @@ fn classified(fault: &Fault, evidence: &Evidence<'_>) -> Failure {
     if let Some(failure) = host_resources(&fault.error, limits) {
         return failure;
     }
-    let message = bounded(&format!("{:#}", fault.error));
+    let message = bounded(&reason(&fault.error));
     match fault.stage {
         Stage::Instantiate if !fault.error.is::<WasmBacktrace>() => after_denial(
             Failure::new(
@@ -234,6 +237,16 @@ fn classified(fault: &Fault, evidence: &Evidence<'_>) -> Failure {
             after_denial(Failure::new(FailureKind::Trap, message), evidence.denied)
         }
     }
+}
+
+/// An error's causes without the backtrace, which is told apart from them.
+fn reason(error: &wasmtime::Error) -> String {
+    let causes: Vec<String> = error
+        .chain()
+        .map(ToString::to_string)
+        .filter(|cause| !cause.starts_with(BACKTRACE_BEGINS))
+        .collect();
+    causes.join(": ")
 }
 
 /// The limits that wasmtime itself holds, which it reports with private error types; a test pins

