@@ -20,6 +20,7 @@ use crate::domain::attempt::WorkerId;
 use crate::http::api::Api;
 use crate::http::server::{self, ConnectionCap};
 use crate::http::{AppState, Services};
+use crate::interpreters::Interpreters;
 use crate::queue::{Parts, Queue};
 use crate::registry::Registry;
 use crate::registry::loader::SandboxLoader;
@@ -95,9 +96,16 @@ impl Host {
         let sandbox = Sandbox::new(&config.sandbox, data, random.random(), clock.clone())?;
         let dyn_storage: Arc<dyn Storage> = Arc::<SqliteStorage>::clone(&storage);
         let registry = registry(config, &dyn_storage, &sandbox, &clock, &metrics)?;
+        let program = std::env::current_exe().context("the path of this program")?;
+        let interpreters = Arc::new(Interpreters::new(
+            Arc::clone(&registry),
+            &config.interpreters,
+            &program,
+        ));
         let admission = Admission::new(config.limits, config.dirs.clone());
         let runner = Arc::new(Runner::new(
             Arc::clone(&registry),
+            Arc::clone(&interpreters),
             admission.clone(),
             sandbox.clone(),
             guests.handle(),
@@ -119,6 +127,7 @@ impl Host {
             sole_owner: true,
         };
         let queue = Queue::start(parts, Arc::clone(&runner), files.clone()).await?;
+        interpreters.warm_up(&intake);
         let services = Services {
             queue,
             runner,

@@ -22,6 +22,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   demo          set up, build, start a host, run the examples on real data, stop
   test          set up, build and run the whole suite
   guests        build the example modules into target/guests
+  interpreters  build the Python and JavaScript modules into target/interpreters/modules
   bench NAME    measure beside peers: run, queue, start, busy or exec
 ";
 
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Some("demo") => demo::run(&root),
         Some("test") => test::run(&root),
         Some("guests") => guests::build(&root),
+        Some("interpreters") => interpreters::install(&root),
         Some("bench") => bench::run(&root, &std::env::args().skip(2).collect::<Vec<_>>()),
         _ => {
             say(USAGE);
