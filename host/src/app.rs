@@ -40,6 +40,9 @@ use crate::threads::GuestThreads;
 /// How long what was spawned may take to end once everything it waits for has ended.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How often the files of executions are looked through.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
+
 /// How long removing the last guests' files may take; the next start removes what is left.
 const SCRATCH_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -128,6 +131,7 @@ impl Host {
         };
         let queue = Queue::start(parts, Arc::clone(&runner), files.clone()).await?;
         interpreters.warm_up(&intake);
+        keep_executions(&files, config.interpreters.files_retention, &clock, &intake);
         let services = Services {
             queue,
             runner,
@@ -167,6 +171,28 @@ impl Host {
         drop(self.sandbox);
         self.storage.close();
     }
+}
+
+/// Removes the files of executions once their time has passed.
+fn keep_executions(
+    files: &FileStorage,
+    retention: Duration,
+    clock: &Clock,
+    intake: &Shutdown,
+) {
+    let (files, clock, stop) = (files.clone(), clock.clone(), intake.clone());
+    intake.spawn("execution files", async move {
+        loop {
+            let old = clock.now().minus(retention);
+            if let Err(error) = files.prune_executions(old).await {
+                tracing::warn!(%error, "files of executions were left behind");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(PRUNE_INTERVAL.min(retention)) => {}
+                () = stop.requested() => return,
+            }
+        }
+    });
 }
 
 fn registry(

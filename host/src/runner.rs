@@ -24,7 +24,7 @@ use crate::sandbox::{EngineClass, GuestInput, Identity, Report, Run, Sandbox, St
 use crate::threads::GuestThreadsHandle;
 
 pub(crate) use crate::runner::code::unmetered;
-pub use crate::runner::code::{CodeRequest, Executed};
+pub use crate::runner::code::{CodeRequest, Executed, Watcher};
 
 /// Runs guests.
 pub struct Runner {

@@ -52,7 +52,7 @@ impl Turns {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_long_execution_gives_up_its_turn() {
         let turns = Turns::new(1);
         let asleep = turns.take(tokio::time::sleep(Duration::from_secs(3600)));

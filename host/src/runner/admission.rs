@@ -36,6 +36,11 @@ impl Admission {
         Ok(limits)
     }
 
+    /// The most a run may ask for.
+    pub fn ceilings(&self) -> &Limits {
+        &self.policy.ceilings
+    }
+
     /// The directories behind `grants`.
     pub(crate) fn mounts(&self, grants: &Grants) -> Result<Vec<Mount>, RunError> {
         if grants.dirs.len() > Grants::DIRS_MAX {

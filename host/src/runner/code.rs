@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::domain::attempt::{Claim, Failure, FailureKind, Outcome, Payload, Streams, Usage};
+use crate::domain::attempt::{Claim, Failure, FailureKind, Outcome, Payload, Stream, Streams, Usage};
 use crate::domain::grants::Grants;
 use crate::domain::limits::{LimitRequest, Limits};
 use crate::domain::module::{Descriptor, Language, ModuleInfo, ModuleKind};
@@ -18,7 +18,7 @@ use crate::interpreters::answer::Verdict;
 use crate::interpreters::request::{BadRequest, Prepared, Request};
 use crate::registry::RegistryError;
 use crate::runner::{RunError, RunRequest, Runner, not_begun};
-use crate::sandbox::control::Control;
+use crate::sandbox::control::{Control, Observer};
 use crate::sandbox::files::{Area, InputFile};
 use crate::sandbox::{
     EngineClass, GuestInput, Identity, LoadedModule, Mount, OutputFiles, Report, Run,
@@ -34,8 +34,21 @@ pub struct CodeRequest {
     pub limits: LimitRequest,
     /// What it asks to touch.
     pub grants: Grants,
-    /// How it is watched and stopped.
-    pub control: Control,
+    /// Who hears what it writes while it runs. Called on the thread that runs it: it must not block.
+    pub watch: Option<Watcher>,
+}
+
+/// Hears what code writes.
+pub type Watcher = Arc<dyn Fn(Stream, &[u8]) + Send + Sync>;
+
+struct Heard(Watcher);
+
+impl Observer for Heard {
+    fn progress(&self, _fraction: f64, _note: &str) {}
+
+    fn wrote(&self, stream: Stream, bytes: &[u8]) {
+        (self.0)(stream, bytes);
+    }
 }
 
 /// What became of it.
@@ -64,7 +77,11 @@ impl Runner {
     pub async fn execute(&self, request: CodeRequest) -> Result<Executed, RunError> {
         let module = self.interpreters.get(request.language)?.module;
         let limits = self.admission.check(&request.limits, &request.grants)?;
-        let mut work = Work::new(module, request.prepared, limits, request.control);
+        let control = Control {
+            observer: request.watch.map(|watch| Arc::new(Heard(watch)) as _),
+            ..Control::default()
+        };
+        let mut work = Work::new(module, request.prepared, limits, control);
         work.dirs.extend(self.admission.mounts(&request.grants)?);
         Ok(self.perform(work).await)
     }
@@ -81,7 +98,7 @@ impl Runner {
                 prepared: Prepared::check(source),
                 limits: LimitRequest::default(),
                 grants: Grants::none(),
-                control: Control::default(),
+                watch: None,
             })
             .await?;
         match executed.verdict.failure {
