@@ -20,6 +20,7 @@ use crate::domain::attempt::WorkerId;
 use crate::http::api::Api;
 use crate::http::server::{self, ConnectionCap};
 use crate::http::{AppState, Services};
+use crate::interpreters::Interpreters;
 use crate::queue::{Parts, Queue};
 use crate::registry::Registry;
 use crate::registry::loader::SandboxLoader;
@@ -38,6 +39,9 @@ use crate::threads::GuestThreads;
 
 /// How long what was spawned may take to end once everything it waits for has ended.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often the files of executions are looked through.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long removing the last guests' files may take; the next start removes what is left.
 const SCRATCH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -95,9 +99,16 @@ impl Host {
         let sandbox = Sandbox::new(&config.sandbox, data, random.random(), clock.clone())?;
         let dyn_storage: Arc<dyn Storage> = Arc::<SqliteStorage>::clone(&storage);
         let registry = registry(config, &dyn_storage, &sandbox, &clock, &metrics)?;
+        let program = std::env::current_exe().context("the path of this program")?;
+        let interpreters = Arc::new(Interpreters::new(
+            Arc::clone(&registry),
+            &config.interpreters,
+            &program,
+        ));
         let admission = Admission::new(config.limits, config.dirs.clone());
         let runner = Arc::new(Runner::new(
             Arc::clone(&registry),
+            Arc::clone(&interpreters),
             admission.clone(),
             sandbox.clone(),
             guests.handle(),
@@ -119,6 +130,8 @@ impl Host {
             sole_owner: true,
         };
         let queue = Queue::start(parts, Arc::clone(&runner), files.clone()).await?;
+        interpreters.warm_up(&intake);
+        keep_executions(&files, config.interpreters.files_retention, &clock, &intake);
         let services = Services {
             queue,
             runner,
@@ -158,6 +171,23 @@ impl Host {
         drop(self.sandbox);
         self.storage.close();
     }
+}
+
+/// Removes the files of executions once their time has passed.
+fn keep_executions(files: &FileStorage, retention: Duration, clock: &Clock, intake: &Shutdown) {
+    let (files, clock, stop) = (files.clone(), clock.clone(), intake.clone());
+    intake.spawn("execution files", async move {
+        loop {
+            let old = clock.now().minus(retention);
+            if let Err(error) = files.prune_executions(old).await {
+                tracing::warn!(%error, "files of executions were left behind");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(PRUNE_INTERVAL.min(retention)) => {}
+                () = stop.requested() => return,
+            }
+        }
+    });
 }
 
 fn registry(

@@ -5,6 +5,7 @@
 
 pub mod dirs;
 pub mod http;
+pub mod interpreters;
 pub mod keys;
 pub mod queue;
 pub mod read;
@@ -21,6 +22,8 @@ pub struct Config {
     pub http: http::HttpConfig,
     /// `[queue]`
     pub queue: queue::QueueConfig,
+    /// `[interpreters]`
+    pub interpreters: interpreters::InterpretersConfig,
     /// `[sandbox]`
     pub sandbox: sandbox::SandboxConfig,
     /// `[storage]`

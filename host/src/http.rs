@@ -12,6 +12,7 @@ mod body;
 mod compress;
 mod error;
 mod events;
+mod exec;
 mod guest;
 mod json;
 mod modules;

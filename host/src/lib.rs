@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod http;
+pub mod interpreters;
 pub mod queue;
 pub mod registry;
 pub mod runner;

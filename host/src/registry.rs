@@ -12,10 +12,13 @@ mod schema;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 
 use crate::clock::Clock;
 use crate::domain::attempt::Payload;
-use crate::domain::module::{Descriptor, Digest, ModuleInfo, ModuleKind, ModuleName, ModuleRef};
+use crate::domain::module::{
+    Descriptor, Digest, Language, ModuleInfo, ModuleKind, ModuleName, ModuleRef,
+};
 use crate::registry::loaded::LoadedModules;
 use crate::registry::names::Names;
 use crate::registry::schema::Schemas;
@@ -53,6 +56,9 @@ pub enum RegistryError {
     /// The bytes cannot be accepted.
     #[error(transparent)]
     Compile(#[from] CompileError),
+    /// The name is one of the host's own.
+    #[error("{0} is the host's own name; those that begin with interpreters/ cannot be changed")]
+    Reserved(ModuleName),
     /// Storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -84,16 +90,90 @@ impl Registry {
         name: &ModuleName,
         wasm: Bytes,
     ) -> Result<(PutModule, Arc<ModuleInfo>), RegistryError> {
+        free(name)?;
         let compiled = self.compile(wasm.clone(), EngineClass::Fast).await?;
-        let descriptor = self.describe(&compiled).await?;
+        let descriptor = self.describe(&compiled, EngineClass::Fast).await?;
         let info = Arc::new(compiled.into_info(descriptor));
+        Ok((self.store(name, &info, wasm).await?, info))
+    }
+
+    /// Stores a script that its interpreter has found to be sound, and makes `name` mean it.
+    pub async fn put_script(
+        &self,
+        name: &ModuleName,
+        language: Language,
+        source: Bytes,
+        descriptor: Descriptor,
+    ) -> Result<(PutModule, Arc<ModuleInfo>), RegistryError> {
+        free(name)?;
+        schema::check_descriptor(&descriptor).map_err(CompileError::Refused)?;
+        // The language is part of the address: one text can be sound in two.
+        let address = Sha256::new()
+            .chain_update(language.as_str())
+            .chain_update(b"\0")
+            .chain_update(&source)
+            .finalize();
+        let info = Arc::new(ModuleInfo {
+            digest: Digest::from_bytes(address.into()),
+            kind: ModuleKind::Script(language),
+            size_bytes: source.len() as u64,
+            imports: Vec::new(),
+            needs: Vec::new(),
+            descriptor: Some(descriptor),
+            compiled_ms: 0,
+        });
+        Ok((self.store(name, &info, source).await?, info))
+    }
+
+    /// Compiles and loads an interpreter of the host's own, and stores it as the module that tasks
+    /// name, so that each attempt runs the version it was submitted for.
+    pub async fn install(
+        &self,
+        language: Language,
+        wasm: Bytes,
+    ) -> Result<(Arc<ModuleInfo>, Arc<LoadedModule>), RegistryError> {
+        let class = EngineClass::Interpreter;
+        let mut compiled = self.compile(wasm.clone(), class).await?;
+        compiled.kind = ModuleKind::Interpreter(language);
+        let descriptor = self.describe(&compiled, class).await?;
+        let info = Arc::new(compiled.into_info(descriptor));
+        let module = self.load(&info, class).await?;
+        let reference = ModuleRef {
+            name: language.module(),
+            digest: None,
+        };
+        let known = self.storage.find_module(&reference).await?;
+        if known.is_none_or(|known| known.info.digest != info.digest) {
+            self.store(&reference.name, &info, wasm).await?;
+        }
+        Ok((info, module))
+    }
+
+    /// The source of a script.
+    pub async fn source(&self, digest: Digest) -> Result<Bytes, RegistryError> {
+        let source = self.storage.module_wasm(&digest).await?;
+        source.ok_or(RegistryError::Gone(digest))
+    }
+
+    /// What is known of a version by its digest alone, as a claimed task knows it.
+    pub async fn info(&self, digest: Digest) -> Result<ModuleInfo, RegistryError> {
+        let info = self.storage.module_info(&digest).await?;
+        info.ok_or(RegistryError::Gone(digest))
+    }
+
+    async fn store(
+        &self,
+        name: &ModuleName,
+        info: &ModuleInfo,
+        bytes: Bytes,
+    ) -> Result<PutModule, RegistryError> {
         let put = self
             .storage
-            .put_module(name, &info, wasm, self.clock.now())
+            .put_module(name, info, bytes, self.clock.now())
             .await;
         // Also where it failed: the answer to the commit may be all that was lost.
         self.names.forget(name);
-        Ok((put?, info))
+        Ok(put?)
     }
 
     /// What `reference` means now.
@@ -121,21 +201,9 @@ impl Registry {
         self.load_version(info.digest, info.kind, class).await
     }
 
-    /// The same for a version that is known by its digest alone, as a claimed task knows it.
-    pub async fn load_digest(
-        &self,
-        digest: Digest,
-        class: EngineClass,
-    ) -> Result<Arc<LoadedModule>, RegistryError> {
-        if let Some(module) = self.loaded.get(digest, class) {
-            return Ok(module);
-        }
-        let info = self
-            .storage
-            .module_info(&digest)
-            .await?
-            .ok_or(RegistryError::Gone(digest))?;
-        self.load(&info, class).await
+    /// The compiled module, if it is in memory.
+    pub fn loaded(&self, digest: Digest, class: EngineClass) -> Option<Arc<LoadedModule>> {
+        self.loaded.get(digest, class)
     }
 
     /// Whether an input fits the module's schema, where it has one and the input is JSON. The
@@ -153,6 +221,7 @@ impl Registry {
 
     /// Forgets a name. False if there was none.
     pub async fn remove(&self, name: &ModuleName) -> Result<bool, RegistryError> {
+        free(name)?;
         let removed = self.storage.remove_module(name).await;
         self.names.forget(name);
         Ok(removed?)
@@ -207,17 +276,18 @@ impl Registry {
         Ok(module.ok_or_else(missing)?)
     }
 
-    async fn describe(&self, compiled: &Compiled) -> Result<Option<Descriptor>, RegistryError> {
+    async fn describe(
+        &self,
+        compiled: &Compiled,
+        class: EngineClass,
+    ) -> Result<Option<Descriptor>, RegistryError> {
         let Compiled { digest, kind, .. } = compiled;
         // Loading it is part of the check: a command, too, is refused here if it cannot be linked.
-        let open = || self.open(digest, EngineClass::Fast, *kind);
-        let module = self
-            .loaded
-            .get_or_load(*digest, EngineClass::Fast, open)
-            .await?;
+        let open = || self.open(digest, class, *kind);
+        let module = self.loaded.get_or_load(*digest, class, open).await?;
         match kind {
             ModuleKind::Command | ModuleKind::CoreCommand => Ok(None),
-            ModuleKind::Task => {
+            ModuleKind::Task | ModuleKind::Interpreter(_) | ModuleKind::Script(_) => {
                 let descriptor = self.loader.describe(module).await?;
                 if let Some(descriptor) = &descriptor {
                     schema::check_descriptor(descriptor).map_err(CompileError::Refused)?;
@@ -225,5 +295,12 @@ impl Registry {
                 Ok(descriptor)
             }
         }
+    }
+}
+
+fn free(name: &ModuleName) -> Result<(), RegistryError> {
+    match name.is_reserved() {
+        true => Err(RegistryError::Reserved(name.clone())),
+        false => Ok(()),
     }
 }

@@ -5,6 +5,7 @@
 //! runs files. It keeps nothing and knows no database.
 
 pub mod admission;
+mod code;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,15 +15,21 @@ use crate::domain::grants::Grants;
 use crate::domain::limits::{AboveCeiling, LimitRequest, Limits};
 use crate::domain::module::ModuleRef;
 use crate::domain::task::{BlobId, Input};
+use crate::interpreters::request::BadRequest;
+use crate::interpreters::{Interpreters, Unavailable};
 use crate::registry::{Registry, RegistryError};
 use crate::runner::admission::Admission;
 use crate::sandbox::control::Control;
 use crate::sandbox::{EngineClass, GuestInput, Identity, Report, Run, Sandbox, Stdin};
 use crate::threads::GuestThreadsHandle;
 
+pub(crate) use crate::runner::code::unmetered;
+pub use crate::runner::code::{CodeRequest, Executed, Watcher};
+
 /// Runs guests.
 pub struct Runner {
     registry: Arc<Registry>,
+    interpreters: Arc<Interpreters>,
     admission: Admission,
     sandbox: Sandbox,
     threads: GuestThreadsHandle,
@@ -86,6 +93,15 @@ pub enum RunError {
     /// The input does not fit the module's schema.
     #[error("the input does not fit the module's schema: {0}")]
     Schema(String),
+    /// The request is none that an interpreter takes.
+    #[error(transparent)]
+    Code(#[from] BadRequest),
+    /// No code of that language can be run now.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The script is not sound.
+    #[error("the script is not sound: {}", .0.message)]
+    Script(Failure),
 }
 
 impl Runner {
@@ -93,6 +109,7 @@ impl Runner {
     /// tasks that are too large for memory.
     pub fn new(
         registry: Arc<Registry>,
+        interpreters: Arc<Interpreters>,
         admission: Admission,
         sandbox: Sandbox,
         threads: GuestThreadsHandle,
@@ -100,6 +117,7 @@ impl Runner {
     ) -> Runner {
         Runner {
             registry,
+            interpreters,
             admission,
             sandbox,
             threads,
@@ -115,6 +133,9 @@ impl Runner {
             self.registry
                 .check_input(&info, payload)
                 .map_err(RunError::Schema)?;
+        }
+        if let Some(language) = info.kind.language() {
+            return self.run_code_now(language, &info, request, limits).await;
         }
         let module = self
             .registry
@@ -146,9 +167,21 @@ impl Runner {
     pub async fn run_claim(&self, claim: &Claim, control: Control) -> Report {
         let spec = &claim.spec;
         let class = EngineClass::for_limits(&spec.limits);
-        let module = match self.registry.load_digest(spec.digest, class).await {
-            Ok(module) => module,
-            Err(error) => return not_begun(FailureKind::HostError, error.to_string()),
+        let module = match self.registry.loaded(spec.digest, class) {
+            Some(module) => module,
+            None => {
+                let info = match self.registry.info(spec.digest).await {
+                    Ok(info) => info,
+                    Err(error) => return not_begun(FailureKind::HostError, error.to_string()),
+                };
+                if let Some(language) = info.kind.language() {
+                    return self.run_code_claim(language, &info, claim, control).await;
+                }
+                match self.registry.load(&info, class).await {
+                    Ok(module) => module,
+                    Err(error) => return not_begun(FailureKind::HostError, error.to_string()),
+                }
+            }
         };
         // Checked when the task was submitted; the operator may have changed his mind since.
         let dirs = match self.admission.mounts(&spec.grants) {
@@ -181,6 +214,11 @@ impl Runner {
     /// The registry it loads from.
     pub fn registry(&self) -> &Arc<Registry> {
         &self.registry
+    }
+
+    /// The interpreters it runs code by.
+    pub fn interpreters(&self) -> &Arc<Interpreters> {
+        &self.interpreters
     }
 
     /// What it lets runs ask for.

@@ -65,17 +65,31 @@ pub enum EngineClass {
     /// Fuel besides, NaN canonicalisation, a fixed clock and seeded randomness: the same input
     /// gives the same output and the same fuel.
     Metered,
+    /// Like fast, with a larger stack and a pool of its own, for the host's interpreters.
+    Interpreter,
 }
 
 impl EngineClass {
-    /// Both classes.
-    pub const ALL: [EngineClass; 2] = [EngineClass::Fast, EngineClass::Metered];
+    /// Every class.
+    pub const ALL: [EngineClass; 3] = [
+        EngineClass::Fast,
+        EngineClass::Metered,
+        EngineClass::Interpreter,
+    ];
 
-    /// The class a run under `limits` needs.
+    /// The class a run of a guest's own module under `limits` needs.
     pub fn for_limits(limits: &Limits) -> EngineClass {
         match limits.fuel {
             Some(_) => EngineClass::Metered,
             None => EngineClass::Fast,
+        }
+    }
+
+    /// A guest's stack on an engine of this class.
+    pub(crate) fn stack_bytes(self, config: &SandboxConfig) -> usize {
+        match self {
+            EngineClass::Fast | EngineClass::Metered => config.stack_bytes,
+            EngineClass::Interpreter => config.interpreters.stack_bytes,
         }
     }
 
@@ -84,6 +98,7 @@ impl EngineClass {
         match self {
             EngineClass::Fast => "fast",
             EngineClass::Metered => "metered",
+            EngineClass::Interpreter => "interpreter",
         }
     }
 }
@@ -221,7 +236,11 @@ impl Sandbox {
             0 => admission::default_memory_budget_bytes(),
             bytes => bytes,
         };
-        let admission = Admission::new(config.instances_max, memory_bytes);
+        let admission = Admission::new(
+            config.instances_max,
+            config.interpreters.instances(),
+            memory_bytes,
+        );
         let shared = Shared {
             ticker,
             engines,

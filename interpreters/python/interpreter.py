@@ -25,6 +25,7 @@ from componentize_py_types import Err
 from wit_world.exports.handler import Descriptor, Failure_InvalidInput, Payload
 
 WORK = "/work"
+DECLARATIONS = ("INPUT_SCHEMA", "OUTPUT_SCHEMA")
 OWN_MODULES = ("answer", "platform_limits", "preload")
 
 # Python code calling Python code takes no stack of the guest's, so the usual limit holds. Calls
@@ -86,8 +87,7 @@ def _begin(request):
     if request.get("offered") is not None:
         _finder.offered = list(request["offered"])
     if request.get("packages"):
-        packages = platform_limits.PACKAGES
-        sys.path.extend(f"{packages}/{name}" for name in sorted(os.listdir(packages)))
+        sys.path.extend(f"{platform_limits.PACKAGES}/{name}" for name in request["packages"])
     main = types.ModuleType("__main__")
     main.__dict__.update(__builtins__=builtins, __file__="main.py")
     sys.modules["__main__"] = main
@@ -103,6 +103,19 @@ def _compiled(source):
     value = _compile(_Expression(last.value), "main.py", "eval")
     del tree.body[-1]
     return (_compile(tree, "main.py", "exec") if tree.body else None), value
+
+
+def _declared(source):
+    """What a script says of itself in its docstring and its constants; nothing of it is run."""
+    tree = _parse(source, "main.py")
+    _compile(tree, "main.py", "exec")
+    said = {"summary": ast.get_docstring(tree)}
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            name = statement.targets[0].id
+            if name in DECLARATIONS:
+                said[name.lower()] = ast.literal_eval(statement.value)
+    return said
 
 
 def _execute(source, names, script, given):
@@ -167,6 +180,8 @@ class Handler(wit_world.exports.Handler):
 
     def _outcome(self, source, names, request):
         try:
+            if request.get("mode") == "check":
+                return answer.completed(_declared(source))
             value = _execute(source, names, request.get("mode") == "script", request.get("input"))
             return answer.completed(value)
         except SystemExit as stop:

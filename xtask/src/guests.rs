@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use crate::foreign;
 use crate::process::{output, run, say};
 
 /// What the guests are compiled for.
@@ -16,7 +17,8 @@ pub(crate) fn build(root: &Path) -> anyhow::Result<()> {
     let out = root.join("target/guests");
     std::fs::create_dir_all(&out)?;
     add_target(root)?;
-    build_rust(root, &out)
+    build_rust(root, &out)?;
+    foreign::build(root, &out)
 }
 
 /// Adds the WebAssembly targets to the toolchain if it lacks them.

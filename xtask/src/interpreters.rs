@@ -24,8 +24,23 @@ const C_PACKAGES: [&str; 4] = [
     "libclang-rt-19-dev-wasm32",
 ];
 
+/// Builds both interpreters and puts them where the host looks for them: beside the program.
+pub(crate) fn install(root: &Path) -> anyhow::Result<()> {
+    let modules = workshop(root).join("modules");
+    build(root, &modules)?;
+    for profile in ["debug", "release"] {
+        let beside = root.join("target").join(profile);
+        std::fs::create_dir_all(&beside)?;
+        let link = beside.join("interpreters");
+        std::fs::remove_file(&link).or_else(ignore_missing)?;
+        std::os::unix::fs::symlink("../interpreters/modules", &link)
+            .with_context(|| link.display().to_string())?;
+    }
+    Ok(())
+}
+
 /// Builds both interpreters into `out`, each only if it is not up to date.
-pub(crate) fn build(root: &Path, out: &Path) -> anyhow::Result<()> {
+fn build(root: &Path, out: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(out)?;
     let python = inputs(
         root,
@@ -304,19 +319,20 @@ fn build_javascript(root: &Path, module: &Path) -> anyhow::Result<()> {
             .join(TARGET)
             .join("release/cofferdam_javascript.wasm"),
     );
+    // The whole workspace's features, so that the host's compiled wasmtime serves this as well.
     run(
         root,
         "cargo",
         &[
-            "run",
+            "build",
             "--quiet",
-            "-p",
+            "--workspace",
+            "--bin",
             "cofferdam-snapshot",
-            "--",
-            &core,
-            &text(module),
         ],
-    )
+    )?;
+    let snapshot = text(&root.join("target/debug/cofferdam-snapshot"));
+    run(root, &snapshot, &[&core, &text(module)])
 }
 
 fn add_target(root: &Path) -> anyhow::Result<()> {

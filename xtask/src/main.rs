@@ -24,6 +24,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   test          set up, build and run the whole suite
   guests        build the example modules into target/guests
   peers         install the wasmtime command line, which tests compare with
+  interpreters  build the Python and JavaScript modules into target/interpreters/modules
   bench NAME    measure beside peers: run, queue, start, busy or exec
 ";
 
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Some("test") => test::run(&root),
         Some("guests") => guests::build(&root),
         Some("peers") => peers::wasmtime(&root),
+        Some("interpreters") => interpreters::install(&root),
         Some("bench") => bench::run(&root, &std::env::args().skip(2).collect::<Vec<_>>()),
         _ => {
             say(USAGE);

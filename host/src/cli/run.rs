@@ -142,7 +142,7 @@ fn request(
     };
     let live_stdin = match kind {
         ModuleKind::Command | ModuleKind::CoreCommand => command.input.is_none(),
-        ModuleKind::Task => false,
+        ModuleKind::Task | ModuleKind::Interpreter(_) | ModuleKind::Script(_) => false,
     };
     Ok(sandbox::Run {
         program: command

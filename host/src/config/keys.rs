@@ -109,6 +109,25 @@ macro_rules! millis {
     };
 }
 
+/// A directory; empty is the default that the key's meaning names.
+macro_rules! path {
+    ($section:literal, $name:literal, $doc:literal, $($field:ident).+) => {
+        Key {
+            section: $section,
+            name: $name,
+            doc: $doc,
+            kind: Kind::Text {
+                form: "a path",
+                get: |config| config.$($field).+.display().to_string(),
+                set: |config, text| {
+                    config.$($field).+ = PathBuf::from(text);
+                    true
+                },
+            },
+        }
+    };
+}
+
 /// The same axes twice: what a task gets that asks for nothing, and the most it may ask for.
 macro_rules! limit_keys {
     ($section:literal, $which:ident) => {
@@ -146,6 +165,7 @@ pub fn all() -> Vec<Key> {
     let mut keys = http();
     keys.extend(queue());
     keys.extend(sandbox());
+    keys.extend(interpreters());
     keys.extend(storage_and_log());
     keys.extend(limit_keys!("limits", defaults));
     keys.extend(limit_keys!("ceilings", ceilings));
@@ -323,6 +343,34 @@ fn sandbox() -> Vec<Key> {
                 },
             },
         },
+    ]
+}
+
+fn interpreters() -> Vec<Key> {
+    vec![
+        path!(
+            "interpreters",
+            "dir",
+            "Where python.wasm and javascript.wasm are; empty is the directory interpreters beside the program.",
+            interpreters.dir
+        ),
+        path!(
+            "interpreters",
+            "packages",
+            "A directory of pure-Python wheels that code may import; empty is none.",
+            interpreters.packages
+        ),
+        number!("interpreters", "running_max", 0..=4096, "Executions that begin at once; 0 is one per core. Others wait their turn.", interpreters.running_max: usize),
+        millis!(
+            "interpreters",
+            "files_retention_ms",
+            1000..=(30 * DAY_MS),
+            "How long the files that an execution wrote are kept.",
+            interpreters.files_retention
+        ),
+        number!("interpreters", "instances_max", 0..=10_000, "Interpreters that exist at once; 0 is four per core and at least 16. A burst beyond waits.", sandbox.interpreters.instances_max: u32),
+        number!("interpreters", "stack_bytes", (1 << 20)..=(16 << 20), "An interpreter's stack.", sandbox.interpreters.stack_bytes: usize),
+        number!("interpreters", "keep_resident_bytes", 0..=(256 << 20), "Memory of an interpreter's pool slot that stays resident between two runs.", sandbox.interpreters.keep_resident_bytes: usize),
     ]
 }
 

@@ -38,6 +38,45 @@ pub struct SandboxConfig {
     pub artefact_cache_bytes: u64,
     /// What happens to a guest that writes past its disk quota.
     pub over_quota: OverQuota,
+    /// The pool that interpreters run in.
+    pub interpreters: InterpreterPool,
+}
+
+/// What differs for interpreters; the keys stand in `[interpreters]`.
+#[derive(Clone, Copy, Debug)]
+pub struct InterpreterPool {
+    /// Interpreters that exist at once; 0 is four per core and at least 16. A burst beyond waits.
+    pub instances_max: u32,
+    /// An interpreter's stack.
+    pub stack_bytes: usize,
+    /// Linear memory of a pool slot that stays resident between two runs.
+    pub keep_resident_bytes: usize,
+}
+
+/// The least that a host without a configured number has room for: scripts that wait hold a place.
+const INTERPRETERS_MIN: u32 = 16;
+
+impl InterpreterPool {
+    /// Interpreters that exist at once.
+    pub fn instances(&self) -> u32 {
+        if self.instances_max > 0 {
+            return self.instances_max;
+        }
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+        u32::try_from(cores * 4)
+            .unwrap_or(u32::MAX)
+            .max(INTERPRETERS_MIN)
+    }
+}
+
+impl Default for InterpreterPool {
+    fn default() -> InterpreterPool {
+        InterpreterPool {
+            instances_max: 0,
+            stack_bytes: 2 * 1024 * 1024,
+            keep_resident_bytes: 16 * 1024 * 1024,
+        }
+    }
 }
 
 impl Default for SandboxConfig {
@@ -54,6 +93,7 @@ impl Default for SandboxConfig {
             loaded_modules_max: 256,
             artefact_cache_bytes: 4 * 1024 * 1024 * 1024,
             over_quota: OverQuota::Refuse,
+            interpreters: InterpreterPool::default(),
         }
     }
 }

@@ -64,6 +64,14 @@ impl ModuleName {
     /// The longest name, in bytes.
     pub const BYTES_MAX: usize = 128;
 
+    /// What the names of the host's own modules begin with.
+    pub const RESERVED_PREFIX: &str = "interpreters/";
+
+    /// Whether it is a name of the host's own, which nobody else gives a meaning.
+    pub fn is_reserved(&self) -> bool {
+        self.0.starts_with(ModuleName::RESERVED_PREFIX)
+    }
+
     /// Checks `text` against the rule above.
     pub fn parse(text: &str) -> Result<ModuleName, BadModuleName> {
         let bytes = text.as_bytes();
@@ -157,15 +165,61 @@ pub enum ModuleKind {
     Command,
     /// A WASI 0.1 core module with `_start`.
     CoreCommand,
+    /// A task module that runs source text of this language. Only the host's own are.
+    Interpreter(Language),
+    /// Source text, run by the interpreter of its language.
+    Script(Language),
 }
 
 impl ModuleKind {
     /// The word users see: both command kinds are `command`.
     pub const fn as_str(self) -> &'static str {
         match self {
-            ModuleKind::Task => "task",
+            ModuleKind::Task | ModuleKind::Interpreter(_) | ModuleKind::Script(_) => "task",
             ModuleKind::Command | ModuleKind::CoreCommand => "command",
         }
+    }
+
+    /// The language whose interpreter runs it, where one does.
+    pub const fn language(self) -> Option<Language> {
+        match self {
+            ModuleKind::Interpreter(language) | ModuleKind::Script(language) => Some(language),
+            ModuleKind::Task | ModuleKind::Command | ModuleKind::CoreCommand => None,
+        }
+    }
+}
+
+/// A language that source text can be run in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Language {
+    /// Python, by CPython.
+    Python,
+    /// JavaScript, by QuickJS.
+    JavaScript,
+}
+
+impl Language {
+    /// Every language.
+    pub const ALL: [Language; 2] = [Language::Python, Language::JavaScript];
+
+    /// The word of the API and of file names.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Language::Python => "python",
+            Language::JavaScript => "javascript",
+        }
+    }
+
+    /// The language of that name.
+    pub fn parse(word: &str) -> Option<Language> {
+        Language::ALL
+            .into_iter()
+            .find(|language| language.as_str() == word)
+    }
+
+    /// The name that the language's interpreter has among the modules.
+    pub fn module(self) -> ModuleName {
+        ModuleName(format!("{}{}", ModuleName::RESERVED_PREFIX, self.as_str()))
     }
 }
 

@@ -148,6 +148,11 @@ impl ApiError {
         self.0.problem.status == StatusCode::NOT_FOUND.as_u16()
     }
 
+    /// The body it would have as an answer.
+    pub(crate) fn to_json(&self) -> Value {
+        serde_json::to_value(&self.0.problem).unwrap_or_default()
+    }
+
     /// The code.
     #[cfg(test)]
     pub(crate) fn code(&self) -> &'static str {

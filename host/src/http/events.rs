@@ -156,19 +156,21 @@ fn told(event: &Event) -> Bytes {
             "progress",
             json!({ "progress": fraction, "progress_note": note }),
         ),
-        EventKind::Wrote { stream, bytes } => {
-            let data = match std::str::from_utf8(bytes) {
-                Ok(text) => json!({ "text": text }),
-                Err(_) => json!({ "base64": STANDARD.encode(bytes) }),
-            };
-            (stream.as_str(), data)
-        }
+        EventKind::Wrote { stream, bytes } => (stream.as_str(), written(bytes)),
     };
     piece(Some(event.number), name, &data)
 }
 
+/// What was written to a stream: text, or base64 where it is none.
+pub(crate) fn written(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => json!({ "text": text }),
+        Err(_) => json!({ "base64": STANDARD.encode(bytes) }),
+    }
+}
+
 /// One event. JSON has no line breaks of its own, so one data line holds it.
-fn piece(number: Option<u64>, name: &str, data: &Value) -> Bytes {
+pub(crate) fn piece(number: Option<u64>, name: &str, data: &Value) -> Bytes {
     let id = number
         .map(|number| format!("id: {number}\n"))
         .unwrap_or_default();

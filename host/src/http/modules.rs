@@ -3,15 +3,18 @@
 //! A name may hold slashes, so one wildcard route serves all of it; a GET that ends in `/wasm`
 //! asks for the bytes, which is why no name may end so.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::Response;
+use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::domain::module::{Descriptor, ModuleInfo, ModuleName, ModuleRef};
+use crate::domain::module::{Descriptor, Language, ModuleInfo, ModuleKind, ModuleName, ModuleRef};
 use crate::http::body::{self, BodyLimit};
 use crate::http::error::ApiError;
 use crate::http::json::{self, Time};
@@ -21,6 +24,8 @@ use crate::http::query::Query;
 use crate::http::{AppState, Services};
 use crate::storage::{PutModule, StoredModule};
 
+/// The largest script.
+const SCRIPT_BYTES_MAX: u64 = 1024 * 1024;
 /// What asks for a module's bytes instead of what is known of it.
 const BYTES_SUFFIX: &str = "/wasm";
 
@@ -68,12 +73,14 @@ pub(crate) struct VersionJson {
 
 /// Upload a module
 ///
-/// The body is a component, a WASI 0.1 core module, or either as WAT. It is checked and compiled
-/// before the answer.
+/// The body is a component, a WASI 0.1 core module, or either as WAT; or a script in Python or
+/// JavaScript, with a function `run(input)` or as a whole, whose constants `INPUT_SCHEMA` and
+/// `OUTPUT_SCHEMA` (Python) are its schemas. It is checked and compiled before the answer. A
+/// script's digest is that of its language, a zero byte and its text.
 #[utoipa::path(
     put, path = "/v1/modules/{name}", tag = "Modules",
     params(("name" = String, Path, description = "May hold slashes")),
-    request_body(content_type = "application/wasm", description = "wasm or WAT"),
+    request_body(content_type = "application/wasm", description = "wasm or WAT; text/x-python or text/javascript for a script"),
     responses(
         (status = 201, description = "The name is new or means other bytes than before", body = ModuleJson),
         (status = 200, description = "The name meant these bytes already", body = ModuleJson),
@@ -88,16 +95,22 @@ pub(crate) async fn put(
     let (parts, body) = request.into_parts();
     let name = new_name(path.text(0))?;
     Query::of(&parts.uri)?.done()?;
-    require_module(&parts.headers)?;
+    let sent = sent(&parts.headers)?;
     let config = &services.config;
     let limit = BodyLimit {
-        bytes: config.module_bytes,
+        bytes: match sent {
+            Sent::Wasm => config.module_bytes,
+            Sent::Script(_) => config.module_bytes.min(SCRIPT_BYTES_MAX),
+        },
         code: "module_too_large",
         what: "the module",
         idle: config.body_idle_timeout,
     };
-    let wasm = body::collect(&parts.headers, body, limit).await?;
-    let (put, info) = services.registry.put(&name, wasm).await?;
+    let bytes = body::collect(&parts.headers, body, limit).await?;
+    let (put, info) = match sent {
+        Sent::Wasm => services.registry.put(&name, bytes).await?,
+        Sent::Script(language) => put_script(&services, &name, language, bytes).await?,
+    };
     let status = match put {
         PutModule::Created => StatusCode::CREATED,
         PutModule::Unchanged => StatusCode::OK,
@@ -178,16 +191,17 @@ async fn one(services: &Services, reference: &ModuleRef) -> Result<Response, Api
 
 async fn bytes(services: &Services, reference: &ModuleRef) -> Result<Response, ApiError> {
     let stored = services.storage.find_module(reference).await?;
-    let digest = stored.ok_or_else(|| unknown(reference))?.info.digest;
+    let ModuleInfo { digest, kind, .. } = stored.ok_or_else(|| unknown(reference))?.info;
     let wasm = services
         .storage
         .module_wasm(&digest)
         .await?
         .ok_or_else(|| unknown(reference))?;
-    let media_type = if wasm.starts_with(b"\0asm") {
-        "application/wasm"
-    } else {
-        "text/wat"
+    let media_type = match kind {
+        ModuleKind::Script(Language::Python) => "text/x-python",
+        ModuleKind::Script(Language::JavaScript) => "text/javascript",
+        _ if wasm.starts_with(b"\0asm") => "application/wasm",
+        _ => "text/wat",
     };
     let length = HeaderValue::from(wasm.len());
     let mut response = Response::new(Body::from(wasm));
@@ -211,19 +225,48 @@ fn new_name(text: &str) -> Result<ModuleName, ApiError> {
     }
 }
 
-/// Refuses what says that it is no module. What it really is, its first bytes say.
-fn require_module(headers: &HeaderMap) -> Result<(), ApiError> {
+async fn put_script(
+    services: &Services,
+    name: &ModuleName,
+    language: Language,
+    source: Bytes,
+) -> Result<(PutModule, Arc<ModuleInfo>), ApiError> {
+    let text = std::str::from_utf8(&source).map_err(|error| {
+        let detail = format!("a script is UTF-8 text: {error}");
+        ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "module_refused", detail)
+    })?;
+    let descriptor = services.runner.check_script(language, text).await?;
+    let registry = &services.registry;
+    Ok(registry
+        .put_script(name, language, source, descriptor)
+        .await?)
+}
+
+/// What a body says that it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    Wasm,
+    Script(Language),
+}
+
+/// Refuses what says that it is no module. What wasm or WAT really is, its first bytes say.
+fn sent(headers: &HeaderMap) -> Result<Sent, ApiError> {
     let said = headers
         .get(CONTENT_TYPE)
         .map(|value| value.to_str().unwrap_or_default());
     let essence = said.map(|said| said.split(';').next().unwrap_or_default().trim());
     match essence {
-        None | Some("application/wasm" | "text/wat" | "application/octet-stream") => Ok(()),
+        None | Some("application/wasm" | "text/wat" | "application/octet-stream") => Ok(Sent::Wasm),
+        Some("text/x-python" | "application/x-python") => Ok(Sent::Script(Language::Python)),
+        Some("text/javascript" | "application/javascript") => {
+            Ok(Sent::Script(Language::JavaScript))
+        }
         Some(other) => Err(ApiError::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",
             format!(
-                "a module is application/wasm, text/wat or application/octet-stream, not {other:?}"
+                "a module is application/wasm, text/wat, application/octet-stream, text/x-python \
+                 or text/javascript, not {other:?}"
             ),
         )),
     }
@@ -292,9 +335,10 @@ mod tests {
         let taken = |media_type: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-            require_module(&headers).is_ok()
+            sent(&headers).is_ok()
         };
-        assert!(require_module(&HeaderMap::new()).is_ok());
+        assert_eq!(sent(&HeaderMap::new()).unwrap(), Sent::Wasm);
+        assert!(taken("text/x-python; charset=utf-8"));
         assert!(taken("application/wasm"));
         assert!(taken("text/wat; charset=utf-8"));
         assert!(!taken("application/json"));

@@ -11,7 +11,7 @@ use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 
 use crate::http::error::Problem;
-use crate::http::{events, modules, ops, pool, run, tasks};
+use crate::http::{events, exec, modules, ops, pool, run, tasks};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -27,6 +27,8 @@ use crate::http::{events, modules, ops, pool, run, tasks};
         modules::get,
         modules::delete,
         run::run,
+        exec::exec,
+        exec::files::get,
         tasks::submit::submit,
         tasks::list,
         tasks::get,

@@ -1,14 +1,16 @@
 //! What operators and their machines ask: alive, ready, how much.
 
-use axum::extract::State;
+use axum::extract::State as Extracted;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
 
+use crate::domain::module::Language;
 use crate::http::error::ApiError;
 use crate::http::pool::wire::PoolMetrics;
 use crate::http::{AppState, Services, json};
+use crate::interpreters::State;
 use crate::storage::Counts;
 use crate::telemetry::metrics::Readings;
 
@@ -19,6 +21,22 @@ pub(crate) const CAPABILITIES: [&str; 2] = ["cpu", "sandbox"];
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct Liveness {
     status: &'static str,
+}
+
+/// Whether the host is ready, and which code it can run.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Readiness {
+    status: &'static str,
+    /// Each `ready`, `warming_up`, `not_installed` or `failed`. The host takes all other work
+    /// whatever they are.
+    interpreters: InterpretersJson,
+}
+
+/// How far each interpreter has come.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct InterpretersJson {
+    python: &'static str,
+    javascript: &'static str,
 }
 
 /// Whether the process answers
@@ -34,16 +52,29 @@ pub(crate) async fn livez() -> Response {
 #[utoipa::path(
     get, path = "/readyz", tag = "Operations",
     responses(
-        (status = 200, description = "It does", body = Liveness),
+        (status = 200, description = "It does", body = Readiness),
         (status = 503, description = "It is draining, or storage does not answer", body = crate::http::error::Problem),
     ),
 )]
-pub(crate) async fn readyz(State(services): State<AppState>) -> Result<Response, ApiError> {
+pub(crate) async fn readyz(Extracted(services): Extracted<AppState>) -> Result<Response, ApiError> {
     if services.shutdown.is_requested() {
         return Err(ApiError::draining());
     }
     services.storage.ping().await?;
-    Ok(json::answer(StatusCode::OK, &Liveness { status: "ready" }))
+    let word = |language| match services.runner.interpreters().state(language) {
+        State::NotInstalled => "not_installed",
+        State::WarmingUp => "warming_up",
+        State::Ready(_) => "ready",
+        State::Failed(_) => "failed",
+    };
+    let readiness = Readiness {
+        status: "ready",
+        interpreters: InterpretersJson {
+            python: word(Language::Python),
+            javascript: word(Language::JavaScript),
+        },
+    };
+    Ok(json::answer(StatusCode::OK, &readiness))
 }
 
 /// Metrics
@@ -56,7 +87,7 @@ pub(crate) async fn readyz(State(services): State<AppState>) -> Result<Response,
     ))),
 )]
 pub(crate) async fn metrics(
-    State(services): State<AppState>,
+    Extracted(services): Extracted<AppState>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let counts = services.storage.counts().await?;

@@ -13,6 +13,7 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -24,6 +25,8 @@ use crate::domain::retry::RetryPolicy;
 use crate::domain::state::TaskState;
 use crate::domain::task::{Input, TaskId};
 use crate::http::error::ApiError;
+use crate::http::exec::wire::PoolCode;
+use crate::http::exec::{self, Identity};
 use crate::http::json::{self, Time};
 use crate::http::ops::CAPABILITIES;
 use crate::http::path::{PathParts, parse_task_id, unknown_task};
@@ -58,7 +61,10 @@ pub(crate) async fn execute(
     let body = body::collect(&parts.headers, body, json_limit(&services)).await?;
     let request = json::parse::<ExecuteRequest<'_>>(&body)?;
     let said = request.task_id.clone();
-    let submission = submission(request, &body)?;
+    let submission = match request.task_type == CODE_TASK_TYPE {
+        true => code_submission(&services, &request, &body)?,
+        false => submission(request, &body)?,
+    };
     let submitted = one(services.queue.submit(vec![submission]).await?)?;
     let (Submitted::New(id) | Submitted::Existing(id)) = submitted;
     let accepted = Accepted {
@@ -188,12 +194,31 @@ impl PoolMetrics {
     }
 }
 
-fn submission(request: ExecuteRequest<'_>, body: &Bytes) -> Result<Submission, ApiError> {
-    if request.task_type == CODE_TASK_TYPE {
-        let detail =
-            format!("task_type: {CODE_TASK_TYPE} is not supported by this version of the host");
-        return Err(ApiError::bad_request("unsupported_field", detail).with("field", "task_type"));
+fn code_submission(
+    services: &Services,
+    request: &ExecuteRequest<'_>,
+    body: &Bytes,
+) -> Result<Submission, ApiError> {
+    let payload = request.payload.map_or("{}", RawValue::get);
+    let code = json::parse::<PoolCode<'_>>(payload.as_bytes())?.into_request()?;
+    let identity = Identity {
+        task_id: request.task_id.as_deref().map(task_id).transpose()?,
+        idempotency_key: None,
+        priority: priority(request.priority.as_deref())?,
+        metadata: metadata(request),
+        fingerprint: fingerprint(body),
+    };
+    exec::submission(services, code, identity)
+}
+
+fn metadata(request: &ExecuteRequest<'_>) -> String {
+    match &request.task_id {
+        Some(said) => json!({ "pool_task_id": said }).to_string(),
+        None => "{}".to_owned(),
     }
+}
+
+fn submission(request: ExecuteRequest<'_>, body: &Bytes) -> Result<Submission, ApiError> {
     let payload = match request.payload {
         Some(payload) => body.slice_ref(payload.get().as_bytes()),
         None => Bytes::from_static(b"{}"),
@@ -202,10 +227,7 @@ fn submission(request: ExecuteRequest<'_>, body: &Bytes) -> Result<Submission, A
         content_type: "application/json".into(),
         body: payload,
     };
-    let metadata = match &request.task_id {
-        Some(said) => json!({ "pool_task_id": said }).to_string(),
-        None => "{}".to_owned(),
-    };
+    let metadata = metadata(&request);
     Ok(Submission {
         task_id: request.task_id.as_deref().map(task_id).transpose()?,
         module: ModuleRef::parse(&request.task_type)?,

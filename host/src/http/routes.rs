@@ -7,7 +7,7 @@ use axum::Router;
 use axum::handler::Handler;
 use axum::routing::{MethodRouter, delete, get, post, put};
 
-use crate::http::{AppState, error, events, modules, openapi, ops, pool, run, tasks};
+use crate::http::{AppState, error, events, exec, modules, openapi, ops, pool, run, tasks};
 
 /// One pattern and what answers there.
 pub(crate) struct Route {
@@ -56,6 +56,8 @@ impl Route {
 pub(crate) fn table() -> Vec<Route> {
     vec![
         Route::at("/v1/run/{*module}").post(run::run),
+        Route::at("/v1/exec").post(exec::exec),
+        Route::at("/v1/exec/{id}/files/{*path}").get(exec::files::get),
         Route::at("/v1/tasks")
             .post(tasks::submit::submit)
             .get(tasks::list),

@@ -12,7 +12,6 @@ use crate::queue::executor::Attempts;
 use crate::queue::pruner::Attic;
 use crate::runner::{Runner, Spool};
 use crate::sandbox::control::Control;
-use crate::sandbox::files::Area;
 use crate::sandbox::{OutputFiles, Report};
 use crate::storage::Pruned;
 use crate::storage::files::FileStorage;
@@ -59,11 +58,12 @@ impl Attempts for Guests {
             .artifact_room(size_bytes)
             .map_err(|error| error.to_string())?;
         let target = self.files.artifacts_dir(task_id, attempt);
-        let persist = move || files.persist(Area::Out, &target);
+        let artifacts = files.artifacts.clone();
+        let persist = move || files.persist(&target);
         let kept = tokio::task::spawn_blocking(persist)
             .await
             .map_err(|error| error.to_string())?;
-        let artifacts = kept.map_err(|error| error.to_string())?;
+        kept.map_err(|error| error.to_string())?;
         room.keep();
         Ok(artifacts)
     }

@@ -9,7 +9,7 @@ use crate::domain::retry::RetryPolicy;
 use crate::domain::task::{Dedup, Input, NewTask, Priority, TaskId, TaskSpec};
 use crate::domain::time::Timestamp;
 use crate::queue::{Queue, QueueError};
-use crate::runner::RunError;
+use crate::runner::{RunError, unmetered};
 
 /// A task as a caller submits it, parsed but not yet checked against what this host allows.
 #[derive(Clone, Debug)]
@@ -70,6 +70,9 @@ impl Queue {
             .resolve(&submission.module)
             .await
             .map_err(RunError::from)?;
+        if module.kind.language().is_some() && submission.limits.fuel.is_some() {
+            return Err(unmetered().into());
+        }
         if let Input::Inline(payload) = &submission.input {
             self.registry
                 .check_input(&module, payload)

@@ -16,6 +16,7 @@ use crate::sandbox::EngineClass;
 pub(crate) struct LoadedModules<M> {
     fast: Class<M>,
     metered: Class<M>,
+    interpreter: Class<M>,
     max: usize,
     /// Counts uses, to tell the least recent one.
     uses: AtomicU64,
@@ -34,6 +35,7 @@ impl<M> LoadedModules<M> {
         LoadedModules {
             fast: RwLock::default(),
             metered: RwLock::default(),
+            interpreter: RwLock::default(),
             max: max.max(1),
             uses: AtomicU64::new(0),
         }
@@ -70,7 +72,7 @@ impl<M> LoadedModules<M> {
         slot.module.get_or_try_init(load).await.map(Arc::clone)
     }
 
-    /// Lets go of a version in both classes. Runs under way keep it mapped until they end.
+    /// Lets go of a version in every class. Runs under way keep it mapped until they end.
     pub(crate) fn remove(&self, digest: Digest) {
         for class in EngineClass::ALL {
             let mut slots = self
@@ -108,6 +110,7 @@ impl<M> LoadedModules<M> {
         match class {
             EngineClass::Fast => &self.fast,
             EngineClass::Metered => &self.metered,
+            EngineClass::Interpreter => &self.interpreter,
         }
     }
 }

@@ -15,8 +15,8 @@ pub struct Admission {
     dirs: Arc<Dirs>,
 }
 
-/// Where a guest's own directories are; nothing is mounted at or below them.
-const TAKEN: [&str; 3] = ["/in", "/out", "/work"];
+/// Where a guest's own directories and the operator's packages are; nothing is mounted at or below them.
+const TAKEN: [&str; 4] = ["/in", "/out", "/work", "/packages"];
 
 impl Admission {
     /// Admits what `policy` and `dirs` allow.
@@ -34,6 +34,11 @@ impl Admission {
             self.mounts(grants)?;
         }
         Ok(limits)
+    }
+
+    /// The most a run may ask for.
+    pub fn ceilings(&self) -> &Limits {
+        &self.policy.ceilings
     }
 
     /// The directories behind `grants`.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use crate::domain::limits::MIB;
+use crate::sandbox::EngineClass;
 
 /// The gate in front of the pool.
 pub(crate) struct Admission {
@@ -16,6 +17,8 @@ pub(crate) struct Admission {
     memory_mib: u32,
     slots: Arc<Semaphore>,
     slots_max: u32,
+    interpreter_slots: Arc<Semaphore>,
+    interpreter_slots_max: u32,
 }
 
 /// What one run occupies.
@@ -62,19 +65,30 @@ pub struct Occupancy {
 }
 
 impl Admission {
-    /// A gate for a pool of `slots_max` and a budget of `memory_bytes`.
-    pub(crate) fn new(slots_max: u32, memory_bytes: u64) -> Admission {
+    /// A gate for a pool of `slots_max`, one of `interpreter_slots_max`, and a budget of
+    /// `memory_bytes` for both.
+    pub(crate) fn new(slots_max: u32, interpreter_slots_max: u32, memory_bytes: u64) -> Admission {
         let memory_mib = u32::try_from(memory_bytes / MIB).unwrap_or(u32::MAX).max(1);
         Admission {
             memory: Arc::new(Semaphore::new(memory_mib as usize)),
             memory_mib,
             slots: Arc::new(Semaphore::new(slots_max as usize)),
             slots_max,
+            interpreter_slots: Arc::new(Semaphore::new(interpreter_slots_max as usize)),
+            interpreter_slots_max,
         }
     }
 
     /// Waits until there is room for `need`.
-    pub(crate) async fn admit(&self, need: Need) -> Result<Admitted, NeverFits> {
+    pub(crate) async fn admit(
+        &self,
+        class: EngineClass,
+        need: Need,
+    ) -> Result<Admitted, NeverFits> {
+        let (slots, slots_max) = match class {
+            EngineClass::Fast | EngineClass::Metered => (&self.slots, self.slots_max),
+            EngineClass::Interpreter => (&self.interpreter_slots, self.interpreter_slots_max),
+        };
         let mib = u32::try_from(need.memory_bytes.div_ceil(MIB)).unwrap_or(u32::MAX);
         if mib > self.memory_mib {
             return Err(NeverFits::Memory {
@@ -82,15 +96,15 @@ impl Admission {
                 budget_bytes: u64::from(self.memory_mib) * MIB,
             });
         }
-        if need.slots > self.slots_max {
+        if need.slots > slots_max {
             return Err(NeverFits::Slots {
                 asked: need.slots,
-                slots: self.slots_max,
+                slots: slots_max,
             });
         }
         Ok(Admitted {
             _memory: acquire(&self.memory, mib).await,
-            _slots: acquire(&self.slots, need.slots).await,
+            _slots: acquire(slots, need.slots).await,
         })
     }
 

@@ -64,7 +64,7 @@ struct Shared {
     budget_bytes: u64,
     key: [u8; 32],
     /// What an engine of each class accepts, in the order of [`EngineClass::ALL`].
-    engines: [String; 2],
+    engines: [String; 3],
     checked: Mutex<LruCache<String, (Stamp, Arc<str>)>>,
     /// Held as long as a process uses the directory, so that nobody clears drafts away.
     _in_use: File,
@@ -95,7 +95,7 @@ impl Artefacts {
             dir: dir.to_owned(),
             budget_bytes: config.artefact_cache_bytes,
             key: key::read_or_make(dir).map_err(io)?,
-            engines: engines(config.stack_bytes)?,
+            engines: engines(config)?,
             checked: Mutex::new(LruCache::new(CHECKED_MAX)),
             _in_use: in_use,
         };
@@ -192,10 +192,11 @@ impl Artefacts {
 
 impl Shared {
     fn name(&self, digest: &Digest, class: EngineClass) -> String {
-        let [fast, metered] = &self.engines;
+        let [fast, metered, interpreter] = &self.engines;
         let engine = match class {
             EngineClass::Fast => fast,
             EngineClass::Metered => metered,
+            EngineClass::Interpreter => interpreter,
         };
         format!("{}-{}-{engine}", digest.hex(), class.as_str())
     }
@@ -258,15 +259,20 @@ fn hold(dir: &Path) -> io::Result<File> {
 
 /// What tells artefacts of one engine from those of another: wasmtime's own hash over its version,
 /// the processor's features and every switch that matters.
-fn engines(stack_bytes: usize) -> Result<[String; 2], ArtefactError> {
-    let hash = |class| {
+fn engines(config: &SandboxConfig) -> Result<[String; 3], ArtefactError> {
+    let hash = |class: EngineClass| {
+        let stack_bytes = class.stack_bytes(config);
         let engine = Engine::new(&engine_config(EngineShape { class, stack_bytes }))
             .map_err(|error| ArtefactError::Engine(format!("{error:#}")))?;
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
         Ok(format!("{:016x}", hasher.finish()))
     };
-    Ok([hash(EngineClass::Fast)?, hash(EngineClass::Metered)?])
+    Ok([
+        hash(EngineClass::Fast)?,
+        hash(EngineClass::Metered)?,
+        hash(EngineClass::Interpreter)?,
+    ])
 }
 
 /// Whether only we can have written a file.

@@ -97,7 +97,8 @@ struct Shared {
     artefacts: Artefacts,
     timeout: Duration,
     memory_bytes: u64,
-    stack_bytes: usize,
+    /// Of each class, in the order of [`EngineClass::ALL`].
+    stack_bytes: [usize; 3],
     threads: usize,
     /// One permit a child.
     slots: Semaphore,
@@ -122,7 +123,7 @@ impl Compiler {
             artefacts,
             timeout: config.compile_timeout,
             memory_bytes: config.compile_memory_bytes,
-            stack_bytes: config.stack_bytes,
+            stack_bytes: EngineClass::ALL.map(|class| class.stack_bytes(config)),
             threads: cores.min(THREADS_MAX),
             slots: Semaphore::new(children),
             queue: Semaphore::new(children + WAITING_MAX),
@@ -199,7 +200,7 @@ impl Shared {
             .map_err(cache)?;
         let orders = Orders {
             class,
-            stack_bytes: self.stack_bytes,
+            stack_bytes: self.stack_bytes[class as usize],
             input_bytes: wasm.len() as u64,
             memory_bytes: self.memory_bytes,
             cpu_s: (self.timeout.as_secs() + 1) * self.threads as u64,

@@ -1,4 +1,4 @@
-//! The two engines and why each switch is set.
+//! The engines and why each switch is set.
 //!
 //! The same configuration compiles (in the child process) and runs (here), so both are built from
 //! [`engine_config`]; wasmtime refuses an artefact made under another one.
@@ -10,7 +10,7 @@ use crate::sandbox::EngineClass;
 /// What decides the code an engine makes and accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct EngineShape {
-    /// Which of the two.
+    /// Which of them.
     pub(crate) class: EngineClass,
     /// A guest's stack.
     pub(crate) stack_bytes: usize,
@@ -42,7 +42,7 @@ pub(crate) fn engine_config(shape: EngineShape) -> Config {
         .wasm_component_model(true)
         .concurrency_support(false);
     match shape.class {
-        EngineClass::Fast => {}
+        EngineClass::Fast | EngineClass::Interpreter => {}
         EngineClass::Metered => {
             config
                 .consume_fuel(true)

@@ -1,4 +1,4 @@
-//! The two engines as they run, each with the linkers its modules are linked by.
+//! The engines as they run, each with the linkers its modules are linked by.
 //!
 //! Instances come from a pool where the address space has room for one; where it has not (a
 //! container with a limit, a small virtual address width) they are allocated one by one, which is
@@ -13,10 +13,11 @@ use crate::sandbox::interfaces::{context, log};
 use crate::sandbox::state::GuestState;
 use crate::sandbox::{EngineClass, SandboxError};
 
-/// Both engines.
+/// All engines.
 pub(crate) struct Engines {
     fast: Linked,
     metered: Linked,
+    interpreter: Linked,
 }
 
 /// One engine with its linkers.
@@ -28,12 +29,12 @@ pub(crate) struct Linked {
 }
 
 impl Engines {
-    /// Builds both.
+    /// Builds them.
     pub(crate) fn new(config: &SandboxConfig) -> Result<Engines, SandboxError> {
         let linked = |class| {
             let shape = EngineShape {
                 class,
-                stack_bytes: config.stack_bytes,
+                stack_bytes: class.stack_bytes(config),
             };
             let engine = engine(shape, config)?;
             Linked::new(shape, engine).map_err(|error| SandboxError::Engine(format!("{error:#}")))
@@ -41,6 +42,7 @@ impl Engines {
         Ok(Engines {
             fast: linked(EngineClass::Fast)?,
             metered: linked(EngineClass::Metered)?,
+            interpreter: linked(EngineClass::Interpreter)?,
         })
     }
 
@@ -49,10 +51,11 @@ impl Engines {
         match class {
             EngineClass::Fast => &self.fast,
             EngineClass::Metered => &self.metered,
+            EngineClass::Interpreter => &self.interpreter,
         }
     }
 
-    /// Handles of both engines.
+    /// Handles of all engines.
     pub(crate) fn handles(&self) -> Vec<Engine> {
         EngineClass::ALL
             .into_iter()
@@ -92,15 +95,20 @@ impl Linked {
 
 fn engine(shape: EngineShape, config: &SandboxConfig) -> Result<Engine, SandboxError> {
     let mut pooled = engine_config(shape);
-    pooled.allocation_strategy(pooling(config.instances_max, config.keep_resident_bytes));
+    let (instances, keep_resident_bytes) = match shape.class {
+        EngineClass::Fast | EngineClass::Metered => {
+            (config.instances_max, config.keep_resident_bytes)
+        }
+        EngineClass::Interpreter => (
+            config.interpreters.instances(),
+            config.interpreters.keep_resident_bytes,
+        ),
+    };
+    pooled.allocation_strategy(pooling(instances, keep_resident_bytes));
     let class = shape.class.as_str();
     match Engine::new(&pooled) {
         Ok(engine) => {
-            tracing::info!(
-                class,
-                instances = config.instances_max,
-                "instances come from a pool"
-            );
+            tracing::info!(class, instances, "instances come from a pool");
             return Ok(engine);
         }
         Err(error) => {

@@ -78,7 +78,7 @@ pub(crate) fn store(
     store.set_hostcall_fuel(usize::try_from(hostcall_bytes).unwrap_or(usize::MAX));
     store.set_max_component_handles(limits.handles as usize);
     match class {
-        EngineClass::Fast => {}
+        EngineClass::Fast | EngineClass::Interpreter => {}
         EngineClass::Metered => store
             .set_fuel(limits.fuel.unwrap_or(u64::MAX))
             .expect("the metered engine counts fuel"),

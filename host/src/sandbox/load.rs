@@ -93,13 +93,16 @@ impl LoadedModule {
             .instantiate_pre(component)
             .map_err(refused)?;
         let program = match kind {
-            ModuleKind::Task => Program::Task(Handler::new(pre).map_err(refused)?),
+            ModuleKind::Task | ModuleKind::Interpreter(_) => {
+                Program::Task(Handler::new(pre).map_err(refused)?)
+            }
             ModuleKind::Command => Program::Command(CommandPre::new(pre).map_err(refused)?),
             ModuleKind::CoreCommand => {
                 return Err(LoadError::Refused(
                     "a component is not a core module".to_owned(),
                 ));
             }
+            ModuleKind::Script(_) => return Err(not_compiled()),
         };
         let slots = component.resources_required().map_or(1, slots);
         Ok(LoadedModule::new(kind, class, slots, program))
@@ -185,7 +188,7 @@ enum Mapped {
 impl Mapped {
     fn from_file(engine: &Engine, path: &Path, kind: ModuleKind) -> wasmtime::Result<Mapped> {
         match kind {
-            ModuleKind::Task | ModuleKind::Command => {
+            ModuleKind::Task | ModuleKind::Interpreter(_) | ModuleKind::Command => {
                 #[expect(unsafe_code, reason = "wasmtime cannot check machine code it maps")]
                 // SAFETY: `Sandbox::load_file` is given only artefacts that this host's compiler
                 // made and whose authentication was checked.
@@ -198,8 +201,15 @@ impl Mapped {
                 let module = unsafe { Module::deserialize_file(engine, path) };
                 module.map(Mapped::Module)
             }
+            ModuleKind::Script(_) => Err(wasmtime::Error::msg(SCRIPT)),
         }
     }
+}
+
+const SCRIPT: &str = "a script is run by its interpreter and has no machine code of its own";
+
+fn not_compiled() -> LoadError {
+    LoadError::Refused(SCRIPT.to_owned())
 }
 
 /// The slots that hold so many memories and tables.

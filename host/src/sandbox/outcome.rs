@@ -83,9 +83,7 @@ pub(crate) fn outcome(end: End, stdout: &Captured, evidence: &Evidence<'_>) -> O
                 body: stdout.bytes.clone(),
             }),
             // A task module owes an answer: leaving with 0 instead is a failure too.
-            (ModuleKind::Command | ModuleKind::CoreCommand | ModuleKind::Task, code) => {
-                Outcome::Failed(after_denial(exit(code), evidence.denied))
-            }
+            (_, code) => Outcome::Failed(after_denial(exit(code), evidence.denied)),
         },
         End::Answered(Answer::Refused(refusal)) => {
             Outcome::Failed(after_denial(refused(refusal), evidence.denied))

@@ -79,7 +79,7 @@ async fn admit(
     };
     tokio::select! {
         biased;
-        admitted = shared.admission.admit(need) => admitted.map_err(|never| match never {
+        admitted = shared.admission.admit(module.class(), need) => admitted.map_err(|never| match never {
             NeverFits::Memory { .. } => Failure::new(FailureKind::MemoryExceeded, never.to_string()),
             NeverFits::Slots { .. } => {
                 Failure::new(FailureKind::HostResourcesExceeded, never.to_string())
@@ -114,7 +114,7 @@ async fn drive(
         (EngineClass::Metered, Some(given)) => {
             store.get_fuel().ok().map(|left| given.saturating_sub(left))
         }
-        (EngineClass::Metered, None) | (EngineClass::Fast, _) => None,
+        (EngineClass::Metered, None) | (EngineClass::Fast | EngineClass::Interpreter, _) => None,
     };
     let state = store.into_data();
     let usage = Usage {

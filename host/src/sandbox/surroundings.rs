@@ -56,7 +56,9 @@ pub(crate) async fn of_run(
         ),
     };
     let kept_stdout = match module.kind() {
-        ModuleKind::Task => limits.stdout_bytes,
+        ModuleKind::Task | ModuleKind::Interpreter(_) | ModuleKind::Script(_) => {
+            limits.stdout_bytes
+        }
         // A command's standard output is its output.
         ModuleKind::Command | ModuleKind::CoreCommand => {
             limits.stdout_bytes.max(limits.output_bytes)
@@ -121,7 +123,9 @@ async fn stdin_of(
     Ok(match (stdin, kind, spooled) {
         (Some(Stdin::Bytes(bytes)), _, _) => Input::Bytes(bytes),
         (Some(Stdin::Stream(stream)), _, _) => Input::Live(LiveInput::new(stream)),
-        (None, ModuleKind::Task, _) => Input::Closed,
+        (None, ModuleKind::Task | ModuleKind::Interpreter(_) | ModuleKind::Script(_), _) => {
+            Input::Closed
+        }
         (None, ModuleKind::Command | ModuleKind::CoreCommand, None) => {
             Input::Bytes(input.body.clone())
         }
@@ -162,7 +166,9 @@ fn state(
     meter: Arc<Meter>,
 ) -> GuestState {
     let remaining = match setup.class {
-        EngineClass::Fast => Remaining::Until(deadline(setup.started, limits)),
+        EngineClass::Fast | EngineClass::Interpreter => {
+            Remaining::Until(deadline(setup.started, limits))
+        }
         EngineClass::Metered => Remaining::Always(limits.timeout),
     };
     let mut table = ResourceTable::new();

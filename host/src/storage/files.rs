@@ -1,6 +1,6 @@
 //! Large bytes that belong in files: spooled inputs and artifacts, under one byte budget.
 //!
-//! Below its root lie `spool/<blob>` and `artifacts/<task>/<attempt>/…`. What refers to them is in
+//! Below its root lie `spool/<blob>`, `artifacts/<task>/<attempt>/…` and `executions/<id>/…`. What refers to them is in
 //! the database; a file nothing refers to is an orphan, which the sweep at start removes. Guests
 //! chose the names and contents of artifacts, so those are read through cap-std, without following
 //! links.
@@ -14,16 +14,20 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use self::budget::Budget;
 pub use self::spool::SpoolWriter;
 use super::{Orphans, Storage, StorageError};
 use crate::domain::task::{BlobId, TaskId};
+use crate::domain::time::Timestamp;
 
 /// The files of one data directory. Cheap to clone; all clones share the budget.
 #[derive(Clone, Debug)]
 pub struct FileStorage {
     spool: PathBuf,
     artifacts: PathBuf,
+    executions: PathBuf,
     budget: Arc<Budget>,
 }
 
@@ -56,17 +60,19 @@ impl FileStorage {
     /// for the start of the process, after the data directory was locked by opening the database.
     pub fn open(root: &Path, budget_bytes: u64) -> Result<FileStorage, StorageError> {
         let (spool, artifacts) = (root.join("spool"), root.join("artifacts"));
-        for dir in [&spool, &artifacts] {
+        let executions = root.join("executions");
+        for dir in [&spool, &artifacts, &executions] {
             std::fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
                 .create(dir)?;
         }
         spool::remove_unfinished(&spool)?;
-        let used = bytes_below(&spool)? + bytes_below(&artifacts)?;
+        let used = bytes_below(&spool)? + bytes_below(&artifacts)? + bytes_below(&executions)?;
         Ok(FileStorage {
             spool,
             artifacts,
+            executions,
             budget: Arc::new(Budget::new(budget_bytes, used)),
         })
     }
@@ -124,6 +130,46 @@ impl FileStorage {
     pub async fn remove_task(&self, task: TaskId) -> Result<(), StorageError> {
         let (dir, budget) = (self.task_dir(task), Arc::clone(&self.budget));
         blocking(move || artifacts::remove(&dir, &budget)).await
+    }
+
+    /// A name for the files of an execution that is no task; it holds the time it was made.
+    pub fn new_execution(&self, now: Timestamp) -> Uuid {
+        let millis = u64::try_from(now.as_millis()).unwrap_or(0);
+        uuid::Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid()
+    }
+
+    /// Where the files of an execution are kept. The directory exists only if it left any.
+    pub fn execution_dir(&self, id: Uuid) -> PathBuf {
+        self.executions.join(id.to_string())
+    }
+
+    /// Opens a file of an execution, and tells its length; `None` if there is none.
+    pub async fn open_execution_file(
+        &self,
+        id: Uuid,
+        path: &str,
+    ) -> Result<Option<(tokio::fs::File, u64)>, StorageError> {
+        let (dir, path) = (self.execution_dir(id), path.to_owned());
+        let opened = blocking(move || artifacts::open(&dir, &path)).await?;
+        Ok(opened.map(|(file, size)| (tokio::fs::File::from_std(file), size)))
+    }
+
+    /// Removes the files of executions that were made before `time`.
+    pub async fn prune_executions(&self, time: Timestamp) -> Result<(), StorageError> {
+        let files = self.clone();
+        blocking(move || {
+            for id in artifacts::list(&files.executions)? {
+                let made = id.0.get_timestamp().map_or((0, 0), |it| it.to_unix());
+                let made_ms = i64::try_from(made.0)
+                    .unwrap_or(i64::MAX)
+                    .saturating_mul(1000);
+                if Timestamp::from_millis(made_ms) < time {
+                    artifacts::remove(&files.execution_dir(id.0), &files.budget)?;
+                }
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Removes what a crash left behind: spooled inputs and artifacts of tasks that `storage` does

@@ -22,6 +22,8 @@ pub(crate) enum Mode {
     #[default]
     Exec,
     Script,
+    /// The script is only parsed.
+    Check,
 }
 
 impl Request {

@@ -18,9 +18,12 @@ enum Ending<'js> {
 
 pub(crate) fn execute(request: &Request) -> Answer {
     engine::get().context.with(|ctx| {
-        let ended = begin(&ctx, request)
-            .and_then(|()| evaluate(&ctx, request))
-            .and_then(|ending| finish(&ctx, ending));
+        let ended = begin(&ctx, request).and_then(|()| match request.mode {
+            Mode::Check => check(&ctx, &request.code),
+            Mode::Exec | Mode::Script => {
+                evaluate(&ctx, request).and_then(|ending| finish(&ctx, ending))
+            }
+        });
         match ended {
             Ok(answer) => answer,
             Err(Stop::Exit(code)) => Answer::exited(code),
@@ -39,11 +42,17 @@ fn begin<'js>(ctx: &Ctx<'js>, request: &Request) -> Result<(), Stop<'js>> {
         .map_err(|_| caught(ctx))
 }
 
+/// A text is parsed to its end before its first statement is run, and that one ends it here.
+fn check<'js>(ctx: &Ctx<'js>, code: &str) -> Result<Answer, Stop<'js>> {
+    start(ctx, &format!("throw null;{code}"))?;
+    Ok(Answer::completed(None, None))
+}
+
 fn evaluate<'js>(ctx: &Ctx<'js>, request: &Request) -> Result<Ending<'js>, Stop<'js>> {
     let input = match (request.mode, &request.input) {
         (Mode::Script, Some(input)) => ctx.json_parse(input.get()).map_err(|_| caught(ctx))?,
         (Mode::Script, None) => Value::new_null(ctx.clone()),
-        (Mode::Exec, _) => Value::new_undefined(ctx.clone()),
+        (Mode::Exec | Mode::Check, _) => Value::new_undefined(ctx.clone()),
     };
     if request.mode == Mode::Script {
         ctx.globals()

@@ -55,7 +55,7 @@ impl Observer for Watcher {
         match (self.kind, stream) {
             (ModuleKind::Command | ModuleKind::CoreCommand, Stream::Stdout) => output::bytes(bytes),
             // A task's standard output is kept apart from its result.
-            (ModuleKind::Task, Stream::Stdout) | (_, Stream::Stderr | Stream::Log) => {
+            (_, Stream::Stdout | Stream::Stderr | Stream::Log) => {
                 output::error_bytes(bytes);
             }
         }

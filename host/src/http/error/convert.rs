@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use crate::domain::limits::AboveCeiling;
 use crate::domain::module::{BadModuleName, BadModuleRef};
 use crate::http::error::ApiError;
+use crate::interpreters::Unavailable;
 use crate::queue::QueueError;
 use crate::registry::{CompileFailure, RegistryError};
 use crate::runner::RunError;
@@ -12,6 +13,10 @@ use crate::storage::StorageError;
 
 /// Seconds after which another host, or this one restarted, may answer.
 pub(super) const DRAIN_RETRY_S: u32 = 5;
+/// Seconds after which an interpreter that is being compiled may be ready.
+const WARM_UP_RETRY_S: u32 = 2;
+/// Seconds after which an operator may have replaced an interpreter that cannot be used.
+const FAILED_RETRY_S: u32 = 300;
 /// Seconds after which a full queue may have room.
 const FULL_RETRY_S: u32 = 1;
 /// Seconds after which a busy or unreachable database may answer.
@@ -58,6 +63,9 @@ impl From<RegistryError> for ApiError {
                 format!("the module version {digest} is no longer kept"),
             ),
             RegistryError::Compile(error) => compile_error(error),
+            RegistryError::Reserved(_) => {
+                ApiError::bad_request("invalid_module_name", error.to_string())
+            }
             RegistryError::Storage(error) => error.into(),
         }
     }
@@ -69,8 +77,34 @@ impl From<RunError> for ApiError {
             RunError::Module(error) => error.into(),
             RunError::Limit(error) => error.into(),
             RunError::Schema(detail) => schema_mismatch(&detail),
+            RunError::Code(bad) => ApiError::field(&bad.field, bad.why),
+            RunError::Unavailable(unavailable) => unavailable.into(),
+            RunError::Script(failure) => {
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                ApiError::new(status, "module_refused", failure.message)
+                    .with("traceback", failure.backtrace)
+            }
             RunError::Grant(detail) => {
                 ApiError::bad_request("grant_refused", format!("grants.dirs: {detail}"))
+            }
+        }
+    }
+}
+
+impl From<Unavailable> for ApiError {
+    fn from(unavailable: Unavailable) -> ApiError {
+        let text = unavailable.to_string();
+        match unavailable {
+            Unavailable::NotInstalled { .. } => ApiError::new(
+                StatusCode::NOT_IMPLEMENTED,
+                "interpreter_not_installed",
+                text,
+            ),
+            Unavailable::WarmingUp(_) => {
+                ApiError::busy("interpreter_warming_up", text, WARM_UP_RETRY_S)
+            }
+            Unavailable::Failed { .. } => {
+                ApiError::busy("interpreter_failed", text, FAILED_RETRY_S)
             }
         }
     }

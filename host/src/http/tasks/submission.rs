@@ -4,7 +4,7 @@
 //! What can be refused without knowing this host's modules, ceilings and directories is refused
 //! here, with the name of the field.
 
-mod fields;
+pub(crate) mod fields;
 
 use std::time::Duration;
 

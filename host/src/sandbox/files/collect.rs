@@ -6,7 +6,7 @@
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,6 +14,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, mkdirat, openat, ren
 use rustix::io::Errno;
 
 use crate::domain::attempt::Artifact;
+use crate::sandbox::files::input::{InputContent, InputFile};
 use crate::sandbox::files::remove::{DIRECTORY, file_type};
 use crate::sandbox::files::scratch::{ScratchDir, private_dir};
 
@@ -57,6 +58,8 @@ pub struct OutputFiles {
     pub artifacts: Vec<Artifact>,
     /// Entries of `/out` that are no artifacts: links, names that are not UTF-8, what lies too deep.
     pub skipped: u64,
+    /// Which directory the artifacts are in.
+    area: Area,
     dir: ScratchDir,
 }
 
@@ -69,8 +72,43 @@ impl OutputFiles {
         OutputFiles {
             artifacts: listing.files,
             skipped: listing.skipped,
+            area: Area::Out,
             dir,
         }
+    }
+
+    /// The same run with other artifacts: what is in `area` and is not, byte for byte, one of the
+    /// `inputs`.
+    pub fn changed(self, area: Area, inputs: &[InputFile]) -> OutputFiles {
+        let listing = self.files(area).unwrap_or_else(|error| {
+            tracing::warn!(%error, "what a run left cannot be listed");
+            Listing::default()
+        });
+        let is_changed = |file: &Artifact| {
+            let input = inputs.iter().find(|input| input.name() == file.path);
+            !input.is_some_and(|input| self.is_still(area, file, input))
+        };
+        OutputFiles {
+            artifacts: listing.files.into_iter().filter(is_changed).collect(),
+            skipped: listing.skipped,
+            area,
+            dir: self.dir,
+        }
+    }
+
+    /// Whether a file holds what it held when the run began.
+    fn is_still(&self, area: Area, file: &Artifact, input: &InputFile) -> bool {
+        let InputContent::Bytes(bytes) = &input.content else {
+            return false;
+        };
+        if file.size_bytes != bytes.len() as u64 {
+            return false;
+        }
+        let mut found = Vec::with_capacity(bytes.len());
+        let read = self
+            .open(area, &file.path)
+            .and_then(|open| open.take(file.size_bytes).read_to_end(&mut found));
+        read.is_ok() && found == *bytes
     }
 
     /// The files below one of the directories.
@@ -90,10 +128,9 @@ impl OutputFiles {
         }
     }
 
-    /// Moves the regular files of a directory to `target`, under the same paths, and makes them
-    /// durable there. `target` is made if need be; files already in it are replaced.
-    pub fn persist(&self, area: Area, target: &Path) -> io::Result<Vec<Artifact>> {
-        let files = self.files(area)?.files;
+    /// Moves the artifacts to `target`, under the same paths, and makes them durable there.
+    /// `target` is made if need be; files already in it are replaced.
+    pub fn persist(&self, target: &Path) -> io::Result<()> {
         private_dir().recursive(true).create(target)?;
         let root = openat(
             CWD,
@@ -101,9 +138,9 @@ impl OutputFiles {
             DIRECTORY.difference(OFlags::NOFOLLOW),
             Mode::empty(),
         )?;
-        for file in &files {
-            let (from, name) = self.locate(area, &file.path)?;
-            let source = self.open(area, &file.path)?;
+        for file in &self.artifacts {
+            let (from, name) = self.locate(self.area, &file.path)?;
+            let source = self.open(self.area, &file.path)?;
             let to = descend(&root, &file.path, true)?;
             match renameat(&from, name.as_c_str(), &to, name.as_c_str()) {
                 Ok(()) => source.sync_all()?,
@@ -112,8 +149,7 @@ impl OutputFiles {
             }
             File::from(to).sync_all()?;
         }
-        File::from(root).sync_all()?;
-        Ok(files)
+        File::from(root).sync_all()
     }
 
     fn locate(&self, area: Area, path: &str) -> io::Result<(OwnedFd, CString)> {

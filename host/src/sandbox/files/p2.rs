@@ -21,6 +21,16 @@ type Fd = Resource<Descriptor>;
 /// Directories a guest reads at once. wasmtime-wasi holds a whole listing in the host's memory.
 const LISTINGS_MAX: u32 = 64;
 
+/// A directory that is not made before it is used.
+const UNMADE: types::DescriptorStat = types::DescriptorStat {
+    type_: types::DescriptorType::Directory,
+    link_count: 2,
+    size: 0,
+    data_access_timestamp: None,
+    data_modification_timestamp: None,
+    status_change_timestamp: None,
+};
+
 /// A run's files with the table its descriptors are in.
 pub(crate) struct FilesCtxView<'a> {
     /// The store's resource table.
@@ -62,6 +72,12 @@ impl FilesCtxView<'_> {
     /// Makes the directories if need be; every method that can reach one begins with it.
     pub(super) async fn ready(&mut self) -> wasmtime::Result<()> {
         self.files.ready(self.table).await
+    }
+
+    /// Whether a path is a directory of the run's that nobody has used yet. Changing into one, as
+    /// every interpreter does, is no reason to make it.
+    fn is_unmade(&self, fd: &Fd, path: &str) -> bool {
+        path == "." && self.files.made.is_none() && self.files.zones.contains_key(&fd.rep())
     }
 
     /// The same, after which the work is wasmtime-wasi's.
@@ -248,6 +264,9 @@ impl HostDescriptor for FilesCtxView<'_> {
         path_flags: types::PathFlags,
         path: String,
     ) -> FsResult<types::DescriptorStat> {
+        if self.is_unmade(&fd, &path) {
+            return Ok(UNMADE);
+        }
         self.ready_delegate()
             .await?
             .stat_at(fd, path_flags, path)
@@ -287,6 +306,10 @@ impl HostDescriptor for FilesCtxView<'_> {
         path_flags: types::PathFlags,
         path: String,
     ) -> FsResult<types::MetadataHashValue> {
+        if self.is_unmade(&fd, &path) {
+            let (lower, upper) = (u64::from(fd.rep()), 0);
+            return Ok(types::MetadataHashValue { lower, upper });
+        }
         self.ready_delegate()
             .await?
             .metadata_hash_at(fd, path_flags, path)

@@ -115,7 +115,7 @@ impl Setup {
             }
         }
         match self.class {
-            EngineClass::Fast => {
+            EngineClass::Fast | EngineClass::Interpreter => {
                 builder
                     .wall_clock(CoarseWall(self.clock.clone()))
                     .monotonic_clock(CoarseMonotonic(self.started));

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::domain::attempt::{Artifact, Failure, FailureKind};
 use crate::domain::grants::{Access, DirGrant, Grants};
 use crate::domain::limits::Limits;
-use crate::domain::module::{Descriptor, Digest, ModuleInfo, ModuleKind};
+use crate::domain::module::{Descriptor, Digest, Language, ModuleInfo, ModuleKind};
 use crate::domain::retry::RetryPolicy;
 use crate::domain::task::TaskSpec;
 use crate::storage::StorageError;
@@ -296,6 +296,10 @@ enum KindRow {
     Task,
     Command,
     CoreCommand,
+    PythonInterpreter,
+    JavascriptInterpreter,
+    PythonScript,
+    JavascriptScript,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -312,6 +316,10 @@ impl From<&ModuleInfo> for InfoRow {
                 ModuleKind::Task => KindRow::Task,
                 ModuleKind::Command => KindRow::Command,
                 ModuleKind::CoreCommand => KindRow::CoreCommand,
+                ModuleKind::Interpreter(Language::Python) => KindRow::PythonInterpreter,
+                ModuleKind::Interpreter(Language::JavaScript) => KindRow::JavascriptInterpreter,
+                ModuleKind::Script(Language::Python) => KindRow::PythonScript,
+                ModuleKind::Script(Language::JavaScript) => KindRow::JavascriptScript,
             },
             size_bytes: info.size_bytes,
             imports: info.imports.clone(),
@@ -334,6 +342,10 @@ impl InfoRow {
                 KindRow::Task => ModuleKind::Task,
                 KindRow::Command => ModuleKind::Command,
                 KindRow::CoreCommand => ModuleKind::CoreCommand,
+                KindRow::PythonInterpreter => ModuleKind::Interpreter(Language::Python),
+                KindRow::JavascriptInterpreter => ModuleKind::Interpreter(Language::JavaScript),
+                KindRow::PythonScript => ModuleKind::Script(Language::Python),
+                KindRow::JavascriptScript => ModuleKind::Script(Language::JavaScript),
             },
             size_bytes: self.size_bytes,
             imports: self.imports,

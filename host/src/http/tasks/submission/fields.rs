@@ -96,7 +96,7 @@ pub(crate) struct DirJson {
 
 impl GrantsJson {
     /// The grants, not yet checked against what the operator allows.
-    pub(super) fn into_grants(self) -> Result<Grants, ApiError> {
+    pub(crate) fn into_grants(self) -> Result<Grants, ApiError> {
         // Its type has no value, so that a later version cannot forget to honour it here.
         debug_assert!(self.http.is_none());
         if self.dirs.len() > Grants::DIRS_MAX {

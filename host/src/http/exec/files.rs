@@ -1,0 +1,41 @@
+//! The files that code wrote, for as long as the host keeps them.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_LENGTH;
+use axum::response::Response;
+use tokio_util::io::ReaderStream;
+
+use crate::http::error::ApiError;
+use crate::http::path::{PathParts, parse_task_id};
+use crate::http::{AppState, guest};
+
+/// Get a file that code wrote
+#[utoipa::path(
+    get, path = "/v1/exec/{id}/files/{path}", tag = "Code",
+    params(
+        ("id" = String, Path, description = "The execution, as the answer's url says it"),
+        ("path" = String, Path, description = "The file's path below the working directory"),
+    ),
+    responses((status = 200, description = "The bytes", content_type = "application/octet-stream")),
+)]
+pub(crate) async fn get(
+    State(services): State<AppState>,
+    path: PathParts,
+) -> Result<Response, ApiError> {
+    let wanted = path.artifact()?;
+    let unknown = || {
+        let detail = format!("there is no file {wanted:?} of this execution, or no longer");
+        ApiError::not_found("artifact_not_found", detail)
+    };
+    let id = parse_task_id(path.text(0)).ok_or_else(unknown)?;
+    let opened = services.files.open_execution_file(id.0, wanted).await?;
+    let (file, size_bytes) = opened.ok_or_else(unknown)?;
+    let body = Body::from_stream(ReaderStream::new(file));
+    let mut response = guest::answer(guest::OCTET_STREAM, body);
+    response
+        .headers_mut()
+        .insert(CONTENT_LENGTH, HeaderValue::from(size_bytes));
+    Ok(response)
+}
