@@ -7,6 +7,7 @@ mod foreign;
 mod leaks;
 mod limits;
 mod modules;
+mod queue;
 mod recovery;
 mod run;
 mod server;
