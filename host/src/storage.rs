@@ -113,13 +113,12 @@ pub trait Storage: Send + Sync + 'static {
     ) -> Result<Vec<Claim>, StorageError>;
 
     /// Records how attempts ended. Each is fenced: only the current holder of a running task is
-    /// heard, everybody else gets [`Finished::Stale`] and changes nothing. A retry whose task was
-    /// asked to be cancelled meanwhile ends cancelled, and one whose attempts are used up ends
-    /// failed. A retry after [`FailureKind::Lost`](crate::domain::attempt::FailureKind::Lost), with
+    /// heard, everybody else gets [`Finished::Stale`] and changes nothing. A task that was asked to
+    /// be cancelled ends cancelled, whatever its attempt came to; a result is not kept then. A
+    /// retry whose attempts are used up ends failed. A retry after [`FailureKind::Lost`](crate::domain::attempt::FailureKind::Lost), with
     /// which a host that ends gives a task back, is treated as a loss is by [`Storage::rescue`].
     /// [`Next::GiveBack`](crate::domain::attempt::Next::GiveBack) takes the claim back: the attempt
-    /// is neither counted nor recorded, and the task keeps its `run_at`; if it was asked to be
-    /// cancelled meanwhile, it ends cancelled.
+    /// is neither counted nor recorded, and the task keeps its `run_at`.
     async fn finish(&self, ends: Vec<AttemptEnd>) -> Result<Vec<Finished>, StorageError>;
 
     /// Records the newest progress of running attempts; stale fences are ignored.

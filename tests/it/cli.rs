@@ -147,3 +147,27 @@ fn the_effective_configuration_and_completions_are_printed() {
     let output = cofferdam(&["completions", "bash"], b"");
     assert!(text(&output.stdout).contains("cofferdam"));
 }
+
+#[test]
+fn a_guest_that_waits_for_input_ends_at_its_timeout() {
+    let read = guests::root().join("tests/guests/read-stdin.wat");
+    let began = std::time::Instant::now();
+    let mut child = Command::new(program())
+        .args(["run", "--timeout", "300ms"])
+        .arg(read)
+        // Kept open: it neither gives a byte nor ends.
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let open = child.stdin.take();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("timeout") && said.contains("300 ms"),
+        "{said}"
+    );
+    assert!(began.elapsed() < std::time::Duration::from_secs(10));
+    drop(open);
+}

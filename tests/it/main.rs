@@ -1,12 +1,19 @@
 //! Whole-product tests: the real binary, over HTTP and the command line. Only `compile` goes through
 //! the library besides, because what it throws at the compiler's child must be counted per child.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that panics has failed, and the figures it prints are for whoever looks"
+)]
+
 mod cli;
 mod compile;
 mod foreign;
 mod leaks;
 mod limits;
 mod modules;
+mod queue;
 mod recovery;
 mod run;
 mod server;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::queue::shared::Shared;
 use crate::storage::{Pruned, StorageError};
 
-/// How often it looks.
-const INTERVAL: Duration = Duration::from_secs(60);
+/// How long it waits at most before it looks again.
+const INTERVAL_MAX: Duration = Duration::from_secs(60);
 /// Tasks removed in one call, so that a call never holds the writer for long.
 const BATCH: u32 = 500;
 
@@ -19,11 +19,12 @@ pub(crate) trait Attic: Send + Sync + 'static {
     async fn remove(&self, pruned: Pruned);
 }
 
-/// Prunes at a fixed interval.
+/// Prunes at a fixed interval, so that a task outlives its retention once over at most.
 pub(crate) async fn serve(shared: Arc<Shared>, attic: Arc<dyn Attic>) {
+    let interval = shared.config.retention.min(INTERVAL_MAX);
     loop {
         tokio::select! {
-            () = tokio::time::sleep(INTERVAL) => {}
+            () = tokio::time::sleep(interval) => {}
             () = shared.shutdown.requested() => return,
         }
         if let Err(error) = run_once(&shared, &*attic).await {

@@ -139,6 +139,11 @@ impl Host {
     /// SIGTERM, then waits for the end.
     pub(crate) fn stop(&mut self) -> ExitStatus {
         self.terminate();
+        self.wait()
+    }
+
+    /// Waits for the end, after [`Host::terminate`].
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         self.child.wait().expect("the host can be waited for")
     }
 

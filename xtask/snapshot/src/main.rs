@@ -86,7 +86,13 @@ impl InstanceState for State {
             Val::F32(value) => SnapshotVal::F32(value),
             Val::F64(value) => SnapshotVal::F64(value),
             Val::V128(value) => SnapshotVal::V128(value.as_u128()),
-            other => unreachable!("wizer refuses modules with a global such as {other:?}"),
+            other @ (Val::FuncRef(_)
+            | Val::ExternRef(_)
+            | Val::AnyRef(_)
+            | Val::ExnRef(_)
+            | Val::ContRef(_)) => {
+                unreachable!("wizer refuses modules with a global such as {other:?}")
+            }
         }
     }
 

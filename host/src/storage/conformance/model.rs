@@ -129,9 +129,9 @@ impl Model {
             return;
         }
         match how {
+            0..=2 if task.cancel_requested => task.state = TaskState::Cancelled,
             0 => task.state = TaskState::Completed,
             1 => task.state = TaskState::Failed,
-            2 if task.cancel_requested => task.state = TaskState::Cancelled,
             2 if task.attempt == task.max_attempts => task.state = TaskState::Failed,
             2 => task.state = TaskState::Pending,
             _ => task.lose(),

@@ -70,7 +70,7 @@ pub(crate) async fn cancel_beats_a_retry<B: Backend>(backend: B) -> B {
     backend
 }
 
-pub(crate) async fn a_result_beats_a_cancel<B: Backend>(backend: B) -> B {
+pub(crate) async fn a_cancel_beats_a_result<B: Backend>(backend: B) -> B {
     let storage = backend.storage();
     insert(storage, new_task(1)).await;
     let claim = claim_one(storage, ME, at(1)).await;
@@ -78,10 +78,13 @@ pub(crate) async fn a_result_beats_a_cancel<B: Backend>(backend: B) -> B {
     let done = completed(&claim, at(3));
     assert_eq!(
         finish_one(storage, done).await,
-        Finished::Recorded(TaskState::Completed)
+        Finished::Recorded(TaskState::Cancelled)
     );
     let late = storage.cancel(id(1), at(4)).await.unwrap();
-    assert_eq!(late, Cancelled::Final(TaskState::Completed));
+    assert_eq!(late, Cancelled::Final(TaskState::Cancelled));
+    let attempts = storage.attempts(id(1)).await.unwrap();
+    let failure = attempts[0].failure.as_ref().unwrap();
+    assert_eq!(failure.kind, FailureKind::Cancelled);
     backend
 }
 

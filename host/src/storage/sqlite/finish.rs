@@ -8,7 +8,7 @@ use super::db::{Db, Tallies, state_number};
 use super::rows::{ArtifactRow, FailureRow, to_json};
 use super::templates::Templates;
 use crate::domain::attempt::{
-    Artifact, AttemptEnd, Captured, FailureKind, Next, Outcome, Streams, Usage,
+    Artifact, AttemptEnd, Captured, Failure, FailureKind, Next, Outcome, Streams, Usage,
 };
 use crate::domain::state::TaskState;
 use crate::domain::time::Timestamp;
@@ -75,9 +75,7 @@ pub(super) enum After {
 impl After {
     /// The rule for an attempt that ended in failure but may be repeated.
     fn retry(task: &Running, run_at: Timestamp) -> After {
-        if task.cancel_requested {
-            After::Final(TaskState::Cancelled)
-        } else if task.attempt >= task.max_attempts {
+        if task.attempt >= task.max_attempts {
             After::Final(TaskState::Failed)
         } else {
             After::Again(Some(run_at))
@@ -171,6 +169,9 @@ impl Settling<'_> {
             streams: &end.streams,
             artifacts: &end.artifacts,
         };
+        if task.cancel_requested && !is_loss(&end.outcome) {
+            return self.settle_cancelled(task, end.next, &ending);
+        }
         match end.next {
             Next::Complete => self.settle(task, After::Final(TaskState::Completed), &ending),
             Next::Fail => self.settle(task, After::Final(TaskState::Failed), &ending),
@@ -180,10 +181,31 @@ impl Settling<'_> {
                 self.settle_loss(task, After::loss(task, max_lost, Some(run_at)), &ending)
             }
             Next::RetryAt(run_at) => self.settle(task, After::retry(task, run_at), &ending),
-            Next::GiveBack if task.cancel_requested => {
-                self.settle(task, After::Final(TaskState::Cancelled), &ending)
-            }
             Next::GiveBack => self.give_back(task, end.finished_at),
+        }
+    }
+
+    /// Whoever asked for the cancel was told that it will be: a result that came all the same is
+    /// not kept.
+    fn settle_cancelled(
+        &mut self,
+        task: &Running,
+        next: Next,
+        ending: &Ending<'_>,
+    ) -> Result<TaskState, StorageError> {
+        let after = After::Final(TaskState::Cancelled);
+        match next {
+            Next::Complete => {
+                let cancelled = Outcome::Failed(Failure::new(
+                    FailureKind::Cancelled,
+                    "the task was cancelled while it ran",
+                ));
+                let outcome = &cancelled;
+                self.settle(task, after, &Ending { outcome, ..*ending })
+            }
+            Next::Fail | Next::Cancel | Next::RetryAt(_) | Next::GiveBack => {
+                self.settle(task, after, ending)
+            }
         }
     }
 
