@@ -174,12 +174,7 @@ impl Host {
 }
 
 /// Removes the files of executions once their time has passed.
-fn keep_executions(
-    files: &FileStorage,
-    retention: Duration,
-    clock: &Clock,
-    intake: &Shutdown,
-) {
+fn keep_executions(files: &FileStorage, retention: Duration, clock: &Clock, intake: &Shutdown) {
     let (files, clock, stop) = (files.clone(), clock.clone(), intake.clone());
     intake.spawn("execution files", async move {
         loop {

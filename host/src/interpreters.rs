@@ -180,7 +180,11 @@ impl Interpreters {
                 State::Ready(interpreter)
             }
             Err(why) => {
-                tracing::error!(language = language.as_str(), why, "an interpreter cannot be used");
+                tracing::error!(
+                    language = language.as_str(),
+                    why,
+                    "an interpreter cannot be used"
+                );
                 State::Failed(why)
             }
         };

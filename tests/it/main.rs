@@ -3,6 +3,7 @@
 
 mod cli;
 mod compile;
+mod exec;
 mod modules;
 mod recovery;
 mod run;

@@ -63,7 +63,9 @@ impl InterpreterPool {
             return self.instances_max;
         }
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-        u32::try_from(cores * 4).unwrap_or(u32::MAX).max(INTERPRETERS_MIN)
+        u32::try_from(cores * 4)
+            .unwrap_or(u32::MAX)
+            .max(INTERPRETERS_MIN)
     }
 }
 

@@ -156,9 +156,7 @@ fn told(event: &Event) -> Bytes {
             "progress",
             json!({ "progress": fraction, "progress_note": note }),
         ),
-        EventKind::Wrote { stream, bytes } => {
-            (stream.as_str(), written(bytes))
-        }
+        EventKind::Wrote { stream, bytes } => (stream.as_str(), written(bytes)),
     };
     piece(Some(event.number), name, &data)
 }

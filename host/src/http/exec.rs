@@ -71,7 +71,10 @@ pub(crate) async fn exec(
         return Ok(stream::answer(services, code));
     }
     let executed = run(&services, code).await?;
-    Ok(json::answer(StatusCode::OK, &finish(&services, executed).await?))
+    Ok(json::answer(
+        StatusCode::OK,
+        &finish(&services, executed).await?,
+    ))
 }
 
 fn wants_events(headers: &HeaderMap) -> bool {
@@ -102,7 +105,11 @@ fn code_request(services: &Services, request: ExecRequest<'_>) -> Result<CodeReq
 async fn run(services: &Services, code: CodeRequest) -> Result<Executed, ApiError> {
     let module = code.language.module();
     let executed = services.runner.execute(code).await?;
-    let kind = executed.verdict.failure.as_ref().map(|failure| failure.kind);
+    let kind = executed
+        .verdict
+        .failure
+        .as_ref()
+        .map(|failure| failure.kind);
     services
         .metrics
         .run_finished(module.as_str(), kind, executed.usage.duration);

@@ -14,9 +14,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::domain::module::{
-    Descriptor, Language, ModuleInfo, ModuleKind, ModuleName, ModuleRef,
-};
+use crate::domain::module::{Descriptor, Language, ModuleInfo, ModuleKind, ModuleName, ModuleRef};
 use crate::http::body::{self, BodyLimit};
 use crate::http::error::ApiError;
 use crate::http::json::{self, Time};
@@ -239,7 +237,9 @@ async fn put_script(
     })?;
     let descriptor = services.runner.check_script(language, text).await?;
     let registry = &services.registry;
-    Ok(registry.put_script(name, language, source, descriptor).await?)
+    Ok(registry
+        .put_script(name, language, source, descriptor)
+        .await?)
 }
 
 /// What a body says that it is.

@@ -177,7 +177,11 @@ impl Verdict {
             traceback: failure.backtrace,
         });
         Answer {
-            status: if error.is_some() { "failed" } else { "completed" },
+            status: if error.is_some() {
+                "failed"
+            } else {
+                "completed"
+            },
             result: self.result,
             result_repr: self.result_repr,
             stdout: text(&streams.stdout),

@@ -34,7 +34,9 @@ impl Packages {
             Ok(entries) => {
                 let files = entries.flatten().take(WHEELS_MAX);
                 for file in files.filter_map(|entry| entry.file_name().into_string().ok()) {
-                    if let Some((name, _)) = file.strip_suffix(".whl").and_then(|it| it.split_once('-')) {
+                    if let Some((name, _)) =
+                        file.strip_suffix(".whl").and_then(|it| it.split_once('-'))
+                    {
                         wheels.insert(normal(name), file.clone());
                     }
                 }
@@ -55,7 +57,10 @@ impl Packages {
     }
 
     /// The files of those named, or of all; the name of one there is not is the error.
-    pub(crate) fn files<'a>(&'a self, named: Option<&'a [String]>) -> Result<Vec<&'a str>, &'a str> {
+    pub(crate) fn files<'a>(
+        &'a self,
+        named: Option<&'a [String]>,
+    ) -> Result<Vec<&'a str>, &'a str> {
         let Some(named) = named else {
             return Ok(self.wheels.values().map(String::as_str).collect());
         };

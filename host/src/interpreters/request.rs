@@ -207,7 +207,10 @@ impl Guest {
         let files = packages.files(named).map_err(|absent| {
             let offered = packages.names().collect::<Vec<_>>().join(", ");
             let offered = if offered.is_empty() { "none" } else { &offered };
-            bad("packages", format_args!("{absent:?} is not offered; on offer: {offered}"))
+            bad(
+                "packages",
+                format_args!("{absent:?} is not offered; on offer: {offered}"),
+            )
         })?;
         self.json("offered", &packages.names().collect::<Vec<_>>());
         if files.is_empty() {
@@ -275,7 +278,12 @@ mod tests {
 
     #[test]
     fn what_is_no_request_is_refused() {
-        for bad in [r#"{"code":1}"#, r#"{}"#, r#"{"code":"","stdin":[]}"#, r#"{"code":"","x":1}"#] {
+        for bad in [
+            r#"{"code":1}"#,
+            r#"{}"#,
+            r#"{"code":"","stdin":[]}"#,
+            r#"{"code":"","x":1}"#,
+        ] {
             assert!(prepare(bad).is_err(), "{bad}");
         }
         let absent = prepare(r#"{"code":"","packages":["numpy"]}"#).unwrap_err();

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::domain::attempt::{Claim, Failure, FailureKind, Outcome, Payload, Stream, Streams, Usage};
+use crate::domain::attempt::{
+    Claim, Failure, FailureKind, Outcome, Payload, Stream, Streams, Usage,
+};
 use crate::domain::grants::Grants;
 use crate::domain::limits::{LimitRequest, Limits};
 use crate::domain::module::{Descriptor, Language, ModuleInfo, ModuleKind};
@@ -199,8 +201,9 @@ impl Runner {
             ModuleKind::Interpreter(_)
             | ModuleKind::Task
             | ModuleKind::Command
-            | ModuleKind::CoreCommand => Request::parse(&input.body)
-                .and_then(|request| request.prepare(language, packages)),
+            | ModuleKind::CoreCommand => {
+                Request::parse(&input.body).and_then(|request| request.prepare(language, packages))
+            }
         })
     }
 

@@ -67,11 +67,7 @@ pub struct Occupancy {
 impl Admission {
     /// A gate for a pool of `slots_max`, one of `interpreter_slots_max`, and a budget of
     /// `memory_bytes` for both.
-    pub(crate) fn new(
-        slots_max: u32,
-        interpreter_slots_max: u32,
-        memory_bytes: u64,
-    ) -> Admission {
+    pub(crate) fn new(slots_max: u32, interpreter_slots_max: u32, memory_bytes: u64) -> Admission {
         let memory_mib = u32::try_from(memory_bytes / MIB).unwrap_or(u32::MAX).max(1);
         Admission {
             memory: Arc::new(Semaphore::new(memory_mib as usize)),

@@ -108,11 +108,7 @@ fn engine(shape: EngineShape, config: &SandboxConfig) -> Result<Engine, SandboxE
     let class = shape.class.as_str();
     match Engine::new(&pooled) {
         Ok(engine) => {
-            tracing::info!(
-                class,
-                instances,
-                "instances come from a pool"
-            );
+            tracing::info!(class, instances, "instances come from a pool");
             return Ok(engine);
         }
         Err(error) => {

@@ -93,7 +93,9 @@ impl LoadedModule {
             .instantiate_pre(component)
             .map_err(refused)?;
         let program = match kind {
-            ModuleKind::Task | ModuleKind::Interpreter(_) => Program::Task(Handler::new(pre).map_err(refused)?),
+            ModuleKind::Task | ModuleKind::Interpreter(_) => {
+                Program::Task(Handler::new(pre).map_err(refused)?)
+            }
             ModuleKind::Command => Program::Command(CommandPre::new(pre).map_err(refused)?),
             ModuleKind::CoreCommand => {
                 return Err(LoadError::Refused(

@@ -166,7 +166,9 @@ fn state(
     meter: Arc<Meter>,
 ) -> GuestState {
     let remaining = match setup.class {
-        EngineClass::Fast | EngineClass::Interpreter => Remaining::Until(deadline(setup.started, limits)),
+        EngineClass::Fast | EngineClass::Interpreter => {
+            Remaining::Until(deadline(setup.started, limits))
+        }
         EngineClass::Metered => Remaining::Always(limits.timeout),
     };
     let mut table = ResourceTable::new();

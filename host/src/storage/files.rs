@@ -160,7 +160,9 @@ impl FileStorage {
         blocking(move || {
             for id in artifacts::list(&files.executions)? {
                 let made = id.0.get_timestamp().map_or((0, 0), |it| it.to_unix());
-                let made_ms = i64::try_from(made.0).unwrap_or(i64::MAX).saturating_mul(1000);
+                let made_ms = i64::try_from(made.0)
+                    .unwrap_or(i64::MAX)
+                    .saturating_mul(1000);
                 if Timestamp::from_millis(made_ms) < time {
                     artifacts::remove(&files.execution_dir(id.0), &files.budget)?;
                 }

@@ -95,9 +95,11 @@ impl From<Unavailable> for ApiError {
     fn from(unavailable: Unavailable) -> ApiError {
         let text = unavailable.to_string();
         match unavailable {
-            Unavailable::NotInstalled { .. } => {
-                ApiError::new(StatusCode::NOT_IMPLEMENTED, "interpreter_not_installed", text)
-            }
+            Unavailable::NotInstalled { .. } => ApiError::new(
+                StatusCode::NOT_IMPLEMENTED,
+                "interpreter_not_installed",
+                text,
+            ),
             Unavailable::WarmingUp(_) => {
                 ApiError::busy("interpreter_warming_up", text, WARM_UP_RETRY_S)
             }

@@ -19,10 +19,10 @@ use serde_json::json;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::domain::attempt::Stream;
+use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::events::{piece, written};
 use crate::http::exec::{finish, run};
-use crate::http::AppState;
 use crate::interpreters::answer::Answer;
 use crate::runner::CodeRequest;
 
