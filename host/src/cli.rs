@@ -1,9 +1,10 @@
 //! The command line: what can be said, and where each command goes.
 //!
-//! `serve` and `run` are the host itself; `module` and `task` are a client of the HTTP API like
+//! `serve` and `run` are the host itself; `exec`, `module` and `task` are a client of the HTTP API like
 //! any other and know nothing that it does not tell.
 
 mod client;
+mod exec;
 mod module;
 mod output;
 mod run;
@@ -52,6 +53,8 @@ enum Command {
     Serve(serve::Serve),
     /// Run one module here, without a server.
     Run(Box<run::Run>),
+    /// Run Python or JavaScript code on a server.
+    Exec(Box<exec::Exec>),
     /// Upload, list and remove modules.
     #[command(subcommand)]
     Module(module::Module),
@@ -81,6 +84,9 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Serve(command) => serve::serve(&command),
         Command::CheckConfig(source) => serve::check_config(&source),
         Command::Run(command) => run::run(*command, cli.json),
+        Command::Exec(command) => {
+            client().and_then(|client| exec::run(&command, &client, cli.json))
+        }
         Command::Module(command) => {
             client().and_then(|client| module::run(command, &client, cli.json))
         }

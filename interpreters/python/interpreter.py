@@ -19,6 +19,7 @@ import sys
 import types
 
 import answer
+import open_files
 import platform_limits
 import wit_world.exports
 from componentize_py_types import Err
@@ -26,7 +27,7 @@ from wit_world.exports.handler import Descriptor, Failure_InvalidInput, Payload
 
 WORK = "/work"
 DECLARATIONS = ("INPUT_SCHEMA", "OUTPUT_SCHEMA")
-OWN_MODULES = ("answer", "platform_limits", "preload")
+OWN_MODULES = ("answer", "open_files", "platform_limits", "preload")
 
 # Python code calling Python code takes no stack of the guest's, so the usual limit holds. Calls
 # through C (repr, json, sort keys) are bounded by CPython's own check of the stack.
@@ -40,24 +41,23 @@ COLLECT_AFTER = 50_000
 BALLAST_BYTES = 256 * 1024
 
 _finder = platform_limits.install()
+open_files.install()
 _loads = json.loads
 _parse = ast.parse
 _Expr, _Module, _Expression = ast.Expr, ast.Module, ast.Expression
 _compile, _exec, _eval = compile, exec, eval
 _reseed = random.seed
-_IOBase = io.IOBase
 _atexit_before = atexit._ncallbacks()
 _asyncio_run = sys.modules["asyncio"].run
 _iscoroutine = sys.modules["inspect"].iscoroutine
 _MISSING = object()
-_collections_before = 0
 
 
 def _prepare_snapshot():
     site.setquit()
     site.sethelper()
     sys.setrecursionlimit(RECURSION_LIMIT)
-    sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace", newline="\n")
+    sys.stdout.reconfigure(line_buffering=True, write_through=False, errors="backslashreplace", newline="\n")
     sys.stderr.reconfigure(line_buffering=True, write_through=True, newline="\n")
     sys.path[:] = [WORK]
     sys.dont_write_bytecode = True
@@ -69,13 +69,12 @@ def _prepare_snapshot():
     gc.set_threshold(COLLECT_AFTER)
     gc.collect()
     gc.freeze()
-    global _collections_before
-    _collections_before = gc.get_stats()[0]["collections"]
 
 
 def _begin(request):
     """Makes fresh what must not come from the snapshot, and gives the script its surroundings."""
     _reseed()
+    open_files.begin()
     sys.modules.pop(__name__, None)
     try:
         os.chdir(WORK)
@@ -146,15 +145,7 @@ def _finish(names):
     if atexit._ncallbacks() > _atexit_before:
         atexit._run_exitfuncs()
     names.clear()
-    # Before the first collection everything the run made is young; the full list is slow to make.
-    collected = gc.get_stats()[0]["collections"] != _collections_before
-    for left in gc.get_objects() if collected else gc.get_objects(0):
-        if isinstance(left, _IOBase):
-            try:
-                left.flush()
-            except Exception:
-                pass
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (*open_files.left(), sys.stdout, sys.stderr):
         try:
             stream.flush()
         except Exception:

@@ -29,6 +29,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "app",
         &[
+            "interpreters",
             "http",
             "queue",
             "runner",
@@ -46,6 +47,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "http",
         &[
+            "interpreters",
             "queue",
             "runner",
             "registry",
@@ -76,6 +78,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "runner",
         &[
+            "interpreters",
             "registry",
             "sandbox",
             "domain",
@@ -83,6 +86,10 @@ const LAYERS: &[(&str, &[&str])] = &[
             "threads",
             "telemetry",
         ],
+    ),
+    (
+        "interpreters",
+        &["registry", "sandbox", "domain", "config", "shutdown"],
     ),
     (
         "registry",

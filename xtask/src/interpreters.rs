@@ -319,20 +319,23 @@ fn build_javascript(root: &Path, module: &Path) -> anyhow::Result<()> {
             .join(TARGET)
             .join("release/cofferdam_javascript.wasm"),
     );
-    // The whole workspace's features, so that the host's compiled wasmtime serves this as well.
-    run(
-        root,
-        "cargo",
-        &[
-            "build",
-            "--quiet",
-            "--workspace",
-            "--bin",
-            "cofferdam-snapshot",
-        ],
-    )?;
-    let snapshot = text(&root.join("target/debug/cofferdam-snapshot"));
+    let snapshot = text(&snapshot_program(root)?);
     run(root, &snapshot, &[&core, &text(module)])
+}
+
+/// The program that snapshots a module: from whichever build of the workspace was made before, else
+/// from one made now with the tests' choice of features, so that nothing is compiled twice.
+fn snapshot_program(root: &Path) -> anyhow::Result<PathBuf> {
+    let built = |profile: &str| root.join("target").join(profile).join("cofferdam-snapshot");
+    if let Some(program) = ["release", "debug"]
+        .map(built)
+        .into_iter()
+        .find(|path| path.exists())
+    {
+        return Ok(program);
+    }
+    run(root, "cargo", &["build", "--workspace", "--all-targets"])?;
+    Ok(built("debug"))
 }
 
 fn add_target(root: &Path) -> anyhow::Result<()> {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::guests;
+use crate::interpreters;
 use crate::peers;
 use crate::process::{self, exists, run_with, say};
 
@@ -31,6 +32,9 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
             "warnings",
         ],
     )?;
+    say("== builds");
+    process::run(root, "cargo", &["build", "--workspace", "--all-targets"])?;
+    interpreters::install(root)?;
     say("== tests");
     tests(root)?;
     process::run(&root.join("examples"), "cargo", &["test", "--quiet"])?;

@@ -200,8 +200,16 @@ async fn bytes(services: &Services, reference: &ModuleRef) -> Result<Response, A
     let media_type = match kind {
         ModuleKind::Script(Language::Python) => "text/x-python",
         ModuleKind::Script(Language::JavaScript) => "text/javascript",
-        _ if wasm.starts_with(b"\0asm") => "application/wasm",
-        _ => "text/wat",
+        ModuleKind::Task
+        | ModuleKind::Command
+        | ModuleKind::CoreCommand
+        | ModuleKind::Interpreter(_) => {
+            if wasm.starts_with(b"\0asm") {
+                "application/wasm"
+            } else {
+                "text/wat"
+            }
+        }
     };
     let length = HeaderValue::from(wasm.len());
     let mut response = Response::new(Body::from(wasm));

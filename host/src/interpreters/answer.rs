@@ -121,7 +121,11 @@ impl Verdict {
     pub fn of(outcome: Outcome) -> Verdict {
         match outcome {
             Outcome::Completed(output) => Verdict::answered(&output),
-            Outcome::Failed(failure) => Verdict::failed(failure),
+            // Frames of the interpreter's own machine code say nothing of the script.
+            Outcome::Failed(failure) => Verdict::failed(Failure {
+                backtrace: None,
+                ..failure
+            }),
         }
     }
 

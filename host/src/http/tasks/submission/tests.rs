@@ -81,6 +81,10 @@ fn inputs_are_kept_byte_for_byte() {
     assert_eq!(text, ("text/plain".into(), "a\nb".into()));
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "a table of mistakes, not a procedure"
+)]
 #[test]
 fn mistakes_are_refused_with_the_name_of_the_field() {
     for (body, code, mentions) in [

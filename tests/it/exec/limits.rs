@@ -1,0 +1,118 @@
+//! Each limit has its own kind, and what was written until then is answered.
+
+use serde_json::{Value, json};
+
+use super::{exec, python, ready};
+
+#[test]
+fn every_limit_ends_code_with_its_own_kind() {
+    let host = ready("");
+    let kind = |mut request: Value, field: &str, limit: u64| {
+        request[field] = json!(limit);
+        let answer = exec(&host, &request);
+        assert_eq!(answer["status"], "failed", "{answer}");
+        answer["error"]["kind"].as_str().unwrap().to_owned()
+    };
+    let py = |code: &str| json!({"language": "python", "code": code});
+    let js = |code: &str| json!({"language": "javascript", "code": code});
+    assert_eq!(kind(py("while True: pass"), "cpu_ms", 200), "cpu_exhausted");
+    assert_eq!(kind(py("while True: pass"), "timeout_ms", 200), "timeout");
+    assert_eq!(
+        kind(py("import time\ntime.sleep(60)"), "timeout_ms", 200),
+        "timeout"
+    );
+    assert_eq!(
+        kind(py("x = 'x'\nwhile True: x += x"), "memory_limit_mb", 96),
+        "memory_exceeded"
+    );
+    assert_eq!(kind(py("9**9**9"), "cpu_ms", 200), "cpu_exhausted");
+    assert_eq!(
+        kind(
+            py("import re\nre.match(r'(a+)+$', 'a' * 40 + 'b')"),
+            "cpu_ms",
+            200
+        ),
+        "cpu_exhausted"
+    );
+    assert_eq!(kind(js("for (;;) {}"), "cpu_ms", 200), "cpu_exhausted");
+    assert_eq!(
+        kind(
+            js("const a = []; for (;;) a.push(new Array(1e5).fill(1))"),
+            "memory_limit_mb",
+            64
+        ),
+        "memory_exceeded"
+    );
+    assert_eq!(
+        kind(js("setTimeout(() => {}, 60000)"), "timeout_ms", 200),
+        "timeout"
+    );
+    assert_eq!(python(&host, "1 + 1")["result"], 2);
+}
+
+#[test]
+fn what_was_written_before_the_end_is_answered() {
+    let host = ready("");
+    let answer = exec(
+        &host,
+        &json!({"language": "python", "code": "print('before')\nwhile True: pass", "cpu_ms": 200}),
+    );
+    assert_eq!(answer["stdout"], "before\n");
+    assert_eq!(answer["exit_code"], Value::Null);
+    assert_eq!(answer["error"]["traceback"], Value::Null);
+}
+
+#[test]
+fn recursion_is_an_error_of_the_script() {
+    let host = ready("");
+    let answer = python(&host, "def f(): f()\nf()");
+    assert_eq!(answer["error"]["type"], "RecursionError");
+    let deep = python(
+        &host,
+        "import sys\nsys.setrecursionlimit(10**6)\ndef f(): f()\nf()",
+    );
+    assert_eq!(deep["status"], "failed");
+    let nested = python(&host, "x = []\nfor _ in range(10**5): x = [x]\nrepr(x)");
+    assert_eq!(nested["error"]["type"], "RecursionError", "{nested}");
+    let answer = super::javascript(&host, "function f() { f() } f()");
+    assert!(["RangeError", "InternalError"].contains(&answer["error"]["type"].as_str().unwrap()));
+    assert_eq!(python(&host, "1")["result"], 1);
+}
+
+#[test]
+fn a_huge_print_is_cut_and_says_so() {
+    let host = ready("");
+    let answer = python(&host, "for _ in range(4096): print('x' * 1023)\n7");
+    assert_eq!(answer["result"], 7);
+    assert_eq!(answer["stdout"].as_str().unwrap().len(), 1024 * 1024);
+    assert_eq!(
+        answer["truncated"],
+        json!({"stdout": true, "stderr": false})
+    );
+    let answer = python(&host, "'x' * (5 << 20)");
+    assert_eq!(answer["error"]["kind"], "output_exceeded");
+}
+
+#[test]
+fn a_sleeper_holds_up_nobody() {
+    let host = ready("[interpreters]\nrunning_max = 1\n");
+    std::thread::scope(|scope| {
+        let sleepers: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    exec(&host, &json!({"language": "python", "code": "import time\ntime.sleep(5)", "timeout_ms": 3000}))
+                })
+            })
+            .collect();
+        let started = std::time::Instant::now();
+        assert_eq!(python(&host, "1")["result"], 1);
+        assert!(
+            started.elapsed() < std::time::Duration::from_millis(2500),
+            "{:?}",
+            started.elapsed()
+        );
+        for sleeper in sleepers {
+            assert_eq!(sleeper.join().unwrap()["error"]["kind"], "timeout");
+        }
+    });
+}

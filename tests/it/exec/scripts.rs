@@ -1,0 +1,110 @@
+//! Scripts as modules.
+
+use serde_json::json;
+
+use super::ready;
+use crate::support::host::Host;
+
+fn put(host: &Host, name: &str, kind: &str, source: &str) -> crate::support::http::Answer {
+    let header = [("content-type", kind)];
+    host.client.send(
+        "PUT",
+        &format!("/v1/modules/{name}"),
+        &header,
+        source.as_bytes(),
+    )
+}
+
+#[test]
+fn a_script_is_a_module_like_any_other() {
+    let host = ready("");
+    let source = "\"\"\"Doubles.\"\"\"\nINPUT_SCHEMA = {\"type\": \"object\", \"required\": [\"n\"]}\ndef run(input):\n    print('seen')\n    return {'twice': input['n'] * 2}\n";
+    let module = put(&host, "team/double", "text/x-python", source)
+        .expect(201)
+        .json();
+    assert_eq!(module["kind"], "task");
+    assert_eq!(module["size_bytes"], source.len());
+    assert_eq!(module["descriptor"]["summary"], "Doubles.");
+    put(&host, "team/double", "text/x-python", source).expect(200);
+    let bytes = host.client.get("/v1/modules/team/double/wasm").expect(200);
+    assert_eq!(bytes.body, source.as_bytes());
+    assert_eq!(bytes.header("content-type"), "text/x-python");
+
+    let run = |body: &str| {
+        host.client
+            .run("team/double", "application/json", body.as_bytes())
+    };
+    assert_eq!(run(r#"{"n": 4}"#).expect(200).json(), json!({"twice": 8}));
+    run("{}").expect_problem(422, "invalid_input");
+    let problem = run(r#"{"n": null}"#).expect_problem(422, "guest_error");
+    assert!(
+        problem["backtrace"]
+            .as_str()
+            .unwrap()
+            .contains("line 5, in run"),
+        "{problem}"
+    );
+    host.client
+        .run("team/double?fuel=1000", "application/json", b"{\"n\":1}")
+        .expect(400);
+
+    let task = host
+        .client
+        .submit_and_wait(&json!({"module": "team/double", "input": {"n": 5}}));
+    assert_eq!(task["status"], "completed", "{task}");
+    let id = task["task_id"].as_str().unwrap();
+    assert_eq!(
+        host.client
+            .get(&format!("/v1/tasks/{id}/result"))
+            .expect(200)
+            .json(),
+        json!({"twice": 10})
+    );
+    assert_eq!(
+        host.client
+            .get(&format!("/v1/tasks/{id}/logs"))
+            .expect(200)
+            .text(),
+        "seen\n"
+    );
+}
+
+#[test]
+fn javascript_scripts_export_run_or_are_run_as_a_whole() {
+    let host = ready("");
+    put(
+        &host,
+        "inc",
+        "text/javascript",
+        "export function run(input) { return input.n + 1 }",
+    )
+    .expect(201);
+    put(&host, "whole", "application/javascript", "input.length").expect(201);
+    let run = |name: &str, body: &str| {
+        host.client
+            .run(name, "application/json", body.as_bytes())
+            .expect(200)
+            .json()
+    };
+    assert_eq!(run("inc", r#"{"n": 4}"#), 5);
+    assert_eq!(run("whole", "[1,2,3]"), 3);
+}
+
+#[test]
+fn a_script_that_is_not_sound_is_refused_with_the_place() {
+    let host = ready("");
+    let problem = put(&host, "bad", "text/x-python", "x = 1\ndef f(:\n")
+        .expect_problem(422, "module_refused");
+    assert!(
+        problem["traceback"].as_str().unwrap().contains("line 2"),
+        "{problem}"
+    );
+    put(&host, "bad", "text/javascript", "let a = ;").expect_problem(422, "module_refused");
+    put(&host, "bad", "text/x-python", "INPUT_SCHEMA = {'type': 7}")
+        .expect_problem(422, "module_refused");
+    put(&host, "interpreters/python", "text/x-python", "1")
+        .expect_problem(400, "invalid_module_name");
+    host.client
+        .delete("/v1/modules/interpreters/python")
+        .expect_problem(400, "invalid_module_name");
+}

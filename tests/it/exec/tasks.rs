@@ -1,0 +1,160 @@
+//! Code as durable tasks, as a stream, through the worker API and by command line.
+
+use serde_json::json;
+
+use super::ready;
+
+#[test]
+fn code_can_be_a_task_that_survives_its_host() {
+    let mut host = ready("");
+    let request = json!({"language": "python", "code": "open('left.txt', 'w').write('x')\nprint('hi')\n[1, 2]", "files": {"a": "b"}});
+    let accepted = host
+        .client
+        .post("/v1/exec?async=true", &request)
+        .expect(202)
+        .json();
+    let id = accepted["task_id"].as_str().unwrap().to_owned();
+    host.client.final_task(&id);
+    let answer = host
+        .client
+        .get(&format!("/v1/tasks/{id}/result"))
+        .expect(200)
+        .json();
+    assert_eq!(
+        (&answer["status"], &answer["result"]),
+        (&json!("completed"), &json!([1, 2]))
+    );
+    assert_eq!(answer["stdout"], "hi\n");
+    let url = answer["files"]["left.txt"]["url"].as_str().unwrap();
+    assert_eq!(host.client.get(url).expect(200).body, b"x");
+    assert_eq!(answer["files"].as_object().unwrap().len(), 1);
+
+    let failing = json!({"language": "python", "code": "def f():\n    1/0\nf()"});
+    let accepted = host
+        .client
+        .post("/v1/exec?async=true", &failing)
+        .expect(202)
+        .json();
+    let task = host
+        .client
+        .final_task(accepted["task_id"].as_str().unwrap());
+    assert_eq!(task["error"]["kind"], "guest_error");
+    assert!(
+        task["error"]["backtrace"]
+            .as_str()
+            .unwrap()
+            .contains("line 2, in f"),
+        "{task}"
+    );
+
+    let slow = json!({"language": "python", "code": "import time\ntime.sleep(2)\n7"});
+    let accepted = host
+        .client
+        .post("/v1/exec?async=true", &slow)
+        .expect(202)
+        .json();
+    let id = accepted["task_id"].as_str().unwrap().to_owned();
+    host.client
+        .task_when(&id, |task| task["status"] == "running");
+    host.kill();
+    host.restart();
+    let task = host.client.final_task(&id);
+    assert_eq!(task["status"], "completed", "{task}");
+    assert_eq!(task["lost"], 1);
+}
+
+#[test]
+fn output_is_streamed_while_code_runs() {
+    let host = ready("");
+    let header = [
+        ("accept", "text/event-stream"),
+        ("content-type", "application/json"),
+    ];
+    let body = json!({"language": "python", "code": "import sys\nprint('a')\nprint('b', file=sys.stderr)\n3"});
+    let stream = host
+        .client
+        .send("POST", "/v1/exec", &header, body.to_string().as_bytes())
+        .expect(200);
+    assert_eq!(stream.header("content-type"), "text/event-stream");
+    let text = stream.text();
+    let events: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("event: "))
+        .collect();
+    assert_eq!(events.first(), Some(&"stdout"), "{text}");
+    assert_eq!(events.last(), Some(&"result"), "{text}");
+    let last = text
+        .lines()
+        .rev()
+        .find_map(|line| line.strip_prefix("data: "))
+        .unwrap();
+    let result: serde_json::Value = serde_json::from_str(last).unwrap();
+    assert_eq!(
+        (&result["result"], &result["stdout"]),
+        (&json!(3), &json!("a\n"))
+    );
+}
+
+#[test]
+fn existing_pools_send_code_as_they_do() {
+    let host = ready("");
+    let body = json!({"task_id": "job-1", "task_type": "sandboxed_execution",
+        "payload": {"code": "print(2)\n3", "language": "python", "timeout": 5.5, "memory_limit_mb": 128}});
+    assert_eq!(
+        host.client.post("/execute", &body).expect(200).json()["status"],
+        "accepted"
+    );
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let result = loop {
+        let result = host.client.get("/task/job-1/result").expect(200).json();
+        if result["status"] == "completed" {
+            break result;
+        }
+        assert!(std::time::Instant::now() < until, "{result}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    };
+    assert_eq!(
+        (&result["result"]["stdout"], &result["result"]["result"]),
+        (&json!("2\n"), &json!(3))
+    );
+}
+
+#[test]
+fn the_command_line_runs_code() {
+    let host = ready("");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("in.txt"), "data").unwrap();
+    let run = |args: &[&str]| {
+        let server = &host.client.base;
+        let output = std::process::Command::new(crate::support::host::program())
+            .args(["--server", server, "exec"])
+            .args(args)
+            .current_dir(folder.path())
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (
+            output.status.code(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    };
+    let (code, out, err) = run(&[
+        "--python",
+        "print(open('x').read())\nopen('y','w').write('!')\n[1]",
+        "--file",
+        "x=in.txt",
+        "--out",
+        "got",
+    ]);
+    assert_eq!((code, out.as_str()), (Some(0), "data\n[1]\n"), "{err}");
+    assert_eq!(
+        std::fs::read_to_string(folder.path().join("got/y")).unwrap(),
+        "!"
+    );
+    let (code, out, err) = run(&["--javascript", "console.log(process.argv[2]); null.x", "a"]);
+    assert_eq!((code, out.as_str()), (Some(1), "a\n"));
+    assert!(err.contains("TypeError"), "{err}");
+    assert_eq!(run(&[]).0, Some(2));
+}
