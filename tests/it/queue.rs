@@ -161,10 +161,10 @@ fn a_transient_failure_is_tried_again_later_and_later() {
 
 #[test]
 fn the_more_urgent_task_runs_first() {
-    let host = host_with("[queue]\nslots = 1\n", &["spin.wat", "echo.wat"]);
+    let host = host_with("[queue]\nslots = 1\n", &["sleep.wat", "echo.wat"]);
     let blocker = host
         .client
-        .submit(&json!({"module": "spin", "limits": {"timeout_ms": 1500}}));
+        .submit(&json!({"module": "sleep", "limits": {"timeout_ms": 3000}}));
     host.client
         .task_when(&blocker, |task| task["status"] == "running");
     let order = ["low", "normal", "high", "critical", "medium"];
@@ -370,14 +370,14 @@ fn await_that(condition: impl Fn() -> bool) {
 #[test]
 fn many_tasks_that_ran_when_the_host_died_run_again_and_only_those() {
     const TASKS: usize = 8;
-    let mut host = host_with("", &["spin.wat", "echo.wat"]);
+    let mut host = host_with("", &["sleep.wat", "echo.wat"]);
     let done = host
         .client
         .submit_and_wait(&json!({"module": "echo", "input": "done before"}));
     let ids: Vec<String> = (0..TASKS)
         .map(|_| {
             host.client
-                .submit(&json!({"module": "spin", "limits": {"timeout_ms": 1500}}))
+                .submit(&json!({"module": "sleep", "limits": {"timeout_ms": 4000}}))
         })
         .collect();
     for id in &ids {
