@@ -73,6 +73,9 @@ const SPARE_SLOTS: u32 = 8;
 /// The most elements that one table may have; the room for them is address space only.
 const TABLE_ELEMENTS_MAX: usize = 1_000_000;
 
+/// Free slots of the pool that keep memory from their last guest.
+const WARM_SLOTS_MAX: u32 = 16;
+
 /// The sizes of the pool that instances come from.
 pub(crate) fn pooling(
     instances_max: u32,
@@ -93,7 +96,9 @@ pub(crate) fn pooling(
         .max_tables_per_module(TABLES_MAX)
         .max_memory_size(4 << 30)
         .table_elements(TABLE_ELEMENTS_MAX)
-        .max_unused_warm_slots(100)
+        // What a slot keeps resident outlives a burst, so the host's idle memory is bounded by
+        // these. Short guests run one at a time on each thread and need few.
+        .max_unused_warm_slots(WARM_SLOTS_MAX)
         .linear_memory_keep_resident(keep_resident_bytes)
         .table_keep_resident(64 * 1024)
         .pagemap_scan(Enabled::Auto);
