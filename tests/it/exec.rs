@@ -8,24 +8,84 @@ mod scripts;
 mod semantics;
 mod tasks;
 
-use std::time::{Duration, Instant};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::support::host::Host;
 
 /// How long compiling both interpreters may take on a slow machine.
 const WARM_UP: Duration = Duration::from_secs(300);
 
-/// A host whose interpreters are ready. They are built by `cargo xtask interpreters`.
+/// A host whose interpreters are ready. They are built by `cargo xtask interpreters`, and compiled
+/// once for all tests of one build.
 pub(crate) fn ready(config: &str) -> Host {
-    let host = Host::with_config(config);
+    let data = TempDir::new().expect("a temporary directory");
+    let compiled = compiled();
+    let artefacts = data.path().join("artefacts");
+    std::fs::create_dir(&artefacts).expect("a new directory");
+    for entry in std::fs::read_dir(&compiled).expect("compiled once") {
+        let path = entry.expect("readable").path();
+        let name = path.file_name().expect("a file has a name");
+        std::fs::copy(&path, artefacts.join(name)).expect("a copy");
+    }
+    let host = Host::over(data, config);
+    wait_until_ready(&host);
+    host
+}
+
+/// The directory of artefacts that the first test to come makes for all.
+fn compiled() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let program = std::fs::metadata(crate::support::host::program()).expect("the program");
+    let made = program
+        .modified()
+        .expect("a time")
+        .duration_since(UNIX_EPOCH);
+    let target = folder.join(format!(
+        "artefacts-{}",
+        made.expect("after 1970").as_nanos()
+    ));
+    let lock = File::create(folder.join("artefacts.lock")).expect("a lock file");
+    lock.lock().expect("the lock is free in time");
+    if !target.exists() {
+        let mut host = Host::start();
+        wait_until_ready(&host);
+        host.stop();
+        for entry in std::fs::read_dir(folder).expect("readable").flatten() {
+            if entry
+                .file_name()
+                .to_string_lossy()
+                .starts_with("artefacts-")
+            {
+                // Of an earlier build.
+                std::fs::remove_dir_all(entry.path()).expect("removable");
+            }
+        }
+        let draft = folder.join("artefacts.draft");
+        if draft.exists() {
+            std::fs::remove_dir_all(&draft).expect("removable");
+        }
+        std::fs::create_dir(&draft).expect("a new directory");
+        let made = std::fs::read_dir(host.data().join("artefacts")).expect("it compiled");
+        for entry in made.flatten() {
+            std::fs::copy(entry.path(), draft.join(entry.file_name())).expect("a copy");
+        }
+        std::fs::rename(&draft, &target).expect("a new name");
+    }
+    target
+}
+
+fn wait_until_ready(host: &Host) {
     let until = Instant::now() + WARM_UP;
     loop {
         let interpreters = host.client.get("/readyz").expect(200).json()["interpreters"].clone();
         let of = |language: &str| interpreters[language].as_str().expect("a word").to_owned();
         match (of("python").as_str(), of("javascript").as_str()) {
-            ("ready", "ready") => return host,
+            ("ready", "ready") => return,
             ("not_installed" | "failed", _) | (_, "not_installed" | "failed") => {
                 panic!("{interpreters}: run cargo xtask interpreters first")
             }

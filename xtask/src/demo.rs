@@ -9,8 +9,8 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, ensure};
 
-use crate::guests;
 use crate::process::{self, say};
+use crate::{guests, interpreters};
 
 /// The modules that are uploaded.
 const MODULES: [&str; 7] = [
@@ -27,6 +27,7 @@ const MODULES: [&str; 7] = [
 pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     say("== building the example modules");
     guests::build(root)?;
+    interpreters::install(root)?;
     say("== building the host");
     process::run(root, "cargo", &["build", "--release", "--workspace"])?;
     let data = root.join("target/demo");

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use crate::guests;
-use crate::interpreters;
-use crate::peers;
+use anyhow::ensure;
+
 use crate::process::{self, exists, run_with, say};
+use crate::{guests, interpreters, peers};
 
 /// Runs the whole suite.
 pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
@@ -19,6 +19,12 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     say("== guests");
     guests::build(root)?;
     peers::wasmtime(root)?;
+    for native in ["python3", "node"] {
+        ensure!(
+            exists(native, "--version"),
+            "{native} is not installed; what the interpreters print is compared with it"
+        );
+    }
     say("== lints");
     process::run(
         root,

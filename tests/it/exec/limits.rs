@@ -73,7 +73,8 @@ fn recursion_is_an_error_of_the_script() {
     );
     assert_eq!(deep["status"], "failed");
     let nested = python(&host, "x = []\nfor _ in range(10**5): x = [x]\nrepr(x)");
-    assert_eq!(nested["error"]["type"], "RecursionError", "{nested}");
+    // Through C the guest's own stack ends first, and the sandbox says so.
+    assert_eq!(nested["error"]["kind"], "stack_overflow", "{nested}");
     let answer = super::javascript(&host, "function f() { f() } f()");
     assert!(["RangeError", "InternalError"].contains(&answer["error"]["type"].as_str().unwrap()));
     assert_eq!(python(&host, "1")["result"], 1);

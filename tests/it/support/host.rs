@@ -71,6 +71,12 @@ impl Host {
         Host::open(Arc::new(data), config)
     }
 
+    /// Starts a host over a data directory that was prepared.
+    #[track_caller]
+    pub fn over(data: TempDir, config: &str) -> Host {
+        Host::open(Arc::new(data), config)
+    }
+
     #[track_caller]
     fn open(data: Arc<TempDir>, config: &str) -> Host {
         std::fs::write(data.path().join("cofferdam.toml"), config).expect("a configuration file");
