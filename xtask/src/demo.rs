@@ -27,9 +27,10 @@ const MODULES: [&str; 7] = [
 pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     say("== building the example modules");
     guests::build(root)?;
-    interpreters::install(root)?;
     say("== building the host");
     process::run(root, "cargo", &["build", "--release", "--workspace"])?;
+    say("== building the interpreters");
+    interpreters::install(root)?;
     let data = root.join("target/demo");
     if data.exists() {
         std::fs::remove_dir_all(&data).context("the last demonstration's data")?;
