@@ -73,7 +73,7 @@ impl Host {
 
     /// Starts a host over a data directory that was prepared.
     #[track_caller]
-    pub fn over(data: TempDir, config: &str) -> Host {
+    pub(crate) fn over(data: TempDir, config: &str) -> Host {
         Host::open(Arc::new(data), config)
     }
 
