@@ -16,7 +16,8 @@
 //! | 415 | `unsupported_media_type` `unsupported_content_encoding` |
 //! | 422 | `module_refused` `compile_limit` `invalid_input`, and every failure kind |
 //! | 500 | `internal` `compiler_failed` `storage_corrupt` `outcome_unknown` |
-//! | 503 | `draining` `queue_full` `storage_unavailable` `compiler_busy` |
+//! | 501 | `interpreter_not_installed` |
+//! | 503 | `draining` `queue_full` `storage_unavailable` `compiler_busy` `interpreter_warming_up` `interpreter_failed` |
 //! | 507 | `storage_full` |
 
 mod convert;
