@@ -52,7 +52,7 @@ fn compiled() -> PathBuf {
     let lock = File::create(folder.join("artefacts.lock")).expect("a lock file");
     lock.lock().expect("the lock is free in time");
     if !target.exists() {
-        let mut host = Host::start();
+        let mut host = Host::over(TempDir::new().expect("a temporary directory"), "");
         wait_until_ready(&host);
         host.stop();
         for entry in std::fs::read_dir(folder).expect("readable").flatten() {

@@ -64,11 +64,19 @@ impl Host {
         Host::with_config("")
     }
 
-    /// Starts a host with this configuration file.
+    /// Starts a host with this configuration file. Unless it says otherwise there are no
+    /// interpreters: compiling them at every start would cost each test seconds and disturb what
+    /// it measures.
     #[track_caller]
     pub(crate) fn with_config(config: &str) -> Host {
         let data = TempDir::new().expect("a temporary directory");
-        Host::open(Arc::new(data), config)
+        let quiet = "[interpreters]\ndir = \"/nowhere\"\n";
+        let rest = if config.contains("[interpreters]") {
+            ""
+        } else {
+            quiet
+        };
+        Host::open(Arc::new(data), &format!("{config}\n{rest}"))
     }
 
     /// Starts a host over a data directory that was prepared.
