@@ -2,7 +2,7 @@
 //!
 //! One loop runs on each API thread, over a listener of its own on the same address: the kernel
 //! spreads connections, and none ever hops between threads. A connection beyond the cap is held
-//! unserved until another ends; what one connection may cost is in [`connection`].
+//! unserved until another ends; what one connection may cost is in `connection`.
 //!
 //! Nothing here knows a route; `answer` in `http/api.rs` is all that is called.
 

@@ -1,7 +1,7 @@
 //! The embedded backend: one SQLite database in the data directory, owned by one process.
 //!
-//! All changes go through one writer thread with group commit ([`writer`]), all reads through a
-//! few threads with read-only connections ([`readers`]). A change is answered after its commit is
+//! All changes go through one writer thread with group commit (`writer`), all reads through a
+//! few threads with read-only connections (`readers`). A change is answered after its commit is
 //! synced, so a caller that was answered reads its own write. What is known of each table is in
 //! `migrations/sqlite/`.
 
