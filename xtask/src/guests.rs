@@ -65,7 +65,9 @@ fn build_rust(root: &Path, out: &Path) -> anyhow::Result<()> {
 
 /// Builds what `folder` holds in release; gives where the modules are.
 fn cargo(root: &Path, folder: &Path, target: &str, what: &[&str]) -> anyhow::Result<PathBuf> {
-    let target_dir = root.join("target/examples");
+    // One a workspace, so that the modules of one are not taken for those of another.
+    let workspace = folder.file_name().expect("a folder has a name");
+    let target_dir = root.join("target").join(workspace);
     let target_text = target_dir.to_string_lossy();
     let mut arguments = vec!["build", "--release", "--target", target];
     arguments.extend(["--target-dir", &*target_text]);
