@@ -29,6 +29,7 @@ use crate::runner::admission::Admission;
 use crate::sandbox::Sandbox;
 use crate::sandbox::cache::Artefacts;
 use crate::sandbox::compile::Compiler;
+use crate::sessions::Sessions;
 use crate::shutdown::Shutdown;
 use crate::storage::Storage;
 use crate::storage::files::FileStorage;
@@ -132,12 +133,15 @@ impl Host {
         let queue = Queue::start(parts, Arc::clone(&runner), files.clone()).await?;
         interpreters.warm_up(&intake);
         keep_executions(&files, config.interpreters.files_retention, &clock, &intake);
+        let sessions = sessions(config, &runner, guests, &clock, &intake);
         let services = Services {
             queue,
             runner,
+            sessions,
             registry,
             storage: dyn_storage,
             files,
+            files_retention: config.interpreters.files_retention,
             metrics,
             process: Arc::new(ProcessFigures::new()),
             clock,
@@ -171,6 +175,23 @@ impl Host {
         drop(self.sandbox);
         self.storage.close();
     }
+}
+
+fn sessions(
+    config: &Config,
+    runner: &Arc<Runner>,
+    guests: &GuestThreads,
+    clock: &Clock,
+    intake: &Shutdown,
+) -> Arc<Sessions> {
+    Arc::new(Sessions::new(
+        Arc::clone(runner),
+        guests.handle(),
+        config.sessions.clone(),
+        config.sandbox.interpreters.sessions_max as usize,
+        clock.clone(),
+        intake.clone(),
+    ))
 }
 
 /// Removes the files of executions once their time has passed.

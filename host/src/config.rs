@@ -10,6 +10,7 @@ pub mod keys;
 pub mod queue;
 pub mod read;
 pub mod sandbox;
+pub mod sessions;
 pub mod storage;
 pub mod telemetry;
 
@@ -26,6 +27,8 @@ pub struct Config {
     pub interpreters: interpreters::InterpretersConfig,
     /// `[sandbox]`
     pub sandbox: sandbox::SandboxConfig,
+    /// `[sessions]`
+    pub sessions: sessions::SessionsConfig,
     /// `[storage]`
     pub storage: storage::StorageConfig,
     /// `[log]`

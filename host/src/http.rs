@@ -25,6 +25,7 @@ mod query;
 mod routes;
 mod run;
 pub mod server;
+mod sessions;
 mod tasks;
 
 use std::sync::Arc;
@@ -36,6 +37,7 @@ use crate::domain::time::Timestamp;
 use crate::queue::SharedQueue;
 use crate::registry::Registry;
 use crate::runner::Runner;
+use crate::sessions::Sessions;
 use crate::shutdown::Shutdown;
 use crate::storage::Storage;
 use crate::storage::files::FileStorage;
@@ -49,12 +51,16 @@ pub struct Services {
     pub queue: SharedQueue,
     /// Runs without a task.
     pub runner: Arc<Runner>,
+    /// Interpreters that callers keep.
+    pub sessions: Arc<Sessions>,
     /// Changes to modules.
     pub registry: Arc<Registry>,
     /// Reads.
     pub storage: Arc<dyn Storage>,
     /// Spooled inputs and artifacts.
     pub files: FileStorage,
+    /// How long the files of executions and snapshots are kept.
+    pub files_retention: std::time::Duration,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// What the operating system says of this process.

@@ -14,6 +14,7 @@ pub mod queue;
 pub mod registry;
 pub mod runner;
 pub mod sandbox;
+pub mod sessions;
 pub mod shutdown;
 pub mod storage;
 pub mod telemetry;

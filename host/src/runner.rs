@@ -6,6 +6,7 @@
 
 pub mod admission;
 mod code;
+pub mod session;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -99,6 +100,9 @@ pub enum RunError {
     /// No code of that language can be run now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+    /// A kept guest could not be made.
+    #[error("{}", .0.message)]
+    NotBegun(Failure),
     /// The script is not sound.
     #[error("the script is not sound: {}", .0.message)]
     Script(Failure),
@@ -209,6 +213,11 @@ impl Runner {
     /// Checks what a task asks for without running it.
     pub fn check(&self, limits: &LimitRequest, grants: &Grants) -> Result<Limits, RunError> {
         self.admission.check(limits, grants)
+    }
+
+    /// The sum of the memory limits of all guests that may exist at once.
+    pub fn memory_budget_bytes(&self) -> u64 {
+        self.sandbox.occupancy().memory_budget_bytes
     }
 
     /// The registry it loads from.

@@ -23,6 +23,7 @@ mod meter;
 mod outcome;
 mod randomness;
 mod run;
+pub mod session;
 mod state;
 mod streams;
 mod surroundings;

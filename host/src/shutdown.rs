@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -39,16 +40,22 @@ impl Shutdown {
 
     /// Runs `work` on the current runtime as the task `name`; [`Shutdown::drained`] waits for it.
     pub fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        self.spawn_on(&Handle::current(), name, work);
+    }
+
+    /// The same on another runtime.
+    pub fn spawn_on(
+        &self,
+        runtime: &Handle,
+        name: &'static str,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
         let named = async move {
             tracing::trace!(task = name, "started");
             work.await;
             tracing::trace!(task = name, "ended");
         };
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the tracker owns and joins the task"
-        )]
-        let _joined_by_tracker = tokio::spawn(self.tasks.track_future(named));
+        let _joined_by_tracker = runtime.spawn(self.tasks.track_future(named));
     }
 
     /// Waits until every spawned task has ended; false if `patience` ran out first.

@@ -17,6 +17,10 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _format = traceback.TracebackException
 _cache = linecache.cache
 
+# Sources of a session's calls that its tracebacks can quote; older ones are shown by number only.
+REMEMBERED = 256
+_remembered = []
+
 
 def shown(value):
     try:
@@ -79,19 +83,31 @@ def _without_ours(report):
         report = report.__cause__ or report.__context__
 
 
-def _users_frames(trace):
+def _users_frames(trace, file):
     """Skips the interpreter's own frames, which lie above the script's."""
-    while trace is not None and trace.tb_frame.f_code.co_filename != MAIN:
+    while trace is not None and trace.tb_frame.f_code.co_filename != file:
         trace = trace.tb_next
     return trace
 
 
-def raised(error, source):
+def _quotable(file, source):
+    _cache[file] = (len(source), None, source.splitlines(True), file)
+
+
+def remember(file, source):
+    """Keeps the source of a session's call, for an error in a later one."""
+    _quotable(file, source)
+    _remembered.append(file)
+    if len(_remembered) > REMEMBERED:
+        _cache.pop(_remembered.pop(0), None)
+
+
+def raised(error, source, file):
     """Reports an uncaught exception, on stderr as well, as Python itself does."""
     name = type(error).__qualname__
     try:
-        _cache[MAIN] = (len(source), None, source.splitlines(True), MAIN)
-        report = _format(type(error), error, _users_frames(error.__traceback__), compact=True, limit=-100)
+        _quotable(file, source)
+        report = _format(type(error), error, _users_frames(error.__traceback__, file), compact=True, limit=-100)
         _without_ours(report)
         text = "".join(report.format())
         message = str(error)

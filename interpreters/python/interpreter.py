@@ -8,6 +8,7 @@ import preload  # First: what it imports is what scripts find.
 
 import ast
 import atexit
+import base64
 import builtins
 import gc
 import io
@@ -45,7 +46,7 @@ open_files.install()
 _loads = json.loads
 _parse = ast.parse
 _Expr, _Module, _Expression = ast.Expr, ast.Module, ast.Expression
-_compile, _exec, _eval = compile, exec, eval
+_compile, _exec, _eval, _open = compile, exec, eval, open
 _reseed = random.seed
 _atexit_before = atexit._ncallbacks()
 _asyncio_run = sys.modules["asyncio"].run
@@ -72,7 +73,7 @@ def _prepare_snapshot():
 
 
 def _begin(request):
-    """Makes fresh what must not come from the snapshot, and gives the script its surroundings."""
+    """Makes fresh what must not come from the snapshot, once in the life of an instance."""
     _reseed()
     open_files.begin()
     sys.modules.pop(__name__, None)
@@ -80,34 +81,38 @@ def _begin(request):
         os.chdir(WORK)
     except OSError:
         pass  # A run without files has no working directory.
-    sys.argv = ["main.py", *request.get("args", ())]
-    stdin = request.get("stdin", "").encode("utf-8", "surrogatepass")
-    sys.stdin = io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8")
     if request.get("offered") is not None:
         _finder.offered = list(request["offered"])
     if request.get("packages"):
         sys.path.extend(f"{platform_limits.PACKAGES}/{name}" for name in request["packages"])
     main = types.ModuleType("__main__")
-    main.__dict__.update(__builtins__=builtins, __file__="main.py")
+    main.__dict__.update(__builtins__=builtins, __file__=answer.MAIN)
     sys.modules["__main__"] = main
     return main.__dict__
 
 
-def _compiled(source):
+def _surround(request):
+    """What each call has of its own."""
+    sys.argv = [answer.MAIN, *request.get("args", ())]
+    stdin = request.get("stdin", "").encode("utf-8", "surrogatepass")
+    sys.stdin = io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8")
+
+
+def _compiled(source, file):
     """The script without its last statement if that is an expression, and that expression."""
-    tree = _parse(source, "main.py")
+    tree = _parse(source, file)
     last = tree.body[-1] if tree.body else None
     if not isinstance(last, _Expr):
-        return _compile(tree, "main.py", "exec"), None
-    value = _compile(_Expression(last.value), "main.py", "eval")
+        return _compile(tree, file, "exec"), None
+    value = _compile(_Expression(last.value), file, "eval")
     del tree.body[-1]
-    return (_compile(tree, "main.py", "exec") if tree.body else None), value
+    return (_compile(tree, file, "exec") if tree.body else None), value
 
 
 def _declared(source):
     """What a script says of itself in its docstring and its constants; nothing of it is run."""
-    tree = _parse(source, "main.py")
-    _compile(tree, "main.py", "exec")
+    tree = _parse(source, answer.MAIN)
+    _compile(tree, answer.MAIN, "exec")
     said = {"summary": ast.get_docstring(tree)}
     for statement in tree.body:
         if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
@@ -120,7 +125,7 @@ def _declared(source):
 def _execute(source, names, script, given):
     if script:
         names["input"] = given
-    statements, expression = _compiled(source)
+    statements, expression = _compiled(source, answer.MAIN)
     if statements is not None:
         _exec(statements, names)
     value = _MISSING if expression is None else _eval(expression, names)
@@ -129,6 +134,34 @@ def _execute(source, names, script, given):
     if value is _MISSING:
         value = names.get("result")
     return _asyncio_run(value) if _iscoroutine(value) else value
+
+
+def _execute_more(source, names, file):
+    """Code of a session, whose `result` counts only where this call names it."""
+    statements, expression = _compiled(source, file)
+    if statements is not None:
+        _exec(statements, names)
+    if expression is not None:
+        value = _eval(expression, names)
+    else:
+        value = names.get("result") if statements and "result" in statements.co_names else None
+    return _asyncio_run(value) if _iscoroutine(value) else value
+
+
+def _put(files):
+    """Writes the files that a call of a session brings; the sandbox's quota is the guest's."""
+    for name, content in files.items():
+        data = base64.b64decode(content["base64"]) if isinstance(content, dict) else content.encode("utf-8", "surrogatepass")
+        *parents, name = name.split("/")
+        folder = WORK
+        for parent in parents:
+            folder = f"{folder}/{parent}"
+            try:
+                os.mkdir(folder)
+            except FileExistsError:
+                pass
+        with _open(f"{folder}/{name}", "wb") as file:
+            file.write(data)
 
 
 def _exit_code(code):
@@ -145,6 +178,10 @@ def _finish(names):
     if atexit._ncallbacks() > _atexit_before:
         atexit._run_exitfuncs()
     names.clear()
+    _flush()
+
+
+def _flush():
     for stream in (*open_files.left(), sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -154,6 +191,9 @@ def _finish(names):
 
 class Handler(wit_world.exports.Handler):
     ballast = bytearray(BALLAST_BYTES)
+    # A session's variables and the number of its calls.
+    names = None
+    calls = 0
 
     def describe(self):
         return Descriptor(summary="Runs Python source in CPython", input_schema=INPUT_SCHEMA, output_schema=None)
@@ -164,24 +204,49 @@ class Handler(wit_world.exports.Handler):
             source = request["code"]
         except (ValueError, KeyError, TypeError) as error:
             raise Err(Failure_InvalidInput(f"not a request of the interpreter: {error!r}")) from None
-        names = _begin(request)
-        text = self._outcome(source, names, request)
-        _finish(names)
+        mode = request.get("mode")
+        if mode == "session":
+            text = self._more(source, request)
+            _flush()
+        else:
+            names = _begin(request)
+            _surround(request)
+            text = self._outcome(source, answer.MAIN, lambda: self._once(source, names, mode, request))
+            _finish(names)
         return Payload("application/json", text.encode("utf-8", "replace"))
 
-    def _outcome(self, source, names, request):
+    def _once(self, source, names, mode, request):
+        if mode == "check":
+            return _declared(source)
+        return _execute(source, names, mode == "script", request.get("input"))
+
+    def _more(self, source, request):
+        """One call of a session."""
+        if Handler.names is None:
+            Handler.names = _begin(request)
+        Handler.calls += 1
+        file = answer.MAIN if Handler.calls == 1 else f"main-{Handler.calls}.py"
+        answer.remember(file, source)
+        _surround(request)
+
+        def work():
+            if Handler.ballast is None:
+                Handler.ballast = bytearray(BALLAST_BYTES)
+            _put(request.get("files", {}))
+            return _execute_more(source, Handler.names, file)
+
+        return self._outcome(source, file, work)
+
+    def _outcome(self, source, file, work):
         try:
-            if request.get("mode") == "check":
-                return answer.completed(_declared(source))
-            value = _execute(source, names, request.get("mode") == "script", request.get("input"))
-            return answer.completed(value)
+            return answer.completed(work())
         except SystemExit as stop:
             return answer.exited(_exit_code(stop.code))
         except MemoryError as error:
             Handler.ballast = None
-            return answer.raised(error, source)
+            return answer.raised(error, source, file)
         except BaseException as error:
-            return answer.raised(error, source)
+            return answer.raised(error, source, file)
 
 
 with open(os.path.join(os.path.dirname(__file__), "input.schema.json")) as _file:

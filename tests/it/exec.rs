@@ -6,6 +6,7 @@ mod hostile;
 mod limits;
 mod scripts;
 mod semantics;
+mod sessions;
 mod tasks;
 
 use std::fs::File;

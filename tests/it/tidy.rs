@@ -29,6 +29,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "app",
         &[
+            "sessions",
             "interpreters",
             "http",
             "queue",
@@ -47,6 +48,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "http",
         &[
+            "sessions",
             "interpreters",
             "queue",
             "runner",
@@ -70,6 +72,19 @@ const LAYERS: &[(&str, &[&str])] = &[
             "domain",
             "config",
             "telemetry",
+            "threads",
+            "shutdown",
+            "clock",
+        ],
+    ),
+    (
+        "sessions",
+        &[
+            "runner",
+            "interpreters",
+            "sandbox",
+            "domain",
+            "config",
             "threads",
             "shutdown",
             "clock",

@@ -166,6 +166,7 @@ pub fn all() -> Vec<Key> {
     keys.extend(queue());
     keys.extend(sandbox());
     keys.extend(interpreters());
+    keys.extend(sessions());
     keys.extend(storage_and_log());
     keys.extend(limit_keys!("limits", defaults));
     keys.extend(limit_keys!("ceilings", ceilings));
@@ -371,6 +372,33 @@ fn interpreters() -> Vec<Key> {
         number!("interpreters", "instances_max", 0..=10_000, "Interpreters that exist at once; 0 is four per core and at least 16. A burst beyond waits.", sandbox.interpreters.instances_max: u32),
         number!("interpreters", "stack_bytes", (1 << 20)..=(16 << 20), "An interpreter's stack.", sandbox.interpreters.stack_bytes: usize),
         number!("interpreters", "keep_resident_bytes", 0..=(256 << 20), "Memory of an interpreter's pool slot that stays resident between two runs.", sandbox.interpreters.keep_resident_bytes: usize),
+    ]
+}
+
+fn sessions() -> Vec<Key> {
+    vec![
+        number!("sessions", "max", 0..=10_000, "Sessions that exist at once; 0 is no sessions.", sandbox.interpreters.sessions_max: u32),
+        millis!(
+            "sessions",
+            "idle_timeout_ms",
+            1000..=DAY_MS,
+            "How long a session is kept that nobody calls, unless its caller says otherwise.",
+            sessions.idle_timeout
+        ),
+        millis!(
+            "sessions",
+            "idle_timeout_max_ms",
+            1000..=(30 * DAY_MS),
+            "The longest idle time-out that a caller may ask for.",
+            sessions.idle_timeout_max
+        ),
+        millis!(
+            "sessions",
+            "lifetime_ms",
+            1000..=(365 * DAY_MS),
+            "How long a session is kept at most, however often it is called.",
+            sessions.lifetime
+        ),
     ]
 }
 

@@ -47,6 +47,8 @@ pub struct SandboxConfig {
 pub struct InterpreterPool {
     /// Interpreters that exist at once; 0 is four per core and at least 16. A burst beyond waits.
     pub instances_max: u32,
+    /// Sessions that exist at once, on top of those; 0 is no sessions.
+    pub sessions_max: u32,
     /// An interpreter's stack.
     pub stack_bytes: usize,
     /// Linear memory of a pool slot that stays resident between two runs.
@@ -57,8 +59,12 @@ pub struct InterpreterPool {
 const INTERPRETERS_MIN: u32 = 16;
 
 impl InterpreterPool {
-    /// Interpreters that exist at once.
+    /// Interpreters that exist at once, those of sessions included.
     pub fn instances(&self) -> u32 {
+        self.runs().saturating_add(self.sessions_max)
+    }
+
+    fn runs(&self) -> u32 {
         if self.instances_max > 0 {
             return self.instances_max;
         }
@@ -73,6 +79,7 @@ impl Default for InterpreterPool {
     fn default() -> InterpreterPool {
         InterpreterPool {
             instances_max: 0,
+            sessions_max: 8,
             stack_bytes: 2 * 1024 * 1024,
             keep_resident_bytes: 16 * 1024 * 1024,
         }

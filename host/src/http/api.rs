@@ -52,7 +52,7 @@ impl Api {
 
     /// Answers one request.
     pub async fn answer(&self, request: Request<Body>) -> Response {
-        let counters = self.counters_of(request.uri().path()).clone();
+        let counters = self.counters_of(request.uri().path());
         let coding = match request.method() {
             &Method::HEAD => None,
             _ => Coding::accepted(request.headers()),

@@ -9,15 +9,17 @@
 //! | status | codes |
 //! |---|---|
 //! | 400 | `invalid_json` `invalid_field` `unsupported_field` `unknown_parameter` `invalid_parameter` `invalid_header` `invalid_path` `invalid_module_name` `invalid_cursor` `limit_above_ceiling` `grant_refused` `body_aborted` `invalid_encoding` |
-//! | 404 | `not_found` `module_not_found` `task_not_found` `artifact_not_found` `result_not_found` |
+//! | 404 | `not_found` `module_not_found` `task_not_found` `artifact_not_found` `result_not_found` `session_not_found` `snapshot_not_found` |
 //! | 405, 408 | `method_not_allowed`, `body_timeout` |
 //! | 409 | `conflict` `task_final` `task_not_failed` |
+//! | 410 | `session_ended` |
 //! | 413 | `body_too_large` `module_too_large` |
 //! | 415 | `unsupported_media_type` `unsupported_content_encoding` |
 //! | 422 | `module_refused` `compile_limit` `invalid_input`, and every failure kind |
+//! | 429 | `session_busy` |
 //! | 500 | `internal` `compiler_failed` `storage_corrupt` `outcome_unknown` |
-//! | 501 | `interpreter_not_installed` |
-//! | 503 | `draining` `queue_full` `storage_unavailable` `compiler_busy` `interpreter_warming_up` `interpreter_failed` |
+//! | 501 | `interpreter_not_installed` `sessions_disabled` |
+//! | 503 | `draining` `queue_full` `storage_unavailable` `compiler_busy` `interpreter_warming_up` `interpreter_failed` `sessions_full` |
 //! | 507 | `storage_full` |
 
 mod convert;
@@ -121,9 +123,13 @@ impl ApiError {
 
     /// The host cannot serve this now: 503 with `Retry-After`.
     fn busy(code: &'static str, detail: impl Into<String>, retry_after_s: u32) -> ApiError {
-        let mut error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
-        error.0.retry_after_s = Some(retry_after_s);
-        error
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).retry_after(retry_after_s)
+    }
+
+    /// The same, with the time after which it may be worth to ask again.
+    fn retry_after(mut self, seconds: u32) -> ApiError {
+        self.0.retry_after_s = Some(seconds);
+        self
     }
 
     /// The host is draining.

@@ -4,7 +4,7 @@
 //! `status: "failed"`. Only what is wrong before it begins is a problem.
 
 pub(crate) mod files;
-mod stream;
+pub(crate) mod stream;
 pub(crate) mod wire;
 
 use std::time::Duration;
@@ -77,7 +77,7 @@ pub(crate) async fn exec(
     ))
 }
 
-fn wants_events(headers: &HeaderMap) -> bool {
+pub(crate) fn wants_events(headers: &HeaderMap) -> bool {
     let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
     accepted.is_some_and(|accepted| accepted.contains("text/event-stream"))
 }

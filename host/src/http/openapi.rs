@@ -11,7 +11,7 @@ use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 
 use crate::http::error::Problem;
-use crate::http::{events, exec, modules, ops, pool, run, tasks};
+use crate::http::{events, exec, modules, ops, pool, run, sessions, tasks};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -29,6 +29,14 @@ use crate::http::{events, exec, modules, ops, pool, run, tasks};
         run::run,
         exec::exec,
         exec::files::get,
+        sessions::create,
+        sessions::list,
+        sessions::get,
+        sessions::delete,
+        sessions::exec::exec,
+        sessions::files::list,
+        sessions::files::get,
+        sessions::files::snapshot,
         tasks::submit::submit,
         tasks::list,
         tasks::get,

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::domain::module::ModuleRef;
 use crate::domain::task::TaskId;
 use crate::http::error::ApiError;
+use crate::sessions::{SessionError, SessionId};
 
 /// The longest path of an artifact.
 const ARTIFACT_PATH_BYTES_MAX: usize = 1024;
@@ -47,6 +48,12 @@ impl PathParts {
     /// The first part as a task's id. What is no id is no task's.
     pub(crate) fn task(&self) -> Result<TaskId, ApiError> {
         parse_task_id(self.text(0)).ok_or_else(|| unknown_task(self.text(0)))
+    }
+
+    /// The first part as a session's name. What is no id is no session's.
+    pub(crate) fn session(&self) -> Result<SessionId, ApiError> {
+        let id = parse_task_id(self.text(0)).map(|id| SessionId(id.0));
+        id.ok_or_else(|| SessionError::Unknown(self.text(0).to_owned()).into())
     }
 
     /// The second part as the path of an artifact, relative and without `.` and `..`.

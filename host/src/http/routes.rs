@@ -7,7 +7,9 @@ use axum::Router;
 use axum::handler::Handler;
 use axum::routing::{MethodRouter, delete, get, post, put};
 
-use crate::http::{AppState, error, events, exec, modules, openapi, ops, pool, run, tasks};
+use crate::http::{
+    AppState, error, events, exec, modules, openapi, ops, pool, run, sessions, tasks,
+};
 
 /// One pattern and what answers there.
 pub(crate) struct Route {
@@ -58,6 +60,16 @@ pub(crate) fn table() -> Vec<Route> {
         Route::at("/v1/run/{*module}").post(run::run),
         Route::at("/v1/exec").post(exec::exec),
         Route::at("/v1/exec/{id}/files/{*path}").get(exec::files::get),
+        Route::at("/v1/sessions")
+            .post(sessions::create)
+            .get(sessions::list),
+        Route::at("/v1/sessions/{id}")
+            .get(sessions::get)
+            .delete(sessions::delete),
+        Route::at("/v1/sessions/{id}/exec").post(sessions::exec::exec),
+        Route::at("/v1/sessions/{id}/files").get(sessions::files::list),
+        Route::at("/v1/sessions/{id}/files/{*path}").get(sessions::files::get),
+        Route::at("/v1/sessions/{id}/snapshot").post(sessions::files::snapshot),
         Route::at("/v1/tasks")
             .post(tasks::submit::submit)
             .get(tasks::list),

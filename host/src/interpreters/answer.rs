@@ -236,7 +236,7 @@ fn written(file: &Artifact, url: &str) -> (String, WrittenFile) {
 }
 
 /// A path as a part of a URL.
-fn encoded(path: &str) -> String {
+pub(crate) fn encoded(path: &str) -> String {
     let mut url = String::with_capacity(path.len());
     for byte in path.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {

@@ -68,6 +68,15 @@ pub struct BadRequest {
     pub why: String,
 }
 
+/// What a session's interpreter is set up with.
+#[derive(Debug)]
+pub struct SessionSetup {
+    files: Vec<InputFile>,
+    mounts: Vec<Mount>,
+    /// Members of each call's JSON, with a comma in front of each.
+    members: Vec<u8>,
+}
+
 /// A request as the guest and its sandbox take it.
 #[derive(Debug)]
 pub struct Prepared {
@@ -103,23 +112,105 @@ impl<'a> Request<'a> {
         })
     }
 
-    fn input_files(&self) -> Result<Vec<InputFile>, BadRequest> {
-        if self.files.len() > FILES_MAX {
-            return Err(bad("files", format_args!("at most {FILES_MAX}")));
+    /// Checks a call of a session and puts it into the guest's form. The guest itself writes the
+    /// files, because a directory that it has changed is no place for the host to write to.
+    pub fn prepare_turn(&self, members: &[u8]) -> Result<Prepared, BadRequest> {
+        let mut guest = Guest::new(self.code)?;
+        guest.json("mode", "session");
+        if let Some(stdin) = self.stdin {
+            guest.string("stdin", stdin)?;
         }
-        let file = |(name, content): (&Cow<'_, str>, &FileContent<'_>)| {
-            let bytes = match content {
-                FileContent::Text(text) => Bytes::copy_from_slice(text.as_bytes()),
-                FileContent::Base64 { base64 } => STANDARD
-                    .decode(base64.as_bytes())
-                    .map_err(|error| bad(&format!("files.{name}"), error))?
-                    .into(),
-            };
-            InputFile::new(name, InputPlace::Work, InputContent::Bytes(bytes))
-                .map_err(|error| bad("files", error))
-        };
-        self.files.iter().map(file).collect()
+        if !self.args.is_empty() {
+            words("args", &self.args)?;
+            guest.json("args", &self.args);
+        }
+        self.input_files()?;
+        if !self.files.is_empty() {
+            guest.json("files", &self.files);
+        }
+        guest.0.extend_from_slice(members);
+        Ok(Prepared {
+            payload: guest.finish(),
+            files: Vec::new(),
+            mounts: Vec::new(),
+        })
     }
+
+    fn input_files(&self) -> Result<Vec<InputFile>, BadRequest> {
+        input_files(&self.files)
+    }
+}
+
+impl SessionSetup {
+    /// An interpreter with `files` in its working directory and the `named` packages, or all.
+    pub fn prepare(
+        language: Language,
+        files: &BTreeMap<Cow<'_, str>, FileContent<'_>>,
+        named: Option<&[String]>,
+        packages: &Packages,
+    ) -> Result<SessionSetup, BadRequest> {
+        let mut guest = Guest(Vec::new());
+        let mounts = guest.packages(language, named, packages)?;
+        let mut members = guest.0;
+        if !members.is_empty() {
+            members.insert(0, b',');
+        }
+        Ok(SessionSetup {
+            files: input_files(files)?,
+            mounts,
+            members,
+        })
+    }
+
+    /// Puts files of the host's own into the working directory, each under its path there, unless
+    /// the request itself brings one of that name.
+    pub fn restore(
+        &mut self,
+        files: impl IntoIterator<Item = (String, std::path::PathBuf)>,
+    ) -> Result<(), BadRequest> {
+        for (name, path) in files {
+            let file = InputFile::new(&name, InputPlace::Work, InputContent::File(path))
+                .map_err(|error| bad("snapshot", error))?;
+            if self.files.iter().all(|other| other.name() != name) {
+                self.files.push(file);
+            }
+        }
+        Ok(())
+    }
+
+    /// What each call has to tell the guest.
+    pub fn members(&self) -> Vec<u8> {
+        self.members.clone()
+    }
+
+    /// What the sandbox is made from.
+    pub(crate) fn opening(self) -> Prepared {
+        Prepared {
+            payload: Guest(vec![b'{']).finish(),
+            files: self.files,
+            mounts: self.mounts,
+        }
+    }
+}
+
+fn input_files(
+    files: &BTreeMap<Cow<'_, str>, FileContent<'_>>,
+) -> Result<Vec<InputFile>, BadRequest> {
+    if files.len() > FILES_MAX {
+        return Err(bad("files", format_args!("at most {FILES_MAX}")));
+    }
+    let file = |(name, content): (&Cow<'_, str>, &FileContent<'_>)| {
+        let bytes = match content {
+            FileContent::Text(text) => Bytes::copy_from_slice(text.as_bytes()),
+            FileContent::Base64 { base64 } => STANDARD
+                .decode(base64.as_bytes())
+                .map_err(|error| bad(&format!("files.{name}"), error))?
+                .into(),
+        };
+        InputFile::new(name, InputPlace::Work, InputContent::Bytes(bytes))
+            .map_err(|error| bad("files", error))
+    };
+    files.iter().map(file).collect()
 }
 
 impl Prepared {

@@ -208,14 +208,8 @@ impl Runner {
     }
 
     async fn perform(&self, work: Work) -> Executed {
-        let Work {
-            module,
-            mut run,
-            dirs,
-            identity,
-        } = work;
+        let (module, run) = work.into_run();
         let inputs = run.files.clone();
-        (run.dirs, run.identity) = (dirs, identity);
         let kill = run.control.kill.clone();
         let usually_long = module.is_usually_long();
         let running = self.sandbox.start(module, run);
@@ -253,15 +247,15 @@ async fn killed(kill: &tokio_util::sync::CancellationToken) -> Report {
 }
 
 /// A run of an interpreter that is about to begin.
-struct Work {
+pub(super) struct Work {
     module: Arc<LoadedModule>,
     run: Run,
-    dirs: Vec<Mount>,
+    pub(super) dirs: Vec<Mount>,
     identity: Identity,
 }
 
 impl Work {
-    fn new(
+    pub(super) fn new(
         module: Arc<LoadedModule>,
         prepared: Prepared,
         mut limits: Limits,
@@ -292,6 +286,17 @@ impl Work {
             dirs: mounts,
             identity: Identity::default(),
         }
+    }
+
+    pub(super) fn into_run(self) -> (Arc<LoadedModule>, Run) {
+        let Work {
+            module,
+            mut run,
+            dirs,
+            identity,
+        } = self;
+        (run.dirs, run.identity) = (dirs, identity);
+        (module, run)
     }
 }
 

@@ -21,6 +21,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -115,7 +116,7 @@ pub struct Files {
 
 /// The directories, once they exist.
 struct Made {
-    scratch: ScratchDir,
+    scratch: Arc<ScratchDir>,
     /// In the order of the preopens.
     dirs: Vec<Arc<File>>,
 }
@@ -154,6 +155,15 @@ impl Files {
         // The descriptors close here, so that files without a name are gone.
         drop(made.dirs);
         Some(spawn_blocking(move || OutputFiles::list(made.scratch)).await)
+    }
+
+    /// What the guest has left so far, `None` if it used no file. For a guest that is not running.
+    pub fn so_far(&self) -> impl Future<Output = Option<OutputFiles>> + Send + use<> {
+        let scratch = self.made.as_ref().map(|made| Arc::clone(&made.scratch));
+        async {
+            let scratch = scratch?;
+            Some(spawn_blocking(move || OutputFiles::list(scratch)).await)
+        }
     }
 
     /// What the guest sees of the preopen with that number: its path, rights and zone.
@@ -205,7 +215,7 @@ impl Files {
     }
 
     /// Makes the directories if this is the guest's first use of a path.
-    async fn ready(&mut self, table: &mut ResourceTable) -> wasmtime::Result<()> {
+    pub(crate) async fn ready(&mut self, table: &mut ResourceTable) -> wasmtime::Result<()> {
         if self.made.is_some() {
             return Ok(());
         }
@@ -221,6 +231,7 @@ impl Files {
                 dir.dir = Arc::clone(made);
             }
         }
+        let scratch = Arc::new(scratch);
         self.made = Some(Made { scratch, dirs });
         Ok(())
     }

@@ -12,7 +12,7 @@ use std::time::Instant;
 use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
-use crate::sandbox::instance::{Answer, Fault};
+use crate::sandbox::instance::Fault;
 use crate::sandbox::meter::Meter;
 use crate::sandbox::outcome::{End, Stop};
 
@@ -49,13 +49,13 @@ impl<'a, F> Guarded<'a, F> {
     }
 }
 
-impl<F> Future for Guarded<'_, F>
+impl<F, A> Future for Guarded<'_, F>
 where
-    F: Future<Output = Result<Answer, Fault>>,
+    F: Future<Output = Result<A, Fault>>,
 {
-    type Output = End;
+    type Output = End<A>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<End> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<End<A>> {
         let this = &mut *self;
         if this.kill.is_cancelled() {
             return Poll::Ready(End::Stopped(Stop::Killed));

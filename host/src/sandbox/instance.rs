@@ -1,6 +1,7 @@
 //! One fresh store with every limit armed, and the call into the guest.
 //!
-//! A store is used for one instance and one call and then dropped, whatever happened.
+//! A store is used for one instance and one call and then dropped, whatever happened. Only a session
+//! calls the same instance again.
 
 use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi::I32Exit;
@@ -9,7 +10,7 @@ use crate::domain::attempt::Payload;
 use crate::domain::limits::Limits;
 use crate::domain::module::Descriptor;
 use crate::sandbox::EngineClass;
-use crate::sandbox::interfaces::handler::{self, Refusal};
+use crate::sandbox::interfaces::handler::{self, Refusal, Task};
 use crate::sandbox::load::Program;
 use crate::sandbox::outcome::CpuExhausted;
 use crate::sandbox::state::GuestState;
@@ -95,8 +96,43 @@ pub(crate) fn store(
             Box::pin(tokio::task::yield_now()),
         ))
     });
-    store.set_epoch_deadline(FIRST_SLICE_TICKS);
+    begin_slice(&mut store);
     store
+}
+
+/// Gives the guest its first slice of a call.
+pub(crate) fn begin_slice(store: &mut Store<GuestState>) {
+    store.set_epoch_deadline(FIRST_SLICE_TICKS);
+}
+
+/// The instance of a guest that is kept.
+pub(crate) struct Instance(Task);
+
+/// Makes the instance of a guest that will be called more than once.
+pub(crate) async fn keep(
+    store: &mut Store<GuestState>,
+    program: &Program,
+) -> Result<Instance, Fault> {
+    match program {
+        Program::Task(handler) => {
+            let task = handler.instantiate(store).await;
+            task.map(Instance).map_err(at(Stage::Instantiate))
+        }
+        Program::Command(_) | Program::Core(..) => Err(Fault {
+            stage: Stage::Instantiate,
+            error: wasmtime::Error::msg("a command is called once"),
+        }),
+    }
+}
+
+/// Calls a guest that is kept.
+pub(crate) async fn call_kept(
+    store: &mut Store<GuestState>,
+    instance: &Instance,
+    input: &Payload,
+) -> Result<Answer, Fault> {
+    let answered = handler::run(&instance.0, store, input).await;
+    left(answer_of(answered))
 }
 
 /// Instantiates `program` and makes the call.
@@ -105,12 +141,23 @@ pub(crate) async fn call(
     program: &Program,
     call: Call<'_>,
 ) -> Result<Answer, Fault> {
-    let answer = answer(store, program, call).await;
+    left(answer(store, program, call).await)
+}
+
+/// Leaving is an error to wasmtime, because it has to unwind the guest's stack.
+fn left(answer: Result<Answer, Fault>) -> Result<Answer, Fault> {
     answer.or_else(|fault| match fault.error.downcast_ref::<I32Exit>() {
-        // Leaving is an error to wasmtime, because it has to unwind the guest's stack.
         Some(I32Exit(code)) => Ok(Answer::Exited(*code)),
         None => Err(fault),
     })
+}
+
+fn answer_of(answered: wasmtime::Result<Result<Payload, Refusal>>) -> Result<Answer, Fault> {
+    match answered {
+        Ok(Ok(output)) => Ok(Answer::Output(output)),
+        Ok(Err(refusal)) => Ok(Answer::Refused(refusal)),
+        Err(error) => Err(at(Stage::Call)(error)),
+    }
 }
 
 async fn answer(
@@ -125,11 +172,7 @@ async fn answer(
                 .await
                 .map_err(at(Stage::Instantiate))?;
             match call {
-                Call::Run(input) => match handler::run(&task, store, input).await {
-                    Ok(Ok(output)) => Ok(Answer::Output(output)),
-                    Ok(Err(refusal)) => Ok(Answer::Refused(refusal)),
-                    Err(error) => Err(at(Stage::Call)(error)),
-                },
+                Call::Run(input) => answer_of(handler::run(&task, store, input).await),
                 Call::Describe => handler::describe(&task, store)
                     .await
                     .map(Answer::Described)

@@ -74,6 +74,11 @@ impl Limiter {
         self.peak_bytes
     }
 
+    /// Forgets what was refused: a guest that is called again is judged by what it does then.
+    pub(crate) fn begin_call(&mut self) {
+        self.denied = None;
+    }
+
     /// The last growth refused.
     pub(crate) fn denied(&self) -> Option<Denied> {
         self.denied

@@ -26,9 +26,9 @@ const MESSAGE_BYTES_MAX: usize = 4 * 1024;
 
 /// The end of the guarded call.
 #[derive(Debug)]
-pub(crate) enum End {
+pub(crate) enum End<A = Answer> {
     /// The guest answered.
-    Answered(Answer),
+    Answered(A),
     /// It failed.
     Faulted(Fault),
     /// The host ended it.
@@ -137,7 +137,8 @@ fn refused(refusal: Refusal) -> Failure {
     }
 }
 
-fn stopped(stop: Stop, evidence: &Evidence<'_>) -> Failure {
+/// A run that the host ended.
+pub(crate) fn stopped(stop: Stop, evidence: &Evidence<'_>) -> Failure {
     match stop {
         Stop::Killed => Failure::new(FailureKind::Cancelled, "the run was stopped"),
         Stop::TimedOut => Failure::new(

@@ -67,7 +67,7 @@ pub(crate) async fn describe(
     outcome::description(driven.end, &evidence)
 }
 
-async fn admit(
+pub(crate) async fn admit(
     shared: &Shared,
     module: &LoadedModule,
     limits: &Limits,
@@ -127,7 +127,7 @@ async fn drive(
     Driven { end, state, usage }
 }
 
-fn evidence<'a>(
+pub(crate) fn evidence<'a>(
     shared: &Shared,
     kind: ModuleKind,
     state: &GuestState,
@@ -161,7 +161,7 @@ async fn report(shared: &Shared, kind: ModuleKind, driven: Driven, limits: &Limi
     }
     // Descriptors close first, so that files without a name are gone before the rest is listed.
     let GuestState {
-        log,
+        mut log,
         files,
         wasi,
         table,
@@ -171,7 +171,7 @@ async fn report(shared: &Shared, kind: ModuleKind, driven: Driven, limits: &Limi
     let streams = Streams {
         stdout,
         stderr,
-        log: log.into_captured(),
+        log: log.take(),
     };
     let files = files.collect().await;
     Report {

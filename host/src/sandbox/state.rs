@@ -1,6 +1,7 @@
 //! What the host keeps for one guest: the data of its store. It lives exactly as long as the run.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtxView, WasiView};
@@ -20,6 +21,15 @@ pub(crate) struct GuestState {
     pub(crate) files: Files,
     pub(crate) table: ResourceTable,
     pub(crate) meter: Arc<Meter>,
+}
+
+impl GuestState {
+    /// What is each call's own, for a guest that is called again.
+    pub(crate) fn begin_call(&mut self, meter: &Arc<Meter>, deadline: Instant) {
+        self.meter = Arc::clone(meter);
+        self.limiter.begin_call();
+        self.context.remaining = context::Remaining::Until(deadline);
+    }
 }
 
 impl WasiView for GuestState {

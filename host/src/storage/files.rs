@@ -154,6 +154,16 @@ impl FileStorage {
         Ok(opened.map(|(file, size)| (tokio::fs::File::from_std(file), size)))
     }
 
+    /// The files of an execution: each one's path below its directory, and where it is. `None` if
+    /// there is no such execution, or no longer.
+    pub async fn execution_files(
+        &self,
+        id: Uuid,
+    ) -> Result<Option<Vec<(String, PathBuf)>>, StorageError> {
+        let dir = self.execution_dir(id);
+        blocking(move || artifacts::files_below(&dir)).await
+    }
+
     /// Removes the files of executions that were made before `time`.
     pub async fn prune_executions(&self, time: Timestamp) -> Result<(), StorageError> {
         let files = self.clone();

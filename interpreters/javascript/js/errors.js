@@ -27,16 +27,17 @@ Error.prepareStackTrace = (error, frames) => {
 
 const clip = (text, limit) => (text.length > limit ? `${text.slice(0, limit)}… (truncated)` : text);
 
-function excerpt(stack, code) {
-  const place = /main\.js:(\d+):(\d+)/.exec(stack);
-  if (!place) return "";
-  const line = code.split("\n")[place[1] - 1];
+function excerpt(stack, code, file) {
+  const place = /(main(?:-\d+)?\.js):(\d+):(\d+)/.exec(stack);
+  // An error from a function of an earlier call is shown without its source.
+  if (place?.[1] !== file) return "";
+  const line = code.split("\n")[place[2] - 1];
   if (line === undefined || line.length > 400) return "";
-  return `main.js:${place[1]}\n${line}\n${" ".repeat(Math.max(0, place[2] - 1))}^\n\n`;
+  return `${file}:${place[2]}\n${line}\n${" ".repeat(Math.max(0, place[3] - 1))}^\n\n`;
 }
 
 // The parts of the error that the answer carries.
-export function report(thrown, code) {
+export function report(thrown, code, file) {
   if (!(thrown instanceof Error)) {
     const shown = clip(inspect(thrown), MESSAGE_LIMIT);
     return { type: thrown === null ? "null" : typeof thrown, message: shown, traceback: `Uncaught ${shown}\n` };
@@ -52,6 +53,6 @@ export function report(thrown, code) {
   return {
     type: String(thrown.name ?? "Error"),
     message: clip(String(thrown.message ?? ""), MESSAGE_LIMIT),
-    traceback: clip(`${excerpt(stack, code)}${shown}\n`, TRACEBACK_LIMIT),
+    traceback: clip(`${excerpt(stack, code, file)}${shown}\n`, TRACEBACK_LIMIT),
   };
 }

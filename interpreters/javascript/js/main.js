@@ -13,7 +13,7 @@ import "./encoding.js";
 import { tick } from "./timers.js";
 import { beginProcess, process, setTimeOrigin } from "./process.js";
 import { builtin, builtinKeys, mainModule, missing, require } from "./modules.js";
-import { endsInExpression, moduleAsScript } from "./source.js";
+import { endsInExpression, moduleAsScript, redeclarable } from "./source.js";
 
 // QuickJS has no Intl; the plain form of toLocaleString is what scripts mostly want of it.
 const plainNumber = function (value, options = {}) {
@@ -36,9 +36,9 @@ for (const name of lent) delete globalThis[name];
 const clip = (text) => (text.length > 4096 ? text.slice(0, 4096) : text);
 
 host.boot({
-  begin(args, stdin) {
+  begin(args, stdin, first) {
     beginProcess(args, stdin);
-    setTimeOrigin();
+    if (first) setTimeOrigin();
   },
   finish() {
     for (const event of ["beforeExit", "exit"]) {
@@ -53,6 +53,7 @@ host.boot({
   builtinKeys,
   missing,
   moduleAsScript,
+  redeclarable,
   endsInExpression,
   exportedRun: () => mainModule.exports?.run,
 });

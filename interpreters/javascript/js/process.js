@@ -113,8 +113,10 @@ Object.defineProperty(process, "listeners", { enumerable: false });
 Object.defineProperty(process, Symbol.toStringTag, { value: "process" });
 
 export function beginProcess(args, stdin) {
-  process.argv.push(...args);
+  process.argv.splice(2, Infinity, ...args);
+  process.exitCode = undefined;
   input = stdin;
+  taken = false;
 }
 
 const performance = { now: () => host.now(), timeOrigin: 0, mark() {}, measure() {}, toJSON: () => ({ timeOrigin: performance.timeOrigin }) };

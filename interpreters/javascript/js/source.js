@@ -57,3 +57,26 @@ export function endsInExpression(code) {
     return true;
   }
 }
+
+// The script with what it declares at its top level as variables that a later call of the session
+// may declare again, as in a console. Lines and columns stay where they were, but for classes.
+export function redeclarable(code) {
+  let program;
+  try {
+    program = tree(code, "script");
+  } catch {
+    return code;
+  }
+  let text = "";
+  let at = 0;
+  for (const node of program.body) {
+    if (node.type === "VariableDeclaration" && (node.kind === "let" || node.kind === "const")) {
+      text += code.slice(at, node.start) + "var".padEnd(node.kind.length);
+      at = node.start + node.kind.length;
+    } else if (node.type === "ClassDeclaration") {
+      text += `${code.slice(at, node.start)}var ${node.id.name} = ${code.slice(node.start, node.end)};`;
+      at = node.end;
+    }
+  }
+  return text + code.slice(at);
+}

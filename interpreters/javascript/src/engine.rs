@@ -22,6 +22,8 @@ pub(crate) struct Engine {
     /// The prelude's functions for this half, handed over once through `host.boot`.
     pub(crate) boot: OnceCell<Persistent<Object<'static>>>,
     pub(crate) exit: Cell<Option<i32>>,
+    /// Calls so far: more than one only in a session.
+    pub(crate) calls: Cell<u32>,
     /// Promises rejected without a handler so far, with their reasons.
     pub(crate) rejections: RefCell<Vec<(Persistent<Value<'static>>, Persistent<Value<'static>>)>>,
 }
@@ -45,6 +47,7 @@ pub(crate) fn prepare() {
         context,
         boot: OnceCell::new(),
         exit: Cell::new(None),
+        calls: Cell::new(0),
         rejections: RefCell::new(Vec::new()),
     };
     assert!(ENGINE.0.set(engine).is_ok(), "prepared once");

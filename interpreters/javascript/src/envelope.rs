@@ -1,6 +1,8 @@
 //! The request and the answer of a run, as JSON. The answer is put together here and not in
 //! JavaScript, so that nothing a script changes in its globals can change the answer's shape.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -14,6 +16,16 @@ pub(crate) struct Request {
     #[serde(default)]
     pub(crate) mode: Mode,
     pub(crate) input: Option<Box<RawValue>>,
+    /// What a call of a session brings for the working directory.
+    #[serde(default)]
+    pub(crate) files: BTreeMap<String, FileContent>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(crate) enum FileContent {
+    Text(String),
+    Base64 { base64: String },
 }
 
 #[derive(Deserialize, Default, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +36,8 @@ pub(crate) enum Mode {
     Script,
     /// The script is only parsed.
     Check,
+    /// Like exec, and what it declared is there for the next call.
+    Session,
 }
 
 impl Request {

@@ -7,7 +7,7 @@ use rquickjs::{Ctx, Function, Object, Promise, Value};
 use crate::engine;
 use crate::envelope::{Answer, Mode, Request};
 use crate::event_loop::{Stop, caught, run_until_idle};
-use crate::host;
+use crate::{files, host};
 
 const MAIN: &str = "main.js";
 
@@ -20,8 +20,8 @@ pub(crate) fn execute(request: &Request) -> Answer {
     engine::get().context.with(|ctx| {
         let ended = begin(&ctx, request).and_then(|()| match request.mode {
             Mode::Check => check(&ctx, &request.code),
-            Mode::Exec | Mode::Script => {
-                evaluate(&ctx, request).and_then(|ending| finish(&ctx, ending))
+            Mode::Exec | Mode::Script | Mode::Session => {
+                evaluate(&ctx, request).and_then(|ending| finish(&ctx, ending, request.mode))
             }
         });
         match ended {
@@ -33,13 +33,38 @@ pub(crate) fn execute(request: &Request) -> Answer {
 }
 
 fn begin<'js>(ctx: &Ctx<'js>, request: &Request) -> Result<(), Stop<'js>> {
-    host::begin();
-    let begin = engine::get()
-        .prelude(ctx, "begin")
-        .map_err(|_| caught(ctx))?;
+    let engine = engine::get();
+    let first = engine.calls.get() == 0;
+    if first {
+        host::begin();
+    }
+    engine.calls.set(engine.calls.get() + 1);
+    engine.exit.set(None);
+    engine.rejections.borrow_mut().clear();
+    let begin = engine.prelude(ctx, "begin").map_err(|_| caught(ctx))?;
     begin
-        .call((request.args.clone(), request.stdin.as_str()))
-        .map_err(|_| caught(ctx))
+        .call::<_, ()>((request.args.clone(), request.stdin.as_str(), first))
+        .map_err(|_| caught(ctx))?;
+    put(ctx, request).map_err(|_| caught(ctx))
+}
+
+/// Writes the files that a call of a session brings; the sandbox's quota is the guest's.
+fn put(ctx: &Ctx<'_>, request: &Request) -> rquickjs::Result<()> {
+    for (name, content) in &request.files {
+        if let Err(error) = files::put(name, content) {
+            let message = format!("{name}: {error}");
+            return Err(rquickjs::Exception::throw_message(ctx, &message));
+        }
+    }
+    Ok(())
+}
+
+/// What stacks call the script: the calls of a session are told apart.
+fn file_name() -> String {
+    match engine::get().calls.get() {
+        0 | 1 => MAIN.to_owned(),
+        call => format!("main-{call}.js"),
+    }
 }
 
 /// A text is parsed to its end before its first statement is run, and that one ends it here.
@@ -55,14 +80,17 @@ fn evaluate<'js>(ctx: &Ctx<'js>, request: &Request) -> Result<Ending<'js>, Stop<
     let input = match (request.mode, &request.input) {
         (Mode::Script, Some(input)) => ctx.json_parse(input.get()).map_err(|_| caught(ctx))?,
         (Mode::Script, None) => Value::new_null(ctx.clone()),
-        (Mode::Exec | Mode::Check, _) => Value::new_undefined(ctx.clone()),
+        (Mode::Exec | Mode::Check | Mode::Session, _) => Value::new_undefined(ctx.clone()),
     };
     if request.mode == Mode::Script {
         ctx.globals()
             .set("input", input.clone())
             .map_err(|_| caught(ctx))?;
     }
-    let promise = start(ctx, &request.code)?;
+    let promise = match request.mode {
+        Mode::Exec | Mode::Script | Mode::Check => start(ctx, &request.code)?,
+        Mode::Session => start(ctx, &redeclarable(ctx, &request.code)?)?,
+    };
     run_until_idle(ctx)?;
     let Some(settled) = promise.result::<Object>() else {
         return Ok(Ending::Unsettled);
@@ -78,6 +106,23 @@ fn evaluate<'js>(ctx: &Ctx<'js>, request: &Request) -> Result<Ending<'js>, Stop<
     }
     let value = choose(ctx, value, &request.code)?;
     awaited(ctx, value)
+}
+
+/// Text without declarations that a later call could not repeat.
+fn redeclarable<'js>(ctx: &Ctx<'js>, code: &str) -> Result<String, Stop<'js>> {
+    let asked = |name: &str| engine::get().prelude(ctx, name).map_err(|_| caught(ctx));
+    if !["let", "const", "class", "import", "export"]
+        .iter()
+        .any(|word| code.contains(word))
+    {
+        return Ok(code.to_owned());
+    }
+    let script: Option<String> = asked("moduleAsScript")?
+        .call((code,))
+        .map_err(|_| caught(ctx))?;
+    asked("redeclarable")?
+        .call((script.as_deref().unwrap_or(code),))
+        .map_err(|_| caught(ctx))
 }
 
 /// Evaluates the script in the global scope with top-level await, which gives its completion value.
@@ -105,7 +150,7 @@ fn evaluate_script<'js>(ctx: &Ctx<'js>, code: &str) -> rquickjs::Result<Promise<
     let mut options = EvalOptions::default();
     options.strict = false;
     options.promise = true;
-    options.filename = Some(MAIN.to_owned());
+    options.filename = Some(file_name());
     ctx.eval_with_options(code, options)
 }
 
@@ -165,14 +210,16 @@ fn awaited<'js>(ctx: &Ctx<'js>, value: Value<'js>) -> Result<Ending<'js>, Stop<'
     }
 }
 
-fn finish<'js>(ctx: &Ctx<'js>, ending: Ending<'js>) -> Result<Answer, Stop<'js>> {
+fn finish<'js>(ctx: &Ctx<'js>, ending: Ending<'js>, mode: Mode) -> Result<Answer, Stop<'js>> {
     let engine = engine::get();
     let value = match ending {
         Ending::Value(value) => value,
         Ending::Unsettled => return Ok(Answer::unsettled()),
     };
-    let finish = engine.prelude(ctx, "finish").map_err(|_| caught(ctx))?;
-    finish.call::<_, ()>(()).map_err(|_| caught(ctx))?;
+    if mode != Mode::Session {
+        let finish = engine.prelude(ctx, "finish").map_err(|_| caught(ctx))?;
+        finish.call::<_, ()>(()).map_err(|_| caught(ctx))?;
+    }
     let exit_code = engine
         .prelude(ctx, "exitCode")
         .and_then(|exit_code| exit_code.call(()));
@@ -211,7 +258,7 @@ fn present<'js>(ctx: &Ctx<'js>, value: Value<'js>) -> Answer {
 fn report<'js>(ctx: &Ctx<'js>, thrown: Value<'js>, code: &str) -> Answer {
     let described = engine::get()
         .prelude(ctx, "report")
-        .and_then(|report| report.call::<_, Object>((thrown.clone(), code)))
+        .and_then(|report| report.call::<_, Object>((thrown.clone(), code, file_name())))
         .and_then(|parts| {
             Ok((
                 parts.get("type")?,

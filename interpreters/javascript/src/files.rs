@@ -3,11 +3,17 @@
 
 use std::fs::{self, FileType, Metadata, OpenOptions};
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::UNIX_EPOCH;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rquickjs::{Array, Ctx, IntoJs, TypedArray, Value};
 
+use crate::envelope::FileContent;
 use crate::host;
+
+const WORK: &str = "/work";
 
 pub(crate) fn call<'js>(
     ctx: Ctx<'js>,
@@ -54,6 +60,21 @@ fn perform<'js>(
         unknown => unreachable!("the prelude asks for no operation named {unknown}"),
     };
     Ok(done.map(|()| nothing))
+}
+
+/// Writes a file that a session's call brings, below the working directory.
+pub(crate) fn put(name: &str, content: &FileContent) -> io::Result<()> {
+    let path = Path::new(WORK).join(name);
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match content {
+        FileContent::Text(text) => fs::write(path, text),
+        FileContent::Base64 { base64 } => {
+            let bytes = STANDARD.decode(base64).map_err(io::Error::other)?;
+            fs::write(path, bytes)
+        }
+    }
 }
 
 fn bytes_value<'js>(ctx: &Ctx<'js>, bytes: Vec<u8>) -> rquickjs::Result<Value<'js>> {

@@ -5,10 +5,12 @@ use axum::http::StatusCode;
 use crate::domain::limits::AboveCeiling;
 use crate::domain::module::{BadModuleName, BadModuleRef};
 use crate::http::error::ApiError;
+use crate::http::run::failure_problem;
 use crate::interpreters::Unavailable;
 use crate::queue::QueueError;
 use crate::registry::{CompileFailure, RegistryError};
 use crate::runner::RunError;
+use crate::sessions::SessionError;
 use crate::storage::StorageError;
 
 /// Seconds after which another host, or this one restarted, may answer.
@@ -21,6 +23,8 @@ const FAILED_RETRY_S: u32 = 300;
 const FULL_RETRY_S: u32 = 1;
 /// Seconds after which a busy or unreachable database may answer.
 const UNAVAILABLE_RETRY_S: u32 = 2;
+/// Seconds after which a session may have ended, or taken the calls that wait for it.
+const SESSION_RETRY_S: u32 = 5;
 
 impl From<StorageError> for ApiError {
     fn from(error: StorageError) -> ApiError {
@@ -79,6 +83,7 @@ impl From<RunError> for ApiError {
             RunError::Schema(detail) => schema_mismatch(&detail),
             RunError::Code(bad) => ApiError::field(&bad.field, bad.why),
             RunError::Unavailable(unavailable) => unavailable.into(),
+            RunError::NotBegun(failure) => failure_problem(&failure),
             RunError::Script(failure) => {
                 let status = StatusCode::UNPROCESSABLE_ENTITY;
                 ApiError::new(status, "module_refused", failure.message)
@@ -87,6 +92,29 @@ impl From<RunError> for ApiError {
             RunError::Grant(detail) => {
                 ApiError::bad_request("grant_refused", format!("grants.dirs: {detail}"))
             }
+        }
+    }
+}
+
+impl From<SessionError> for ApiError {
+    fn from(error: SessionError) -> ApiError {
+        let text = error.to_string();
+        match error {
+            SessionError::Disabled => {
+                ApiError::new(StatusCode::NOT_IMPLEMENTED, "sessions_disabled", text)
+            }
+            SessionError::Full(_) => ApiError::busy("sessions_full", text, SESSION_RETRY_S),
+            SessionError::IdleTimeout { .. } => {
+                ApiError::bad_request("limit_above_ceiling", text).with("field", "idle_timeout_ms")
+            }
+            SessionError::Unknown(_) => ApiError::not_found("session_not_found", text),
+            SessionError::Ended(failure) => ApiError::new(StatusCode::GONE, "session_ended", text)
+                .with("failure", failure.kind.as_str()),
+            SessionError::Busy => {
+                ApiError::new(StatusCode::TOO_MANY_REQUESTS, "session_busy", text)
+                    .retry_after(SESSION_RETRY_S)
+            }
+            SessionError::Run(error) => error.into(),
         }
     }
 }

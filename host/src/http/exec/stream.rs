@@ -15,7 +15,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::domain::attempt::Stream;
@@ -23,15 +23,14 @@ use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::events::{piece, written};
 use crate::http::exec::{finish, run};
-use crate::interpreters::answer::Answer;
-use crate::runner::CodeRequest;
+use crate::runner::{CodeRequest, Watcher};
 
 /// What is told of one stream while the code runs; the rest is dropped, as it is in the answer.
 const TOLD_BYTES_MAX: usize = 1024 * 1024;
 /// Pieces told of one run. A script that writes byte by byte is told the rest in the answer.
 const PIECES_MAX: usize = 65_536;
 
-type Work = Pin<Box<dyn Future<Output = Result<Answer, ApiError>> + Send>>;
+type Work = Pin<Box<dyn Future<Output = Result<Value, ApiError>> + Send>>;
 
 struct Watch {
     work: Option<Work>,
@@ -41,14 +40,21 @@ struct Watch {
 
 /// Runs code and tells of it.
 pub(super) fn answer(services: AppState, mut code: CodeRequest) -> Response {
-    let (tell, written) = unbounded_channel();
-    code.watch = Some(watcher(tell));
-    let work = async move {
+    told(|watch| async move {
+        code.watch = Some(watch);
         let executed = run(&services, code).await?;
-        finish(&services, executed).await
-    };
+        Ok(json!(finish(&services, executed).await?))
+    })
+}
+
+/// Tells of what `begin` runs, whose answer is the result.
+pub(crate) fn told<F>(begin: impl FnOnce(Watcher) -> F) -> Response
+where
+    F: Future<Output = Result<Value, ApiError>> + Send + 'static,
+{
+    let (tell, written) = unbounded_channel();
     let watch = Watch {
-        work: Some(Box::pin(work)),
+        work: Some(Box::pin(begin(watcher(tell)))),
         written,
         result: None,
     };
@@ -63,7 +69,7 @@ pub(super) fn answer(services: AppState, mut code: CodeRequest) -> Response {
     response
 }
 
-fn watcher(tell: UnboundedSender<(Stream, Bytes)>) -> crate::runner::Watcher {
+fn watcher(tell: UnboundedSender<(Stream, Bytes)>) -> Watcher {
     let told = [const { AtomicUsize::new(0) }; 2];
     let pieces = AtomicUsize::new(0);
     Arc::new(move |stream, bytes: &[u8]| {
@@ -92,7 +98,7 @@ impl Watch {
                 done = work => {
                     self.work = None;
                     self.result = Some(match done {
-                        Ok(answer) => piece(None, "result", &json!(answer)),
+                        Ok(answer) => piece(None, "result", &answer),
                         Err(error) => piece(None, "error", &error.to_json()),
                     });
                 }

@@ -83,14 +83,8 @@ pub(crate) struct ExecParts<'a> {
 
 impl<'a> ExecRequest<'a> {
     pub(crate) fn into_parts(self, admission: &Admission) -> Result<ExecParts<'a>, ApiError> {
-        let language = Language::parse(&self.language).ok_or_else(|| {
-            let detail = format!("{:?} is not python or javascript", self.language);
-            ApiError::field("language", detail)
-        })?;
-        let memory_bytes = match self.memory_limit_mb {
-            Some(asked) => asked.0 * MIB,
-            None => (MEMORY_MB * MIB).min(admission.ceilings().memory_bytes),
-        };
+        let language = parse_language(&self.language)?;
+        let memory_bytes = memory_bytes(self.memory_limit_mb, admission);
         Ok(ExecParts {
             language,
             request: Request {
@@ -108,6 +102,20 @@ impl<'a> ExecRequest<'a> {
             },
             grants: self.grants.into_grants()?,
         })
+    }
+}
+
+/// A language by its name.
+pub(crate) fn parse_language(name: &str) -> Result<Language, ApiError> {
+    Language::parse(name)
+        .ok_or_else(|| ApiError::field("language", format!("{name:?} is not python or javascript")))
+}
+
+/// The memory that was asked for, or what code has that does not say.
+pub(crate) fn memory_bytes(asked_mb: Option<Whole<1, 1_000_000>>, admission: &Admission) -> u64 {
+    match asked_mb {
+        Some(asked) => asked.0 * MIB,
+        None => (MEMORY_MB * MIB).min(admission.ceilings().memory_bytes),
     }
 }
 
@@ -175,7 +183,7 @@ pub(crate) struct ExecErrorJson {
 /// A file that code wrote.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct ExecFileJson {
-    size_bytes: u64,
+    pub(crate) size_bytes: u64,
     /// Where it can be had until the host's time for files has passed.
-    url: String,
+    pub(crate) url: String,
 }

@@ -8,6 +8,7 @@ use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, mkdirat, openat, renameat, statat};
@@ -51,8 +52,9 @@ pub struct Listing {
     pub skipped: u64,
 }
 
-/// The directory of a finished run. It is removed, in the background, when this is dropped.
-#[derive(Debug)]
+/// The directory of a run. It is removed, in the background, when the last of these and the run
+/// itself are gone.
+#[derive(Clone, Debug)]
 pub struct OutputFiles {
     /// Regular files below `/out`, checked through their descriptors.
     pub artifacts: Vec<Artifact>,
@@ -60,11 +62,11 @@ pub struct OutputFiles {
     pub skipped: u64,
     /// Which directory the artifacts are in.
     area: Area,
-    dir: ScratchDir,
+    dir: Arc<ScratchDir>,
 }
 
 impl OutputFiles {
-    pub(super) fn list(dir: ScratchDir) -> OutputFiles {
+    pub(super) fn list(dir: Arc<ScratchDir>) -> OutputFiles {
         let listing = list(&dir.path().join(Area::Out.dir())).unwrap_or_else(|error| {
             tracing::warn!(%error, "what a run left cannot be listed");
             Listing::default()
@@ -128,9 +130,28 @@ impl OutputFiles {
         }
     }
 
+    /// Opens one of the artifacts for reading; `None` if there is none of that path.
+    pub fn open_artifact(&self, path: &str) -> io::Result<Option<(File, u64)>> {
+        if !self.artifacts.iter().any(|artifact| artifact.path == path) {
+            return Ok(None);
+        }
+        let file = self.open(self.area, path)?;
+        let size_bytes = file.metadata()?.len();
+        Ok(Some((file, size_bytes)))
+    }
+
     /// Moves the artifacts to `target`, under the same paths, and makes them durable there.
     /// `target` is made if need be; files already in it are replaced.
     pub fn persist(&self, target: &Path) -> io::Result<()> {
+        self.transfer(target, true)
+    }
+
+    /// The same, and the artifacts stay where they are as well.
+    pub fn copy_to(&self, target: &Path) -> io::Result<()> {
+        self.transfer(target, false)
+    }
+
+    fn transfer(&self, target: &Path, may_move: bool) -> io::Result<()> {
         private_dir().recursive(true).create(target)?;
         let root = openat(
             CWD,
@@ -142,7 +163,11 @@ impl OutputFiles {
             let (from, name) = self.locate(self.area, &file.path)?;
             let source = self.open(self.area, &file.path)?;
             let to = descend(&root, &file.path, true)?;
-            match renameat(&from, name.as_c_str(), &to, name.as_c_str()) {
+            let moved = match may_move {
+                true => renameat(&from, name.as_c_str(), &to, name.as_c_str()),
+                false => Err(Errno::XDEV),
+            };
+            match moved {
                 Ok(()) => source.sync_all()?,
                 Err(Errno::XDEV) => copy(source, to.as_fd(), &name)?,
                 Err(error) => return Err(error.into()),

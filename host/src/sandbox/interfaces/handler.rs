@@ -6,8 +6,9 @@ use bytes::Bytes;
 use wasmtime::Store;
 use wasmtime::component::InstancePre;
 
+pub(crate) use super::generated::Task;
+use super::generated::TaskPre;
 use super::generated::exports::cofferdam::task::handler;
-use super::generated::{Task, TaskPre};
 use crate::domain::attempt::Payload;
 use crate::domain::module::Descriptor;
 

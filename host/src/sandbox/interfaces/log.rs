@@ -37,11 +37,11 @@ impl Ctx {
         }
     }
 
-    /// The lines kept.
-    pub(crate) fn into_captured(self) -> Captured {
+    /// Takes the lines kept; the log goes on empty.
+    pub(crate) fn take(&mut self) -> Captured {
         Captured {
-            bytes: self.kept.freeze(),
-            truncated: self.truncated,
+            bytes: std::mem::take(&mut self.kept).freeze(),
+            truncated: std::mem::take(&mut self.truncated),
         }
     }
 }

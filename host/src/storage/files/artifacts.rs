@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cap_fs_ext::{DirExt, FollowSymlinks, OpenOptionsFollowExt};
 use cap_std::ambient_authority;
@@ -57,6 +57,28 @@ fn is_no_such_file(error: &io::Error) -> bool {
         || [Errno::LOOP, Errno::NOTDIR, Errno::NAMETOOLONG, Errno::NXIO]
             .iter()
             .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// Regular files below `dir`, each with its path there; `None` if there is no such directory.
+pub(super) fn files_below(dir: &Path) -> Result<Option<Vec<(String, PathBuf)>>, StorageError> {
+    let mut files = Vec::new();
+    let mut dirs = vec![(String::new(), dir.to_owned())];
+    while let Some((prefix, at)) = dirs.pop() {
+        let Some(entries) = absent_is_fine(std::fs::read_dir(&at))? else {
+            return Ok(None);
+        };
+        for entry in entries {
+            let entry = entry?;
+            let (kind, name) = (entry.file_type()?, entry.file_name());
+            let path = format!("{prefix}{}", name.to_string_lossy());
+            if kind.is_dir() {
+                dirs.push((format!("{path}/"), entry.path()));
+            } else if kind.is_file() {
+                files.push((path, entry.path()));
+            }
+        }
+    }
+    Ok(Some(files))
 }
 
 /// Removes a directory and what is in it.
