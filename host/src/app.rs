@@ -21,6 +21,7 @@ use crate::http::api::Api;
 use crate::http::server::{self, ConnectionCap};
 use crate::http::{AppState, Services};
 use crate::interpreters::Interpreters;
+use crate::mcp::{self, Mcp};
 use crate::queue::{Parts, Queue};
 use crate::registry::Registry;
 use crate::registry::loader::SandboxLoader;
@@ -132,7 +133,15 @@ impl Host {
         let queue = Queue::start(parts, Arc::clone(&runner), files.clone()).await?;
         interpreters.warm_up(&intake);
         keep_executions(&files, config.interpreters.files_retention, &clock, &intake);
+        let of_agents = mcp::Parts {
+            runner: Arc::clone(&runner),
+            storage: Arc::clone(&dyn_storage),
+            files: files.clone(),
+            metrics: Arc::clone(&metrics),
+            clock: clock.clone(),
+        };
         let services = Services {
+            mcp: Mcp::new(of_agents, config.http.listen.ip(), guests.handle()),
             queue,
             runner,
             registry,

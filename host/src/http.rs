@@ -15,6 +15,7 @@ mod events;
 mod exec;
 mod guest;
 mod json;
+mod mcp;
 mod modules;
 mod openapi;
 mod ops;
@@ -33,6 +34,7 @@ use crate::clock::Clock;
 use crate::config::http::HttpConfig;
 use crate::domain::attempt::WorkerId;
 use crate::domain::time::Timestamp;
+use crate::mcp::Mcp;
 use crate::queue::SharedQueue;
 use crate::registry::Registry;
 use crate::runner::Runner;
@@ -55,6 +57,8 @@ pub struct Services {
     pub storage: Arc<dyn Storage>,
     /// Spooled inputs and artifacts.
     pub files: FileStorage,
+    /// The endpoint for agents.
+    pub mcp: Mcp,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// What the operating system says of this process.

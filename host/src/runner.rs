@@ -6,6 +6,7 @@
 
 pub mod admission;
 mod code;
+mod progress;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::threads::GuestThreadsHandle;
 
 pub(crate) use crate::runner::code::unmetered;
 pub use crate::runner::code::{CodeRequest, Executed, Watcher};
+pub use crate::runner::progress::ProgressListener;
 
 /// Runs guests.
 pub struct Runner {

@@ -7,7 +7,9 @@ use axum::Router;
 use axum::handler::Handler;
 use axum::routing::{MethodRouter, delete, get, post, put};
 
-use crate::http::{AppState, error, events, exec, modules, openapi, ops, pool, run, tasks};
+use crate::http::{
+    AppState, error, events, exec, mcp, modules, openapi, ops, pool, run, tasks,
+};
 
 /// One pattern and what answers there.
 pub(crate) struct Route {
@@ -58,6 +60,10 @@ pub(crate) fn table() -> Vec<Route> {
         Route::at("/v1/run/{*module}").post(run::run),
         Route::at("/v1/exec").post(exec::exec),
         Route::at("/v1/exec/{id}/files/{*path}").get(exec::files::get),
+        Route::at("/mcp")
+            .post(mcp::send)
+            .get(mcp::listen)
+            .delete(mcp::end),
         Route::at("/v1/tasks")
             .post(tasks::submit::submit)
             .get(tasks::list),

@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 
 use crate::domain::limits::AboveCeiling;
 use crate::domain::module::{BadModuleName, BadModuleRef};
+use crate::executions::KeepError;
 use crate::http::error::ApiError;
 use crate::interpreters::Unavailable;
 use crate::queue::QueueError;
@@ -87,6 +88,15 @@ impl From<RunError> for ApiError {
             RunError::Grant(detail) => {
                 ApiError::bad_request("grant_refused", format!("grants.dirs: {detail}"))
             }
+        }
+    }
+}
+
+impl From<KeepError> for ApiError {
+    fn from(error: KeepError) -> ApiError {
+        match error {
+            KeepError::Storage(error) => error.into(),
+            KeepError::Move(_) => ApiError::internal(error),
         }
     }
 }

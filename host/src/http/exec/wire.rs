@@ -15,11 +15,8 @@ use crate::http::error::ApiError;
 use crate::http::json::{EXACT_MAX, Whole};
 use crate::http::tasks::submission::fields::GrantsJson;
 use crate::http::tasks::wire::{TruncatedJson, UsageJson};
-use crate::interpreters::request::{FileContent, Request};
+use crate::interpreters::request::{FileContent, MEMORY_BYTES, Request};
 use crate::runner::admission::Admission;
-
-/// What code may use that does not say, unless the operator's ceiling is lower.
-const MEMORY_MB: u64 = 512;
 
 /// Code to run.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -89,7 +86,7 @@ impl<'a> ExecRequest<'a> {
         })?;
         let memory_bytes = match self.memory_limit_mb {
             Some(asked) => asked.0 * MIB,
-            None => (MEMORY_MB * MIB).min(admission.ceilings().memory_bytes),
+            None => MEMORY_BYTES.min(admission.ceilings().memory_bytes),
         };
         Ok(ExecParts {
             language,
