@@ -107,7 +107,8 @@ fn config(address: IpAddr) -> StreamableHttpServerConfig {
         IpAddr::V6(address) => format!("[{address}]"),
     };
     let hosts = || LOOPBACK_HOSTS.into_iter().chain([own.as_str()]);
-    let origins = hosts().flat_map(|host| [format!("http://{host}:*"), format!("https://{host}:*")]);
+    let origins =
+        hosts().flat_map(|host| [format!("http://{host}:*"), format!("https://{host}:*")]);
     StreamableHttpServerConfig::default()
         .with_allowed_hosts(hosts())
         .with_allowed_origins(origins)

@@ -31,6 +31,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "interpreters",
             "http",
+            "mcp",
             "queue",
             "runner",
             "registry",
@@ -47,6 +48,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "http",
         &[
+            "mcp",
+            "executions",
             "interpreters",
             "queue",
             "runner",
@@ -59,6 +62,24 @@ const LAYERS: &[(&str, &[&str])] = &[
             "shutdown",
             "clock",
         ],
+    ),
+    (
+        "mcp",
+        &[
+            "executions",
+            "interpreters",
+            "runner",
+            "registry",
+            "storage",
+            "domain",
+            "telemetry",
+            "threads",
+            "clock",
+        ],
+    ),
+    (
+        "executions",
+        &["interpreters", "runner", "storage", "domain"],
     ),
     (
         "queue",
@@ -120,6 +141,7 @@ const OWNED_CRATES: &[(&str, &[&str])] = &[
     ("axum", &["http"]),
     ("hyper", &["http"]),
     ("hyper_util", &["http"]),
+    ("rmcp", &["mcp"]),
 ];
 
 /// Crates that the pure layer may not name.

@@ -75,10 +75,14 @@ pub(crate) async fn listen(State(services): State<AppState>, request: Request) -
 #[utoipa::path(
     delete, path = "/mcp", tag = "Model Context Protocol",
     params(("Mcp-Session-Id" = String, Header, description = "The session")),
-    responses((status = 202, description = "It has ended, and with it what ran in it")),
+    responses((status = 204, description = "It has ended, and with it what ran in it")),
 )]
 pub(crate) async fn end(State(services): State<AppState>, request: Request) -> Response {
-    let response = services.mcp.answer(request.map(|_| Bytes::new())).await;
+    let mut response = services.mcp.answer(request.map(|_| Bytes::new())).await;
+    if response.status() == StatusCode::ACCEPTED {
+        // Clients take 202 for a refusal.
+        *response.status_mut() = StatusCode::NO_CONTENT;
+    }
     response.map(Body::new)
 }
 

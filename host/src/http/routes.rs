@@ -7,9 +7,7 @@ use axum::Router;
 use axum::handler::Handler;
 use axum::routing::{MethodRouter, delete, get, post, put};
 
-use crate::http::{
-    AppState, error, events, exec, mcp, modules, openapi, ops, pool, run, tasks,
-};
+use crate::http::{AppState, error, events, exec, mcp, modules, openapi, ops, pool, run, tasks};
 
 /// One pattern and what answers there.
 pub(crate) struct Route {

@@ -34,7 +34,11 @@ pub(super) fn refused(why: impl Display) -> CallToolResult {
 }
 
 /// A result with content for the model and the same as data.
-pub(super) fn result(failed: bool, content: Vec<ContentBlock>, data: Option<Value>) -> CallToolResult {
+pub(super) fn result(
+    failed: bool,
+    content: Vec<ContentBlock>,
+    data: Option<Value>,
+) -> CallToolResult {
     let mut result = match failed {
         true => CallToolResult::error(content),
         false => CallToolResult::success(content),

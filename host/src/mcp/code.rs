@@ -11,8 +11,8 @@ use rmcp::RoleServer;
 use rmcp::model::{CallToolResult, ContentBlock, ErrorData, JsonObject, Tool};
 use rmcp::service::RequestContext;
 use serde::Deserialize;
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 use crate::domain::grants::Grants;
 use crate::domain::limits::{LimitRequest, MIB};
@@ -54,7 +54,7 @@ pub(super) fn tool(language: Language, packages: &Packages) -> Tool {
         Language::JavaScript => (
             "JavaScript",
             "Run JavaScript",
-            "QuickJS, ES2023 and modules; no Node.js or browser APIs beyond console and timers.",
+            "QuickJS with modules, console and timers; no npm packages, no browser.",
         ),
     };
     let description = format!(
@@ -62,14 +62,19 @@ pub(super) fn tool(language: Language, packages: &Packages) -> Tool {
          expression, or of the variable `result`, is the result. Files given are in the working \
          directory; files the code writes there come back. Nothing is kept between calls."
     );
-    Tool::new(names::code_tool(language), description, Arc::new(schema(language, packages)))
-        .with_title(title)
-        .with_annotations(harmless(title))
+    Tool::new(
+        names::code_tool(language),
+        description,
+        Arc::new(schema(language, packages)),
+    )
+    .with_title(title)
+    .with_annotations(harmless(title))
 }
 
 fn schema(language: Language, packages: &Packages) -> JsonObject {
     let limit = |what: &str| json!({"type": "integer", "minimum": 1, "description": what});
-    let words = |what: &str| json!({"type": "array", "items": {"type": "string"}, "description": what});
+    let words =
+        |what: &str| json!({"type": "array", "items": {"type": "string"}, "description": what});
     let mut properties = json!({
         "code": {"type": "string", "description": "The source."},
         "stdin": {"type": "string", "description": "Standard input."},
@@ -127,7 +132,11 @@ pub(super) async fn call(
         Ok(executed) => executed,
         Err(error) => return call::not_begun(tool, error),
     };
-    let failure = executed.verdict.failure.as_ref().map(|failure| failure.kind);
+    let failure = executed
+        .verdict
+        .failure
+        .as_ref()
+        .map(|failure| failure.kind);
     let duration = executed.usage.duration;
     parts
         .metrics
@@ -241,6 +250,8 @@ fn words(answer: &Answer) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]

@@ -85,11 +85,15 @@ fn payload(body: Bytes) -> Payload {
 /// promises.
 fn completed(output: &Payload, promised: bool) -> CallToolResult {
     let data = match media_type(&output.content_type) {
-        JSON => serde_json::from_slice(&output.body).ok().filter(Value::is_object),
+        JSON => serde_json::from_slice(&output.body)
+            .ok()
+            .filter(Value::is_object),
         _ => None,
     };
     match (promised, &data) {
-        (true, None) => call::refused("the output is not the object that the output schema promises"),
+        (true, None) => {
+            call::refused("the output is not the object that the output schema promises")
+        }
         (true, Some(_)) | (false, _) => call::result(false, vec![content(output)], data),
     }
 }
@@ -141,8 +145,15 @@ mod tests {
 
     #[test]
     fn what_is_no_object_is_content_and_breaks_a_promise() {
-        assert_eq!(told("application/json", b"[1]", false)["content"][0]["text"], "[1]");
-        assert!(told("application/json", b"[1]", false).get("structuredContent").is_none());
+        assert_eq!(
+            told("application/json", b"[1]", false)["content"][0]["text"],
+            "[1]"
+        );
+        assert!(
+            told("application/json", b"[1]", false)
+                .get("structuredContent")
+                .is_none()
+        );
         assert_eq!(told("application/json", b"[1]", true)["isError"], true);
         assert_eq!(told("text/plain", br#"{"n":1}"#, true)["isError"], true);
     }
@@ -150,7 +161,10 @@ mod tests {
     #[test]
     fn bytes_come_in_the_form_that_fits_their_kind() {
         let image = told("image/png", b"\xff", false)["content"][0].clone();
-        assert_eq!(image, json!({"type": "image", "data": "/w==", "mimeType": "image/png"}));
+        assert_eq!(
+            image,
+            json!({"type": "image", "data": "/w==", "mimeType": "image/png"})
+        );
         let bytes = told("application/zip", b"\xff", false)["content"][0].clone();
         assert_eq!(bytes["resource"]["blob"], "/w==");
         assert_eq!(bytes["resource"]["mimeType"], "application/zip");

@@ -77,8 +77,15 @@ mod tests {
     fn every_module_has_a_name_of_its_own_and_it_leads_back() {
         let long = "a/".repeat(63) + "bc";
         let names = [
-            "resize", "team/resize", "team_resize", "team.resize", "a-b.c/d_e", "run_python",
-            "run/python", "run_javascript", &long,
+            "resize",
+            "team/resize",
+            "team_resize",
+            "team.resize",
+            "a-b.c/d_e",
+            "run_python",
+            "run/python",
+            "run_javascript",
+            &long,
         ];
         let mut tools = Vec::new();
         for name in names {
@@ -94,7 +101,15 @@ mod tests {
 
     #[test]
     fn what_is_no_tools_name_means_nothing() {
-        for name in ["", "team/resize", "a.b", "Mresize", "Resize", "aSSb", "interpretersSpython"] {
+        for name in [
+            "",
+            "team/resize",
+            "a.b",
+            "Mresize",
+            "Resize",
+            "aSSb",
+            "interpretersSpython",
+        ] {
             assert_eq!(meant(name), None, "{name}");
         }
         assert_eq!(meant("run_python"), Some(Meant::Code(Language::Python)));

@@ -10,7 +10,9 @@ use http_body::{Body, Frame, SizeHint};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Held as long as somebody waits.
-pub(super) struct Presence(DropGuard);
+pub(super) struct Presence {
+    _until: DropGuard,
+}
 
 /// Known to whoever works on the answer.
 #[derive(Clone, Debug)]
@@ -20,7 +22,12 @@ impl Presence {
     /// Somebody waits, and the way to learn when not any more.
     pub(super) fn new() -> (Presence, Absence) {
         let gone = CancellationToken::new();
-        (Presence(gone.clone().drop_guard()), Absence(gone))
+        (
+            Presence {
+                _until: gone.clone().drop_guard(),
+            },
+            Absence(gone),
+        )
     }
 
     /// The same body; dropping it is the end of this presence.

@@ -8,9 +8,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rmcp::RoleServer;
 use rmcp::model::{ProgressNotificationParam, ProgressToken};
 use rmcp::service::{Peer, RequestContext};
-use rmcp::RoleServer;
 use tokio::sync::watch;
 
 use crate::runner::ProgressListener;
@@ -88,7 +88,8 @@ impl Progress {
             return;
         }
         self.told = said.fraction;
-        let mut news = ProgressNotificationParam::new(self.token.clone(), said.fraction).with_total(1.0);
+        let mut news =
+            ProgressNotificationParam::new(self.token.clone(), said.fraction).with_total(1.0);
         if !said.note.is_empty() {
             news = news.with_message(said.note);
         }

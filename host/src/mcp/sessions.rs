@@ -136,3 +136,22 @@ impl SessionManager for Sessions {
         self.kept.resume(id, last_event_id).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_session_used_longest_ago_gives_way() {
+        let sessions = Sessions::new(Duration::ZERO);
+        let id = |n: usize| SessionId::from(n.to_string());
+        for n in 0..SESSIONS_MAX {
+            assert_eq!(sessions.admit(&id(n)), None);
+        }
+        sessions.touch(&id(0));
+        assert_eq!(sessions.admit(&id(SESSIONS_MAX)), Some(id(1)));
+        sessions.touch(&id(1));
+        assert_eq!(sessions.admit(&id(SESSIONS_MAX + 1)), Some(id(2)));
+        assert_eq!(sessions.used.lock().unwrap().len(), SESSIONS_MAX);
+    }
+}
