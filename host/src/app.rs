@@ -100,12 +100,7 @@ impl Host {
         let sandbox = Sandbox::new(&config.sandbox, data, random.random(), clock.clone())?;
         let dyn_storage: Arc<dyn Storage> = Arc::<SqliteStorage>::clone(&storage);
         let registry = registry(config, &dyn_storage, &sandbox, &clock, &metrics)?;
-        let program = std::env::current_exe().context("the path of this program")?;
-        let interpreters = Arc::new(Interpreters::new(
-            Arc::clone(&registry),
-            &config.interpreters,
-            &program,
-        ));
+        let interpreters = interpreters(config, &registry)?;
         let admission = Admission::new(config.limits, config.dirs.clone());
         let runner = Arc::new(Runner::new(
             Arc::clone(&registry),
@@ -217,6 +212,13 @@ fn registry(
         clock.clone(),
         Arc::clone(metrics),
     )))
+}
+
+fn interpreters(config: &Config, registry: &Arc<Registry>) -> anyhow::Result<Arc<Interpreters>> {
+    let program = std::env::current_exe().context("the path of this program")?;
+    let registry = Arc::clone(registry);
+    let interpreters = Interpreters::new(registry, &config.interpreters, &program);
+    Ok(Arc::new(interpreters))
 }
 
 /// Starts a thread that accepts and serves connections until the intake closes.

@@ -194,8 +194,8 @@ impl Session<'_> {
     fn ask(&self, method: &str, params: &Value) -> Value {
         let message = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         let events = self.send(&message).expect(200).text();
-        let data = events.lines().filter_map(|line| line.strip_prefix("data:"));
-        serde_json::from_str(data.last().expect("an event")).expect("a message")
+        let mut data = events.lines().filter_map(|line| line.strip_prefix("data:"));
+        serde_json::from_str(data.next_back().expect("an event")).expect("a message")
     }
 }
 
@@ -297,6 +297,42 @@ fn wrong_arguments_are_told_to_the_model() {
     assert!(told(json!({"code": "1", "files": {"../x": ""}})).contains("files"));
 }
 
+/// What became of Python code.
+fn ran(session: &Session<'_>, code: &str) -> Value {
+    session.ask("tools/call", &python_call(code)["params"])["result"].clone()
+}
+
+#[test]
+fn small_files_come_along_and_large_ones_by_their_address() {
+    let host = ready("");
+    let session = Session::begin(&host);
+    let code = "open('a.bin', 'wb').write(b'\\xff' * 300_000)\nopen('b.csv', 'w').write('1,2')\nopen('c.bin', 'wb').write(b'\\xff')";
+    let result = ran(&session, code);
+    let [_, a, b, c] = result["content"].as_array().unwrap().as_slice() else {
+        panic!("{result}");
+    };
+    assert_eq!(a["type"], "resource_link");
+    assert_eq!(a["size"], 300_000);
+    let path = a["uri"].as_str().unwrap().strip_prefix(&host.client.base);
+    let whole = host.client.get(path.expect("an address of this host"));
+    assert_eq!(whole.expect(200).body.len(), 300_000);
+    assert_eq!(b["resource"]["text"], "1,2");
+    assert_eq!(b["resource"]["mimeType"], "text/csv");
+    assert_eq!(c["resource"]["blob"], "/w==");
+}
+
+#[test]
+fn a_result_that_nests_too_deep_for_data_is_text() {
+    let host = ready("");
+    let session = Session::begin(&host);
+    let result = ran(&session, "x = []\nfor _ in range(300): x = [x]\nx");
+    let data = &result["structuredContent"]["result"];
+    assert!(
+        data.as_str().is_some_and(|text| text.starts_with("[[[")),
+        "{result}"
+    );
+}
+
 /// Waits until a guest has a directory, which it gets with its first file, or until none has.
 #[track_caller]
 fn await_guest(host: &Host, wanted: bool) {
@@ -357,6 +393,30 @@ fn a_session_that_ends_takes_its_guests_along() {
         await_guest(&host, false);
         assert!(!answer.join().unwrap().text().contains("result"));
     });
+}
+
+#[test]
+fn a_cancel_ends_the_guest_while_the_client_stays() {
+    let host = ready(PATIENT);
+    let session = Session::begin(&host);
+    let call = python_call("open('begun', 'w').close()\nwhile True: pass");
+    std::thread::scope(|scope| {
+        let answer = scope.spawn(|| session.send(&call));
+        await_guest(&host, true);
+        let other = json!({"jsonrpc": "2.0", "method": "notifications/cancelled",
+            "params": {"requestId": 7}});
+        session.send(&other).expect(202);
+        let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled",
+            "params": {"requestId": 1, "reason": "enough"}});
+        session.send(&cancel).expect(202);
+        await_guest(&host, false);
+        assert!(!answer.join().unwrap().text().contains("result"));
+    });
+    let after = session.ask(
+        "tools/call",
+        &json!({"name": "run_python", "arguments": {"code": "1"}}),
+    );
+    assert_eq!(after["result"]["structuredContent"]["result"], 1);
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn module_tool(module: &StoredModule) -> Option<(Tool, usize)> {
     let mut tool = Tool::new(names::module_tool(&module.name), summary, Arc::new(schema))
         .with_title(module.name.as_str())
         .with_annotations(harmless(module.name.as_str()));
-    tool.output_schema = output.and_then(schema::output).map(Arc::new);
+    tool.output_schema = output.and_then(schema::object).map(Arc::new);
     Some((tool, size))
 }
 

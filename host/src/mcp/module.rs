@@ -62,7 +62,7 @@ pub(super) async fn call(
     match report.outcome {
         Outcome::Completed(output) => {
             parts.metrics.run_finished(label.as_str(), None, duration);
-            let promised = descriptor.output_schema.as_deref().and_then(schema::output);
+            let promised = descriptor.output_schema.as_deref().and_then(schema::object);
             Ok(completed(&output, promised.is_some()))
         }
         Outcome::Failed(failure) => {

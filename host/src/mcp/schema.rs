@@ -23,11 +23,13 @@ pub(super) enum InputSchema {
 impl InputSchema {
     /// The tool's schema for a module with this one; `None` if the text is no schema.
     pub(super) fn of(text: &str) -> Option<InputSchema> {
-        let schema: Value = serde_json::from_str(text).ok()?;
-        Some(match schema {
-            Value::Object(schema) if is_of_object(&schema) => InputSchema::Object(schema),
-            schema => InputSchema::Member(wrapped(schema)),
-        })
+        match object(text) {
+            Some(schema) => Some(InputSchema::Object(schema)),
+            None => {
+                let schema = serde_json::from_str(text).ok()?;
+                Some(InputSchema::Member(wrapped(schema)))
+            }
+        }
     }
 
     /// The schema itself.
@@ -53,16 +55,11 @@ impl InputSchema {
     }
 }
 
-/// The output's schema, if it is that of an object: only objects are structured content.
-pub(super) fn output(text: &str) -> Option<JsonObject> {
-    match serde_json::from_str(text) {
-        Ok(Value::Object(schema)) if is_of_object(&schema) => Some(schema),
-        Ok(_) | Err(_) => None,
-    }
-}
-
-fn is_of_object(schema: &JsonObject) -> bool {
-    schema.get("type").and_then(Value::as_str) == Some("object")
+/// The schema, if it is that of an object. Only objects are structured content.
+pub(super) fn object(text: &str) -> Option<JsonObject> {
+    let schema: JsonObject = serde_json::from_str(text).ok()?;
+    let kind = schema.get("type").and_then(Value::as_str);
+    (kind == Some("object")).then_some(schema)
 }
 
 fn wrapped(mut schema: Value) -> JsonObject {
@@ -89,15 +86,15 @@ fn wrapped(mut schema: Value) -> JsonObject {
 mod tests {
     use super::*;
 
-    fn object(value: Value) -> JsonObject {
+    fn map(value: Value) -> JsonObject {
         serde_json::from_value(value).unwrap()
     }
 
     #[test]
     fn an_object_stays_as_it_is() {
         let schema = InputSchema::of(r#"{"type": "object", "required": ["n"]}"#).unwrap();
-        assert_eq!(schema.input(object(json!({"n": 1}))), Ok(json!({"n": 1})));
-        let kept = object(json!({"type": "object", "required": ["n"]}));
+        assert_eq!(schema.input(map(json!({"n": 1}))), Ok(json!({"n": 1})));
+        let kept = map(json!({"type": "object", "required": ["n"]}));
         assert_eq!(schema.into_schema(), kept);
     }
 
@@ -105,9 +102,9 @@ mod tests {
     fn anything_else_becomes_a_member_and_its_references_still_lead_somewhere() {
         let text = r##"{"$ref": "#/$defs/N", "$defs": {"N": {"type": "integer"}}}"##;
         let schema = InputSchema::of(text).unwrap();
-        assert_eq!(schema.input(object(json!({"input": 7}))), Ok(json!(7)));
-        assert!(schema.input(object(json!({}))).is_err());
-        assert!(schema.input(object(json!({"input": 7, "x": 1}))).is_err());
+        assert_eq!(schema.input(map(json!({"input": 7}))), Ok(json!(7)));
+        assert!(schema.input(map(json!({}))).is_err());
+        assert!(schema.input(map(json!({"input": 7, "x": 1}))).is_err());
         let schema = Value::Object(schema.into_schema());
         let validator = jsonschema::validator_for(&schema).unwrap();
         assert!(validator.is_valid(&json!({"input": 7})));
@@ -117,7 +114,7 @@ mod tests {
 
     #[test]
     fn only_an_objects_schema_is_one_of_structured_content() {
-        assert!(output(r#"{"type": "object"}"#).is_some());
-        assert!(output(r#"{"type": "integer"}"#).is_none() && output("true").is_none());
+        assert!(object(r#"{"type": "object"}"#).is_some());
+        assert!(object(r#"{"type": "integer"}"#).is_none() && object("true").is_none());
     }
 }
