@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::exec::ready;
 use crate::support::guests;
-use crate::support::host::Host;
+use crate::support::host::{Host, Slack};
 use crate::support::http::Answer;
 
 /// Limits that no test meets, so that a run which ends was ended.
@@ -234,6 +234,7 @@ fn only_callers_on_this_machine_are_answered() {
     assert_eq!(status(("origin", "null")), 403);
     assert_eq!(status(("origin", "http://localhost:3000")), 200);
     assert_eq!(status(("host", "localhost:8080")), 200);
+    assert_eq!(status(("host", "[::1]:8080")), 200);
 }
 
 #[test]
@@ -465,4 +466,39 @@ fn an_interpreter_that_is_not_ready_says_so() {
     assert_eq!(answer["isError"], true);
     let text = answer["content"][0]["text"].as_str().unwrap();
     assert!(text.contains("being compiled"), "{text}");
+}
+
+/// Sessions that are begun and ended, each with a call.
+const SESSIONS: usize = 400;
+
+#[test]
+fn sessions_that_end_leave_nothing_behind() {
+    let host = Host::start();
+    host.client
+        .put_module("primes", &guests::built("primes"))
+        .expect(201);
+    let call = json!({"name": "primes", "arguments": {"from": 1, "to": 100}});
+    let sessions = || {
+        for _ in 0..SESSIONS {
+            let session = Session::begin(&host);
+            let answer = session.ask("tools/call", &call);
+            assert_eq!(
+                answer["result"]["structuredContent"]["count"], 25,
+                "{answer}"
+            );
+            let headers = [("mcp-session-id", session.id.as_str())];
+            host.client
+                .send("DELETE", "/mcp", &headers, b"")
+                .expect(204);
+        }
+    };
+    sessions();
+    let before = host.footprint();
+    sessions();
+    sessions();
+    let slack = Slack {
+        resident_kib: 8 * 1024,
+        ..Slack::default()
+    };
+    host.await_footprint(&before, &slack);
 }

@@ -1,6 +1,9 @@
 //! The protocol's requests, as far as this host answers them: who it is, which tools there are,
 //! and calls.
 
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ErrorData, Implementation,
     ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig,
@@ -26,6 +29,19 @@ impl Server {
     /// A server of these parts.
     pub(super) fn new(parts: Parts) -> Server {
         Server { parts }
+    }
+
+    /// A call that panics is answered too: its client would wait for ever.
+    async fn guarded(
+        &self,
+        request: CallToolRequestParams,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<CallToolResult, ErrorData> {
+        let call = AssertUnwindSafe(self.call(request, context));
+        call.catch_unwind().await.unwrap_or_else(|_panic| {
+            self.parts.metrics.handler_panicked();
+            Err(call::internal("a panic"))
+        })
     }
 
     async fn call(
@@ -77,7 +93,7 @@ impl ServerHandler for Server {
         };
         tokio::select! {
             biased;
-            answered = self.call(request, &context) => answered.map(CallToolResponse::from),
+            answered = self.guarded(request, &context) => answered.map(CallToolResponse::from),
             () = context.ct.cancelled() => Err(call::ended("the client cancelled the call")),
             () = nobody_waits => Err(call::ended("the client went away")),
         }
