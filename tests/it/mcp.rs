@@ -1,159 +1,17 @@
-//! `/mcp`: code and modules as tools, as the protocol's official client sees them, and what no such
-//! client would send.
+//! `/mcp`: code and modules as tools, byte by byte, and what no well-made client would send.
 
-use std::io::Write;
-use std::net::TcpStream;
-use std::process::Command;
-use std::time::{Duration, Instant};
+mod client;
+mod ends;
 
 use serde_json::{Value, json};
 
 use crate::exec::ready;
 use crate::support::guests;
-use crate::support::host::{Host, Slack};
+use crate::support::host::Host;
 use crate::support::http::Answer;
 
 /// Limits that no test meets, so that a run which ends was ended.
 const PATIENT: &str = "[ceilings]\ncpu_ms = 600000\ntimeout_ms = 600000\n";
-
-/// The Python of the peers, which has the client.
-fn python() -> std::path::PathBuf {
-    let python = guests::root().join("target/peers-venv/bin/python");
-    let has_client = Command::new(&python).args(["-c", "import mcp"]).status();
-    assert!(
-        has_client.is_ok_and(|status| status.success()),
-        "{} has no mcp; `cargo xtask peers` installs it",
-        python.display()
-    );
-    python
-}
-
-/// Puts a script of a language under a name.
-fn put_script(host: &Host, name: &str, kind: &str, source: &str) {
-    let path = format!("/v1/modules/{name}");
-    let headers = [("content-type", kind)];
-    host.client
-        .send("PUT", &path, &headers, source.as_bytes())
-        .expect(201);
-}
-
-/// What the official client sees of a host that has modules of every sort.
-fn seen(mode: &str) -> Value {
-    let host = ready(PATIENT);
-    host.client
-        .put_module("math/primes", &guests::built("primes"))
-        .expect(201);
-    host.client
-        .put_module("plain", &guests::built("probe-wasip1"))
-        .expect(201);
-    let source = "\"\"\"Counts.\"\"\"\nINPUT_SCHEMA = {'type': 'array'}\ndef run(input):\n    return len(input)\n";
-    put_script(&host, "length", "text/x-python", source);
-    let output = Command::new(python())
-        .arg(guests::root().join("tests/it/mcp_client.py"))
-        .arg(format!("{}/mcp", host.client.base))
-        .arg(host.data().join("scratch"))
-        .arg(mode)
-        .output()
-        .expect("Python starts");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{said}");
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"))
-}
-
-#[test]
-fn the_official_client_finds_and_calls_tools_in_a_session() {
-    let seen = seen("legacy");
-    assert_eq!(seen["protocol"], "2025-11-25");
-    check(&seen);
-}
-
-#[test]
-fn the_official_client_finds_and_calls_tools_without_a_session() {
-    let seen = seen("auto");
-    assert_eq!(seen["protocol"], "2026-07-28");
-    check(&seen);
-}
-
-fn check(seen: &Value) {
-    println!("{seen:#}");
-    check_tools(&seen["tools"]);
-    assert_eq!(seen["pages"], 1);
-    let result = &seen["result"];
-    assert_eq!(result["isError"], false, "{result}");
-    assert_eq!(result["structuredContent"]["status"], "completed");
-    assert_eq!(result["structuredContent"]["result"], json!({"sum": 45}));
-    assert_eq!(result["content"][0]["text"], "out\nresult: {\"sum\": 45}");
-    assert_eq!(result["content"][1]["resource"]["text"], "left");
-    assert_eq!(result["content"][1]["resource"]["mimeType"], "text/plain");
-
-    let exception = &seen["exception"];
-    assert_eq!(exception["isError"], true);
-    assert_eq!(
-        exception["structuredContent"]["error"]["kind"],
-        "guest_error"
-    );
-    let text = exception["content"][0]["text"].as_str().unwrap();
-    assert!(
-        text.contains("ZeroDivisionError") && text.contains("line 2, in f"),
-        "{text}"
-    );
-
-    let javascript = &seen["javascript"]["structuredContent"];
-    assert_eq!(javascript["result"], json!([1, 2]));
-    assert_eq!(javascript["stdout"], "42\n");
-    check_modules(seen);
-    assert_eq!(seen["after"]["structuredContent"]["result"], 2);
-}
-
-fn check_tools(tools: &Value) {
-    let names: Vec<&str> = tools
-        .as_object()
-        .unwrap()
-        .keys()
-        .map(String::as_str)
-        .collect();
-    assert_eq!(
-        names,
-        ["length", "mathSprimes", "run_javascript", "run_python"]
-    );
-    let primes = &tools["mathSprimes"];
-    assert_eq!(primes["title"], "math/primes");
-    assert_eq!(primes["inputSchema"]["required"], json!(["from", "to"]));
-    assert_eq!(primes["outputSchema"]["type"], "object");
-    assert_eq!(tools["length"]["description"], "Counts.");
-    assert_eq!(tools["length"]["inputSchema"]["required"], json!(["input"]));
-    assert_eq!(
-        tools["run_python"]["inputSchema"]["required"],
-        json!(["code"])
-    );
-}
-
-fn check_modules(seen: &Value) {
-    let module = &seen["module"]["structuredContent"];
-    assert_eq!(module["count"], 216_816, "{module}");
-    let progress = seen["progress"].as_array().unwrap();
-    let fractions: Vec<f64> = progress
-        .iter()
-        .map(|told| told[0].as_f64().unwrap())
-        .collect();
-    assert!(fractions.is_sorted_by(|a, b| a < b), "{fractions:?}");
-    assert_eq!(fractions.last(), Some(&1.0), "{fractions:?}");
-    assert!(progress[0][2].as_str().unwrap().starts_with("below "));
-    assert_eq!(seen["script"]["content"][0]["text"], "3");
-
-    let misfit = &seen["misfit"];
-    assert_eq!(misfit["isError"], true);
-    let text = misfit["content"][0]["text"].as_str().unwrap();
-    assert!(text.contains("schema") && text.contains("to"), "{text}");
-    let failed = &seen["failed"];
-    assert_eq!(failed["isError"], true);
-    assert_eq!(
-        failed["structuredContent"]["error"]["kind"],
-        "invalid_input"
-    );
-    assert!(failed["structuredContent"]["usage"]["duration_us"].is_u64());
-    assert_eq!(seen["unknown"]["code"], -32602, "{}", seen["unknown"]);
-}
 
 /// A client of the older, session-bound kind, byte by byte.
 struct Session<'a> {
@@ -162,6 +20,7 @@ struct Session<'a> {
 }
 
 const ACCEPT: (&str, &str) = ("accept", "application/json, text/event-stream");
+
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 fn initialize() -> Value {
@@ -334,121 +193,11 @@ fn a_result_that_nests_too_deep_for_data_is_text() {
     );
 }
 
-/// Waits until a guest has a directory, which it gets with its first file, or until none has.
-#[track_caller]
-fn await_guest(host: &Host, wanted: bool) {
-    let entries =
-        |path: std::path::PathBuf| std::fs::read_dir(path).into_iter().flatten().flatten();
-    let exists = || {
-        let mut incarnations = entries(host.data().join("scratch"));
-        incarnations.any(|incarnation| entries(incarnation.path()).next().is_some())
-    };
-    let until = Instant::now() + Duration::from_secs(60);
-    while exists() != wanted {
-        assert!(Instant::now() < until, "waited too long for {wanted}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 /// A call of Python code as a message.
 fn python_call(code: &str) -> Value {
     let arguments = json!({"code": code, "timeout_ms": 120_000, "cpu_ms": 120_000});
     json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
         "params": {"name": "run_python", "arguments": arguments}})
-}
-
-#[test]
-fn a_client_that_goes_away_takes_its_guest_along() {
-    let host = ready(PATIENT);
-    let session = Session::begin(&host);
-    let address = host.client.base.strip_prefix("http://").unwrap();
-    let body = python_call("open('begun', 'w').close()\nwhile True: pass").to_string();
-    let mut stream = TcpStream::connect(address).unwrap();
-    let head = format!(
-        "POST /mcp HTTP/1.1\r\nhost: {address}\r\naccept: {}\r\ncontent-type: {}\r\nmcp-session-id: {}\r\ncontent-length: {}\r\n\r\n{body}",
-        ACCEPT.1,
-        JSON.1,
-        session.id,
-        body.len(),
-    );
-    stream.write_all(head.as_bytes()).unwrap();
-    await_guest(&host, true);
-    drop(stream);
-    await_guest(&host, false);
-    // The session is none the worse for it.
-    assert!(session.ask("tools/list", &json!({}))["result"].is_object());
-}
-
-#[test]
-fn a_session_that_ends_takes_its_guests_along() {
-    let host = ready(PATIENT);
-    let session = Session::begin(&host);
-    let call = python_call("open('begun', 'w').close()\nwhile True: pass");
-    std::thread::scope(|scope| {
-        let answer = scope.spawn(|| session.send(&call));
-        await_guest(&host, true);
-        let headers = [("mcp-session-id", session.id.as_str())];
-        host.client
-            .send("DELETE", "/mcp", &headers, b"")
-            .expect(204);
-        await_guest(&host, false);
-        assert!(!answer.join().unwrap().text().contains("result"));
-    });
-}
-
-#[test]
-fn a_cancel_ends_the_guest_while_the_client_stays() {
-    let host = ready(PATIENT);
-    let session = Session::begin(&host);
-    let call = python_call("open('begun', 'w').close()\nwhile True: pass");
-    std::thread::scope(|scope| {
-        let answer = scope.spawn(|| session.send(&call));
-        await_guest(&host, true);
-        let other = json!({"jsonrpc": "2.0", "method": "notifications/cancelled",
-            "params": {"requestId": 7}});
-        session.send(&other).expect(202);
-        let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled",
-            "params": {"requestId": 1, "reason": "enough"}});
-        session.send(&cancel).expect(202);
-        await_guest(&host, false);
-        assert!(!answer.join().unwrap().text().contains("result"));
-    });
-    let after = session.ask(
-        "tools/call",
-        &json!({"name": "run_python", "arguments": {"code": "1"}}),
-    );
-    assert_eq!(after["result"]["structuredContent"]["result"], 1);
-}
-
-#[test]
-fn a_drain_lets_calls_finish_and_listeners_go() {
-    let mut host = ready(PATIENT);
-    let client = host.client.clone();
-    let session = Session::begin(&host);
-    let headers = [ACCEPT, JSON, ("mcp-session-id", session.id.as_str())];
-    let id = session.id.clone();
-    let code = "import time\nopen('begun', 'w').close()\ntime.sleep(2)\n'finished'";
-    let body = python_call(code).to_string();
-    let begin = Instant::now();
-    let (answer, events) = std::thread::scope(|scope| {
-        let listener = scope.spawn(|| {
-            let headers = [ACCEPT, ("mcp-session-id", id.as_str())];
-            client.send("GET", "/mcp", &headers, b"")
-        });
-        let caller = scope.spawn(|| client.send("POST", "/mcp", &headers, body.as_bytes()));
-        await_guest(&host, true);
-        host.terminate();
-        (caller.join().unwrap(), listener.join().unwrap())
-    });
-    assert!(answer.expect(200).text().contains("finished"));
-    events.expect(200);
-    assert!(host.wait().success());
-    // The drain's own limit is thirty seconds.
-    assert!(
-        begin.elapsed() < Duration::from_secs(25),
-        "{:?}",
-        begin.elapsed()
-    );
 }
 
 #[test]
@@ -466,39 +215,4 @@ fn an_interpreter_that_is_not_ready_says_so() {
     assert_eq!(answer["isError"], true);
     let text = answer["content"][0]["text"].as_str().unwrap();
     assert!(text.contains("being compiled"), "{text}");
-}
-
-/// Sessions that are begun and ended, each with a call.
-const SESSIONS: usize = 400;
-
-#[test]
-fn sessions_that_end_leave_nothing_behind() {
-    let host = Host::start();
-    host.client
-        .put_module("primes", &guests::built("primes"))
-        .expect(201);
-    let call = json!({"name": "primes", "arguments": {"from": 1, "to": 100}});
-    let sessions = || {
-        for _ in 0..SESSIONS {
-            let session = Session::begin(&host);
-            let answer = session.ask("tools/call", &call);
-            assert_eq!(
-                answer["result"]["structuredContent"]["count"], 25,
-                "{answer}"
-            );
-            let headers = [("mcp-session-id", session.id.as_str())];
-            host.client
-                .send("DELETE", "/mcp", &headers, b"")
-                .expect(204);
-        }
-    };
-    sessions();
-    let before = host.footprint();
-    sessions();
-    sessions();
-    let slack = Slack {
-        resident_kib: 8 * 1024,
-        ..Slack::default()
-    };
-    host.await_footprint(&before, &slack);
 }
