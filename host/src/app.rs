@@ -21,6 +21,7 @@ use crate::http::api::Api;
 use crate::http::server::{self, ConnectionCap};
 use crate::http::{AppState, Services};
 use crate::interpreters::Interpreters;
+use crate::mcp::{self, Mcp};
 use crate::queue::{Parts, Queue};
 use crate::registry::Registry;
 use crate::registry::loader::SandboxLoader;
@@ -90,22 +91,14 @@ impl Host {
     async fn start(config: &Config, guests: &GuestThreads) -> anyhow::Result<Host> {
         let (clock, mut random) = (Clock::system(), StdRng::from_os_rng());
         let started_at = clock.now();
-        let worker = WorkerId(Uuid::from_u128(random.random()));
         let data = &config.storage.data;
         let storage = Arc::new(SqliteStorage::open(data, StdRng::from_rng(&mut random))?);
-        let files = FileStorage::open(data, config.storage.files_budget_bytes)?;
-        let swept = files.sweep(&*storage).await?;
-        tracing::debug!(?swept, "swept what nothing refers to");
+        let files = files(config, &storage).await?;
         let metrics = Arc::new(Metrics::new());
         let sandbox = Sandbox::new(&config.sandbox, data, random.random(), clock.clone())?;
         let dyn_storage: Arc<dyn Storage> = Arc::<SqliteStorage>::clone(&storage);
         let registry = registry(config, &dyn_storage, &sandbox, &clock, &metrics)?;
-        let program = std::env::current_exe().context("the path of this program")?;
-        let interpreters = Arc::new(Interpreters::new(
-            Arc::clone(&registry),
-            &config.interpreters,
-            &program,
-        ));
+        let interpreters = interpreters(config, &registry)?;
         let admission = Admission::new(config.limits, config.dirs.clone());
         let runner = Arc::new(Runner::new(
             Arc::clone(&registry),
@@ -122,7 +115,7 @@ impl Host {
             admission,
             config: config.queue.clone(),
             clock: clock.clone(),
-            worker,
+            worker: WorkerId(Uuid::from_u128(random.random())),
             seed: random.random(),
             threads: guests.handle(),
             shutdown: intake.clone(),
@@ -130,14 +123,22 @@ impl Host {
             // The data directory's lock is ours.
             sole_owner: true,
         };
+        let worker = parts.worker;
         let queue = Queue::start(parts, Arc::clone(&runner), files.clone()).await?;
         interpreters.warm_up(&intake);
         keep_executions(&files, config.interpreters.files_retention, &clock, &intake);
-        let sessions = sessions(config, &runner, guests, &clock, &intake);
+        let of_agents = mcp::Parts {
+            runner: Arc::clone(&runner),
+            storage: Arc::clone(&dyn_storage),
+            files: files.clone(),
+            metrics: Arc::clone(&metrics),
+            clock: clock.clone(),
+        };
         let services = Services {
+            mcp: Mcp::new(of_agents, config.http.listen.ip(), guests.handle()),
+            sessions: sessions(config, &runner, guests, &clock, &intake),
             queue,
             runner,
-            sessions,
             registry,
             storage: dyn_storage,
             files,
@@ -194,6 +195,14 @@ fn sessions(
     ))
 }
 
+/// The large bytes, without those that a crash left behind.
+async fn files(config: &Config, storage: &SqliteStorage) -> anyhow::Result<FileStorage> {
+    let files = FileStorage::open(&config.storage.data, config.storage.files_budget_bytes)?;
+    let swept = files.sweep(storage).await?;
+    tracing::debug!(?swept, "swept what nothing refers to");
+    Ok(files)
+}
+
 /// Removes the files of executions once their time has passed.
 fn keep_executions(files: &FileStorage, retention: Duration, clock: &Clock, intake: &Shutdown) {
     let (files, clock, stop) = (files.clone(), clock.clone(), intake.clone());
@@ -229,6 +238,13 @@ fn registry(
         clock.clone(),
         Arc::clone(metrics),
     )))
+}
+
+fn interpreters(config: &Config, registry: &Arc<Registry>) -> anyhow::Result<Arc<Interpreters>> {
+    let program = std::env::current_exe().context("the path of this program")?;
+    let registry = Arc::clone(registry);
+    let interpreters = Interpreters::new(registry, &config.interpreters, &program);
+    Ok(Arc::new(interpreters))
 }
 
 /// Starts a thread that accepts and serves connections until the intake closes.

@@ -15,6 +15,7 @@ mod events;
 mod exec;
 mod guest;
 mod json;
+mod mcp;
 mod modules;
 mod openapi;
 mod ops;
@@ -34,6 +35,7 @@ use crate::clock::Clock;
 use crate::config::http::HttpConfig;
 use crate::domain::attempt::WorkerId;
 use crate::domain::time::Timestamp;
+use crate::mcp::Mcp;
 use crate::queue::SharedQueue;
 use crate::registry::Registry;
 use crate::runner::Runner;
@@ -61,6 +63,8 @@ pub struct Services {
     pub files: FileStorage,
     /// How long the files of executions and snapshots are kept.
     pub files_retention: std::time::Duration,
+    /// The endpoint for agents.
+    pub mcp: Mcp,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// What the operating system says of this process.

@@ -6,6 +6,7 @@
 
 pub mod admission;
 mod code;
+mod progress;
 pub mod session;
 
 use std::path::PathBuf;
@@ -26,6 +27,7 @@ use crate::threads::GuestThreadsHandle;
 
 pub(crate) use crate::runner::code::unmetered;
 pub use crate::runner::code::{CodeRequest, Executed, Watcher};
+pub use crate::runner::progress::ProgressListener;
 
 /// Runs guests.
 pub struct Runner {
@@ -100,9 +102,6 @@ pub enum RunError {
     /// No code of that language can be run now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
-    /// A kept guest could not be made.
-    #[error("{}", .0.message)]
-    NotBegun(Failure),
     /// The script is not sound.
     #[error("the script is not sound: {}", .0.message)]
     Script(Failure),

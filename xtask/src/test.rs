@@ -18,7 +18,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     )?;
     say("== guests");
     guests::build(root)?;
-    peers::wasmtime(root)?;
+    peers::of_tests(root)?;
     for native in ["python3", "node"] {
         ensure!(
             exists(native, "--version"),

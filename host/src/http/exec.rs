@@ -20,6 +20,7 @@ use crate::domain::module::ModuleRef;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::state::TaskState;
 use crate::domain::task::{Input, Priority, TaskId};
+use crate::executions;
 use crate::http::error::ApiError;
 use crate::http::exec::wire::{ExecAnswer, ExecRequest};
 use crate::http::query::Query;
@@ -118,27 +119,10 @@ async fn run(services: &Services, code: CodeRequest) -> Result<Executed, ApiErro
 
 /// Keeps the files and writes the answer down.
 async fn finish(services: &Services, executed: Executed) -> Result<Answer, ApiError> {
-    let Executed {
-        verdict,
-        usage,
-        streams,
-        files,
-    } = executed;
-    let Some(files) = files.filter(|files| !files.artifacts.is_empty()) else {
-        return Ok(verdict.into_answer(&streams, &usage, &[], ""));
-    };
-    let id = services.files.new_execution(services.clock.now());
-    let artifacts = files.artifacts.clone();
-    let size_bytes = artifacts.iter().map(|file| file.size_bytes).sum();
-    let room = services.files.artifact_room(size_bytes)?;
-    let target = services.files.execution_dir(id);
-    let moved = tokio::task::spawn_blocking(move || files.persist(&target)).await;
-    moved
-        .map_err(ApiError::internal)?
-        .map_err(ApiError::internal)?;
-    room.keep();
-    let url = format!("/v1/exec/{id}/files/");
-    Ok(verdict.into_answer(&streams, &usage, &artifacts, &url))
+    let now = services.clock.now();
+    Ok(executions::keep(&services.files, now, executed)
+        .await?
+        .answer)
 }
 
 async fn submit(

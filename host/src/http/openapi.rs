@@ -11,7 +11,7 @@ use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 
 use crate::http::error::Problem;
-use crate::http::{events, exec, modules, ops, pool, run, sessions, tasks};
+use crate::http::{events, exec, mcp, modules, ops, pool, run, sessions, tasks};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -48,6 +48,9 @@ use crate::http::{events, exec, modules, ops, pool, run, sessions, tasks};
         tasks::artifacts::list,
         tasks::artifacts::get,
         events::events,
+        mcp::send,
+        mcp::listen,
+        mcp::end,
         pool::execute,
         pool::status,
         pool::result,

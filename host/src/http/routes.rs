@@ -8,7 +8,7 @@ use axum::handler::Handler;
 use axum::routing::{MethodRouter, delete, get, post, put};
 
 use crate::http::{
-    AppState, error, events, exec, modules, openapi, ops, pool, run, sessions, tasks,
+    AppState, error, events, exec, mcp, modules, openapi, ops, pool, run, sessions, tasks,
 };
 
 /// One pattern and what answers there.
@@ -70,6 +70,10 @@ pub(crate) fn table() -> Vec<Route> {
         Route::at("/v1/sessions/{id}/files").get(sessions::files::list),
         Route::at("/v1/sessions/{id}/files/{*path}").get(sessions::files::get),
         Route::at("/v1/sessions/{id}/snapshot").post(sessions::files::snapshot),
+        Route::at("/mcp")
+            .post(mcp::send)
+            .get(mcp::listen)
+            .delete(mcp::end),
         Route::at("/v1/tasks")
             .post(tasks::submit::submit)
             .get(tasks::list),

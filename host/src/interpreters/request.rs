@@ -13,11 +13,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::domain::attempt::Payload;
+use crate::domain::limits::MIB;
 use crate::domain::module::Language;
 use crate::interpreters::packages::Packages;
 use crate::sandbox::Mount;
 use crate::sandbox::files::{InputContent, InputFile, InputPlace};
 
+/// What code may use that does not say, unless the operator's ceiling is lower.
+pub const MEMORY_BYTES: u64 = 512 * MIB;
 /// Files that come with one execution.
 const FILES_MAX: usize = 256;
 /// Arguments, and packages.

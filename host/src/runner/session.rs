@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::attempt::Stream;
+use crate::domain::attempt::{Failure, Stream};
 use crate::domain::grants::Grants;
 use crate::domain::limits::{LimitRequest, Limits};
 use crate::domain::module::Language;
@@ -87,8 +87,12 @@ impl Observer for Ear {
 }
 
 impl Runner {
-    /// Makes an interpreter that is kept. Waits while there is no room.
-    pub async fn open_session(&self, request: SessionRequest) -> Result<Kept, RunError> {
+    /// Makes an interpreter that is kept. Waits while there is no room. The inner error is the
+    /// sandbox's word on what it was given.
+    pub async fn open_session(
+        &self,
+        request: SessionRequest,
+    ) -> Result<Result<Kept, Failure>, RunError> {
         let module = self.interpreters.get(request.language)?.module;
         let ear = Arc::new(Ear::default());
         let control = Control {
@@ -100,11 +104,11 @@ impl Runner {
         work.dirs.extend(self.admission.mounts(&request.grants)?);
         let (module, run) = work.into_run();
         let session = self.sandbox.open_session(module, run).await;
-        Ok(Kept {
-            session: session.map_err(RunError::NotBegun)?,
+        Ok(session.map(|session| Kept {
+            session,
             interpreters: Arc::clone(&self.interpreters),
             ear,
-        })
+        }))
     }
 
     /// The limits of one call of a session that was given `session`.

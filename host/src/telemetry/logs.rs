@@ -3,9 +3,14 @@
 //! Text of a guest's or a caller's only ever stands in a field's value, where both formats escape
 //! it; standard output belongs to the command line's own answers.
 
+use std::borrow::Cow;
+
 use tracing_subscriber::EnvFilter;
 
 use crate::config::telemetry::{LogConfig, LogFormat};
+
+/// What the lines of the protocol's library begin with.
+const PROTOCOL: &str = "rmcp";
 
 /// The log section cannot be put to use.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +25,7 @@ pub(super) enum LogError {
 
 /// Sends every log line of the process to standard error from now on.
 pub(super) fn init(config: &LogConfig) -> Result<(), LogError> {
-    let filter = EnvFilter::builder().parse(&config.level)?;
+    let filter = EnvFilter::builder().parse(quiet(&config.level))?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -34,6 +39,15 @@ pub(super) fn init(config: &LogConfig) -> Result<(), LogError> {
             .try_init(),
     };
     installed.map_err(|_another_is_installed| LogError::Twice)
+}
+
+/// The level, without what the library of the Model Context Protocol says of every message. Whoever
+/// wants to read that names it.
+fn quiet(level: &str) -> Cow<'_, str> {
+    match level.contains(PROTOCOL) {
+        true => Cow::Borrowed(level),
+        false => Cow::Owned(format!("{PROTOCOL}=off,{level}")),
+    }
 }
 
 fn is_terminal() -> bool {
@@ -51,5 +65,11 @@ mod tests {
             ..LogConfig::default()
         };
         assert!(matches!(init(&config), Err(LogError::Level(_))));
+    }
+
+    #[test]
+    fn the_protocols_library_is_heard_only_by_name() {
+        assert_eq!(quiet("info"), "rmcp=off,info");
+        assert_eq!(quiet("info,rmcp=debug"), "info,rmcp=debug");
     }
 }

@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 
 use crate::domain::limits::AboveCeiling;
 use crate::domain::module::{BadModuleName, BadModuleRef};
+use crate::executions::KeepError;
 use crate::http::error::ApiError;
 use crate::http::run::failure_problem;
 use crate::interpreters::Unavailable;
@@ -83,7 +84,6 @@ impl From<RunError> for ApiError {
             RunError::Schema(detail) => schema_mismatch(&detail),
             RunError::Code(bad) => ApiError::field(&bad.field, bad.why),
             RunError::Unavailable(unavailable) => unavailable.into(),
-            RunError::NotBegun(failure) => failure_problem(&failure),
             RunError::Script(failure) => {
                 let status = StatusCode::UNPROCESSABLE_ENTITY;
                 ApiError::new(status, "module_refused", failure.message)
@@ -114,7 +114,17 @@ impl From<SessionError> for ApiError {
                 ApiError::new(StatusCode::TOO_MANY_REQUESTS, "session_busy", text)
                     .retry_after(SESSION_RETRY_S)
             }
+            SessionError::NotBegun(failure) => failure_problem(&failure),
             SessionError::Run(error) => error.into(),
+        }
+    }
+}
+
+impl From<KeepError> for ApiError {
+    fn from(error: KeepError) -> ApiError {
+        match error {
+            KeepError::Storage(error) => error.into(),
+            KeepError::Move(_) => ApiError::internal(error),
         }
     }
 }

@@ -15,11 +15,8 @@ use crate::http::error::ApiError;
 use crate::http::json::{EXACT_MAX, Whole};
 use crate::http::tasks::submission::fields::GrantsJson;
 use crate::http::tasks::wire::{TruncatedJson, UsageJson};
-use crate::interpreters::request::{FileContent, Request};
+use crate::interpreters::request::{FileContent, MEMORY_BYTES, Request};
 use crate::runner::admission::Admission;
-
-/// What code may use that does not say, unless the operator's ceiling is lower.
-const MEMORY_MB: u64 = 512;
 
 /// Code to run.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -115,7 +112,7 @@ pub(crate) fn parse_language(name: &str) -> Result<Language, ApiError> {
 pub(crate) fn memory_bytes(asked_mb: Option<Whole<1, 1_000_000>>, admission: &Admission) -> u64 {
     match asked_mb {
         Some(asked) => asked.0 * MIB,
-        None => (MEMORY_MB * MIB).min(admission.ceilings().memory_bytes),
+        None => MEMORY_BYTES.min(admission.ceilings().memory_bytes),
     }
 }
 

@@ -1,0 +1,92 @@
+//! `/mcp`: where the Model Context Protocol is mounted.
+//!
+//! Bodies are read here, under the API's limits; everything else is `mcp`'s. What a client of the
+//! protocol did wrong is answered in its own words, JSON-RPC errors, not as a problem.
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use serde::de::IgnoredAny;
+
+use crate::http::error::ApiError;
+use crate::http::tasks::submit::json_limit;
+use crate::http::{AppState, body};
+
+/// What JSON-RPC answers to what is no JSON.
+const PARSE_ERROR: &str =
+    r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"the body is not JSON"}}"#;
+/// What it answers to JSON that is no message.
+const INVALID_REQUEST: &str = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"the body is no message of the Model Context Protocol"}}"#;
+
+/// Send a message of the Model Context Protocol
+///
+/// Streamable HTTP: `run_python`, `run_javascript` and every module with an input schema are tools.
+#[utoipa::path(
+    post, path = "/mcp", tag = "Model Context Protocol",
+    params(("Mcp-Session-Id" = Option<String>, Header, description = "The session, once there is one")),
+    request_body(content = Object, description = "A JSON-RPC message"),
+    responses(
+        (status = 200, description = "The answer, as events", content_type = "text/event-stream"),
+        (status = 202, description = "A notification was taken"),
+    ),
+)]
+pub(crate) async fn send(
+    State(services): State<AppState>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let body = body::collect(&parts.headers, body, json_limit(&services)).await?;
+    let is_json = parts
+        .headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    if is_json && serde_json::from_slice::<IgnoredAny>(&body).is_err() {
+        return Ok(rpc_error(PARSE_ERROR));
+    }
+    let request = Request::from_parts(parts, body);
+    let response = services.mcp.answer(request).await;
+    match response.status() {
+        StatusCode::UNSUPPORTED_MEDIA_TYPE if is_json => Ok(rpc_error(INVALID_REQUEST)),
+        _ => Ok(response.map(Body::new)),
+    }
+}
+
+/// Listen to a session of the Model Context Protocol
+#[utoipa::path(
+    get, path = "/mcp", tag = "Model Context Protocol",
+    params(("Mcp-Session-Id" = String, Header, description = "The session")),
+    responses((status = 200, description = "Events until the session ends", content_type = "text/event-stream")),
+)]
+pub(crate) async fn listen(State(services): State<AppState>, request: Request) -> Response {
+    let response = services.mcp.answer(request.map(|_| Bytes::new())).await;
+    let shutdown = services.shutdown.clone();
+    // No call is answered here, so a drain need not wait for its end.
+    response.map(|body| {
+        let events = Body::new(body).into_data_stream();
+        Body::from_stream(events.take_until(async move { shutdown.requested().await }))
+    })
+}
+
+/// End a session of the Model Context Protocol
+#[utoipa::path(
+    delete, path = "/mcp", tag = "Model Context Protocol",
+    params(("Mcp-Session-Id" = String, Header, description = "The session")),
+    responses((status = 204, description = "It has ended, and with it what ran in it")),
+)]
+pub(crate) async fn end(State(services): State<AppState>, request: Request) -> Response {
+    let mut response = services.mcp.answer(request.map(|_| Bytes::new())).await;
+    if response.status() == StatusCode::ACCEPTED {
+        // Clients take 202 for a refusal.
+        *response.status_mut() = StatusCode::NO_CONTENT;
+    }
+    response.map(Body::new)
+}
+
+fn rpc_error(text: &'static str) -> Response {
+    let kind = [(CONTENT_TYPE, "application/json")];
+    (StatusCode::BAD_REQUEST, kind, text).into_response()
+}

@@ -1,0 +1,107 @@
+//! The protocol's requests, as far as this host answers them: who it is, which tools there are,
+//! and calls.
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, CallToolResult, ErrorData, Implementation,
+    ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig,
+};
+use rmcp::service::RequestContext;
+use rmcp::{RoleServer, ServerHandler};
+
+use crate::mcp::names::{Meant, meant};
+use crate::mcp::presence::Absence;
+use crate::mcp::{Parts, call, code, list, module};
+
+/// What a client may tell its model of this host.
+const INSTRUCTIONS: &str = "Runs Python, JavaScript and WebAssembly modules, each call in a fresh \
+    sandbox with hard limits, without network, and without anything that an earlier call left. \
+    Capital letters in a tool's name stand for the / (S) and . (D) of a module's name.";
+
+/// Answers the requests of one client or of many; it remembers none of them.
+pub(super) struct Server {
+    parts: Parts,
+}
+
+impl Server {
+    /// A server of these parts.
+    pub(super) fn new(parts: Parts) -> Server {
+        Server { parts }
+    }
+
+    /// A call that panics is answered too: its client would wait for ever.
+    async fn guarded(
+        &self,
+        request: CallToolRequestParams,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<CallToolResult, ErrorData> {
+        let call = AssertUnwindSafe(self.call(request, context));
+        call.catch_unwind().await.unwrap_or_else(|_panic| {
+            self.parts.metrics.handler_panicked();
+            Err(call::internal("a panic"))
+        })
+    }
+
+    async fn call(
+        &self,
+        request: CallToolRequestParams,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<CallToolResult, ErrorData> {
+        let arguments = request.arguments.unwrap_or_default();
+        match meant(&request.name) {
+            None => Err(call::unknown_tool(&request.name)),
+            Some(Meant::Code(language)) => {
+                code::call(&self.parts, language, arguments, context).await
+            }
+            Some(Meant::Module(name)) => {
+                module::call(&self.parts, name, &request.name, arguments, context).await
+            }
+        }
+    }
+}
+
+impl ServerHandler for Server {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+            .with_server_info(Implementation::new("cofferdam", env!("CARGO_PKG_VERSION")))
+            .with_instructions(INSTRUCTIONS)
+    }
+
+    async fn list_tools(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let cursor = request.and_then(|request| request.cursor);
+        list::page(&self.parts, cursor.as_deref()).await
+    }
+
+    /// Dropping the call ends its guest, at once and wherever it is.
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let absence = absence(&context);
+        let nobody_waits = async {
+            match &absence {
+                Some(absence) => absence.noticed().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            answered = self.guarded(request, &context) => answered.map(CallToolResponse::from),
+            () = context.ct.cancelled() => Err(call::ended("the client cancelled the call")),
+            () = nobody_waits => Err(call::ended("the client went away")),
+        }
+    }
+}
+
+/// What the endpoint put beside the HTTP request that a call came in.
+fn absence(context: &RequestContext<RoleServer>) -> Option<Absence> {
+    let parts = context.extensions.get::<http::request::Parts>()?;
+    parts.extensions.get::<Absence>().cloned()
+}

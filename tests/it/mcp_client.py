@@ -1,0 +1,102 @@
+"""Drives a host's /mcp with the protocol's official client, and prints what it saw as JSON.
+
+    mcp_client.py URL SCRATCH MODE
+
+SCRATCH is the host's directory of running attempts, which shows whether a guest still exists.
+MODE is the client's: `legacy` has sessions, `auto` finds out what the host speaks.
+"""
+
+import json
+import os
+import sys
+import time
+
+import anyio
+from mcp import Client, MCPError
+
+WAIT_S = 60
+
+
+def running(scratch):
+    """Whether a guest has a directory now; it gets one with its first file."""
+    hosts = [os.path.join(scratch, host) for host in os.listdir(scratch)]
+    return any(os.listdir(host) for host in hosts if os.path.isdir(host))
+
+
+async def until(what, condition):
+    """Waits until `condition` holds, and gives the seconds it took."""
+    begin = time.monotonic()
+    while not condition():
+        if time.monotonic() - begin > WAIT_S:
+            raise TimeoutError(what)
+        await anyio.sleep(0.01)
+    return time.monotonic() - begin
+
+
+def plain(result):
+    """A result as the protocol's JSON."""
+    return result.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+async def every_tool(client):
+    """The tools of all pages, and how many pages there were."""
+    tools, cursor, pages = {}, None, 0
+    while True:
+        page = await client.list_tools(cursor=cursor)
+        tools.update({tool.name: plain(tool) for tool in page.tools})
+        cursor, pages = page.next_cursor, pages + 1
+        if cursor is None:
+            return tools, pages
+
+
+async def cancelled(client, scratch, tool, arguments):
+    """Begins a call that never ends by itself, cancels it, and waits for its guest's end."""
+    async with anyio.create_task_group() as group:
+        group.start_soon(client.call_tool, tool, arguments)
+        await until("the guest begins", lambda: running(scratch))
+        group.cancel_scope.cancel()
+    return await until("the guest ends", lambda: not running(scratch))
+
+
+async def error_of(call):
+    """The error that a call is answered with."""
+    try:
+        return plain(await call)
+    except MCPError as error:
+        return {"code": error.code, "message": error.message}
+
+
+async def main(url, scratch, mode):
+    seen = {}
+    progress = []
+
+    async def hear(fraction, total, message):
+        progress.append([fraction, total, message])
+
+    async with Client(url, mode=mode, read_timeout_seconds=WAIT_S) as client:
+        seen["protocol"] = client.session.protocol_version
+        seen["tools"], seen["pages"] = await every_tool(client)
+        code = "import sys\nopen('a.txt', 'w').write('left')\nprint('out')\n{'sum': sum(range(10))}"
+        seen["result"] = plain(await client.call_tool("run_python", {"code": code}))
+        code = "def f():\n    return 1 / 0\nf()"
+        seen["exception"] = plain(await client.call_tool("run_python", {"code": code}))
+        code = "console.log(6 * 7); [1, 2]"
+        seen["javascript"] = plain(await client.call_tool("run_javascript", {"code": code}))
+        wide = {"from": 1, "to": 3_000_000}
+        seen["module"] = plain(
+            await client.call_tool("mathSprimes", wide, progress_callback=hear)
+        )
+        seen["progress"] = progress
+        seen["script"] = plain(await client.call_tool("length", {"input": [1, 2, 3]}))
+        seen["misfit"] = plain(await client.call_tool("mathSprimes", {"from": 1}))
+        seen["failed"] = plain(await client.call_tool("mathSprimes", {"from": 2, "to": 1}))
+        seen["unknown"] = await error_of(client.call_tool("nothing", {}))
+        code = "open('begun', 'w').close()\nwhile True: pass"
+        loop = {"code": code, "timeout_ms": 120000, "cpu_ms": 120000}
+        seen["cancelled_s"] = await cancelled(client, scratch, "run_python", loop)
+        # The same connection and session go on.
+        seen["after"] = plain(await client.call_tool("run_python", {"code": "1 + 1"}))
+    print(json.dumps(seen))
+
+
+anyio.run(main, *sys.argv[1:])
