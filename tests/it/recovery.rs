@@ -155,6 +155,66 @@ fn a_task_that_ran_when_the_host_died_runs_again() {
 }
 
 #[test]
+fn a_task_that_kills_every_host_ends_lost_and_others_go_on() {
+    let mut host = Host::start();
+    host.client
+        .put_module("spin", &guests::wat("spin.wat"))
+        .expect(201);
+    host.client
+        .put_module("echo", &guests::built("echo"))
+        .expect(201);
+    let spin = |max_lost: u32| {
+        json!({"module": "spin", "limits": {"timeout_ms": 60_000, "cpu_ms": 60_000},
+            "retry": {"max_lost": max_lost}})
+    };
+    let poison = host.client.submit(&spin(2));
+    // It runs beside the poison each time, and its policy allows one loss more.
+    let bystander = host.client.submit(&spin(3));
+    for _host in 0..3 {
+        for id in [&poison, &bystander] {
+            host.client
+                .task_when(id, |task| task["status"] == "running");
+        }
+        let other = host
+            .client
+            .submit_and_wait(&json!({"module": "echo", "input": 1}));
+        assert_eq!(other["status"], "completed", "{other}");
+        host.kill();
+        host.restart();
+    }
+    let task = host.client.task(&poison);
+    assert_eq!(task["status"], "failed", "{task}");
+    assert_eq!(task["error"]["kind"], "lost", "{task}");
+    assert_eq!((&task["attempt"], &task["lost"]), (&json!(3), &json!(3)));
+    let attempts = host
+        .client
+        .get(&format!("/v1/tasks/{poison}/attempts"))
+        .expect(200)
+        .json();
+    let kinds: Vec<&Value> = attempts["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|attempt| &attempt["error"]["kind"])
+        .collect();
+    assert_eq!(kinds, ["lost", "lost", "lost"], "{attempts}");
+    host.client
+        .get(&format!("/v1/tasks/{poison}/result"))
+        .expect_problem(422, "lost");
+
+    let spared = host
+        .client
+        .task_when(&bystander, |task| task["status"] == "running");
+    assert_eq!(spared["attempt"], 4, "{spared}");
+    host.client
+        .delete(&format!("/v1/tasks/{bystander}"))
+        .expect(202);
+    assert_eq!(host.client.final_task(&bystander)["status"], "cancelled");
+    assert!(host.stop().success());
+    assert_integrity(&host);
+}
+
+#[test]
 fn a_second_host_on_the_same_data_is_refused() {
     let host = Host::start();
     let output = std::process::Command::new(crate::support::host::program())
