@@ -68,13 +68,11 @@ pub enum QueueError {
     /// The input does not fit the module's schema.
     #[error("the input does not fit the module's schema: {0}")]
     Schema(String),
-    /// The id or idempotency key belongs to an earlier, different request.
-    #[error("an earlier, different request has this id or idempotency key: task {0}")]
-    Conflict(TaskId),
     /// The host is draining.
     #[error("this host is shutting down")]
     Draining,
-    /// Storage failed, or the queue is full.
+    /// Storage failed or refused: an earlier, different request has this id or idempotency key, or
+    /// the queue is full.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -122,7 +120,6 @@ impl Queue {
                 Inserted::Repeated(earlier) | Inserted::Deduplicated(earlier) => {
                     Submitted::Existing(earlier)
                 }
-                Inserted::Conflict(earlier) => return Err(QueueError::Conflict(earlier)),
             });
         }
         Ok(submitted)

@@ -65,10 +65,13 @@ pub trait Storage: Send + Sync + 'static {
     /// digest until those tasks are pruned. False if there was no such name.
     async fn remove_module(&self, name: &ModuleName) -> Result<bool, StorageError>;
 
-    /// Stores tasks, all or none. A task whose idempotency key, id or held dedup key is taken
-    /// already is not stored again; its place in the answer says which task stands for it. The
-    /// same holds between the tasks of one call, in their order. An idempotency key is taken as
-    /// long as its task is kept, a dedup key as long as its window lasts and its task is kept.
+    /// Stores the tasks of one submission, all or none, whatever calls share its commit. A task
+    /// whose idempotency key, id or held dedup key is taken already is not stored again; its place
+    /// in the answer says which task stands for it. The same holds between the tasks of one call,
+    /// in their order. An idempotency key is taken as long as its task is kept, a dedup key as long
+    /// as its window lasts and its task is kept.
+    /// [`StorageError::Conflict`] if one of them claims the id or idempotency key of a different
+    /// request, be it of an earlier call or of this one.
     /// [`StorageError::QueueFull`] if a new task would make more than `pending_max` wait, pending
     /// and blocked ones together; what repeats an earlier request is answered even then.
     async fn insert_tasks(
@@ -186,6 +189,9 @@ pub trait Storage: Send + Sync + 'static {
 /// Why a call to storage gave nothing.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StorageError {
+    /// An id or idempotency key belongs to a different request already.
+    #[error("an earlier, different request has this id or idempotency key: task {0}")]
+    Conflict(TaskId),
     /// As many tasks wait as are allowed to.
     #[error("{pending} tasks wait already; the limit is {limit}")]
     QueueFull {
@@ -237,8 +243,6 @@ pub enum Inserted {
     Repeated(TaskId),
     /// An earlier task holds its dedup key.
     Deduplicated(TaskId),
-    /// Its id or idempotency key belongs to an earlier, different request.
-    Conflict(TaskId),
 }
 
 /// What became of a recorded end.

@@ -53,6 +53,7 @@ macro_rules! conformance {
             submission {
                 what_was_submitted_is_read_back a_key_or_id_stands_for_its_first_request
                 a_dedup_key_is_held_for_its_window a_batch_is_all_or_none
+                a_conflict_stores_nothing_of_its_submission
                 a_full_queue_answers_what_it_has
             }
             claims {

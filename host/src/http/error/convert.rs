@@ -31,6 +31,8 @@ impl From<StorageError> for ApiError {
     fn from(error: StorageError) -> ApiError {
         let text = error.to_string();
         match error {
+            StorageError::Conflict(task) => ApiError::new(StatusCode::CONFLICT, "conflict", text)
+                .with("task_id", task.to_string()),
             StorageError::QueueFull { pending, limit } => {
                 ApiError::busy("queue_full", text, FULL_RETRY_S)
                     .with("pending", pending)
@@ -150,12 +152,9 @@ impl From<Unavailable> for ApiError {
 
 impl From<QueueError> for ApiError {
     fn from(error: QueueError) -> ApiError {
-        let text = error.to_string();
         match error {
             QueueError::Run(error) => error.into(),
             QueueError::Schema(detail) => schema_mismatch(&detail),
-            QueueError::Conflict(task) => ApiError::new(StatusCode::CONFLICT, "conflict", text)
-                .with("task_id", task.to_string()),
             QueueError::Draining => ApiError::draining(),
             QueueError::Storage(error) => error.into(),
         }

@@ -32,7 +32,7 @@ async fn a_repeated_submission_is_answered_with_the_first_task() {
     };
     let refused = stage.queue.submit(vec![other]).await.unwrap_err();
     assert!(
-        matches!(refused, QueueError::Conflict(id) if id == first),
+        matches!(refused, QueueError::Storage(StorageError::Conflict(id)) if id == first),
         "{refused}"
     );
 

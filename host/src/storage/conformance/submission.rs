@@ -6,8 +6,8 @@ use super::Backend;
 use super::fixture::*;
 use crate::domain::grants::{Access, DirGrant};
 use crate::domain::state::TaskState;
-use crate::domain::task::{BlobId, Dedup, Input, Priority};
-use crate::storage::{Inserted, StorageError};
+use crate::domain::task::{BlobId, Dedup, Input, NewTask, Priority};
+use crate::storage::{Inserted, Storage, StorageError, TaskFilter};
 
 pub(crate) async fn what_was_submitted_is_read_back<B: Backend>(backend: B) -> B {
     let storage = backend.storage();
@@ -66,21 +66,21 @@ pub(crate) async fn a_key_or_id_stands_for_its_first_request<B: Backend>(backend
     let same_id = first.clone();
     let mut other_body = new_task(1);
     other_body.fingerprint = [9; 16];
-    let batch = vec![first, again, other, same_id, other_body];
+    let batch = vec![first, again, same_id];
     let inserted = storage
         .insert_tasks(batch.clone(), ANY_NUMBER, at(0))
         .await
         .unwrap();
-    let (repeated, conflict) = (Inserted::Repeated(id(1)), Inserted::Conflict(id(1)));
-    assert_eq!(
-        inserted,
-        [Inserted::New, repeated, conflict, repeated, conflict]
-    );
+    let repeated = Inserted::Repeated(id(1));
+    assert_eq!(inserted, [Inserted::New, repeated, repeated]);
     let later = storage
         .insert_tasks(batch, ANY_NUMBER, at(1))
         .await
         .unwrap();
-    assert_eq!(later, [repeated, repeated, conflict, repeated, conflict]);
+    assert_eq!(later, [repeated; 3]);
+    for different in [other, other_body] {
+        assert_conflict(storage, vec![different], 1).await;
+    }
     assert_eq!(storage.counts().await.unwrap().pending, 1);
     backend
 }
@@ -137,6 +137,47 @@ pub(crate) async fn a_batch_is_all_or_none<B: Backend>(backend: B) -> B {
     let inserted = storage.insert_tasks(batch, 5, at(0)).await.unwrap();
     assert_eq!(inserted, [Inserted::New; 5]);
     backend
+}
+
+pub(crate) async fn a_conflict_stores_nothing_of_its_submission<B: Backend>(backend: B) -> B {
+    let storage = backend.storage();
+    insert(storage, new_task(1)).await;
+    let mut different = new_task(1);
+    different.fingerprint = [9; 16];
+    let conflicting = vec![new_task(2), different.clone(), new_task(3)];
+    assert_conflict(storage, conflicting.clone(), 1).await;
+    // The earlier request may stand in the same submission, and then is not kept either.
+    let mut twice = new_task(4);
+    twice.fingerprint = [9; 16];
+    assert_conflict(storage, vec![new_task(4), twice], 4).await;
+    assert!(storage.task(id(4)).await.unwrap().is_none());
+    assert_eq!(storage.counts().await.unwrap().pending, 1);
+
+    // Submissions that share a commit do not share a fate.
+    let (before, refused, after) = futures_util::join!(
+        storage.insert_tasks(vec![new_task(5), new_task(6)], ANY_NUMBER, at(1)),
+        storage.insert_tasks(conflicting, ANY_NUMBER, at(1)),
+        storage.insert_tasks(vec![new_task(7)], ANY_NUMBER, at(1)),
+    );
+    assert_eq!(before.unwrap(), [Inserted::New; 2]);
+    assert!(matches!(refused, Err(StorageError::Conflict(earlier)) if earlier == id(1)));
+    assert_eq!(after.unwrap(), [Inserted::New]);
+    assert_eq!(storage.counts().await.unwrap().pending, 4);
+    let listed = storage
+        .tasks(&TaskFilter::default(), 10)
+        .await
+        .unwrap()
+        .len();
+    assert_eq!(listed, 4);
+    backend
+}
+
+async fn assert_conflict(storage: &dyn Storage, tasks: Vec<NewTask>, earlier: u128) {
+    let refused = storage.insert_tasks(tasks, ANY_NUMBER, at(1)).await;
+    assert!(
+        matches!(refused, Err(StorageError::Conflict(found)) if found == id(earlier)),
+        "{refused:?}"
+    );
 }
 
 pub(crate) async fn a_full_queue_answers_what_it_has<B: Backend>(backend: B) -> B {

@@ -31,10 +31,10 @@ impl StorageError {
         }
     }
 
-    /// Whether the call was refused by its own rules, before it wrote anything.
+    /// Whether the call was refused by its own rules, and left nothing of what it wrote.
     pub(super) fn is_refusal(&self) -> bool {
         match self {
-            StorageError::QueueFull { .. } => true,
+            StorageError::Conflict(_) | StorageError::QueueFull { .. } => true,
             StorageError::Full(_)
             | StorageError::Unavailable(_)
             | StorageError::Unknown(_)

@@ -23,37 +23,54 @@ const INSERT_SPEC: &str = "
         idempotency_key, body)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 
-/// Inserts all of `tasks` or, if more than `pending_max` would wait then, none.
+/// Inserts all of `tasks` or, if one of them conflicts or more than `pending_max` would wait then,
+/// none.
 pub(super) fn insert_tasks(
     db: &mut Db,
     tasks: &[NewTask],
     pending_max: u64,
     now: Timestamp,
 ) -> Result<Vec<Inserted>, StorageError> {
-    let waiting = db.tallies.waiting();
-    let most = u64::try_from(tasks.len())
-        .unwrap_or(u64::MAX)
-        .saturating_add(waiting);
-    if most <= pending_max {
-        return insert_each(db, tasks, now);
+    if let [task] = tasks
+        && db.tallies.waiting() < pending_max
+    {
+        // One task with room for it: whatever refuses it does so before anything is written.
+        return Ok(vec![insert(db, task, now)?]);
     }
-    // Near the bound it depends on how many of them are new.
     let tallies = db.tallies.clone();
     db.conn.execute_batch("SAVEPOINT insert_tasks")?;
-    let inserted = insert_each(db, tasks, now)?;
-    let nothing_new = !inserted.contains(&Inserted::New);
-    if nothing_new || db.tallies.waiting() <= pending_max {
-        db.conn.execute_batch("RELEASE insert_tasks")?;
-        return Ok(inserted);
+    match insert_within(db, tasks, pending_max, now) {
+        Err(refusal) if refusal.is_refusal() => {
+            db.conn
+                .execute_batch("ROLLBACK TO insert_tasks; RELEASE insert_tasks")?;
+            db.tallies = tallies;
+            db.templates.clear();
+            Err(refusal)
+        }
+        Err(failure) => Err(failure),
+        Ok(inserted) => {
+            db.conn.execute_batch("RELEASE insert_tasks")?;
+            Ok(inserted)
+        }
     }
-    db.conn
-        .execute_batch("ROLLBACK TO insert_tasks; RELEASE insert_tasks")?;
-    db.tallies = tallies;
-    db.templates.clear();
-    Err(StorageError::QueueFull {
-        pending: waiting,
-        limit: pending_max,
-    })
+}
+
+fn insert_within(
+    db: &mut Db,
+    tasks: &[NewTask],
+    pending_max: u64,
+    now: Timestamp,
+) -> Result<Vec<Inserted>, StorageError> {
+    let pending = db.tallies.waiting();
+    let inserted = insert_each(db, tasks, now)?;
+    // What repeats an earlier request is answered even by a queue that is full.
+    if inserted.contains(&Inserted::New) && db.tallies.waiting() > pending_max {
+        return Err(StorageError::QueueFull {
+            pending,
+            limit: pending_max,
+        });
+    }
+    Ok(inserted)
 }
 
 fn insert_each(
@@ -156,9 +173,9 @@ fn earlier_by_key(db: &Db, key: &str, task: &NewTask) -> Result<Option<Inserted>
              WHERE s.idempotency_key = ?1",
         )?
         .query_row([key], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()
-        .map(|found| found.map(|found| compared(found, task)))
-        .map_err(StorageError::from)
+        .optional()?
+        .map(|found| compared(found, task))
+        .transpose()
 }
 
 /// The task that has the same id already.
@@ -169,17 +186,20 @@ fn earlier_by_id(db: &Db, task: &NewTask) -> Result<Option<Inserted>, StorageErr
              WHERE t.id = ?1",
         )?
         .query_row([task.id.0.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()
-        .map(|found| found.map(|found| compared(found, task)))
-        .map_err(StorageError::from)
+        .optional()?
+        .map(|found| compared(found, task))
+        .transpose()
 }
 
-fn compared((id, fingerprint): ([u8; 16], [u8; 16]), task: &NewTask) -> Inserted {
+fn compared(
+    (id, fingerprint): ([u8; 16], [u8; 16]),
+    task: &NewTask,
+) -> Result<Inserted, StorageError> {
     let earlier = TaskId(uuid::Uuid::from_bytes(id));
     if fingerprint == task.fingerprint {
-        Inserted::Repeated(earlier)
+        Ok(Inserted::Repeated(earlier))
     } else {
-        Inserted::Conflict(earlier)
+        Err(StorageError::Conflict(earlier))
     }
 }
 
