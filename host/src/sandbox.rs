@@ -326,6 +326,9 @@ pub enum CompileError {
     /// The compiler itself failed.
     #[error("the compiler failed: {0}")]
     Host(String),
+    /// The disk has no room for the artefact.
+    #[error("there is no room for the compiled module: {0}")]
+    Full(String),
     /// Too many modules wait for the compiler already.
     #[error("too many modules wait for the compiler already; try again later")]
     Busy,

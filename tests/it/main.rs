@@ -9,6 +9,7 @@
 
 mod cli;
 mod compile;
+mod disk;
 mod exec;
 mod foreign;
 mod leaks;

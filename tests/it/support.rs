@@ -1,5 +1,6 @@
 //! What the tests stand on: a real host on a free port, a client, and the guests.
 
+pub(crate) mod disk;
 pub(crate) mod guests;
 pub(crate) mod host;
 pub(crate) mod http;

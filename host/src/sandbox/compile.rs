@@ -18,6 +18,7 @@ mod protocol;
 mod survey;
 mod wasi;
 
+use std::io;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -255,7 +256,7 @@ impl Shared {
                 refusals.put(key, (Instant::now(), error.clone()));
             }
             // The module is not at fault: the next try may go well.
-            CompileError::Host(_) | CompileError::Busy => {}
+            CompileError::Host(_) | CompileError::Full(_) | CompileError::Busy => {}
         }
     }
 }
@@ -276,12 +277,26 @@ fn cut(error: CompileError) -> CompileError {
         CompileError::Refused(why) => CompileError::Refused(shortened(why)),
         CompileError::Limit(why) => CompileError::Limit(shortened(why)),
         CompileError::Host(why) => CompileError::Host(shortened(why)),
+        CompileError::Full(why) => CompileError::Full(shortened(why)),
         CompileError::Busy => CompileError::Busy,
     }
 }
 
 fn cache(error: ArtefactError) -> CompileError {
-    CompileError::Host(error.to_string())
+    match &error {
+        ArtefactError::Io { source, .. } if no_room(source) => {
+            CompileError::Full(error.to_string())
+        }
+        ArtefactError::Io { .. } | ArtefactError::Engine(_) => {
+            CompileError::Host(error.to_string())
+        }
+    }
+}
+
+/// Whether the disk, or what this user may have of it, is full.
+fn no_room(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    [StorageFull, QuotaExceeded, FileTooLarge].contains(&error.kind())
 }
 
 async fn blocking<T: Send + 'static>(

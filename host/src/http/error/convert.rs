@@ -193,6 +193,11 @@ fn compile_error(error: CompileFailure) -> ApiError {
     match error {
         CompileFailure::Refused(reason) => ApiError::new(unprocessable, "module_refused", reason),
         CompileFailure::Limit(reason) => ApiError::new(unprocessable, "compile_limit", reason),
+        CompileFailure::Full(cause) => {
+            tracing::warn!(cause, "no room for a compiled module");
+            let detail = "there is no room for the compiled module";
+            ApiError::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", detail)
+        }
         CompileFailure::Busy => ApiError::busy(
             "compiler_busy",
             "too many modules wait for the compiler already",

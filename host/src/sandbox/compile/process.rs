@@ -13,8 +13,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
-use super::COMMAND;
 use super::protocol::{Accepted, Confinement, Header, Orders, Rejection, Verdict, read_header};
+use super::{COMMAND, no_room};
 use crate::sandbox::CompileError;
 use crate::sandbox::cache::Draft;
 
@@ -78,10 +78,10 @@ pub(super) async fn compile(
     };
     let status = status.map_err(host)?;
     let received = received.map_err(|error| CompileError::Host(error.to_string()))?;
-    if !status.success() {
-        return Err(died(status, &complaint, &orders, timeout));
-    }
     match received {
+        // Before the child's own end, which comes of nobody taking its answer any more.
+        Err(error) if no_room(&error) => Err(CompileError::Full(error.to_string())),
+        Ok(_) | Err(_) if !status.success() => Err(died(status, &complaint, &orders, timeout)),
         Ok((header, draft)) => Ok(answer(header, draft, &orders)),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(CompileError::Host(
             "the child's answer was cut short".to_owned(),

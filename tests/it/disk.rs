@@ -1,0 +1,129 @@
+//! A disk without room: what was acknowledged is kept, everything else is refused, and room is
+//! enough to go on.
+
+use serde_json::{Value, json};
+
+use crate::support::disk::SmallDisk;
+use crate::support::guests;
+use crate::support::host::Host;
+use crate::support::http::Answer;
+
+/// Room for a database, its log and some artefacts.
+const DISK_MEBIBYTES: u64 = 64;
+/// What is left of it when it is almost full: room for some tasks and not for their ends.
+const LEFT_BYTES: u64 = 512 * 1024;
+/// Tasks that are tried then.
+const TRIES: usize = 1000;
+/// What each of them takes, and its end again.
+const INPUT_BYTES: usize = 50_000;
+
+const NO_INTERPRETERS: &str = "[interpreters]\ndir = \"/nowhere\"\n";
+
+fn host(disk: &SmallDisk, config: &str) -> Host {
+    let host = Host::over(disk.folder(), config);
+    host.client
+        .put_module("echo", &guests::built("echo"))
+        .expect(201);
+    host
+}
+
+#[track_caller]
+fn expect_no_room(answer: Answer) -> Value {
+    answer.expect_problem(507, "storage_full")
+}
+
+#[test]
+fn a_full_disk_loses_nothing_acknowledged_and_room_is_enough_to_go_on() {
+    let Some(disk) = SmallDisk::new(DISK_MEBIBYTES) else {
+        return;
+    };
+    let mut host = host(&disk, NO_INTERPRETERS);
+    let mut acknowledged = vec![
+        host.client
+            .submit(&json!({"module": "echo", "input": "first"})),
+    ];
+    let filling = disk.fill(LEFT_BYTES);
+    let input = "x".repeat(INPUT_BYTES);
+    let refused = (0..TRIES).find_map(|_| {
+        let task = json!({"module": "echo", "input": input});
+        let answer = host.client.post("/v1/tasks", &task);
+        if answer.status == 202 {
+            let id = answer.json()["task_id"].as_str().unwrap().to_owned();
+            acknowledged.push(id);
+            return None;
+        }
+        Some(answer)
+    });
+    expect_no_room(refused.expect("a full disk takes so many tasks only"));
+    // It lives and answers what it knows.
+    host.client.get("/livez").expect(200);
+    for id in &acknowledged {
+        host.client.task(id);
+    }
+
+    drop(filling);
+    acknowledged.push(
+        host.client
+            .submit(&json!({"module": "echo", "input": "last"})),
+    );
+    for id in &acknowledged {
+        let task = host.client.final_task(id);
+        assert_eq!(task["status"], "completed", "{task}");
+    }
+    println!("{} acknowledged on a full disk", acknowledged.len());
+    assert!(host.stop().success());
+    host.restart();
+    let listed = host.client.get("/v1/tasks?limit=1000").expect(200).json();
+    let mut kept: Vec<&str> = listed["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|task| task["task_id"].as_str().unwrap())
+        .collect();
+    kept.sort_unstable();
+    acknowledged.sort_unstable();
+    assert_eq!(kept, acknowledged, "what was refused is not kept");
+}
+
+#[test]
+fn what_needs_room_is_refused_and_what_needs_none_goes_on() {
+    let Some(disk) = SmallDisk::new(DISK_MEBIBYTES) else {
+        return;
+    };
+    let mut host = host(
+        &disk,
+        &format!("{NO_INTERPRETERS}[http]\ninline_body_bytes = 65536\n"),
+    );
+    let client = &host.client;
+    client
+        .put_module("writer", &guests::wat("fill-disk.wat"))
+        .expect(201);
+    let (module, large) = (guests::wat("exit-7.wat"), vec![b' '; 1 << 20]);
+    let submit_large = || {
+        let headers = [("content-type", "text/plain")];
+        client.send("POST", "/v1/tasks?module=echo", &headers, &large)
+    };
+    let filling = disk.fill(0);
+
+    expect_no_room(client.put_module("late", &module));
+    expect_no_room(submit_large());
+    let echoed = client
+        .run("echo", "text/plain", b"needs no room")
+        .expect(200);
+    assert_eq!(echoed.body, b"needs no room");
+    // Far below its quota; it gives up with the number of "no space left on device".
+    let problem = client
+        .run("writer", "text/plain", b"")
+        .expect_problem(422, "exit");
+    assert!(
+        problem["detail"].as_str().unwrap().contains("51"),
+        "{problem}"
+    );
+
+    drop(filling);
+    client.put_module("late", &module).expect(201);
+    let accepted = submit_large().expect(202).json();
+    let task = client.final_task(accepted["task_id"].as_str().unwrap());
+    assert_eq!(task["status"], "completed", "{task}");
+    assert!(host.stop().success());
+}
