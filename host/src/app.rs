@@ -3,6 +3,8 @@
 //! The only file that names concrete services. The end goes outside in: the API takes no more
 //! work, the queue lets running attempts finish or gives them back, then storage closes.
 
+mod descriptors;
+
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -64,7 +66,7 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
     let guests = GuestThreads::start(threads_or_cores(config.sandbox.guest_threads))?;
     let host = runtime.block_on(Host::start(&config, &guests))?;
 
-    let cap = ConnectionCap::new(&config.http);
+    let cap = ConnectionCap::new(descriptors::connections_max(config.http.connections_max));
     let mut threads = Vec::with_capacity(listeners.len());
     for listener in listeners {
         threads.push(spawn_http(listener, &host, cap.clone())?);

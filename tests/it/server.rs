@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::guests;
-use crate::support::host::Host;
+use crate::support::host::{Host, Slack};
+
+/// As many as a small host has beside few connections.
+const DESCRIPTORS: u32 = 128;
 
 fn connect(host: &Host) -> TcpStream {
     let address = host.client.base.strip_prefix("http://").unwrap();
@@ -46,6 +49,84 @@ fn a_client_that_dawdles_is_closed_and_others_are_served() {
         let _reset = stream.read_to_end(&mut rest);
     }
     assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn connections_leave_descriptors_to_the_rest() {
+    let host = Host::with_descriptors(DESCRIPTORS);
+    host.client.get("/livez").expect(200);
+    let crowd: Vec<TcpStream> = (0..DESCRIPTORS * 2)
+        .map(|_| {
+            let mut stream = connect(&host);
+            stream
+                .write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+                .unwrap();
+            stream
+        })
+        .collect();
+    // One of them is served; the last ones wait.
+    let mut first = [0; 12];
+    (&crowd[0]).read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    // A client that was there before: the compiler's child, its pipes and files, and a guest's
+    // directories all have their descriptors.
+    host.client
+        .put_module("report", &guests::built("report"))
+        .expect(201);
+    let task = host
+        .client
+        .submit_and_wait(&json!({"module": "report", "content_type": "text/plain",
+            "args": ["Sales"], "input_base64": "dGVhIDEK"}));
+    assert_eq!(task["status"], "completed", "{task}");
+
+    drop(crowd);
+    for _ in 0..4 {
+        let answer = exchange(
+            &host,
+            b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        );
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+}
+
+#[test]
+fn a_client_that_does_not_read_is_cut_off() {
+    let mebibytes = 32;
+    let host = Host::with_config(&format!(
+        "[http]\nbody_idle_timeout_ms = 500\ninline_body_bytes = {0}\n[limits]\noutput_bytes = {0}\n\
+         memory_bytes = {1}\n[ceilings]\noutput_bytes = {0}\n",
+        mebibytes << 20,
+        512 << 20,
+    ));
+    host.client
+        .put_module("echo", &guests::built("echo"))
+        .expect(201);
+    let before = host.footprint();
+    let body = vec![b'x'; mebibytes << 20];
+    let mut stream = connect(&host);
+    let head = format!(
+        "POST /v1/run/echo HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&body).unwrap();
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
+    let slack = Slack {
+        resident_kib: 64 * 1024,
+        descriptors: 0,
+        ..Slack::default()
+    };
+    host.await_footprint(&before, &slack);
+    let mut rest = Vec::new();
+    let cut = stream.read_to_end(&mut rest);
+    assert!(
+        cut.is_err() || rest.len() < body.len(),
+        "{} bytes",
+        rest.len()
+    );
+    host.client.get("/livez").expect(200);
 }
 
 #[test]

@@ -194,7 +194,7 @@ fn http() -> Vec<Key> {
             },
         },
         number!("http", "threads", 0..=256, "Threads that accept and serve connections; 0 is one per core.", http.threads: usize),
-        number!("http", "connections_max", 1..=100_000, "Open connections at once; one more waits.", http.connections_max: usize),
+        number!("http", "connections_max", 1..=100_000, "Open connections at once, at most half of the descriptors the process may have; one more waits.", http.connections_max: usize),
         millis!(
             "http",
             "header_timeout_ms",

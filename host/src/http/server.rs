@@ -55,9 +55,9 @@ pub enum BindError {
 pub struct ConnectionCap(Arc<Semaphore>);
 
 impl ConnectionCap {
-    /// As many as the configuration says.
-    pub fn new(config: &HttpConfig) -> ConnectionCap {
-        ConnectionCap(Arc::new(Semaphore::new(config.connections_max)))
+    /// At most `connections_max`.
+    pub fn new(connections_max: usize) -> ConnectionCap {
+        ConnectionCap(Arc::new(Semaphore::new(connections_max)))
     }
 }
 

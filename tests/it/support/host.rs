@@ -22,6 +22,7 @@ pub(crate) struct Host {
     pub(crate) client: Client,
     data: Arc<TempDir>,
     config: String,
+    descriptors: Option<u32>,
     log: Arc<Mutex<String>>,
     readers: Vec<JoinHandle<()>>,
 }
@@ -76,19 +77,36 @@ impl Host {
         } else {
             quiet
         };
-        Host::open(Arc::new(data), &format!("{config}\n{rest}"))
+        Host::open(Arc::new(data), &format!("{config}\n{rest}"), None)
+    }
+
+    /// The same for a host that may hold no more than so many files and connections open.
+    #[track_caller]
+    pub(crate) fn with_descriptors(descriptors: u32) -> Host {
+        let data = TempDir::new().expect("a temporary directory");
+        let config = "[interpreters]\ndir = \"/nowhere\"\n";
+        Host::open(Arc::new(data), config, Some(descriptors))
     }
 
     /// Starts a host over a data directory that was prepared.
     #[track_caller]
     pub(crate) fn over(data: TempDir, config: &str) -> Host {
-        Host::open(Arc::new(data), config)
+        Host::open(Arc::new(data), config, None)
     }
 
     #[track_caller]
-    fn open(data: Arc<TempDir>, config: &str) -> Host {
+    fn open(data: Arc<TempDir>, config: &str, descriptors: Option<u32>) -> Host {
         std::fs::write(data.path().join("cofferdam.toml"), config).expect("a configuration file");
-        let mut child = Command::new(program())
+        let mut command = match descriptors {
+            Some(most) => {
+                let mut shell = Command::new("sh");
+                let script = format!("ulimit -n {most} && exec \"$0\" \"$@\"");
+                shell.arg("-c").arg(script).arg(program());
+                shell
+            }
+            None => Command::new(program()),
+        };
+        let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data.path())
             .stdin(Stdio::null())
@@ -117,6 +135,7 @@ impl Host {
             client,
             data,
             config: config.to_owned(),
+            descriptors,
             log,
             readers: vec![stderr, stdout],
         }
@@ -164,7 +183,7 @@ impl Host {
     /// Starts a host anew over the same data, after [`Host::kill`] or [`Host::stop`].
     #[track_caller]
     pub(crate) fn restart(&mut self) {
-        let next = Host::open(Arc::clone(&self.data), &self.config);
+        let next = Host::open(Arc::clone(&self.data), &self.config, self.descriptors);
         let previous = std::mem::replace(self, next);
         drop(previous);
     }

@@ -40,7 +40,7 @@ impl Server {
             Vec::new(),
             Arc::new(Metrics::new()),
         );
-        let (cap, told) = (ConnectionCap::new(&config), shutdown.clone());
+        let (cap, told) = (ConnectionCap::new(config.connections_max), shutdown.clone());
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()

@@ -1,0 +1,44 @@
+//! How many files, pipes and connections this process may hold open, and how many of them clients
+//! get.
+//!
+//! What runs out of descriptors fails wherever it happens to stand: a guest's directories, the
+//! compiler's pipes, the database. So connections, which strangers open, never get them all.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// The part of all descriptors that connections leave to everything else.
+const RESERVED_PART: usize = 2;
+
+/// Raises the limit as far as an unprivileged process may. How many connections may be open then:
+/// `wanted`, or fewer where the limit does not allow for them.
+pub(super) fn connections_max(wanted: usize) -> usize {
+    let granted = raise().map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    });
+    let allowed = (granted / RESERVED_PART).max(1);
+    if allowed < wanted {
+        tracing::warn!(
+            descriptors = granted,
+            wanted,
+            allowed,
+            "too few descriptors (ulimit -n) for http.connections_max; fewer connections are served at once"
+        );
+    }
+    wanted.min(allowed)
+}
+
+/// The limit now; `None` if there is none.
+fn raise() -> Option<u64> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => maximum,
+        Err(error) => {
+            tracing::debug!(%error, "the limit of descriptors stays as it is");
+            current
+        }
+    }
+}
