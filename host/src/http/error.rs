@@ -141,8 +141,12 @@ impl ApiError {
         )
     }
 
-    /// The same error with one more member.
+    /// The same error with one more member, which is none of those that every problem has.
     pub(crate) fn with(mut self, member: &str, value: impl Into<Value>) -> ApiError {
+        debug_assert!(
+            !["type", "title", "status", "code", "detail"].contains(&member),
+            "{member} would stand twice in the body"
+        );
         self.0
             .problem
             .members

@@ -154,7 +154,7 @@ pub(crate) async fn retry(
                 state.as_str()
             ),
         )
-        .with("status", state.as_str())),
+        .with("task_status", state.as_str())),
         Retried::Unknown => Err(unknown_task(id)),
     }
 }
@@ -210,7 +210,7 @@ pub(crate) async fn request_cancel(
             "task_final",
             format!("task {id} is {} already", state.as_str()),
         )
-        .with("status", state.as_str())),
+        .with("task_status", state.as_str())),
         Cancelled::Unknown => Err(unknown_task(id)),
     }
 }
