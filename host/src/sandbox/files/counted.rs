@@ -83,6 +83,7 @@ pub(super) fn facts(file: &File) -> io::Result<FileFacts> {
     Ok(FileFacts {
         id: (found.dev(), found.ino()),
         regular: found.is_file(),
+        special: !found.is_file() && !found.is_dir() && !found.is_symlink(),
         links: found.nlink(),
         size: found.len(),
     })

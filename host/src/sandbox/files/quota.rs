@@ -60,6 +60,8 @@ pub(super) struct FileFacts {
     pub(super) id: FileId,
     /// Whether it is a regular file.
     pub(super) regular: bool,
+    /// Whether it is neither a file nor a directory: a pipe, a device, a socket.
+    pub(super) special: bool,
     /// How many names it has.
     pub(super) links: u64,
     /// Its apparent size.

@@ -207,6 +207,7 @@ fn peek_blocking(dir: &File, path: &str, follow: bool) -> io::Result<FileFacts> 
     Ok(FileFacts {
         id: (found.dev(), found.ino()),
         regular: found.is_file(),
+        special: !found.is_file() && !found.is_dir() && !found.is_symlink(),
         links: found.nlink(),
         size: found.len(),
     })

@@ -49,7 +49,9 @@ impl FilesCtxView<'_> {
         Ok(opened)
     }
 
-    /// Looks at what opening would change and asks for room.
+    /// Looks at what opening would change and asks for room. What is no file in a granted directory
+    /// is not opened: a pipe would hold a thread of the host until somebody writes to it, long after
+    /// the guest is gone. In the run's own directories there can be none.
     pub(in crate::sandbox::files) async fn before_open(
         &mut self,
         fd: &Fd,
@@ -61,12 +63,23 @@ impl FilesCtxView<'_> {
         let zone = self.files.zone(fd.rep());
         let creates = open_flags.contains(OpenFlags::CREATE);
         let truncates = open_flags.contains(OpenFlags::TRUNCATE);
-        if zone == Zone::Input || !(creates || truncates) {
+        let changes = zone != Zone::Input && (creates || truncates);
+        let granted = matches!(zone, Zone::Mount(_));
+        if !changes && !granted {
             return Ok(Opening { zone, change: None });
         }
-        let mut ledger = self.files.quota.lock().await;
+        let ledger = match changes {
+            true => Some(self.files.quota.lock().await),
+            false => None,
+        };
         let follow = path_flags.contains(PathFlags::SYMLINK_FOLLOW);
         let existing = self.peek(fd, path, follow).await?;
+        if granted && existing.is_some_and(|found| found.special) {
+            return Err(ErrorCode::NotPermitted.into());
+        }
+        let Some(mut ledger) = ledger else {
+            return Ok(Opening { zone, change: None });
+        };
         if existing.is_none() {
             ledger.admit(0, u64::from(creates))?;
         }
