@@ -74,9 +74,10 @@ pub(crate) struct VersionJson {
 /// Upload a module
 ///
 /// The body is a component, a WASI 0.1 core module, or either as WAT; or a script in Python or
-/// JavaScript, with a function `run(input)` or as a whole, whose constants `INPUT_SCHEMA` and
-/// `OUTPUT_SCHEMA` (Python) are its schemas. It is checked and compiled before the answer. A
-/// script's digest is that of its language, a zero byte and its text.
+/// JavaScript, with a function `run(input)` or as a whole. A script's constants `INPUT_SCHEMA` and
+/// `OUTPUT_SCHEMA` are its schemas, and its docstring, or the `/** comment */` it begins with, its
+/// summary. All is checked and compiled before the answer. A script's digest is that of its
+/// language, a zero byte and its text.
 #[utoipa::path(
     put, path = "/v1/modules/{name}", tag = "Modules",
     params(("name" = String, Path, description = "May hold slashes")),

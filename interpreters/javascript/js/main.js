@@ -13,7 +13,7 @@ import "./encoding.js";
 import { tick } from "./timers.js";
 import { beginProcess, process, setTimeOrigin } from "./process.js";
 import { builtin, builtinKeys, mainModule, missing, require } from "./modules.js";
-import { endsInExpression, moduleAsScript, redeclarable } from "./source.js";
+import { declared, endsInExpression, moduleAsScript, redeclarable } from "./source.js";
 
 // QuickJS has no Intl; the plain form of toLocaleString is what scripts mostly want of it.
 const plainNumber = function (value, options = {}) {
@@ -55,5 +55,6 @@ host.boot({
   moduleAsScript,
   redeclarable,
   endsInExpression,
+  declared,
   exportedRun: () => mainModule.exports?.run,
 });

@@ -67,13 +67,19 @@ fn file_name() -> String {
     }
 }
 
-/// A text is parsed to its end before its first statement is run, and that one ends it here.
+/// What the script says of itself, if it is sound. A text is parsed to its end before its first
+/// statement is run, and that one ends it here; its functions exist by then and may hide the
+/// platform's, so what it says is read before.
 fn check<'js>(ctx: &Ctx<'js>, code: &str) -> Result<Answer, Stop<'js>> {
+    let declared = engine::get()
+        .prelude(ctx, "declared")
+        .and_then(|declared| declared.call::<_, Option<String>>((code,)))
+        .map_err(|_| caught(ctx));
     if start(ctx, &format!("throw null;{code}")).is_err() {
         // Once more as it is, so that the error says the right column.
         start(ctx, code)?;
     }
-    Ok(Answer::completed(None, None))
+    Ok(Answer::completed(declared?, None))
 }
 
 fn evaluate<'js>(ctx: &Ctx<'js>, request: &Request) -> Result<Ending<'js>, Stop<'js>> {
