@@ -84,6 +84,7 @@ def _begin(request):
     if request.get("offered") is not None:
         _finder.offered = list(request["offered"])
     if request.get("packages"):
+        _finder.wheels = list(request["packages"])
         sys.path.extend(f"{platform_limits.PACKAGES}/{name}" for name in request["packages"])
     main = types.ModuleType("__main__")
     main.__dict__.update(__builtins__=builtins, __file__=answer.MAIN)

@@ -9,6 +9,7 @@ import errno
 import os
 import sys
 import time
+import zipfile
 
 PACKAGES = "/packages"
 _STDLIB_REASON = (
@@ -17,8 +18,11 @@ _STDLIB_REASON = (
 )
 _REASON = (
     "{name} is not available here: the Python standard library is, and pure-Python wheels the "
-    "operator offers: {offered}"
+    "operator offers: {offered}{broken}"
 )
+_NATIVE = (".so", ".pyd", ".dylib")
+# Wheels that an explanation names; it is for people.
+_BROKEN_MAX = 4
 
 
 class MissingPackages:
@@ -26,6 +30,7 @@ class MissingPackages:
 
     def __init__(self, frame):
         self.offered = None
+        self.wheels = []
         self._frame = frame
 
     def _list(self):
@@ -36,6 +41,21 @@ class MissingPackages:
                 self.offered = []
         return ", ".join(self.offered) or "none"
 
+    def _broken(self, name):
+        """Which of the wheels that were searched cannot be, or has `name` in native code only."""
+        reasons = []
+        for wheel in self.wheels:
+            try:
+                with zipfile.ZipFile(f"{PACKAGES}/{wheel}") as archive:
+                    files = archive.namelist()
+            except (OSError, zipfile.BadZipFile) as error:
+                reasons.append(f"; {wheel} cannot be read: {error}")
+                continue
+            native = (file for file in files if file.endswith(_NATIVE))
+            if any(file.split("/")[0].split(".")[0] == name for file in native):
+                reasons.append(f"; {wheel} has it as native code, which cannot be loaded here")
+        return "".join(reasons[:_BROKEN_MAX])
+
     def find_spec(self, name, path=None, target=None):
         # importlib.util.find_spec asks whether a module exists and wants None for an answer.
         importing = self._frame(2).f_code.co_name == "_find_and_load_unlocked"
@@ -43,7 +63,8 @@ class MissingPackages:
             return None
         if name in sys.stdlib_module_names:
             raise ModuleNotFoundError(_STDLIB_REASON.format(name=name), name=name)
-        raise ModuleNotFoundError(_REASON.format(name=name, offered=self._list()), name=name)
+        reason = _REASON.format(name=name, offered=self._list(), broken=self._broken(name))
+        raise ModuleNotFoundError(reason, name=name)
 
 
 class _Idle:
