@@ -1,9 +1,11 @@
 //! Code execution: the real interpreters behind the real binary.
 
 mod corpus;
+mod ends;
 mod files;
 mod hostile;
 mod limits;
+mod packages;
 mod scripts;
 mod semantics;
 mod sessions;
@@ -41,15 +43,7 @@ pub(crate) fn ready(config: &str) -> Host {
 /// The directory of artefacts that the first test to come makes for all.
 fn compiled() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let program = std::fs::metadata(crate::support::host::program()).expect("the program");
-    let made = program
-        .modified()
-        .expect("a time")
-        .duration_since(UNIX_EPOCH);
-    let target = folder.join(format!(
-        "artefacts-{}",
-        made.expect("after 1970").as_nanos()
-    ));
+    let target = folder.join(format!("artefacts-{}", built_at().as_nanos()));
     let lock = File::create(folder.join("artefacts.lock")).expect("a lock file");
     lock.lock().expect("the lock is free in time");
     if !target.exists() {
@@ -78,6 +72,22 @@ fn compiled() -> PathBuf {
         std::fs::rename(&draft, &target).expect("a new name");
     }
     target
+}
+
+/// When the program or an interpreter was built last.
+fn built_at() -> Duration {
+    let program = crate::support::host::program();
+    let modules = program.with_file_name("interpreters");
+    let modules = ["python.wasm", "javascript.wasm"].map(|name| modules.join(name));
+    let made = |path: &Path| std::fs::metadata(path).and_then(|about| about.modified());
+    let newest = modules
+        .iter()
+        .filter_map(|module| made(module).ok())
+        .chain([made(program).expect("the program")])
+        .max();
+    newest
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+        .expect("it was built after 1970")
 }
 
 fn wait_until_ready(host: &Host) {

@@ -91,6 +91,71 @@ fn javascript_scripts_export_run_or_are_run_as_a_whole() {
 }
 
 #[test]
+fn javascript_scripts_say_what_they_take() {
+    let host = ready("");
+    let source = r#"#!/usr/bin/env node
+/**
+ * Doubles.
+ *
+ * Twice as much.
+ */
+import fs from "node:fs";
+export const INPUT_SCHEMA = {
+  type: "object", required: ["n"], additionalProperties: false,
+  properties: { "n": { type: 'integer', minimum: -2, description: `any`, "default": 1.5 } },
+};
+const OUTPUT_SCHEMA = { type: ["object", "null"] }, unrelated = Math.random();
+export function run({ n }) { return { twice: n * 2 } }
+"#;
+    let module = put(&host, "double", "text/javascript", source)
+        .expect(201)
+        .json();
+    assert_eq!(
+        module["descriptor"],
+        json!({
+            "summary": "Doubles.\n\nTwice as much.",
+            "input_schema": {
+                "type": "object", "required": ["n"], "additionalProperties": false,
+                "properties": {"n":
+                    {"type": "integer", "minimum": -2, "description": "any", "default": 1.5}},
+            },
+            "output_schema": {"type": ["object", "null"]},
+        })
+    );
+    let run = |input: &str| {
+        host.client
+            .run("double", "application/json", input.as_bytes())
+    };
+    assert_eq!(run(r#"{"n": 4}"#).expect(200).json(), json!({"twice": 8}));
+    run(r#"{"n": "4"}"#).expect_problem(422, "invalid_input");
+    run(r#"{"n": -3}"#).expect_problem(422, "invalid_input");
+
+    let plain = put(&host, "plain", "text/javascript", "// Not a summary.\n1").expect(201);
+    assert_eq!(
+        plain.json()["descriptor"],
+        json!({"summary": "", "input_schema": null, "output_schema": null})
+    );
+    // Nothing of a script has been run when it says what it takes.
+    let shadowing = "const INPUT_SCHEMA = {};\nfunction Object() {}\nfunction JSON() {}";
+    let shadowing = put(&host, "shadowing", "text/javascript", shadowing).expect(201);
+    assert_eq!(shadowing.json()["descriptor"]["input_schema"], json!({}));
+    for (computed, says) in [
+        (
+            "const a = 1;\nconst INPUT_SCHEMA = {\n  type: a };",
+            "line 3",
+        ),
+        ("const INPUT_SCHEMA = JSON.parse('{}')", "INPUT_SCHEMA"),
+        ("const OUTPUT_SCHEMA = {...{}}", "OUTPUT_SCHEMA"),
+        ("const INPUT_SCHEMA = {type: 7}", ""),
+    ] {
+        let problem =
+            put(&host, "bad", "text/javascript", computed).expect_problem(422, "module_refused");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains(says), "{computed}: {problem}");
+    }
+}
+
+#[test]
 fn a_script_that_is_not_sound_is_refused_with_the_place() {
     let host = ready("");
     let problem = put(&host, "bad", "text/x-python", "x = 1\ndef f(:\n")

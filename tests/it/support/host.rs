@@ -201,6 +201,16 @@ impl Host {
         }
     }
 
+    /// Waits until a run has directories, or none has.
+    #[track_caller]
+    pub(crate) fn await_scratch(&self, any: bool) {
+        let deadline = Instant::now() + SETTLING;
+        while (self.footprint().scratch > 0) != any {
+            assert!(Instant::now() < deadline, "{:?}", self.footprint());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Waits until the host holds no more than `before`, but for `slack`, and not one attempt's
     /// directory.
     #[track_caller]

@@ -1,0 +1,91 @@
+//! Wheels that mean harm. They are read by the guest that asks for them, under its limits: it gets
+//! an answer that says what is wrong, and nobody else notices.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::{exec, ready};
+use crate::support::host::Host;
+
+/// Writes the wheels into a folder.
+const SCRIPT: &str = include_str!("hostile_wheels.py");
+
+fn host(wheels: &Path) -> Host {
+    let made = Command::new("python3")
+        .args(["-c", SCRIPT])
+        .arg(wheels)
+        .status();
+    assert!(made.expect("python3 is needed for this test").success());
+    ready(&format!("[interpreters]\npackages = {wheels:?}\n"))
+}
+
+/// Imports a package, and nothing else is on offer to this run.
+fn import(host: &Host, package: &str) -> Value {
+    let code = format!("import {package}\n{package}.x");
+    let request = json!({"language": "python", "code": code, "packages": [package]});
+    exec(host, &request)
+}
+
+#[test]
+fn hostile_wheels_fail_the_run_that_asks_for_them() {
+    let wheels = tempfile::tempdir().unwrap();
+    let host = host(wheels.path());
+    for (package, kind, says) in [
+        // A module that unpacks to 1 GiB.
+        ("bomb", "memory_exceeded", ""),
+        // Names that lead elsewhere are found nowhere.
+        ("climber", "guest_error", "has no attribute 'x'"),
+        ("absolute", "guest_error", "absolute is not available here"),
+        // A link is what is written in it.
+        ("linked", "guest_error", "SyntaxError"),
+        ("crowd", "guest_error", "has no attribute 'x'"),
+        (
+            "native",
+            "guest_error",
+            "native-1.0-py3-none-any.whl has it as native code",
+        ),
+        (
+            "cut",
+            "guest_error",
+            "cut-1.0-py3-none-any.whl cannot be read",
+        ),
+        (
+            "noise",
+            "guest_error",
+            "noise-1.0-py3-none-any.whl cannot be read",
+        ),
+        (
+            "empty",
+            "guest_error",
+            "empty-1.0-py3-none-any.whl cannot be read",
+        ),
+        // A link out of the folder, a pipe that nobody writes to, and a folder.
+        (
+            "away",
+            "guest_error",
+            "away-1.0-py3-none-any.whl cannot be read",
+        ),
+        (
+            "pipe",
+            "guest_error",
+            "pipe-1.0-py3-none-any.whl cannot be read",
+        ),
+        (
+            "folder",
+            "guest_error",
+            "folder-1.0-py3-none-any.whl cannot be read",
+        ),
+    ] {
+        let answer = import(&host, package);
+        assert_eq!(answer["error"]["kind"], kind, "{package}: {answer}");
+        let message = answer["error"]["message"].as_str().unwrap();
+        assert!(message.contains(says), "{package}: {message}");
+        assert_eq!(answer["files"], json!({}), "{package}: {answer}");
+        assert_eq!(import(&host, "good")["result"], 1, "after {package}");
+    }
+    // Also where all of them are on offer.
+    let all = json!({"language": "python", "code": "import good\ngood.x"});
+    assert_eq!(exec(&host, &all)["result"], 1);
+}
