@@ -1,5 +1,5 @@
 ;; Creates up to a million empty files until the host refuses, and exits with the number of the
-;; refusal (51 is "no space"), or with 0. Descriptor 5 is /work.
+;; refusal (51 is "no space"), or with 0. Descriptor 3 is /work.
 (module
   (import "wasi_snapshot_preview1" "path_open"
     (func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
@@ -20,7 +20,7 @@
     (loop $next
       (call $name (local.get $number))
       (local.set $errno
-        (call $path_open (i32.const 5) (i32.const 0) (i32.const 0) (i32.const 8) (i32.const 5)
+        (call $path_open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 8) (i32.const 5)
           (i64.const 66) (i64.const 0) (i32.const 0) (i32.const 32)))
       (if (local.get $errno) (then (call $proc_exit (local.get $errno))))
       (drop (call $fd_close (i32.load (i32.const 32))))

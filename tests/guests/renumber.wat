@@ -1,6 +1,6 @@
 ;; Moves descriptors about, so that a host that kept the wrong file for a number would count the
 ;; wrong writes. Exits with 51 ("no space") if every write past the quota is refused, with 1 if not.
-;; Descriptor 4 is /out, 5 is /work.
+;; Descriptor 3 is /work, 4 is /out, 5 is /in.
 (module
   (import "wasi_snapshot_preview1" "path_open"
     (func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
@@ -25,9 +25,9 @@
   (func (export "_start")
     (local $a i32) (local $b i32)
     ;; /out takes the number of /in before anything was used.
-    (call $expect (call $fd_renumber (i32.const 4) (i32.const 3)) (i32.const 0))
-    (local.set $a (call $open (i32.const 3) (i32.const 0)))
-    (local.set $b (call $open (i32.const 5) (i32.const 1)))
+    (call $expect (call $fd_renumber (i32.const 4) (i32.const 5)) (i32.const 0))
+    (local.set $a (call $open (i32.const 5) (i32.const 0)))
+    (local.set $b (call $open (i32.const 3) (i32.const 1)))
     ;; A file takes the number of another, and of standard input.
     (call $expect (call $fd_renumber (local.get $b) (local.get $a)) (i32.const 0))
     (call $expect (call $set_size (local.get $a) (i64.const 100)) (i32.const 0))
@@ -39,9 +39,9 @@
     (call $expect (call $fd_close (i32.const 0)) (i32.const 0))
     (call $expect (call $set_size (i32.const 0) (i64.const 1)) (i32.const 8))
     ;; A directory that was closed is one no more, and a file is none.
-    (call $expect (call $fd_close (i32.const 5)) (i32.const 0))
-    (call $expect (call $create_directory (i32.const 5) (i32.const 0) (i32.const 2)) (i32.const 8))
-    (local.set $a (call $open (i32.const 3) (i32.const 0)))
+    (call $expect (call $fd_close (i32.const 3)) (i32.const 0))
+    (call $expect (call $create_directory (i32.const 3) (i32.const 0) (i32.const 2)) (i32.const 8))
+    (local.set $a (call $open (i32.const 5) (i32.const 0)))
     (call $expect (call $create_directory (local.get $a) (i32.const 0) (i32.const 2)) (i32.const 8))
     (call $expect (call $set_size (local.get $a) (i64.const 0x10000000000)) (i32.const 51))
     (call $proc_exit (i32.const 51))))

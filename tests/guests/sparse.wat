@@ -1,6 +1,6 @@
 ;; Makes a file long without writing much: by seeking past its end, by writing at an offset, by
 ;; setting its size, by allocating. Exits with 51 ("no space") if the host refuses the first three
-;; so, with 1 if it does not. Descriptor 5 is /work.
+;; so, with 1 if it does not. Descriptor 3 is /work.
 (module
   (import "wasi_snapshot_preview1" "path_open"
     (func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
@@ -24,7 +24,7 @@
   (func (export "_start")
     (local $fd i32)
     (call $expect
-      (call $path_open (i32.const 5) (i32.const 0) (i32.const 0) (i32.const 6) (i32.const 1)
+      (call $path_open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 6) (i32.const 1)
         (i64.const 66) (i64.const 0) (i32.const 0) (i32.const 32))
       (i32.const 0))
     (local.set $fd (i32.load (i32.const 32)))

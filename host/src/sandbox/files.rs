@@ -45,11 +45,13 @@ pub(crate) use p2::{FilesCtxView, FilesView, add_to_linker_p2};
 pub use quota::{Axis, DiskExceeded};
 pub use scratch::Scratch;
 
-/// The directories every run has, in the order the guest sees them.
+/// The directories every run has, in the order the guest sees them. Granted ones come before them:
+/// some toolchains take the first for the working directory, and a guest that counts descriptors
+/// finds what it was granted where every other host has it.
 const PREOPENS: [(&str, FsPerms); 3] = [
-    ("/in", FsPerms::ReadOnly),
-    ("/out", FsPerms::ReadWrite),
     ("/work", FsPerms::ReadWrite),
+    ("/out", FsPerms::ReadWrite),
+    ("/in", FsPerms::ReadOnly),
 ];
 
 /// What a run is given in files.
@@ -168,16 +170,16 @@ impl Files {
 
     /// What the guest sees of the preopen with that number: its path, rights and zone.
     fn preopen(&self, number: usize) -> Option<(&str, FsPerms, Zone)> {
-        if let Some((at, perms)) = PREOPENS.get(number) {
-            let zone = match perms {
-                FsPerms::ReadOnly => Zone::Input,
-                FsPerms::ReadWrite => Zone::Scratch,
-            };
-            return Some((at, *perms, zone));
+        let mounts = &self.plan.mounts;
+        if let Some(mount) = mounts.get(number) {
+            return Some((&mount.at, perms(mount.access), Zone::Mount(number)));
         }
-        let number = number - PREOPENS.len();
-        let mount = self.plan.mounts.get(number)?;
-        Some((&mount.at, perms(mount.access), Zone::Mount(number)))
+        let (at, perms) = PREOPENS.get(number - mounts.len())?;
+        let zone = match perms {
+            FsPerms::ReadOnly => Zone::Input,
+            FsPerms::ReadWrite => Zone::Scratch,
+        };
+        Some((at, *perms, zone))
     }
 
     fn preopen_count(&self) -> usize {

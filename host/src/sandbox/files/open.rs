@@ -24,8 +24,8 @@ pub(super) struct OpenedDirs {
     pub(super) dirs: Vec<Arc<File>>,
 }
 
-/// The names inside an attempt's directory, in the order of the preopens.
-const DIRS: [&str; 3] = ["in", "out", "work"];
+/// The names inside an attempt's directory, in the order of the preopens after the granted ones.
+const DIRS: [&str; 3] = ["work", "out", "in"];
 
 pub(super) fn make(
     scratch_root: &Scratch,
@@ -35,6 +35,20 @@ pub(super) fn make(
 ) -> Result<OpenedDirs, FilesError> {
     let scratch = scratch_root.create(room).map_err(FilesError::Scratch)?;
     let mut dirs = Vec::with_capacity(DIRS.len() + plan.mounts.len());
+    for mount in &plan.mounts {
+        // The operator's own path may go through links.
+        let opened = openat(
+            CWD,
+            &mount.path,
+            DIRECTORY.difference(OFlags::NOFOLLOW),
+            Mode::empty(),
+        )
+        .map_err(|error| FilesError::Mount {
+            at: mount.at.clone(),
+            source: error.into(),
+        })?;
+        dirs.push(Arc::new(File::from(opened)));
+    }
     let inputs = plan.payload.is_some() || plan.inputs.iter().any(|it| it.place == InputPlace::In);
     for name in DIRS {
         if name == "in" && !inputs {
@@ -53,20 +67,6 @@ pub(super) fn make(
     }
     for input in &plan.inputs {
         put(input, scratch.path(), ledger)?;
-    }
-    for mount in &plan.mounts {
-        // The operator's own path may go through links.
-        let opened = openat(
-            CWD,
-            &mount.path,
-            DIRECTORY.difference(OFlags::NOFOLLOW),
-            Mode::empty(),
-        )
-        .map_err(|error| FilesError::Mount {
-            at: mount.at.clone(),
-            source: error.into(),
-        })?;
-        dirs.push(Arc::new(File::from(opened)));
     }
     Ok(OpenedDirs { scratch, dirs })
 }

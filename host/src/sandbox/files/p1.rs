@@ -71,7 +71,7 @@ impl Files {
 
     fn install(&mut self, wasi: &mut WasiP1Ctx) -> wasmtime::Result<()> {
         let count = self.preopen_count();
-        let granted = (PREOPENS.len()..count)
+        let granted = (0..count - PREOPENS.len())
             .filter_map(|number| self.preopen(number))
             .map(|(at, perms, _)| (at.to_owned(), perms))
             .collect::<Vec<_>>();

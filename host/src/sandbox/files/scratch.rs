@@ -161,16 +161,16 @@ impl Scratch {
         Arc::clone(&self.shared.placeholder.dir)
     }
 
-    /// Preopens that all lead to the placeholder: the standard ones, and `more` besides. Where there
-    /// are more it is opened anew for each, which no disk is asked for.
+    /// Preopens that all lead to the placeholder: those of the granted directories, then the
+    /// standard ones. Where any is granted it is opened anew for each, which no disk is asked for.
     pub(super) fn placeholder_ctx(
         &self,
-        more: &[(String, FsPerms)],
+        granted: &[(String, FsPerms)],
     ) -> io::Result<WasiFilesystemCtx> {
-        if more.is_empty() {
+        if granted.is_empty() {
             return Ok(self.shared.placeholder_ctx.clone());
         }
-        placeholder_ctx(&self.shared.root.join(PLACEHOLDER), more)
+        placeholder_ctx(&self.shared.root.join(PLACEHOLDER), granted)
     }
 
     /// Waits until every attempt's directory is gone from the disk.
@@ -186,16 +186,12 @@ impl Scratch {
     }
 }
 
-fn placeholder_ctx(path: &Path, more: &[(String, FsPerms)]) -> io::Result<WasiFilesystemCtx> {
+fn placeholder_ctx(path: &Path, granted: &[(String, FsPerms)]) -> io::Result<WasiFilesystemCtx> {
     let mut builder = WasiCtxBuilder::new();
-    for (at, perms) in PREOPENS {
+    let granted = granted.iter().map(|(at, perms)| (at.as_str(), *perms));
+    for (at, perms) in granted.chain(PREOPENS) {
         builder
             .preopened_dir(path, at, perms)
-            .map_err(io::Error::other)?;
-    }
-    for (at, perms) in more {
-        builder
-            .preopened_dir(path, at, *perms)
             .map_err(io::Error::other)?;
     }
     Ok(builder.build().filesystem().clone())

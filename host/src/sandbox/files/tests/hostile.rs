@@ -118,7 +118,7 @@ impl Calls {
 async fn a_stream_tells_its_reason_to_whoever_asks() {
     let rig = Rig::new();
     let mut calls = Calls::new(&rig, plan(100));
-    let work = calls.view().get_directories().unwrap().remove(2).0;
+    let work = calls.view().get_directories().unwrap().remove(0).0;
     let file = calls.create(&work, "file").await;
     let stream = calls.stream(&file, 60);
     let stream = calls.table.get_mut(&stream).unwrap();
@@ -151,7 +151,7 @@ async fn a_stream_tells_its_reason_to_whoever_asks() {
 async fn many_writes_at_once_are_counted_exactly() {
     let rig = Rig::new();
     let mut calls = Calls::new(&rig, plan(QUOTA));
-    let work = calls.view().get_directories().unwrap().remove(2).0;
+    let work = calls.view().get_directories().unwrap().remove(0).0;
     for round in 0..4 {
         let file = calls.create(&work, "file").await;
         // They overlap, and the last reaches past the quota.
@@ -197,7 +197,7 @@ async fn many_writes_at_once_are_counted_exactly() {
 async fn a_run_that_is_dropped_in_a_write_leaves_nothing() {
     let rig = Rig::new();
     let mut calls = Calls::new(&rig, plan(QUOTA));
-    let work = calls.view().get_directories().unwrap().remove(2).0;
+    let work = calls.view().get_directories().unwrap().remove(0).0;
     let file = calls.create(&work, "file").await;
     let stream = calls.stream(&file, 0);
     calls
@@ -216,7 +216,7 @@ async fn a_run_that_is_dropped_in_a_write_leaves_nothing() {
 async fn a_guest_cannot_pile_up_listings() {
     let rig = Rig::new();
     let mut calls = Calls::new(&rig, plan(QUOTA));
-    let work = calls.view().get_directories().unwrap().remove(2).0;
+    let work = calls.view().get_directories().unwrap().remove(0).0;
     let dir = || Resource::new_borrow(work.rep());
     let mut listings = Vec::new();
     let refused = loop {
