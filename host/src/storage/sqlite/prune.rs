@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::db::{Db, state_of};
-use super::finish::ATTEMPTS_PER_TASK;
+use super::record::ATTEMPTS_PER_TASK;
 use crate::domain::module::Digest;
 use crate::domain::task::{BlobId, TaskId};
 use crate::domain::time::Timestamp;

@@ -3,7 +3,7 @@
 use rusqlite::params;
 
 use super::db::Db;
-use super::finish::{After, Ending, Running, Settling};
+use super::settle::{After, Ending, Running, Settling};
 use crate::domain::attempt::{Failure, FailureKind, Outcome, Streams, Usage, WorkerId};
 use crate::domain::state::TaskState;
 use crate::domain::task::TaskId;
