@@ -31,32 +31,35 @@ fn guest(name: &str) -> String {
 
 #[test]
 fn run_gives_a_command_its_arguments_environment_stdin_and_directories() {
-    let folder = tempfile::TempDir::new().unwrap();
-    let mount = format!("{}::/out", folder.path().display());
     let input = guests::sample("report/data/sales.txt");
-    let report = guest("report");
-    let output = cofferdam(
-        &[
-            "run",
-            "--env",
-            "REPORT_UNIT=EUR",
-            "--dir",
-            &mount,
-            &report,
-            "--top",
-            "3",
-            "Sales",
-        ],
-        &input,
-    );
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(text(&output.stdout).contains("EUR"));
-    assert!(
-        std::fs::read_dir(folder.path()).unwrap().count() > 0,
-        "the report writes a file"
-    );
-    let output = cofferdam(&["run", &report, "--nonsense"], b"");
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    for (report, wrong_usage) in [("report", 1), ("report-wasip1", 3)] {
+        let report = guest(report);
+        let folder = tempfile::TempDir::new().unwrap();
+        // In the place of the directory that the run would have there.
+        let mount = format!("{}::/out", folder.path().display());
+        let output = cofferdam(
+            &[
+                "run",
+                "--env",
+                "REPORT_UNIT=EUR",
+                "--dir",
+                &mount,
+                &report,
+                "--top",
+                "3",
+                "Sales",
+            ],
+            &input,
+        );
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert!(text(&output.stdout).contains("EUR"));
+        assert!(
+            folder.path().join("report.csv").exists(),
+            "{report} writes a file"
+        );
+        let output = cofferdam(&["run", &report, "--nonsense"], b"");
+        assert_eq!(output.status.code(), Some(wrong_usage), "{output:?}");
+    }
 }
 
 #[test]

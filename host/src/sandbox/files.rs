@@ -47,7 +47,8 @@ pub use scratch::Scratch;
 
 /// The directories every run has, in the order the guest sees them. Granted ones come before them:
 /// some toolchains take the first for the working directory, and a guest that counts descriptors
-/// finds what it was granted where every other host has it.
+/// finds what it was granted where every other host has it. A granted one at the path of one of
+/// these takes its place.
 const PREOPENS: [(&str, FsPerms); 3] = [
     ("/work", FsPerms::ReadWrite),
     ("/out", FsPerms::ReadWrite),
@@ -69,6 +70,21 @@ pub struct FilesPlan {
     pub payload: Option<PathBuf>,
     /// Further files put there before the guest starts.
     pub inputs: Vec<InputFile>,
+}
+
+impl FilesPlan {
+    /// The run's own directories that no granted one stands in for.
+    fn own(&self) -> impl Iterator<Item = (&'static str, FsPerms)> {
+        own(|at| self.mounts.iter().any(|mount| is_at(&mount.at, at)))
+    }
+}
+
+fn own(granted: impl Fn(&str) -> bool) -> impl Iterator<Item = (&'static str, FsPerms)> {
+    PREOPENS.into_iter().filter(move |(at, _)| !granted(at))
+}
+
+fn is_at(path: &str, at: &str) -> bool {
+    path.trim_end_matches('/') == at
 }
 
 /// Why a run's directories could not be made. The guest traps with it.
@@ -174,16 +190,16 @@ impl Files {
         if let Some(mount) = mounts.get(number) {
             return Some((&mount.at, perms(mount.access), Zone::Mount(number)));
         }
-        let (at, perms) = PREOPENS.get(number - mounts.len())?;
+        let (at, perms) = self.plan.own().nth(number - mounts.len())?;
         let zone = match perms {
             FsPerms::ReadOnly => Zone::Input,
             FsPerms::ReadWrite => Zone::Scratch,
         };
-        Some((at, *perms, zone))
+        Some((at, perms, zone))
     }
 
     fn preopen_count(&self) -> usize {
-        PREOPENS.len() + self.plan.mounts.len()
+        self.plan.mounts.len() + self.plan.own().count()
     }
 
     /// Puts a preopen into the table, leading to the placeholder as long as nothing is made.

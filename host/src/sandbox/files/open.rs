@@ -51,12 +51,14 @@ pub(super) fn make(
     }
     let inputs = plan.payload.is_some() || plan.inputs.iter().any(|it| it.place == InputPlace::In);
     for name in DIRS {
-        if name == "in" && !inputs {
+        let dir = match name {
             // Nothing is ever in it: the directory that is always empty will do.
-            dirs.push(scratch_root.placeholder_file());
-            continue;
+            "in" if !inputs => scratch_root.placeholder_file(),
+            _ => make_dir(&scratch.path().join(name)).map_err(FilesError::Scratch)?,
+        };
+        if plan.own().any(|(at, _)| at.strip_prefix('/') == Some(name)) {
+            dirs.push(dir);
         }
-        dirs.push(make_dir(&scratch.path().join(name)).map_err(FilesError::Scratch)?);
     }
     if let Some(payload) = &plan.payload {
         let at = scratch.path().join("in/payload");

@@ -20,8 +20,8 @@ use wasmtime_wasi::p1::wasi_snapshot_preview1 as original;
 use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1 as _;
 use wiggle::GuestMemory;
 
+use crate::sandbox::files::Files;
 use crate::sandbox::files::p1::call::Call;
-use crate::sandbox::files::{Files, PREOPENS};
 
 /// A run's files with wasmtime-wasi's state of WASI 0.1.
 pub(crate) struct P1View<'a> {
@@ -71,7 +71,7 @@ impl Files {
 
     fn install(&mut self, wasi: &mut WasiP1Ctx) -> wasmtime::Result<()> {
         let count = self.preopen_count();
-        let granted = (0..count - PREOPENS.len())
+        let granted = (0..self.plan.mounts.len())
             .filter_map(|number| self.preopen(number))
             .map(|(at, perms, _)| (at.to_owned(), perms))
             .collect::<Vec<_>>();

@@ -20,8 +20,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime_wasi::filesystem::{Dir, WasiFilesystemCtx};
 use wasmtime_wasi::{FsPerms, OpenMode, WasiCtxBuilder};
 
-use crate::sandbox::files::PREOPENS;
 use crate::sandbox::files::remove::{open_root, remove_tree};
+use crate::sandbox::files::{is_at, own};
 
 /// Attempts' directories that exist at once, those still to be removed included. A run beyond
 /// waits at its first file.
@@ -188,8 +188,9 @@ impl Scratch {
 
 fn placeholder_ctx(path: &Path, granted: &[(String, FsPerms)]) -> io::Result<WasiFilesystemCtx> {
     let mut builder = WasiCtxBuilder::new();
+    let own = own(|at| granted.iter().any(|(path, _)| is_at(path, at)));
     let granted = granted.iter().map(|(at, perms)| (at.as_str(), *perms));
-    for (at, perms) in granted.chain(PREOPENS) {
+    for (at, perms) in granted.chain(own.map(|(at, perms)| (at as &str, perms))) {
         builder
             .preopened_dir(path, at, perms)
             .map_err(io::Error::other)?;
