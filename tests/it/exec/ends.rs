@@ -1,7 +1,7 @@
 //! Code that is not ready to run, not wanted any more, or cancelled.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -38,12 +38,8 @@ fn an_interpreter_that_warms_up_is_said_to_and_holds_up_no_end() {
     );
 }
 
-/// Sends a request for endless code, waits until it runs, and goes away.
-fn leave_while_it_runs(host: &Host, accept: &str) {
-    let before = host.footprint();
-    let address = host.client.base.strip_prefix("http://").unwrap();
-    let mut stream = TcpStream::connect(address).unwrap();
-    let body = endless().to_string();
+fn ask(stream: &mut TcpStream, request: &Value, accept: &str) {
+    let body = request.to_string();
     write!(
         stream,
         "POST /v1/exec HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\
@@ -51,6 +47,14 @@ fn leave_while_it_runs(host: &Host, accept: &str) {
         body.len()
     )
     .unwrap();
+}
+
+/// Sends a request for endless code, waits until it runs, and goes away.
+fn leave_while_it_runs(host: &Host, accept: &str) {
+    let before = host.footprint();
+    let address = host.client.base.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    ask(&mut stream, &endless(), accept);
     host.await_scratch(true);
     if accept == "text/event-stream" {
         let mut told = String::new();
@@ -74,6 +78,34 @@ fn code_ends_when_its_client_goes_away() {
         leave_while_it_runs(&host, accept);
         assert_eq!(python(&host, "1 + 1")["result"], 2);
     }
+}
+
+#[test]
+fn code_ends_when_its_client_does_not_read_what_it_is_told() {
+    let host = ready("[http]\nbody_idle_timeout_ms = 500\n");
+    assert_eq!(python(&host, "open('x', 'w').write('y')")["result"], 1);
+    let before = host.footprint();
+    // Six characters of JSON for each byte, which is more than the kernel keeps for a connection.
+    let code = "import sys\nopen('here', 'w').write('x')\n\
+                sys.stdout.write('\\x01' * (1 << 20))\nwhile True: pass";
+    let mut request = endless();
+    request["code"] = json!(code);
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let address: SocketAddr = host
+        .client
+        .base
+        .strip_prefix("http://")
+        .unwrap()
+        .parse()
+        .unwrap();
+    socket.connect(&address.into()).unwrap();
+    let mut stream = TcpStream::from(socket);
+    ask(&mut stream, &request, "text/event-stream");
+    host.await_scratch(true);
+    host.await_footprint(&before, &Slack::default());
+    assert_eq!(python(&host, "1 + 1")["result"], 2);
+    drop(stream);
 }
 
 #[test]
