@@ -7,6 +7,8 @@ use anyhow::Context;
 use serde_json::Value;
 use ureq::{Agent, Body, http};
 
+use crate::cli::Usage;
+
 /// How long the server may take to accept the connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest answer that is read into memory.
@@ -25,9 +27,13 @@ pub(super) enum ClientError {
     /// No connection, or it broke.
     #[error("{url} could not be reached: {cause}")]
     Unreachable { url: String, cause: String },
-    /// An answer that is a problem.
+    /// An answer that is a problem, as it came.
     #[error("{code}: {detail}")]
-    Refused { code: String, detail: String },
+    Refused {
+        code: String,
+        detail: String,
+        body: Vec<u8>,
+    },
 }
 
 /// An answer: its status and its whole body.
@@ -97,7 +103,7 @@ impl Client {
         }
         let request = request
             .body(body)
-            .with_context(|| format!("{url} is no address"))?;
+            .map_err(|error| Usage(format!("{url} cannot be asked for: {error}")))?;
         let response = self
             .agent
             .run(request)
@@ -110,7 +116,7 @@ impl Client {
             cause: cause.to_string(),
         })?;
         if answer.status >= 400 {
-            return Err(problem(&answer).into());
+            return Err(problem(answer).into());
         }
         Ok(answer)
     }
@@ -127,7 +133,7 @@ fn read(response: http::Response<Body>) -> std::io::Result<Answer> {
     Ok(Answer { status, body })
 }
 
-fn problem(answer: &Answer) -> ClientError {
+fn problem(answer: Answer) -> ClientError {
     let json: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let text = |field: &str| json.get(field).and_then(Value::as_str).map(str::to_owned);
     ClientError::Refused {
@@ -135,5 +141,19 @@ fn problem(answer: &Answer) -> ClientError {
         detail: text("detail")
             .or_else(|| text("title"))
             .unwrap_or_else(|| String::from_utf8_lossy(&answer.body).into_owned()),
+        body: answer.body,
     }
+}
+
+/// A user's word as a part of a path or as a value of a query.
+pub(super) fn encoded(word: &str) -> String {
+    let mut text = String::with_capacity(word.len());
+    for byte in word.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/@:,".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
 }
