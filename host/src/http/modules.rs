@@ -80,7 +80,10 @@ pub(crate) struct VersionJson {
 #[utoipa::path(
     put, path = "/v1/modules/{name}", tag = "Modules",
     params(("name" = String, Path, description = "May hold slashes")),
-    request_body(content_type = "application/wasm", description = "wasm or WAT; text/x-python or text/javascript for a script"),
+    request_body(content(
+        (Vec<u8> = "application/wasm"), (String = "text/wat"), (String = "text/x-python"),
+        (String = "text/javascript"),
+    )),
     responses(
         (status = 201, description = "The name is new or means other bytes than before", body = ModuleJson),
         (status = 200, description = "The name meant these bytes already", body = ModuleJson),
@@ -147,7 +150,10 @@ pub(crate) async fn list(State(services): State<AppState>, uri: Uri) -> Result<R
 #[utoipa::path(
     get, path = "/v1/modules/{name}", tag = "Modules",
     params(("name" = String, Path, description = "A name, or name@sha256:…; with /wasm for the bytes")),
-    responses((status = 200, description = "The module and its versions", body = ModuleJson)),
+    responses((status = 200, description = "The module and its versions; or the bytes", content(
+        (ModuleJson = "application/json"), (Vec<u8> = "application/wasm"), (String = "text/wat"),
+        (String = "text/x-python"), (String = "text/javascript"),
+    ))),
 )]
 pub(crate) async fn get(
     State(services): State<AppState>,
@@ -172,7 +178,9 @@ pub(crate) async fn get(
 pub(crate) async fn delete(
     State(services): State<AppState>,
     path: PathParts,
+    uri: Uri,
 ) -> Result<StatusCode, ApiError> {
+    Query::of(&uri)?.done()?;
     let name = ModuleName::parse(path.text(0))?;
     match services.registry.remove(&name).await? {
         true => Ok(StatusCode::NO_CONTENT),
@@ -262,8 +270,11 @@ fn sent(headers: &HeaderMap) -> Result<Sent, ApiError> {
     let said = headers
         .get(CONTENT_TYPE)
         .map(|value| value.to_str().unwrap_or_default());
-    let essence = said.map(|said| said.split(';').next().unwrap_or_default().trim());
-    match essence {
+    let essence = said.map(|said| {
+        let essence = said.split(';').next().unwrap_or_default();
+        essence.trim().to_ascii_lowercase()
+    });
+    match essence.as_deref() {
         None | Some("application/wasm" | "text/wat" | "application/octet-stream") => Ok(Sent::Wasm),
         Some("text/x-python" | "application/x-python") => Ok(Sent::Script(Language::Python)),
         Some("text/javascript" | "application/javascript") => {
