@@ -121,7 +121,9 @@ pub(crate) async fn list(State(services): State<AppState>, uri: Uri) -> Result<R
 pub(crate) async fn cancel(
     State(services): State<AppState>,
     path: PathParts,
+    uri: Uri,
 ) -> Result<Response, ApiError> {
+    Query::of(&uri)?.done()?;
     let id = path.task()?;
     let status = request_cancel(&services, id).await?;
     Ok(json::answer(StatusCode::ACCEPTED, &status))
@@ -139,7 +141,9 @@ pub(crate) async fn cancel(
 pub(crate) async fn retry(
     State(services): State<AppState>,
     path: PathParts,
+    uri: Uri,
 ) -> Result<Response, ApiError> {
+    Query::of(&uri)?.done()?;
     let id = path.task()?;
     match services.queue.retry(id).await? {
         Retried::Pending => {
@@ -154,7 +158,7 @@ pub(crate) async fn retry(
                 state.as_str()
             ),
         )
-        .with("status", state.as_str())),
+        .with("task_status", state.as_str())),
         Retried::Unknown => Err(unknown_task(id)),
     }
 }
@@ -168,7 +172,9 @@ pub(crate) async fn retry(
 pub(crate) async fn attempts(
     State(services): State<AppState>,
     path: PathParts,
+    uri: Uri,
 ) -> Result<Response, ApiError> {
+    Query::of(&uri)?.done()?;
     let id = path.task()?;
     find(&services, id, Duration::ZERO).await?;
     let attempts = services.storage.attempts(id).await?;
@@ -210,7 +216,7 @@ pub(crate) async fn request_cancel(
             "task_final",
             format!("task {id} is {} already", state.as_str()),
         )
-        .with("status", state.as_str())),
+        .with("task_status", state.as_str())),
         Cancelled::Unknown => Err(unknown_task(id)),
     }
 }

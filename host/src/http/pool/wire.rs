@@ -1,7 +1,6 @@
 //! The worker API's bodies, in the field names of existing pools.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::http::json::{Time, Unsupported};
@@ -56,7 +55,7 @@ pub(crate) struct PoolResult {
     pub(super) status: &'static str,
     /// JSON as it is, other text as a string, other bytes as `{"base64": …}`; null until then.
     #[schema(value_type = Object)]
-    pub(super) result: Value,
+    pub(super) result: Box<RawValue>,
     pub(super) execution_time_seconds: Option<f64>,
     #[schema(value_type = Option<String>, format = DateTime)]
     pub(super) completed_at: Option<Time>,

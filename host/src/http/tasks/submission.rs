@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::domain::attempt::Payload;
 use crate::domain::limits::LimitRequest;
@@ -32,6 +33,8 @@ pub(crate) const DELAY_MS_MAX: u64 = 366 * 24 * 60 * 60 * 1000;
 const KEY_BYTES_MAX: usize = 255;
 /// The largest metadata, as JSON text.
 const METADATA_BYTES_MAX: usize = 16 * 1024;
+/// How deep metadata may nest, its own braces counted.
+const METADATA_DEPTH_MAX: usize = 32;
 /// The most arguments, and the most environment variables.
 const WORDS_MAX: usize = 1024;
 /// The most bytes of all arguments, and of all environment variables.
@@ -272,13 +275,33 @@ pub(crate) fn dedup_key(key: String) -> Result<String, ApiError> {
     }
 }
 
+/// Checks the whole of it: whoever lists tasks is given it back, and one value that a reader of
+/// JSON stumbles over would cost him the whole list.
 fn metadata(json: Option<&RawValue>) -> Result<String, ApiError> {
     let text = json.map_or("{}", RawValue::get);
-    if !text.starts_with('{') || text.len() > METADATA_BYTES_MAX {
-        let detail = format!("an object of at most {METADATA_BYTES_MAX} bytes");
-        return Err(ApiError::field("metadata", detail));
+    let refused = |why: &dyn std::fmt::Display| {
+        let detail = format!(
+            "an object of at most {METADATA_BYTES_MAX} bytes and {METADATA_DEPTH_MAX} levels: {why}"
+        );
+        ApiError::field("metadata", detail)
+    };
+    if text.len() > METADATA_BYTES_MAX {
+        return Err(refused(&format_args!("it has {} bytes", text.len())));
+    }
+    let object: Map<String, Value> = serde_json::from_str(text).map_err(|error| refused(&error))?;
+    if 1 + object.values().map(depth).max().unwrap_or(0) > METADATA_DEPTH_MAX {
+        return Err(refused(&"it is deeper"));
     }
     Ok(text.to_owned())
+}
+
+/// How deep a value nests; the parser has bounded it.
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
+    }
 }
 
 #[cfg(test)]
