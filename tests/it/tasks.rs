@@ -349,6 +349,34 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 #[test]
+fn a_commands_output_is_its_standard_output_wherever_it_is_asked_for() {
+    let host = host_with(&["report"]);
+    let task = host
+        .client
+        .submit_and_wait(&json!({"module": "report", "input": "tea 2.50\n",
+            "content_type": "text/plain", "args": ["Sales"]}));
+    assert_eq!(task["status"], "completed", "{task}");
+    let of = |path: &str| {
+        let path = format!("/v1/tasks/{}/{path}", task["task_id"].as_str().unwrap());
+        host.client.get(&path).expect(200)
+    };
+    assert!(of("result").text().contains("tea"));
+    assert_eq!(of("logs").text(), of("result").text());
+    assert_eq!(of("result").header("cofferdam-truncated"), "");
+
+    // What was cut off is not passed off as the whole.
+    host.client
+        .put_module("flood", &guests::wat("flood-stdout.wat"))
+        .expect(201);
+    let cut = host.client.run("flood", "text/plain", b"").expect(200);
+    assert_eq!(cut.header("cofferdam-truncated"), "stdout, stderr");
+    let task = host.client.submit_and_wait(&json!({"module": "flood"}));
+    let path = format!("/v1/tasks/{}/result", task["task_id"].as_str().unwrap());
+    let cut = host.client.get(&path).expect(200);
+    assert_eq!(cut.header("cofferdam-truncated"), "stdout, stderr");
+}
+
+#[test]
 fn metadata_that_would_spoil_the_list_for_others_is_refused() {
     let host = host_with(&["echo"]);
     let submit = |metadata: &str| {

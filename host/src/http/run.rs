@@ -18,6 +18,7 @@ use crate::http::error::ApiError;
 use crate::http::json::EXACT_MAX;
 use crate::http::path::PathParts;
 use crate::http::query::{self, Query};
+use crate::http::tasks::output::tell_truncated;
 use crate::http::tasks::submission::check_words;
 use crate::http::tasks::wire::UsageJson;
 use crate::http::{AppState, guest};
@@ -84,7 +85,17 @@ pub(crate) async fn run(
         .metrics
         .run_finished(module.name.as_str(), kind, report.usage.duration);
     match report.outcome {
-        Outcome::Completed(output) => Ok(completed(output, &report.usage)),
+        Outcome::Completed(output) => {
+            let Streams {
+                stdout,
+                stderr,
+                log,
+            } = &report.streams;
+            let mut response = completed(output, &report.usage);
+            let truncated = [stdout.truncated, stderr.truncated, log.truncated];
+            tell_truncated(response.headers_mut(), truncated);
+            Ok(response)
+        }
         Outcome::Failed(failure) => Err(failed(&failure, &report.usage, &report.streams)),
     }
 }
