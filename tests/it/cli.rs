@@ -129,6 +129,41 @@ fn the_client_commands_speak_to_a_host() {
 }
 
 #[test]
+fn an_input_arrives_as_it_is_whatever_its_size() {
+    let host = Host::start();
+    host.client
+        .put_module("echo", &guests::built("echo"))
+        .expect(201);
+    let submit = |args: &[&str], stdin: &[u8]| {
+        let server = ["--server", host.client.base.as_str(), "task", "submit"];
+        cofferdam(&[&server, args].concat(), stdin)
+    };
+    let exact = r#"{"n": 12345678901234567890123}"#;
+    let done = submit(&["echo", "--data", exact, "--wait"], b"");
+    assert_eq!(text(&done.stdout), exact, "{}", text(&done.stderr));
+
+    host.client
+        .put_module("crc", &guests::built("crc"))
+        .expect(201);
+    let large = vec![b'x'; 8 << 20];
+    let flags = ["--content-type", "text/plain", "--input", "-"];
+    let done = submit(
+        &[&["crc", "--wait", "--timeout", "60s"], &flags[..]].concat(),
+        &large,
+    );
+    assert!(
+        text(&done.stdout).contains("\"bytes\":8388608"),
+        "{}",
+        text(&done.stderr)
+    );
+    // Directories cannot be asked for beside a raw input; what the server says to that is told.
+    let refused = submit(&[&["crc", "--dir", "a:/b"], &flags[..]].concat(), &large);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = text(&refused.stderr);
+    assert!(said.contains("body_too_large"), "{said}");
+}
+
+#[test]
 fn exit_codes_tell_usage_from_an_absent_server() {
     assert_eq!(cofferdam(&["tusk", "list"], b"").status.code(), Some(2));
     let absent = cofferdam(&["--server", "http://127.0.0.1:9", "task", "list"], b"");

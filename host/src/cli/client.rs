@@ -11,6 +11,8 @@ use crate::cli::Usage;
 
 /// How long the server may take to accept the connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// From what size on the server is asked before a body is sent.
+const ASKED_FIRST_BYTES: usize = 1024 * 1024;
 /// The largest answer that is read into memory.
 const ANSWER_BYTES_MAX: u64 = 1 << 30;
 
@@ -97,6 +99,11 @@ impl Client {
         let mut request = http::Request::builder().method(method).uri(&url);
         for (name, value) in headers {
             request = request.header(*name, *value);
+        }
+        // A server that refuses a large body does so at once and hangs up; what it said would be lost
+        // while the rest is still being sent.
+        if body.len() > ASKED_FIRST_BYTES {
+            request = request.header("expect", "100-continue");
         }
         if let Some(key) = &self.key {
             request = request.header("authorization", format!("Bearer {key}"));
