@@ -41,7 +41,7 @@ use crate::runner::{CodeRequest, Executed};
     post, path = "/v1/exec", tag = "Code",
     params(
         ("async" = Option<bool>, Query, description = "Answer with a task instead of waiting"),
-        ("Idempotency-Key" = Option<String>, Header, description = "With async: 1 to 255 visible characters"),
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$", description = "With async: 1 to 255 visible characters"),
     ),
     request_body(content = ExecRequest),
     responses(

@@ -79,7 +79,7 @@ pub(crate) struct VersionJson {
 /// script's digest is that of its language, a zero byte and its text.
 #[utoipa::path(
     put, path = "/v1/modules/{name}", tag = "Modules",
-    params(("name" = String, Path, description = "May hold slashes")),
+    params(("name" = String, Path, max_length = 128, pattern = "^[a-z0-9][a-z0-9._/-]{0,127}$", description = "May hold slashes")),
     request_body(content(
         (Vec<u8> = "application/wasm"), (String = "text/wat"), (String = "text/x-python"),
         (String = "text/javascript"),
@@ -149,7 +149,7 @@ pub(crate) async fn list(State(services): State<AppState>, uri: Uri) -> Result<R
 /// `/v1/modules/{name}/wasm` gives the bytes as they were uploaded.
 #[utoipa::path(
     get, path = "/v1/modules/{name}", tag = "Modules",
-    params(("name" = String, Path, description = "A name, or name@sha256:…; with /wasm for the bytes")),
+    params(("name" = String, Path, pattern = "^[a-z0-9][a-z0-9._/-]{0,127}(@sha256:[0-9a-f]{64})?(/wasm)?$", description = "A name, or name@sha256:…; with /wasm for the bytes")),
     responses((status = 200, description = "The module and its versions; or the bytes", content(
         (ModuleJson = "application/json"), (Vec<u8> = "application/wasm"), (String = "text/wat"),
         (String = "text/x-python"), (String = "text/javascript"),
@@ -172,7 +172,7 @@ pub(crate) async fn get(
 /// Tasks already submitted still run the version they were submitted with.
 #[utoipa::path(
     delete, path = "/v1/modules/{name}", tag = "Modules",
-    params(("name" = String, Path, description = "The name")),
+    params(("name" = String, Path, pattern = "^[a-z0-9][a-z0-9._/-]{0,127}$", description = "The name")),
     responses((status = 204, description = "The name means nothing any more")),
 )]
 pub(crate) async fn delete(

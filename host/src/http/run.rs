@@ -36,7 +36,7 @@ const PEAK_MEMORY: HeaderName = HeaderName::from_static("cofferdam-peak-memory-b
 #[utoipa::path(
     post, path = "/v1/run/{module}", tag = "Run now",
     params(
-        ("module" = String, Path, description = "A name, or name@sha256:…"),
+        ("module" = String, Path, pattern = "^[a-z0-9][a-z0-9._/-]{0,127}(@sha256:[0-9a-f]{64})?$", description = "A name, or name@sha256:…"),
         ("timeout_ms" = Option<u64>, Query, minimum = 1, description = "Wall-clock limit"),
         ("cpu_ms" = Option<u64>, Query, minimum = 1, description = "CPU-time limit"),
         ("fuel" = Option<u64>, Query, minimum = 1, description = "Fuel limit; uses the metered engine"),

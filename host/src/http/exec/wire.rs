@@ -29,6 +29,7 @@ type Files<'a> = BTreeMap<Cow<'a, str>, FileContent<'a>>;
 #[serde(deny_unknown_fields)]
 pub(crate) struct ExecRequest<'a> {
     /// `python` or `javascript`.
+    #[schema(value_type = String, pattern = "^(python|javascript)$")]
     language: Cow<'a, str>,
     /// The source.
     #[serde(borrow)]
@@ -48,13 +49,13 @@ pub(crate) struct ExecRequest<'a> {
     /// The operator's packages to import from; all if absent.
     packages: Option<Vec<String>>,
     /// Wall-clock limit.
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<u64>, minimum = 1)]
     timeout_ms: Option<Whole<1, EXACT_MAX>>,
     /// CPU-time limit.
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<u64>, minimum = 1)]
     cpu_ms: Option<Whole<1, EXACT_MAX>>,
     /// Memory limit; 512 unless said otherwise.
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 1_000_000)]
     memory_limit_mb: Option<Whole<1, 1_000_000>>,
     #[serde(default)]
     grants: GrantsJson,

@@ -45,6 +45,7 @@ const WORDS_BYTES_MAX: usize = 128 * 1024;
 #[serde(deny_unknown_fields)]
 pub(crate) struct TaskRequest<'a> {
     /// A name, or name@sha256:…
+    #[schema(pattern = "^[a-z0-9][a-z0-9._/-]{0,127}(@sha256:[0-9a-f]{64})?$")]
     module: String,
     /// Any JSON.
     #[serde(default, borrow, deserialize_with = "present")]
@@ -62,16 +63,19 @@ pub(crate) struct TaskRequest<'a> {
     #[schema(value_type = std::collections::BTreeMap<String, String>)]
     env: UniqueMap,
     /// `critical`, `high`, `normal` or `low`.
+    #[schema(pattern = "^(critical|high|normal|medium|low)$")]
     priority: Option<String>,
     /// How long it must wait first.
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<u64>, minimum = 0)]
     delay_ms: Option<Whole<0, DELAY_MS_MAX>>,
     /// The earliest moment it may run.
     #[schema(value_type = Option<String>, format = DateTime)]
     run_at: Option<Time>,
     /// Taken at most once inside the host's window.
+    #[schema(min_length = 1, max_length = 255)]
     dedup_key: Option<String>,
     /// A UUID of the caller's.
+    #[schema(pattern = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")]
     task_id: Option<String>,
     #[serde(default)]
     limits: LimitsJson,
@@ -104,21 +108,21 @@ pub(crate) struct TaskRequest<'a> {
 #[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LimitsJson {
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<u64>, minimum = 1)]
     timeout_ms: Option<Whole<1, EXACT_MAX>>,
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<u64>, minimum = 1)]
     cpu_ms: Option<Whole<1, EXACT_MAX>>,
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<u64>, minimum = 1)]
     fuel: Option<Whole<1, EXACT_MAX>>,
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<u64>, minimum = 1)]
     memory_bytes: Option<Whole<1, EXACT_MAX>>,
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<u64>, minimum = 0)]
     table_elements: Option<Whole<0, EXACT_MAX>>,
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<u64>, minimum = 0)]
     disk_bytes: Option<Whole<0, EXACT_MAX>>,
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<u64>, minimum = 0)]
     disk_files: Option<Whole<0, EXACT_MAX>>,
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<u64>, minimum = 0)]
     output_bytes: Option<Whole<0, EXACT_MAX>>,
 }
 
