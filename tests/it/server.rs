@@ -200,6 +200,12 @@ fn operations_answer() {
         assert_eq!(types, ["application/problem+json"], "{pointer}");
     }
     assert!(openapi["openapi"].as_str().unwrap().starts_with("3.1"));
+    for any in [
+        "/components/schemas/PoolResult/properties/result",
+        "/components/schemas/TaskRequest/properties/input",
+    ] {
+        assert!(openapi.pointer(any).unwrap()["type"].is_null(), "{any}");
+    }
     for path in [
         "/v1/tasks",
         "/v1/run/{module}",

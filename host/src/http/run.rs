@@ -46,7 +46,7 @@ const PEAK_MEMORY: HeaderName = HeaderName::from_static("cofferdam-peak-memory-b
     ),
     request_body(content_type = "application/octet-stream", description = "The input"),
     responses(
-        (status = 200, description = "The output", content_type = "application/octet-stream"),
+        (status = 200, description = "The output, with its content type; `Cofferdam-Truncated` names streams that were cut off", content_type = "*/*"),
         (status = 422, description = "The run failed", body = crate::http::error::Problem),
     ),
 )]

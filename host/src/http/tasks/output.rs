@@ -28,7 +28,7 @@ const TRUNCATED: HeaderName = HeaderName::from_static("cofferdam-truncated");
         ("wait_ms" = Option<u64>, Query, description = "Wait so long for it to be final"),
     ),
     responses(
-        (status = 200, description = "The output, with its content type", content_type = "application/octet-stream"),
+        (status = 200, description = "The output, with its content type; `Cofferdam-Truncated` names streams that were cut off", content_type = "*/*"),
         (status = 202, description = "It is not final", body = super::TaskJson),
         (status = 422, description = "It failed or was cancelled", body = crate::http::error::Problem),
     ),
@@ -92,7 +92,8 @@ fn not_completed(task: &Task) -> ApiError {
 
 /// Get a task's logs
 ///
-/// One stream of one finished attempt; empty while the first still runs (see the events).
+/// One stream of one finished attempt; empty while the first still runs (see the events). A
+/// completed command's standard output is its result.
 #[utoipa::path(
     get, path = "/v1/tasks/{id}/logs", tag = "Tasks",
     params(

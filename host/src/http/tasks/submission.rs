@@ -49,7 +49,7 @@ pub(crate) struct TaskRequest<'a> {
     module: String,
     /// Any JSON.
     #[serde(default, borrow, deserialize_with = "present")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Value>)]
     input: Option<&'a RawValue>,
     /// Any bytes, instead of `input`.
     input_base64: Option<String>,
