@@ -110,14 +110,26 @@ fn a_value_reaches_every_caller_letter_by_letter() {
             ("accept", "text/event-stream"),
             ("content-type", "application/json"),
         ];
-        let send = |headers: &[(&str, &str)]| {
-            let answer = host
-                .client
-                .send("POST", "/v1/exec", headers, body.as_bytes());
+        let send = |path: &str, body: &str, headers: &[(&str, &str)]| {
+            let answer = host.client.send("POST", path, headers, body.as_bytes());
             answer.expect(200).text()
         };
-        assert!(send(&stream).contains(&wanted), "{code}");
-        assert!(send(&stream[1..]).contains(&wanted), "{code}");
+        let session = host
+            .client
+            .post("/v1/sessions", &json!({"language": "python"}))
+            .json();
+        let session = format!(
+            "/v1/sessions/{}/exec",
+            session["session_id"].as_str().unwrap()
+        );
+        let turn = json!({"code": code}).to_string();
+        for (path, body) in [("/v1/exec", &body), (session.as_str(), &turn)] {
+            assert!(send(path, body, &stream).contains(&wanted), "{path} {code}");
+            assert!(
+                send(path, body, &stream[1..]).contains(&wanted),
+                "{path} {code}"
+            );
+        }
         let task = host
             .client
             .post(
