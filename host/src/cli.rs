@@ -102,6 +102,12 @@ pub fn main(cli: Cli) -> ExitCode {
         }
     };
     ended.unwrap_or_else(|error| {
+        if let Some(ClientError::Refused { body, .. }) = error.downcast_ref()
+            && cli.json
+        {
+            output::bytes(body);
+            output::bytes(b"\n");
+        }
         output::complain(&error);
         exit_code(&error)
     })

@@ -19,6 +19,7 @@ mod mcp;
 mod modules;
 mod openapi;
 mod ops;
+mod origin;
 mod page;
 mod path;
 mod pool;

@@ -3,6 +3,7 @@
 //! A leaf that anything may use and that uses nothing of ours but the domain's words. What is not
 //! here: no endpoint (that is `http`), no sampling thread; gauges are read when asked for.
 
+pub mod classic;
 mod logs;
 pub mod metrics;
 pub mod process;

@@ -1,6 +1,8 @@
 //! The command line: `run` without a server, and the client commands against one.
 
+use std::ffi::OsStr;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
@@ -111,6 +113,17 @@ fn the_client_commands_speak_to_a_host() {
     let id = first["task_id"].as_str().unwrap();
     assert!(run(&["task", "get", id], b"").status.success());
     assert!(run(&["task", "logs", id], b"").status.success());
+    // What the user said is one word of the address, whatever it is made of.
+    let odd = run(&["--json", "module", "show", "My Module?x=1"], b"");
+    assert_eq!(odd.status.code(), Some(1));
+    let problem: Value = serde_json::from_slice(&odd.stdout).expect("what the API returned");
+    assert_eq!(problem["code"], "invalid_module_name");
+    let odd = run(&["task", "list", "--status", "failed&limit=1"], b"");
+    assert!(
+        text(&odd.stderr).contains("failed&limit=1"),
+        "{}",
+        text(&odd.stderr)
+    );
     assert!(run(&["module", "rm", "primes"], b"").status.success());
     assert_eq!(
         run(&["module", "show", "primes"], b"").status.code(),
@@ -119,10 +132,47 @@ fn the_client_commands_speak_to_a_host() {
 }
 
 #[test]
+fn an_input_arrives_as_it_is_whatever_its_size() {
+    let host = Host::start();
+    host.client
+        .put_module("echo", &guests::built("echo"))
+        .expect(201);
+    let submit = |args: &[&str], stdin: &[u8]| {
+        let server = ["--server", host.client.base.as_str(), "task", "submit"];
+        cofferdam(&[&server, args].concat(), stdin)
+    };
+    let exact = r#"{"n": 12345678901234567890123}"#;
+    let done = submit(&["echo", "--data", exact, "--wait"], b"");
+    assert_eq!(text(&done.stdout), exact, "{}", text(&done.stderr));
+
+    host.client
+        .put_module("crc", &guests::built("crc"))
+        .expect(201);
+    let large = vec![b'x'; 8 << 20];
+    let flags = ["--content-type", "text/plain", "--input", "-"];
+    let done = submit(
+        &[&["crc", "--wait", "--timeout", "60s"], &flags[..]].concat(),
+        &large,
+    );
+    assert!(
+        text(&done.stdout).contains("\"bytes\":8388608"),
+        "{}",
+        text(&done.stderr)
+    );
+    // Directories cannot be asked for beside a raw input; what the server says to that is told.
+    let refused = submit(&[&["crc", "--dir", "a:/b"], &flags[..]].concat(), &large);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = text(&refused.stderr);
+    assert!(said.contains("body_too_large"), "{said}");
+}
+
+#[test]
 fn exit_codes_tell_usage_from_an_absent_server() {
     assert_eq!(cofferdam(&["tusk", "list"], b"").status.code(), Some(2));
     let absent = cofferdam(&["--server", "http://127.0.0.1:9", "task", "list"], b"");
     assert_eq!(absent.status.code(), Some(3), "{}", text(&absent.stderr));
+    let nowhere = cofferdam(&["--server", "nonsense", "task", "list"], b"");
+    assert_eq!(nowhere.status.code(), Some(2), "{}", text(&nowhere.stderr));
     let folder = tempfile::TempDir::new().unwrap();
     let file = folder.path().join("c.toml");
     std::fs::write(&file, "[limits]\ntimeout = 5\n").unwrap();
@@ -149,6 +199,29 @@ fn the_effective_configuration_and_completions_are_printed() {
     );
     let output = cofferdam(&["completions", "bash"], b"");
     assert!(text(&output.stdout).contains("cofferdam"));
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read_is_not_taken_for_none() {
+    let folder = tempfile::TempDir::new().unwrap();
+    std::fs::write(folder.path().join("cofferdam.toml"), b"# caf\xe9\n").unwrap();
+    let data = folder.path().display().to_string();
+    let refused = cofferdam(&["check-config", "--data", &data], b"");
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("cofferdam.toml"));
+
+    // A variable of somebody else's is none of our business, whatever it holds.
+    let check = |name: &str| {
+        Command::new(program())
+            .arg("check-config")
+            .env(name, OsStr::from_bytes(b"\xff"))
+            .output()
+            .unwrap()
+    };
+    assert!(check("SOMEBODY_ELSES").status.success());
+    let refused = check("COFFERDAM_LOG_LEVEL");
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("COFFERDAM_LOG_LEVEL"));
 }
 
 #[test]

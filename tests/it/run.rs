@@ -113,6 +113,19 @@ fn limits_come_by_query_or_header_and_stay_below_the_ceiling() {
 }
 
 #[test]
+fn a_default_above_its_ceiling_is_the_ceiling() {
+    let host = Host::with_config("[limits]\nfuel = 1000000000\n[ceilings]\nfuel = 10\n");
+    host.client
+        .put_module("echo", &guests::built("echo"))
+        .expect(201);
+    let problem = host
+        .client
+        .run("echo", "text/plain", b"")
+        .expect_problem(422, "fuel_exhausted");
+    assert!(problem["detail"].as_str().unwrap().contains("10 of 10"));
+}
+
+#[test]
 fn a_metered_run_uses_the_same_fuel_every_time() {
     let host = Host::start();
     host.client

@@ -42,7 +42,7 @@ fn a_client_that_dawdles_is_closed_and_others_are_served() {
             .unwrap();
     }
     let mut body = connect(&host);
-    body.write_all(b"POST /v1/tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{").unwrap();
+    body.write_all(b"POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{").unwrap();
     host.client.get("/livez").expect(200);
     for stream in slow.iter_mut().chain([&mut body]) {
         let mut rest = Vec::new();
@@ -147,9 +147,9 @@ fn a_client_that_does_not_read_is_cut_off() {
 fn requests_that_could_be_smuggled_are_refused() {
     let host = Host::start();
     for request in [
-        "POST /v1/tasks HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
-        "POST /v1/tasks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\nhello",
-        "GET /livez HTTP/1.1\r\nHost: x\r\nA : b\r\n\r\n",
+        "POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        "POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: xchunked\r\n\r\nhello",
+        "GET /livez HTTP/1.1\r\nHost: localhost\r\nA : b\r\n\r\n",
         "GARBAGE\r\n\r\n",
     ] {
         let answer = exchange(&host, request.as_bytes());
@@ -159,7 +159,7 @@ fn requests_that_could_be_smuggled_are_refused() {
         );
     }
     let many = format!(
-        "GET /livez HTTP/1.1\r\nHost: x\r\n{}\r\n",
+        "GET /livez HTTP/1.1\r\nHost: localhost\r\n{}\r\n",
         "A: b\r\n".repeat(10_000)
     );
     assert!(!exchange(&host, many.as_bytes()).starts_with("HTTP/1.1 200"));
@@ -191,6 +191,54 @@ fn a_body_is_measured_after_it_is_unpacked() {
     host.client
         .run("echo", "text/plain", &vec![b'x'; 65537])
         .expect(413);
+}
+
+#[test]
+fn a_body_packed_in_several_parts_arrives_whole() {
+    let host = Host::start();
+    host.client
+        .put_module("echo", &guests::built("echo"))
+        .expect(201);
+    let parts = [gzip(b"one "), gzip(b"two "), gzip(b"three")].concat();
+    let headers = [("content-type", "text/plain"), ("content-encoding", "GZip")];
+    let run = |body: &[u8]| host.client.send("POST", "/v1/run/echo", &headers, body);
+    assert_eq!(run(&parts).expect(200).text(), "one two three");
+    let garbage = [gzip(b"one "), b"garbage".to_vec()].concat();
+    run(&garbage).expect_problem(400, "invalid_encoding");
+}
+
+#[test]
+fn pages_of_strangers_are_refused() {
+    let host = Host::start();
+    let get = |headers: &[(&str, &str)]| host.client.send("GET", "/livez", headers, b"");
+    get(&[("host", "evil.example:8080")]).expect_problem(403, "host_refused");
+    get(&[("origin", "http://evil.example")]).expect_problem(403, "origin_refused");
+    get(&[("origin", "null")]).expect_problem(403, "origin_refused");
+    get(&[("origin", "http://localhost:3000")]).expect(200);
+    for request in [
+        "GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n",
+        "GET /livez HTTP/1.1\r\nHost: localhost\r\nHost: a\r\nConnection: close\r\n\r\n",
+    ] {
+        let answer = exchange(&host, request.as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    }
+}
+
+#[test]
+fn parameters_that_mean_nothing_are_refused_everywhere() {
+    let host = Host::start();
+    let id = "/v1/tasks/0190d1f0-0000-7000-8000-000000000001";
+    for (method, path) in [
+        ("DELETE", id.to_owned()),
+        ("POST", format!("{id}/retry")),
+        ("GET", format!("{id}/attempts")),
+        ("GET", format!("{id}/events")),
+        ("DELETE", "/v1/modules/echo".to_owned()),
+    ] {
+        host.client
+            .send(method, &format!("{path}?force=true"), &[], b"")
+            .expect_problem(400, "unknown_parameter");
+    }
 }
 
 /// Packs with the system's own gzip, so that the test does not trust our libraries.
@@ -237,7 +285,22 @@ fn operations_answer() {
     host.client.get("/livez").expect(200);
     host.client.get("/readyz").expect(200);
     let openapi = host.client.get("/openapi.json").expect(200).json();
+    for pointer in [
+        "/paths/~1v1~1tasks~1{id}/delete/responses/409",
+        "/paths/~1v1~1run~1{module}/post/responses/422",
+        "/paths/~1readyz/get/responses/503",
+    ] {
+        let content = openapi.pointer(pointer).unwrap()["content"].as_object();
+        let types: Vec<&String> = content.unwrap().keys().collect();
+        assert_eq!(types, ["application/problem+json"], "{pointer}");
+    }
     assert!(openapi["openapi"].as_str().unwrap().starts_with("3.1"));
+    for any in [
+        "/components/schemas/PoolResult/properties/result",
+        "/components/schemas/TaskRequest/properties/input",
+    ] {
+        assert!(openapi.pointer(any).unwrap()["type"].is_null(), "{any}");
+    }
     for path in [
         "/v1/tasks",
         "/v1/run/{module}",
@@ -248,9 +311,16 @@ fn operations_answer() {
         assert!(openapi["paths"][path].is_object(), "{path}");
     }
     let metrics = host.client.get("/metrics").expect(200).text();
+    // The older format, which announces a counter by the name of its samples.
     assert!(
-        metrics.contains("# TYPE") && metrics.contains("cofferdam_"),
+        metrics.contains("# TYPE cofferdam_http_requests_total counter"),
         "{metrics}"
+    );
+    let accept = [("accept", "application/openmetrics-text;version=1.0.0")];
+    let newer = host.client.send("GET", "/metrics", &accept, b"").text();
+    assert!(
+        newer.contains("# TYPE cofferdam_http_requests counter") && newer.ends_with("# EOF\n"),
+        "{newer}"
     );
 }
 

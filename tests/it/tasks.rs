@@ -347,3 +347,78 @@ fn base64(bytes: &[u8]) -> String {
     use base64::Engine;
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }
+
+#[test]
+fn a_commands_output_is_its_standard_output_wherever_it_is_asked_for() {
+    let host = host_with(&["report"]);
+    let task = host
+        .client
+        .submit_and_wait(&json!({"module": "report", "input": "tea 2.50\n",
+            "content_type": "text/plain", "args": ["Sales"]}));
+    assert_eq!(task["status"], "completed", "{task}");
+    let of = |path: &str| {
+        let path = format!("/v1/tasks/{}/{path}", task["task_id"].as_str().unwrap());
+        host.client.get(&path).expect(200)
+    };
+    assert!(of("result").text().contains("tea"));
+    assert_eq!(of("logs").text(), of("result").text());
+    assert_eq!(of("result").header("cofferdam-truncated"), "");
+
+    // What was cut off is not passed off as the whole.
+    host.client
+        .put_module("flood", &guests::wat("flood-stdout.wat"))
+        .expect(201);
+    let cut = host.client.run("flood", "text/plain", b"").expect(200);
+    assert_eq!(cut.header("cofferdam-truncated"), "stdout, stderr");
+    let task = host.client.submit_and_wait(&json!({"module": "flood"}));
+    let path = format!("/v1/tasks/{}/result", task["task_id"].as_str().unwrap());
+    let cut = host.client.get(&path).expect(200);
+    assert_eq!(cut.header("cofferdam-truncated"), "stdout, stderr");
+}
+
+#[test]
+fn metadata_that_would_spoil_the_list_for_others_is_refused() {
+    let host = host_with(&["echo"]);
+    let submit = |metadata: &str| {
+        let body = format!(r#"{{"module": "echo", "metadata": {metadata}}}"#);
+        let json = [("content-type", "application/json")];
+        host.client
+            .send("POST", "/v1/tasks", &json, body.as_bytes())
+    };
+    let nested = |levels: usize| format!(r#"{{"a":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
+    for bad in [
+        r#"{"a": "\ud800"}"#,
+        r#"{"a": 1e999}"#,
+        "[]",
+        &nested(32),
+        &nested(5000),
+    ] {
+        let problem = submit(bad).expect_problem(400, "invalid_field");
+        assert_eq!(problem["field"], "metadata", "{bad}");
+    }
+    submit(&nested(31)).expect(202);
+    // A line break between its tokens stays inside the line of an event.
+    let task = submit("{\n\n\"a\":\r\n1}").expect(202).json();
+    let id = task["task_id"].as_str().unwrap();
+    let events = host
+        .client
+        .get(&format!("/v1/tasks/{id}/events"))
+        .expect(200);
+    let last = events.text();
+    let last = last.trim_end().lines().last().unwrap();
+    let told: Value = serde_json::from_str(last.strip_prefix("data: ").unwrap()).unwrap();
+    assert_eq!(told["metadata"], json!({"a": 1}));
+    assert_eq!(host.client.get("/v1/tasks").json()["items"][0], told);
+}
+
+#[test]
+fn a_refusal_over_a_tasks_state_keeps_its_own_status() {
+    let host = host_with(&["echo"]);
+    let task = host.client.submit_and_wait(&json!({"module": "echo"}));
+    let path = format!("/v1/tasks/{}", task["task_id"].as_str().unwrap());
+    let problem = host.client.delete(&path).expect_problem(409, "task_final");
+    assert_eq!(problem["task_status"], "completed");
+    let retry = host.client.send("POST", &format!("{path}/retry"), &[], b"");
+    let problem = retry.expect_problem(409, "task_not_failed");
+    assert_eq!(problem["task_status"], "completed");
+}

@@ -7,8 +7,12 @@ use anyhow::Context;
 use serde_json::Value;
 use ureq::{Agent, Body, http};
 
+use crate::cli::Usage;
+
 /// How long the server may take to accept the connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// From what size on the server is asked before a body is sent.
+const ASKED_FIRST_BYTES: usize = 1024 * 1024;
 /// The largest answer that is read into memory.
 const ANSWER_BYTES_MAX: u64 = 1 << 30;
 
@@ -25,9 +29,13 @@ pub(super) enum ClientError {
     /// No connection, or it broke.
     #[error("{url} could not be reached: {cause}")]
     Unreachable { url: String, cause: String },
-    /// An answer that is a problem.
+    /// An answer that is a problem, as it came.
     #[error("{code}: {detail}")]
-    Refused { code: String, detail: String },
+    Refused {
+        code: String,
+        detail: String,
+        body: Vec<u8>,
+    },
 }
 
 /// An answer: its status and its whole body.
@@ -92,12 +100,17 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
+        // A server that refuses a large body does so at once and hangs up; what it said would be lost
+        // while the rest is still being sent.
+        if body.len() > ASKED_FIRST_BYTES {
+            request = request.header("expect", "100-continue");
+        }
         if let Some(key) = &self.key {
             request = request.header("authorization", format!("Bearer {key}"));
         }
         let request = request
             .body(body)
-            .with_context(|| format!("{url} is no address"))?;
+            .map_err(|error| Usage(format!("{url} cannot be asked for: {error}")))?;
         let response = self
             .agent
             .run(request)
@@ -110,7 +123,7 @@ impl Client {
             cause: cause.to_string(),
         })?;
         if answer.status >= 400 {
-            return Err(problem(&answer).into());
+            return Err(problem(answer).into());
         }
         Ok(answer)
     }
@@ -127,7 +140,7 @@ fn read(response: http::Response<Body>) -> std::io::Result<Answer> {
     Ok(Answer { status, body })
 }
 
-fn problem(answer: &Answer) -> ClientError {
+fn problem(answer: Answer) -> ClientError {
     let json: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let text = |field: &str| json.get(field).and_then(Value::as_str).map(str::to_owned);
     ClientError::Refused {
@@ -135,5 +148,19 @@ fn problem(answer: &Answer) -> ClientError {
         detail: text("detail")
             .or_else(|| text("title"))
             .unwrap_or_else(|| String::from_utf8_lossy(&answer.body).into_owned()),
+        body: answer.body,
     }
+}
+
+/// A user's word as a part of a path or as a value of a query.
+pub(super) fn encoded(word: &str) -> String {
+    let mut text = String::with_capacity(word.len());
+    for byte in word.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/@:,".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
 }

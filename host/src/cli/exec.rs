@@ -1,5 +1,6 @@
 //! `cofferdam exec`: source text, run by a server.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,6 +10,8 @@ use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::cli::client::Client;
@@ -57,16 +60,45 @@ struct Source {
     javascript_file: Option<PathBuf>,
 }
 
+/// What this command shows of an answer. The value is shown letter by letter: a number that is
+/// read would be rounded.
+#[derive(Deserialize)]
+struct Executed<'a> {
+    status: String,
+    #[serde(borrow)]
+    result: &'a RawValue,
+    result_repr: Option<String>,
+    stdout: String,
+    stderr: String,
+    error: Option<Failed>,
+    files: BTreeMap<String, Written>,
+}
+
+#[derive(Deserialize)]
+struct Failed {
+    kind: String,
+    message: String,
+}
+
+#[derive(Deserialize)]
+struct Written {
+    size_bytes: u64,
+    url: String,
+}
+
 pub(super) fn run(command: &Exec, client: &Client, json: bool) -> anyhow::Result<ExitCode> {
-    let answer = client.post("/v1/exec", &[], &body(command)?)?.json()?;
+    let answer = client.post("/v1/exec", &[], &body(command)?)?.body;
+    let executed: Executed<'_> =
+        serde_json::from_slice(&answer).context("the server's answer is not what it should be")?;
     if let Some(folder) = &command.out {
-        fetch(client, &answer, folder)?;
+        fetch(client, &executed, folder)?;
     }
-    let failed = answer["status"] != "completed";
+    let failed = executed.status != "completed";
     if json {
-        output::json(&answer);
+        output::bytes(&answer);
+        output::bytes(b"\n");
     } else {
-        show(&answer, command.out.is_none())?;
+        show(&executed, command.out.is_none())?;
     }
     Ok(match failed {
         true => ExitCode::from(EXIT_FAILED),
@@ -140,9 +172,8 @@ fn file(flag: &str) -> anyhow::Result<(String, Value)> {
     Ok((name.to_owned(), json!({ "base64": STANDARD.encode(bytes) })))
 }
 
-fn fetch(client: &Client, answer: &Value, folder: &Path) -> anyhow::Result<()> {
-    for (name, file) in answer["files"].as_object().into_iter().flatten() {
-        let url = file["url"].as_str().unwrap_or_default();
+fn fetch(client: &Client, executed: &Executed<'_>, folder: &Path) -> anyhow::Result<()> {
+    for (name, file) in &executed.files {
         // A guest chose the name.
         let plain = |part: &str| !matches!(part, "" | "." | "..");
         anyhow::ensure!(name.split('/').all(plain), "{name:?} is no name of a file");
@@ -150,38 +181,31 @@ fn fetch(client: &Client, answer: &Value, folder: &Path) -> anyhow::Result<()> {
         if let Some(parent) = target.parent() {
             std::fs::create_dir_all(parent)?;
         }
-        std::fs::write(&target, client.get(url)?.body)
+        std::fs::write(&target, client.get(&file.url)?.body)
             .with_context(|| format!("{} cannot be written", target.display()))?;
     }
     Ok(())
 }
 
 /// What the code wrote, then its value, then the names of its files.
-fn show(answer: &Value, name_files: bool) -> anyhow::Result<()> {
-    let text = |field: &str| answer[field].as_str().unwrap_or_default().to_owned();
-    output::bytes(text("stdout").as_bytes());
+fn show(executed: &Executed<'_>, name_files: bool) -> anyhow::Result<()> {
+    output::bytes(executed.stdout.as_bytes());
     std::io::stdout().flush()?;
-    output::error_bytes(text("stderr").as_bytes());
-    if let Some(error) = answer["error"].as_object() {
+    output::error_bytes(executed.stderr.as_bytes());
+    if let Some(Failed { kind, message }) = &executed.error {
         // An uncaught exception and a chosen exit code have said why themselves.
-        let kind = error["kind"].as_str().unwrap_or_default();
-        if !matches!(kind, "guest_error" | "exit") {
-            let message = error["message"].as_str().unwrap_or_default();
+        if !matches!(kind.as_str(), "guest_error" | "exit") {
             output::error_bytes(format!("cofferdam: {kind}: {message}\n").as_bytes());
         }
     }
-    let shown = answer["result_repr"].as_str().map(str::to_owned);
-    let value = match (&answer["result"], shown) {
-        (_, Some(shown)) => Some(shown),
-        (Value::Null, None) => None,
-        (value, None) => Some(value.to_string()),
-    };
-    if let Some(value) = value {
-        output::line(&value);
+    match (&executed.result_repr, executed.result.get()) {
+        (Some(shown), _) => output::line(shown),
+        (None, "null") => {}
+        (None, value) => output::line(value),
     }
-    for (name, file) in answer["files"].as_object().into_iter().flatten() {
+    for (name, file) in &executed.files {
         if name_files && std::io::stderr().is_terminal() {
-            let line = format!("{name}: {} bytes at {}\n", file["size_bytes"], file["url"]);
+            let line = format!("{name}: {} bytes at {}\n", file.size_bytes, file.url);
             output::error_bytes(line.as_bytes());
         }
     }

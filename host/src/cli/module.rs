@@ -9,13 +9,14 @@ use clap::Subcommand;
 use indicatif::ProgressBar;
 use serde_json::Value;
 
-use crate::cli::client::Client;
+use crate::cli::client::{Client, encoded};
 use crate::cli::output;
 
 /// What can be done with modules.
 #[derive(Debug, Subcommand)]
 pub(super) enum Module {
-    /// Upload a module: wasm or WAT. It is checked and compiled before this ends.
+    /// Upload a module: wasm, WAT or a script (.py, .js). It is checked and compiled before this
+    /// ends.
     Push {
         /// The name it will be reachable by.
         name: String,
@@ -49,16 +50,18 @@ pub(super) fn run(command: Module, client: &Client, json: bool) -> anyhow::Resul
 }
 
 fn path(name: &str) -> String {
-    format!("/v1/modules/{name}")
+    format!("/v1/modules/{}", encoded(name))
 }
 
 fn push(client: &Client, name: &str, file: &std::path::Path, json: bool) -> anyhow::Result<()> {
     let bytes =
         std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
-    let content_type = if bytes.starts_with(b"\0asm") {
-        "application/wasm"
-    } else {
-        "text/wat"
+    let extension = file.extension().and_then(|extension| extension.to_str());
+    let content_type = match extension {
+        _ if bytes.starts_with(b"\0asm") => "application/wasm",
+        Some("py") => "text/x-python",
+        Some("js" | "mjs") => "text/javascript",
+        Some(_) | None => "text/wat",
     };
     let spinner = ProgressBar::new_spinner().with_message(format!("compiling {name}"));
     spinner.enable_steady_tick(Duration::from_millis(100));

@@ -1,9 +1,8 @@
 //! `cofferdam serve` and `cofferdam check-config`: the configuration from all its sources.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Args;
 
 use crate::cli::{Usage, output};
@@ -68,7 +67,7 @@ pub(super) fn check_config(source: &ConfigSource) -> anyhow::Result<ExitCode> {
 
 /// Reads the configuration: flags over environment over file over defaults.
 fn load(source: &ConfigSource) -> anyhow::Result<Config> {
-    let environment: Vec<(String, String)> = std::env::vars().collect();
+    let environment = environment()?;
     let data = match &source.data {
         Some(data) => data.clone(),
         None => {
@@ -79,17 +78,43 @@ fn load(source: &ConfigSource) -> anyhow::Result<Config> {
         }
     };
     let file = match &source.config {
-        Some(path) => Some(
-            std::fs::read_to_string(path)
-                .with_context(|| format!("{} cannot be read", path.display()))?,
-        ),
-        None => std::fs::read_to_string(data.join(FILE_NAME)).ok(),
+        Some(path) => Some(text(path)?.ok_or_else(|| {
+            let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
+            unreadable(path, &gone)
+        })?),
+        None => text(&data.join(FILE_NAME))?,
     };
     let mut config = read::read(file.as_deref(), environment).map_err(usage)?;
     if let Some(data) = &source.data {
         config.storage.data.clone_from(data);
     }
     Ok(config)
+}
+
+/// The variables that can be ours. What is no Unicode is somebody else's, unless its name is ours.
+fn environment() -> anyhow::Result<Vec<(String, String)>> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+        .filter(|(name, _)| name.starts_with(read::PREFIX))
+        .map(|(name, value)| match value.into_string() {
+            Ok(value) => Ok((name, value)),
+            Err(_) => Err(Usage(format!("{name} is not UTF-8")).into()),
+        })
+        .collect()
+}
+
+/// What is in the file, if it is there. One that is there and cannot be read must not be taken for
+/// none: it may hold the ceilings.
+fn text(path: &Path) -> anyhow::Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unreadable(path, &error)),
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> anyhow::Error {
+    Usage(format!("{} cannot be read: {error}", path.display())).into()
 }
 
 fn set(

@@ -9,7 +9,7 @@ use clap::{Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
-use crate::cli::client::Client;
+use crate::cli::client::{Client, encoded};
 use crate::cli::{EXIT_FAILED, output, units};
 
 /// How often a waiting command asks the server.
@@ -84,12 +84,12 @@ pub(super) fn run(command: Task, client: &Client, json: bool) -> anyhow::Result<
             };
             output::bytes(
                 &client
-                    .get(&format!("/v1/tasks/{id}/logs?stream={name}"))?
+                    .get(&format!("/v1/tasks/{}/logs?stream={name}", encoded(&id)))?
                     .body,
             );
         }
         Task::Cancel { id } => {
-            let answer = client.delete(&format!("/v1/tasks/{id}"))?;
+            let answer = client.delete(&format!("/v1/tasks/{}", encoded(&id)))?;
             if json {
                 output::json(&answer.json()?);
             }
@@ -104,7 +104,7 @@ pub(super) fn run(command: Task, client: &Client, json: bool) -> anyhow::Result<
 }
 
 fn get(client: &Client, id: &str) -> anyhow::Result<Value> {
-    client.get(&format!("/v1/tasks/{id}"))?.json()
+    client.get(&format!("/v1/tasks/{}", encoded(id)))?.json()
 }
 
 fn wait(
@@ -195,7 +195,7 @@ fn list(
     let mut path = format!("/v1/tasks?limit={limit}");
     for (name, value) in [("status", status), ("module", module)] {
         if let Some(value) = value {
-            path.push_str(&format!("&{name}={value}"));
+            path.push_str(&format!("&{name}={}", encoded(&value)));
         }
     }
     for task in client.get(&path)?.json()?["items"]

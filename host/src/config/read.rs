@@ -15,7 +15,7 @@ use crate::config::keys::{self, Key, Kind};
 use crate::domain::grants::Access;
 
 /// What stands in front of every environment variable of ours.
-const PREFIX: &str = "COFFERDAM_";
+pub const PREFIX: &str = "COFFERDAM_";
 
 /// Variables of ours that are no configuration of the host: they address the client commands.
 const CLIENT_VARIABLES: [&str; 2] = ["COFFERDAM_SERVER", "COFFERDAM_API_KEY"];

@@ -108,7 +108,9 @@ impl LimitPolicy {
                     ceiling,
                 });
             }
-            (asked, _) => asked.or(defaults.fuel),
+            (Some(asked), _) => Some(asked),
+            (None, Some(ceiling)) => defaults.fuel.map(|default| default.min(ceiling)),
+            (None, None) => defaults.fuel,
         };
         Ok(Limits {
             timeout: time(

@@ -1,5 +1,5 @@
-//! What stands around the router: a panic becomes an answer, every answer is counted, and one
-//! that is large is compressed if the caller wishes.
+//! What stands around the router: strangers are refused, a panic becomes an answer, every answer
+//! is counted, and one that is large is compressed if the caller wishes.
 //!
 //! This is one function instead of a stack of middleware, because each layer of a stack boxes
 //! every request anew.
@@ -16,7 +16,7 @@ use tower::Service;
 
 use crate::http::compress::{self, Coding};
 use crate::http::error::ApiError;
-use crate::http::{AppState, routes};
+use crate::http::{AppState, origin, routes};
 use crate::telemetry::metrics::{Metrics, RouteCounters};
 
 /// The API as one function from request to response. Make one for each thread: its parts are
@@ -57,7 +57,10 @@ impl Api {
             &Method::HEAD => None,
             _ => Coding::accepted(request.headers()),
         };
-        let response = self.route(request).await;
+        let response = match origin::check(&request) {
+            Ok(()) => self.route(request).await,
+            Err(refused) => refused.into_response(),
+        };
         counters.count(response.status().as_u16());
         match coding {
             None => response,

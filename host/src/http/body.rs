@@ -75,7 +75,8 @@ impl BodyReader {
             .get(CONTENT_LENGTH)
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.parse::<u64>().ok());
-        let Some(coding) = headers.get(CONTENT_ENCODING) else {
+        let mut codings = headers.get_all(CONTENT_ENCODING).iter();
+        let Some(coding) = codings.next() else {
             if announced_bytes.is_some_and(|bytes| bytes > limit.bytes) {
                 return Err(limit.exceeded());
             }
@@ -87,13 +88,25 @@ impl BodyReader {
                 announced_bytes,
             });
         };
+        if codings.next().is_some() {
+            return Err(unknown_coding());
+        }
         let encoded = StreamReader::new(Box::pin(bounded(body, limit.bytes)));
-        let source: Pin<Box<dyn AsyncRead + Send>> = match coding.as_bytes() {
+        // Either coding may come in several parts one after the other, as parallel packers write
+        // it; a decoder that stopped after the first would cut the body off without a word.
+        let coding = coding.as_bytes().to_ascii_lowercase();
+        let source: Pin<Box<dyn AsyncRead + Send>> = match coding.as_slice() {
             b"identity" => Box::pin(encoded),
-            b"gzip" | b"x-gzip" => Box::pin(GzipDecoder::new(encoded)),
+            b"gzip" | b"x-gzip" => {
+                let mut decoder = GzipDecoder::new(encoded);
+                decoder.multiple_members(true);
+                Box::pin(decoder)
+            }
             b"zstd" => {
                 let window = [DParameter::window_log_max(ZSTD_WINDOW_LOG)];
-                Box::pin(ZstdDecoder::with_params(encoded, &window))
+                let mut decoder = ZstdDecoder::with_params(encoded, &window);
+                decoder.multiple_members(true);
+                Box::pin(decoder)
             }
             _ => return Err(unknown_coding()),
         };

@@ -36,7 +36,7 @@ impl Coding {
             if weight.parse::<f32>().is_ok_and(|weight| weight <= 0.0) {
                 continue;
             }
-            match name.trim() {
+            match name.trim().to_ascii_lowercase().as_str() {
                 "zstd" => return Some(Coding::Zstd),
                 "gzip" => gzip = true,
                 _ => {}

@@ -11,18 +11,20 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue, Uri};
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::stream;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::domain::task::TaskId;
 use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::path::{PathParts, unknown_task};
+use crate::http::query::Query;
 use crate::http::tasks::{find, view};
 use crate::queue::events::{Event, EventKind, Subscription};
 
@@ -44,8 +46,10 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 pub(crate) async fn events(
     State(services): State<AppState>,
     path: PathParts,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
+    Query::of(&uri)?.done()?;
     let id = path.task()?;
     let last = last_event_id(&headers)?;
     let watched = services.queue.watch(id, last.unwrap_or(0)).await?;
@@ -138,7 +142,7 @@ impl Watch {
 
     async fn result(&self) -> Option<Bytes> {
         match find(&self.services, self.id, Duration::ZERO).await {
-            Ok(task) => Some(piece(None, "result", &json!(view(&self.services, task)))),
+            Ok(task) => Some(piece(None, "result", &view(&self.services, task))),
             // The task was pruned, or storage fails: the stream ends without a result, and whoever
             // asks again is told why.
             Err(_gone) => None,
@@ -169,11 +173,16 @@ pub(crate) fn written(bytes: &[u8]) -> Value {
     }
 }
 
-/// One event. JSON has no line breaks of its own, so one data line holds it.
-pub(crate) fn piece(number: Option<u64>, name: &str, data: &Value) -> Bytes {
+/// One event. Line breaks in JSON are nothing but space between its tokens, so one data line holds
+/// it. The value is written as it is: to read it into a tree first would round its numbers, and
+/// fails where a guest's value is deeper than a tree may be.
+pub(crate) fn piece(number: Option<u64>, name: &str, data: &impl Serialize) -> Bytes {
     let id = number
         .map(|number| format!("id: {number}\n"))
         .unwrap_or_default();
+    let data = serde_json::to_string(data)
+        .expect("what is told is plain JSON")
+        .replace(['\n', '\r'], " ");
     Bytes::from(format!("{id}event: {name}\ndata: {data}\n\n"))
 }
 

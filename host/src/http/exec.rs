@@ -25,7 +25,7 @@ use crate::http::error::ApiError;
 use crate::http::exec::wire::{ExecAnswer, ExecRequest};
 use crate::http::query::Query;
 use crate::http::tasks::submit::{fingerprint, idempotency_key, json_limit, one};
-use crate::http::tasks::task_status;
+use crate::http::tasks::{find, task_status};
 use crate::http::{AppState, Services, body, json};
 use crate::interpreters::answer::Answer;
 use crate::queue::{Submission, Submitted};
@@ -41,7 +41,7 @@ use crate::runner::{CodeRequest, Executed};
     post, path = "/v1/exec", tag = "Code",
     params(
         ("async" = Option<bool>, Query, description = "Answer with a task instead of waiting"),
-        ("Idempotency-Key" = Option<String>, Header, description = "With async: 1 to 255 visible characters"),
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$", description = "With async: 1 to 255 visible characters"),
     ),
     request_body(content = ExecRequest),
     responses(
@@ -139,9 +139,11 @@ async fn submit(
         fingerprint: fingerprint(body),
     };
     let submission = submission(services, request, identity)?;
-    let (Submitted::New(id) | Submitted::Existing(id)) =
-        one(services.queue.submit(vec![submission]).await?)?;
-    let status = task_status(id, TaskState::Pending);
+    let (id, state) = match one(services.queue.submit(vec![submission]).await?)? {
+        Submitted::New(id) => (id, TaskState::Pending),
+        Submitted::Existing(id) => (id, find(services, id, Duration::ZERO).await?.state),
+    };
+    let status = task_status(id, state);
     let mut response = json::answer(StatusCode::ACCEPTED, &status);
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/tasks/{id}")) {
         response.headers_mut().insert(LOCATION, location);

@@ -80,8 +80,11 @@ pub(crate) struct VersionJson {
 /// language, a zero byte and its text.
 #[utoipa::path(
     put, path = "/v1/modules/{name}", tag = "Modules",
-    params(("name" = String, Path, description = "May hold slashes")),
-    request_body(content_type = "application/wasm", description = "wasm or WAT; text/x-python or text/javascript for a script"),
+    params(("name" = String, Path, max_length = 128, pattern = "^[a-z0-9][a-z0-9._/-]{0,127}$", description = "May hold slashes")),
+    request_body(content(
+        (Vec<u8> = "application/wasm"), (String = "text/wat"), (String = "text/x-python"),
+        (String = "text/javascript"),
+    )),
     responses(
         (status = 201, description = "The name is new or means other bytes than before", body = ModuleJson),
         (status = 200, description = "The name meant these bytes already", body = ModuleJson),
@@ -147,8 +150,11 @@ pub(crate) async fn list(State(services): State<AppState>, uri: Uri) -> Result<R
 /// `/v1/modules/{name}/wasm` gives the bytes as they were uploaded.
 #[utoipa::path(
     get, path = "/v1/modules/{name}", tag = "Modules",
-    params(("name" = String, Path, description = "A name, or name@sha256:…; with /wasm for the bytes")),
-    responses((status = 200, description = "The module and its versions", body = ModuleJson)),
+    params(("name" = String, Path, pattern = "^[a-z0-9][a-z0-9._/-]{0,127}(@sha256:[0-9a-f]{64})?(/wasm)?$", description = "A name, or name@sha256:…; with /wasm for the bytes")),
+    responses((status = 200, description = "The module and its versions; or the bytes", content(
+        (ModuleJson = "application/json"), (Vec<u8> = "application/wasm"), (String = "text/wat"),
+        (String = "text/x-python"), (String = "text/javascript"),
+    ))),
 )]
 pub(crate) async fn get(
     State(services): State<AppState>,
@@ -167,13 +173,15 @@ pub(crate) async fn get(
 /// Tasks already submitted still run the version they were submitted with.
 #[utoipa::path(
     delete, path = "/v1/modules/{name}", tag = "Modules",
-    params(("name" = String, Path, description = "The name")),
+    params(("name" = String, Path, pattern = "^[a-z0-9][a-z0-9._/-]{0,127}$", description = "The name")),
     responses((status = 204, description = "The name means nothing any more")),
 )]
 pub(crate) async fn delete(
     State(services): State<AppState>,
     path: PathParts,
+    uri: Uri,
 ) -> Result<StatusCode, ApiError> {
+    Query::of(&uri)?.done()?;
     let name = ModuleName::parse(path.text(0))?;
     match services.registry.remove(&name).await? {
         true => Ok(StatusCode::NO_CONTENT),
@@ -263,8 +271,11 @@ fn sent(headers: &HeaderMap) -> Result<Sent, ApiError> {
     let said = headers
         .get(CONTENT_TYPE)
         .map(|value| value.to_str().unwrap_or_default());
-    let essence = said.map(|said| said.split(';').next().unwrap_or_default().trim());
-    match essence {
+    let essence = said.map(|said| {
+        let essence = said.split(';').next().unwrap_or_default();
+        essence.trim().to_ascii_lowercase()
+    });
+    match essence.as_deref() {
         None | Some("application/wasm" | "text/wat" | "application/octet-stream") => Ok(Sent::Wasm),
         Some("text/x-python" | "application/x-python") => Ok(Sent::Script(Language::Python)),
         Some("text/javascript" | "application/javascript") => {

@@ -97,9 +97,23 @@ fn build() -> utoipa::openapi::OpenApi {
                 .responses
                 .responses
                 .insert("default".to_owned(), RefOr::T(response));
+            problems_by_their_type(operation);
         }
     }
     document
+}
+
+/// A body of the type `Problem` is announced as JSON by its derivation; it is sent as what it is.
+fn problems_by_their_type(operation: &mut Operation) {
+    for (status, response) in &mut operation.responses.responses {
+        let is_refusal = status.starts_with(['4', '5']);
+        if let (true, RefOr::T(response)) = (is_refusal, response)
+            && let Some(content) = response.content.shift_remove("application/json")
+        {
+            let media_type = "application/problem+json".to_owned();
+            response.content.insert(media_type, content);
+        }
+    }
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {

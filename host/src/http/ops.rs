@@ -12,6 +12,7 @@ use crate::http::pool::wire::PoolMetrics;
 use crate::http::{AppState, Services, json};
 use crate::interpreters::State;
 use crate::storage::Counts;
+use crate::telemetry::classic;
 use crate::telemetry::metrics::Readings;
 
 /// What this host can be asked to do, in the words of `requires`.
@@ -102,11 +103,17 @@ pub(crate) async fn metrics(
         ));
     }
     let text = services.metrics.render(&readings(&services, &counts));
-    let mut response = Response::new(text.into());
-    let media_type = match accepted.contains("application/openmetrics-text") {
-        true => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        false => "text/plain; version=0.0.4; charset=utf-8",
+    let (text, media_type) = match accepted.contains("application/openmetrics-text") {
+        true => (
+            text,
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        ),
+        false => (
+            classic::from_open_metrics(&text),
+            "text/plain; version=0.0.4; charset=utf-8",
+        ),
     };
+    let mut response = Response::new(text.into());
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(media_type));

@@ -18,6 +18,7 @@ use crate::http::error::ApiError;
 use crate::http::json::EXACT_MAX;
 use crate::http::path::PathParts;
 use crate::http::query::{self, Query};
+use crate::http::tasks::output::tell_truncated;
 use crate::http::tasks::submission::check_words;
 use crate::http::tasks::wire::UsageJson;
 use crate::http::{AppState, guest};
@@ -35,7 +36,7 @@ const PEAK_MEMORY: HeaderName = HeaderName::from_static("cofferdam-peak-memory-b
 #[utoipa::path(
     post, path = "/v1/run/{module}", tag = "Run now",
     params(
-        ("module" = String, Path, description = "A name, or name@sha256:…"),
+        ("module" = String, Path, pattern = "^[a-z0-9][a-z0-9._/-]{0,127}(@sha256:[0-9a-f]{64})?$", description = "A name, or name@sha256:…"),
         ("timeout_ms" = Option<u64>, Query, minimum = 1, description = "Wall-clock limit"),
         ("cpu_ms" = Option<u64>, Query, minimum = 1, description = "CPU-time limit"),
         ("fuel" = Option<u64>, Query, minimum = 1, description = "Fuel limit; uses the metered engine"),
@@ -45,7 +46,7 @@ const PEAK_MEMORY: HeaderName = HeaderName::from_static("cofferdam-peak-memory-b
     ),
     request_body(content_type = "application/octet-stream", description = "The input"),
     responses(
-        (status = 200, description = "The output", content_type = "application/octet-stream"),
+        (status = 200, description = "The output, with its content type; `Cofferdam-Truncated` names streams that were cut off", content_type = "*/*"),
         (status = 422, description = "The run failed", body = crate::http::error::Problem),
     ),
 )]
@@ -84,7 +85,17 @@ pub(crate) async fn run(
         .metrics
         .run_finished(module.name.as_str(), kind, report.usage.duration);
     match report.outcome {
-        Outcome::Completed(output) => Ok(completed(output, &report.usage)),
+        Outcome::Completed(output) => {
+            let Streams {
+                stdout,
+                stderr,
+                log,
+            } = &report.streams;
+            let mut response = completed(output, &report.usage);
+            let truncated = [stdout.truncated, stderr.truncated, log.truncated];
+            tell_truncated(response.headers_mut(), truncated);
+            Ok(response)
+        }
         Outcome::Failed(failure) => Err(failed(&failure, &report.usage, &report.streams)),
     }
 }

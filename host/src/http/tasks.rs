@@ -84,8 +84,8 @@ pub(crate) async fn get(
     get, path = "/v1/tasks", tag = "Tasks",
     params(
         ("status" = Option<String>, Query, description = "States, separated by commas"),
-        ("module" = Option<String>, Query, description = "A module's name"),
-        ("priority" = Option<String>, Query, description = "critical, high, normal or low"),
+        ("module" = Option<String>, Query, pattern = "^[a-z0-9][a-z0-9._/-]{0,127}$", description = "A module's name"),
+        ("priority" = Option<String>, Query, pattern = "^(critical|high|normal|medium|low)$", description = "critical, high, normal or low"),
         ("since" = Option<String>, Query, description = "An earlier answer's as_of, or any RFC 3339 time"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000),
         ("cursor" = Option<String>, Query, description = "An earlier answer's next_cursor"),
@@ -121,7 +121,9 @@ pub(crate) async fn list(State(services): State<AppState>, uri: Uri) -> Result<R
 pub(crate) async fn cancel(
     State(services): State<AppState>,
     path: PathParts,
+    uri: Uri,
 ) -> Result<Response, ApiError> {
+    Query::of(&uri)?.done()?;
     let id = path.task()?;
     let status = request_cancel(&services, id).await?;
     Ok(json::answer(StatusCode::ACCEPTED, &status))
@@ -139,7 +141,9 @@ pub(crate) async fn cancel(
 pub(crate) async fn retry(
     State(services): State<AppState>,
     path: PathParts,
+    uri: Uri,
 ) -> Result<Response, ApiError> {
+    Query::of(&uri)?.done()?;
     let id = path.task()?;
     match services.queue.retry(id).await? {
         Retried::Pending => {
@@ -168,7 +172,9 @@ pub(crate) async fn retry(
 pub(crate) async fn attempts(
     State(services): State<AppState>,
     path: PathParts,
+    uri: Uri,
 ) -> Result<Response, ApiError> {
+    Query::of(&uri)?.done()?;
     let id = path.task()?;
     find(&services, id, Duration::ZERO).await?;
     let attempts = services.storage.attempts(id).await?;

@@ -203,6 +203,11 @@ fn input_files(
         return Err(bad("files", format_args!("at most {FILES_MAX}")));
     }
     let file = |(name, content): (&Cow<'_, str>, &FileContent<'_>)| {
+        let mut folders = name.match_indices('/').map(|(end, _)| &name[..end]);
+        if let Some(other) = folders.find(|folder| files.contains_key(*folder)) {
+            let why = format!("{name:?} lies below {other:?}, which is a file");
+            return Err(bad("files", why));
+        }
         let bytes = match content {
             FileContent::Text(text) => Bytes::copy_from_slice(text.as_bytes()),
             FileContent::Base64 { base64 } => STANDARD

@@ -217,7 +217,13 @@ fn log_end(outcome: &Outcome, usage: &Usage, next: Next) {
     match outcome {
         Outcome::Completed(_) => tracing::debug!(duration_us, "the attempt completed"),
         Outcome::Failed(failure) => {
-            tracing::info!(duration_us, kind = failure.kind.as_str(), message = %failure.message, ?next, "the attempt failed");
+            tracing::info!(
+                duration_us,
+                kind = failure.kind.as_str(),
+                cause = failure.message.as_str(),
+                ?next,
+                "the attempt failed"
+            );
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Log lines: one subscriber, to standard error, for people or as JSON.
 //!
-//! Text of a guest's or a caller's only ever stands in a field's value, where both formats escape
-//! it; standard output belongs to the command line's own answers.
+//! Text of a guest's or a caller's only ever stands in a text field's value, where both formats
+//! escape it (neither does so in `message`, nor the human one where a field is told by `%`);
+//! standard output belongs to the command line's own answers.
 
 use std::borrow::Cow;
 

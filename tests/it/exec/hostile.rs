@@ -121,3 +121,27 @@ fn garbage_and_endless_generators_meet_the_same_limits() {
         );
     }
 }
+
+#[test]
+fn a_script_writes_no_lines_into_the_hosts_log() {
+    let host = ready("");
+    let code = "raise Exception('x\\n2026-01-01T00:00:00.000Z ERROR forged')";
+    let body = json!({"language": "python", "code": code});
+    let task = host
+        .client
+        .post("/v1/exec?async=true", &body)
+        .expect(202)
+        .json();
+    host.client.final_task(task["task_id"].as_str().unwrap());
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let log = loop {
+        let log = host.log();
+        if log.contains("forged") {
+            break log;
+        }
+        assert!(std::time::Instant::now() < until, "{log}");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    };
+    let line = log.lines().find(|line| line.contains("forged")).unwrap();
+    assert!(line.contains("the attempt failed"), "{log}");
+}

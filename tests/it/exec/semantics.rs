@@ -189,6 +189,17 @@ fn requests_that_make_no_sense_are_refused() {
         "files",
     );
     refused(
+        json!({"language": "python", "code": "", "files": {"a": "", "a/b": ""}}),
+        "files",
+    );
+    let twice = br#"{"language": "python", "code": "", "files": {"a": "1", "a": "2"}}"#;
+    let header = [("content-type", "application/json")];
+    let answer = host.client.send("POST", "/v1/exec", &header, twice);
+    assert_eq!(
+        answer.expect_problem(400, "invalid_field")["field"],
+        "files"
+    );
+    refused(
         json!({"language": "python", "code": "", "packages": ["numpy"]}),
         "numpy",
     );

@@ -96,6 +96,77 @@ fn output_is_streamed_while_code_runs() {
 }
 
 #[test]
+fn a_value_reaches_every_caller_letter_by_letter() {
+    let host = ready("");
+    let number = "1606938044258990275541962092341162602522202993782792835301376";
+    let nested = format!("{}{}", "[".repeat(201), "]".repeat(201));
+    for (code, value) in [
+        ("2**200", number),
+        ("a = []\nfor _ in range(200): a = [a]\na", nested.as_str()),
+    ] {
+        let wanted = format!("\"result\":{value},");
+        let body = json!({"language": "python", "code": code}).to_string();
+        let stream = [
+            ("accept", "text/event-stream"),
+            ("content-type", "application/json"),
+        ];
+        let send = |path: &str, body: &str, headers: &[(&str, &str)]| {
+            let answer = host.client.send("POST", path, headers, body.as_bytes());
+            answer.expect(200).text()
+        };
+        let session = host
+            .client
+            .post("/v1/sessions", &json!({"language": "python"}))
+            .json();
+        let session = format!(
+            "/v1/sessions/{}/exec",
+            session["session_id"].as_str().unwrap()
+        );
+        let turn = json!({"code": code}).to_string();
+        for (path, body) in [("/v1/exec", &body), (session.as_str(), &turn)] {
+            assert!(send(path, body, &stream).contains(&wanted), "{path} {code}");
+            assert!(
+                send(path, body, &stream[1..]).contains(&wanted),
+                "{path} {code}"
+            );
+        }
+        let task = host
+            .client
+            .post(
+                "/execute",
+                &json!({"task_type": "sandboxed_execution", "payload": {"code": code}}),
+            )
+            .expect(200)
+            .json();
+        let id = task["task_id"].as_str().unwrap();
+        host.client.final_task(id);
+        let result = host.client.get(&format!("/task/{id}/result")).expect(200);
+        assert!(result.text().contains(&wanted), "{}", result.text());
+    }
+}
+
+#[test]
+fn a_repeated_submission_tells_how_the_first_stands() {
+    let host = ready("");
+    let body = json!({"language": "python", "code": "1"}).to_string();
+    let headers = [
+        ("content-type", "application/json"),
+        ("idempotency-key", "k"),
+    ];
+    let send = || {
+        let answer = host
+            .client
+            .send("POST", "/v1/exec?async=true", &headers, body.as_bytes());
+        answer.expect(202).json()
+    };
+    let first = send();
+    host.client.final_task(first["task_id"].as_str().unwrap());
+    let again = send();
+    assert_eq!(again["task_id"], first["task_id"]);
+    assert_eq!(again["status"], "completed");
+}
+
+#[test]
 fn existing_pools_send_code_as_they_do() {
     let host = ready("");
     let body = json!({"task_id": "job-1", "task_type": "sandboxed_execution",
@@ -124,10 +195,10 @@ fn the_command_line_runs_code() {
     let host = ready("");
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("in.txt"), "data").unwrap();
-    let run = |args: &[&str]| {
+    let cofferdam = |args: &[&str]| {
         let server = &host.client.base;
         let output = std::process::Command::new(crate::support::host::program())
-            .args(["--server", server, "exec"])
+            .args(["--server", server])
             .args(args)
             .current_dir(folder.path())
             .stdin(std::process::Stdio::null())
@@ -140,6 +211,7 @@ fn the_command_line_runs_code() {
             text(&output.stderr),
         )
     };
+    let run = |args: &[&str]| cofferdam(&[&["exec"], args].concat());
     let (code, out, err) = run(&[
         "--python",
         "print(open('x').read())\nopen('y','w').write('!')\n[1]",
@@ -157,4 +229,20 @@ fn the_command_line_runs_code() {
     assert_eq!((code, out.as_str()), (Some(1), "a\n"));
     assert!(err.contains("TypeError"), "{err}");
     assert_eq!(run(&[]).0, Some(2));
+
+    let exact = run(&["--python", "10**30"]);
+    assert_eq!(exact.1, format!("1{}\n", "0".repeat(30)));
+    let exact = run(&["--json", "--python", "10**30"]);
+    assert!(
+        exact
+            .1
+            .contains(&format!("\"result\":1{},", "0".repeat(30)))
+    );
+
+    let script = folder.path().join("double.py");
+    std::fs::write(&script, "def run(input):\n    return input * 2\n").unwrap();
+    let pushed = cofferdam(&["module", "push", "double", "double.py"]);
+    assert_eq!(pushed.0, Some(0), "{}", pushed.2);
+    let done = cofferdam(&["task", "submit", "double", "--data", "21", "--wait"]);
+    assert_eq!(done.1, "42");
 }

@@ -8,9 +8,10 @@ use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
-use crate::cli::client::Client;
+use crate::cli::client::{Client, encoded};
 use crate::cli::{Usage, output, units};
 
 /// A task as flags.
@@ -71,14 +72,25 @@ pub(crate) struct Submit {
     args: Vec<String>,
 }
 
+/// The largest input that is sent inside the JSON. A larger one is sent as it is, which a server
+/// takes in any size; only directories cannot be asked for then.
+const INLINE_BYTES_MAX: usize = 1024 * 1024;
+
 pub(super) fn submit(command: Submit, client: &Client, json: bool) -> anyhow::Result<ExitCode> {
-    let body = body(&command)?;
+    let input = read(&command)?;
     let key = command
         .idempotency_key
         .as_deref()
         .map(|key| ("idempotency-key", key));
-    let headers: Vec<(&str, &str)> = key.into_iter().collect();
-    let answer = client.post("/v1/tasks", &headers, &body)?.json()?;
+    let mut headers: Vec<(&str, &str)> = key.into_iter().collect();
+    let answer = match input {
+        Some(bytes) if bytes.len() > INLINE_BYTES_MAX && command.dir.is_empty() => {
+            headers.push(("content-type", &command.content_type));
+            client.send("POST", &raw_path(&command), &headers, bytes)?
+        }
+        input => client.post("/v1/tasks", &headers, &body(&command, input)?)?,
+    };
+    let answer = answer.json()?;
     let id = super::text(&answer, "task_id");
     if command.wait {
         return super::wait(client, &id, None, json);
@@ -91,7 +103,39 @@ pub(super) fn submit(command: Submit, client: &Client, json: bool) -> anyhow::Re
     Ok(ExitCode::SUCCESS)
 }
 
-fn body(command: &Submit) -> anyhow::Result<Value> {
+/// Everything but the input, as a query.
+fn raw_path(command: &Submit) -> String {
+    let mut path = format!("/v1/tasks?module={}", encoded(&command.module));
+    let mut put = |name: &str, value: &str| {
+        path.push_str(&format!("&{name}={}", encoded(value)));
+    };
+    for arg in &command.args {
+        put("arg", arg);
+    }
+    for (key, value) in &command.env {
+        put("env", &format!("{key}={value}"));
+    }
+    let texts = [
+        ("priority", &command.priority),
+        ("dedup_key", &command.dedup_key),
+    ];
+    for (name, value) in texts {
+        value.iter().for_each(|value| put(name, value));
+    }
+    let mut numbers = limits(command);
+    if let Some(delay) = command.delay {
+        numbers.insert("delay_ms".to_owned(), millis(delay));
+    }
+    if let Some(max_attempts) = command.max_attempts {
+        numbers.insert("max_attempts".to_owned(), json!(max_attempts));
+    }
+    for (name, number) in numbers {
+        put(&name, &number.to_string());
+    }
+    path
+}
+
+fn body(command: &Submit, input: Option<Vec<u8>>) -> anyhow::Result<Value> {
     let mut body = Map::new();
     let mut put = |field: &str, value: Value| body.insert(field.to_owned(), value);
     put("module", json!(command.module));
@@ -120,15 +164,15 @@ fn body(command: &Submit) -> anyhow::Result<Value> {
     if let Some(max_attempts) = command.max_attempts {
         put("retry", json!({ "max_attempts": max_attempts }));
     }
-    put("limits", limits(command));
+    put("limits", Value::Object(limits(command)));
     put("grants", json!({ "dirs": dirs(&command.dir)? }));
-    for (field, value) in input(command)? {
+    for (field, value) in fields(command, input)? {
         put(field, value);
     }
     Ok(Value::Object(body))
 }
 
-fn limits(command: &Submit) -> Value {
+fn limits(command: &Submit) -> Map<String, Value> {
     let mut limits = Map::new();
     let times = [("timeout_ms", command.timeout), ("cpu_ms", command.cpu)];
     let sizes = [
@@ -146,7 +190,7 @@ fn limits(command: &Submit) -> Value {
             .iter()
             .filter_map(|(field, value)| Some(((*field).to_owned(), json!((*value)?)))),
     );
-    Value::Object(limits)
+    limits
 }
 
 fn millis(duration: Duration) -> Value {
@@ -163,11 +207,10 @@ fn dirs(flags: &[String]) -> anyhow::Result<Vec<Value>> {
         .collect()
 }
 
-/// The fields that carry the input: JSON as it is, anything else in base64.
-fn input(command: &Submit) -> anyhow::Result<Vec<(&'static str, Value)>> {
+fn read(command: &Submit) -> anyhow::Result<Option<Vec<u8>>> {
     let bytes = match (&command.data, command.input.as_deref()) {
         (Some(text), _) => text.clone().into_bytes(),
-        (None, None) => return Ok(Vec::new()),
+        (None, None) => return Ok(None),
         (None, Some("-")) => {
             let mut bytes = Vec::new();
             std::io::stdin()
@@ -179,10 +222,18 @@ fn input(command: &Submit) -> anyhow::Result<Vec<(&'static str, Value)>> {
             std::fs::read(file).with_context(|| format!("{file} cannot be read"))?
         }
     };
+    Ok(Some(bytes))
+}
+
+/// The fields that carry the input, byte for byte: JSON that is read and written anew would have its
+/// numbers rounded.
+fn fields(command: &Submit, input: Option<Vec<u8>>) -> anyhow::Result<Vec<(&'static str, Value)>> {
+    let Some(bytes) = input else {
+        return Ok(Vec::new());
+    };
     if command.content_type == "application/json" {
-        let value: Value = serde_json::from_slice(&bytes)
+        serde_json::from_slice::<IgnoredAny>(&bytes)
             .map_err(|error| Usage(format!("the input is not JSON: {error}")))?;
-        return Ok(vec![("input", value)]);
     }
     Ok(vec![
         ("input_base64", json!(STANDARD.encode(bytes))),

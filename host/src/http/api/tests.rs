@@ -27,7 +27,10 @@ fn api() -> (Api, Arc<Metrics>) {
 }
 
 async fn send(api: &Api, method: Method, path: &str, headers: &[(&str, &str)]) -> Response {
-    let mut request = Request::builder().method(method).uri(path);
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "localhost");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }

@@ -2,13 +2,14 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::HeaderValue;
 use axum::http::header::CONTENT_LENGTH;
+use axum::http::{HeaderValue, Uri};
 use axum::response::Response;
 use tokio_util::io::ReaderStream;
 
 use crate::http::error::ApiError;
 use crate::http::path::{PathParts, parse_task_id};
+use crate::http::query::Query;
 use crate::http::{AppState, guest};
 
 /// Get a file that code wrote
@@ -23,7 +24,9 @@ use crate::http::{AppState, guest};
 pub(crate) async fn get(
     State(services): State<AppState>,
     path: PathParts,
+    uri: Uri,
 ) -> Result<Response, ApiError> {
+    Query::of(&uri)?.done()?;
     let wanted = path.artifact()?;
     let unknown = || {
         let detail = format!("there is no file {wanted:?} of this execution, or no longer");

@@ -15,7 +15,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
-use serde_json::{Value, json};
+use serde::Serialize;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::domain::attempt::Stream;
@@ -30,10 +30,10 @@ const TOLD_BYTES_MAX: usize = 1024 * 1024;
 /// Pieces told of one run. A script that writes byte by byte is told the rest in the answer.
 const PIECES_MAX: usize = 65_536;
 
-type Work = Pin<Box<dyn Future<Output = Result<Value, ApiError>> + Send>>;
+type Work<T> = Pin<Box<dyn Future<Output = Result<T, ApiError>> + Send>>;
 
-struct Watch {
-    work: Option<Work>,
+struct Watch<T> {
+    work: Option<Work<T>>,
     written: UnboundedReceiver<(Stream, Bytes)>,
     result: Option<Bytes>,
 }
@@ -43,14 +43,15 @@ pub(super) fn answer(services: AppState, mut code: CodeRequest) -> Response {
     told(|watch| async move {
         code.watch = Some(watch);
         let executed = run(&services, code).await?;
-        Ok(json!(finish(&services, executed).await?))
+        finish(&services, executed).await
     })
 }
 
 /// Tells of what `begin` runs, whose answer is the result.
-pub(crate) fn told<F>(begin: impl FnOnce(Watcher) -> F) -> Response
+pub(crate) fn told<F, T>(begin: impl FnOnce(Watcher) -> F) -> Response
 where
-    F: Future<Output = Result<Value, ApiError>> + Send + 'static,
+    F: Future<Output = Result<T, ApiError>> + Send + 'static,
+    T: Serialize + 'static,
 {
     let (tell, written) = unbounded_channel();
     let watch = Watch {
@@ -87,7 +88,7 @@ fn watcher(tell: UnboundedSender<(Stream, Bytes)>) -> Watcher {
     })
 }
 
-impl Watch {
+impl<T: Serialize> Watch<T> {
     async fn next(&mut self) -> Option<Bytes> {
         if let Some(work) = &mut self.work {
             tokio::select! {

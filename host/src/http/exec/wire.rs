@@ -2,8 +2,11 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 use std::time::Duration;
 
+use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -14,15 +17,19 @@ use crate::domain::module::Language;
 use crate::http::error::ApiError;
 use crate::http::json::{EXACT_MAX, Whole};
 use crate::http::tasks::submission::fields::GrantsJson;
-use crate::http::tasks::wire::{TruncatedJson, UsageJson};
+use crate::http::tasks::wire::UsageJson;
 use crate::interpreters::request::{FileContent, MEMORY_BYTES, Request};
 use crate::runner::admission::Admission;
+
+/// Files by their name.
+type Files<'a> = BTreeMap<Cow<'a, str>, FileContent<'a>>;
 
 /// Code to run.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ExecRequest<'a> {
     /// `python` or `javascript`.
+    #[schema(value_type = String, pattern = "^(python|javascript)$")]
     language: Cow<'a, str>,
     /// The source.
     #[serde(borrow)]
@@ -36,19 +43,19 @@ pub(crate) struct ExecRequest<'a> {
     #[serde(default)]
     args: Vec<String>,
     /// Files for the working directory: text, or `{"base64": …}`.
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "files_once")]
     #[schema(value_type = BTreeMap<String, Object>)]
-    files: BTreeMap<Cow<'a, str>, FileContent<'a>>,
+    files: Files<'a>,
     /// The operator's packages to import from; all if absent.
     packages: Option<Vec<String>>,
     /// Wall-clock limit.
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<u64>, minimum = 1)]
     timeout_ms: Option<Whole<1, EXACT_MAX>>,
     /// CPU-time limit.
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<u64>, minimum = 1)]
     cpu_ms: Option<Whole<1, EXACT_MAX>>,
     /// Memory limit; 512 unless said otherwise.
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 1_000_000)]
     memory_limit_mb: Option<Whole<1, 1_000_000>>,
     #[serde(default)]
     grants: GrantsJson,
@@ -145,6 +152,29 @@ impl<'a> PoolCode<'a> {
     }
 }
 
+/// Files in which no name stands twice. serde's maps would keep the last.
+fn files_once<'de, D: Deserializer<'de>>(input: D) -> Result<Files<'de>, D::Error> {
+    struct Once<'a>(PhantomData<&'a ()>);
+    impl<'de> Visitor<'de> for Once<'de> {
+        type Value = Files<'de>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object of files")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Files<'de>, A::Error> {
+            let mut files = Files::new();
+            while let Some((name, content)) = map.next_entry()? {
+                if files.insert(name, content).is_some() {
+                    return Err(de::Error::custom("a file's name stands there twice"));
+                }
+            }
+            Ok(files)
+        }
+    }
+    input.deserialize_map(Once(PhantomData))
+}
+
 /// What became of code, as the API document says it; what is sent is `interpreters::answer`.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct ExecAnswer {
@@ -162,7 +192,14 @@ pub(crate) struct ExecAnswer {
     /// The files it wrote, by name.
     files: BTreeMap<String, ExecFileJson>,
     usage: UsageJson,
-    truncated: TruncatedJson,
+    truncated: ExecTruncatedJson,
+}
+
+/// Which streams hold less than was written.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct ExecTruncatedJson {
+    stdout: bool,
+    stderr: bool,
 }
 
 /// Why code failed.

@@ -1,7 +1,6 @@
 //! The worker API's bodies, in the field names of existing pools.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::http::json::{Time, Unsupported};
@@ -17,7 +16,7 @@ pub(crate) struct ExecuteRequest<'a> {
     pub(super) task_type: String,
     /// The module's input.
     #[serde(borrow)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Value>)]
     pub(super) payload: Option<&'a RawValue>,
     pub(super) priority: Option<String>,
     /// Not supported by this version: null.
@@ -55,8 +54,8 @@ pub(crate) struct PoolResult {
     pub(super) task_id: String,
     pub(super) status: &'static str,
     /// JSON as it is, other text as a string, other bytes as `{"base64": …}`; null until then.
-    #[schema(value_type = Object)]
-    pub(super) result: Value,
+    #[schema(value_type = Value)]
+    pub(super) result: Box<RawValue>,
     pub(super) execution_time_seconds: Option<f64>,
     #[schema(value_type = Option<String>, format = DateTime)]
     pub(super) completed_at: Option<Time>,

@@ -115,7 +115,7 @@ async fn read_until(stream: &mut TcpStream, end: &str) -> String {
     answer
 }
 
-const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 #[tokio::test]
 async fn a_connection_serves_one_request_after_the_other() {
@@ -169,29 +169,29 @@ async fn ambiguous_and_oversized_requests_are_refused() {
     let server = Server::start(|_| {});
     let many: String = (0..200).map(|number| format!("h{number}: x\r\n")).collect();
     let long = format!(
-        "GET / HTTP/1.1\r\nhost: x\r\nh: {}\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: localhost\r\nh: {}\r\n\r\n",
         "x".repeat(200_000)
     );
     for (request, status) in [
         (
-            "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello"
+            "POST /echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello"
                 .to_owned(),
             "400",
         ),
         (
-            "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: xchunked\r\n\r\nhello".to_owned(),
+            "POST /echo HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: xchunked\r\n\r\nhello".to_owned(),
             "400",
         ),
         (
-            "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: -5\r\n\r\nhello".to_owned(),
+            "POST /echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: -5\r\n\r\nhello".to_owned(),
             "400",
         ),
         (
-            "GET / HTTP/1.1\r\nhost: x\r\n folded: y\r\n\r\n".to_owned(),
+            "GET / HTTP/1.1\r\nhost: localhost\r\n folded: y\r\n\r\n".to_owned(),
             "400",
         ),
         ("GET /\r\n\r\n".to_owned(), "400"),
-        (format!("GET / HTTP/1.1\r\nhost: x\r\n{many}\r\n"), "431"),
+        (format!("GET / HTTP/1.1\r\nhost: localhost\r\n{many}\r\n"), "431"),
         (long, "431"),
     ] {
         let answer = server.tell(request.as_bytes()).await;
@@ -206,8 +206,8 @@ async fn ambiguous_and_oversized_requests_are_refused() {
 #[tokio::test]
 async fn a_length_beside_chunks_smuggles_nothing() {
     let server = Server::start(|_| {});
-    let request = "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\
-                   transfer-encoding: chunked\r\n\r\n0\r\n\r\nGET /slow HTTP/1.1\r\nhost: x\r\n\r\n";
+    let request = "POST /echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3\r\n\
+                   transfer-encoding: chunked\r\n\r\n0\r\n\r\nGET /slow HTTP/1.1\r\nhost: localhost\r\n\r\n";
     let answer = server.tell(request.as_bytes()).await;
     assert!(!answer.contains("slow"), "{answer:?}");
     assert!(answer.matches("HTTP/1.1").count() <= 1, "{answer:?}");
@@ -234,7 +234,7 @@ async fn a_connection_beyond_the_cap_waits() {
 async fn draining_finishes_what_is_under_way_and_accepts_no_more() {
     let server = Server::start(|_| {});
     let mut open = server.connect().await;
-    open.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
+    open.write_all(b"GET /slow HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .await
         .unwrap();
     server.entered.notified().await;
@@ -253,7 +253,7 @@ async fn draining_finishes_what_is_under_way_and_accepts_no_more() {
 async fn what_does_not_finish_is_cut_off() {
     let server = Server::start(|config| config.drain_timeout = Duration::from_millis(100));
     let mut open = server.connect().await;
-    open.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
+    open.write_all(b"GET /slow HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .await
         .unwrap();
     server.entered.notified().await;

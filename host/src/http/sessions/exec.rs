@@ -6,13 +6,12 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
-use serde_json::Value;
 
 use crate::domain::limits::LimitRequest;
 use crate::http::error::ApiError;
 use crate::http::exec::{stream, wants_events};
 use crate::http::path::PathParts;
-use crate::http::sessions::wire::{TurnAnswer, TurnRequest, files_url, turn_answer};
+use crate::http::sessions::wire::{Turn, TurnAnswer, TurnRequest, files_url, turn_answer};
 use crate::http::tasks::submit::json_limit;
 use crate::http::{AppState, Services, body, json};
 use crate::interpreters::request::Request as CodeRequest;
@@ -62,7 +61,7 @@ async fn run(
     id: SessionId,
     body: &Bytes,
     watch: Option<Watcher>,
-) -> Result<Value, ApiError> {
+) -> Result<Turn, ApiError> {
     let (request, limits): (CodeRequest<'_>, LimitRequest) =
         json::parse::<TurnRequest<'_>>(body)?.into_parts();
     let executed = services
@@ -82,5 +81,5 @@ async fn run(
     );
     let written = files.as_ref().map_or(&[][..], |files| &files.artifacts);
     let answer = verdict.into_answer(&streams, &usage, written, &files_url(id));
-    Ok(turn_answer(&answer, &state.unwrap_or(SessionState::Idle)))
+    Ok(turn_answer(answer, &state.unwrap_or(SessionState::Idle)))
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::domain::attempt::Artifact;
@@ -226,15 +225,22 @@ pub(crate) struct TurnAnswer {
     session: String,
 }
 
+/// The answer of one call, as it is sent.
+#[derive(Debug, Serialize)]
+pub(crate) struct Turn {
+    #[serde(flatten)]
+    answer: Answer,
+    session: &'static str,
+}
+
 /// The answer of one call.
-pub(crate) fn turn_answer(answer: &Answer, state: &SessionState) -> Value {
-    let mut answer = serde_json::json!(answer);
-    answer["session"] = match state {
+pub(crate) fn turn_answer(answer: Answer, state: &SessionState) -> Turn {
+    let session = match state {
         // The next call may be running already.
-        SessionState::Idle | SessionState::Running => "idle".into(),
-        SessionState::Ended(_) => "ended".into(),
+        SessionState::Idle | SessionState::Running => "idle",
+        SessionState::Ended(_) => "ended",
     };
-    answer
+    Turn { answer, session }
 }
 
 /// Files by their path below the working directory.

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderName, HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::Response;
 
 use crate::domain::attempt::Stream;
+use crate::domain::module::ModuleKind;
 use crate::domain::state::TaskState;
 use crate::domain::task::Task;
 use crate::http::error::ApiError;
@@ -27,7 +28,7 @@ const TRUNCATED: HeaderName = HeaderName::from_static("cofferdam-truncated");
         ("wait_ms" = Option<u64>, Query, description = "Wait so long for it to be final"),
     ),
     responses(
-        (status = 200, description = "The output, with its content type", content_type = "application/octet-stream"),
+        (status = 200, description = "The output, with its content type; `Cofferdam-Truncated` names streams that were cut off", content_type = "*/*"),
         (status = 202, description = "It is not final", body = super::TaskJson),
         (status = 422, description = "It failed or was cancelled", body = crate::http::error::Problem),
     ),
@@ -56,7 +57,23 @@ async fn completed(services: &Services, task: &Task) -> Result<Response, ApiErro
         let detail = format!("the result of task {} is not kept any more", task.id);
         return Err(ApiError::not_found("result_not_found", detail));
     };
-    Ok(guest::answer(&output.content_type, Body::from(output.body)))
+    let mut response = guest::answer(&output.content_type, Body::from(output.body));
+    tell_truncated(response.headers_mut(), task.truncated);
+    Ok(response)
+}
+
+/// Names the streams that hold less than was written. A command's output is its standard output,
+/// so nothing else would say that it was cut off.
+pub(crate) fn tell_truncated(headers: &mut HeaderMap, truncated: [bool; 3]) {
+    let names = [Stream::Stdout, Stream::Stderr, Stream::Log].map(Stream::as_str);
+    let cut: Vec<&str> = names
+        .into_iter()
+        .zip(truncated)
+        .filter_map(|(name, truncated)| truncated.then_some(name))
+        .collect();
+    if let (false, Ok(cut)) = (cut.is_empty(), HeaderValue::from_str(&cut.join(", "))) {
+        headers.insert(TRUNCATED, cut);
+    }
 }
 
 fn not_completed(task: &Task) -> ApiError {
@@ -75,7 +92,8 @@ fn not_completed(task: &Task) -> ApiError {
 
 /// Get a task's logs
 ///
-/// One stream of one finished attempt; empty while the first still runs (see the events).
+/// One stream of one finished attempt; empty while the first still runs (see the events). A
+/// completed command's standard output is its result.
 #[utoipa::path(
     get, path = "/v1/tasks/{id}/logs", tag = "Tasks",
     params(
@@ -95,20 +113,37 @@ pub(crate) async fn logs(
     let stream = query.parsed("stream", "stdout, stderr or log", stream_of)?;
     let attempt = query.number("attempt", 1..=u64::from(u32::MAX))?;
     query.done()?;
-    find(&services, id, Duration::ZERO).await?;
+    let task = find(&services, id, Duration::ZERO).await?;
     let attempt = attempt.and_then(|attempt| u32::try_from(attempt).ok());
     let stream = stream.unwrap_or(Stream::Stdout);
-    let captured = services
+    let mut captured = services
         .storage
         .stream(id, attempt, stream)
         .await?
         .unwrap_or_default();
+    let is_newest = attempt.is_none_or(|attempt| attempt == task.attempt);
+    if stream == Stream::Stdout && is_newest && wrote_its_result(&services, &task).await? {
+        let result = services.storage.result(id).await?;
+        captured.bytes = result.map_or(captured.bytes, |result| result.body);
+    }
     let mut response = guest::answer("text/plain; charset=utf-8", Body::from(captured.bytes));
     let truncated = if captured.truncated { "true" } else { "false" };
     response
         .headers_mut()
         .insert(TRUNCATED, HeaderValue::from_static(truncated));
     Ok(response)
+}
+
+/// Whether the result is what was written to standard output, and is not kept as that as well.
+async fn wrote_its_result(services: &Services, task: &Task) -> Result<bool, ApiError> {
+    if task.state != TaskState::Completed {
+        return Ok(false);
+    }
+    let info = services.storage.module_info(&task.digest).await?;
+    Ok(info.is_some_and(|info| match info.kind {
+        ModuleKind::Command | ModuleKind::CoreCommand => true,
+        ModuleKind::Task | ModuleKind::Interpreter(_) | ModuleKind::Script(_) => false,
+    }))
 }
 
 fn stream_of(word: &str) -> Option<Stream> {

@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::domain::attempt::Payload;
 use crate::domain::limits::LimitRequest;
@@ -32,6 +33,8 @@ pub(crate) const DELAY_MS_MAX: u64 = 366 * 24 * 60 * 60 * 1000;
 const KEY_BYTES_MAX: usize = 255;
 /// The largest metadata, as JSON text.
 const METADATA_BYTES_MAX: usize = 16 * 1024;
+/// How deep metadata may nest, its own braces counted.
+const METADATA_DEPTH_MAX: usize = 32;
 /// The most arguments, and the most environment variables.
 const WORDS_MAX: usize = 1024;
 /// The most bytes of all arguments, and of all environment variables.
@@ -42,10 +45,11 @@ const WORDS_BYTES_MAX: usize = 128 * 1024;
 #[serde(deny_unknown_fields)]
 pub(crate) struct TaskRequest<'a> {
     /// A name, or name@sha256:…
+    #[schema(pattern = "^[a-z0-9][a-z0-9._/-]{0,127}(@sha256:[0-9a-f]{64})?$")]
     module: String,
     /// Any JSON.
     #[serde(default, borrow, deserialize_with = "present")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Value>)]
     input: Option<&'a RawValue>,
     /// Any bytes, instead of `input`.
     input_base64: Option<String>,
@@ -59,16 +63,19 @@ pub(crate) struct TaskRequest<'a> {
     #[schema(value_type = std::collections::BTreeMap<String, String>)]
     env: UniqueMap,
     /// `critical`, `high`, `normal` or `low`.
+    #[schema(pattern = "^(critical|high|normal|medium|low)$")]
     priority: Option<String>,
     /// How long it must wait first.
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<u64>, minimum = 0)]
     delay_ms: Option<Whole<0, DELAY_MS_MAX>>,
     /// The earliest moment it may run.
     #[schema(value_type = Option<String>, format = DateTime)]
     run_at: Option<Time>,
     /// Taken at most once inside the host's window.
+    #[schema(min_length = 1, max_length = 255)]
     dedup_key: Option<String>,
     /// A UUID of the caller's.
+    #[schema(pattern = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")]
     task_id: Option<String>,
     #[serde(default)]
     limits: LimitsJson,
@@ -101,21 +108,21 @@ pub(crate) struct TaskRequest<'a> {
 #[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LimitsJson {
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<u64>, minimum = 1)]
     timeout_ms: Option<Whole<1, EXACT_MAX>>,
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<u64>, minimum = 1)]
     cpu_ms: Option<Whole<1, EXACT_MAX>>,
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<u64>, minimum = 1)]
     fuel: Option<Whole<1, EXACT_MAX>>,
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<u64>, minimum = 1)]
     memory_bytes: Option<Whole<1, EXACT_MAX>>,
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<u64>, minimum = 0)]
     table_elements: Option<Whole<0, EXACT_MAX>>,
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<u64>, minimum = 0)]
     disk_bytes: Option<Whole<0, EXACT_MAX>>,
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<u64>, minimum = 0)]
     disk_files: Option<Whole<0, EXACT_MAX>>,
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<u64>, minimum = 0)]
     output_bytes: Option<Whole<0, EXACT_MAX>>,
 }
 
@@ -272,13 +279,33 @@ pub(crate) fn dedup_key(key: String) -> Result<String, ApiError> {
     }
 }
 
+/// Checks the whole of it: whoever lists tasks is given it back, and one value that a reader of
+/// JSON stumbles over would cost him the whole list.
 fn metadata(json: Option<&RawValue>) -> Result<String, ApiError> {
     let text = json.map_or("{}", RawValue::get);
-    if !text.starts_with('{') || text.len() > METADATA_BYTES_MAX {
-        let detail = format!("an object of at most {METADATA_BYTES_MAX} bytes");
-        return Err(ApiError::field("metadata", detail));
+    let refused = |why: &dyn std::fmt::Display| {
+        let detail = format!(
+            "an object of at most {METADATA_BYTES_MAX} bytes and {METADATA_DEPTH_MAX} levels: {why}"
+        );
+        ApiError::field("metadata", detail)
+    };
+    if text.len() > METADATA_BYTES_MAX {
+        return Err(refused(&format_args!("it has {} bytes", text.len())));
+    }
+    let object: Map<String, Value> = serde_json::from_str(text).map_err(|error| refused(&error))?;
+    if 1 + object.values().map(depth).max().unwrap_or(0) > METADATA_DEPTH_MAX {
+        return Err(refused(&"it is deeper"));
     }
     Ok(text.to_owned())
+}
+
+/// How deep a value nests; the parser has bounded it.
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
+    }
 }
 
 #[cfg(test)]

@@ -23,18 +23,19 @@ const FACTORS: std::ops::RangeInclusive<f64> = 1.0..=100.0;
 #[serde(deny_unknown_fields)]
 pub(crate) struct RetryJson {
     /// Attempts in all.
-    #[schema(value_type = Option<u32>)]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 100)]
     max_attempts: Option<Whole<1, ATTEMPTS_MAX>>,
     /// How often it is run again because its host died.
-    #[schema(value_type = Option<u32>)]
+    #[schema(value_type = Option<u32>, minimum = 0, maximum = 100)]
     max_lost: Option<Whole<0, ATTEMPTS_MAX>>,
     /// The wait before the second attempt.
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<u64>, minimum = 0, maximum = 86_400_000)]
     base_ms: Option<Whole<0, WAIT_MS_MAX>>,
     /// What each further wait is multiplied by, 1 to 100.
+    #[schema(minimum = 1, maximum = 100)]
     factor: Option<f64>,
     /// The longest wait.
-    #[schema(value_type = Option<u64>)]
+    #[schema(value_type = Option<u64>, minimum = 0, maximum = 86_400_000)]
     max_ms: Option<Whole<0, WAIT_MS_MAX>>,
     /// Whether each wait is drawn from its upper half.
     jitter: Option<bool>,
