@@ -22,13 +22,14 @@ import types
 import answer
 import open_files
 import platform_limits
+import snapshot
 import wit_world.exports
 from componentize_py_types import Err
 from wit_world.exports.handler import Descriptor, Failure_InvalidInput, Payload
 
 WORK = "/work"
 DECLARATIONS = ("INPUT_SCHEMA", "OUTPUT_SCHEMA")
-OWN_MODULES = ("answer", "open_files", "platform_limits", "preload")
+OWN_MODULES = ("answer", "immortal", "open_files", "platform_limits", "preload", "snapshot")
 
 # Python code calling Python code takes no stack of the guest's, so the usual limit holds. Calls
 # through C (repr, json, sort keys) are bounded by CPython's own check of the stack.
@@ -37,6 +38,9 @@ RECURSION_LIMIT = 1000
 # Fewer new containers than this are never worth a collection: the first one of a run marks every
 # module of the snapshot, which costs several times what a short script does.
 COLLECT_AFTER = 50_000
+
+# CPython specialises code after a few runs; some of it only after several more.
+REHEARSALS = 32
 
 # Given back when memory has run out, so that there is some to say so with.
 BALLAST_BYTES = 256 * 1024
@@ -69,7 +73,9 @@ def _prepare_snapshot():
     sys.path_importer_cache.clear()
     gc.set_threshold(COLLECT_AFTER)
     gc.collect()
-    gc.freeze()
+    snapshot.settle()
+    # Behind all others, because one of them could not be given back.
+    Handler.ballast = bytearray(BALLAST_BYTES)
 
 
 def _begin(request):
@@ -191,7 +197,7 @@ def _flush():
 
 
 class Handler(wit_world.exports.Handler):
-    ballast = bytearray(BALLAST_BYTES)
+    ballast = None
     # A session's variables and the number of its calls.
     names = None
     calls = 0
@@ -250,6 +256,19 @@ class Handler(wit_world.exports.Handler):
             return answer.raised(error, source, file)
 
 
+def _rehearse():
+    """Runs what scripts usually do, so that the snapshot's code has specialised itself and its
+    caches are full: whatever a run does not learn anew it does not write to its pages."""
+    surroundings = sys.argv, sys.stdin, sys.stdout, sys.stderr, sys.modules["__main__"], sys.modules[__name__]
+    sys.stdout = io.TextIOWrapper(io.BytesIO(), write_through=True)
+    sys.stderr = io.TextIOWrapper(io.BytesIO(), write_through=True)
+    for _ in range(REHEARSALS):
+        for code in snapshot.SCRIPTS:
+            Handler().run(Payload("application/json", json.dumps({"code": code, "offered": []}).encode()))
+    sys.argv, sys.stdin, sys.stdout, sys.stderr, sys.modules["__main__"], sys.modules[__name__] = surroundings
+
+
 with open(os.path.join(os.path.dirname(__file__), "input.schema.json")) as _file:
     INPUT_SCHEMA = _file.read()
+_rehearse()
 _prepare_snapshot()

@@ -59,7 +59,7 @@ fn connections_leave_descriptors_to_the_rest() {
         .map(|_| {
             let mut stream = connect(&host);
             stream
-                .write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+                .write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 .unwrap();
             stream
         })
@@ -81,7 +81,7 @@ fn connections_leave_descriptors_to_the_rest() {
     for _ in 0..4 {
         let answer = exchange(
             &host,
-            b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+            b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
         );
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
@@ -119,7 +119,7 @@ fn a_client_that_does_not_read_is_cut_off() {
     let body = vec![b'x'; mebibytes << 20];
     let mut stream = connect(&host);
     let head = format!(
-        "POST /v1/run/echo HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n",
+        "POST /v1/run/echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).unwrap();

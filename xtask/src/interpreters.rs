@@ -126,6 +126,35 @@ fn workshop(root: &Path) -> PathBuf {
     root.join("target/interpreters")
 }
 
+/// Builds the native module as a library that the tool links with CPython.
+fn build_immortal(c: &Path, folder: &Path) -> anyhow::Result<()> {
+    let (c, object) = (text(c), text(&folder.join("immortal.o")));
+    let compile = [
+        "--target=wasm32-wasip1",
+        "-fPIC",
+        "-O2",
+        "-fvisibility=hidden",
+        "-c",
+        &c,
+        "-o",
+        &object,
+    ];
+    run(folder, CLANG, &compile)?;
+    let library = text(&folder.join("immortal.cpython-314-wasm32-wasi.so"));
+    let link = [
+        "-shared",
+        "--experimental-pic",
+        "--no-entry",
+        "--unresolved-symbols=import-dynamic",
+        &object,
+        "-o",
+        &library,
+    ];
+    run(folder, "wasm-ld-19", &link)?;
+    std::fs::remove_file(&object)?;
+    Ok(())
+}
+
 /// componentize-py in a virtual environment of its own.
 pub(crate) fn componentize_py(root: &Path) -> anyhow::Result<String> {
     let environment = workshop(root).join("python-tools");
@@ -244,6 +273,8 @@ fn build_python(root: &Path, module: &Path) -> anyhow::Result<()> {
         root.join("interpreters/input.schema.json"),
         source.join("input.schema.json"),
     )?;
+    c_compiler(root)?;
+    build_immortal(&root.join("interpreters/python/immortal.c"), &source)?;
     let (wit, module) = (text(&root.join("wit")), text(module));
     run(
         &source,

@@ -42,7 +42,7 @@ fn ask(stream: &mut TcpStream, request: &Value, accept: &str) {
     let body = request.to_string();
     write!(
         stream,
-        "POST /v1/exec HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\
+        "POST /v1/exec HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )
