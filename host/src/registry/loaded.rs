@@ -18,8 +18,10 @@ pub(crate) struct LoadedModules<M> {
     metered: Class<M>,
     interpreter: Class<M>,
     max: usize,
-    /// Counts uses, to tell the least recent one.
-    uses: AtomicU64,
+    /// Goes up by two with each module that is loaded. A use is marked one above what it finds: after
+    /// all that was loaded before it. Uses between two loads need no order, and a hit writes to
+    /// nothing that another thread's hit reads.
+    loads: AtomicU64,
 }
 
 type Class<M> = RwLock<HashMap<Digest, Arc<Slot<M>>>>;
@@ -37,7 +39,7 @@ impl<M> LoadedModules<M> {
             metered: RwLock::default(),
             interpreter: RwLock::default(),
             max: max.max(1),
-            uses: AtomicU64::new(0),
+            loads: AtomicU64::new(0),
         }
     }
 
@@ -49,8 +51,10 @@ impl<M> LoadedModules<M> {
             .unwrap_or_else(PoisonError::into_inner);
         let slot = slots.get(&digest)?;
         let module = slot.module.get()?;
-        slot.used
-            .store(self.uses.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        let used = self.loads.load(Ordering::Relaxed) + 1;
+        if slot.used.load(Ordering::Relaxed) != used {
+            slot.used.store(used, Ordering::Relaxed);
+        }
         Some(Arc::clone(module))
     }
 
@@ -96,7 +100,7 @@ impl<M> LoadedModules<M> {
                 slots.remove(&digest);
             }
         }
-        let used = AtomicU64::new(self.uses.fetch_add(1, Ordering::Relaxed));
+        let used = AtomicU64::new(self.loads.fetch_add(2, Ordering::Relaxed) + 2);
         let fresh = || {
             Arc::new(Slot {
                 module: OnceCell::new(),
