@@ -370,10 +370,13 @@ fn a_commands_output_is_its_standard_output_wherever_it_is_asked_for() {
         .expect(201);
     let cut = host.client.run("flood", "text/plain", b"").expect(200);
     assert_eq!(cut.header("cofferdam-truncated"), "stdout, stderr");
-    let task = host.client.submit_and_wait(&json!({"module": "flood"}));
+    let task = host
+        .client
+        .submit_and_wait(&json!({"module": "flood", "limits": {"output_bytes": 10}}));
     let path = format!("/v1/tasks/{}/result", task["task_id"].as_str().unwrap());
     let cut = host.client.get(&path).expect(200);
     assert_eq!(cut.header("cofferdam-truncated"), "stdout, stderr");
+    assert_eq!(cut.body.len(), 10);
 }
 
 #[test]

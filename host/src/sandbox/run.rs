@@ -150,6 +150,9 @@ async fn report(shared: &Shared, kind: ModuleKind, driven: Driven, limits: &Limi
     let (stdout, stderr) = state.wasi.outputs();
     let (mut stdout, stderr) = (stdout.take(), stderr.take());
     let output_is_stdout = matches!(end, End::Answered(Answer::Exited(0)));
+    if output_is_stdout {
+        truncate(&mut stdout, limits.output_bytes);
+    }
     let outcome = outcome::outcome(
         end,
         &stdout,

@@ -1,6 +1,7 @@
 //! The one QuickJS context of an instance: how it is set up for the snapshot, and the state that a
 //! run keeps beside it. Nothing here knows about requests.
 
+use std::alloc::{Layout, alloc, dealloc};
 use std::cell::{Cell, OnceCell, RefCell};
 
 use rquickjs::{Context, Ctx, Function, Object, Persistent, Runtime, Value};
@@ -16,6 +17,16 @@ const MAX_STACK_BYTES: usize = 560 * 1024;
 
 /// Garbage collection waits until a script has allocated this much on top of the prelude.
 const GC_HEADROOM_BYTES: usize = 8 << 20;
+
+/// The largest hole in the heap that is taken up, and more than all holes together.
+const HOLE_MAX: usize = 16 * 1024;
+const BEHIND: usize = 1 << 20;
+
+/// Takes up the holes in QuickJS's own arenas of small blocks, with objects of every small size.
+const FILLING: &str = "Array.from({ length: 600 }, (_, i) => [
+  {}, [i, i], () => i, 'x'.repeat(1 + (i % 120)), { [`k${i}`]: i }, new Map(), Symbol(), i + 0.5,
+  { a: i, b: i, c: i, d: i }, new Array(1 + (i % 40)).fill(i), new Date(0), /x/,
+]);";
 
 pub(crate) struct Engine {
     pub(crate) context: Context,
@@ -56,10 +67,38 @@ pub(crate) fn prepare() {
         evaluate_prelude(&ctx);
     });
     runtime.run_gc();
+    get().context.with(|ctx| {
+        let filling: Value = ctx.eval(FILLING).expect("plain JavaScript");
+        std::mem::forget(Persistent::save(&ctx, filling));
+    });
+    fill_holes();
     let used = usize::try_from(runtime.memory_usage().malloc_size).unwrap_or(0);
     runtime.set_gc_threshold(used + GC_HEADROOM_BYTES);
     // The runtime lives as long as the instance, which is never torn down from inside.
     std::mem::forget(runtime);
+}
+
+/// Takes up the free places of the snapshot's heap, so that a run's own objects lie together behind
+/// it: each page that a run writes to costs it a fault and a copy.
+fn fill_holes() {
+    let place = |size| {
+        let layout = Layout::from_size_align(size, 8).expect("a small power of two");
+        // SAFETY: the size is not zero, and what is returned is only compared.
+        (unsafe { alloc(layout) }, layout)
+    };
+    let (behind, layout) = place(BEHIND);
+    // SAFETY: it was allocated with this layout a moment ago.
+    unsafe { dealloc(behind, layout) };
+    for size in (8..=HOLE_MAX).rev().step_by(8) {
+        loop {
+            let (hole, layout) = place(size);
+            if hole >= behind {
+                // SAFETY: as above.
+                unsafe { dealloc(hole, layout) };
+                break;
+            }
+        }
+    }
 }
 
 fn evaluate_prelude(ctx: &Ctx<'_>) {
