@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use tempfile::TempDir;
@@ -18,6 +18,8 @@ use crate::{machine, peers};
 
 /// An idle server is looked at this long after it was ready.
 const SETTLE: Duration = Duration::from_secs(2);
+/// How long the interpreters may take to be compiled.
+const WARM_UP_MAX: Duration = Duration::from_secs(180);
 /// Memory is looked at in this many starts; it hardly differs between them.
 const MEMORY_STARTS: usize = 3;
 
@@ -65,7 +67,7 @@ pub(crate) fn run(place: &Place, plan: &StartPlan) -> anyhow::Result<Report> {
         "start",
         format!(
             "Spawn to the first 200 of `/readyz` ({} starts in turn, median (min–max), on {} \
-             cores) over a data directory that holds echo and transform, compiled; resident \
+             cores) over a data directory that holds echo, transform and the interpreters, compiled; resident \
              memory 2 s after that ({MEMORY_STARTS} starts). wasmtime serve is ready at its first \
              answer.",
             plan.starts,
@@ -90,9 +92,21 @@ pub(crate) fn run(place: &Place, plan: &StartPlan) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// Uploads two modules and ends the host, so that every measured start finds its caches warm.
+/// Uploads two modules, waits until the interpreters are compiled where they are installed, and ends
+/// the host, so that every measured start finds its caches warm.
 fn fill(place: &Place, data: &Path) -> anyhow::Result<()> {
     let host = Host::start(place, data)?;
+    let begun = Instant::now();
+    while host.client.get("/readyz")?.json(&[200])?["interpreters"]
+        .as_object()
+        .is_some_and(|states| states.values().any(|state| state == "warming_up"))
+    {
+        ensure!(
+            begun.elapsed() < WARM_UP_MAX,
+            "the interpreters took too long"
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
     host.upload(place, "echo")?;
     host.upload(place, "transform")?;
     host.check_echo()?;
