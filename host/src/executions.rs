@@ -40,19 +40,13 @@ pub async fn keep(
     now: Timestamp,
     executed: Executed,
 ) -> Result<Kept, KeepError> {
-    let Executed {
-        verdict,
-        usage,
-        streams,
-        files,
-    } = executed;
+    let files = executed.files.clone();
     let Some(files) = files.filter(|files| !files.artifacts.is_empty()) else {
-        let answer = verdict.into_answer(&streams, &usage, &[], "");
+        let answer = executed.into_answer("");
         return Ok(Kept { answer, id: None });
     };
     let id = storage.new_execution(now);
-    let artifacts = files.artifacts.clone();
-    let size_bytes = artifacts.iter().map(|file| file.size_bytes).sum();
+    let size_bytes = files.artifacts.iter().map(|file| file.size_bytes).sum();
     let room = storage.artifact_room(size_bytes)?;
     let target = storage.execution_dir(id);
     let moved = tokio::task::spawn_blocking(move || files.persist(&target)).await;
@@ -60,7 +54,7 @@ pub async fn keep(
     room.keep();
     let url = format!("/v1/exec/{id}/files/");
     Ok(Kept {
-        answer: verdict.into_answer(&streams, &usage, &artifacts, &url),
+        answer: executed.into_answer(&url),
         id: Some(id),
     })
 }

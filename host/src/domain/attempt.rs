@@ -195,6 +195,13 @@ pub struct Captured {
     pub truncated: bool,
 }
 
+impl Captured {
+    /// What was kept as text; what is not UTF-8 in it is replaced.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+}
+
 /// The three streams of an attempt.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Streams {

@@ -5,9 +5,13 @@
 //! sandbox of the browser's.
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
+use tokio::io::AsyncReadExt;
+use tokio_util::io::ReaderStream;
 
 /// What has no media type of its own.
 pub(crate) const OCTET_STREAM: &str = "application/octet-stream";
@@ -32,6 +36,17 @@ fn set_headers(headers: &mut HeaderMap, content_type: &str) {
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     }
+}
+
+/// A file of a guest's, of which no more is sent than it was announced with: one in a session's
+/// hands may grow meanwhile.
+pub(crate) fn file(file: tokio::fs::File, size_bytes: u64) -> Response {
+    let body = Body::from_stream(ReaderStream::new(file.take(size_bytes)));
+    let mut response = answer(OCTET_STREAM, body);
+    response
+        .headers_mut()
+        .insert(CONTENT_LENGTH, HeaderValue::from(size_bytes));
+    response
 }
 
 /// The media type a request's body says it has.

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use serde_json::json;
 
-use crate::domain::attempt::{Captured, Failure, Outcome, Payload, Streams, Usage};
+use crate::domain::attempt::{Failure, Outcome, Payload, Streams, Usage};
 use crate::domain::limits::LimitRequest;
 use crate::http::body::{self, BodyLimit};
 use crate::http::error::ApiError;
@@ -114,9 +114,9 @@ fn completed(output: Payload, usage: &Usage) -> Response {
 fn failed(failure: &Failure, usage: &Usage, streams: &Streams) -> ApiError {
     failure_problem(failure)
         .with("usage", json!(UsageJson::from(usage)))
-        .with("stdout", text(&streams.stdout))
-        .with("stderr", text(&streams.stderr))
-        .with("log", text(&streams.log))
+        .with("stdout", streams.stdout.text())
+        .with("stderr", streams.stderr.text())
+        .with("log", streams.log.text())
         .with(
             "truncated",
             json!({
@@ -138,10 +138,6 @@ pub(crate) fn failure_problem(failure: &Failure) -> ApiError {
         problem = problem.with("exit_code", code);
     }
     problem.with("transient", failure.transient)
-}
-
-fn text(captured: &Captured) -> String {
-    String::from_utf8_lossy(&captured.bytes).into_owned()
 }
 
 /// The limits a query or headers name; the query counts where both do.

@@ -9,9 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::domain::attempt::{
-    Artifact, Captured, Failure, FailureKind, Outcome, Payload, Streams, Usage,
-};
+use crate::domain::attempt::{Artifact, Failure, FailureKind, Outcome, Payload, Streams, Usage};
 
 /// The answer.
 #[derive(Debug, Serialize)]
@@ -184,8 +182,8 @@ impl Verdict {
             },
             result: self.result,
             result_repr: self.result_repr,
-            stdout: text(&streams.stdout),
-            stderr: text(&streams.stderr),
+            stdout: streams.stdout.text(),
+            stderr: streams.stderr.text(),
             exit_code: self.exit_code,
             error,
             files: files.iter().map(|file| written(file, url)).collect(),
@@ -246,10 +244,6 @@ pub(crate) fn encoded(path: &str) -> String {
         }
     }
     url
-}
-
-fn text(captured: &Captured) -> String {
-    String::from_utf8_lossy(&captured.bytes).into_owned()
 }
 
 fn micros(duration: Duration) -> u64 {

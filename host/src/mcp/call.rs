@@ -8,7 +8,7 @@ use std::fmt::Display;
 use rmcp::model::{CallToolResult, ContentBlock, ErrorData};
 use serde_json::{Value, json};
 
-use crate::domain::attempt::{Captured, Failure, Streams, Usage};
+use crate::domain::attempt::{Failure, Streams, Usage};
 use crate::registry::{CompileFailure, RegistryError};
 use crate::runner::RunError;
 
@@ -69,7 +69,7 @@ pub(super) fn not_begun(tool: &str, error: RunError) -> Result<CallToolResult, E
 
 /// A run of a module that failed: for the model, and with every figure.
 pub(super) fn failed(failure: &Failure, usage: &Usage, streams: &Streams) -> CallToolResult {
-    let stderr = text(&streams.stderr);
+    let stderr = streams.stderr.text();
     let mut words = format!("{}: {}", failure.kind.as_str(), failure.message);
     for more in [failure.backtrace.as_deref(), Some(stderr.as_str())] {
         if let Some(more) = more.filter(|more| !more.is_empty()) {
@@ -87,9 +87,9 @@ pub(super) fn failed(failure: &Failure, usage: &Usage, streams: &Streams) -> Cal
             "transient": failure.transient,
         },
         "usage": figures(usage),
-        "stdout": text(&streams.stdout),
+        "stdout": streams.stdout.text(),
         "stderr": stderr,
-        "log": text(&streams.log),
+        "log": streams.log.text(),
     });
     result(true, vec![ContentBlock::text(words)], Some(data))
 }
@@ -103,8 +103,4 @@ fn figures(usage: &Usage) -> Value {
         "peak_memory_bytes": usage.peak_memory_bytes,
         "disk_bytes": usage.disk_bytes,
     })
-}
-
-fn text(captured: &Captured) -> String {
-    String::from_utf8_lossy(&captured.bytes).into_owned()
 }

@@ -16,7 +16,7 @@ use crate::domain::grants::Grants;
 use crate::domain::limits::{LimitRequest, Limits};
 use crate::domain::module::{Descriptor, Language, ModuleInfo, ModuleKind};
 use crate::domain::task::Input;
-use crate::interpreters::answer::Verdict;
+use crate::interpreters::answer::{Answer, Verdict};
 use crate::interpreters::request::{BadRequest, Prepared, Request};
 use crate::registry::RegistryError;
 use crate::runner::{RunError, RunRequest, Runner, not_begun};
@@ -64,6 +64,18 @@ pub struct Executed {
     pub streams: Streams,
     /// The files it wrote: what changed in its working directory.
     pub files: Option<OutputFiles>,
+}
+
+impl Executed {
+    /// The answer. The files can be had below `url`, which ends in a slash.
+    pub fn into_answer(self, url: &str) -> Answer {
+        let left = self
+            .files
+            .as_ref()
+            .map_or(&[][..], |files| &files.artifacts);
+        let (streams, usage) = (&self.streams, &self.usage);
+        self.verdict.into_answer(streams, usage, left, url)
+    }
 }
 
 /// Tables of an interpreter: CPython's own has some 10 000 elements.
@@ -301,7 +313,10 @@ impl Work {
 }
 
 /// The files that the code wrote: those in its working directory that are new or not as they came.
-async fn changed(files: Option<OutputFiles>, inputs: Vec<InputFile>) -> Option<OutputFiles> {
+pub(super) async fn changed(
+    files: Option<OutputFiles>,
+    inputs: Vec<InputFile>,
+) -> Option<OutputFiles> {
     let files = files?;
     let look = move || files.changed(Area::Work, &inputs);
     // It panics only where the sandbox does, and then nothing is left to be kept.

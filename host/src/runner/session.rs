@@ -15,11 +15,10 @@ use crate::domain::module::Language;
 use crate::interpreters::Interpreters;
 use crate::interpreters::answer::Verdict;
 use crate::interpreters::request::{Prepared, SessionSetup};
-use crate::runner::code::Work;
+use crate::runner::code::{Work, changed};
 use crate::runner::{Executed, RunError, Runner, Watcher};
 use crate::sandbox::OutputFiles;
 use crate::sandbox::control::{Control, Observer};
-use crate::sandbox::files::Area;
 use crate::sandbox::session::{After, Session, Turn};
 
 /// An interpreter that somebody wants to keep.
@@ -146,7 +145,7 @@ impl Kept {
                 interpreters,
                 ear,
             }),
-            After::Ended(files) => Left::Ended(working(files).await),
+            After::Ended(files) => Left::Ended(changed(files, Vec::new()).await),
         };
         let files = left.files().await;
         let executed = Executed {
@@ -168,16 +167,9 @@ impl Left {
         };
         async {
             match live {
-                Some(files) => working(files.await).await,
+                Some(files) => changed(files.await, Vec::new()).await,
                 None => ended,
             }
         }
     }
-}
-
-async fn working(files: Option<OutputFiles>) -> Option<OutputFiles> {
-    let files = files?;
-    let look = move || files.changed(Area::Work, &[]);
-    // It panics only where the sandbox does, and then nothing is left to be kept.
-    tokio::task::spawn_blocking(look).await.ok()
 }

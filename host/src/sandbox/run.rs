@@ -146,7 +146,11 @@ pub(crate) fn evidence<'a>(
 }
 
 async fn report(shared: &Shared, kind: ModuleKind, driven: Driven, limits: &Limits) -> Report {
-    let Driven { end, state, usage } = driven;
+    let Driven {
+        end,
+        mut state,
+        usage,
+    } = driven;
     let (stdout, stderr) = state.wasi.outputs();
     let (mut stdout, stderr) = (stdout.take(), stderr.take());
     let output_is_stdout = matches!(end, End::Answered(Answer::Exited(0)));
@@ -162,21 +166,12 @@ async fn report(shared: &Shared, kind: ModuleKind, driven: Driven, limits: &Limi
         Outcome::Completed(_) if output_is_stdout => stdout.bytes.clear(),
         Outcome::Completed(_) | Outcome::Failed(_) => truncate(&mut stdout, limits.stdout_bytes),
     }
-    // Descriptors close first, so that files without a name are gone before the rest is listed.
-    let GuestState {
-        mut log,
-        files,
-        wasi,
-        table,
-        ..
-    } = state;
-    drop((wasi, table));
     let streams = Streams {
         stdout,
         stderr,
-        log: log.take(),
+        log: state.log.take(),
     };
-    let files = files.collect().await;
+    let files = state.into_files().await;
     Report {
         outcome,
         usage,

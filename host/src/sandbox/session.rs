@@ -172,11 +172,6 @@ impl Session {
     /// Ends the guest and gives its files.
     pub async fn end(self: Box<Self>) -> Option<OutputFiles> {
         let Session { store, .. } = *self;
-        let GuestState {
-            files, wasi, table, ..
-        } = store.into_data();
-        // Descriptors close first, so that files without a name are gone before the rest is listed.
-        drop((wasi, table));
-        files.collect().await
+        store.into_data().into_files().await
     }
 }

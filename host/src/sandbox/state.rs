@@ -6,7 +6,7 @@ use std::time::Instant;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtxView, WasiView};
 
-use crate::sandbox::files::{Files, FilesCtxView, FilesView, P1FilesView, P1View};
+use crate::sandbox::files::{Files, FilesCtxView, FilesView, OutputFiles, P1FilesView, P1View};
 use crate::sandbox::interfaces::wasi::Wasi;
 use crate::sandbox::interfaces::{context, log};
 use crate::sandbox::limiter::Limiter;
@@ -29,6 +29,16 @@ impl GuestState {
         self.meter = Arc::clone(meter);
         self.limiter.begin_call();
         self.context.remaining = context::Remaining::Until(deadline);
+    }
+
+    /// Ends with the guest and gives what it left in files. Its descriptors close first, so that
+    /// files without a name are gone before the rest is listed.
+    pub(crate) async fn into_files(self) -> Option<OutputFiles> {
+        let GuestState {
+            files, wasi, table, ..
+        } = self;
+        drop((wasi, table));
+        files.collect().await
     }
 }
 

@@ -1,11 +1,8 @@
 //! The files that code wrote, for as long as the host keeps them.
 
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::CONTENT_LENGTH;
-use axum::http::{HeaderValue, Uri};
+use axum::http::Uri;
 use axum::response::Response;
-use tokio_util::io::ReaderStream;
 
 use crate::http::error::ApiError;
 use crate::http::path::{PathParts, parse_task_id};
@@ -35,10 +32,5 @@ pub(crate) async fn get(
     let id = parse_task_id(path.text(0)).ok_or_else(unknown)?;
     let opened = services.files.open_execution_file(id.0, wanted).await?;
     let (file, size_bytes) = opened.ok_or_else(unknown)?;
-    let body = Body::from_stream(ReaderStream::new(file));
-    let mut response = guest::answer(guest::OCTET_STREAM, body);
-    response
-        .headers_mut()
-        .insert(CONTENT_LENGTH, HeaderValue::from(size_bytes));
-    Ok(response)
+    Ok(guest::file(file, size_bytes))
 }

@@ -15,7 +15,7 @@ use crate::http::sessions::wire::{Turn, TurnAnswer, TurnRequest, files_url, turn
 use crate::http::tasks::submit::json_limit;
 use crate::http::{AppState, Services, body, json};
 use crate::interpreters::request::Request as CodeRequest;
-use crate::runner::{Executed, Watcher};
+use crate::runner::Watcher;
 use crate::sessions::{SessionId, SessionState};
 
 /// Run code in a session
@@ -68,18 +68,11 @@ async fn run(
         .sessions
         .execute(id, &request, &limits, watch)
         .await?;
-    let Executed {
-        verdict,
-        usage,
-        streams,
-        files,
-    } = executed;
     // A session that was deleted meanwhile has ended with this call.
     let state = services.sessions.get(id).map_or_else(
-        |_gone| verdict.failure.clone().map(SessionState::Ended),
+        |_gone| executed.verdict.failure.clone().map(SessionState::Ended),
         |info| Some(info.state),
     );
-    let written = files.as_ref().map_or(&[][..], |files| &files.artifacts);
-    let answer = verdict.into_answer(&streams, &usage, written, &files_url(id));
+    let answer = executed.into_answer(&files_url(id));
     Ok(turn_answer(answer, &state.unwrap_or(SessionState::Idle)))
 }

@@ -1,11 +1,8 @@
 //! A session's files: listed, read, and kept beyond the session.
 
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::CONTENT_LENGTH;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
-use tokio_util::io::ReaderStream;
 
 use crate::http::error::ApiError;
 use crate::http::json::Time;
@@ -57,15 +54,7 @@ pub(crate) async fn get(
     let opened = open.await?.map_err(ApiError::internal)?;
     let (file, size_bytes) =
         opened.ok_or_else(|| ApiError::not_found("artifact_not_found", unknown))?;
-    let file = tokio::fs::File::from_std(file);
-    let body = Body::from_stream(ReaderStream::new(tokio::io::AsyncReadExt::take(
-        file, size_bytes,
-    )));
-    let mut response = guest::answer(guest::OCTET_STREAM, body);
-    response
-        .headers_mut()
-        .insert(CONTENT_LENGTH, HeaderValue::from(size_bytes));
-    Ok(response)
+    Ok(guest::file(tokio::fs::File::from_std(file), size_bytes))
 }
 
 /// Keep a session's files

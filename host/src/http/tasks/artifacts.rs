@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::CONTENT_LENGTH;
-use axum::http::{HeaderValue, StatusCode, Uri};
+use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use serde::Serialize;
-use tokio_util::io::ReaderStream;
 
 use crate::domain::attempt::Attempt;
 use crate::domain::task::TaskId;
@@ -92,14 +89,7 @@ pub(crate) async fn get(
         .open_artifact(id, attempt.number, wanted)
         .await?;
     let (file, size_bytes) = opened.ok_or_else(unknown)?;
-    let mut response = guest::answer(
-        guest::OCTET_STREAM,
-        Body::from_stream(ReaderStream::new(file)),
-    );
-    response
-        .headers_mut()
-        .insert(CONTENT_LENGTH, HeaderValue::from(size_bytes));
-    Ok(response)
+    Ok(guest::file(file, size_bytes))
 }
 
 /// The attempt a query means.
