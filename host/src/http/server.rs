@@ -7,6 +7,7 @@
 //! Nothing here knows a route; `answer` in `http/api.rs` is all that is called.
 
 mod connection;
+mod unread;
 
 use std::io;
 use std::net::SocketAddr;

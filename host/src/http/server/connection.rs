@@ -2,21 +2,23 @@
 //!
 //! hyper's header timeout runs from the moment a request could begin, so it ends slow headers and
 //! idle keep-alive connections alike. Bodies are timed where they are read (`http/body.rs`), and a
-//! peer that stops reading is given up by the kernel after `write_timeout`.
+//! peer that stops reading is given up by the kernel after `write_timeout`. What handlers leave
+//! unread of a body is `unread.rs`'s.
 
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::api::Api;
+use crate::http::server::unread;
 
 /// The most headers a request may have; one more is answered with 431.
 const HEADERS_MAX: usize = 100;
@@ -47,9 +49,11 @@ pub(super) async fn run(stream: TcpStream, shared: Arc<Shared>) {
         .max_headers(HEADERS_MAX)
         .max_buf_size(BUFFER_BYTES);
     let of_service = Arc::clone(&shared);
+    let (unread, mut rests) = mpsc::channel(1);
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let shared = Arc::clone(&of_service);
-        async move { Ok::<_, Infallible>(shared.api.answer(request.map(Body::new)).await) }
+        let request = unread::watch(request, &unread);
+        async move { Ok::<_, Infallible>(shared.api.answer(request).await) }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     // How a connection ends is the client's affair: resets, timeouts and malformed requests have
@@ -58,7 +62,10 @@ pub(super) async fn run(stream: TcpStream, shared: Arc<Shared>) {
         biased;
         _ended = connection.as_mut() => return,
         () = shared.finish.cancelled() => connection.as_mut().graceful_shutdown(),
+        never = unread::discard(&mut rests) => match never {},
     }
+    // From here on a rest is dropped where it is found, so that it holds no end up.
+    drop(rests);
     tokio::select! {
         biased;
         _ended = connection.as_mut() => {}

@@ -95,6 +95,7 @@ fn routes(entered: &Arc<Notify>, release: &Arc<Notify>) -> Router {
         .route("/", get(|| async { "hello" }))
         .route("/slow", get(slow))
         .route("/echo", post(echo))
+        .route("/refuse", post(|| async { "refused" }))
 }
 
 async fn read_all(stream: &mut TcpStream) -> String {
@@ -129,6 +130,37 @@ async fn a_connection_serves_one_request_after_the_other() {
                 .starts_with("HTTP/1.1 200 OK\r\n")
         );
     }
+}
+
+#[tokio::test]
+async fn a_client_that_is_refused_while_it_sends_is_told_and_goes_on() {
+    /// More than the kernel holds for both sides, so that it must be read to be sent.
+    const BODY_BYTES: usize = 32 << 20;
+    let server = Server::start(|_| {});
+    let mut stream = server.connect().await;
+    for _ in 0..2 {
+        let head = format!(
+            "POST /refuse HTTP/1.1\r\nhost: localhost\r\ncontent-length: {BODY_BYTES}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&vec![b'x'; BODY_BYTES]).await.unwrap();
+        read_until(&mut stream, "refused").await;
+    }
+    stream.write_all(GET).await.unwrap();
+    read_until(&mut stream, "hello").await;
+}
+
+#[tokio::test]
+async fn a_client_that_asks_before_it_sends_is_not_invited_to_be_refused() {
+    let server = Server::start(|_| {});
+    let answer = server
+        .tell(
+            b"POST /refuse HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\n\
+              content-length: 1000000\r\n\r\n",
+        )
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.ends_with("refused"), "{answer}");
 }
 
 #[tokio::test]

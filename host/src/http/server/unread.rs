@@ -1,0 +1,103 @@
+//! What a handler left unread of a request's body: read on and thrown away for a while.
+//!
+//! A request may be answered before its body has arrived, as one that is too large is. Closing
+//! the connection on a client that still sends makes the kernel reset it, and the reset can
+//! overtake the answer: the client would learn that the connection broke and not why. Nor could
+//! the connection serve another request. What is thrown away is bounded by time, as everything a
+//! peer decides is; a client that waits to be told to go on is not asked for a body nobody wants.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::EXPECT;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use tokio::sync::mpsc;
+
+/// How long the rest of one body is read in all.
+const REST_PATIENCE: Duration = Duration::from_secs(30);
+/// How long each piece of it may take.
+const REST_IDLE: Duration = Duration::from_secs(5);
+
+/// Where bodies go that were dropped before their end; one connection has one at a time.
+pub(super) type Unread = mpsc::Sender<Incoming>;
+
+/// `request` with a body that comes back through `unread` if it is dropped before its end.
+pub(super) fn watch(request: hyper::Request<Incoming>, unread: &Unread) -> hyper::Request<Body> {
+    if request.body().is_end_stream() {
+        return request.map(Body::new);
+    }
+    let is_invited = !request.headers().contains_key(EXPECT);
+    request.map(|incoming| {
+        Body::new(Watched {
+            incoming: Some(incoming),
+            is_invited,
+            unread: unread.clone(),
+        })
+    })
+}
+
+/// Throws away what comes through `unread`, for as long as it is polled.
+pub(super) async fn discard(unread: &mut mpsc::Receiver<Incoming>) -> Infallible {
+    loop {
+        match unread.recv().await {
+            // A rest that takes too long is dropped, upon which hyper closes the connection.
+            Some(rest) => drop(tokio::time::timeout(REST_PATIENCE, discard_one(rest)).await),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+async fn discard_one(mut rest: Incoming) {
+    while let Ok(Some(Ok(_frame))) = tokio::time::timeout(REST_IDLE, rest.frame()).await {}
+}
+
+struct Watched {
+    /// Taken when this is dropped.
+    incoming: Option<Incoming>,
+    /// Whether the client sends, or was told to by the first read.
+    is_invited: bool,
+    unread: Unread,
+}
+
+impl hyper::body::Body for Watched {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        self.is_invited = true;
+        match &mut self.incoming {
+            Some(incoming) => Pin::new(incoming).poll_frame(context),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming
+            .as_ref()
+            .map_or_else(SizeHint::new, Incoming::size_hint)
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if !self.is_invited || self.is_end_stream() {
+            return;
+        }
+        if let Some(incoming) = self.incoming.take() {
+            // Refused only if the connection is about to end.
+            let _closing = self.unread.try_send(incoming);
+        }
+    }
+}
