@@ -76,11 +76,17 @@ impl<A: Attempts> Executor<A> {
         &self.shared
     }
 
-    /// Executes one claim. `slot` is held until its end is on the way to storage, so that a slow
-    /// database slows the guests and nothing piles up between them.
-    pub(crate) async fn execute(self: Arc<Self>, claim: Claim, slot: OwnedSemaphorePermit) {
+    /// Executes one claim that was entered as `attempting`. `slot` is held until its end is on the
+    /// way to storage, so that a slow database slows the guests and nothing piles up between them.
+    pub(crate) async fn execute(
+        self: Arc<Self>,
+        claim: Claim,
+        attempting: Arc<Attempting>,
+        slot: OwnedSemaphorePermit,
+    ) {
         let shared = &*self.shared;
-        let attempting = shared.running.begin(claim.task_id);
+        // Who looked while it moved from ready to running may have counted it twice.
+        shared.room_was_made();
         shared
             .events
             .status(claim.task_id, TaskState::Running, claim.attempt);

@@ -39,13 +39,18 @@ impl Ready {
         }
     }
 
-    /// The next claim, as soon as there is one.
-    pub(crate) async fn pop(&self) -> Claim {
+    /// The next claim, as soon as there is one, and what `begin` makes of it before anybody can see
+    /// that it is gone from here.
+    pub(crate) async fn pop<T>(&self, begin: impl Fn(&Claim) -> T) -> (Claim, T) {
         loop {
             // Made before the look, so that a push between the look and the wait is not missed.
             let arrived = self.arrived.notified();
-            if let Some(held) = self.lock().pop_front() {
-                return held.claim;
+            {
+                let mut claims = self.lock();
+                if let Some(held) = claims.pop_front() {
+                    let begun = begin(&held.claim);
+                    return (held.claim, begun);
+                }
             }
             arrived.await;
         }

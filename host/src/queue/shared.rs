@@ -87,12 +87,15 @@ impl Shared {
     /// How many claims this host has use for now. Nothing is taken ahead while every slot is
     /// taken, because then nobody knows how long it would lie here.
     pub(crate) fn wanted(&self) -> usize {
+        // In the order in which a claim moves: one on its way is counted twice rather than not at
+        // all, which would claim a task that then lies behind it.
+        let ready = self.ready.len();
         let running = self.running.len();
         let free = self.slots.saturating_sub(running);
         if free == 0 {
             return 0;
         }
-        (free + self.prefetch()).saturating_sub(self.ready.len())
+        (free + self.prefetch()).saturating_sub(ready)
     }
 
     /// Rings for the dispatcher if it waits for room and there is room now.
