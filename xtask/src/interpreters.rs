@@ -7,6 +7,7 @@
 use std::collections::hash_map::DefaultHasher;
 use std::hash::Hasher;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 
@@ -354,19 +355,28 @@ fn build_javascript(root: &Path, module: &Path) -> anyhow::Result<()> {
     run(root, &snapshot, &[&core, &text(module)])
 }
 
-/// The program that snapshots a module: from whichever build of the workspace was made before, else
-/// from one made now with the tests' choice of features, so that nothing is compiled twice.
+/// The program that snapshots a module: from whichever build of the workspace was made since its
+/// source last changed, else from one made now with the tests' choice of features, so that nothing
+/// is compiled twice.
 fn snapshot_program(root: &Path) -> anyhow::Result<PathBuf> {
+    let mut sources = Vec::new();
+    collect(&root.join("xtask/snapshot/src"), &mut sources)?;
+    let changed = sources.iter().filter_map(modified).max();
     let built = |profile: &str| root.join("target").join(profile).join("cofferdam-snapshot");
     if let Some(program) = ["release", "debug"]
         .map(built)
         .into_iter()
-        .find(|path| path.exists())
+        .find(|path| modified(path) > changed)
     {
         return Ok(program);
     }
     run(root, "cargo", &["build", "--workspace", "--all-targets"])?;
     Ok(built("debug"))
+}
+
+/// When the file was last written to; `None` if there is none.
+fn modified(path: &PathBuf) -> Option<SystemTime> {
+    std::fs::metadata(path).ok()?.modified().ok()
 }
 
 fn add_target(root: &Path) -> anyhow::Result<()> {

@@ -12,6 +12,7 @@ mod execute;
 mod files;
 mod host;
 mod modules;
+mod usual_pages;
 
 wit_bindgen::generate!({ world: "task", path: "../../wit" });
 
@@ -35,6 +36,7 @@ impl Guest for Interpreter {
     }
 
     fn run(input: Payload) -> Result<Payload, Failure> {
+        usual_pages::take();
         let request = envelope::Request::parse(&input.body).map_err(Failure::InvalidInput)?;
         Ok(Payload {
             content_type: "application/json".to_owned(),

@@ -4,9 +4,13 @@
 //! A program of its own and not a part of xtask, so that xtask starts at once on a machine where
 //! nothing is compiled yet. It snapshots modules of this repository only.
 
+mod pages;
+
 use anyhow::{Context, anyhow};
 use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER as ADAPTER;
-use wasmtime::{Config, Engine, Instance, Linker, Module, Store, Val};
+use wasmtime::{
+    Config, Engine, Instance, Linker, Memory, Module, Store, Val, WasmParams, WasmResults,
+};
 use wasmtime_wasi::p1::{WasiP1Ctx, add_to_linker_sync};
 use wasmtime_wizer::{InstanceState, SnapshotVal, ValType, Wizer};
 use wit_component::ComponentEncoder;
@@ -33,9 +37,17 @@ fn snapshot(wasm: &[u8]) -> anyhow::Result<Vec<u8>> {
     let mut wizer = Wizer::new();
     wizer.init_func(INITIALIZE);
     let (context, instrumented) = wizer.instrument(wasm).map_err(own)?;
-    let mut state = initialised(&instrumented).map_err(own)?;
-    tokio::runtime::Builder::new_current_thread()
-        .build()?
+    let engine = engine().map_err(own)?;
+    let mut state = State::new(&engine, &instrumented).map_err(own)?;
+    state.call::<(), ()>(INITIALIZE, ()).map_err(own)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let first = runtime
+        .block_on(wizer.snapshot(&context, &mut state))
+        .map_err(own)?;
+    // What runs write to shows only in an instance that begins as theirs do.
+    let stretches = pages::rehearsed(&engine, &first)?;
+    pages::note(&mut state, &stretches)?;
+    runtime
         .block_on(wizer.snapshot(&context, &mut state))
         .map_err(own)
 }
@@ -45,33 +57,48 @@ fn own(error: wasmtime::Error) -> anyhow::Error {
     anyhow!("{error:?}")
 }
 
-fn initialised(instrumented: &[u8]) -> wasmtime::Result<State> {
+fn engine() -> wasmtime::Result<Engine> {
     let mut config = Config::new();
     config.wasm_gc(false).wasm_function_references(false);
-    let engine = Engine::new(&config)?;
-    let module = Module::new(&engine, instrumented)?;
-    let mut linker = Linker::new(&engine);
-    add_to_linker_sync(&mut linker, |context| context)?;
-    // Imports of the task world are there for runs; initialisation calls none of them.
-    linker.define_unknown_imports_as_traps(&module)?;
-    let wasi = wasmtime_wasi::WasiCtxBuilder::new()
-        .inherit_stdout()
-        .inherit_stderr()
-        .build_p1();
-    let mut store = Store::new(&engine, wasi);
-    let instance = linker.instantiate(&mut store, &module)?;
-    for name in ["_initialize", INITIALIZE] {
-        if let Some(function) = instance.get_func(&mut store, name) {
-            function.typed::<(), ()>(&store)?.call(&mut store, ())?;
-        }
-    }
-    Ok(State { store, instance })
+    Engine::new(&config)
 }
 
-/// The instance as the snapshot reads it. The names are those wizer itself exported.
+/// An instance. Where the snapshot reads it, the names are those wizer itself exported.
 struct State {
     store: Store<WasiP1Ctx>,
     instance: Instance,
+}
+
+impl State {
+    fn new(engine: &Engine, wasm: &[u8]) -> wasmtime::Result<State> {
+        let module = Module::new(engine, wasm)?;
+        let mut linker = Linker::new(engine);
+        add_to_linker_sync(&mut linker, |context| context)?;
+        // Imports of the task world are there for runs; nothing that is called here calls them.
+        linker.define_unknown_imports_as_traps(&module)?;
+        let wasi = wasmtime_wasi::WasiCtxBuilder::new()
+            .inherit_stderr()
+            .build_p1();
+        let mut store = Store::new(engine, wasi);
+        let instance = linker.instantiate(&mut store, &module)?;
+        Ok(State { store, instance })
+    }
+
+    fn call<P: WasmParams, R: WasmResults>(
+        &mut self,
+        name: &str,
+        parameters: P,
+    ) -> wasmtime::Result<R> {
+        self.instance
+            .get_typed_func::<P, R>(&mut self.store, name)?
+            .call(&mut self.store, parameters)
+    }
+
+    fn memory(&mut self, name: &str) -> Memory {
+        self.instance
+            .get_memory(&mut self.store, name)
+            .expect("the memory is exported")
+    }
 }
 
 impl InstanceState for State {
@@ -97,10 +124,6 @@ impl InstanceState for State {
     }
 
     async fn memory_contents(&mut self, name: &str, contents: impl FnOnce(&[u8]) + Send) {
-        let memory = self
-            .instance
-            .get_memory(&mut self.store, name)
-            .expect("wizer exported the memory");
-        contents(memory.data(&self.store));
+        contents(self.memory(name).data(&self.store));
     }
 }

@@ -1,0 +1,115 @@
+//! Which pages of a snapshot its runs write to: rehearsed, looked up in the process's page map,
+//! joined to few stretches, and noted in the module, which takes them at the start of a run.
+//!
+//! Why a module wants to know is told where it uses them (`usual_pages.rs` of the interpreter).
+
+use std::collections::BTreeSet;
+use std::io::{Read, Seek, SeekFrom, Write};
+
+use anyhow::{Context, ensure};
+use wasmtime::Engine;
+
+use crate::{State, own};
+
+/// The pages of the processors that the host runs on. On one with larger pages, taking one of these
+/// takes the larger one around it.
+const PAGE_BYTES: usize = 4096;
+/// How the page map describes a page: proc_pid_pagemap(5).
+const ENTRY_BYTES: usize = 8;
+const PRESENT: u64 = 1 << 63;
+const OF_A_FILE: u64 = 1 << 61;
+
+/// Pages in a row: the first, and how many.
+pub(crate) type Stretch = (u32, u32);
+
+/// The pages that any of the rehearsals writes to, each in a fresh instance of `snapshot`, in as
+/// many stretches as the module has room for.
+pub(crate) fn rehearsed(engine: &Engine, snapshot: &[u8]) -> anyhow::Result<Vec<Stretch>> {
+    let mut state = State::new(engine, snapshot).map_err(own)?;
+    let rehearsals: u32 = state.call("rehearsals", ()).map_err(own)?;
+    let at_most: u32 = state.call("usual_pages_max", ()).map_err(own)?;
+    let mut usual = BTreeSet::new();
+    for rehearsal in 0..rehearsals {
+        let mut state = State::new(engine, snapshot).map_err(own)?;
+        let memory = state.memory("memory");
+        let length = memory.data_size(&state.store);
+        state.call::<u32, ()>("rehearse", rehearsal).map_err(own)?;
+        let address = memory.data_ptr(&state.store).addr();
+        usual.extend(written(address, length / PAGE_BYTES)?);
+    }
+    let usual: Vec<u32> = usual.into_iter().collect();
+    Ok(joined(&usual, usize::try_from(at_most)?))
+}
+
+/// Which pages from `address` on are this process's own. What was only read of an instance's image
+/// is a page of a file.
+fn written(address: usize, pages: usize) -> anyhow::Result<Vec<u32>> {
+    let mut map = std::fs::File::open("/proc/self/pagemap").context("/proc/self/pagemap")?;
+    let offset = address / PAGE_BYTES * ENTRY_BYTES;
+    map.seek(SeekFrom::Start(u64::try_from(offset)?))?;
+    let mut entries = vec![0; pages * ENTRY_BYTES];
+    map.read_exact(&mut entries)?;
+    let (entries, []) = entries.as_chunks::<ENTRY_BYTES>() else {
+        unreachable!("it was made of whole entries");
+    };
+    let own =
+        |entry: &[u8; ENTRY_BYTES]| u64::from_ne_bytes(*entry) & (PRESENT | OF_A_FILE) == PRESENT;
+    // The first page is where null points to, and no place to write to.
+    let pages = (0..).zip(entries).skip(1);
+    Ok(pages
+        .filter(|(_, entry)| own(entry))
+        .map(|(page, _)| page)
+        .collect())
+}
+
+/// Joins pages over the smallest gaps until there are at most `at_most` stretches.
+fn joined(pages: &[u32], at_most: usize) -> Vec<Stretch> {
+    let mut gaps: Vec<u32> = pages.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    gaps.sort_unstable_by(|a, b| b.cmp(a));
+    // Wider gaps than this one stay.
+    let widest = gaps.get(at_most.saturating_sub(1)).copied().unwrap_or(1);
+    let mut stretches: Vec<Stretch> = Vec::new();
+    for &page in pages {
+        match stretches.last_mut() {
+            Some((first, count)) if page - (*first + *count - 1) <= widest => {
+                *count = page - *first + 1;
+            }
+            Some(_) | None => stretches.push((page, 1)),
+        }
+    }
+    stretches
+}
+
+/// Writes the stretches where the module looks for them.
+pub(crate) fn note(state: &mut State, stretches: &[Stretch]) -> anyhow::Result<()> {
+    let total: u32 = stretches.iter().map(|(_, count)| count).sum();
+    let count = stretches.len();
+    writeln!(
+        std::io::stdout(),
+        "Runs usually write to {total} pages in {count} stretches."
+    )?;
+    ensure!(!stretches.is_empty(), "a rehearsal writes to some page");
+    let place = usize::try_from(state.call::<(), u32>("usual_pages", ()).map_err(own)?)?;
+    let words = stretches.iter().flat_map(|&(first, count)| [first, count]);
+    let bytes: Vec<u8> = words.flat_map(u32::to_le_bytes).collect();
+    let memory = state.memory("memory");
+    memory.write(&mut state.store, place, &bytes)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::joined;
+
+    #[test]
+    fn pages_are_joined_over_the_smallest_gaps() {
+        let pages = [1, 2, 5, 20, 22, 90];
+        assert_eq!(joined(&pages, 3), [(1, 5), (20, 3), (90, 1)]);
+        assert_eq!(
+            joined(&pages, 9),
+            [(1, 2), (5, 1), (20, 1), (22, 1), (90, 1)]
+        );
+        assert_eq!(joined(&pages, 1), [(1, 90)]);
+        assert_eq!(joined(&[], 3), []);
+    }
+}
