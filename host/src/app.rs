@@ -109,6 +109,7 @@ impl Host {
             sandbox.clone(),
             guests.handle(),
             Arc::new(files.clone()),
+            Arc::clone(&metrics),
         ));
         let intake = Shutdown::new();
         let parts = Parts {

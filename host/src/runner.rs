@@ -23,6 +23,7 @@ use crate::registry::{Registry, RegistryError};
 use crate::runner::admission::Admission;
 use crate::sandbox::control::Control;
 use crate::sandbox::{EngineClass, GuestInput, Identity, Report, Run, Sandbox, Stdin};
+use crate::telemetry::metrics::Metrics;
 use crate::threads::GuestThreadsHandle;
 
 pub(crate) use crate::runner::code::unmetered;
@@ -37,6 +38,7 @@ pub struct Runner {
     sandbox: Sandbox,
     threads: GuestThreadsHandle,
     spool: Arc<dyn Spool>,
+    metrics: Arc<Metrics>,
 }
 
 /// Where spooled inputs are.
@@ -117,6 +119,7 @@ impl Runner {
         sandbox: Sandbox,
         threads: GuestThreadsHandle,
         spool: Arc<dyn Spool>,
+        metrics: Arc<Metrics>,
     ) -> Runner {
         Runner {
             registry,
@@ -125,11 +128,24 @@ impl Runner {
             sandbox,
             threads,
             spool,
+            metrics,
         }
     }
 
     /// Runs at once and gives the report. Dropping the future ends the run.
     pub async fn run_now(&self, request: RunRequest) -> Result<Report, RunError> {
+        let module = request.module.name.clone();
+        let report = self.run_uncounted(request).await?;
+        let failure = match &report.outcome {
+            Outcome::Completed(_) => None,
+            Outcome::Failed(failure) => Some(failure.kind),
+        };
+        self.metrics
+            .run_finished(module.as_str(), failure, report.usage.duration);
+        Ok(report)
+    }
+
+    async fn run_uncounted(&self, request: RunRequest) -> Result<Report, RunError> {
         let limits = self.admission.check(&request.limits, &request.grants)?;
         let info = self.registry.resolve(&request.module).await?;
         if let GuestInput::Inline(payload) = &request.input {

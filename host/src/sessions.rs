@@ -252,6 +252,11 @@ impl Sessions {
         self.entry(id, |entry| lock(&entry.info).clone())
     }
 
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        lock(&self.kept).len() as u64
+    }
+
     /// All sessions, the oldest first.
     pub fn list(&self) -> Vec<SessionInfo> {
         let kept = lock(&self.kept);

@@ -348,6 +348,9 @@ fn a_flood_is_cut_off_and_does_not_end_the_guest() {
         host.client.get(&path).expect(200).body.len()
     };
     assert_eq!(kept("stderr"), 1 << 20);
+    host.client
+        .get(&format!("/v1/tasks/{id}/logs?attempt=2"))
+        .expect_problem(404, "attempt_not_found");
     host.await_footprint(&before, &Slack::default());
 }
 

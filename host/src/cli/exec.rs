@@ -32,10 +32,10 @@ pub(crate) struct Exec {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Wall-clock limit.
-    #[arg(long, value_parser = units::duration, value_name = "DURATION")]
+    #[arg(long, value_parser = units::duration_limit, value_name = "DURATION")]
     timeout: Option<Duration>,
     /// Memory limit.
-    #[arg(long, value_parser = units::bytes, value_name = "SIZE")]
+    #[arg(long, value_parser = units::bytes_limit, value_name = "SIZE")]
     memory: Option<u64>,
     /// Its arguments.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -45,16 +45,16 @@ pub(super) struct Run {
     #[arg(long, value_parser = units::pair, value_name = "K=V")]
     env: Vec<(String, String)>,
     /// Fuel limit; uses the metered, deterministic engine.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     fuel: Option<u64>,
     /// Wall-clock limit.
-    #[arg(long, value_parser = units::duration, value_name = "DURATION")]
+    #[arg(long, value_parser = units::duration_limit, value_name = "DURATION")]
     timeout: Option<Duration>,
     /// CPU-time limit.
-    #[arg(long, value_parser = units::duration, value_name = "DURATION")]
+    #[arg(long, value_parser = units::duration_limit, value_name = "DURATION")]
     cpu: Option<Duration>,
     /// Memory limit.
-    #[arg(long, value_parser = units::bytes, value_name = "SIZE")]
+    #[arg(long, value_parser = units::bytes_limit, value_name = "SIZE")]
     memory: Option<u64>,
     /// The module: wasm or WAT.
     file: PathBuf,

@@ -28,6 +28,23 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
     times(number, factor)
 }
 
+/// Reads a duration that bounds something, and so is more than nothing.
+pub(super) fn duration_limit(text: &str) -> Result<Duration, String> {
+    duration(text).and_then(more_than_nothing)
+}
+
+/// Reads a size that bounds something, and so is more than nothing.
+pub(super) fn bytes_limit(text: &str) -> Result<u64, String> {
+    bytes(text).and_then(more_than_nothing)
+}
+
+fn more_than_nothing<T: Default + PartialEq>(limit: T) -> Result<T, String> {
+    match limit == T::default() {
+        true => Err("a limit is more than 0".to_owned()),
+        false => Ok(limit),
+    }
+}
+
 fn split(text: &str) -> (&str, &str) {
     let end = text
         .find(|c: char| !c.is_ascii_digit())
@@ -55,6 +72,13 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limit_is_more_than_nothing() {
+        assert_eq!(bytes_limit("1"), Ok(1));
+        assert_eq!(duration_limit("1ms"), Ok(Duration::from_millis(1)));
+        assert!(bytes_limit("0MiB").is_err() && duration_limit("0s").is_err());
+    }
 
     #[test]
     fn units_are_exact() {

@@ -71,7 +71,7 @@ pub(crate) async fn exec(
     if streams {
         return Ok(stream::answer(services, code));
     }
-    let executed = run(&services, code).await?;
+    let executed = services.runner.execute(code).await?;
     Ok(json::answer(
         StatusCode::OK,
         &finish(&services, executed).await?,
@@ -100,21 +100,6 @@ fn code_request(services: &Services, request: ExecRequest<'_>) -> Result<CodeReq
         grants: parts.grants,
         watch: None,
     })
-}
-
-/// Runs code and counts it.
-async fn run(services: &Services, code: CodeRequest) -> Result<Executed, ApiError> {
-    let module = code.language.module();
-    let executed = services.runner.execute(code).await?;
-    let kind = executed
-        .verdict
-        .failure
-        .as_ref()
-        .map(|failure| failure.kind);
-    services
-        .metrics
-        .run_finished(module.as_str(), kind, executed.usage.duration);
-    Ok(executed)
 }
 
 /// Keeps the files and writes the answer down.

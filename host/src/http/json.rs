@@ -13,9 +13,18 @@ use serde::{Serialize, Serializer};
 use crate::domain::time::Timestamp;
 use crate::http::error::ApiError;
 
-/// Reads a body that must be one JSON value of this shape.
+/// Reads a body that must be one JSON object of this shape.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(body).map_err(|error| refusal::<T>(body, &error))
+    // A list of the fields in their order would be read as well, which nobody means.
+    let is_object = body.trim_ascii_start().starts_with(b"{");
+    match serde_json::from_slice(body) {
+        Err(error) if is_object || !error.is_data() => Err(refusal::<T>(body, &error)),
+        Ok(value) if is_object => Ok(value),
+        Ok(_) | Err(_) => {
+            let detail = "the body must be a JSON object";
+            Err(ApiError::bad_request("invalid_field", detail))
+        }
+    }
 }
 
 /// Writes an answer.

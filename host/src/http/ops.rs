@@ -133,6 +133,7 @@ fn readings(services: &Services, counts: &Counts) -> Readings {
         ],
         active: stats.active,
         slots: stats.slots,
+        sessions: services.sessions.count(),
         memory_bytes: services.process.resident_bytes(),
     }
 }

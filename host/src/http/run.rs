@@ -74,16 +74,9 @@ pub(crate) async fn run(
         content_type: Arc::from(guest::content_type(&parts.headers)),
         body: body::collect(&parts.headers, body, limit).await?,
     };
-    let mut run = RunRequest::inline(module.clone(), input);
+    let mut run = RunRequest::inline(module, input);
     (run.limits, run.args, run.env) = (limits, args, env);
     let report = services.runner.run_now(run).await?;
-    let kind = match &report.outcome {
-        Outcome::Completed(_) => None,
-        Outcome::Failed(failure) => Some(failure.kind),
-    };
-    services
-        .metrics
-        .run_finished(module.name.as_str(), kind, report.usage.duration);
     match report.outcome {
         Outcome::Completed(output) => {
             let Streams {

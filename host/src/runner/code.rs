@@ -25,6 +25,7 @@ use crate::sandbox::files::{Area, InputFile};
 use crate::sandbox::{
     EngineClass, GuestInput, Identity, LoadedModule, Mount, OutputFiles, Report, Run,
 };
+use crate::telemetry::metrics::Metrics;
 
 /// Code that is to be run at once.
 pub struct CodeRequest {
@@ -67,6 +68,12 @@ pub struct Executed {
 }
 
 impl Executed {
+    /// Counts it as a run of the language's interpreter.
+    pub(super) fn count(&self, metrics: &Metrics, language: Language) {
+        let failure = self.verdict.failure.as_ref().map(|failure| failure.kind);
+        metrics.run_finished(language.module().as_str(), failure, self.usage.duration);
+    }
+
     /// The answer. The files can be had below `url`, which ends in a slash.
     pub fn into_answer(self, url: &str) -> Answer {
         let left = self
@@ -89,6 +96,13 @@ fn artifacts_url(claim: &Claim) -> String {
 impl Runner {
     /// Runs code and says what became of it. Dropping the future ends it.
     pub async fn execute(&self, request: CodeRequest) -> Result<Executed, RunError> {
+        let language = request.language;
+        let executed = self.execute_uncounted(request).await?;
+        executed.count(&self.metrics, language);
+        Ok(executed)
+    }
+
+    async fn execute_uncounted(&self, request: CodeRequest) -> Result<Executed, RunError> {
         let module = self.interpreters.get(request.language)?.module;
         let limits = self.admission.check(&request.limits, &request.grants)?;
         let control = Control {
@@ -107,7 +121,7 @@ impl Runner {
         source: &str,
     ) -> Result<Descriptor, RunError> {
         let executed = self
-            .execute(CodeRequest {
+            .execute_uncounted(CodeRequest {
                 language,
                 prepared: Prepared::check(source),
                 limits: LimitRequest::default(),

@@ -20,6 +20,7 @@ use crate::runner::{Executed, RunError, Runner, Watcher};
 use crate::sandbox::OutputFiles;
 use crate::sandbox::control::{Control, Observer};
 use crate::sandbox::session::{After, Session, Turn};
+use crate::telemetry::metrics::Metrics;
 
 /// An interpreter that somebody wants to keep.
 pub struct SessionRequest {
@@ -40,6 +41,8 @@ pub struct Kept {
     session: Box<Session>,
     interpreters: Arc<Interpreters>,
     ear: Arc<Ear>,
+    language: Language,
+    metrics: Arc<Metrics>,
 }
 
 /// Code for a session.
@@ -107,6 +110,8 @@ impl Runner {
             session,
             interpreters: Arc::clone(&self.interpreters),
             ear,
+            language: request.language,
+            metrics: Arc::clone(&self.metrics),
         }))
     }
 
@@ -129,6 +134,8 @@ impl Kept {
             session,
             interpreters,
             ear,
+            language,
+            metrics,
         } = self;
         ear.listen(turn.watch);
         let call = session.call(Turn {
@@ -144,6 +151,8 @@ impl Kept {
                 session,
                 interpreters,
                 ear,
+                language,
+                metrics: Arc::clone(&metrics),
             }),
             After::Ended(files) => Left::Ended(changed(files, Vec::new()).await),
         };
@@ -154,6 +163,7 @@ impl Kept {
             streams: report.streams,
             files,
         };
+        executed.count(&metrics, language);
         (executed, left)
     }
 }

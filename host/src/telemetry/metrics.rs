@@ -55,6 +55,7 @@ pub struct Metrics {
     depth: Family<Word, Gauge>,
     active: Gauge,
     slots: Gauge,
+    sessions: Gauge,
     memory: Gauge,
 }
 
@@ -79,6 +80,8 @@ pub struct Readings {
     pub active: u64,
     /// Attempts that may run here at once.
     pub slots: u64,
+    /// Interpreters kept for callers here.
+    pub sessions: u64,
     /// Resident memory of this process.
     pub memory_bytes: u64,
 }
@@ -116,6 +119,7 @@ impl Metrics {
             depth: Family::default(),
             active: Gauge::default(),
             slots: Gauge::default(),
+            sessions: Gauge::default(),
             memory: Gauge::default(),
             registry: Registry::default(),
         };
@@ -196,6 +200,11 @@ impl Metrics {
             "Attempts that may run on this host at once",
             self.slots.clone(),
         );
+        registry.register(
+            "sessions",
+            "Interpreters kept for callers on this host",
+            self.sessions.clone(),
+        );
         registry.register_with_unit(
             "resident_memory",
             "Resident memory of this process",
@@ -271,6 +280,7 @@ impl Metrics {
         }
         self.active.set(signed(readings.active));
         self.slots.set(signed(readings.slots));
+        self.sessions.set(signed(readings.sessions));
         self.memory.set(signed(readings.memory_bytes));
         let mut out = String::new();
         text::encode(&mut out, &self.registry).expect("writing to a String cannot fail");

@@ -69,6 +69,13 @@ fn python_keeps_variables_imports_and_functions() {
         (&info["calls"], &info["state"]),
         (&json!(7), &json!("idle"))
     );
+    let metrics = host.client.get("/metrics").expect(200).text();
+    for line in [
+        "cofferdam_sessions 1",
+        r#"cofferdam_runs_total{kind="none"} 5"#,
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
 }
 
 #[test]

@@ -38,16 +38,16 @@ pub(crate) struct Submit {
     #[arg(long, value_parser = units::duration, value_name = "DURATION")]
     delay: Option<Duration>,
     /// Wall-clock limit.
-    #[arg(long, value_parser = units::duration, value_name = "DURATION")]
+    #[arg(long, value_parser = units::duration_limit, value_name = "DURATION")]
     timeout: Option<Duration>,
     /// CPU-time limit.
-    #[arg(long, value_parser = units::duration, value_name = "DURATION")]
+    #[arg(long, value_parser = units::duration_limit, value_name = "DURATION")]
     cpu: Option<Duration>,
     /// Fuel limit; uses the metered, deterministic engine.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     fuel: Option<u64>,
     /// Memory limit.
-    #[arg(long, value_parser = units::bytes, value_name = "SIZE")]
+    #[arg(long, value_parser = units::bytes_limit, value_name = "SIZE")]
     memory: Option<u64>,
     /// Disk limit.
     #[arg(long, value_parser = units::bytes, value_name = "SIZE")]

@@ -22,7 +22,7 @@ use crate::domain::attempt::Stream;
 use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::events::{piece, written};
-use crate::http::exec::{finish, run};
+use crate::http::exec::finish;
 use crate::runner::{CodeRequest, Watcher};
 
 /// What is told of one stream while the code runs; the rest is dropped, as it is in the answer.
@@ -42,7 +42,7 @@ struct Watch<T> {
 pub(super) fn answer(services: AppState, mut code: CodeRequest) -> Response {
     told(|watch| async move {
         code.watch = Some(watch);
-        let executed = run(&services, code).await?;
+        let executed = services.runner.execute(code).await?;
         finish(&services, executed).await
     })
 }

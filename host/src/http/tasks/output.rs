@@ -115,6 +115,11 @@ pub(crate) async fn logs(
     query.done()?;
     let task = find(&services, id, Duration::ZERO).await?;
     let attempt = attempt.and_then(|attempt| u32::try_from(attempt).ok());
+    if let Some(attempt) = attempt.filter(|attempt| *attempt > task.attempt) {
+        let newest = task.attempt;
+        let detail = format!("task {id} has no attempt {attempt}; its newest is {newest}");
+        return Err(ApiError::not_found("attempt_not_found", detail));
+    }
     let stream = stream.unwrap_or(Stream::Stdout);
     let mut captured = services
         .storage

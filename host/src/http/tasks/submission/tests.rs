@@ -88,6 +88,9 @@ fn inputs_are_kept_byte_for_byte() {
 #[test]
 fn mistakes_are_refused_with_the_name_of_the_field() {
     for (body, code, mentions) in [
+        (r#" ["m"]"#, "invalid_field", "must be a JSON object"),
+        (r#""m""#, "invalid_field", "must be a JSON object"),
+        (r#"["m""#, "invalid_json", "EOF"),
         (r#"{"module":"m","limit":{}}"#, "invalid_field", "`limits`"),
         (
             r#"{"module":"m","limits":{"timeout":1}}"#,
