@@ -6,6 +6,7 @@ mod busy;
 mod client;
 mod exec;
 mod host;
+mod hostile;
 mod machine;
 mod peers;
 mod place;
@@ -70,6 +71,8 @@ enum Benchmark {
     Start(StartPlan),
     /// The latency of /v1/run while other guests compute.
     Busy(Plan),
+    /// The latency of /v1/run beside each hostile guest.
+    Hostile(Plan),
     /// /v1/exec beside native interpreters and other sandboxes.
     Exec(Plan),
 }
@@ -98,6 +101,7 @@ fn measure(place: &Place, benchmark: &Benchmark) -> anyhow::Result<Report> {
         Benchmark::Queue(plan) => queue::run(place, plan),
         Benchmark::Start(plan) => start::run(place, plan),
         Benchmark::Busy(plan) => busy::run(place, plan),
+        Benchmark::Hostile(plan) => hostile::run(place, plan),
         Benchmark::Exec(plan) => exec::run(place, plan),
     }
 }

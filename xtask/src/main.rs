@@ -25,7 +25,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   guests        build the example modules into target/guests
   peers         install what tests compare with and talk to: wasmtime, an MCP client
   interpreters  build the Python and JavaScript modules into target/interpreters/modules
-  bench NAME    measure beside peers: run, queue, start, busy or exec
+  bench NAME    measure beside peers: run, queue, start, busy, hostile or exec
 ";
 
 fn main() -> ExitCode {
