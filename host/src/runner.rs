@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::domain::attempt::{Claim, Failure, FailureKind, Outcome, Payload, Streams, Usage};
 use crate::domain::grants::Grants;
 use crate::domain::limits::{AboveCeiling, LimitRequest, Limits};
-use crate::domain::module::ModuleRef;
+use crate::domain::module::{ModuleName, ModuleRef};
 use crate::domain::task::{BlobId, Input};
 use crate::interpreters::request::BadRequest;
 use crate::interpreters::{Interpreters, Unavailable};
@@ -134,18 +134,6 @@ impl Runner {
 
     /// Runs at once and gives the report. Dropping the future ends the run.
     pub async fn run_now(&self, request: RunRequest) -> Result<Report, RunError> {
-        let module = request.module.name.clone();
-        let report = self.run_uncounted(request).await?;
-        let failure = match &report.outcome {
-            Outcome::Completed(_) => None,
-            Outcome::Failed(failure) => Some(failure.kind),
-        };
-        self.metrics
-            .run_finished(module.as_str(), failure, report.usage.duration);
-        Ok(report)
-    }
-
-    async fn run_uncounted(&self, request: RunRequest) -> Result<Report, RunError> {
         let limits = self.admission.check(&request.limits, &request.grants)?;
         let info = self.registry.resolve(&request.module).await?;
         if let GuestInput::Inline(payload) = &request.input {
@@ -154,7 +142,10 @@ impl Runner {
                 .map_err(RunError::Schema)?;
         }
         if let Some(language) = info.kind.language() {
-            return self.run_code_now(language, &info, request, limits).await;
+            let name = request.module.name.clone();
+            let report = self.run_code_now(language, &info, request, limits).await?;
+            self.count(&name, &report);
+            return Ok(report);
         }
         let module = self
             .registry
@@ -174,11 +165,22 @@ impl Runner {
             control: request.control,
         };
         let running = self.sandbox.start(module, run);
-        if usually_long {
-            Ok(self.threads.hand_over(running).await)
+        let report = if usually_long {
+            self.threads.hand_over(running).await
         } else {
-            Ok(self.threads.drive(running).await)
-        }
+            self.threads.drive(running).await
+        };
+        self.count(&request.module.name, &report);
+        Ok(report)
+    }
+
+    fn count(&self, module: &ModuleName, report: &Report) {
+        let failure = match &report.outcome {
+            Outcome::Completed(_) => None,
+            Outcome::Failed(failure) => Some(failure.kind),
+        };
+        self.metrics
+            .run_finished(module.as_str(), failure, report.usage.duration);
     }
 
     /// Runs one attempt at a claimed task, on the thread that polls it: the queue does so on the
