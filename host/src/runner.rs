@@ -175,10 +175,7 @@ impl Runner {
     }
 
     fn count(&self, module: &ModuleName, report: &Report) {
-        let failure = match &report.outcome {
-            Outcome::Completed(_) => None,
-            Outcome::Failed(failure) => Some(failure.kind),
-        };
+        let failure = report.outcome.failure_kind();
         self.metrics
             .run_finished(module.as_str(), failure, report.usage.duration);
     }

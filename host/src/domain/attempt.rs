@@ -149,6 +149,16 @@ pub enum Outcome {
     Failed(Failure),
 }
 
+impl Outcome {
+    /// The kind of the failure, if it is one.
+    pub fn failure_kind(&self) -> Option<FailureKind> {
+        match self {
+            Outcome::Completed(_) => None,
+            Outcome::Failed(failure) => Some(failure.kind),
+        }
+    }
+}
+
 /// What an attempt used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {

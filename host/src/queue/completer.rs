@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::domain::attempt::{AttemptEnd, Outcome};
+use crate::domain::attempt::AttemptEnd;
 use crate::domain::state::TaskState;
 use crate::queue::executor::Ended;
 use crate::queue::shared::Shared;
@@ -97,7 +97,7 @@ fn publish(shared: &Shared, ended: &Ended, finished: Finished) {
 }
 
 fn count_attempt(shared: &Shared, ended: &Ended) {
-    let (end, failure) = (&ended.end, failure_of(&ended.end.outcome));
+    let (end, failure) = (&ended.end, ended.end.outcome.failure_kind());
     shared
         .figures
         .ended(failure.is_none(), ended.wait, end.usage.duration);
@@ -112,12 +112,5 @@ fn count_task(shared: &Shared, ended: &Ended, state: TaskState) {
     let end_to_end = end.finished_at.since(ended.created_at);
     shared
         .metrics
-        .task_finished(module, state, failure_of(&end.outcome), end_to_end);
-}
-
-fn failure_of(outcome: &Outcome) -> Option<crate::domain::attempt::FailureKind> {
-    match outcome {
-        Outcome::Completed(_) => None,
-        Outcome::Failed(failure) => Some(failure.kind),
-    }
+        .task_finished(module, state, end.outcome.failure_kind(), end_to_end);
 }

@@ -43,8 +43,9 @@ pub(crate) fn take() {
         let first = first.load(Ordering::Relaxed);
         for page in first..first + count.load(Ordering::Relaxed) {
             let byte = (page * PAGE_BYTES) as *mut u8;
-            // SAFETY: the build saw this page written to, so it is memory of this instance and not
-            // the first page; the byte stays as it is, and nothing else runs meanwhile.
+            // SAFETY: the build saw this page written to, or pages before and behind it, so it is
+            // memory of this instance and not the first page; the byte stays as it is, and nothing
+            // else runs meanwhile.
             unsafe { byte.write_volatile(byte.read_volatile()) };
         }
     }

@@ -38,7 +38,8 @@ fn snapshot(wasm: &[u8]) -> anyhow::Result<Vec<u8>> {
     wizer.init_func(INITIALIZE);
     let (context, instrumented) = wizer.instrument(wasm).map_err(own)?;
     let engine = engine().map_err(own)?;
-    let mut state = State::new(&engine, &instrumented).map_err(own)?;
+    let module = Module::new(&engine, &instrumented).map_err(own)?;
+    let mut state = State::new(&module).map_err(own)?;
     state.call::<(), ()>(INITIALIZE, ()).map_err(own)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let first = runtime
@@ -70,17 +71,17 @@ struct State {
 }
 
 impl State {
-    fn new(engine: &Engine, wasm: &[u8]) -> wasmtime::Result<State> {
-        let module = Module::new(engine, wasm)?;
+    fn new(module: &Module) -> wasmtime::Result<State> {
+        let engine = module.engine();
         let mut linker = Linker::new(engine);
         add_to_linker_sync(&mut linker, |context| context)?;
         // Imports of the task world are there for runs; nothing that is called here calls them.
-        linker.define_unknown_imports_as_traps(&module)?;
+        linker.define_unknown_imports_as_traps(module)?;
         let wasi = wasmtime_wasi::WasiCtxBuilder::new()
             .inherit_stderr()
             .build_p1();
         let mut store = Store::new(engine, wasi);
-        let instance = linker.instantiate(&mut store, &module)?;
+        let instance = linker.instantiate(&mut store, module)?;
         Ok(State { store, instance })
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::io::{Read, Seek, SeekFrom, Write};
 
 use anyhow::{Context, ensure};
-use wasmtime::Engine;
+use wasmtime::{Engine, Module};
 
 use crate::{State, own};
 
@@ -25,12 +25,13 @@ pub(crate) type Stretch = (u32, u32);
 /// The pages that any of the rehearsals writes to, each in a fresh instance of `snapshot`, in as
 /// many stretches as the module has room for.
 pub(crate) fn rehearsed(engine: &Engine, snapshot: &[u8]) -> anyhow::Result<Vec<Stretch>> {
-    let mut state = State::new(engine, snapshot).map_err(own)?;
+    let module = Module::new(engine, snapshot).map_err(own)?;
+    let mut state = State::new(&module).map_err(own)?;
     let rehearsals: u32 = state.call("rehearsals", ()).map_err(own)?;
     let at_most: u32 = state.call("usual_pages_max", ()).map_err(own)?;
     let mut usual = BTreeSet::new();
     for rehearsal in 0..rehearsals {
-        let mut state = State::new(engine, snapshot).map_err(own)?;
+        let mut state = State::new(&module).map_err(own)?;
         let memory = state.memory("memory");
         let length = memory.data_size(&state.store);
         state.call::<u32, ()>("rehearse", rehearsal).map_err(own)?;
