@@ -17,10 +17,10 @@ mod wasm;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cofferdam::config::sandbox::SandboxConfig;
-use cofferdam::sandbox::cache::Artefacts;
-use cofferdam::sandbox::compile::{Compiled, Compiler};
-use cofferdam::sandbox::{CompileError, EngineClass};
+use cofferdam_sandbox::cache::Artefacts;
+use cofferdam_sandbox::compile::{Compiled, Compiler};
+use cofferdam_sandbox::settings::SandboxConfig;
+use cofferdam_sandbox::{CompileError, EngineClass};
 
 /// A compiler over a directory of its own.
 struct Bench {

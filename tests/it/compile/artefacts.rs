@@ -3,10 +3,10 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use cofferdam::config::sandbox::SandboxConfig;
-use cofferdam::domain::module::Digest;
-use cofferdam::sandbox::EngineClass;
-use cofferdam::sandbox::cache::Artefacts;
+use cofferdam_domain::module::Digest;
+use cofferdam_sandbox::EngineClass;
+use cofferdam_sandbox::cache::Artefacts;
+use cofferdam_sandbox::settings::SandboxConfig;
 
 use super::{Bench, ample, wasm};
 
@@ -125,7 +125,7 @@ async fn artefacts_outlive_the_process_and_half_written_ones_do_not() {
     let artefacts = dir.path().join("artefacts");
     std::fs::write(artefacts.join("draft-killed"), b"half").unwrap();
     let bench = Bench {
-        compiler: cofferdam::sandbox::compile::Compiler::new(
+        compiler: cofferdam_sandbox::compile::Compiler::new(
             &ample(),
             PathBuf::from("/no/child/is/needed"),
             Artefacts::open(&artefacts, &ample()).unwrap(),

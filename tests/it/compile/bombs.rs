@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use cofferdam::config::sandbox::SandboxConfig;
-use cofferdam::sandbox::CompileError::{Limit, Refused};
-use cofferdam::sandbox::EngineClass;
+use cofferdam_sandbox::CompileError::{Limit, Refused};
+use cofferdam_sandbox::EngineClass;
+use cofferdam_sandbox::settings::SandboxConfig;
 
 use super::{Bench, ample, small, wasm};
 

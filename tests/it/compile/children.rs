@@ -4,8 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cofferdam::config::sandbox::SandboxConfig;
-use cofferdam::sandbox::{CompileError, EngineClass};
+use cofferdam_sandbox::settings::SandboxConfig;
+use cofferdam_sandbox::{CompileError, EngineClass};
 use futures_util::future::{join_all, select_all};
 
 use super::{Bench, ample, small, wasm};

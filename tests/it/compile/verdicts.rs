@@ -1,7 +1,7 @@
 //! What is accepted and as what; what is refused and in which words.
 
-use cofferdam::domain::module::{Digest, ModuleKind};
-use cofferdam::sandbox::{CompileError, EngineClass};
+use cofferdam_domain::module::{Digest, ModuleKind};
+use cofferdam_sandbox::{CompileError, EngineClass};
 use sha2::Digest as _;
 
 use super::{Bench, ample, wasm};

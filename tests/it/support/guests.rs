@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 /// The repository's root.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
+        .ancestors()
+        .nth(2)
         .expect("the package stands in the repository")
 }
 

@@ -1,0 +1,218 @@
+//! The interpreters behind code execution: which are installed, whether they are ready, and what a
+//! request for one means.
+//!
+//! They are ordinary modules that the operator put beside the program; they are compiled in the
+//! background, so that the host answers at once. Running them is the runner's work.
+
+pub mod answer;
+pub mod packages;
+pub mod request;
+mod scripts;
+pub mod settings;
+mod turns;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+
+use crate::interpreters::packages::Packages;
+use crate::interpreters::scripts::Scripts;
+use crate::interpreters::settings::InterpretersConfig;
+use crate::registry::{Registry, RegistryError};
+use crate::shutdown::Shutdown;
+use cofferdam_domain::module::{Digest, Language, ModuleInfo};
+use cofferdam_sandbox::LoadedModule;
+
+pub use crate::interpreters::turns::Turns;
+
+/// The directory beside the program that is looked into where none is configured.
+const DEFAULT_DIR: &str = "interpreters";
+
+/// The interpreters of this host.
+pub struct Interpreters {
+    registry: Arc<Registry>,
+    dir: PathBuf,
+    /// In the order of [`Language::ALL`].
+    states: [RwLock<State>; 2],
+    packages: Packages,
+    scripts: Scripts,
+    turns: Turns,
+}
+
+/// How far an interpreter has come.
+#[derive(Clone)]
+pub enum State {
+    /// There is no such file.
+    NotInstalled,
+    /// It is being read, compiled and loaded.
+    WarmingUp,
+    /// It can be used.
+    Ready(Interpreter),
+    /// It cannot, for this reason.
+    Failed(String),
+}
+
+/// An interpreter that can be used.
+#[derive(Clone)]
+pub struct Interpreter {
+    /// What is known of it as a module.
+    pub info: Arc<ModuleInfo>,
+    /// The module, mapped.
+    pub module: Arc<LoadedModule>,
+}
+
+/// Why no code of a language can be run now.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// Nobody installed it.
+    #[error(
+        "no {} interpreter is installed on this host: there is no {}",
+        language.as_str(), path.display()
+    )]
+    NotInstalled {
+        /// The language.
+        language: Language,
+        /// Where it would be.
+        path: PathBuf,
+    },
+    /// It will be ready soon.
+    #[error("the {} interpreter is being compiled; try again in a moment", .0.as_str())]
+    WarmingUp(Language),
+    /// It is there and cannot be used.
+    #[error("the {} interpreter of this host cannot be used: {why}", language.as_str())]
+    Failed {
+        /// The language.
+        language: Language,
+        /// What went wrong.
+        why: String,
+    },
+}
+
+impl Interpreters {
+    /// The interpreters that `config` names, none of them loaded. `program` is this program.
+    pub fn new(
+        registry: Arc<Registry>,
+        config: &InterpretersConfig,
+        program: &Path,
+    ) -> Interpreters {
+        let dir = match config.dir.as_os_str().is_empty() {
+            true => program.with_file_name(DEFAULT_DIR),
+            false => config.dir.clone(),
+        };
+        let state = |language| {
+            RwLock::new(match file(&dir, language).exists() {
+                true => State::WarmingUp,
+                false => State::NotInstalled,
+            })
+        };
+        Interpreters {
+            states: Language::ALL.map(state),
+            registry,
+            packages: Packages::of(&config.packages),
+            scripts: Scripts::default(),
+            turns: Turns::new(config.running_max),
+            dir,
+        }
+    }
+
+    /// Reads, compiles and loads them in the background.
+    pub fn warm_up(self: &Arc<Self>, shutdown: &Shutdown) {
+        let (this, stop) = (Arc::clone(self), shutdown.clone());
+        shutdown.spawn("interpreters", async move {
+            // The small one first: it is ready in a second even where the other takes many.
+            for language in [Language::JavaScript, Language::Python] {
+                if matches!(this.state(language), State::NotInstalled) {
+                    continue;
+                }
+                tokio::select! {
+                    () = this.load(language) => {}
+                    () = stop.requested() => return,
+                }
+            }
+        });
+    }
+
+    /// How far a language's interpreter has come.
+    pub fn state(&self, language: Language) -> State {
+        let state = self.slot(language).read();
+        state.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The interpreter of a language, if it can be used now.
+    pub fn get(&self, language: Language) -> Result<Interpreter, Unavailable> {
+        match self.state(language) {
+            State::Ready(interpreter) => Ok(interpreter),
+            State::NotInstalled => Err(Unavailable::NotInstalled {
+                language,
+                path: file(&self.dir, language),
+            }),
+            State::WarmingUp => Err(Unavailable::WarmingUp(language)),
+            State::Failed(why) => Err(Unavailable::Failed { language, why }),
+        }
+    }
+
+    /// The operator's packages.
+    pub fn packages(&self) -> &Packages {
+        &self.packages
+    }
+
+    /// Who runs next.
+    pub fn turns(&self) -> &Turns {
+        &self.turns
+    }
+
+    /// The source of a stored script.
+    pub async fn source(&self, digest: Digest) -> Result<Bytes, RegistryError> {
+        if let Some(source) = self.scripts.get(digest) {
+            return Ok(source);
+        }
+        let source = self.registry.source(digest).await?;
+        self.scripts.keep(digest, &source);
+        Ok(source)
+    }
+
+    async fn load(&self, language: Language) {
+        let path = file(&self.dir, language);
+        let state = match self.install(language, &path).await {
+            Ok(interpreter) => {
+                let (language, digest) = (language.as_str(), interpreter.info.digest);
+                tracing::info!(language, %digest, "an interpreter is ready");
+                State::Ready(interpreter)
+            }
+            Err(why) => {
+                tracing::error!(
+                    language = language.as_str(),
+                    why,
+                    "an interpreter cannot be used"
+                );
+                State::Failed(why)
+            }
+        };
+        *self
+            .slot(language)
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    async fn install(&self, language: Language, path: &Path) -> Result<Interpreter, String> {
+        let wasm = tokio::fs::read(path)
+            .await
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+        let installed = self.registry.install(language, wasm.into()).await;
+        let (info, module) = installed.map_err(|error| error.to_string())?;
+        Ok(Interpreter { info, module })
+    }
+
+    fn slot(&self, language: Language) -> &RwLock<State> {
+        let [python, javascript] = &self.states;
+        match language {
+            Language::Python => python,
+            Language::JavaScript => javascript,
+        }
+    }
+}
+
+fn file(dir: &Path, language: Language) -> PathBuf {
+    dir.join(format!("{}.wasm", language.as_str()))
+}

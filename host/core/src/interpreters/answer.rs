@@ -1,0 +1,286 @@
+//! What became of code that was run: the guest's own words and what the sandbox saw, as the one
+//! JSON object that callers, tasks and streams are given.
+//!
+//! The guest's answer is a guest's: what it says is believed of the script, never of the host.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use cofferdam_domain::attempt::{Artifact, Failure, FailureKind, Outcome, Payload, Streams, Usage};
+
+/// The answer.
+#[derive(Debug, Serialize)]
+pub struct Answer {
+    /// `completed` or `failed`.
+    pub status: &'static str,
+    /// The value, as JSON.
+    pub result: Box<RawValue>,
+    /// How the value reads, where JSON cannot say all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result_repr: Option<String>,
+    /// What was written to standard output.
+    pub stdout: String,
+    /// What was written to standard error.
+    pub stderr: String,
+    /// The exit code; none for code that was stopped.
+    pub exit_code: Option<i32>,
+    /// Why it failed.
+    pub error: Option<ExecError>,
+    /// Files it wrote, by their path below the working directory.
+    pub files: BTreeMap<String, WrittenFile>,
+    /// What it used.
+    pub usage: ExecUsage,
+    /// Which streams hold less than was written.
+    pub truncated: Truncated,
+}
+
+/// Why code failed.
+#[derive(Debug, Serialize)]
+pub struct ExecError {
+    /// The failure kind.
+    pub kind: &'static str,
+    /// The exception's type, where there was one.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// One or two sentences.
+    pub message: String,
+    /// The script's own frames.
+    pub traceback: Option<String>,
+}
+
+/// A file that was written.
+#[derive(Debug, Serialize)]
+pub struct WrittenFile {
+    /// Its length.
+    pub size_bytes: u64,
+    /// Where to get it.
+    pub url: String,
+}
+
+/// What was used.
+#[derive(Debug, Serialize)]
+pub struct ExecUsage {
+    /// Wall-clock time.
+    pub duration_us: u64,
+    /// CPU time.
+    pub cpu_us: u64,
+    /// The most memory at once.
+    pub peak_memory_bytes: u64,
+    /// The most that files held at once.
+    pub disk_bytes: u64,
+}
+
+/// Which streams hold less than was written.
+#[derive(Debug, Serialize)]
+pub struct Truncated {
+    /// Standard output.
+    pub stdout: bool,
+    /// Standard error.
+    pub stderr: bool,
+}
+
+/// What the guest answers.
+#[derive(Deserialize)]
+struct GuestAnswer<'a> {
+    status: &'a str,
+    #[serde(borrow)]
+    result: &'a RawValue,
+    result_repr: Option<String>,
+    exit_code: i32,
+    error: Option<GuestError>,
+}
+
+#[derive(Deserialize)]
+struct GuestError {
+    kind: String,
+    #[serde(rename = "type")]
+    class: Option<String>,
+    message: String,
+    traceback: Option<String>,
+}
+
+/// How code ended, before it is written down.
+#[derive(Debug)]
+pub struct Verdict {
+    /// The value.
+    pub result: Box<RawValue>,
+    result_repr: Option<String>,
+    exit_code: Option<i32>,
+    /// Why it failed, if it did.
+    pub failure: Option<Failure>,
+    class: Option<String>,
+}
+
+impl Verdict {
+    /// What a sandbox's outcome means for the code in it.
+    pub fn of(outcome: Outcome) -> Verdict {
+        match outcome {
+            Outcome::Completed(output) => Verdict::answered(&output),
+            // Frames of the interpreter's own machine code say nothing of the script.
+            Outcome::Failed(failure) => Verdict::failed(Failure {
+                backtrace: None,
+                ..failure
+            }),
+        }
+    }
+
+    fn answered(output: &Payload) -> Verdict {
+        let Ok(answer) = serde_json::from_slice::<GuestAnswer<'_>>(&output.body) else {
+            let message = "the code damaged its interpreter, which gave no readable answer";
+            return Verdict::failed(Failure::new(FailureKind::GuestError, message));
+        };
+        match answer.error {
+            None if answer.status == "completed" => Verdict {
+                result: answer.result.to_owned(),
+                result_repr: answer.result_repr,
+                exit_code: Some(answer.exit_code),
+                failure: None,
+                class: None,
+            },
+            None => Verdict::failed(Failure::new(FailureKind::GuestError, "the code failed")),
+            Some(error) => Verdict {
+                exit_code: Some(answer.exit_code),
+                class: error.class.clone(),
+                ..Verdict::failed(failure(error, answer.exit_code))
+            },
+        }
+    }
+
+    fn failed(failure: Failure) -> Verdict {
+        Verdict {
+            result: RawValue::NULL.to_owned(),
+            result_repr: None,
+            exit_code: failure.exit_code,
+            failure: Some(failure),
+            class: None,
+        }
+    }
+
+    /// The answer. `files` can be had below `url`, which ends in a slash.
+    pub fn into_answer(
+        self,
+        streams: &Streams,
+        usage: &Usage,
+        files: &[Artifact],
+        url: &str,
+    ) -> Answer {
+        let class = self.class;
+        let error = self.failure.map(|failure| ExecError {
+            kind: failure.kind.as_str(),
+            class,
+            message: failure.message,
+            traceback: failure.backtrace,
+        });
+        Answer {
+            status: if error.is_some() {
+                "failed"
+            } else {
+                "completed"
+            },
+            result: self.result,
+            result_repr: self.result_repr,
+            stdout: streams.stdout.text(),
+            stderr: streams.stderr.text(),
+            exit_code: self.exit_code,
+            error,
+            files: files.iter().map(|file| written(file, url)).collect(),
+            usage: ExecUsage {
+                duration_us: micros(usage.duration),
+                cpu_us: micros(usage.cpu),
+                peak_memory_bytes: usage.peak_memory_bytes,
+                disk_bytes: usage.disk_bytes,
+            },
+            truncated: Truncated {
+                stdout: streams.stdout.truncated,
+                stderr: streams.stderr.truncated,
+            },
+        }
+    }
+}
+
+fn failure(error: GuestError, exit_code: i32) -> Failure {
+    // Running out of memory is an exception that a script may catch; where it did not, the limit
+    // is what ended it.
+    let out_of_memory = error.class.as_deref() == Some("MemoryError")
+        || error.class.as_deref() == Some("InternalError") && error.message == "out of memory";
+    let kind = match error.kind.as_str() {
+        "exit" => FailureKind::Exit,
+        _ if out_of_memory => FailureKind::MemoryExceeded,
+        _ => FailureKind::GuestError,
+    };
+    let message = match &error.class {
+        Some(class) if kind == FailureKind::GuestError && !error.message.is_empty() => {
+            format!("{class}: {}", error.message)
+        }
+        Some(class) if error.message.is_empty() => class.clone(),
+        Some(_) | None => error.message,
+    };
+    Failure {
+        backtrace: error.traceback,
+        exit_code: (kind == FailureKind::Exit).then_some(exit_code),
+        ..Failure::new(kind, message)
+    }
+}
+
+fn written(file: &Artifact, url: &str) -> (String, WrittenFile) {
+    let written = WrittenFile {
+        size_bytes: file.size_bytes,
+        url: format!("{url}{}", encoded(&file.path)),
+    };
+    (file.path.clone(), written)
+}
+
+/// A path as a part of a URL.
+pub fn encoded(path: &str) -> String {
+    let mut url = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+            url.push(char::from(byte));
+        } else {
+            url.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    url
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(body: &'static str) -> Verdict {
+        Verdict::of(Outcome::Completed(Payload {
+            content_type: "application/json".into(),
+            body: body.into(),
+        }))
+    }
+
+    #[test]
+    fn a_guest_that_answers_nonsense_has_failed() {
+        for body in ["", "[]", r#"{"status":"completed"}"#, "\u{0}"] {
+            let failure = verdict(body).failure.unwrap();
+            assert_eq!(failure.kind, FailureKind::GuestError, "{body}");
+        }
+        let odd = r#"{"status":"odd","result":1,"exit_code":0,"error":null}"#;
+        assert!(verdict(odd).failure.is_some());
+    }
+
+    #[test]
+    fn running_out_of_memory_is_its_own_kind() {
+        let body = r#"{"status":"failed","result":null,"exit_code":1,"error":{"kind":"guest_error","type":"MemoryError","message":"","traceback":"T"}}"#;
+        let failure = verdict(body).failure.unwrap();
+        assert_eq!(failure.kind, FailureKind::MemoryExceeded);
+        assert_eq!(failure.backtrace.as_deref(), Some("T"));
+    }
+
+    #[test]
+    fn paths_are_encoded_in_urls() {
+        assert_eq!(encoded("a b/é?.txt"), "a%20b/%C3%A9%3F.txt");
+    }
+}

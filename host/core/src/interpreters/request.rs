@@ -1,0 +1,392 @@
+//! What an interpreter is asked, in the words of `interpreters/input.schema.json`.
+//!
+//! The same JSON is a task's input and, less the files, what the guest is given. The source is
+//! never decoded here: it goes to the guest letter by letter as it came.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::interpreters::packages::Packages;
+use cofferdam_domain::attempt::Payload;
+use cofferdam_domain::limits::MIB;
+use cofferdam_domain::module::Language;
+use cofferdam_sandbox::Mount;
+use cofferdam_sandbox::files::{InputContent, InputFile, InputPlace};
+
+/// What code may use that does not say, unless the operator's ceiling is lower.
+pub const MEMORY_BYTES: u64 = 512 * MIB;
+/// Files that come with one execution.
+const FILES_MAX: usize = 256;
+/// Arguments, and packages.
+const WORDS_MAX: usize = 1024;
+
+/// A request for code to be run.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request<'a> {
+    /// The source, a JSON string.
+    #[serde(borrow)]
+    pub code: &'a RawValue,
+    /// Standard input, a JSON string.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub stdin: Option<&'a RawValue>,
+    /// Arguments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// Files for the working directory, by name.
+    #[serde(borrow, default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<Cow<'a, str>, FileContent<'a>>,
+    /// Packages to import from; all that are offered if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packages: Option<Vec<String>>,
+}
+
+/// What is in a file: text, or `{"base64": …}`.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(untagged)]
+pub enum FileContent<'a> {
+    /// Text.
+    Text(#[serde(borrow)] Cow<'a, str>),
+    /// Bytes.
+    Base64 {
+        /// In the standard alphabet, padded.
+        #[serde(borrow)]
+        base64: Cow<'a, str>,
+    },
+}
+
+/// A request that the interpreter cannot be given.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {why}")]
+pub struct BadRequest {
+    /// Where the mistake is.
+    pub field: String,
+    /// What it is.
+    pub why: String,
+}
+
+/// What a session's interpreter is set up with.
+#[derive(Debug)]
+pub struct SessionSetup {
+    files: Vec<InputFile>,
+    mounts: Vec<Mount>,
+    /// Members of each call's JSON, with a comma in front of each.
+    members: Vec<u8>,
+}
+
+/// A request as the guest and its sandbox take it.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The guest's input.
+    pub(crate) payload: Payload,
+    /// What is put into `/work`.
+    pub(crate) files: Vec<InputFile>,
+    /// The packages, if any.
+    pub(crate) mounts: Vec<Mount>,
+}
+
+impl<'a> Request<'a> {
+    /// Reads what a task was submitted with.
+    pub fn parse(body: &'a [u8]) -> Result<Request<'a>, BadRequest> {
+        serde_json::from_slice(body).map_err(|error| bad("input", error))
+    }
+
+    /// Checks the request and puts it into the guest's form.
+    pub fn prepare(&self, language: Language, packages: &Packages) -> Result<Prepared, BadRequest> {
+        let mut guest = Guest::new(self.code)?;
+        if let Some(stdin) = self.stdin {
+            guest.string("stdin", stdin)?;
+        }
+        if !self.args.is_empty() {
+            words("args", &self.args)?;
+            guest.json("args", &self.args);
+        }
+        let mounts = guest.packages(language, self.packages.as_deref(), packages)?;
+        Ok(Prepared {
+            payload: guest.finish(),
+            files: self.input_files()?,
+            mounts,
+        })
+    }
+
+    /// Checks a call of a session and puts it into the guest's form. The guest itself writes the
+    /// files, because a directory that it has changed is no place for the host to write to.
+    pub fn prepare_turn(&self, members: &[u8]) -> Result<Prepared, BadRequest> {
+        let mut guest = Guest::new(self.code)?;
+        guest.json("mode", "session");
+        if let Some(stdin) = self.stdin {
+            guest.string("stdin", stdin)?;
+        }
+        if !self.args.is_empty() {
+            words("args", &self.args)?;
+            guest.json("args", &self.args);
+        }
+        self.input_files()?;
+        if !self.files.is_empty() {
+            guest.json("files", &self.files);
+        }
+        guest.0.extend_from_slice(members);
+        Ok(Prepared {
+            payload: guest.finish(),
+            files: Vec::new(),
+            mounts: Vec::new(),
+        })
+    }
+
+    fn input_files(&self) -> Result<Vec<InputFile>, BadRequest> {
+        input_files(&self.files)
+    }
+}
+
+impl SessionSetup {
+    /// An interpreter with `files` in its working directory and the `named` packages, or all.
+    pub fn prepare(
+        language: Language,
+        files: &BTreeMap<Cow<'_, str>, FileContent<'_>>,
+        named: Option<&[String]>,
+        packages: &Packages,
+    ) -> Result<SessionSetup, BadRequest> {
+        let mut guest = Guest(Vec::new());
+        let mounts = guest.packages(language, named, packages)?;
+        let mut members = guest.0;
+        if !members.is_empty() {
+            members.insert(0, b',');
+        }
+        Ok(SessionSetup {
+            files: input_files(files)?,
+            mounts,
+            members,
+        })
+    }
+
+    /// Puts files of the host's own into the working directory, each under its path there, unless
+    /// the request itself brings one of that name.
+    pub fn restore(
+        &mut self,
+        files: impl IntoIterator<Item = (String, std::path::PathBuf)>,
+    ) -> Result<(), BadRequest> {
+        for (name, path) in files {
+            let file = InputFile::new(&name, InputPlace::Work, InputContent::File(path))
+                .map_err(|error| bad("snapshot", error))?;
+            if self.files.iter().all(|other| other.name() != name) {
+                self.files.push(file);
+            }
+        }
+        Ok(())
+    }
+
+    /// What each call has to tell the guest.
+    pub fn members(&self) -> Vec<u8> {
+        self.members.clone()
+    }
+
+    /// What the sandbox is made from.
+    pub(crate) fn opening(self) -> Prepared {
+        Prepared {
+            payload: Guest(vec![b'{']).finish(),
+            files: self.files,
+            mounts: self.mounts,
+        }
+    }
+}
+
+fn input_files(
+    files: &BTreeMap<Cow<'_, str>, FileContent<'_>>,
+) -> Result<Vec<InputFile>, BadRequest> {
+    if files.len() > FILES_MAX {
+        return Err(bad("files", format_args!("at most {FILES_MAX}")));
+    }
+    let file = |(name, content): (&Cow<'_, str>, &FileContent<'_>)| {
+        let mut folders = name.match_indices('/').map(|(end, _)| &name[..end]);
+        if let Some(other) = folders.find(|folder| files.contains_key(*folder)) {
+            let why = format!("{name:?} lies below {other:?}, which is a file");
+            return Err(bad("files", why));
+        }
+        let bytes = match content {
+            FileContent::Text(text) => Bytes::copy_from_slice(text.as_bytes()),
+            FileContent::Base64 { base64 } => STANDARD
+                .decode(base64.as_bytes())
+                .map_err(|error| bad(&format!("files.{name}"), error))?
+                .into(),
+        };
+        InputFile::new(name, InputPlace::Work, InputContent::Bytes(bytes))
+            .map_err(|error| bad("files", error))
+    };
+    files.iter().map(file).collect()
+}
+
+impl Prepared {
+    /// A script that works on `input`, which is JSON.
+    pub(crate) fn script(
+        language: Language,
+        source: &str,
+        input: &Payload,
+        packages: &Packages,
+    ) -> Result<Prepared, BadRequest> {
+        let code = serde_json::value::to_raw_value(source).expect("a string is JSON");
+        let mut guest = Guest::new(&code)?;
+        guest.json("mode", "script");
+        if !input.body.is_empty() {
+            let value: &RawValue = serde_json::from_slice(&input.body)
+                .map_err(|error| bad("input", format_args!("a script takes JSON: {error}")))?;
+            guest.json("input", value);
+        }
+        let mounts = guest.packages(language, None, packages)?;
+        Ok(Prepared {
+            payload: guest.finish(),
+            files: Vec::new(),
+            mounts,
+        })
+    }
+
+    /// A script that is only to be looked at.
+    pub(crate) fn check(source: &str) -> Prepared {
+        let code = serde_json::value::to_raw_value(source).expect("a string is JSON");
+        let mut guest = Guest::new(&code).expect("the raw value of a string is one");
+        guest.json("mode", "check");
+        Prepared {
+            payload: guest.finish(),
+            files: Vec::new(),
+            mounts: Vec::new(),
+        }
+    }
+}
+
+/// The guest's input while it is written.
+struct Guest(Vec<u8>);
+
+/// What the other fields take, where nobody uses many of them.
+const SLACK_BYTES: usize = 256;
+
+impl Guest {
+    fn new(code: &RawValue) -> Result<Guest, BadRequest> {
+        let mut guest = Guest(Vec::with_capacity(code.get().len() + SLACK_BYTES));
+        guest.0.push(b'{');
+        guest.string("code", code)?;
+        Ok(guest)
+    }
+
+    fn string(&mut self, field: &str, value: &RawValue) -> Result<(), BadRequest> {
+        if !value.get().starts_with('"') {
+            return Err(bad(field, "must be a string"));
+        }
+        self.json(field, value);
+        Ok(())
+    }
+
+    fn json<T: Serialize + ?Sized>(&mut self, field: &str, value: &T) {
+        if self.0.len() > 1 {
+            self.0.push(b',');
+        }
+        self.0.push(b'"');
+        self.0.extend_from_slice(field.as_bytes());
+        self.0.extend_from_slice(b"\":");
+        serde_json::to_writer(&mut self.0, value).expect("memory takes any JSON");
+    }
+
+    fn packages(
+        &mut self,
+        language: Language,
+        named: Option<&[String]>,
+        packages: &Packages,
+    ) -> Result<Vec<Mount>, BadRequest> {
+        if language != Language::Python {
+            return match named {
+                Some([_, ..]) => Err(bad("packages", "only Python has packages here")),
+                Some([]) | None => Ok(Vec::new()),
+            };
+        }
+        words("packages", named.unwrap_or_default())?;
+        let files = packages.files(named).map_err(|absent| {
+            let offered = packages.names().collect::<Vec<_>>().join(", ");
+            let offered = if offered.is_empty() { "none" } else { &offered };
+            bad(
+                "packages",
+                format_args!("{absent:?} is not offered; on offer: {offered}"),
+            )
+        })?;
+        self.json("offered", &packages.names().collect::<Vec<_>>());
+        if files.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.json("packages", &files);
+        Ok(vec![packages.mount()])
+    }
+
+    fn finish(mut self) -> Payload {
+        self.0.push(b'}');
+        Payload {
+            content_type: "application/json".into(),
+            body: self.0.into(),
+        }
+    }
+}
+
+fn words(field: &str, words: &[String]) -> Result<(), BadRequest> {
+    match words.len() > WORDS_MAX || words.iter().any(|word| word.contains('\0')) {
+        true => Err(bad(field, format_args!("at most {WORDS_MAX}, without NUL"))),
+        false => Ok(()),
+    }
+}
+
+fn bad(field: &str, why: impl std::fmt::Display) -> BadRequest {
+    BadRequest {
+        field: field.to_owned(),
+        why: why.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prepare(body: &str) -> Result<Prepared, BadRequest> {
+        Request::parse(body.as_bytes())?.prepare(Language::Python, &Packages::default())
+    }
+
+    #[test]
+    fn the_source_reaches_the_guest_as_it_came() {
+        let prepared = prepare(r#"{"code":"a\u0000\ud800","args":["x"]}"#).unwrap();
+        assert_eq!(
+            prepared.payload.body,
+            r#"{"code":"a\u0000\ud800","args":["x"],"offered":[]}"#
+        );
+    }
+
+    #[test]
+    fn files_are_text_or_bytes_with_plain_names() {
+        let prepared = prepare(r#"{"code":"","files":{"a/b":"é","c":{"base64":"AP8="}}}"#).unwrap();
+        let contents = prepared.files.iter().map(|file| match &file.content {
+            InputContent::Bytes(bytes) => (file.name(), bytes.to_vec()),
+            InputContent::File(_) => panic!("in memory"),
+        });
+        let contents: Vec<_> = contents.collect();
+        assert_eq!(
+            contents,
+            [("a/b", "é".as_bytes().to_vec()), ("c", vec![0, 255])]
+        );
+        assert!(prepare(r#"{"code":"","files":{"../x":""}}"#).is_err());
+        assert!(prepare(r#"{"code":"","files":{"x":{"base64":"?"}}}"#).is_err());
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused() {
+        for bad in [
+            r#"{"code":1}"#,
+            r#"{}"#,
+            r#"{"code":"","stdin":[]}"#,
+            r#"{"code":"","x":1}"#,
+        ] {
+            assert!(prepare(bad).is_err(), "{bad}");
+        }
+        let absent = prepare(r#"{"code":"","packages":["numpy"]}"#).unwrap_err();
+        assert_eq!(absent.field, "packages");
+        assert!(absent.why.contains("numpy"), "{absent}");
+    }
+}

@@ -1,0 +1,15 @@
+//! Cofferdam: a host for untrusted WebAssembly tasks, as a library.
+//!
+//! What a host does with tasks, modules and code, without a door to the outside: `cofferdam-server`
+//! puts HTTP, agents and the command line in front of it. The modules below are in reading order,
+//! from the entry inwards; an import goes downwards only. ARCHITECTURE.md draws the same map with
+//! its invariants, and `tests/it/tidy.rs` holds it.
+
+pub mod executions;
+pub mod interpreters;
+pub mod queue;
+pub mod registry;
+pub mod runner;
+pub mod sessions;
+pub mod shutdown;
+pub mod telemetry;

@@ -1,0 +1,239 @@
+//! The queue: the one door for changes to tasks, and the services that work it off.
+//!
+//! ```text
+//!  submit ──> storage ──> dispatcher ──> ready ──> lanes ──> executor ──> completer ──> storage
+//!                ^            claims in batches   one per guest thread    records in batches
+//!                └── canceller, heartbeat, rescuer, pruner, progress, drainer
+//! ```
+//!
+//! What is not here: how a guest is run (`runner`), what is durable (`storage`), who may ask
+//! (`http`).
+
+mod canceller;
+mod completer;
+mod dispatcher;
+mod drainer;
+pub mod events;
+mod executor;
+mod figures;
+mod guests;
+mod heartbeat;
+mod lanes;
+mod progress;
+mod pruner;
+mod ready;
+mod rescuer;
+mod running;
+pub mod settings;
+mod shared;
+mod start;
+mod submission;
+mod waiters;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::queue::events::Subscription;
+use crate::queue::shared::Shared;
+use crate::registry::Registry;
+use crate::runner::RunError;
+use crate::runner::admission::Admission;
+use cofferdam_domain::attempt::WorkerId;
+use cofferdam_domain::state::TaskState;
+use cofferdam_domain::task::{Task, TaskId};
+use cofferdam_storage::{Cancelled, Inserted, Retried, StorageError};
+
+pub use crate::queue::start::Parts;
+pub use crate::queue::submission::{Submission, Submitted};
+
+/// Submit, cancel, retry, wait, watch.
+pub struct Queue {
+    shared: Arc<Shared>,
+    registry: Arc<Registry>,
+    admission: Admission,
+    cancels: mpsc::Sender<TaskId>,
+}
+
+/// Why a change to a task was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// The module, a limit or a grant.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The input does not fit the module's schema.
+    #[error("the input does not fit the module's schema: {0}")]
+    Schema(String),
+    /// The host is draining.
+    #[error("this host is shutting down")]
+    Draining,
+    /// Storage failed or refused: an earlier, different request has this id or idempotency key, or
+    /// the queue is full.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Figures of this host's part of the queue.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct QueueStats {
+    /// Attempts running here.
+    pub active: u64,
+    /// Attempts that may run here at once.
+    pub slots: u64,
+    /// Attempts finished here since the start.
+    pub completed: u64,
+    /// Attempts failed here since the start.
+    pub failed: u64,
+    /// The mean duration of the attempts finished here.
+    pub mean_duration: Duration,
+}
+
+impl Queue {
+    /// Checks and stores tasks, all or none, and wakes the dispatcher.
+    pub async fn submit(&self, tasks: Vec<Submission>) -> Result<Vec<Submitted>, QueueError> {
+        let shared = &self.shared;
+        if shared.shutdown.is_requested() {
+            return Err(QueueError::Draining);
+        }
+        let now = shared.clock.now();
+        let mut checked = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            checked.push(self.check(task, now).await?);
+        }
+        let ids: Vec<TaskId> = checked.iter().map(|task| task.id).collect();
+        let inserted = shared
+            .storage
+            .insert_tasks(checked, shared.config.pending_max, now)
+            .await?;
+        shared.work.notify_one();
+        let mut submitted = Vec::with_capacity(ids.len());
+        for (id, inserted) in ids.into_iter().zip(inserted) {
+            submitted.push(match inserted {
+                Inserted::New => {
+                    shared.events.status(id, TaskState::Pending, 0);
+                    Submitted::New(id)
+                }
+                Inserted::Repeated(earlier) | Inserted::Deduplicated(earlier) => {
+                    Submitted::Existing(earlier)
+                }
+            });
+        }
+        Ok(submitted)
+    }
+
+    /// Asks for a task's end.
+    pub async fn cancel(&self, id: TaskId) -> Result<Cancelled, QueueError> {
+        let shared = &self.shared;
+        let answer = shared.storage.cancel(id, shared.clock.now()).await?;
+        match answer {
+            Cancelled::AtOnce => {
+                shared.events.status(id, TaskState::Cancelled, 0);
+                shared.waiters.wake(id);
+            }
+            Cancelled::Requested(worker) if worker == shared.worker => {
+                // Without room in the channel it is seen at the next heartbeat.
+                let _seen_later = self.cancels.try_send(id);
+            }
+            Cancelled::Requested(_) | Cancelled::Final(_) | Cancelled::Unknown => {}
+        }
+        Ok(answer)
+    }
+
+    /// Makes a failed or cancelled task pending again.
+    pub async fn retry(&self, id: TaskId) -> Result<Retried, QueueError> {
+        let shared = &self.shared;
+        if shared.shutdown.is_requested() {
+            return Err(QueueError::Draining);
+        }
+        let answer = shared.storage.retry(id, shared.clock.now()).await?;
+        if answer == Retried::Pending {
+            shared.events.status(id, TaskState::Pending, 0);
+            shared.work.notify_one();
+        }
+        Ok(answer)
+    }
+
+    /// The task once it is final, or as it stands after `patience`; `None` if there is none.
+    pub async fn wait(&self, id: TaskId, patience: Duration) -> Result<Option<Task>, QueueError> {
+        let shared = &self.shared;
+        let waiting = shared.waiters.enter(id);
+        let until = Instant::now() + patience;
+        loop {
+            // Made before the look, so that an end between the look and the wait is not missed.
+            let woken = waiting.woken();
+            let task = shared.storage.task(id).await?;
+            match &task {
+                Some(task) if !task.state.is_final() => {}
+                Some(_) | None => return Ok(task),
+            }
+            if tokio::time::timeout_at(until, woken).await.is_err() {
+                return Ok(task);
+            }
+        }
+    }
+
+    /// What happens to a task from now on, and what is still known of it.
+    pub fn subscribe(&self, id: TaskId) -> Subscription {
+        self.subscribe_after(id, 0)
+    }
+
+    /// The same, after the event that the watcher saw last. A watcher that subscribes to a task
+    /// which is final already, and of which nothing is known any more, waits in vain: see
+    /// [`Queue::watch`].
+    pub fn subscribe_after(&self, id: TaskId, number: u64) -> Subscription {
+        self.shared.events.subscribe(id, number)
+    }
+
+    /// The task as it stands and what happens from then on; `None` if there is no such task. The
+    /// subscription of a final task tells what is still known and ends.
+    pub async fn watch(
+        &self,
+        id: TaskId,
+        number: u64,
+    ) -> Result<Option<(Task, Subscription)>, QueueError> {
+        let subscription = self.subscribe_after(id, number);
+        let Some(task) = self.shared.storage.task(id).await? else {
+            return Ok(None);
+        };
+        if task.state.is_final() {
+            subscription.close();
+        }
+        Ok(Some((task, subscription)))
+    }
+
+    /// Figures of this host's part.
+    pub fn stats(&self) -> QueueStats {
+        let Shared {
+            figures,
+            running,
+            slots,
+            ..
+        } = &*self.shared;
+        QueueStats {
+            active: running.len() as u64,
+            slots: *slots as u64,
+            completed: figures.completed(),
+            failed: figures.failed(),
+            mean_duration: figures.mean_run(),
+        }
+    }
+
+    /// How long a task submitted now is likely to take until it is final, as far as the last
+    /// attempts tell.
+    pub fn estimated_wait(&self) -> Duration {
+        self.shared.figures.wait_lately() + self.shared.figures.run_lately()
+    }
+
+    /// This incarnation of the host.
+    pub fn worker(&self) -> WorkerId {
+        self.shared.worker
+    }
+}
+
+/// The shared form.
+pub type SharedQueue = Arc<Queue>;

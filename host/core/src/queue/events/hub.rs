@@ -1,0 +1,166 @@
+//! The channels of all tasks that are watched or have something to tell.
+//!
+//! Most tasks are neither, so the common case costs one atomic load.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use crate::queue::events::channel::Channel;
+use crate::queue::events::{EventKind, Subscription};
+use cofferdam_domain::attempt::Stream;
+use cofferdam_domain::state::TaskState;
+use cofferdam_domain::task::TaskId;
+
+/// Tasks whose events are remembered without anybody watching; the oldest are forgotten first.
+const UNWATCHED_MAX: usize = 1024;
+/// The most text in one event; more becomes several.
+const CHUNK_BYTES_MAX: usize = 16 * 1024;
+
+/// The channels.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hub(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    rooms: Mutex<Rooms>,
+    count: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Rooms {
+    by_task: HashMap<TaskId, Room>,
+    /// Oldest first. A task may stand here that was forgotten or is watched; that is found out
+    /// when its turn comes.
+    by_age: VecDeque<TaskId>,
+}
+
+#[derive(Debug, Default)]
+struct Room {
+    channel: Arc<Channel>,
+    watchers: usize,
+}
+
+/// A watcher's place in a room.
+#[derive(Debug)]
+pub(crate) struct Place {
+    hub: Hub,
+    id: TaskId,
+}
+
+impl Hub {
+    /// Watches a task: first what is still known after event number `seen`, then what happens.
+    pub(crate) fn subscribe(&self, id: TaskId, seen: u64) -> Subscription {
+        let mut rooms = self.lock();
+        let room = rooms.open(id);
+        room.watchers += 1;
+        let channel = Arc::clone(&room.channel);
+        self.recount(&rooms);
+        drop(rooms);
+        Subscription {
+            channel,
+            seen,
+            _place: Place {
+                hub: self.clone(),
+                id,
+            },
+        }
+    }
+
+    /// A task went on to another state.
+    pub(crate) fn status(&self, id: TaskId, state: TaskState, attempt: u32) {
+        let Some(channel) = self.find(id) else { return };
+        channel.tell(EventKind::Status { state, attempt });
+        if state.is_final() {
+            channel.close();
+        } else {
+            channel.reopen();
+        }
+    }
+
+    /// A guest reported progress.
+    pub(crate) fn progress(&self, id: TaskId, fraction: f64, note: &str) {
+        self.open(id).tell(EventKind::Progress {
+            fraction,
+            note: note.to_owned(),
+        });
+    }
+
+    /// A guest wrote to a stream.
+    pub(crate) fn wrote(&self, id: TaskId, stream: Stream, bytes: &[u8]) {
+        let channel = self.open(id);
+        for chunk in bytes.chunks(CHUNK_BYTES_MAX) {
+            channel.tell(EventKind::Wrote {
+                stream,
+                bytes: Bytes::copy_from_slice(chunk),
+            });
+        }
+    }
+
+    fn find(&self, id: TaskId) -> Option<Arc<Channel>> {
+        if self.0.count.load(Ordering::SeqCst) == 0 {
+            return None;
+        }
+        self.lock()
+            .by_task
+            .get(&id)
+            .map(|room| Arc::clone(&room.channel))
+    }
+
+    fn open(&self, id: TaskId) -> Arc<Channel> {
+        let mut rooms = self.lock();
+        let channel = Arc::clone(&rooms.open(id).channel);
+        rooms.forget_oldest();
+        self.recount(&rooms);
+        channel
+    }
+
+    fn recount(&self, rooms: &Rooms) {
+        self.0.count.store(rooms.by_task.len(), Ordering::SeqCst);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Rooms> {
+        self.0.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Rooms {
+    fn open(&mut self, id: TaskId) -> &mut Room {
+        self.by_task.entry(id).or_insert_with(|| {
+            self.by_age.push_back(id);
+            Room::default()
+        })
+    }
+
+    fn forget_oldest(&mut self) {
+        let excess = self.by_age.len().saturating_sub(UNWATCHED_MAX);
+        for _ in 0..excess {
+            let Some(id) = self.by_age.pop_front() else {
+                return;
+            };
+            match self.by_task.get(&id) {
+                Some(room) if room.watchers > 0 => self.by_age.push_back(id),
+                Some(_) => {
+                    self.by_task.remove(&id);
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut rooms = self.hub.lock();
+        if let Some(room) = rooms.by_task.get_mut(&self.id) {
+            room.watchers -= 1;
+            if room.watchers == 0 && room.channel.is_silent() {
+                rooms.by_task.remove(&self.id);
+                rooms.by_age.retain(|id| *id != self.id);
+            }
+        }
+        self.hub.recount(&rooms);
+    }
+}

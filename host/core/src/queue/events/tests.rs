@@ -1,0 +1,99 @@
+//! The order, coalescing and resumption of events.
+
+use uuid::Uuid;
+
+use super::*;
+use cofferdam_domain::task::TaskId;
+
+fn id(n: u128) -> TaskId {
+    TaskId(Uuid::from_u128(n))
+}
+
+async fn rest(mut watch: Subscription) -> Vec<(u64, EventKind)> {
+    let mut told = Vec::new();
+    while let Some(event) = watch.next().await {
+        told.push((event.number, event.kind));
+    }
+    told
+}
+
+#[tokio::test]
+async fn a_watcher_hears_everything_in_order_until_the_task_is_final() {
+    let hub = Hub::default();
+    let watch = hub.subscribe(id(1), 0);
+    hub.status(id(1), TaskState::Running, 1);
+    hub.progress(id(1), 0.5, "half");
+    hub.wrote(id(1), Stream::Stdout, b"hello");
+    hub.wrote(id(2), Stream::Stdout, b"not for this watcher");
+    hub.status(id(1), TaskState::Completed, 1);
+    let told = rest(watch).await;
+    assert_eq!(
+        told.iter().map(|(number, _)| *number).collect::<Vec<_>>(),
+        [1, 2, 3, 4]
+    );
+    assert_eq!(
+        told[0].1,
+        EventKind::Status {
+            state: TaskState::Running,
+            attempt: 1
+        }
+    );
+    assert_eq!(
+        told[1].1,
+        EventKind::Progress {
+            fraction: 0.5,
+            note: "half".to_owned()
+        }
+    );
+    assert_eq!(
+        told[3].1,
+        EventKind::Status {
+            state: TaskState::Completed,
+            attempt: 1
+        }
+    );
+}
+
+#[tokio::test]
+async fn a_watcher_resumes_after_the_last_event_it_saw() {
+    let hub = Hub::default();
+    hub.wrote(id(1), Stream::Log, b"one");
+    hub.wrote(id(1), Stream::Log, b"two");
+    hub.status(id(1), TaskState::Failed, 1);
+    let numbers = |told: Vec<(u64, EventKind)>| told.into_iter().map(|t| t.0).collect::<Vec<_>>();
+    assert_eq!(numbers(rest(hub.subscribe(id(1), 1)).await), [2, 3]);
+    // A number from before a restart is no reason to withhold what is known.
+    assert_eq!(numbers(rest(hub.subscribe(id(1), 99)).await), [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn memory_is_bounded_by_text_and_by_tasks() {
+    let hub = Hub::default();
+    hub.wrote(id(1), Stream::Stdout, &vec![b'x'; 1024 * 1024]);
+    hub.status(id(1), TaskState::Completed, 1);
+    let kept: usize = rest(hub.subscribe(id(1), 0))
+        .await
+        .iter()
+        .map(|(_, kind)| match kind {
+            EventKind::Wrote { bytes, .. } => bytes.len(),
+            EventKind::Status { .. } | EventKind::Progress { .. } => 0,
+        })
+        .sum();
+    assert_eq!(kept, 64 * 1024);
+    for n in 2..3000 {
+        hub.progress(id(n), 0.1, "");
+    }
+    let mut forgotten = hub.subscribe(id(1), 0);
+    forgotten.close();
+    assert!(forgotten.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_task_nobody_watches_and_that_says_nothing_is_not_remembered() {
+    let hub = Hub::default();
+    drop(hub.subscribe(id(1), 0));
+    hub.status(id(1), TaskState::Completed, 1);
+    let late = hub.subscribe(id(1), 0);
+    late.close();
+    assert!(rest(late).await.is_empty());
+}

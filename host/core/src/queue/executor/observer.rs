@@ -1,0 +1,59 @@
+//! Passes on what a guest says while it runs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::queue::shared::Shared;
+use cofferdam_domain::attempt::{Fence, Stream};
+use cofferdam_domain::claim::Claim;
+use cofferdam_domain::task::TaskId;
+use cofferdam_sandbox::control::Observer;
+
+/// The ear of one attempt. It hears of each stream no more than is kept of it.
+pub(crate) struct Told {
+    shared: Arc<Shared>,
+    task_id: TaskId,
+    fence: Fence,
+    stdout_left: AtomicU64,
+    stderr_left: AtomicU64,
+    log_left: AtomicU64,
+}
+
+impl Told {
+    pub(crate) fn of(claim: &Claim, shared: Arc<Shared>) -> Told {
+        let limits = &claim.spec.limits;
+        Told {
+            shared,
+            task_id: claim.task_id,
+            fence: claim.fence,
+            stdout_left: AtomicU64::new(limits.stdout_bytes),
+            stderr_left: AtomicU64::new(limits.stderr_bytes),
+            log_left: AtomicU64::new(limits.log_bytes),
+        }
+    }
+}
+
+impl Observer for Told {
+    fn progress(&self, fraction: f64, note: &str) {
+        self.shared
+            .progress
+            .write(self.task_id, self.fence, fraction, note);
+    }
+
+    fn wrote(&self, stream: Stream, bytes: &[u8]) {
+        let left = match stream {
+            Stream::Stdout => &self.stdout_left,
+            Stream::Stderr => &self.stderr_left,
+            Stream::Log => &self.log_left,
+        };
+        // One guest calls from one thread at a time, so the two steps need not be one.
+        let room = left.load(Ordering::Relaxed);
+        let told = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+        if told > 0 {
+            left.store(room - told as u64, Ordering::Relaxed);
+            self.shared
+                .events
+                .wrote(self.task_id, stream, &bytes[..told]);
+        }
+    }
+}

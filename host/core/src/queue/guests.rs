@@ -1,0 +1,93 @@
+//! What the queue's services need of the layers below: guests are run by the runner, what they
+//! leave goes to the files, and what is pruned leaves both.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::queue::executor::Attempts;
+use crate::queue::pruner::Attic;
+use crate::runner::{Runner, Spool};
+use cofferdam_domain::attempt::Artifact;
+use cofferdam_domain::claim::Claim;
+use cofferdam_domain::task::{BlobId, TaskId};
+use cofferdam_sandbox::control::Control;
+use cofferdam_sandbox::{OutputFiles, Report};
+use cofferdam_storage::Pruned;
+use cofferdam_storage::files::FileStorage;
+
+/// The runner and the files.
+pub(crate) struct Guests {
+    runner: Arc<Runner>,
+    files: FileStorage,
+}
+
+impl Guests {
+    pub(crate) fn new(runner: Arc<Runner>, files: FileStorage) -> Guests {
+        Guests { runner, files }
+    }
+}
+
+impl Spool for FileStorage {
+    fn path(&self, blob: BlobId) -> PathBuf {
+        self.spool_path(blob)
+    }
+}
+
+impl Attempts for Guests {
+    async fn run(&self, claim: &Claim, control: Control) -> Report {
+        self.runner.run_claim(claim, control).await
+    }
+
+    async fn keep(
+        &self,
+        task_id: TaskId,
+        attempt: u32,
+        files: OutputFiles,
+    ) -> Result<Vec<Artifact>, String> {
+        if files.artifacts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let size_bytes = files
+            .artifacts
+            .iter()
+            .map(|artifact| artifact.size_bytes)
+            .sum();
+        let room = self
+            .files
+            .artifact_room(size_bytes)
+            .map_err(|error| error.to_string())?;
+        let target = self.files.artifacts_dir(task_id, attempt);
+        let artifacts = files.artifacts.clone();
+        let persist = move || files.persist(&target);
+        let kept = tokio::task::spawn_blocking(persist)
+            .await
+            .map_err(|error| error.to_string())?;
+        kept.map_err(|error| error.to_string())?;
+        room.keep();
+        Ok(artifacts)
+    }
+}
+
+#[async_trait]
+impl Attic for Guests {
+    async fn remove(&self, pruned: Pruned) {
+        let Pruned {
+            tasks,
+            blobs,
+            modules,
+        } = pruned;
+        for task in tasks {
+            if let Err(error) = self.files.remove_task(task).await {
+                tracing::warn!(task.id = %task, %error, "artifacts were left behind");
+            }
+        }
+        for blob in blobs {
+            if let Err(error) = self.files.remove_blob(blob).await {
+                tracing::warn!(blob = %blob.0, %error, "a spooled input was left behind");
+            }
+        }
+        self.runner.registry().discard(&modules);
+    }
+}

@@ -1,0 +1,50 @@
+//! `[queue]`: how much is claimed, kept and waited for.
+
+use std::time::Duration;
+
+use cofferdam_domain::task::ClaimOrder;
+
+/// The section.
+#[derive(Clone, Debug)]
+pub struct QueueConfig {
+    /// Attempts that run at once on this host; 0 is sixteen per core.
+    pub slots: u32,
+    /// In which order tasks are claimed.
+    pub strategy: ClaimOrder,
+    /// Tasks that may wait; one more is refused with 503.
+    pub pending_max: u64,
+    /// How long a cancelled guest may clean up before it is killed.
+    pub cancel_grace: Duration,
+    /// How often storage is asked for work when nobody announced any.
+    pub poll_interval: Duration,
+    /// How often this host says that it is alive.
+    pub heartbeat_interval: Duration,
+    /// How long a silent host is believed to be alive.
+    pub dead_after: Duration,
+    /// How long a final task is kept.
+    pub retention: Duration,
+    /// How many final tasks are kept.
+    pub retention_tasks_max: u64,
+    /// How long a dedup key is held.
+    pub dedup_window: Duration,
+    /// How long running attempts get to finish at shutdown before they are given back.
+    pub drain_timeout: Duration,
+}
+
+impl Default for QueueConfig {
+    fn default() -> QueueConfig {
+        QueueConfig {
+            slots: 0,
+            strategy: ClaimOrder::Priority,
+            pending_max: 1_000_000,
+            cancel_grace: Duration::from_secs(5),
+            poll_interval: Duration::from_secs(1),
+            heartbeat_interval: Duration::from_secs(5),
+            dead_after: Duration::from_secs(30),
+            retention: Duration::from_secs(7 * 24 * 60 * 60),
+            retention_tasks_max: 1_000_000,
+            dedup_window: Duration::from_secs(60),
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}

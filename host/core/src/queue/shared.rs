@@ -1,0 +1,118 @@
+//! What the queue's door and its services share.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, RngCore, SeedableRng};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::queue::events::Hub;
+use crate::queue::figures::Figures;
+use crate::queue::progress::ProgressBoard;
+use crate::queue::ready::Ready;
+use crate::queue::running::Running;
+use crate::queue::settings::QueueConfig;
+use crate::queue::waiters::Waiters;
+use crate::shutdown::Shutdown;
+use crate::telemetry::metrics::Metrics;
+use cofferdam_domain::attempt::WorkerId;
+use cofferdam_domain::clock::Clock;
+use cofferdam_domain::task::TaskId;
+use cofferdam_domain::time::Timestamp;
+use cofferdam_storage::Storage;
+
+/// The shared parts. Services know each other only through these and through storage.
+pub(crate) struct Shared {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) clock: Clock,
+    pub(crate) config: QueueConfig,
+    /// Attempts that run at once here; `config.slots` with 0 resolved.
+    pub(crate) slots: usize,
+    pub(crate) worker: WorkerId,
+    /// Requested when this host is to take no more work.
+    pub(crate) shutdown: Shutdown,
+    /// Cancelled once every attempt of this host is recorded or given up.
+    pub(crate) settled: CancellationToken,
+    /// Rung when there may be something to claim.
+    pub(crate) work: Notify,
+    /// Set while storage may hold work that was not asked for, because no slot was free.
+    pub(crate) backlog: AtomicBool,
+    pub(crate) ready: Ready,
+    pub(crate) running: Running,
+    pub(crate) events: Hub,
+    pub(crate) waiters: Waiters,
+    pub(crate) progress: ProgressBoard,
+    pub(crate) figures: Figures,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) dice: Dice,
+}
+
+/// Where ids and jitter come from.
+pub(crate) struct Dice(Mutex<StdRng>);
+
+impl Dice {
+    pub(crate) fn seeded(seed: u64) -> Dice {
+        Dice(Mutex::new(StdRng::seed_from_u64(seed)))
+    }
+
+    /// A UUIDv7 of this instant.
+    pub(crate) fn task_id(&self, now: Timestamp) -> TaskId {
+        let mut random = [0_u8; 10];
+        self.with(|rng| rng.fill_bytes(&mut random));
+        let millis = u64::try_from(now.as_millis()).unwrap_or(0);
+        TaskId(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
+    }
+
+    /// Uniform in 0..1.
+    pub(crate) fn fraction(&self) -> f64 {
+        self.with(|rng| rng.random())
+    }
+
+    fn with<T>(&self, draw: impl FnOnce(&mut StdRng) -> T) -> T {
+        draw(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The most claims taken from storage at once.
+pub(crate) const CLAIM_MAX: usize = 256;
+/// The most claims that wait for a slot here.
+const PREFETCH_MAX: usize = 2 * CLAIM_MAX;
+/// How much work, by the durations of late, is taken from storage ahead of a free slot.
+const PREFETCH_WORK: Duration = Duration::from_millis(20);
+
+impl Shared {
+    /// How many claims this host has use for now. Nothing is taken ahead while every slot is
+    /// taken, because then nobody knows how long it would lie here.
+    pub(crate) fn wanted(&self) -> usize {
+        // In the order in which a claim moves: one on its way is counted twice rather than not at
+        // all, which would claim a task that then lies behind it.
+        let ready = self.ready.len();
+        let running = self.running.len();
+        let free = self.slots.saturating_sub(running);
+        if free == 0 {
+            return 0;
+        }
+        (free + self.prefetch()).saturating_sub(ready)
+    }
+
+    /// Rings for the dispatcher if it waits for room and there is room now.
+    pub(crate) fn room_was_made(&self) {
+        if self.backlog.load(Ordering::SeqCst) && self.is_hungry() {
+            self.work.notify_one();
+        }
+    }
+
+    /// Whether enough is wanted to be worth a call.
+    pub(crate) fn is_hungry(&self) -> bool {
+        self.wanted() > (self.prefetch() / 2).min(CLAIM_MAX - 1)
+    }
+
+    fn prefetch(&self) -> usize {
+        let one = self.figures.run_lately().as_nanos().max(1);
+        let ahead = PREFETCH_WORK.as_nanos() / one;
+        usize::try_from(ahead).map_or(PREFETCH_MAX, |ahead| ahead.min(PREFETCH_MAX))
+    }
+}

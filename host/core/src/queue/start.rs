@@ -1,0 +1,183 @@
+//! Starting the queue: what it is made of, in which order its services begin and how they end.
+//!
+//! The end is a chain: shutdown is requested; the dispatcher and the lanes stop and give back what
+//! has not begun; the drainer waits for running attempts and then kills them; with the last
+//! executor gone the completer has recorded everything and says that all is settled; on that the
+//! heartbeat, the canceller and the progress service end. `Shutdown::drained` waits for them all.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::queue::events::Hub;
+use crate::queue::executor::{Attempts, Executor};
+use crate::queue::figures::Figures;
+use crate::queue::guests::Guests;
+use crate::queue::progress::ProgressBoard;
+use crate::queue::pruner::Attic;
+use crate::queue::ready::Ready;
+use crate::queue::running::Running;
+use crate::queue::settings::QueueConfig;
+use crate::queue::shared::{Dice, Shared};
+use crate::queue::waiters::Waiters;
+use crate::queue::{
+    Queue, canceller, completer, dispatcher, drainer, heartbeat, lanes, progress, pruner, rescuer,
+};
+use crate::registry::Registry;
+use crate::runner::Runner;
+use crate::runner::admission::Admission;
+use crate::shutdown::Shutdown;
+use crate::telemetry::metrics::Metrics;
+use cofferdam_domain::attempt::WorkerId;
+use cofferdam_domain::clock::Clock;
+use cofferdam_domain::time::Timestamp;
+use cofferdam_sandbox::threads::GuestThreadsHandle;
+use cofferdam_storage::files::FileStorage;
+use cofferdam_storage::{Storage, StorageError};
+
+/// What a queue is made of.
+pub struct Parts {
+    /// Where tasks are kept.
+    pub storage: Arc<dyn Storage>,
+    /// Where modules are known.
+    pub registry: Arc<Registry>,
+    /// What a task may ask for.
+    pub admission: Admission,
+    /// How much is claimed, kept and waited for.
+    pub config: QueueConfig,
+    /// What time it is.
+    pub clock: Clock,
+    /// This incarnation of the host: random, never used before.
+    pub worker: WorkerId,
+    /// Where ids and jitter start from.
+    pub seed: u64,
+    /// Where guests run.
+    pub threads: GuestThreadsHandle,
+    /// Requested when this host is to take no more work.
+    pub shutdown: Shutdown,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
+    /// Whether no other host can be alive on this storage, so that whatever runs according to it
+    /// was left by an earlier incarnation.
+    pub sole_owner: bool,
+}
+
+/// Slots for each core, where none are configured.
+const SLOTS_PER_CORE: usize = 16;
+
+impl Queue {
+    /// Says that this host is alive, rescues what earlier incarnations left, and starts the
+    /// services: the lanes on the guest threads, all else on the current runtime. Guests are run by
+    /// `runner`; the files they leave are kept in `files`.
+    pub async fn start(
+        parts: Parts,
+        runner: Arc<Runner>,
+        files: FileStorage,
+    ) -> Result<Arc<Queue>, StorageError> {
+        let guests = Arc::new(Guests::new(runner, files));
+        let attic: Arc<dyn Attic> = Arc::<Guests>::clone(&guests);
+        Queue::start_with(parts, guests, attic).await
+    }
+
+    /// The same with something in place of the runner and the files.
+    pub(crate) async fn start_with<A: Attempts>(
+        parts: Parts,
+        attempts: Arc<A>,
+        attic: Arc<dyn Attic>,
+    ) -> Result<Arc<Queue>, StorageError> {
+        let Parts {
+            registry,
+            admission,
+            threads,
+            sole_owner,
+            ..
+        } = &parts;
+        let (registry, admission) = (Arc::clone(registry), admission.clone());
+        let (threads, sole_owner) = (threads.clone(), *sole_owner);
+        let shared = Arc::new(share(parts));
+        let now = shared.clock.now();
+        shared.storage.heartbeat(shared.worker, now).await?;
+        let dead_before = if sole_owner {
+            // Whatever their clock said when they were last heard of.
+            Timestamp::from_millis(i64::MAX)
+        } else {
+            now.minus(shared.config.dead_after)
+        };
+        let rescued = rescuer::run_once(&shared, dead_before).await?;
+        if rescued > 0 {
+            tracing::info!(tasks = rescued, "rescued from earlier incarnations");
+        }
+        let cancels = spawn(&shared, &threads, attempts, attic);
+        Ok(Arc::new(Queue {
+            shared,
+            registry,
+            admission,
+            cancels,
+        }))
+    }
+}
+
+fn share(parts: Parts) -> Shared {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let slots = match parts.config.slots {
+        0 => cores * SLOTS_PER_CORE,
+        slots => usize::try_from(slots).unwrap_or(usize::MAX),
+    };
+    Shared {
+        storage: parts.storage,
+        clock: parts.clock,
+        config: parts.config,
+        slots: slots.min(Semaphore::MAX_PERMITS),
+        worker: parts.worker,
+        shutdown: parts.shutdown,
+        settled: CancellationToken::new(),
+        work: Notify::new(),
+        backlog: AtomicBool::new(false),
+        ready: Ready::default(),
+        running: Running::default(),
+        events: Hub::default(),
+        waiters: Waiters::default(),
+        progress: ProgressBoard::default(),
+        figures: Figures::new(),
+        metrics: parts.metrics,
+        dice: Dice::seeded(parts.seed),
+    }
+}
+
+fn spawn<A: Attempts>(
+    shared: &Arc<Shared>,
+    threads: &GuestThreadsHandle,
+    attempts: Arc<A>,
+    attic: Arc<dyn Attic>,
+) -> mpsc::Sender<cofferdam_domain::task::TaskId> {
+    let (ends, ended) = mpsc::channel(completer::QUEUED_MAX);
+    let (cancels, cancelled) = mpsc::channel(canceller::QUEUED_MAX);
+    let weak_ends = ends.downgrade();
+    let executor = Arc::new(Executor::new(Arc::clone(shared), attempts, ends));
+    let slots = Arc::new(Semaphore::new(shared.slots));
+    let shutdown = &shared.shutdown;
+    {
+        // What is spawned inside lands on the guest threads.
+        let _guests = threads.runtime().enter();
+        for _ in 0..threads.runtime().metrics().num_workers() {
+            shutdown.spawn(
+                "lane",
+                lanes::serve(Arc::clone(&executor), Arc::clone(&slots)),
+            );
+        }
+    }
+    shutdown.spawn("dispatcher", dispatcher::serve(executor));
+    shutdown.spawn("completer", completer::serve(Arc::clone(shared), ended));
+    shutdown.spawn(
+        "canceller",
+        canceller::serve(Arc::clone(shared), cancelled, weak_ends),
+    );
+    shutdown.spawn("progress", progress::serve(Arc::clone(shared)));
+    shutdown.spawn("heartbeat", heartbeat::serve(Arc::clone(shared)));
+    shutdown.spawn("rescuer", rescuer::serve(Arc::clone(shared)));
+    shutdown.spawn("pruner", pruner::serve(Arc::clone(shared), attic));
+    shutdown.spawn("drainer", drainer::serve(Arc::clone(shared)));
+    cancels
+}

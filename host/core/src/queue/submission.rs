@@ -1,0 +1,107 @@
+//! A task as it is submitted, and the checks that make it one to be stored.
+
+use std::time::Duration;
+
+use crate::queue::{Queue, QueueError};
+use crate::runner::{RunError, unmetered};
+use cofferdam_domain::grants::Grants;
+use cofferdam_domain::limits::LimitRequest;
+use cofferdam_domain::module::ModuleRef;
+use cofferdam_domain::retry::RetryPolicy;
+use cofferdam_domain::task::{Dedup, Input, NewTask, Priority, TaskId, TaskSpec};
+use cofferdam_domain::time::Timestamp;
+
+/// A task as a caller submits it, parsed but not yet checked against what this host allows.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// The caller's own id, if any.
+    pub task_id: Option<TaskId>,
+    /// What to run.
+    pub module: ModuleRef,
+    /// What it works on.
+    pub input: Input,
+    /// Arguments, for commands.
+    pub args: Vec<String>,
+    /// Environment variables.
+    pub env: Vec<(String, String)>,
+    /// When it is claimed relative to others.
+    pub priority: Priority,
+    /// How long it must wait first.
+    pub delay: Duration,
+    /// The earliest moment it may run; the later of this and `delay` counts.
+    pub run_at: Option<Timestamp>,
+    /// What it asks to use.
+    pub limits: LimitRequest,
+    /// What follows a failed attempt.
+    pub retry: RetryPolicy,
+    /// What it asks to touch.
+    pub grants: Grants,
+    /// What makes a repeated submission the same one.
+    pub idempotency_key: Option<String>,
+    /// A key that is taken at most once inside the configured window.
+    pub dedup_key: Option<String>,
+    /// A JSON object of the submitter's, as text.
+    pub metadata: String,
+    /// A hash of the request as it came.
+    pub fingerprint: [u8; 16],
+}
+
+/// What became of a submission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Submitted {
+    /// A new task.
+    New(TaskId),
+    /// An earlier task that stands for it.
+    Existing(TaskId),
+}
+
+impl Queue {
+    /// Checks a submission against the module and against what this host allows.
+    pub(crate) async fn check(
+        &self,
+        submission: Submission,
+        now: Timestamp,
+    ) -> Result<NewTask, QueueError> {
+        let limits = self
+            .admission
+            .check(&submission.limits, &submission.grants)?;
+        let module = self
+            .registry
+            .resolve(&submission.module)
+            .await
+            .map_err(RunError::from)?;
+        if module.kind.language().is_some() && submission.limits.fuel.is_some() {
+            return Err(unmetered().into());
+        }
+        if let Input::Inline(payload) = &submission.input {
+            self.registry
+                .check_input(&module, payload)
+                .map_err(QueueError::Schema)?;
+        }
+        let earliest = now.plus(submission.delay);
+        let window = self.shared.config.dedup_window;
+        Ok(NewTask {
+            id: submission
+                .task_id
+                .unwrap_or_else(|| self.shared.dice.task_id(now)),
+            run_at: submission
+                .run_at
+                .map_or(earliest, |run_at| run_at.max(earliest)),
+            spec: TaskSpec {
+                module: submission.module.name,
+                digest: module.digest,
+                input: submission.input,
+                args: submission.args,
+                env: submission.env,
+                priority: submission.priority,
+                limits,
+                retry: submission.retry,
+                grants: submission.grants,
+                metadata: submission.metadata,
+            },
+            idempotency_key: submission.idempotency_key,
+            fingerprint: submission.fingerprint,
+            dedup: submission.dedup_key.map(|key| Dedup { key, window }),
+        })
+    }
+}

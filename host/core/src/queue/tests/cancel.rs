@@ -1,0 +1,106 @@
+//! Cancelling tasks in every state, from this host and from others.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::stage::{Stage, one_slot, plain};
+use crate::queue::Submission;
+use crate::queue::settings::QueueConfig;
+use cofferdam_domain::attempt::FailureKind;
+use cofferdam_domain::state::TaskState;
+use cofferdam_domain::task::TaskId;
+use cofferdam_storage::Cancelled;
+
+#[tokio::test]
+async fn a_pending_task_is_cancelled_at_once() {
+    let stage = Stage::set(one_slot()).await;
+    let delay = Duration::from_secs(1000);
+    let id = stage.submit(Submission { delay, ..plain() }).await;
+    let waiting = stage.queue.wait(id, Duration::from_secs(20));
+    let (task, cancelled) = tokio::join!(waiting, stage.queue.cancel(id));
+    assert_eq!(cancelled.unwrap(), Cancelled::AtOnce);
+    assert_eq!(task.unwrap().unwrap().state, TaskState::Cancelled);
+    assert_eq!(
+        stage.queue.cancel(id).await.unwrap(),
+        Cancelled::Final(TaskState::Cancelled)
+    );
+    let unknown = TaskId(Uuid::from_u128(9));
+    assert_eq!(
+        stage.queue.cancel(unknown).await.unwrap(),
+        Cancelled::Unknown
+    );
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_running_task_is_asked_to_end_and_ends_cancelled() {
+    let mut stage = Stage::set(one_slot()).await;
+    let id = stage.submit(plain()).await;
+    let guest = stage.guest().await;
+    let answer = stage.queue.cancel(id).await.unwrap();
+    assert_eq!(answer, Cancelled::Requested(stage.queue.worker()));
+    guest.control.cancel.cancelled().await;
+    assert!(!guest.control.kill.is_cancelled());
+    // It cleans up and even gives a result, but its caller was told that it is cancelled.
+    guest.completes();
+    let task = stage.finished(id).await;
+    assert_eq!(task.state, TaskState::Cancelled);
+    assert_eq!(task.failure.unwrap().kind, FailureKind::Cancelled);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_guest_that_does_not_end_is_killed_after_the_grace() {
+    let grace = Duration::from_millis(100);
+    let mut stage = Stage::set(QueueConfig {
+        cancel_grace: grace,
+        ..one_slot()
+    })
+    .await;
+    let id = stage.submit(plain()).await;
+    let guest = stage.guest().await;
+    let begun = std::time::Instant::now();
+    stage.queue.cancel(id).await.unwrap();
+    let task = stage.finished(id).await;
+    assert!(begun.elapsed() >= grace);
+    assert_eq!(task.state, TaskState::Cancelled);
+    assert!(guest.control.kill.is_cancelled());
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_claimed_task_that_waits_for_a_slot_is_cancelled_without_running() {
+    let mut stage = Stage::set(one_slot()).await;
+    stage.queue.submit(vec![plain()]).await.unwrap();
+    let tasks = vec![plain(); 2];
+    let guest = stage.guest().await;
+    let ids = stage.queue.submit(tasks).await.unwrap();
+    let crate::queue::Submitted::New(id) = ids[0] else {
+        panic!("{ids:?}")
+    };
+    stage.queue.cancel(id).await.unwrap();
+    assert_eq!(stage.finished(id).await.state, TaskState::Cancelled);
+    guest.completes();
+    let guest = stage.guest().await;
+    assert_ne!(guest.id(), id);
+    guest.completes();
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_cancel_through_another_host_is_seen_at_the_next_heartbeat() {
+    let heartbeat_interval = Duration::from_millis(50);
+    let mut stage = Stage::set(QueueConfig {
+        heartbeat_interval,
+        ..one_slot()
+    })
+    .await;
+    let id = stage.submit(plain()).await;
+    let guest = stage.guest().await;
+    stage.storage.cancel(id, stage.clock.now()).await.unwrap();
+    guest.control.cancel.cancelled().await;
+    guest.completes();
+    assert_eq!(stage.finished(id).await.state, TaskState::Cancelled);
+    stage.end().await;
+}

@@ -1,0 +1,149 @@
+//! Draining: what finishes, what is given back, what is killed.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::stage::{Bin, START, Stage, database, one_slot, plain};
+use crate::queue::settings::QueueConfig;
+use crate::queue::{Submission, pruner};
+use cofferdam_domain::attempt::{FailureKind, WorkerId};
+use cofferdam_domain::retry::RetryPolicy;
+use cofferdam_domain::state::TaskState;
+use cofferdam_domain::task::ClaimOrder;
+
+#[tokio::test]
+async fn what_an_earlier_incarnation_left_running_is_rescued_at_once() {
+    let (data, storage) = database().await;
+    let mut stage = Stage::over((data, storage), one_slot(), true).await;
+    let delay = Duration::from_secs(5);
+    let id = stage.submit(Submission { delay, ..plain() }).await;
+    let dead = WorkerId(Uuid::from_u128(99));
+    let later = START.plus(delay);
+    stage.storage.heartbeat(dead, later).await.unwrap();
+    let claims = stage
+        .storage
+        .claim(dead, 1, ClaimOrder::Fifo, later)
+        .await
+        .unwrap();
+    assert_eq!(claims.len(), 1);
+    stage.clock.set(later);
+    let forever = cofferdam_domain::time::Timestamp::from_millis(i64::MAX);
+    let rescued = crate::queue::rescuer::run_once(&stage.queue.shared, forever)
+        .await
+        .unwrap();
+    assert_eq!(rescued, 1);
+    let guest = stage.guest().await;
+    assert_eq!(
+        (guest.id(), guest.claim.attempt, guest.claim.lost),
+        (id, 2, 1)
+    );
+    guest.completes();
+    assert_eq!(stage.finished(id).await.state, TaskState::Completed);
+    let attempts = stage.storage.attempts(id).await.unwrap();
+    assert_eq!(
+        attempts[0].failure.as_ref().unwrap().kind,
+        FailureKind::Lost
+    );
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn shutdown_lets_attempts_finish() {
+    let drain_timeout = Duration::from_secs(60);
+    let mut stage = Stage::set(QueueConfig {
+        drain_timeout,
+        ..one_slot()
+    })
+    .await;
+    let id = stage.submit(plain()).await;
+    let guest = stage.guest().await;
+    stage.shutdown.request();
+    guest.completes();
+    let storage = std::sync::Arc::clone(&stage.storage);
+    stage.end().await;
+    assert_eq!(
+        storage.task(id).await.unwrap().unwrap().state,
+        TaskState::Completed
+    );
+}
+
+#[tokio::test]
+async fn what_does_not_finish_is_given_back_at_shutdown() {
+    let drain_timeout = Duration::from_millis(50);
+    let mut stage = Stage::set(QueueConfig {
+        drain_timeout,
+        ..one_slot()
+    })
+    .await;
+    let first = stage.submit(plain()).await;
+    let _stubborn = stage.guest().await;
+    let once = RetryPolicy {
+        max_lost: 0,
+        ..RetryPolicy::default()
+    };
+    let second = stage
+        .submit(Submission {
+            retry: once,
+            ..plain()
+        })
+        .await;
+    let storage = std::sync::Arc::clone(&stage.storage);
+    stage.end().await;
+    let cut_off = storage.task(first).await.unwrap().unwrap();
+    assert_eq!((cut_off.state, cut_off.lost), (TaskState::Pending, 1));
+    assert!(cut_off.attempt < cut_off.max_attempts);
+    let never_begun = storage.task(second).await.unwrap().unwrap();
+    assert_eq!(
+        (never_begun.state, never_begun.attempt),
+        (TaskState::Pending, 0)
+    );
+    assert!(storage.attempts(second).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_attempt_that_may_not_be_repeated_is_lost_at_shutdown() {
+    let drain_timeout = Duration::from_millis(50);
+    let mut stage = Stage::set(QueueConfig {
+        drain_timeout,
+        ..one_slot()
+    })
+    .await;
+    let once = RetryPolicy {
+        max_lost: 0,
+        ..RetryPolicy::default()
+    };
+    let id = stage
+        .submit(Submission {
+            retry: once,
+            ..plain()
+        })
+        .await;
+    let _stubborn = stage.guest().await;
+    let storage = std::sync::Arc::clone(&stage.storage);
+    stage.end().await;
+    let task = storage.task(id).await.unwrap().unwrap();
+    assert_eq!(task.state, TaskState::Failed);
+    assert_eq!(task.failure.unwrap().kind, FailureKind::Lost);
+}
+
+#[tokio::test]
+async fn final_tasks_are_pruned_past_their_retention() {
+    let retention = Duration::from_secs(60);
+    let stage = Stage::set_automatic(QueueConfig {
+        retention,
+        ..one_slot()
+    })
+    .await;
+    let old = stage.submit(plain()).await;
+    stage.finished(old).await;
+    stage.clock.set(START.plus(Duration::from_secs(61)));
+    let young = stage.submit(plain()).await;
+    stage.finished(young).await;
+    let bin: &Bin = &stage.bin;
+    pruner::run_once(&stage.queue.shared, bin).await.unwrap();
+    assert_eq!(*bin.0.lock().unwrap(), [old]);
+    assert!(stage.storage.task(old).await.unwrap().is_none());
+    assert!(stage.storage.task(young).await.unwrap().is_some());
+    stage.end().await;
+}

@@ -1,0 +1,363 @@
+//! A queue over a fresh database, and guests whose every move is the test's.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tempfile::TempDir;
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use crate::queue::events::{EventKind, Subscription};
+use crate::queue::executor::Attempts;
+use crate::queue::pruner::Attic;
+use crate::queue::settings::QueueConfig;
+use crate::queue::{Parts, Queue, Submission, Submitted};
+use crate::registry::{Loader, Registry};
+use crate::runner::admission::Admission;
+use crate::shutdown::Shutdown;
+use crate::telemetry::metrics::Metrics;
+use cofferdam_domain::attempt::{
+    Artifact, Failure, FailureKind, Outcome, Payload, Streams, Usage, WorkerId,
+};
+use cofferdam_domain::claim::Claim;
+use cofferdam_domain::clock::Clock;
+use cofferdam_domain::grants::Grants;
+use cofferdam_domain::limits::{LimitPolicy, LimitRequest};
+use cofferdam_domain::module::{Descriptor, Digest, ModuleInfo, ModuleKind, ModuleName, ModuleRef};
+use cofferdam_domain::retry::RetryPolicy;
+use cofferdam_domain::state::TaskState;
+use cofferdam_domain::task::{Input, Priority, Task, TaskId};
+use cofferdam_domain::time::Timestamp;
+use cofferdam_sandbox::compile::Compiled;
+use cofferdam_sandbox::control::Control;
+use cofferdam_sandbox::threads::GuestThreads;
+use cofferdam_sandbox::{CompileError, EngineClass, LoadedModule, OutputFiles, Report};
+use cofferdam_storage::sqlite::SqliteStorage;
+use cofferdam_storage::{Pruned, Storage};
+
+/// No signal takes this long, however busy the machine is.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An attempt that began and waits for the test to say how it ends.
+pub(super) struct Guest {
+    pub(super) claim: Claim,
+    pub(super) control: Control,
+    end: oneshot::Sender<Outcome>,
+}
+
+impl Guest {
+    pub(super) fn completes(self) {
+        let body = Bytes::from_static(b"done");
+        let payload = Payload {
+            content_type: "text/plain".into(),
+            body,
+        };
+        let _ = self.end.send(Outcome::Completed(payload));
+    }
+
+    pub(super) fn fails(self, kind: FailureKind, transient: bool) {
+        let failure = Failure {
+            transient,
+            ..Failure::new(kind, "as the test says")
+        };
+        let _ = self.end.send(Outcome::Failed(failure));
+    }
+
+    pub(super) fn id(&self) -> TaskId {
+        self.claim.task_id
+    }
+}
+
+/// Hands attempts to the test, or completes them at once.
+struct Stagehand {
+    guests: Option<mpsc::UnboundedSender<Guest>>,
+}
+
+impl Attempts for Stagehand {
+    async fn run(&self, claim: &Claim, control: Control) -> Report {
+        assert_ne!(claim.spec.args, ["panic"], "as the test wants");
+        let outcome = match &self.guests {
+            None => Outcome::Completed(Payload {
+                content_type: "".into(),
+                body: Bytes::new(),
+            }),
+            Some(guests) => {
+                let (end, ended) = oneshot::channel();
+                let guest = Guest {
+                    claim: claim.clone(),
+                    control: control.clone(),
+                    end,
+                };
+                guests.send(guest).unwrap();
+                tokio::select! {
+                    outcome = ended => outcome.unwrap(),
+                    () = control.kill.cancelled() => {
+                        Outcome::Failed(Failure::new(FailureKind::Cancelled, "killed"))
+                    }
+                }
+            }
+        };
+        Report {
+            outcome,
+            usage: Usage::default(),
+            streams: Streams::default(),
+            files: None,
+        }
+    }
+
+    async fn keep(
+        &self,
+        _task_id: TaskId,
+        _attempt: u32,
+        files: OutputFiles,
+    ) -> Result<Vec<Artifact>, String> {
+        drop(files);
+        Ok(Vec::new())
+    }
+}
+
+/// Modules here are never loaded.
+struct NoLoader;
+
+#[async_trait]
+impl Loader for NoLoader {
+    async fn compile(&self, _wasm: Bytes, _class: EngineClass) -> Result<Compiled, CompileError> {
+        Err(CompileError::Busy)
+    }
+
+    async fn open(
+        &self,
+        _digest: &Digest,
+        _class: EngineClass,
+        _kind: ModuleKind,
+    ) -> Result<Option<Arc<LoadedModule>>, CompileError> {
+        Ok(None)
+    }
+
+    async fn describe(
+        &self,
+        _module: Arc<LoadedModule>,
+    ) -> Result<Option<Descriptor>, CompileError> {
+        Ok(None)
+    }
+}
+
+/// Remembers what was pruned.
+#[derive(Default)]
+pub(super) struct Bin(pub(super) Mutex<Vec<TaskId>>);
+
+#[async_trait]
+impl Attic for Bin {
+    async fn remove(&self, pruned: Pruned) {
+        self.0.lock().unwrap().extend(pruned.tasks);
+    }
+}
+
+/// The stage.
+pub(super) struct Stage {
+    pub(super) queue: Arc<Queue>,
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) clock: Clock,
+    pub(super) shutdown: Shutdown,
+    pub(super) bin: Arc<Bin>,
+    guests: mpsc::UnboundedReceiver<Guest>,
+    threads: Option<GuestThreads>,
+    _data: TempDir,
+}
+
+/// The time at which every stage begins.
+pub(super) const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+/// One slot, no patience at the end, and other times that no test waits for unless it sets them
+/// itself.
+pub(super) fn one_slot() -> QueueConfig {
+    QueueConfig {
+        slots: 1,
+        poll_interval: Duration::from_secs(60),
+        drain_timeout: Duration::from_millis(10),
+        ..QueueConfig::default()
+    }
+}
+
+/// A database with a module in it, before any host opened it.
+pub(super) async fn database() -> (TempDir, Arc<dyn Storage>) {
+    let data = TempDir::new().unwrap();
+    let storage = SqliteStorage::open(data.path(), StdRng::seed_from_u64(1)).unwrap();
+    let info = ModuleInfo {
+        digest: Digest::from_bytes([7; 32]),
+        kind: ModuleKind::Task,
+        size_bytes: 4,
+        imports: Vec::new(),
+        needs: Vec::new(),
+        descriptor: Some(Descriptor {
+            summary: String::new(),
+            input_schema: Some(r#"{"properties": {"n": {"type": "integer"}}}"#.to_owned()),
+            output_schema: None,
+        }),
+        compiled_ms: 1,
+    };
+    let name = ModuleName::parse("echo").unwrap();
+    storage
+        .put_module(&name, &info, Bytes::from_static(b"wasm"), START)
+        .await
+        .unwrap();
+    (data, Arc::new(storage))
+}
+
+impl Stage {
+    pub(super) async fn set(config: QueueConfig) -> Stage {
+        Stage::over(database().await, config, true).await
+    }
+
+    /// A stage whose guests complete without the test's doing.
+    pub(super) async fn set_automatic(config: QueueConfig) -> Stage {
+        Stage::over(database().await, config, false).await
+    }
+
+    pub(super) async fn over(
+        (data, storage): (TempDir, Arc<dyn Storage>),
+        config: QueueConfig,
+        played: bool,
+    ) -> Stage {
+        let clock = Clock::manual(START);
+        let metrics = Arc::new(Metrics::new());
+        let registry = Registry::new(
+            Arc::clone(&storage),
+            Arc::new(NoLoader),
+            1,
+            clock.clone(),
+            Arc::clone(&metrics),
+        );
+        let threads = GuestThreads::start(2).unwrap();
+        let shutdown = Shutdown::new();
+        let parts = Parts {
+            storage: Arc::clone(&storage),
+            registry: Arc::new(registry),
+            admission: Admission::new(LimitPolicy::default(), Default::default()),
+            config,
+            clock: clock.clone(),
+            worker: WorkerId(Uuid::from_u128(1)),
+            seed: 1,
+            threads: threads.handle(),
+            shutdown: shutdown.clone(),
+            metrics,
+            sole_owner: true,
+        };
+        let (sender, guests) = mpsc::unbounded_channel();
+        let stagehand = Stagehand {
+            guests: played.then_some(sender),
+        };
+        let bin = Arc::new(Bin::default());
+        let attic: Arc<dyn Attic> = Arc::<Bin>::clone(&bin);
+        let queue = Queue::start_with(parts, Arc::new(stagehand), attic)
+            .await
+            .unwrap();
+        let threads = Some(threads);
+        Stage {
+            queue,
+            storage,
+            clock,
+            shutdown,
+            bin,
+            guests,
+            threads,
+            _data: data,
+        }
+    }
+
+    /// The next attempt that begins.
+    pub(super) async fn guest(&mut self) -> Guest {
+        let guest = tokio::time::timeout(PATIENCE, self.guests.recv()).await;
+        guest.expect("an attempt begins in time").unwrap()
+    }
+
+    /// Whether no attempt has begun that the test has not seen.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        self.guests.try_recv().is_err()
+    }
+
+    pub(super) async fn submit(&self, task: Submission) -> TaskId {
+        match self.queue.submit(vec![task]).await.unwrap()[..] {
+            [Submitted::New(id)] => id,
+            ref other => panic!("{other:?}"),
+        }
+    }
+
+    /// The task once it is final.
+    pub(super) async fn finished(&self, id: TaskId) -> Task {
+        let task = self.queue.wait(id, PATIENCE).await.unwrap().unwrap();
+        assert!(task.state.is_final(), "{task:?}");
+        task
+    }
+
+    pub(super) async fn task(&self, id: TaskId) -> Task {
+        self.storage.task(id).await.unwrap().unwrap()
+    }
+
+    /// Moves the clock to `after` past the start and lets the dispatcher look at it.
+    pub(super) fn advance_to(&self, after: Duration) {
+        self.clock.set(START.plus(after));
+        self.queue.shared.work.notify_one();
+    }
+
+    pub(super) async fn end(mut self) {
+        self.shutdown.request();
+        assert!(self.shutdown.drained(PATIENCE).await, "the services end");
+        if let Some(threads) = self.threads.take() {
+            threads.stop();
+        }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.shutdown.request();
+        if let Some(threads) = self.threads.take() {
+            threads.stop();
+        }
+    }
+}
+
+/// A task that asks for nothing.
+pub(super) fn plain() -> Submission {
+    Submission {
+        task_id: None,
+        module: ModuleRef::parse("echo").unwrap(),
+        input: Input::empty(),
+        args: Vec::new(),
+        env: Vec::new(),
+        priority: Priority::Normal,
+        delay: Duration::ZERO,
+        run_at: None,
+        limits: LimitRequest::default(),
+        retry: RetryPolicy {
+            jitter: false,
+            ..RetryPolicy::default()
+        },
+        grants: Grants::none(),
+        idempotency_key: None,
+        dedup_key: None,
+        metadata: "{}".to_owned(),
+        fingerprint: [0; 16],
+    }
+}
+
+/// Waits until the task was told to be in `state` after so many attempts.
+pub(super) async fn until(watch: &mut Subscription, state: TaskState, attempt: u32) {
+    let wanted = EventKind::Status { state, attempt };
+    let told = async {
+        while let Some(event) = watch.next().await {
+            if event.kind == wanted {
+                return;
+            }
+        }
+        panic!("the events ended without {wanted:?}");
+    };
+    tokio::time::timeout(PATIENCE, told)
+        .await
+        .expect("it is told in time");
+}

@@ -1,0 +1,107 @@
+//! Waiting for tasks and watching them.
+
+use std::time::Duration;
+
+use super::stage::{Stage, one_slot, plain, until};
+use crate::queue::events::EventKind;
+use cofferdam_domain::attempt::Stream;
+use cofferdam_domain::state::TaskState;
+
+#[tokio::test]
+async fn waiting_ends_with_the_task_or_with_the_patience() {
+    let mut stage = Stage::set(one_slot()).await;
+    let id = stage.submit(plain()).await;
+    let guest = stage.guest().await;
+    let early = stage
+        .queue
+        .wait(id, Duration::from_millis(1))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(early.state, TaskState::Running);
+    let (task, ()) = tokio::join!(stage.finished(id), async { guest.completes() });
+    assert_eq!(task.state, TaskState::Completed);
+    assert!(
+        stage
+            .queue
+            .wait(
+                cofferdam_domain::task::TaskId(uuid::Uuid::nil()),
+                Duration::ZERO
+            )
+            .await
+            .unwrap()
+            .is_none()
+    );
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn what_a_guest_says_is_told_before_its_end_and_can_be_resumed() {
+    let mut stage = Stage::set(one_slot()).await;
+    let id = stage.submit(plain()).await;
+    let mut watch = stage.queue.subscribe(id);
+    let guest = stage.guest().await;
+    until(&mut watch, TaskState::Running, 1).await;
+    let observer = guest.control.observer.clone().unwrap();
+    observer.wrote(Stream::Stdout, b"hello");
+    for step in 1..=1000 {
+        observer.progress(f64::from(step) / 1000.0, "on the way");
+    }
+    guest.completes();
+    stage.finished(id).await;
+    let mut told = Vec::new();
+    while let Some(event) = watch.next().await {
+        told.push(event);
+    }
+    let wrote = EventKind::Wrote {
+        stream: Stream::Stdout,
+        bytes: "hello".into(),
+    };
+    assert_eq!(told[0].kind, wrote);
+    let done = EventKind::Progress {
+        fraction: 1.0,
+        note: "on the way".to_owned(),
+    };
+    assert_eq!(
+        told[told.len() - 2].kind,
+        done,
+        "the last report is told before the end"
+    );
+    assert!(told.len() < 20, "reports are told at a bounded pace");
+    let end = EventKind::Status {
+        state: TaskState::Completed,
+        attempt: 1,
+    };
+    assert_eq!(told[told.len() - 1].kind, end);
+
+    let seen = told[told.len() - 2].number;
+    let (task, mut resumed) = stage.queue.watch(id, seen).await.unwrap().unwrap();
+    assert_eq!(task.state, TaskState::Completed);
+    assert_eq!(resumed.next().await.unwrap().kind, end);
+    assert!(resumed.next().await.is_none());
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn progress_of_a_running_attempt_can_be_read_from_storage() {
+    let mut stage = Stage::set(one_slot()).await;
+    let id = stage.submit(plain()).await;
+    let guest = stage.guest().await;
+    guest
+        .control
+        .observer
+        .clone()
+        .unwrap()
+        .progress(0.25, "a quarter");
+    let recorded = async {
+        while stage.task(id).await.progress_note != "a quarter" {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), recorded)
+        .await
+        .expect("it is recorded");
+    guest.completes();
+    stage.finished(id).await;
+    stage.end().await;
+}

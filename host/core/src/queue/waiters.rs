@@ -1,0 +1,83 @@
+//! Those who wait for a task to become final.
+//!
+//! Nobody waits for most tasks, so the common case costs one atomic load.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use cofferdam_domain::task::TaskId;
+
+/// The waiters of this host, by task.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
+    by_task: Mutex<HashMap<TaskId, Bell>>,
+    count: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Bell {
+    rings: Arc<Notify>,
+    listeners: usize,
+}
+
+/// One waiter's place. Dropping it gives the place up.
+pub(crate) struct Waiting<'a> {
+    waiters: &'a Waiters,
+    id: TaskId,
+    bell: Arc<Notify>,
+}
+
+impl Waiters {
+    /// Takes a place. Every later [`Waiters::wake`] of the task is heard by the future that
+    /// [`Waiting::woken`] had given before.
+    pub(crate) fn enter(&self, id: TaskId) -> Waiting<'_> {
+        let mut by_task = self.lock();
+        let bell = by_task.entry(id).or_default();
+        bell.listeners += 1;
+        let bell = Arc::clone(&bell.rings);
+        self.count.store(by_task.len(), Ordering::SeqCst);
+        drop(by_task);
+        Waiting {
+            waiters: self,
+            id,
+            bell,
+        }
+    }
+
+    /// Tells those who wait for `id` to look again.
+    pub(crate) fn wake(&self, id: TaskId) {
+        if self.count.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        if let Some(bell) = self.lock().get(&id) {
+            bell.rings.notify_waiters();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<TaskId, Bell>> {
+        self.by_task.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting<'_> {
+    /// Ends at the next wake after this call, even one before the first poll.
+    pub(crate) fn woken(&self) -> tokio::sync::futures::Notified<'_> {
+        self.bell.notified()
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut by_task = self.waiters.lock();
+        if let Some(bell) = by_task.get_mut(&self.id) {
+            bell.listeners -= 1;
+            if bell.listeners == 0 {
+                by_task.remove(&self.id);
+            }
+        }
+        self.waiters.count.store(by_task.len(), Ordering::SeqCst);
+    }
+}

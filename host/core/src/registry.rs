@@ -1,0 +1,306 @@
+//! Modules: upload, resolve, load. The one door for changes to modules.
+//!
+//! Storage says what a name means and keeps the bytes as uploaded; the sandbox compiles and maps
+//! them. What stands here is the order of these steps and the memory that makes the common case
+//! free: names in use, mapped modules, compiled input schemas. Each is bounded.
+
+mod loaded;
+pub mod loader;
+mod names;
+mod schema;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+use crate::registry::loaded::LoadedModules;
+use crate::registry::names::Names;
+use crate::registry::schema::Schemas;
+use crate::telemetry::metrics::Metrics;
+use cofferdam_domain::attempt::Payload;
+use cofferdam_domain::clock::Clock;
+use cofferdam_domain::module::{
+    Descriptor, Digest, Language, ModuleInfo, ModuleKind, ModuleName, ModuleRef,
+};
+use cofferdam_sandbox::compile::Compiled;
+use cofferdam_sandbox::{CompileError, EngineClass, LoadedModule};
+use cofferdam_storage::{PutModule, Storage, StorageError};
+
+pub use crate::registry::loader::{Loader, SandboxLoader};
+
+/// The registry. Cheap to share behind an `Arc`.
+pub struct Registry {
+    storage: Arc<dyn Storage>,
+    loader: Arc<dyn Loader>,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    names: Names,
+    loaded: LoadedModules<LoadedModule>,
+    schemas: Schemas,
+}
+
+/// Why the sandbox does not accept a module; part of this module's errors, so that those who answer
+/// for them need not know the sandbox.
+pub type CompileFailure = CompileError;
+
+/// Why a module could not be put, found or loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// No module of that name (and version).
+    #[error("there is no module {0}")]
+    Unknown(ModuleRef),
+    /// The version's bytes are gone: it was removed while something still referred to it.
+    #[error("the module {0} is no longer kept")]
+    Gone(Digest),
+    /// The bytes cannot be accepted.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// The name is one of the host's own.
+    #[error("{0} is the host's own name; those that begin with interpreters/ cannot be changed")]
+    Reserved(ModuleName),
+    /// Storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl Registry {
+    /// A registry that keeps `loaded_modules_max` modules of each class mapped.
+    pub fn new(
+        storage: Arc<dyn Storage>,
+        loader: Arc<dyn Loader>,
+        loaded_modules_max: usize,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Registry {
+        Registry {
+            storage,
+            loader,
+            clock,
+            metrics,
+            names: Names::default(),
+            loaded: LoadedModules::new(loaded_modules_max),
+            schemas: Schemas::default(),
+        }
+    }
+
+    /// Checks, compiles and stores `wasm`, and makes `name` mean it.
+    pub async fn put(
+        &self,
+        name: &ModuleName,
+        wasm: Bytes,
+    ) -> Result<(PutModule, Arc<ModuleInfo>), RegistryError> {
+        free(name)?;
+        let compiled = self.compile(wasm.clone(), EngineClass::Fast).await?;
+        let descriptor = self.describe(&compiled, EngineClass::Fast).await?;
+        let info = Arc::new(compiled.into_info(descriptor));
+        Ok((self.store(name, &info, wasm).await?, info))
+    }
+
+    /// Stores a script that its interpreter has found to be sound, and makes `name` mean it.
+    pub async fn put_script(
+        &self,
+        name: &ModuleName,
+        language: Language,
+        source: Bytes,
+        descriptor: Descriptor,
+    ) -> Result<(PutModule, Arc<ModuleInfo>), RegistryError> {
+        free(name)?;
+        schema::check_descriptor(&descriptor).map_err(CompileError::Refused)?;
+        // The language is part of the address: one text can be sound in two.
+        let address = Sha256::new()
+            .chain_update(language.as_str())
+            .chain_update(b"\0")
+            .chain_update(&source)
+            .finalize();
+        let info = Arc::new(ModuleInfo {
+            digest: Digest::from_bytes(address.into()),
+            kind: ModuleKind::Script(language),
+            size_bytes: source.len() as u64,
+            imports: Vec::new(),
+            needs: Vec::new(),
+            descriptor: Some(descriptor),
+            compiled_ms: 0,
+        });
+        Ok((self.store(name, &info, source).await?, info))
+    }
+
+    /// Compiles and loads an interpreter of the host's own, and stores it as the module that tasks
+    /// name, so that each attempt runs the version it was submitted for.
+    pub async fn install(
+        &self,
+        language: Language,
+        wasm: Bytes,
+    ) -> Result<(Arc<ModuleInfo>, Arc<LoadedModule>), RegistryError> {
+        let class = EngineClass::Interpreter;
+        let mut compiled = self.compile(wasm.clone(), class).await?;
+        compiled.kind = ModuleKind::Interpreter(language);
+        let descriptor = self.describe(&compiled, class).await?;
+        let info = Arc::new(compiled.into_info(descriptor));
+        let module = self.load(&info, class).await?;
+        let reference = ModuleRef {
+            name: language.module(),
+            digest: None,
+        };
+        let known = self.storage.find_module(&reference).await?;
+        if known.is_none_or(|known| known.info.digest != info.digest) {
+            self.store(&reference.name, &info, wasm).await?;
+        }
+        Ok((info, module))
+    }
+
+    /// The source of a script.
+    pub async fn source(&self, digest: Digest) -> Result<Bytes, RegistryError> {
+        let source = self.storage.module_wasm(&digest).await?;
+        source.ok_or(RegistryError::Gone(digest))
+    }
+
+    /// What is known of a version by its digest alone, as a claimed task knows it.
+    pub async fn info(&self, digest: Digest) -> Result<ModuleInfo, RegistryError> {
+        let info = self.storage.module_info(&digest).await?;
+        info.ok_or(RegistryError::Gone(digest))
+    }
+
+    async fn store(
+        &self,
+        name: &ModuleName,
+        info: &ModuleInfo,
+        bytes: Bytes,
+    ) -> Result<PutModule, RegistryError> {
+        let put = self
+            .storage
+            .put_module(name, info, bytes, self.clock.now())
+            .await;
+        // Also where it failed: the answer to the commit may be all that was lost.
+        self.names.forget(name);
+        Ok(put?)
+    }
+
+    /// What `reference` means now.
+    pub async fn resolve(&self, reference: &ModuleRef) -> Result<Arc<ModuleInfo>, RegistryError> {
+        if let Some(info) = self.names.get(reference) {
+            return Ok(info);
+        }
+        let era = self.names.era();
+        match self.storage.find_module(reference).await? {
+            Some(found) => {
+                let info = Arc::new(found.info);
+                self.names.learn(era, reference, &info);
+                Ok(info)
+            }
+            None => Err(RegistryError::Unknown(reference.clone())),
+        }
+    }
+
+    /// The compiled module, ready to run: from memory, else from disk, else compiled anew.
+    pub async fn load(
+        &self,
+        info: &ModuleInfo,
+        class: EngineClass,
+    ) -> Result<Arc<LoadedModule>, RegistryError> {
+        self.load_version(info.digest, info.kind, class).await
+    }
+
+    /// The compiled module, if it is in memory.
+    pub fn loaded(&self, digest: Digest, class: EngineClass) -> Option<Arc<LoadedModule>> {
+        self.loaded.get(digest, class)
+    }
+
+    /// Whether an input fits the module's schema, where it has one and the input is JSON. The
+    /// answer to one that does not names the place and the rule.
+    pub fn check_input(&self, info: &ModuleInfo, input: &Payload) -> Result<(), String> {
+        let schema = info
+            .descriptor
+            .as_ref()
+            .and_then(|descriptor| descriptor.input_schema.as_ref());
+        match schema {
+            Some(schema) => self.schemas.check(info.digest, schema, input),
+            None => Ok(()),
+        }
+    }
+
+    /// Forgets a name. False if there was none.
+    pub async fn remove(&self, name: &ModuleName) -> Result<bool, RegistryError> {
+        free(name)?;
+        let removed = self.storage.remove_module(name).await;
+        self.names.forget(name);
+        Ok(removed?)
+    }
+
+    /// Lets go of versions that storage no longer keeps. Their artefacts leave the disk when the
+    /// cache needs the room.
+    pub(crate) fn discard(&self, digests: &[Digest]) {
+        for digest in digests {
+            self.loaded.remove(*digest);
+            self.schemas.remove(*digest);
+        }
+    }
+
+    async fn load_version(
+        &self,
+        digest: Digest,
+        kind: ModuleKind,
+        class: EngineClass,
+    ) -> Result<Arc<LoadedModule>, RegistryError> {
+        let load = || async {
+            if let Some(module) = self.loader.open(&digest, class, kind).await? {
+                return Ok(module);
+            }
+            let wasm = self
+                .storage
+                .module_wasm(&digest)
+                .await?
+                .ok_or(RegistryError::Gone(digest))?;
+            self.compile(wasm, class).await?;
+            self.open(&digest, class, kind).await
+        };
+        self.loaded.get_or_load(digest, class, load).await
+    }
+
+    async fn compile(&self, wasm: Bytes, class: EngineClass) -> Result<Compiled, CompileError> {
+        let compiled = self.loader.compile(wasm, class).await?;
+        let took = std::time::Duration::from_millis(compiled.compiled_ms);
+        self.metrics.module_compiled(class.as_str(), took);
+        Ok(compiled)
+    }
+
+    /// Maps what was compiled a moment ago.
+    async fn open(
+        &self,
+        digest: &Digest,
+        class: EngineClass,
+        kind: ModuleKind,
+    ) -> Result<Arc<LoadedModule>, RegistryError> {
+        let missing = || CompileError::Host("the artefact vanished after it was made".to_owned());
+        let module = self.loader.open(digest, class, kind).await?;
+        Ok(module.ok_or_else(missing)?)
+    }
+
+    async fn describe(
+        &self,
+        compiled: &Compiled,
+        class: EngineClass,
+    ) -> Result<Option<Descriptor>, RegistryError> {
+        let Compiled { digest, kind, .. } = compiled;
+        // Loading it is part of the check: a command, too, is refused here if it cannot be linked.
+        let open = || self.open(digest, class, *kind);
+        let module = self.loaded.get_or_load(*digest, class, open).await?;
+        match kind {
+            ModuleKind::Command | ModuleKind::CoreCommand => Ok(None),
+            ModuleKind::Task | ModuleKind::Interpreter(_) | ModuleKind::Script(_) => {
+                let descriptor = self.loader.describe(module).await?;
+                if let Some(descriptor) = &descriptor {
+                    schema::check_descriptor(descriptor).map_err(CompileError::Refused)?;
+                }
+                Ok(descriptor)
+            }
+        }
+    }
+}
+
+fn free(name: &ModuleName) -> Result<(), RegistryError> {
+    match name.is_reserved() {
+        true => Err(RegistryError::Reserved(name.clone())),
+        false => Ok(()),
+    }
+}

@@ -1,0 +1,69 @@
+//! What names mean, as far as it was asked for lately.
+//!
+//! This host's own changes are seen at once. A change made through another host on the same
+//! storage is seen when the entry has grown old.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use cofferdam_domain::module::{ModuleInfo, ModuleName, ModuleRef};
+
+/// References remembered; at the next one all are forgotten and learnt again as they are used.
+const REFERENCES_MAX: usize = 4096;
+/// How long an answer is believed without asking storage again.
+const AGE_MAX: Duration = Duration::from_secs(10);
+
+/// The memory.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    known: RwLock<HashMap<ModuleRef, Known>>,
+    era: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Known {
+    info: Arc<ModuleInfo>,
+    since: Instant,
+}
+
+/// A span without changes, to tell whether an answer from storage is older than a change.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Era(u64);
+
+impl Names {
+    /// What `reference` means, if it is known.
+    pub(crate) fn get(&self, reference: &ModuleRef) -> Option<Arc<ModuleInfo>> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let entry = known.get(reference)?;
+        (entry.since.elapsed() < AGE_MAX).then(|| Arc::clone(&entry.info))
+    }
+
+    /// To be asked before storage is.
+    pub(crate) fn era(&self) -> Era {
+        Era(self.era.load(Ordering::SeqCst))
+    }
+
+    /// Remembers storage's answer, unless a change was made since it was asked.
+    pub(crate) fn learn(&self, asked_in: Era, reference: &ModuleRef, info: &Arc<ModuleInfo>) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if self.era() == asked_in {
+            if known.len() >= REFERENCES_MAX {
+                known.clear();
+            }
+            let entry = Known {
+                info: Arc::clone(info),
+                since: Instant::now(),
+            };
+            known.insert(reference.clone(), entry);
+        }
+    }
+
+    /// Forgets what `name` means, in every version.
+    pub(crate) fn forget(&self, name: &ModuleName) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        self.era.fetch_add(1, Ordering::SeqCst);
+        known.retain(|reference, _| reference.name != *name);
+    }
+}

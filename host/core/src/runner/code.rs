@@ -1,0 +1,414 @@
+//! Runs of source text: by an interpreter's name, as a stored script, or as it came.
+//!
+//! What comes out is told as any other module's run is, so tasks, retries and limits need to know
+//! nothing of it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::interpreters::answer::{Answer, Verdict};
+use crate::interpreters::request::{BadRequest, Prepared, Request};
+use crate::registry::RegistryError;
+use crate::runner::{RunError, RunRequest, Runner, not_begun};
+use crate::telemetry::metrics::Metrics;
+use cofferdam_domain::attempt::{Failure, FailureKind, Outcome, Payload, Stream, Streams, Usage};
+use cofferdam_domain::claim::Claim;
+use cofferdam_domain::grants::Grants;
+use cofferdam_domain::limits::{LimitRequest, Limits};
+use cofferdam_domain::module::{Descriptor, Language, ModuleInfo, ModuleKind};
+use cofferdam_domain::task::Input;
+use cofferdam_sandbox::control::{Control, Observer};
+use cofferdam_sandbox::files::{Area, InputFile};
+use cofferdam_sandbox::{
+    EngineClass, GuestInput, Identity, LoadedModule, Mount, OutputFiles, Report, Run,
+};
+
+/// Code that is to be run at once.
+pub struct CodeRequest {
+    /// Its language.
+    pub language: Language,
+    /// The request.
+    pub prepared: Prepared,
+    /// What it asks to use.
+    pub limits: LimitRequest,
+    /// What it asks to touch.
+    pub grants: Grants,
+    /// Who hears what it writes while it runs. Called on the thread that runs it: it must not block.
+    pub watch: Option<Watcher>,
+}
+
+/// Hears what code writes.
+pub type Watcher = Arc<dyn Fn(Stream, &[u8]) + Send + Sync>;
+
+struct Heard(Watcher);
+
+impl Observer for Heard {
+    fn progress(&self, _fraction: f64, _note: &str) {}
+
+    fn wrote(&self, stream: Stream, bytes: &[u8]) {
+        (self.0)(stream, bytes);
+    }
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub struct Executed {
+    /// How it ended.
+    pub verdict: Verdict,
+    /// What it used.
+    pub usage: Usage,
+    /// What it wrote.
+    pub streams: Streams,
+    /// The files it wrote: what changed in its working directory.
+    pub files: Option<OutputFiles>,
+}
+
+impl Executed {
+    /// Counts it as a run of the language's interpreter.
+    pub(super) fn count(&self, metrics: &Metrics, language: Language) {
+        let failure = self.verdict.failure.as_ref().map(|failure| failure.kind);
+        metrics.run_finished(language.module().as_str(), failure, self.usage.duration);
+    }
+
+    /// The answer. The files can be had below `url`, which ends in a slash.
+    pub fn into_answer(self, url: &str) -> Answer {
+        let left = self
+            .files
+            .as_ref()
+            .map_or(&[][..], |files| &files.artifacts);
+        let (streams, usage) = (&self.streams, &self.usage);
+        self.verdict.into_answer(streams, usage, left, url)
+    }
+}
+
+/// Tables of an interpreter: CPython's own has some 10 000 elements.
+const TABLE_ELEMENTS_MIN: u64 = 100_000;
+
+/// What a task's files are called in its answer.
+fn artifacts_url(claim: &Claim) -> String {
+    format!("/v1/tasks/{}/artifacts/", claim.task_id)
+}
+
+impl Runner {
+    /// Runs code and says what became of it. Dropping the future ends it.
+    pub async fn execute(&self, request: CodeRequest) -> Result<Executed, RunError> {
+        let language = request.language;
+        let executed = self.execute_uncounted(request).await?;
+        executed.count(&self.metrics, language);
+        Ok(executed)
+    }
+
+    async fn execute_uncounted(&self, request: CodeRequest) -> Result<Executed, RunError> {
+        let module = self.interpreters.get(request.language)?.module;
+        let limits = self.admission.check(&request.limits, &request.grants)?;
+        let control = Control {
+            observer: request.watch.map(|watch| Arc::new(Heard(watch)) as _),
+            ..Control::default()
+        };
+        let mut work = Work::new(module, request.prepared, limits, control);
+        work.dirs.extend(self.admission.mounts(&request.grants)?);
+        Ok(self.perform(work).await)
+    }
+
+    /// Looks at a script without running it: whether it is sound, and what it says of itself.
+    pub async fn check_script(
+        &self,
+        language: Language,
+        source: &str,
+    ) -> Result<Descriptor, RunError> {
+        let executed = self
+            .execute_uncounted(CodeRequest {
+                language,
+                prepared: Prepared::check(source),
+                limits: LimitRequest::default(),
+                grants: Grants::none(),
+                watch: None,
+            })
+            .await?;
+        match executed.verdict.failure {
+            Some(failure) => Err(RunError::Script(failure)),
+            None => Ok(described(&executed.verdict.result)),
+        }
+    }
+
+    /// A run at once of an interpreter or a script as a module.
+    pub(super) async fn run_code_now(
+        &self,
+        language: Language,
+        info: &ModuleInfo,
+        request: RunRequest,
+        limits: Limits,
+    ) -> Result<Report, RunError> {
+        if request.limits.fuel.is_some() {
+            return Err(unmetered());
+        }
+        let GuestInput::Inline(input) = request.input else {
+            return Err(RunError::Code(no_file()));
+        };
+        let prepared = self.prepared(language, info, &input).await??;
+        let module = self.interpreters.get(language)?.module;
+        let mut work = Work::new(module, prepared, limits, request.control);
+        work.dirs.extend(self.admission.mounts(&request.grants)?);
+        let executed = self.perform(work).await;
+        Ok(told(info.kind, executed, "").await)
+    }
+
+    /// An attempt at a task whose module is an interpreter or a script.
+    pub(super) async fn run_code_claim(
+        &self,
+        language: Language,
+        info: &ModuleInfo,
+        claim: &Claim,
+        control: Control,
+    ) -> Report {
+        let spec = &claim.spec;
+        let Input::Inline(input) = &spec.input else {
+            return not_begun(FailureKind::InvalidInput, no_file().to_string());
+        };
+        let prepared = match self.prepared(language, info, input).await {
+            Ok(Ok(prepared)) => prepared,
+            Ok(Err(bad)) => return not_begun(FailureKind::InvalidInput, bad.to_string()),
+            Err(error) => return not_begun(FailureKind::HostError, error.to_string()),
+        };
+        let module = match self.interpreter_for(language, info).await {
+            Ok(module) => module,
+            Err(why) => return not_begun(FailureKind::HostError, why),
+        };
+        let mut work = Work::new(module, prepared, spec.limits, control);
+        match self.admission.mounts(&spec.grants) {
+            Ok(dirs) => work.dirs.extend(dirs),
+            Err(error) => return not_begun(FailureKind::InvalidInput, error.to_string()),
+        }
+        work.identity = Identity {
+            task_id: claim.task_id.to_string(),
+            attempt: claim.attempt,
+        };
+        let executed = self.perform(work).await;
+        told(info.kind, executed, &artifacts_url(claim)).await
+    }
+
+    /// The version that a task names where it names an interpreter, else the newest.
+    async fn interpreter_for(
+        &self,
+        language: Language,
+        info: &ModuleInfo,
+    ) -> Result<Arc<LoadedModule>, String> {
+        match info.kind {
+            ModuleKind::Interpreter(_) => {
+                let loaded = self.registry.load(info, EngineClass::Interpreter).await;
+                loaded.map_err(|error| error.to_string())
+            }
+            ModuleKind::Script(_)
+            | ModuleKind::Task
+            | ModuleKind::Command
+            | ModuleKind::CoreCommand => {
+                let ready = self.interpreters.get(language);
+                ready.map(|it| it.module).map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    async fn prepared(
+        &self,
+        language: Language,
+        info: &ModuleInfo,
+        input: &Payload,
+    ) -> Result<Result<Prepared, BadRequest>, RegistryError> {
+        let packages = self.interpreters.packages();
+        Ok(match info.kind {
+            ModuleKind::Script(_) => {
+                let source = self.interpreters.source(info.digest).await?;
+                Prepared::script(language, &text(&source), input, packages)
+            }
+            ModuleKind::Interpreter(_)
+            | ModuleKind::Task
+            | ModuleKind::Command
+            | ModuleKind::CoreCommand => {
+                Request::parse(&input.body).and_then(|request| request.prepare(language, packages))
+            }
+        })
+    }
+
+    async fn perform(&self, work: Work) -> Executed {
+        let (module, run) = work.into_run();
+        let inputs = run.files.clone();
+        let kill = run.control.kill.clone();
+        let usually_long = module.is_usually_long();
+        let running = self.sandbox.start(module, run);
+        let driven = async {
+            match usually_long {
+                true => self.threads.hand_over(running).await,
+                false => self.threads.drive(running).await,
+            }
+        };
+        let report = tokio::select! {
+            biased;
+            report = self.interpreters.turns().take(driven) => report,
+            // Only while it waits for its turn: a kill ends a run that has begun by itself.
+            report = killed(&kill) => report,
+        };
+        Executed {
+            verdict: Verdict::of(report.outcome),
+            usage: report.usage,
+            streams: report.streams,
+            files: changed(report.files, inputs).await,
+        }
+    }
+}
+
+/// What a killed run gets to report itself before it is given up.
+const KILL_GRACE: std::time::Duration = std::time::Duration::from_secs(1);
+
+async fn killed(kill: &tokio_util::sync::CancellationToken) -> Report {
+    kill.cancelled().await;
+    tokio::time::sleep(KILL_GRACE).await;
+    not_begun(
+        FailureKind::Cancelled,
+        "the run was stopped before it began".to_owned(),
+    )
+}
+
+/// A run of an interpreter that is about to begin.
+pub(super) struct Work {
+    module: Arc<LoadedModule>,
+    run: Run,
+    pub(super) dirs: Vec<Mount>,
+    identity: Identity,
+}
+
+impl Work {
+    pub(super) fn new(
+        module: Arc<LoadedModule>,
+        prepared: Prepared,
+        mut limits: Limits,
+        control: Control,
+    ) -> Work {
+        limits.fuel = None;
+        limits.table_elements = limits.table_elements.max(TABLE_ELEMENTS_MIN);
+        let Prepared {
+            payload,
+            files,
+            mounts,
+        } = prepared;
+        let run = Run {
+            program: "main".to_owned(),
+            input: GuestInput::Inline(payload),
+            args: Vec::new(),
+            env: Vec::new(),
+            stdin: None,
+            limits,
+            files,
+            dirs: Vec::new(),
+            identity: Identity::default(),
+            control,
+        };
+        Work {
+            module,
+            run,
+            dirs: mounts,
+            identity: Identity::default(),
+        }
+    }
+
+    pub(super) fn into_run(self) -> (Arc<LoadedModule>, Run) {
+        let Work {
+            module,
+            mut run,
+            dirs,
+            identity,
+        } = self;
+        (run.dirs, run.identity) = (dirs, identity);
+        (module, run)
+    }
+}
+
+/// The files that the code wrote: those in its working directory that are new or not as they came.
+pub(super) async fn changed(
+    files: Option<OutputFiles>,
+    inputs: Vec<InputFile>,
+) -> Option<OutputFiles> {
+    let files = files?;
+    let look = move || files.changed(Area::Work, &inputs);
+    // It panics only where the sandbox does, and then nothing is left to be kept.
+    tokio::task::spawn_blocking(look).await.ok()
+}
+
+/// A run of code as a run of a module.
+async fn told(kind: ModuleKind, executed: Executed, url: &str) -> Report {
+    let Executed {
+        verdict,
+        usage,
+        streams,
+        files,
+    } = executed;
+    let outcome = match (&verdict.failure, kind) {
+        (Some(failure), _) => Outcome::Failed(Failure::clone(failure)),
+        (None, ModuleKind::Script(_)) => {
+            let text: Box<str> = verdict.result.into();
+            Outcome::Completed(json(String::from(text).into()))
+        }
+        (
+            None,
+            ModuleKind::Interpreter(_)
+            | ModuleKind::Task
+            | ModuleKind::Command
+            | ModuleKind::CoreCommand,
+        ) => {
+            let left = files.as_ref().map_or(&[][..], |files| &files.artifacts);
+            let answer = verdict.into_answer(&streams, &usage, left, url);
+            let text = serde_json::to_vec(&answer).expect("an answer is plain JSON");
+            Outcome::Completed(json(text.into()))
+        }
+    };
+    Report {
+        outcome,
+        usage,
+        streams,
+        files,
+    }
+}
+
+fn json(body: Bytes) -> Payload {
+    Payload {
+        content_type: "application/json".into(),
+        body,
+    }
+}
+
+/// What a script says of itself; the guest's word is data, and what is no schema is left out.
+fn described(said: &RawValue) -> Descriptor {
+    let said: Value = serde_json::from_str(said.get()).unwrap_or_default();
+    let schema = |name: &str| said.get(name).map(Value::to_string);
+    Descriptor {
+        summary: said
+            .get("summary")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned(),
+        input_schema: schema("input_schema"),
+        output_schema: schema("output_schema"),
+    }
+}
+
+/// Sources are text when they are stored.
+fn text(source: &Bytes) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(source)
+}
+
+/// Fuel is for compiled modules.
+pub(crate) fn unmetered() -> RunError {
+    RunError::Code(BadRequest {
+        field: "fuel".to_owned(),
+        why: "interpreters are not metered; limit cpu_ms instead".to_owned(),
+    })
+}
+
+fn no_file() -> BadRequest {
+    BadRequest {
+        field: "input".to_owned(),
+        why: "is too large for an interpreter, which takes it in memory".to_owned(),
+    }
+}

@@ -1,0 +1,398 @@
+//! Sessions: interpreters that callers keep between calls, for as long as each is used.
+//!
+//! A session lives in this process only and dies with it; nothing of it is durable but snapshots
+//! of its files. Each is one task on the guest threads that owns the interpreter and takes calls
+//! one after the other, so there is no lock around a guest and nothing else ever polls it.
+
+mod keeper;
+pub mod settings;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::interpreters::request::{Request, SessionSetup};
+use crate::runner::session::{CodeTurn, SessionRequest};
+use crate::runner::{Executed, RunError, Runner, Watcher};
+use crate::sessions::keeper::{Command, Keeper};
+use crate::sessions::settings::SessionsConfig;
+use crate::shutdown::Shutdown;
+use cofferdam_domain::attempt::Failure;
+use cofferdam_domain::clock::Clock;
+use cofferdam_domain::grants::Grants;
+use cofferdam_domain::limits::{LimitRequest, Limits};
+use cofferdam_domain::module::Language;
+use cofferdam_domain::time::Timestamp;
+use cofferdam_sandbox::OutputFiles;
+use cofferdam_sandbox::threads::GuestThreadsHandle;
+
+/// Calls that may wait for a session's earlier ones.
+const WAITING_MAX: usize = 16;
+
+/// How long making a session may wait for room.
+const ROOM_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// All sessions of this host.
+pub struct Sessions {
+    runner: Arc<Runner>,
+    threads: GuestThreadsHandle,
+    config: SessionsConfig,
+    max: usize,
+    /// The sum of the memory limits of all sessions: half of what guests may have.
+    memory_max_bytes: u64,
+    clock: Clock,
+    shutdown: Shutdown,
+    kept: Arc<Mutex<HashMap<SessionId, Entry>>>,
+}
+
+/// A session's name. Whoever knows it may use the session, so it is drawn at random.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub Uuid);
+
+impl std::fmt::Display for SessionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What somebody asks of a new session.
+pub struct NewSession {
+    /// Its language.
+    pub language: Language,
+    /// Files and packages.
+    pub setup: SessionSetup,
+    /// What it may use; the times are each call's.
+    pub limits: LimitRequest,
+    /// What it may touch.
+    pub grants: Grants,
+    /// How long it is kept while nobody calls it.
+    pub idle_timeout: Option<Duration>,
+}
+
+/// What is known of a session.
+#[derive(Clone, Debug)]
+pub struct SessionInfo {
+    /// Its name.
+    pub id: SessionId,
+    /// Its language.
+    pub language: Language,
+    /// What it may use; the times are each call's.
+    pub limits: Limits,
+    /// How long it is kept while nobody calls it.
+    pub idle_timeout: Duration,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it goes if nobody calls it.
+    pub expires_at: Timestamp,
+    /// Calls that have ended.
+    pub calls: u64,
+    /// What it does.
+    pub state: SessionState,
+}
+
+/// What a session does.
+#[derive(Clone, Debug)]
+pub enum SessionState {
+    /// It waits for a call.
+    Idle,
+    /// It runs code.
+    Running,
+    /// Its interpreter was ended, for this reason; its files can still be had.
+    Ended(Failure),
+}
+
+struct Entry {
+    commands: mpsc::Sender<Command>,
+    kill: CancellationToken,
+    members: Arc<[u8]>,
+    info: Arc<Mutex<SessionInfo>>,
+}
+
+/// Why a session could not be made or used.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The operator wants none.
+    #[error("this host keeps no sessions: sessions.max is 0")]
+    Disabled,
+    /// There are as many as there may be.
+    #[error("{0}; delete a session or wait until one has expired")]
+    Full(String),
+    /// The time-out that was asked for.
+    #[error("idle_timeout_ms is {asked_ms}; it takes 1000 to {max_ms}")]
+    IdleTimeout {
+        /// What was asked for.
+        asked_ms: u64,
+        /// The most there is.
+        max_ms: u64,
+    },
+    /// There is none of that name, or no longer.
+    #[error("there is no session {0}, or no longer")]
+    Unknown(String),
+    /// Its interpreter was ended.
+    #[error("the session's interpreter was ended: {}; its files can still be had", .0.message)]
+    Ended(Failure),
+    /// Too many calls wait already.
+    #[error("{WAITING_MAX} calls wait for this session already")]
+    Busy,
+    /// Its interpreter could not be made.
+    #[error("{}", .0.message)]
+    NotBegun(Failure),
+    /// What was asked for cannot be given.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+impl Sessions {
+    /// No sessions yet, and at most `max`.
+    pub fn new(
+        runner: Arc<Runner>,
+        threads: GuestThreadsHandle,
+        config: SessionsConfig,
+        max: usize,
+        clock: Clock,
+        shutdown: Shutdown,
+    ) -> Sessions {
+        Sessions {
+            memory_max_bytes: runner.memory_budget_bytes() / 2,
+            runner,
+            threads,
+            config,
+            max,
+            clock,
+            shutdown,
+            kept: Arc::default(),
+        }
+    }
+
+    /// Makes a session.
+    pub async fn create(&self, new: NewSession) -> Result<SessionInfo, SessionError> {
+        if self.max == 0 {
+            return Err(SessionError::Disabled);
+        }
+        let idle_timeout = self.idle_timeout(new.idle_timeout)?;
+        let limits = self.runner.check(&new.limits, &new.grants)?;
+        let kill = CancellationToken::new();
+        let members: Arc<[u8]> = new.setup.members().into();
+        let request = SessionRequest {
+            language: new.language,
+            setup: new.setup,
+            limits,
+            grants: new.grants,
+            kill: kill.clone(),
+        };
+        let (place, inbox) = self.reserve(new.language, limits, idle_timeout, members, &kill)?;
+        let opening = tokio::time::timeout(ROOM_TIMEOUT, self.runner.open_session(request));
+        let kept = opening.await.map_err(|_elapsed| {
+            SessionError::Full("no room came free for another interpreter".to_owned())
+        })??;
+        let kept = kept.map_err(SessionError::NotBegun)?;
+        let made = place.info();
+        let keeper = Keeper {
+            place,
+            inbox,
+            kill,
+            clock: self.clock.clone(),
+            stop: self.shutdown.clone(),
+            lifetime: self.config.lifetime,
+        };
+        let runtime = self.threads.runtime();
+        self.shutdown
+            .spawn_on(runtime, "session", keeper.keep(kept));
+        Ok(made)
+    }
+
+    /// Runs code in a session and says what became of it. The code goes on if the future is
+    /// dropped; only [`Sessions::delete`] and limits end it.
+    pub async fn execute(
+        &self,
+        id: SessionId,
+        request: &Request<'_>,
+        limits: &LimitRequest,
+        watch: Option<Watcher>,
+    ) -> Result<Executed, SessionError> {
+        let (commands, kill, members, own) = self.entry(id, |entry| {
+            let (members, limits) = (Arc::clone(&entry.members), lock(&entry.info).limits);
+            (entry.commands.clone(), entry.kill.clone(), members, limits)
+        })?;
+        let (timeout, cpu) = self.runner.turn_limits(&own, limits)?;
+        let turn = CodeTurn {
+            prepared: request.prepare_turn(&members).map_err(RunError::from)?,
+            timeout,
+            cpu,
+            watch,
+            kill,
+        };
+        let (reply, answer) = oneshot::channel();
+        send(&commands, Command::Execute { turn, reply }, id)?;
+        let answered = answer.await.map_err(|_gone| unknown(id))?;
+        answered.map(|executed| *executed)
+    }
+
+    /// Has `look` see a session's files, between two calls. It may block.
+    pub async fn with_files<T: Send + 'static>(
+        &self,
+        id: SessionId,
+        look: impl FnOnce(Option<&OutputFiles>) -> T + Send + 'static,
+    ) -> Result<T, SessionError> {
+        let commands = self.entry(id, |entry| entry.commands.clone())?;
+        let (reply, answer) = oneshot::channel();
+        let look = Box::new(move |files: Option<&OutputFiles>| {
+            // Whoever asked may have gone away.
+            let _unheard = reply.send(look(files));
+        });
+        send(&commands, Command::Look(look), id)?;
+        answer.await.map_err(|_gone| unknown(id))
+    }
+
+    /// What is known of a session.
+    pub fn get(&self, id: SessionId) -> Result<SessionInfo, SessionError> {
+        self.entry(id, |entry| lock(&entry.info).clone())
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        lock(&self.kept).len() as u64
+    }
+
+    /// All sessions, the oldest first.
+    pub fn list(&self) -> Vec<SessionInfo> {
+        let kept = lock(&self.kept);
+        let mut all: Vec<_> = kept
+            .values()
+            .map(|entry| lock(&entry.info).clone())
+            .collect();
+        all.sort_by_key(|info| (info.created_at, info.id));
+        all
+    }
+
+    /// Ends a session and whatever runs in it.
+    pub fn delete(&self, id: SessionId) -> Result<(), SessionError> {
+        let removed = lock(&self.kept).remove(&id);
+        let entry = removed.ok_or_else(|| unknown(id))?;
+        entry.kill.cancel();
+        Ok(())
+    }
+
+    fn idle_timeout(&self, asked: Option<Duration>) -> Result<Duration, SessionError> {
+        let max = self.config.idle_timeout_max;
+        match asked {
+            None => Ok(self.config.idle_timeout.min(max)),
+            Some(asked) if asked >= Duration::from_secs(1) && asked <= max => Ok(asked),
+            Some(asked) => Err(SessionError::IdleTimeout {
+                asked_ms: millis(asked),
+                max_ms: millis(max),
+            }),
+        }
+    }
+
+    /// Takes a place among the sessions.
+    fn reserve(
+        &self,
+        language: Language,
+        limits: Limits,
+        idle_timeout: Duration,
+        members: Arc<[u8]>,
+        kill: &CancellationToken,
+    ) -> Result<(Place, mpsc::Receiver<Command>), SessionError> {
+        let mut kept = lock(&self.kept);
+        if kept.len() >= self.max {
+            let max = self.max;
+            return Err(SessionError::Full(format!("there are {max} sessions")));
+        }
+        let memory = |entry: &Entry| lock(&entry.info).limits.memory_bytes;
+        let used: u64 = kept.values().map(memory).sum();
+        if used.saturating_add(limits.memory_bytes) > self.memory_max_bytes {
+            return Err(SessionError::Full(format!(
+                "the memory limits of all sessions may add up to {} bytes; {used} are in use",
+                self.memory_max_bytes
+            )));
+        }
+        let now = self.clock.now();
+        let id = SessionId::new(now);
+        let info = Arc::new(Mutex::new(SessionInfo {
+            id,
+            language,
+            limits,
+            idle_timeout,
+            created_at: now,
+            expires_at: now.plus(idle_timeout),
+            calls: 0,
+            state: SessionState::Idle,
+        }));
+        let (commands, inbox) = mpsc::channel(WAITING_MAX);
+        let entry = Entry {
+            commands,
+            kill: kill.clone(),
+            members,
+            info: Arc::clone(&info),
+        };
+        kept.insert(id, entry);
+        let place = Place {
+            kept: Arc::clone(&self.kept),
+            id,
+            info,
+        };
+        Ok((place, inbox))
+    }
+
+    /// What `of` makes of a session.
+    fn entry<T>(&self, id: SessionId, of: impl FnOnce(&Entry) -> T) -> Result<T, SessionError> {
+        lock(&self.kept).get(&id).map(of).ok_or_else(|| unknown(id))
+    }
+}
+
+/// A place among the sessions, free again when this is dropped.
+struct Place {
+    kept: Arc<Mutex<HashMap<SessionId, Entry>>>,
+    id: SessionId,
+    info: Arc<Mutex<SessionInfo>>,
+}
+
+impl Place {
+    fn info(&self) -> SessionInfo {
+        lock(&self.info).clone()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        lock(&self.kept).remove(&self.id);
+    }
+}
+
+impl SessionId {
+    /// A new one that nobody can guess.
+    fn new(now: Timestamp) -> SessionId {
+        let since_1970_ms = u64::try_from(now.as_millis()).unwrap_or(0);
+        let id = uuid::Builder::from_unix_timestamp_millis(since_1970_ms, &rand::random());
+        SessionId(id.into_uuid())
+    }
+}
+
+fn send(
+    entry: &mpsc::Sender<Command>,
+    command: Command,
+    id: SessionId,
+) -> Result<(), SessionError> {
+    entry.try_send(command).map_err(|error| match error {
+        mpsc::error::TrySendError::Full(_) => SessionError::Busy,
+        mpsc::error::TrySendError::Closed(_) => unknown(id),
+    })
+}
+
+fn unknown(id: SessionId) -> SessionError {
+    SessionError::Unknown(id.to_string())
+}
+
+/// Nothing panics while it holds one of these locks; if it does, what they guard is still whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

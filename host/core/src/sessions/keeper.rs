@@ -1,0 +1,114 @@
+//! The task that owns one session: it takes calls one after the other until nobody has called for
+//! a while, or until it is told to end.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::runner::Executed;
+use crate::runner::session::{CodeTurn, Kept, Left};
+use crate::sessions::{Place, SessionError, SessionState, lock, unknown};
+use crate::shutdown::Shutdown;
+use cofferdam_domain::attempt::{Failure, FailureKind};
+use cofferdam_domain::clock::Clock;
+use cofferdam_sandbox::OutputFiles;
+
+/// What a session is asked.
+pub(super) enum Command {
+    /// To run code.
+    Execute {
+        turn: CodeTurn,
+        reply: oneshot::Sender<Result<Box<Executed>, SessionError>>,
+    },
+    /// To show its files to a function that may block.
+    Look(Look),
+}
+
+/// Is shown a session's files, if it wrote any.
+pub(super) type Look = Box<dyn FnOnce(Option<&OutputFiles>) + Send>;
+
+/// The task.
+pub(super) struct Keeper {
+    pub(super) place: Place,
+    pub(super) inbox: mpsc::Receiver<Command>,
+    pub(super) kill: CancellationToken,
+    pub(super) clock: Clock,
+    pub(super) stop: Shutdown,
+    pub(super) lifetime: Duration,
+}
+
+impl Keeper {
+    /// Keeps the interpreter to its end.
+    pub(super) async fn keep(mut self, kept: Kept) {
+        let gone_at = Instant::now() + self.lifetime;
+        let mut left = Left::Live(kept);
+        while let Some(command) = self.next(gone_at).await {
+            match command {
+                Command::Look(look) => {
+                    let files = left.files().await;
+                    // A function that panics has told nobody anything, which is its answer.
+                    let _answered = tokio::task::spawn_blocking(move || look(files.as_ref())).await;
+                }
+                Command::Execute { turn, reply } => left = self.execute(left, turn, reply).await,
+            }
+            self.used();
+        }
+    }
+
+    async fn execute(
+        &self,
+        left: Left,
+        turn: CodeTurn,
+        reply: oneshot::Sender<Result<Box<Executed>, SessionError>>,
+    ) -> Left {
+        let kept = match left {
+            Left::Live(kept) => kept,
+            Left::Ended(files) => {
+                let why = match self.place.info().state {
+                    SessionState::Ended(failure) => SessionError::Ended(failure),
+                    SessionState::Idle | SessionState::Running => unknown(self.place.id),
+                };
+                // Whoever asked may have gone away; here and below.
+                let _unheard = reply.send(Err(why));
+                return Left::Ended(files);
+            }
+        };
+        lock(&self.place.info).state = SessionState::Running;
+        let (executed, left) = kept.execute(turn).await;
+        {
+            let mut info = lock(&self.place.info);
+            info.calls += 1;
+            info.state = match (&left, &executed.verdict.failure) {
+                (Left::Live(_), _) => SessionState::Idle,
+                (Left::Ended(_), Some(failure)) => SessionState::Ended(failure.clone()),
+                (Left::Ended(_), None) => SessionState::Ended(Failure::new(
+                    FailureKind::HostError,
+                    "the interpreter ended without a reason",
+                )),
+            };
+        }
+        let _unheard = reply.send(Ok(Box::new(executed)));
+        left
+    }
+
+    /// The next command; none once the session is over.
+    async fn next(&mut self, gone_at: Instant) -> Option<Command> {
+        let idle = lock(&self.place.info).idle_timeout;
+        let expires = gone_at.min(Instant::now() + idle);
+        tokio::select! {
+            biased;
+            () = self.kill.cancelled() => None,
+            () = self.stop.requested() => None,
+            command = self.inbox.recv() => command,
+            () = tokio::time::sleep_until(expires) => None,
+        }
+    }
+
+    fn used(&self) {
+        let mut info = lock(&self.place.info);
+        let idle_ends = self.clock.now().plus(info.idle_timeout);
+        info.expires_at = idle_ends.min(info.created_at.plus(self.lifetime));
+    }
+}

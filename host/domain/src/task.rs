@@ -1,0 +1,257 @@
+//! Tasks: what is submitted, and what is known of it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::attempt::{Failure, Payload, Usage, WorkerId};
+use crate::grants::Grants;
+use crate::limits::Limits;
+use crate::module::{Digest, ModuleName};
+use crate::retry::RetryPolicy;
+use crate::state::TaskState;
+use crate::time::Timestamp;
+
+/// A task's id: a UUIDv7 of ours, or any UUID the caller supplied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskId(pub Uuid);
+
+impl std::fmt::Display for TaskId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How soon a task is claimed; within one priority the configured strategy decides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Priority {
+    /// Before everything else.
+    Critical,
+    /// Before what is normal.
+    High,
+    /// What a task has that asks for nothing.
+    #[default]
+    Normal,
+    /// When nothing else waits.
+    Low,
+}
+
+impl Priority {
+    /// Every priority, soonest first.
+    pub const ALL: [Priority; 4] = [
+        Priority::Critical,
+        Priority::High,
+        Priority::Normal,
+        Priority::Low,
+    ];
+
+    /// The word of the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Priority::Critical => "critical",
+            Priority::High => "high",
+            Priority::Normal => "normal",
+            Priority::Low => "low",
+        }
+    }
+
+    /// The priority of that name; `medium` is another word for `normal`.
+    pub fn parse(word: &str) -> Option<Priority> {
+        match word {
+            "medium" => Some(Priority::Normal),
+            _ => Priority::ALL
+                .into_iter()
+                .find(|priority| priority.as_str() == word),
+        }
+    }
+
+    /// 0 for the soonest to 3.
+    pub const fn rank(self) -> u8 {
+        match self {
+            Priority::Critical => 0,
+            Priority::High => 1,
+            Priority::Normal => 2,
+            Priority::Low => 3,
+        }
+    }
+
+    /// The priority of that rank.
+    pub fn from_rank(rank: u8) -> Option<Priority> {
+        Priority::ALL.get(usize::from(rank)).copied()
+    }
+}
+
+/// In which order tasks are claimed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClaimOrder {
+    /// By priority, oldest `run_at` first.
+    #[default]
+    Priority,
+    /// Oldest first, whatever the priority.
+    Fifo,
+    /// Newest first, whatever the priority.
+    Lifo,
+}
+
+/// Where a task's input is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// With the task.
+    Inline(Payload),
+    /// Too large for that: in the spool, to be seen by the guest as `/in/payload`. The guest's
+    /// inline body is empty then.
+    Spooled {
+        /// Its media type.
+        content_type: String,
+        /// Its name in the spool.
+        blob: BlobId,
+        /// Its length.
+        size_bytes: u64,
+    },
+}
+
+impl Input {
+    /// No bytes, of no particular type.
+    pub fn empty() -> Input {
+        Input::Inline(Payload {
+            content_type: "application/octet-stream".into(),
+            body: Bytes::new(),
+        })
+    }
+}
+
+/// A spooled body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BlobId(pub Uuid);
+
+/// Everything about a task that never changes once it is submitted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskSpec {
+    /// The module's name at submission.
+    pub module: ModuleName,
+    /// The version that name meant then; what every attempt runs.
+    pub digest: Digest,
+    /// What it works on.
+    pub input: Input,
+    /// Arguments, for commands.
+    pub args: Vec<String>,
+    /// Environment variables.
+    pub env: Vec<(String, String)>,
+    /// When it is claimed relative to others.
+    pub priority: Priority,
+    /// What each attempt may use.
+    pub limits: Limits,
+    /// What follows a failed attempt.
+    pub retry: RetryPolicy,
+    /// What it may touch.
+    pub grants: Grants,
+    /// A JSON object of the submitter's, as text.
+    pub metadata: String,
+}
+
+/// A task about to be stored.
+#[derive(Clone, Debug)]
+pub struct NewTask {
+    /// Its id.
+    pub id: TaskId,
+    /// The earliest moment it may be claimed.
+    pub run_at: Timestamp,
+    /// The task itself.
+    pub spec: TaskSpec,
+    /// What makes a repeated submission the same one.
+    pub idempotency_key: Option<String>,
+    /// A hash of the request, so that a repeated key or id with another body is told apart.
+    pub fingerprint: [u8; 16],
+    /// A key that is taken at most once inside the window.
+    pub dedup: Option<Dedup>,
+}
+
+/// A deduplication key and how long it is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dedup {
+    /// The submitter's key.
+    pub key: String,
+    /// How long an earlier task with this key stands for a new one.
+    pub window: Duration,
+}
+
+/// A task as it is known to storage.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// Its id.
+    pub id: TaskId,
+    /// The module's name at submission.
+    pub module: ModuleName,
+    /// The version it runs.
+    pub digest: Digest,
+    /// Where it stands.
+    pub state: TaskState,
+    /// When it is claimed relative to others.
+    pub priority: Priority,
+    /// Attempts begun so far.
+    pub attempt: u32,
+    /// Attempts it may have.
+    pub max_attempts: u32,
+    /// How often it lost its host.
+    pub lost: u32,
+    /// 0 to 1, as the guest last said.
+    pub progress: f64,
+    /// The note that came with it.
+    pub progress_note: String,
+    /// Whether a cancel waits for the running attempt to end.
+    pub cancel_requested: bool,
+    /// When it was submitted.
+    pub created_at: Timestamp,
+    /// The earliest moment it may be claimed.
+    pub run_at: Timestamp,
+    /// When its newest attempt began.
+    pub started_at: Option<Timestamp>,
+    /// When it became final.
+    pub finished_at: Option<Timestamp>,
+    /// When anything of it last changed.
+    pub updated_at: Timestamp,
+    /// Who runs it, or ran it last.
+    pub worker: Option<WorkerId>,
+    /// The newest attempt's use.
+    pub usage: Option<Usage>,
+    /// The newest attempt's failure.
+    pub failure: Option<Failure>,
+    /// The length of the result.
+    pub result_bytes: Option<u64>,
+    /// Which streams of the newest attempt were truncated: stdout, stderr, log.
+    pub truncated: [bool; 3],
+    /// The submitter's JSON object, as text.
+    pub metadata: String,
+}
+
+impl Task {
+    /// The finer word for where it stands: a pending task whose time has not come is `scheduled`
+    /// before its first attempt and `retrying` after one.
+    pub fn label(&self, now: Timestamp) -> &'static str {
+        let waits = self.state == TaskState::Pending && self.run_at > now;
+        match (waits, self.attempt) {
+            (true, 0) => "scheduled",
+            (true, _) => "retrying",
+            (false, _) if self.state == TaskState::Running && self.cancel_requested => "cancelling",
+            (false, _) => self.state.as_str(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Priority;
+
+    #[test]
+    fn priorities_are_ranked_and_named() {
+        for (rank, priority) in (0..).zip(Priority::ALL) {
+            assert_eq!(priority.rank(), rank);
+            assert_eq!(Priority::from_rank(rank), Some(priority));
+            assert_eq!(Priority::parse(priority.as_str()), Some(priority));
+        }
+        assert_eq!(Priority::parse("medium"), Some(Priority::Normal));
+        assert_eq!(Priority::parse("urgent"), None);
+        assert_eq!(Priority::from_rank(4), None);
+    }
+}

@@ -1,0 +1,80 @@
+//! What time a guest is told.
+//!
+//! On the fast engine both clocks are coarser than the machine's, so that a guest cannot time
+//! what shares its processor. On the metered engine time is made up, so that it is the same in
+//! every run: the wall clock stands still and the monotonic clock moves one step at each reading.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use wasmtime_wasi::{HostMonotonicClock, HostWallClock};
+
+use cofferdam_domain::clock::Clock;
+
+/// The steps of the fast engine's monotonic clock.
+const MONOTONIC_STEP_NS: u64 = 100_000;
+
+/// The steps of the fast engine's wall clock.
+const WALL_STEP: Duration = Duration::from_millis(1);
+
+/// What the metered engine's monotonic clock advances by at each reading.
+const READING_NS: u64 = 1_000_000;
+
+/// The metered engine's wall clock: 2026-01-01T00:00:00Z.
+const FIXED_WALL: Duration = Duration::from_secs(1_767_225_600);
+
+/// The machine's time in milliseconds.
+pub(crate) struct CoarseWall(pub(crate) Clock);
+
+impl HostWallClock for CoarseWall {
+    fn resolution(&self) -> Duration {
+        WALL_STEP
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.now().as_millis()).unwrap_or(0))
+    }
+}
+
+/// Time since the run began, rounded down.
+pub(crate) struct CoarseMonotonic(pub(crate) Instant);
+
+impl HostMonotonicClock for CoarseMonotonic {
+    fn resolution(&self) -> u64 {
+        MONOTONIC_STEP_NS
+    }
+
+    fn now(&self) -> u64 {
+        let elapsed = u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        elapsed - elapsed % MONOTONIC_STEP_NS
+    }
+}
+
+/// The same instant at every reading.
+pub(crate) struct FixedWall;
+
+impl HostWallClock for FixedWall {
+    fn resolution(&self) -> Duration {
+        WALL_STEP
+    }
+
+    fn now(&self) -> Duration {
+        FIXED_WALL
+    }
+}
+
+/// Zero at the first reading, one step more at each further one. A loop that waits for the clock
+/// therefore ends after the same number of readings in every run. Sleeping takes real time and
+/// does not move it.
+#[derive(Default)]
+pub(crate) struct CountingMonotonic(Cell<u64>);
+
+impl HostMonotonicClock for CountingMonotonic {
+    fn resolution(&self) -> u64 {
+        READING_NS
+    }
+
+    fn now(&self) -> u64 {
+        self.0.replace(self.0.get().saturating_add(READING_NS))
+    }
+}

@@ -1,0 +1,199 @@
+//! The parent's side of one compilation: starts the child, feeds it, takes its answer, and sees
+//! to it that the child is gone afterwards, whatever happened.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, Command};
+
+use super::protocol::{Accepted, Confinement, Header, Orders, Rejection, Verdict, read_header};
+use super::{COMMAND, no_room};
+use crate::CompileError;
+use crate::cache::Draft;
+
+/// What is kept of the child's standard error.
+const STDERR_BYTES_MAX: u64 = 16 * 1024;
+/// The artefact goes to disk in pieces of this size.
+const PIECE_BYTES: usize = 256 * 1024;
+
+/// What came of a child that ended by itself.
+pub(super) struct Answer {
+    /// What holds it on this machine.
+    pub(super) confinement: Confinement,
+    /// The verdict and the artefact, written but not yet sealed.
+    pub(super) result: Result<(Verdict, Draft), CompileError>,
+}
+
+/// Compiles `wasm` in a child of `program`; the artefact goes to `draft`.
+///
+/// Dropping the future kills the child.
+pub(super) async fn compile(
+    program: &Path,
+    orders: Orders,
+    timeout: Duration,
+    wasm: Bytes,
+    draft: Draft,
+) -> Result<Answer, CompileError> {
+    let host = |error: io::Error| CompileError::Host(error.to_string());
+    let child = Command::new(program)
+        .arg(COMMAND)
+        .args(orders.to_args())
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| CompileError::Host(format!("{} {COMMAND}: {error}", program.display())))?;
+    let mut group = Group(child);
+    let (Some(mut stdin), Some(stdout), Some(stderr)) = (
+        group.0.stdin.take(),
+        group.0.stdout.take(),
+        group.0.stderr.take(),
+    ) else {
+        return Err(CompileError::Host("the child has no pipes".to_owned()));
+    };
+    let stdout = File::from(stdout.into_owned_fd().map_err(host)?);
+    let artefact_max = orders.memory_bytes;
+    // Ends when the child's standard output does, which is at the latest when it is killed.
+    let receiver = tokio::task::spawn_blocking(move || receive(stdout, draft, artefact_max));
+    let talk = async {
+        // A child that refuses early does not read to the end, and its answer says more.
+        let send = async { stdin.write_all(&wasm).await.ok() };
+        let (_sent, complaint, received) = tokio::join!(send, first_of(stderr), receiver);
+        (complaint, received, group.0.wait().await)
+    };
+    let Ok((complaint, received, status)) = tokio::time::timeout(timeout, talk).await else {
+        group.end().await;
+        return Err(too_long(timeout));
+    };
+    let status = status.map_err(host)?;
+    let received = received.map_err(|error| CompileError::Host(error.to_string()))?;
+    match received {
+        // Before the child's own end, which comes of nobody taking its answer any more.
+        Err(error) if no_room(&error) => Err(CompileError::Full(error.to_string())),
+        Ok(_) | Err(_) if !status.success() => Err(died(status, &complaint, &orders, timeout)),
+        Ok((header, draft)) => Ok(answer(header, draft, &orders)),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(CompileError::Host(
+            "the child's answer was cut short".to_owned(),
+        )),
+        Err(error) => Err(host(error)),
+    }
+}
+
+fn answer(header: Header, draft: Draft, orders: &Orders) -> Answer {
+    let result = match header.answer {
+        Ok(Accepted { verdict, .. }) => Ok((verdict, draft)),
+        Err(Rejection::Refused(why)) => Err(CompileError::Refused(why)),
+        Err(Rejection::Limit(why)) => Err(CompileError::Limit(why)),
+        Err(Rejection::OutOfMemory) => Err(too_much_memory(orders)),
+        Err(Rejection::Failed(why)) => Err(CompileError::Host(why)),
+    };
+    Answer {
+        confinement: header.confinement,
+        result,
+    }
+}
+
+/// Takes the child's answer: the header, and the artefact straight to disk, to the byte.
+fn receive(mut from: File, mut draft: Draft, artefact_max: u64) -> io::Result<(Header, Draft)> {
+    let header = read_header(&mut from)?;
+    let Ok(accepted) = &header.answer else {
+        return Ok((header, draft));
+    };
+    let promised = accepted.artefact_bytes;
+    if promised == 0 || promised > artefact_max {
+        return Err(io::Error::other(format!(
+            "the child promises {promised} bytes"
+        )));
+    }
+    let mut piece = vec![0_u8; PIECE_BYTES];
+    let mut left = promised;
+    while left > 0 {
+        let room = usize::try_from(left).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
+        let read = from.read(&mut piece[..room])?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        draft.write(&piece[..read])?;
+        left -= read as u64;
+    }
+    Ok((header, draft))
+}
+
+/// The start of the child's standard error.
+async fn first_of(stderr: tokio::process::ChildStderr) -> String {
+    let mut bytes = Vec::new();
+    // Whatever could be read is as good as it gets.
+    let _partial = stderr.take(STDERR_BYTES_MAX).read_to_end(&mut bytes).await;
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Why a child died that gave no answer.
+fn died(status: ExitStatus, complaint: &str, orders: &Orders, timeout: Duration) -> CompileError {
+    let signal = status.signal().and_then(Signal::from_named_raw);
+    let out_of_memory = complaint.contains("memory allocation of");
+    match signal {
+        Some(signal) if signal == Signal::XCPU => too_long(timeout),
+        Some(signal) if signal == Signal::ABORT && out_of_memory => too_much_memory(orders),
+        Some(_) | None if complaint.contains("has overflowed its stack") => CompileError::Limit(
+            "the module nests so deeply that the compiler ran out of stack".to_owned(),
+        ),
+        Some(_) | None => {
+            let first = complaint
+                .lines()
+                .find(|line| !line.trim().is_empty())
+                .unwrap_or("");
+            CompileError::Host(format!("{status}: {first}"))
+        }
+    }
+}
+
+fn too_long(timeout: Duration) -> CompileError {
+    let seconds = timeout.as_secs_f64();
+    CompileError::Limit(format!(
+        "checking and compiling the module took longer than {seconds} s"
+    ))
+}
+
+fn too_much_memory(orders: &Orders) -> CompileError {
+    let mib = orders.memory_bytes / (1024 * 1024);
+    CompileError::Limit(format!(
+        "compiling the module takes more than {mib} MiB of memory"
+    ))
+}
+
+/// A child that leads a process group of its own; it ends with this value.
+struct Group(Child);
+
+impl Group {
+    /// Kills and reaps it.
+    async fn end(&mut self) {
+        self.kill();
+        // A killed child is reaped at once; an error means that it has been already.
+        let _reaped = self.0.wait().await;
+    }
+
+    fn kill(&self) {
+        // The id is there as long as the child was not reaped, so it cannot name another process.
+        if let Some(group) = self.0.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+            let _gone_already = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // The runtime reaps what is killed here.
+        self.kill();
+    }
+}

@@ -1,0 +1,123 @@
+//! The engines as they run, each with the linkers its modules are linked by.
+//!
+//! Instances come from a pool where the address space has room for one; where it has not (a
+//! container with a limit, a small virtual address width) they are allocated one by one, which is
+//! slower and otherwise the same.
+
+use wasmtime::{Engine, component};
+
+use crate::engine::{EngineShape, engine_config, pooling};
+use crate::files;
+use crate::interfaces::{context, log};
+use crate::settings::SandboxConfig;
+use crate::state::GuestState;
+use crate::{EngineClass, SandboxError};
+
+/// All engines.
+pub(crate) struct Engines {
+    fast: Linked,
+    metered: Linked,
+    interpreter: Linked,
+}
+
+/// One engine with its linkers.
+pub(crate) struct Linked {
+    shape: EngineShape,
+    pub(crate) engine: Engine,
+    pub(crate) components: component::Linker<GuestState>,
+    pub(crate) core: wasmtime::Linker<GuestState>,
+}
+
+impl Engines {
+    /// Builds them.
+    pub(crate) fn new(config: &SandboxConfig) -> Result<Engines, SandboxError> {
+        let linked = |class| {
+            let shape = EngineShape {
+                class,
+                stack_bytes: class.stack_bytes(config),
+            };
+            let engine = engine(shape, config)?;
+            Linked::new(shape, engine).map_err(|error| SandboxError::Engine(format!("{error:#}")))
+        };
+        Ok(Engines {
+            fast: linked(EngineClass::Fast)?,
+            metered: linked(EngineClass::Metered)?,
+            interpreter: linked(EngineClass::Interpreter)?,
+        })
+    }
+
+    /// The engine of `class`.
+    pub(crate) fn of(&self, class: EngineClass) -> &Linked {
+        match class {
+            EngineClass::Fast => &self.fast,
+            EngineClass::Metered => &self.metered,
+            EngineClass::Interpreter => &self.interpreter,
+        }
+    }
+
+    /// Handles of all engines.
+    pub(crate) fn handles(&self) -> Vec<Engine> {
+        EngineClass::ALL
+            .into_iter()
+            .map(|class| self.of(class).engine.clone())
+            .collect()
+    }
+}
+
+impl Linked {
+    fn new(shape: EngineShape, engine: Engine) -> wasmtime::Result<Linked> {
+        let mut components = component::Linker::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut components)?;
+        components.allow_shadowing(true);
+        files::add_to_linker_p2(&mut components)?;
+        components.allow_shadowing(false);
+        context::add_to_linker(&mut components, |state: &mut GuestState| &mut state.context)?;
+        log::add_to_linker(&mut components, |state: &mut GuestState| &mut state.log)?;
+        let mut core = wasmtime::Linker::new(&engine);
+        wasmtime_wasi::p1::add_to_linker_async(&mut core, |state: &mut GuestState| {
+            let GuestState { files, wasi, .. } = state;
+            files.installed(wasi.for_core())
+        })?;
+        files::add_to_linker_p1(&mut core)?;
+        Ok(Linked {
+            shape,
+            engine,
+            components,
+            core,
+        })
+    }
+
+    /// An engine that accepts the same artefacts and knows no limits of a pool. Nothing runs on it.
+    pub(crate) fn without_pool(&self) -> wasmtime::Result<Engine> {
+        Engine::new(&engine_config(self.shape))
+    }
+}
+
+fn engine(shape: EngineShape, config: &SandboxConfig) -> Result<Engine, SandboxError> {
+    let mut pooled = engine_config(shape);
+    let (instances, keep_resident_bytes) = match shape.class {
+        EngineClass::Fast | EngineClass::Metered => {
+            (config.instances_max, config.keep_resident_bytes)
+        }
+        EngineClass::Interpreter => (
+            config.interpreters.instances(),
+            config.interpreters.keep_resident_bytes,
+        ),
+    };
+    pooled.allocation_strategy(pooling(instances, keep_resident_bytes));
+    let class = shape.class.as_str();
+    match Engine::new(&pooled) {
+        Ok(engine) => {
+            tracing::info!(class, instances, "instances come from a pool");
+            return Ok(engine);
+        }
+        Err(error) => {
+            tracing::warn!(
+                class,
+                error = format!("{error:#}"),
+                "no room for an instance pool; instances are allocated one by one"
+            );
+        }
+    }
+    Engine::new(&engine_config(shape)).map_err(|error| SandboxError::Engine(format!("{error:#}")))
+}

@@ -1,0 +1,286 @@
+//! The files of one run: `/in`, `/work`, `/out` and the granted directories, under a quota.
+//!
+//! [`Files`] lives beside the WASI state of a run's store. wasmtime-wasi does the file work; the
+//! layer here stands in front of those of its calls that grow a file or create an entry, in `p2`
+//! for components and in `p1` for core modules, which translates to `p2`. Nothing is made on the
+//! host's disk until the guest first uses a path: until then all its directories lead to one that
+//! is always empty. What limits mean and who is granted what is decided elsewhere.
+
+mod collect;
+mod counted;
+mod input;
+mod open;
+mod p1;
+mod p2;
+mod quota;
+mod remove;
+mod scratch;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use wasmtime::component::{Resource, ResourceTable};
+use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemCtx};
+use wasmtime_wasi::runtime::spawn_blocking;
+use wasmtime_wasi::{FsPerms, OpenMode};
+
+use crate::Mount;
+use crate::files::open::OpenedDirs;
+use crate::files::p1::GuestFds;
+use crate::files::quota::{Quota, Zone};
+use crate::files::scratch::ScratchDir;
+use crate::settings::OverQuota;
+use cofferdam_domain::grants::Access;
+
+pub use collect::{Area, Listing, OutputFiles};
+pub use input::{BadInputName, InputContent, InputFile, InputPlace};
+pub(crate) use p1::{P1FilesView, P1View, add_to_linker_p1};
+pub(crate) use p2::{FilesCtxView, FilesView, add_to_linker_p2};
+pub use quota::{Axis, DiskExceeded};
+pub use scratch::Scratch;
+
+/// The directories every run has, in the order the guest sees them. Granted ones come before them:
+/// some toolchains take the first for the working directory, and a guest that counts descriptors
+/// finds what it was granted where every other host has it. A granted one at the path of one of
+/// these takes its place.
+const PREOPENS: [(&str, FsPerms); 3] = [
+    ("/work", FsPerms::ReadWrite),
+    ("/out", FsPerms::ReadWrite),
+    ("/in", FsPerms::ReadOnly),
+];
+
+/// What a run is given in files.
+#[derive(Clone, Debug)]
+pub struct FilesPlan {
+    /// Bytes in `/work` and `/out` together, and what is written into granted directories.
+    pub disk_bytes: u64,
+    /// Files, directories and links there.
+    pub disk_files: u64,
+    /// What happens past either.
+    pub over_quota: OverQuota,
+    /// The granted directories.
+    pub mounts: Vec<Mount>,
+    /// A spooled input that appears as `/in/payload`.
+    pub payload: Option<PathBuf>,
+    /// Further files put there before the guest starts.
+    pub inputs: Vec<InputFile>,
+}
+
+impl FilesPlan {
+    /// The run's own directories that no granted one stands in for.
+    fn own(&self) -> impl Iterator<Item = (&'static str, FsPerms)> {
+        own(|at| self.mounts.iter().any(|mount| is_at(&mount.at, at)))
+    }
+}
+
+fn own(granted: impl Fn(&str) -> bool) -> impl Iterator<Item = (&'static str, FsPerms)> {
+    PREOPENS.into_iter().filter(move |(at, _)| !granted(at))
+}
+
+fn is_at(path: &str, at: &str) -> bool {
+    path.trim_end_matches('/') == at
+}
+
+/// Why a run's directories could not be made. The guest traps with it.
+#[derive(Debug, thiserror::Error)]
+pub enum FilesError {
+    /// The attempt's own directory.
+    #[error("the attempt's scratch directory could not be made: {0}")]
+    Scratch(#[source] std::io::Error),
+    /// An input file.
+    #[error("the input file {name} could not be put in place: {source}")]
+    Input {
+        /// As the guest would see it.
+        name: String,
+        /// What went wrong.
+        source: std::io::Error,
+    },
+    /// A granted directory.
+    #[error("the granted directory {at} could not be opened: {source}")]
+    Mount {
+        /// Where the guest would see it.
+        at: String,
+        /// What went wrong.
+        source: std::io::Error,
+    },
+    /// The input files for `/work` do not fit into the quota.
+    #[error(transparent)]
+    Inputs(#[from] DiskExceeded),
+}
+
+/// The files of one run. Making one costs no system call.
+pub struct Files {
+    scratch: Scratch,
+    plan: FilesPlan,
+    quota: Quota,
+    /// For wasmtime-wasi's own implementation, which does the work.
+    delegate: WasiFilesystemCtx,
+    made: Option<Made>,
+    /// Descriptors by their place in the resource table.
+    zones: HashMap<u32, Zone>,
+    /// Those that still lead to the placeholder, with the number of their preopen.
+    waiting: Vec<(u32, usize)>,
+    /// A core module's numbers for them.
+    fds: GuestFds,
+    /// Listings of directories that are being read.
+    listings: u32,
+}
+
+/// The directories, once they exist.
+struct Made {
+    scratch: Arc<ScratchDir>,
+    /// In the order of the preopens.
+    dirs: Vec<Arc<File>>,
+}
+
+impl Files {
+    /// The files of a run that starts.
+    pub fn new(scratch: &Scratch, plan: FilesPlan) -> Files {
+        Files {
+            scratch: scratch.clone(),
+            quota: Quota::new(plan.disk_bytes, plan.disk_files, plan.over_quota),
+            plan,
+            delegate: WasiFilesystemCtx::default(),
+            made: None,
+            zones: HashMap::new(),
+            waiting: Vec::new(),
+            fds: GuestFds::default(),
+            listings: 0,
+        }
+    }
+
+    /// The most bytes that were in use at once.
+    pub fn peak_bytes(&self) -> u64 {
+        self.quota.peak_bytes()
+    }
+
+    /// The first time the guest met its quota, whatever the policy.
+    pub fn exceeded(&self) -> Option<DiskExceeded> {
+        self.quota.exceeded()
+    }
+
+    /// What the guest left, `None` if it used no file.
+    pub async fn collect(self) -> Option<OutputFiles> {
+        let made = self.made?;
+        // A write that was under way when the guest ended is over now.
+        drop(self.quota.lock().await);
+        // The descriptors close here, so that files without a name are gone.
+        drop(made.dirs);
+        Some(spawn_blocking(move || OutputFiles::list(made.scratch)).await)
+    }
+
+    /// What the guest has left so far, `None` if it used no file. For a guest that is not running.
+    pub fn so_far(&self) -> impl Future<Output = Option<OutputFiles>> + Send + use<> {
+        let scratch = self.made.as_ref().map(|made| Arc::clone(&made.scratch));
+        async {
+            let scratch = scratch?;
+            Some(spawn_blocking(move || OutputFiles::list(scratch)).await)
+        }
+    }
+
+    /// What the guest sees of the preopen with that number: its path, rights and zone.
+    fn preopen(&self, number: usize) -> Option<(&str, FsPerms, Zone)> {
+        let mounts = &self.plan.mounts;
+        if let Some(mount) = mounts.get(number) {
+            return Some((&mount.at, perms(mount.access), Zone::Mount(number)));
+        }
+        let (at, perms) = self.plan.own().nth(number - mounts.len())?;
+        let zone = match perms {
+            FsPerms::ReadOnly => Zone::Input,
+            FsPerms::ReadWrite => Zone::Scratch,
+        };
+        Some((at, perms, zone))
+    }
+
+    fn preopen_count(&self) -> usize {
+        self.plan.mounts.len() + self.plan.own().count()
+    }
+
+    /// Puts a preopen into the table, leading to the placeholder as long as nothing is made.
+    fn push_preopen(
+        &mut self,
+        table: &mut ResourceTable,
+        number: usize,
+    ) -> wasmtime::Result<Option<(Resource<Descriptor>, String)>> {
+        let Some((at, perms, zone)) = self.preopen(number) else {
+            return Ok(None);
+        };
+        let at = at.to_owned();
+        let mut dir = self.scratch.placeholder().clone();
+        dir.perms = perms;
+        dir.open_mode = open_mode(perms);
+        let made = self.made.as_ref().and_then(|made| made.dirs.get(number));
+        if let Some(made) = made {
+            dir.dir = Arc::clone(made);
+        }
+        let is_made = made.is_some();
+        let pushed = table.push(Descriptor::Dir(dir))?;
+        self.adopt_preopen(pushed.rep(), number, zone, is_made);
+        Ok(Some((pushed, at)))
+    }
+
+    fn adopt_preopen(&mut self, rep: u32, number: usize, zone: Zone, is_made: bool) {
+        self.zones.insert(rep, zone);
+        if !is_made {
+            self.waiting.push((rep, number));
+        }
+    }
+
+    /// Makes the directories if this is the guest's first use of a path.
+    pub(crate) async fn ready(&mut self, table: &mut ResourceTable) -> wasmtime::Result<()> {
+        if self.made.is_some() {
+            return Ok(());
+        }
+        let room = self.scratch.room().await.map_err(FilesError::Scratch)?;
+        let mut ledger = self.quota.lock().await;
+        let (scratch, plan) = (self.scratch.clone(), self.plan.clone());
+        let OpenedDirs { scratch, dirs } =
+            spawn_blocking(move || open::make(&scratch, room, &plan, &mut ledger)).await?;
+        for (rep, number) in self.waiting.drain(..) {
+            let key = Resource::<Descriptor>::new_borrow(rep);
+            if let (Ok(Descriptor::Dir(dir)), Some(made)) = (table.get_mut(&key), dirs.get(number))
+            {
+                dir.dir = Arc::clone(made);
+            }
+        }
+        let scratch = Arc::new(scratch);
+        self.made = Some(Made { scratch, dirs });
+        Ok(())
+    }
+
+    /// A descriptor was closed.
+    fn forget(&mut self, rep: u32) {
+        self.zones.remove(&rep);
+        // Its place may be taken by another that must not be led to a preopen.
+        self.waiting.retain(|(waiting, _)| *waiting != rep);
+    }
+
+    /// Who pays for what is written through a descriptor.
+    fn zone(&self, rep: u32) -> Zone {
+        // Every descriptor is entered when it is opened. For one that was not, the strictest.
+        self.zones
+            .get(&rep)
+            .copied()
+            .unwrap_or(Zone::Mount(usize::MAX))
+    }
+}
+
+fn perms(access: Access) -> FsPerms {
+    match access {
+        Access::Read => FsPerms::ReadOnly,
+        Access::Write => FsPerms::ReadWrite,
+    }
+}
+
+fn open_mode(perms: FsPerms) -> OpenMode {
+    match perms {
+        FsPerms::ReadOnly => OpenMode::READ,
+        FsPerms::ReadWrite => OpenMode::READ | OpenMode::WRITE,
+    }
+}

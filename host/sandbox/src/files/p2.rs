@@ -1,0 +1,318 @@
+//! WASI 0.2: `wasi:filesystem`, with the calls that grow or create something counted.
+//!
+//! The trait wasmtime generates for the interface is implemented here for a view of our own. Most
+//! methods hand on to wasmtime-wasi's implementation of the same trait; `guarded` holds the others.
+//! Permissions, path resolution and the sandbox are wasmtime-wasi's alone.
+
+mod guarded;
+mod opening;
+
+use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
+use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemCtxView};
+use wasmtime_wasi::p2::bindings::filesystem::types::{HostDescriptor, HostDirectoryEntryStream};
+use wasmtime_wasi::p2::bindings::filesystem::{preopens, types};
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
+
+use crate::files::Files;
+use crate::files::counted::Target;
+
+type Fd = Resource<Descriptor>;
+
+/// Directories a guest reads at once. wasmtime-wasi holds a whole listing in the host's memory.
+const LISTINGS_MAX: u32 = 64;
+
+/// A directory that is not made before it is used.
+const UNMADE: types::DescriptorStat = types::DescriptorStat {
+    type_: types::DescriptorType::Directory,
+    link_count: 2,
+    size: 0,
+    data_access_timestamp: None,
+    data_modification_timestamp: None,
+    status_change_timestamp: None,
+};
+
+/// A run's files with the table its descriptors are in.
+pub(crate) struct FilesCtxView<'a> {
+    /// The store's resource table.
+    pub(crate) table: &'a mut ResourceTable,
+    /// The run's files.
+    pub(crate) files: &'a mut Files,
+}
+
+/// What a store's data gives to have files.
+pub(crate) trait FilesView: Send {
+    /// The files and the table.
+    fn files(&mut self) -> FilesCtxView<'_>;
+}
+
+/// Puts `wasi:filesystem` into a linker. Where wasmtime-wasi's own is there already, allow
+/// shadowing around this call.
+pub(crate) fn add_to_linker_p2<T: FilesView + 'static>(
+    linker: &mut Linker<T>,
+) -> wasmtime::Result<()> {
+    preopens::add_to_linker::<T, HasFiles>(linker, T::files)?;
+    types::add_to_linker::<T, HasFiles>(linker, T::files)
+}
+
+struct HasFiles;
+
+impl HasData for HasFiles {
+    type Data<'a> = FilesCtxView<'a>;
+}
+
+impl FilesCtxView<'_> {
+    /// wasmtime-wasi's implementation over the same table.
+    pub(super) fn delegate(&mut self) -> WasiFilesystemCtxView<'_> {
+        WasiFilesystemCtxView {
+            ctx: &mut self.files.delegate,
+            table: self.table,
+        }
+    }
+
+    /// Makes the directories if need be; every method that can reach one begins with it.
+    pub(super) async fn ready(&mut self) -> wasmtime::Result<()> {
+        self.files.ready(self.table).await
+    }
+
+    /// Whether a path is a directory of the run's that nobody has used yet. Changing into one, as
+    /// every interpreter does, is no reason to make it.
+    fn is_unmade(&self, fd: &Fd, path: &str) -> bool {
+        path == "." && self.files.made.is_none() && self.files.zones.contains_key(&fd.rep())
+    }
+
+    /// The same, after which the work is wasmtime-wasi's.
+    async fn ready_delegate(&mut self) -> FsResult<WasiFilesystemCtxView<'_>> {
+        self.ready().await.map_err(FsError::trap)?;
+        Ok(self.delegate())
+    }
+}
+
+impl preopens::Host for FilesCtxView<'_> {
+    fn get_directories(&mut self) -> wasmtime::Result<Vec<(Fd, String)>> {
+        let count = self.files.preopen_count();
+        let mut found = Vec::with_capacity(count);
+        for number in 0..count {
+            found.extend(self.files.push_preopen(self.table, number)?);
+        }
+        Ok(found)
+    }
+}
+
+impl types::Host for FilesCtxView<'_> {
+    fn convert_error_code(&mut self, error: FsError) -> wasmtime::Result<types::ErrorCode> {
+        error.downcast()
+    }
+
+    fn filesystem_error_code(
+        &mut self,
+        error: Resource<wasmtime::Error>,
+    ) -> wasmtime::Result<Option<types::ErrorCode>> {
+        types::Host::filesystem_error_code(&mut self.delegate(), error)
+    }
+}
+
+impl HostDirectoryEntryStream for FilesCtxView<'_> {
+    async fn read_directory_entry(
+        &mut self,
+        stream: Resource<types::DirectoryEntryStream>,
+    ) -> FsResult<Option<types::DirectoryEntry>> {
+        self.delegate().read_directory_entry(stream).await
+    }
+
+    fn drop(&mut self, stream: Resource<types::DirectoryEntryStream>) -> wasmtime::Result<()> {
+        self.files.listings = self.files.listings.saturating_sub(1);
+        HostDirectoryEntryStream::drop(&mut self.delegate(), stream)
+    }
+}
+
+impl HostDescriptor for FilesCtxView<'_> {
+    async fn set_size(&mut self, fd: Fd, size: u64) -> FsResult<()> {
+        self.guarded_set_size(fd, size).await
+    }
+
+    async fn write(&mut self, fd: Fd, data: Vec<u8>, offset: u64) -> FsResult<u64> {
+        self.guarded_write(fd, data, offset).await
+    }
+
+    fn write_via_stream(&mut self, fd: Fd, offset: u64) -> FsResult<Resource<DynOutputStream>> {
+        self.guarded_stream(&fd, Target::At(offset))
+    }
+
+    fn append_via_stream(&mut self, fd: Fd) -> FsResult<Resource<DynOutputStream>> {
+        self.guarded_stream(&fd, Target::End)
+    }
+
+    async fn create_directory_at(&mut self, fd: Fd, path: String) -> FsResult<()> {
+        self.guarded_create_directory(fd, path).await
+    }
+
+    async fn open_at(
+        &mut self,
+        fd: Fd,
+        path_flags: types::PathFlags,
+        path: String,
+        open_flags: types::OpenFlags,
+        flags: types::DescriptorFlags,
+    ) -> FsResult<Fd> {
+        self.guarded_open(fd, path_flags, path, open_flags, flags)
+            .await
+    }
+
+    fn drop(&mut self, fd: Fd) -> wasmtime::Result<()> {
+        self.files.forget(fd.rep());
+        HostDescriptor::drop(&mut self.delegate(), fd)
+    }
+
+    async fn link_at(
+        &mut self,
+        fd: Fd,
+        old_path_flags: types::PathFlags,
+        old_path: String,
+        new_fd: Fd,
+        new_path: String,
+    ) -> FsResult<()> {
+        self.guarded_link(fd, old_path_flags, old_path, new_fd, new_path)
+            .await
+    }
+
+    async fn rename_at(
+        &mut self,
+        fd: Fd,
+        old_path: String,
+        new_fd: Fd,
+        new_path: String,
+    ) -> FsResult<()> {
+        self.guarded_rename(fd, old_path, new_fd, new_path).await
+    }
+
+    async fn symlink_at(&mut self, fd: Fd, old_path: String, new_path: String) -> FsResult<()> {
+        self.guarded_symlink(fd, old_path, new_path).await
+    }
+
+    async fn unlink_file_at(&mut self, fd: Fd, path: String) -> FsResult<()> {
+        self.guarded_unlink(fd, path).await
+    }
+
+    async fn remove_directory_at(&mut self, fd: Fd, path: String) -> FsResult<()> {
+        self.guarded_remove_directory(fd, path).await
+    }
+
+    // What follows changes no size and creates nothing.
+
+    async fn advise(
+        &mut self,
+        fd: Fd,
+        offset: u64,
+        length: u64,
+        advice: types::Advice,
+    ) -> FsResult<()> {
+        self.delegate().advise(fd, offset, length, advice).await
+    }
+
+    async fn sync_data(&mut self, fd: Fd) -> FsResult<()> {
+        self.ready_delegate().await?.sync_data(fd).await
+    }
+
+    async fn sync(&mut self, fd: Fd) -> FsResult<()> {
+        self.ready_delegate().await?.sync(fd).await
+    }
+
+    async fn get_flags(&mut self, fd: Fd) -> FsResult<types::DescriptorFlags> {
+        self.delegate().get_flags(fd).await
+    }
+
+    async fn get_type(&mut self, fd: Fd) -> FsResult<types::DescriptorType> {
+        self.delegate().get_type(fd).await
+    }
+
+    async fn set_times(
+        &mut self,
+        fd: Fd,
+        accessed: types::NewTimestamp,
+        modified: types::NewTimestamp,
+    ) -> FsResult<()> {
+        self.ready_delegate()
+            .await?
+            .set_times(fd, accessed, modified)
+            .await
+    }
+
+    async fn read(&mut self, fd: Fd, length: u64, offset: u64) -> FsResult<(Vec<u8>, bool)> {
+        self.delegate().read(fd, length, offset).await
+    }
+
+    fn read_via_stream(&mut self, fd: Fd, offset: u64) -> FsResult<Resource<DynInputStream>> {
+        self.delegate().read_via_stream(fd, offset)
+    }
+
+    async fn read_directory(&mut self, fd: Fd) -> FsResult<Resource<types::DirectoryEntryStream>> {
+        if self.files.listings >= LISTINGS_MAX {
+            return Err(types::ErrorCode::InsufficientMemory.into());
+        }
+        let listing = self.ready_delegate().await?.read_directory(fd).await?;
+        self.files.listings += 1;
+        Ok(listing)
+    }
+
+    async fn stat(&mut self, fd: Fd) -> FsResult<types::DescriptorStat> {
+        self.ready_delegate().await?.stat(fd).await
+    }
+
+    async fn stat_at(
+        &mut self,
+        fd: Fd,
+        path_flags: types::PathFlags,
+        path: String,
+    ) -> FsResult<types::DescriptorStat> {
+        if self.is_unmade(&fd, &path) {
+            return Ok(UNMADE);
+        }
+        self.ready_delegate()
+            .await?
+            .stat_at(fd, path_flags, path)
+            .await
+    }
+
+    async fn set_times_at(
+        &mut self,
+        fd: Fd,
+        path_flags: types::PathFlags,
+        path: String,
+        accessed: types::NewTimestamp,
+        modified: types::NewTimestamp,
+    ) -> FsResult<()> {
+        let mut delegate = self.ready_delegate().await?;
+        delegate
+            .set_times_at(fd, path_flags, path, accessed, modified)
+            .await
+    }
+
+    async fn readlink_at(&mut self, fd: Fd, path: String) -> FsResult<String> {
+        self.ready_delegate().await?.readlink_at(fd, path).await
+    }
+
+    async fn is_same_object(&mut self, a: Fd, b: Fd) -> wasmtime::Result<bool> {
+        self.ready().await?;
+        self.delegate().is_same_object(a, b).await
+    }
+
+    async fn metadata_hash(&mut self, fd: Fd) -> FsResult<types::MetadataHashValue> {
+        self.ready_delegate().await?.metadata_hash(fd).await
+    }
+
+    async fn metadata_hash_at(
+        &mut self,
+        fd: Fd,
+        path_flags: types::PathFlags,
+        path: String,
+    ) -> FsResult<types::MetadataHashValue> {
+        if self.is_unmade(&fd, &path) {
+            let (lower, upper) = (u64::from(fd.rep()), 0);
+            return Ok(types::MetadataHashValue { lower, upper });
+        }
+        self.ready_delegate()
+            .await?
+            .metadata_hash_at(fd, path_flags, path)
+            .await
+    }
+}

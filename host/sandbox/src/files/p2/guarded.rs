@@ -1,0 +1,214 @@
+//! The calls of `wasi:filesystem` that grow a file, create an entry or give one back; opening is
+//! in `opening`.
+//!
+//! Each takes the ledger's lock, looks at what is there, asks for room, lets wasmtime-wasi act and
+//! enters what happened. `p1` calls the same methods.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use cap_std::fs::MetadataExt as _;
+use tokio::sync::OwnedMutexGuard;
+use wasmtime::component::Resource;
+use wasmtime_wasi::filesystem::Descriptor;
+use wasmtime_wasi::p2::bindings::filesystem::types::{ErrorCode, HostDescriptor as _, PathFlags};
+use wasmtime_wasi::p2::{DynOutputStream, FsError, FsResult};
+use wasmtime_wasi::runtime::spawn_blocking;
+
+use super::{Fd, FilesCtxView};
+use crate::files::counted::{ChangeError, CountedFile, Target};
+use crate::files::quota::{FileFacts, Ledger, Refusal, Zone};
+use crate::files::stream::CountedStream;
+
+impl From<Refusal> for FsError {
+    fn from(refusal: Refusal) -> FsError {
+        ChangeError::from(refusal).into()
+    }
+}
+
+impl FilesCtxView<'_> {
+    pub(super) async fn guarded_set_size(&mut self, fd: Fd, size: u64) -> FsResult<()> {
+        Ok(self.counted(&fd)?.set_size(size).await?)
+    }
+
+    pub(super) async fn guarded_write(
+        &mut self,
+        fd: Fd,
+        data: Vec<u8>,
+        offset: u64,
+    ) -> FsResult<u64> {
+        let file = self.counted(&fd)?;
+        Ok(file.write(Target::At(offset), data.into()).await?.bytes)
+    }
+
+    pub(super) fn guarded_stream(
+        &mut self,
+        fd: &Fd,
+        target: Target,
+    ) -> FsResult<Resource<DynOutputStream>> {
+        let file = self.counted(fd)?;
+        // A libc that opens a stream for each write takes the reason from here; it never asks a
+        // stream's error for one.
+        if file.is_full(target) {
+            return Err(ErrorCode::InsufficientSpace.into());
+        }
+        let stream: DynOutputStream = Box::new(CountedStream::new(file, target));
+        Ok(self.table.push(stream)?)
+    }
+
+    pub(super) async fn guarded_create_directory(&mut self, fd: Fd, path: String) -> FsResult<()> {
+        let mut ledger = self.begin().await?;
+        ledger.admit(0, 1)?;
+        self.delegate().create_directory_at(fd, path).await?;
+        ledger.entered();
+        Ok(())
+    }
+
+    pub(super) async fn guarded_symlink(
+        &mut self,
+        fd: Fd,
+        old_path: String,
+        new_path: String,
+    ) -> FsResult<()> {
+        let mut ledger = self.begin().await?;
+        ledger.admit(0, 1)?;
+        self.delegate().symlink_at(fd, old_path, new_path).await?;
+        ledger.entered();
+        Ok(())
+    }
+
+    pub(super) async fn guarded_link(
+        &mut self,
+        fd: Fd,
+        flags: PathFlags,
+        old_path: String,
+        new_fd: Fd,
+        new_path: String,
+    ) -> FsResult<()> {
+        let mut ledger = self.begin().await?;
+        self.same_zone(&fd, &new_fd)?;
+        ledger.admit(0, 1)?;
+        self.delegate()
+            .link_at(fd, flags, old_path, new_fd, new_path)
+            .await?;
+        ledger.entered();
+        Ok(())
+    }
+
+    pub(super) async fn guarded_unlink(&mut self, fd: Fd, path: String) -> FsResult<()> {
+        let mut ledger = self.begin().await?;
+        let was = self.peek_scratch(&fd, &path).await?;
+        self.delegate().unlink_file_at(fd, path).await?;
+        if let Some(was) = was {
+            ledger.removed(&was);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn guarded_remove_directory(&mut self, fd: Fd, path: String) -> FsResult<()> {
+        let mut ledger = self.begin().await?;
+        let was = self.peek_scratch(&fd, &path).await?;
+        self.delegate().remove_directory_at(fd, path).await?;
+        if let Some(was) = was {
+            ledger.removed(&was);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn guarded_rename(
+        &mut self,
+        fd: Fd,
+        old_path: String,
+        new_fd: Fd,
+        new_path: String,
+    ) -> FsResult<()> {
+        let mut ledger = self.begin().await?;
+        self.same_zone(&fd, &new_fd)?;
+        let moved = self.peek_scratch(&fd, &old_path).await?;
+        let replaced = self.peek_scratch(&new_fd, &new_path).await?;
+        self.delegate()
+            .rename_at(fd, old_path, new_fd, new_path)
+            .await?;
+        // Two names of one file: renaming one to the other does nothing.
+        if let (Some(moved), Some(replaced)) = (moved, replaced)
+            && moved.id != replaced.id
+        {
+            ledger.removed(&replaced);
+        }
+        Ok(())
+    }
+
+    /// The directories and the ledger.
+    async fn begin(&mut self) -> FsResult<OwnedMutexGuard<Ledger>> {
+        self.ready().await.map_err(FsError::trap)?;
+        Ok(self.files.quota.lock().await)
+    }
+
+    /// A granted directory is another device, as it is on any machine: nothing is linked or moved
+    /// into the scratch uncounted, and nothing of another's becomes the guest's to give back.
+    fn same_zone(&self, a: &Fd, b: &Fd) -> FsResult<()> {
+        if self.files.zone(a.rep()) == self.files.zone(b.rep()) {
+            Ok(())
+        } else {
+            Err(ErrorCode::CrossDevice.into())
+        }
+    }
+
+    /// A file that may be written.
+    pub(in crate::files) fn counted(&self, fd: &Fd) -> FsResult<CountedFile> {
+        match self.table.get(fd)? {
+            Descriptor::File(file) if file.perms.write_not_permitted() => {
+                Err(ErrorCode::NotPermitted.into())
+            }
+            Descriptor::File(file) => Ok(CountedFile {
+                file: Arc::clone(&file.file),
+                zone: self.files.zone(fd.rep()),
+                quota: self.files.quota.clone(),
+            }),
+            Descriptor::Dir(_) => Err(ErrorCode::BadDescriptor.into()),
+        }
+    }
+
+    /// What a name in the scratch stands for; elsewhere nothing is given back and nobody asks.
+    async fn peek_scratch(&mut self, fd: &Fd, path: &str) -> FsResult<Option<FileFacts>> {
+        match self.files.zone(fd.rep()) {
+            Zone::Scratch => self.peek(fd, path, false).await,
+            Zone::Input | Zone::Mount(_) => Ok(None),
+        }
+    }
+
+    /// What a path leads to, if anything. Errors are left to the call that follows, which meets
+    /// them too.
+    pub(super) async fn peek(
+        &mut self,
+        fd: &Fd,
+        path: &str,
+        follow: bool,
+    ) -> FsResult<Option<FileFacts>> {
+        let dir = match self.table.get(fd)? {
+            Descriptor::Dir(dir) => Arc::clone(&dir.dir),
+            Descriptor::File(_) => return Err(ErrorCode::NotDirectory.into()),
+        };
+        let path = path.to_owned();
+        Ok(spawn_blocking(move || peek_blocking(&dir, &path, follow))
+            .await
+            .ok())
+    }
+}
+
+fn peek_blocking(dir: &File, path: &str, follow: bool) -> io::Result<FileFacts> {
+    let dir = cap_std::fs::Dir::from_std_file(dir.try_clone()?);
+    let found = if follow {
+        dir.metadata(path)
+    } else {
+        dir.symlink_metadata(path)
+    }?;
+    Ok(FileFacts {
+        id: (found.dev(), found.ino()),
+        regular: found.is_file(),
+        special: !found.is_file() && !found.is_dir() && !found.is_symlink(),
+        links: found.nlink(),
+        size: found.len(),
+    })
+}

@@ -1,0 +1,141 @@
+//! `open-at`, which may create a file, empty one, and always gives a descriptor to keep account of.
+//!
+//! It is in two halves around the opening itself, because on the other road wasmtime-wasi's own
+//! `path_open` stands between them.
+
+use std::any::Any;
+use std::fs::File;
+use std::sync::{Arc, Weak};
+
+use tokio::sync::OwnedMutexGuard;
+use wasmtime_wasi::filesystem::Descriptor;
+use wasmtime_wasi::p2::bindings::filesystem::types::{
+    DescriptorFlags, ErrorCode, HostDescriptor as _, OpenFlags, PathFlags,
+};
+use wasmtime_wasi::p2::{FsError, FsResult};
+
+use super::{Fd, FilesCtxView};
+use crate::files::counted::facts;
+use crate::files::quota::{FileFacts, Ledger, Zone};
+
+/// What is known before a file is opened.
+pub(in crate::files) struct Opening {
+    zone: Zone,
+    /// Held where opening may create or truncate.
+    change: Option<OpeningChange>,
+}
+
+struct OpeningChange {
+    ledger: OwnedMutexGuard<Ledger>,
+    existing: Option<FileFacts>,
+    truncates: bool,
+}
+
+impl FilesCtxView<'_> {
+    pub(super) async fn guarded_open(
+        &mut self,
+        fd: Fd,
+        path_flags: PathFlags,
+        path: String,
+        open_flags: OpenFlags,
+        flags: DescriptorFlags,
+    ) -> FsResult<Fd> {
+        let opening = self.before_open(&fd, path_flags, &path, open_flags).await?;
+        let opened = self
+            .delegate()
+            .open_at(fd, path_flags, path, open_flags, flags)
+            .await?;
+        self.after_open(opening, opened.rep()).await?;
+        Ok(opened)
+    }
+
+    /// Looks at what opening would change and asks for room. What is no file in a granted directory
+    /// is not opened: a pipe would hold a thread of the host until somebody writes to it, long after
+    /// the guest is gone. In the run's own directories there can be none.
+    pub(in crate::files) async fn before_open(
+        &mut self,
+        fd: &Fd,
+        path_flags: PathFlags,
+        path: &str,
+        open_flags: OpenFlags,
+    ) -> FsResult<Opening> {
+        self.ready().await.map_err(FsError::trap)?;
+        let zone = self.files.zone(fd.rep());
+        let creates = open_flags.contains(OpenFlags::CREATE);
+        let truncates = open_flags.contains(OpenFlags::TRUNCATE);
+        let changes = zone != Zone::Input && (creates || truncates);
+        let granted = matches!(zone, Zone::Mount(_));
+        if !changes && !granted {
+            return Ok(Opening { zone, change: None });
+        }
+        let ledger = match changes {
+            true => Some(self.files.quota.lock().await),
+            false => None,
+        };
+        let follow = path_flags.contains(PathFlags::SYMLINK_FOLLOW);
+        let existing = self.peek(fd, path, follow).await?;
+        if granted && existing.is_some_and(|found| found.special) {
+            return Err(ErrorCode::NotPermitted.into());
+        }
+        let Some(mut ledger) = ledger else {
+            return Ok(Opening { zone, change: None });
+        };
+        if existing.is_none() {
+            ledger.admit(0, u64::from(creates))?;
+        }
+        Ok(Opening {
+            zone,
+            change: Some(OpeningChange {
+                ledger,
+                existing,
+                truncates,
+            }),
+        })
+    }
+
+    /// Enters what opening changed, and the descriptor it gave.
+    pub(in crate::files) async fn after_open(
+        &mut self,
+        opening: Opening,
+        rep: u32,
+    ) -> FsResult<()> {
+        let Opening { zone, change } = opening;
+        self.files.zones.insert(rep, zone);
+        let opened: Option<Arc<File>> = match self.table.get(&Fd::new_borrow(rep))? {
+            Descriptor::File(file) => Some(Arc::clone(&file.file)),
+            Descriptor::Dir(_) => None,
+        };
+        let Some(file) = opened else {
+            return Ok(());
+        };
+        if zone != Zone::Scratch && change.is_none() {
+            return Ok(());
+        }
+        let (mut ledger, before) = match change {
+            Some(OpeningChange {
+                mut ledger,
+                existing: None,
+                ..
+            }) => {
+                ledger.entered();
+                (ledger, None)
+            }
+            Some(OpeningChange {
+                ledger,
+                existing: Some(existing),
+                truncates,
+            }) => (ledger, truncates.then_some(existing.size)),
+            None => (self.files.quota.lock().await, None),
+        };
+        // Reading the facts of a file that has just been opened asks memory, not the disk.
+        let now = facts(&file).map_err(|error| FsError::from(ErrorCode::from(error)))?;
+        if let Some(before) = before {
+            ledger.resized(zone, before, &now);
+        }
+        if zone == Zone::Scratch {
+            let handle: Weak<dyn Any + Send + Sync> = Arc::downgrade(&(file as _));
+            ledger.opened(now.id, handle);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,129 @@
+//! The output stream over a counted file: `write-via-stream` and `append-via-stream`.
+//!
+//! One write is under way at a time. What a write does and costs is in `counted`.
+
+use std::mem;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
+use wasmtime_wasi::runtime::AbortOnDropJoinHandle;
+
+use crate::files::counted::{ChangeError, CountedFile, Target, WriteResult};
+
+/// The most bytes one stream takes before it has to be waited for.
+const STREAM_CAPACITY_BYTES: usize = 64 * 1024;
+
+/// The stream.
+pub(super) struct CountedStream {
+    file: CountedFile,
+    target: Target,
+    state: StreamState,
+}
+
+enum StreamState {
+    Ready,
+    Writing(AbortOnDropJoinHandle<WriteResult>),
+    Failed(ChangeError),
+    Closed,
+}
+
+impl CountedStream {
+    pub(super) fn new(file: CountedFile, target: Target) -> CountedStream {
+        CountedStream {
+            file,
+            target,
+            state: StreamState::Ready,
+        }
+    }
+
+    fn finish(&mut self, result: WriteResult) {
+        self.state = match result {
+            Ok(written) => {
+                if let Target::At(offset) = &mut self.target {
+                    *offset = written.end;
+                }
+                StreamState::Ready
+            }
+            Err(error) => StreamState::Failed(error),
+        };
+    }
+
+    /// The error that is to be told, once.
+    fn take_failure(&mut self) -> StreamResult<()> {
+        match mem::replace(&mut self.state, StreamState::Closed) {
+            StreamState::Failed(error) => Err(error.into()),
+            StreamState::Closed => Err(StreamError::Closed),
+            other @ (StreamState::Ready | StreamState::Writing(_)) => {
+                self.state = other;
+                Ok(())
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl OutputStream for CountedStream {
+    fn write(&mut self, data: Bytes) -> StreamResult<()> {
+        match self.state {
+            StreamState::Ready => {}
+            StreamState::Closed => return Err(StreamError::Closed),
+            StreamState::Writing(_) | StreamState::Failed(_) => {
+                return Err(StreamError::trap(
+                    "write not permitted: check_write not called first",
+                ));
+            }
+        }
+        if data.len() > STREAM_CAPACITY_BYTES {
+            return Err(StreamError::trap("more written than check_write permits"));
+        }
+        match self.file.start_write(self.target, data) {
+            Ok(task) => {
+                self.state = StreamState::Writing(task);
+                Ok(())
+            }
+            Err(error) => {
+                self.state = StreamState::Closed;
+                Err(error.into())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        self.take_failure()
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        self.take_failure()?;
+        match self.state {
+            StreamState::Ready => Ok(STREAM_CAPACITY_BYTES),
+            StreamState::Writing(_) | StreamState::Failed(_) | StreamState::Closed => Ok(0),
+        }
+    }
+
+    async fn blocking_write_and_flush(&mut self, data: Bytes) -> StreamResult<()> {
+        self.ready().await;
+        self.take_failure()?;
+        let result = self.file.write(self.target, data).await;
+        self.finish(result);
+        self.take_failure()
+    }
+
+    async fn cancel(&mut self) {
+        // The guest waits for its write here, so it loses nothing and cannot pile up writes by
+        // dropping streams.
+        if let StreamState::Writing(task) = mem::replace(&mut self.state, StreamState::Closed) {
+            let _told_to_nobody = task.await;
+        }
+    }
+}
+
+#[async_trait]
+impl Pollable for CountedStream {
+    async fn ready(&mut self) {
+        if let StreamState::Writing(task) = &mut self.state {
+            let result = task.await;
+            self.finish(result);
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! The sandbox: what surrounds one run of a guest, and the compiler in front of it.
+//!
+//! `compile` checks and compiles a module in a child process; `load` maps the compiled artefact;
+//! `start` gives a run: a fresh store with every limit armed, driven by polling it like any
+//! future. No wasmtime type appears in a signature here, and nothing here knows tasks, queues or
+//! databases.
+
+mod admission;
+pub mod cache;
+mod clocks;
+pub mod compile;
+pub mod control;
+mod engine;
+mod engines;
+mod epoch;
+pub mod files;
+mod guard;
+mod instance;
+mod interfaces;
+mod limiter;
+mod load;
+mod meter;
+mod outcome;
+mod randomness;
+mod run;
+pub mod session;
+pub mod settings;
+mod state;
+mod streams;
+mod surroundings;
+#[cfg(test)]
+mod tests;
+pub mod threads;
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::AsyncRead;
+
+use crate::admission::Admission;
+use crate::control::Control;
+use crate::engines::Engines;
+use crate::epoch::Ticker;
+use crate::files::{InputFile, Scratch};
+use crate::meter::Meter;
+use crate::settings::{OverQuota, SandboxConfig};
+use crate::threads::Sliced;
+use cofferdam_domain::attempt::{Failure, Outcome, Payload, Streams, Usage};
+use cofferdam_domain::clock::Clock;
+use cofferdam_domain::grants::Access;
+use cofferdam_domain::limits::Limits;
+use cofferdam_domain::module::{Descriptor, ModuleKind};
+
+pub use crate::admission::Occupancy;
+pub use crate::files::OutputFiles;
+pub use crate::load::{LoadError, LoadedModule};
+
+/// Which engine a module is compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EngineClass {
+    /// Epoch interruption only.
+    Fast,
+    /// Fuel besides, NaN canonicalisation, a fixed clock and seeded randomness: the same input
+    /// gives the same output and the same fuel.
+    Metered,
+    /// Like fast, with a larger stack and a pool of its own, for the host's interpreters.
+    Interpreter,
+}
+
+impl EngineClass {
+    /// Every class.
+    pub const ALL: [EngineClass; 3] = [
+        EngineClass::Fast,
+        EngineClass::Metered,
+        EngineClass::Interpreter,
+    ];
+
+    /// The class a run of a guest's own module under `limits` needs.
+    pub fn for_limits(limits: &Limits) -> EngineClass {
+        match limits.fuel {
+            Some(_) => EngineClass::Metered,
+            None => EngineClass::Fast,
+        }
+    }
+
+    /// A guest's stack on an engine of this class.
+    pub(crate) fn stack_bytes(self, config: &SandboxConfig) -> usize {
+        match self {
+            EngineClass::Fast | EngineClass::Metered => config.stack_bytes,
+            EngineClass::Interpreter => config.interpreters.stack_bytes,
+        }
+    }
+
+    /// The word in file names and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            EngineClass::Fast => "fast",
+            EngineClass::Metered => "metered",
+            EngineClass::Interpreter => "interpreter",
+        }
+    }
+}
+
+/// Everything one run is given.
+pub struct Run {
+    /// What the guest is told that it is called: its first argument.
+    pub program: String,
+    /// What the guest works on. A command reads the body as its standard input unless `stdin`
+    /// says otherwise.
+    pub input: GuestInput,
+    /// Arguments after the program's name.
+    pub args: Vec<String>,
+    /// Environment variables; nothing of the host's own is added.
+    pub env: Vec<(String, String)>,
+    /// Standard input, where it is not the input's body.
+    pub stdin: Option<Stdin>,
+    /// What it may use.
+    pub limits: Limits,
+    /// Files put into its directories before it starts.
+    pub files: Vec<InputFile>,
+    /// Directories of the host it was granted.
+    pub dirs: Vec<Mount>,
+    /// Who it is.
+    pub identity: Identity,
+    /// How it is watched and stopped.
+    pub control: Control,
+}
+
+/// A run's input.
+pub enum GuestInput {
+    /// In memory.
+    Inline(Payload),
+    /// A file that appears as `/in/payload`; the inline body is empty. A command reads it as its
+    /// standard input as well.
+    File {
+        /// Its media type.
+        content_type: Arc<str>,
+        /// Where it is on the host.
+        path: PathBuf,
+    },
+}
+
+/// Where a guest's standard input comes from.
+pub enum Stdin {
+    /// These bytes, then the end.
+    Bytes(Bytes),
+    /// A live stream; reading from it waits.
+    Stream(Box<dyn AsyncRead + Send + Sync + Unpin>),
+}
+
+/// A host directory as one run sees it.
+#[derive(Clone, Debug)]
+pub struct Mount {
+    /// Where it is on the host.
+    pub path: PathBuf,
+    /// Where the guest sees it.
+    pub at: String,
+    /// What the guest may do there.
+    pub access: Access,
+}
+
+/// What a run is told about itself.
+#[derive(Clone, Debug, Default)]
+pub struct Identity {
+    /// The task's id as text; empty for a run that is no task.
+    pub task_id: String,
+    /// The attempt's number, from 1.
+    pub attempt: u32,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Report {
+    /// Its result or failure.
+    pub outcome: Outcome,
+    /// What it used.
+    pub usage: Usage,
+    /// What it wrote.
+    pub streams: Streams,
+    /// What it left under `/out` (and for code execution in `/work`).
+    pub files: Option<OutputFiles>,
+}
+
+/// The sandbox. Cheap to clone; all clones share the engines and the pool.
+#[derive(Clone)]
+pub struct Sandbox {
+    shared: Arc<Shared>,
+}
+
+/// Where the guests' directories lie, under the data directory.
+const SCRATCH_DIR: &str = "scratch";
+
+/// What all runs share: never anything of a guest's.
+struct Shared {
+    ticker: Ticker,
+    engines: Engines,
+    admission: Admission,
+    clock: Clock,
+    scratch: Scratch,
+    over_quota: OverQuota,
+    stack_bytes: usize,
+}
+
+/// A run under way: poll it like any future to drive the guest; dropping it ends the guest.
+pub struct Running {
+    work: Pin<Box<dyn Future<Output = Report> + Send>>,
+    meter: Arc<Meter>,
+}
+
+/// Why the sandbox could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// wasmtime refused the configuration.
+    #[error("the engine could not be built: {0}")]
+    Engine(String),
+    /// A thread or a directory could not be made.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl Sandbox {
+    /// Builds the engines and starts the epoch thread. The guests' directories lie under `data`,
+    /// where `incarnation` tells this process from every other that uses it.
+    pub fn new(
+        config: &SandboxConfig,
+        data: &Path,
+        incarnation: u64,
+        clock: Clock,
+    ) -> Result<Sandbox, SandboxError> {
+        let engines = Engines::new(config)?;
+        let scratch = Scratch::open(&data.join(SCRATCH_DIR), incarnation)?;
+        let ticker = Ticker::start(engines.handles())?;
+        let memory_bytes = match config.memory_budget_bytes {
+            0 => admission::default_memory_budget_bytes(),
+            bytes => bytes,
+        };
+        let admission = Admission::new(
+            config.instances_max,
+            config.interpreters.instances(),
+            memory_bytes,
+        );
+        let shared = Shared {
+            ticker,
+            engines,
+            admission,
+            clock,
+            scratch,
+            over_quota: config.over_quota,
+            stack_bytes: config.stack_bytes,
+        };
+        Ok(Sandbox {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Maps a compiled artefact and links it. The file must be one that this host's compiler made
+    /// and whose authentication was just checked: its machine code is run as it is.
+    pub fn load_file(
+        &self,
+        path: &Path,
+        class: EngineClass,
+        kind: ModuleKind,
+    ) -> Result<Arc<LoadedModule>, LoadError> {
+        let linked = self.shared.engines.of(class);
+        Ok(Arc::new(LoadedModule::map(linked, path, class, kind)?))
+    }
+
+    /// A run of `module`. Nothing happens before it is polled. Waiting for room is part of it and
+    /// is charged to none of its limits.
+    pub fn start(&self, module: Arc<LoadedModule>, run: Run) -> Running {
+        let meter = Arc::new(Meter::new(run.limits.cpu));
+        let work = run::execute(Arc::clone(&self.shared), module, run, Arc::clone(&meter));
+        Running {
+            work: Box::pin(work),
+            meter,
+        }
+    }
+
+    /// What a task module says of itself, asked under `limits`; `None` for a command.
+    pub async fn describe(
+        &self,
+        module: &LoadedModule,
+        limits: &Limits,
+    ) -> Result<Option<Descriptor>, Failure> {
+        run::describe(&self.shared, module, limits).await
+    }
+
+    /// Removes what ended runs left on disk, for at most `grace`; what is left then goes at the
+    /// next start. Blocks.
+    pub fn close(&self, grace: Duration) {
+        self.shared.scratch.close(grace);
+    }
+
+    /// How much of the pool and of the memory budget is in use.
+    pub fn occupancy(&self) -> Occupancy {
+        self.shared.admission.occupancy()
+    }
+}
+
+impl Future for Running {
+    type Output = Report;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Report> {
+        self.work.as_mut().poll(context)
+    }
+}
+
+impl Sliced for Running {
+    fn is_long(&self) -> bool {
+        self.meter.is_long()
+    }
+}
+
+/// Why a module was not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CompileError {
+    /// Not a module, not one of the three kinds, or it imports what no grant can give.
+    #[error("{0}")]
+    Refused(String),
+    /// Compiling it takes more time or memory than a module may.
+    #[error("{0}")]
+    Limit(String),
+    /// The compiler itself failed.
+    #[error("the compiler failed: {0}")]
+    Host(String),
+    /// The disk has no room for the artefact.
+    #[error("there is no room for the compiled module: {0}")]
+    Full(String),
+    /// Too many modules wait for the compiler already.
+    #[error("too many modules wait for the compiler already; try again later")]
+    Busy,
+}

@@ -1,0 +1,163 @@
+//! The memory of one guest: all linear memories and tables together.
+//!
+//! wasmtime asks before every growth, the first allocation included. A refused growth is not an
+//! error: the guest sees -1 and may cope. That it happened is kept, because a guest that fails
+//! afterwards failed for want of memory.
+
+use wasmtime::ResourceLimiter;
+
+use crate::engine::{INSTANCES_MAX, MEMORIES_MAX, TABLES_MAX};
+use cofferdam_domain::limits::Limits;
+
+/// Host memory that one table element takes.
+const ELEMENT_BYTES: u64 = 8;
+
+/// Counts and refuses.
+#[derive(Debug)]
+pub(crate) struct Limiter {
+    memory_allowed: u64,
+    elements_allowed: u64,
+    memory_bytes: u64,
+    elements: u64,
+    peak_bytes: u64,
+    denied: Option<Denied>,
+}
+
+/// A growth that was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Denied {
+    /// Bytes of memories and tables.
+    Memory { used: u64, asked: u64, allowed: u64 },
+    /// Elements of tables.
+    Elements { used: u64, asked: u64, allowed: u64 },
+}
+
+impl std::fmt::Display for Denied {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Denied::Memory {
+                used,
+                asked,
+                allowed,
+            } => write!(
+                f,
+                "memories and tables held {used} bytes and asked for {asked} more; \
+                 {allowed} are allowed"
+            ),
+            Denied::Elements {
+                used,
+                asked,
+                allowed,
+            } => write!(
+                f,
+                "tables held {used} elements and asked for {asked} more; {allowed} are allowed"
+            ),
+        }
+    }
+}
+
+impl Limiter {
+    /// For a run under `limits`.
+    pub(crate) fn new(limits: &Limits) -> Limiter {
+        Limiter {
+            memory_allowed: limits.memory_bytes,
+            elements_allowed: limits.table_elements,
+            memory_bytes: 0,
+            elements: 0,
+            peak_bytes: 0,
+            denied: None,
+        }
+    }
+
+    /// The most that memories and tables held at once.
+    pub(crate) fn peak_bytes(&self) -> u64 {
+        self.peak_bytes
+    }
+
+    /// Forgets what was refused: a guest that is called again is judged by what it does then.
+    pub(crate) fn begin_call(&mut self) {
+        self.denied = None;
+    }
+
+    /// The last growth refused.
+    pub(crate) fn denied(&self) -> Option<Denied> {
+        self.denied
+    }
+
+    fn used_bytes(&self) -> u64 {
+        self.memory_bytes + self.elements * ELEMENT_BYTES
+    }
+
+    fn fits(&mut self, more_bytes: u64) -> bool {
+        let used = self.used_bytes();
+        if used.saturating_add(more_bytes) <= self.memory_allowed {
+            self.peak_bytes = self.peak_bytes.max(used + more_bytes);
+            return true;
+        }
+        self.denied = Some(Denied::Memory {
+            used,
+            asked: more_bytes,
+            allowed: self.memory_allowed,
+        });
+        false
+    }
+}
+
+/// Growth is never counted back. wasmtime can still fail to grow after it asked, but only when
+/// the machine itself has no more memory; the sum is then too high, which is the safe side.
+impl ResourceLimiter for Limiter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            // The module's own declaration forbids it, not the limit.
+            return Ok(false);
+        }
+        let more = desired.saturating_sub(current) as u64;
+        if !self.fits(more) {
+            return Ok(false);
+        }
+        self.memory_bytes += more;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let more = desired.saturating_sub(current) as u64;
+        if self.elements.saturating_add(more) > self.elements_allowed {
+            self.denied = Some(Denied::Elements {
+                used: self.elements,
+                asked: more,
+                allowed: self.elements_allowed,
+            });
+            return Ok(false);
+        }
+        if !self.fits(more.saturating_mul(ELEMENT_BYTES)) {
+            return Ok(false);
+        }
+        self.elements += more;
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        INSTANCES_MAX as usize
+    }
+
+    fn tables(&self) -> usize {
+        TABLES_MAX as usize
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES_MAX as usize
+    }
+}

@@ -1,0 +1,220 @@
+//! Compiled modules, mapped into memory and linked once for all their runs.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use wasmtime::component::Component;
+use wasmtime::{Engine, InstancePre, Module, ModuleExport, ResourcesRequired};
+use wasmtime_wasi::p2::bindings::CommandPre;
+
+use crate::EngineClass;
+use crate::engine::{MEMORIES_PER_SLOT, TABLES_PER_SLOT};
+use crate::engines::Linked;
+use crate::interfaces::handler::Handler;
+use crate::state::GuestState;
+use cofferdam_domain::module::ModuleKind;
+
+/// A compiled module, mapped and linked.
+pub struct LoadedModule {
+    kind: ModuleKind,
+    class: EngineClass,
+    slots: u32,
+    program: Program,
+    long_runs: AtomicU8,
+}
+
+/// What a run instantiates.
+pub(crate) enum Program {
+    /// A component that exports the handler.
+    Task(Handler<GuestState>),
+    /// A component that exports `wasi:cli/run`.
+    Command(CommandPre<GuestState>),
+    /// A WASI 0.1 module and its `_start`.
+    Core(InstancePre<GuestState>, ModuleExport),
+}
+
+/// Why a compiled module could not be loaded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// The file is not an artefact of this engine: from another version, damaged or missing. It
+    /// can be made again from the module.
+    #[error("the compiled artefact cannot be used: {0}")]
+    Artefact(String),
+    /// The module asks for what no run is given.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// How many of the last runs count, and from how many long ones on a module is expected to be
+/// long.
+const LONG_RUNS_MAX: u8 = 4;
+const LONG_RUNS_EXPECTED: u8 = 2;
+
+impl LoadedModule {
+    /// Maps the artefact at `path`, which must come out of this host's own compiler.
+    pub(crate) fn map(
+        linked: &Linked,
+        path: &Path,
+        class: EngineClass,
+        kind: ModuleKind,
+    ) -> Result<LoadedModule, LoadError> {
+        let mapped = Mapped::from_file(&linked.engine, path, kind).map_err(|error| {
+            let error = format!("{error:#}");
+            // A sound artefact that only an engine with a pool refuses is of a module that does
+            // not fit into the pool; it would be made in vain again and again.
+            let fits_elsewhere = linked
+                .without_pool()
+                .and_then(|engine| Mapped::from_file(&engine, path, kind))
+                .is_ok();
+            if fits_elsewhere {
+                LoadError::Refused(error)
+            } else {
+                LoadError::Artefact(error)
+            }
+        })?;
+        match mapped {
+            Mapped::Component(component) => {
+                LoadedModule::link_component(linked, &component, class, kind)
+            }
+            Mapped::Module(module) => LoadedModule::link_core(linked, &module, class),
+        }
+    }
+
+    /// Links a component of the given kind.
+    pub(crate) fn link_component(
+        linked: &Linked,
+        component: &Component,
+        class: EngineClass,
+        kind: ModuleKind,
+    ) -> Result<LoadedModule, LoadError> {
+        let refused = |error: wasmtime::Error| LoadError::Refused(format!("{error:#}"));
+        let pre = linked
+            .components
+            .instantiate_pre(component)
+            .map_err(refused)?;
+        let program = match kind {
+            ModuleKind::Task | ModuleKind::Interpreter(_) => {
+                Program::Task(Handler::new(pre).map_err(refused)?)
+            }
+            ModuleKind::Command => Program::Command(CommandPre::new(pre).map_err(refused)?),
+            ModuleKind::CoreCommand => {
+                return Err(LoadError::Refused(
+                    "a component is not a core module".to_owned(),
+                ));
+            }
+            ModuleKind::Script(_) => return Err(not_compiled()),
+        };
+        let slots = component.resources_required().map_or(1, slots);
+        Ok(LoadedModule::new(kind, class, slots, program))
+    }
+
+    /// Links a WASI 0.1 module.
+    pub(crate) fn link_core(
+        linked: &Linked,
+        module: &Module,
+        class: EngineClass,
+    ) -> Result<LoadedModule, LoadError> {
+        let pre = linked
+            .core
+            .instantiate_pre(module)
+            .map_err(|error| LoadError::Refused(format!("{error:#}")))?;
+        let start = module
+            .get_export_index("_start")
+            .ok_or_else(|| LoadError::Refused("the module exports no _start".to_owned()))?;
+        let slots = slots(module.resources_required());
+        Ok(LoadedModule::new(
+            ModuleKind::CoreCommand,
+            class,
+            slots,
+            Program::Core(pre, start),
+        ))
+    }
+
+    fn new(kind: ModuleKind, class: EngineClass, slots: u32, program: Program) -> LoadedModule {
+        LoadedModule {
+            kind,
+            class,
+            slots,
+            program,
+            long_runs: AtomicU8::new(0),
+        }
+    }
+
+    /// How it is linked and called.
+    pub fn kind(&self) -> ModuleKind {
+        self.kind
+    }
+
+    /// The engine it was compiled for.
+    pub fn class(&self) -> EngineClass {
+        self.class
+    }
+
+    /// Whether its last runs were long, so that the next one had better start on a guest thread.
+    pub fn is_usually_long(&self) -> bool {
+        self.long_runs.load(Ordering::Relaxed) >= LONG_RUNS_EXPECTED
+    }
+
+    /// Slots of the pool that one instance takes.
+    pub(crate) fn slots(&self) -> u32 {
+        self.slots
+    }
+
+    pub(crate) fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// Learns from a run that ended. Runs that end at once may overwrite each other's count: it
+    /// only guides where the next one starts.
+    pub(crate) fn learn(&self, was_long: bool) {
+        let before = self.long_runs.load(Ordering::Relaxed);
+        let after = if was_long {
+            before.saturating_add(1).min(LONG_RUNS_MAX)
+        } else {
+            before.saturating_sub(1)
+        };
+        if after != before {
+            self.long_runs.store(after, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Machine code mapped from an artefact.
+enum Mapped {
+    Component(Component),
+    Module(Module),
+}
+
+impl Mapped {
+    fn from_file(engine: &Engine, path: &Path, kind: ModuleKind) -> wasmtime::Result<Mapped> {
+        match kind {
+            ModuleKind::Task | ModuleKind::Interpreter(_) | ModuleKind::Command => {
+                #[expect(unsafe_code, reason = "wasmtime cannot check machine code it maps")]
+                // SAFETY: `Sandbox::load_file` is given only artefacts that this host's compiler
+                // made and whose authentication was checked.
+                let component = unsafe { Component::deserialize_file(engine, path) };
+                component.map(Mapped::Component)
+            }
+            ModuleKind::CoreCommand => {
+                #[expect(unsafe_code, reason = "wasmtime cannot check machine code it maps")]
+                // SAFETY: as above.
+                let module = unsafe { Module::deserialize_file(engine, path) };
+                module.map(Mapped::Module)
+            }
+            ModuleKind::Script(_) => Err(wasmtime::Error::msg(SCRIPT)),
+        }
+    }
+}
+
+const SCRIPT: &str = "a script is run by its interpreter and has no machine code of its own";
+
+fn not_compiled() -> LoadError {
+    LoadError::Refused(SCRIPT.to_owned())
+}
+
+/// The slots that hold so many memories and tables.
+fn slots(required: ResourcesRequired) -> u32 {
+    let memories = required.num_memories.div_ceil(MEMORIES_PER_SLOT);
+    let tables = required.num_tables.div_ceil(TABLES_PER_SLOT);
+    memories.max(tables).max(1)
+}

@@ -1,0 +1,177 @@
+//! A guest that is kept between calls: an interpreter with a caller's variables.
+//!
+//! The opposite of a run, which makes a store for one call. Here one store and one instance take
+//! many calls, one after the other, each with a clock and a CPU budget of its own; memory, files
+//! and handles are the session's. Whatever ends a call from outside leaves a guest whose state
+//! nobody can vouch for, so it ends the session too.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+use wasmtime::Store;
+
+use crate::admission::Admitted;
+use crate::guard::Guarded;
+use crate::instance::{self, Answer, Instance};
+use crate::meter::Meter;
+use crate::outcome::{self, End};
+use crate::state::GuestState;
+use crate::{LoadedModule, OutputFiles, Report, Run, Sandbox, Shared, run, surroundings};
+use cofferdam_domain::attempt::{Failure, FailureKind, Payload, Streams, Usage};
+use cofferdam_domain::limits::Limits;
+
+/// The guest. Dropping it ends it and removes its files.
+pub struct Session {
+    shared: Arc<Shared>,
+    module: Arc<LoadedModule>,
+    limits: Limits,
+    instance: Instance,
+    store: Store<GuestState>,
+    /// Last, because room is free only once the store is gone.
+    _admitted: Admitted,
+}
+
+/// One call of a session's guest.
+pub struct Turn {
+    /// What the guest works on.
+    pub input: Payload,
+    /// The call's wall-clock limit.
+    pub timeout: Duration,
+    /// The call's CPU limit.
+    pub cpu: Duration,
+    /// Ends the call, and the session with it.
+    pub kill: CancellationToken,
+}
+
+/// What a call leaves behind.
+pub enum After {
+    /// The guest, ready for the next call.
+    Live(Box<Session>),
+    /// The guest was ended; its files are still there.
+    Ended(Option<OutputFiles>),
+}
+
+impl Sandbox {
+    /// Makes a guest that is kept. Of `run`, the input and the time limits mean nothing yet. Waiting
+    /// for room is part of it, until `run.control.kill`.
+    pub async fn open_session(
+        &self,
+        module: Arc<LoadedModule>,
+        run: Run,
+    ) -> Result<Box<Session>, Failure> {
+        let shared = Arc::clone(&self.shared);
+        let (limits, kill) = (run.limits, run.control.kill.clone());
+        let admitted = run::admit(&shared, &module, &limits, &kill).await?;
+        let meter = Arc::new(Meter::new(limits.cpu));
+        let prepared = surroundings::of_run(&shared, &module, run, Arc::clone(&meter)).await;
+        let (state, _nothing) =
+            prepared.map_err(|error| Failure::new(FailureKind::HostError, error.to_string()))?;
+        let class = module.class();
+        let started = state.wasi.started();
+        let engine = &shared.engines.of(class).engine;
+        let mut store = instance::store(engine, class, &limits, state);
+        let made = {
+            let _ticking = shared.ticker.run();
+            let making = pin!(instance::keep(&mut store, module.program()));
+            Guarded::new(
+                making,
+                &meter,
+                &kill,
+                surroundings::deadline(started, &limits),
+            )
+            .await
+        };
+        // At once, because what its files come from need not be there any more when it is called.
+        let GuestState { files, table, .. } = store.data_mut();
+        files
+            .ready(table)
+            .await
+            .map_err(|error| Failure::new(FailureKind::DiskExceeded, error.to_string()))?;
+        match made {
+            End::Answered(instance) => Ok(Box::new(Session {
+                shared,
+                module,
+                limits,
+                instance,
+                store,
+                _admitted: admitted,
+            })),
+            End::Faulted(fault) => Err(Failure::new(
+                FailureKind::HostError,
+                format!("no instance could be made: {:#}", fault.error),
+            )),
+            End::Stopped(stop) => {
+                let usage = Usage::default();
+                let evidence = run::evidence(&shared, module.kind(), store.data(), &usage, &limits);
+                Err(outcome::stopped(stop, &evidence))
+            }
+        }
+    }
+}
+
+impl Session {
+    /// Calls the guest. Dropping the future ends the session.
+    pub async fn call(mut self: Box<Self>, turn: Turn) -> (Report, After) {
+        let limits = Limits {
+            timeout: turn.timeout,
+            cpu: turn.cpu,
+            ..self.limits
+        };
+        let (started, meter) = (Instant::now(), Arc::new(Meter::new(limits.cpu)));
+        let deadline = surroundings::deadline(started, &limits);
+        self.store.data_mut().begin_call(&meter, deadline);
+        instance::begin_slice(&mut self.store);
+        let end = {
+            let _ticking = self.shared.ticker.run();
+            let call = pin!(instance::call_kept(
+                &mut self.store,
+                &self.instance,
+                &turn.input
+            ));
+            Guarded::new(call, &meter, &turn.kill, deadline).await
+        };
+        let is_alive = matches!(end, End::Answered(Answer::Output(_) | Answer::Refused(_)));
+        let state = self.store.data_mut();
+        let usage = Usage {
+            duration: started.elapsed(),
+            cpu: meter.used(),
+            fuel: None,
+            peak_memory_bytes: state.limiter.peak_bytes(),
+            disk_bytes: state.files.peak_bytes(),
+        };
+        let (stdout, stderr) = state.wasi.outputs();
+        let streams = Streams {
+            stdout: stdout.take(),
+            stderr: stderr.take(),
+            log: state.log.take(),
+        };
+        let kind = self.module.kind();
+        let evidence = run::evidence(&self.shared, kind, state, &usage, &limits);
+        let outcome = outcome::outcome(end, &streams.stdout, &evidence);
+        let report = Report {
+            outcome,
+            usage,
+            streams,
+            files: None,
+        };
+        let after = match is_alive {
+            true => After::Live(self),
+            false => After::Ended(self.end().await),
+        };
+        (report, after)
+    }
+
+    /// What the guest has written so far.
+    pub fn files(&self) -> impl Future<Output = Option<OutputFiles>> + Send + use<> {
+        self.store.data().files.so_far()
+    }
+
+    /// Ends the guest and gives its files.
+    pub async fn end(self: Box<Self>) -> Option<OutputFiles> {
+        let Session { store, .. } = *self;
+        store.into_data().into_files().await
+    }
+}

@@ -1,0 +1,70 @@
+//! What the host keeps for one guest: the data of its store. It lives exactly as long as the run.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtxView, WasiView};
+
+use crate::files::{Files, FilesCtxView, FilesView, OutputFiles, P1FilesView, P1View};
+use crate::interfaces::wasi::Wasi;
+use crate::interfaces::{context, log};
+use crate::limiter::Limiter;
+use crate::meter::Meter;
+
+/// The data of a guest's store.
+pub(crate) struct GuestState {
+    pub(crate) limiter: Limiter,
+    pub(crate) context: context::Ctx,
+    pub(crate) log: log::Ctx,
+    pub(crate) wasi: Wasi,
+    pub(crate) files: Files,
+    pub(crate) table: ResourceTable,
+    pub(crate) meter: Arc<Meter>,
+}
+
+impl GuestState {
+    /// What is each call's own, for a guest that is called again.
+    pub(crate) fn begin_call(&mut self, meter: &Arc<Meter>, deadline: Instant) {
+        self.meter = Arc::clone(meter);
+        self.limiter.begin_call();
+        self.context.remaining = context::Remaining::Until(deadline);
+    }
+
+    /// Ends with the guest and gives what it left in files. Its descriptors close first, so that
+    /// files without a name are gone before the rest is listed.
+    pub(crate) async fn into_files(self) -> Option<OutputFiles> {
+        let GuestState {
+            files, wasi, table, ..
+        } = self;
+        drop((wasi, table));
+        files.collect().await
+    }
+}
+
+impl WasiView for GuestState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: self.wasi.for_components(),
+            table: &mut self.table,
+        }
+    }
+}
+
+impl FilesView for GuestState {
+    fn files(&mut self) -> FilesCtxView<'_> {
+        FilesCtxView {
+            table: &mut self.table,
+            files: &mut self.files,
+        }
+    }
+}
+
+impl P1FilesView for GuestState {
+    fn p1(&mut self) -> P1View<'_> {
+        P1View {
+            wasi: self.wasi.for_core(),
+            files: &mut self.files,
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! From what a run was given to the state of its store: streams, files, clocks and counters.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use wasmtime::component::ResourceTable;
+
+use crate::control::Control;
+use crate::files::{Files, FilesPlan, InputFile};
+use crate::interfaces::context::Remaining;
+use crate::interfaces::wasi::{Input, Setup, Wasi};
+use crate::interfaces::{context, log};
+use crate::limiter::Limiter;
+use crate::meter::Meter;
+use crate::state::GuestState;
+use crate::streams::{LiveInput, Output};
+use crate::{EngineClass, GuestInput, Identity, LoadedModule, Mount, Run, Shared, Stdin};
+use cofferdam_domain::attempt::{Payload, Stream};
+use cofferdam_domain::limits::Limits;
+use cofferdam_domain::module::ModuleKind;
+
+/// Stands for a deadline too far ahead to be an instant.
+const FAR_AHEAD: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// The state of a run that begins now, and its input. Fails only where a command's spooled input
+/// cannot be opened.
+pub(crate) async fn of_run(
+    shared: &Shared,
+    module: &LoadedModule,
+    run: Run,
+    meter: Arc<Meter>,
+) -> io::Result<(GuestState, Payload)> {
+    let Run {
+        program,
+        input,
+        args,
+        env,
+        stdin,
+        limits,
+        files,
+        dirs,
+        identity,
+        control,
+    } = run;
+    let (input, spooled) = match input {
+        GuestInput::Inline(payload) => (payload, None),
+        GuestInput::File { content_type, path } => (
+            Payload {
+                content_type,
+                body: Bytes::new(),
+            },
+            Some(path),
+        ),
+    };
+    let kept_stdout = match module.kind() {
+        ModuleKind::Task | ModuleKind::Interpreter(_) | ModuleKind::Script(_) => {
+            limits.stdout_bytes
+        }
+        // A command's standard output is its output.
+        ModuleKind::Command | ModuleKind::CoreCommand => {
+            limits.stdout_bytes.max(limits.output_bytes)
+        }
+    };
+    let setup = Setup {
+        args: std::iter::once(program).chain(args).collect(),
+        env,
+        stdin: stdin_of(stdin, &input, spooled.as_ref(), module.kind()).await?,
+        stdout: output(Stream::Stdout, kept_stdout, &control),
+        stderr: output(Stream::Stderr, limits.stderr_bytes, &control),
+        class: module.class(),
+        clock: shared.clock.clone(),
+        started: Instant::now(),
+        random_bytes: limits.random_bytes,
+        resources: limits.resources,
+    };
+    let files = files_of(shared, &limits, dirs, spooled, files);
+    Ok((
+        state(setup, files, &limits, identity, control, meter),
+        input,
+    ))
+}
+
+/// The state for a module that is asked to describe itself: it is given nothing.
+pub(crate) fn of_description(
+    shared: &Shared,
+    module: &LoadedModule,
+    limits: &Limits,
+    meter: Arc<Meter>,
+) -> GuestState {
+    let control = Control::default();
+    let setup = Setup {
+        args: Vec::new(),
+        env: Vec::new(),
+        stdin: Input::Closed,
+        stdout: output(Stream::Stdout, 0, &control),
+        stderr: output(Stream::Stderr, 0, &control),
+        class: module.class(),
+        clock: shared.clock.clone(),
+        started: Instant::now(),
+        random_bytes: limits.random_bytes,
+        resources: limits.resources,
+    };
+    let files = files_of(shared, limits, Vec::new(), None, Vec::new());
+    state(setup, files, limits, Identity::default(), control, meter)
+}
+
+/// When a run that started then is over.
+pub(crate) fn deadline(started: Instant, limits: &Limits) -> Instant {
+    started
+        .checked_add(limits.timeout)
+        .unwrap_or_else(|| started + FAR_AHEAD)
+}
+
+async fn stdin_of(
+    stdin: Option<Stdin>,
+    input: &Payload,
+    spooled: Option<&PathBuf>,
+    kind: ModuleKind,
+) -> io::Result<Input> {
+    Ok(match (stdin, kind, spooled) {
+        (Some(Stdin::Bytes(bytes)), _, _) => Input::Bytes(bytes),
+        (Some(Stdin::Stream(stream)), _, _) => Input::Live(LiveInput::new(stream)),
+        (None, ModuleKind::Task | ModuleKind::Interpreter(_) | ModuleKind::Script(_), _) => {
+            Input::Closed
+        }
+        (None, ModuleKind::Command | ModuleKind::CoreCommand, None) => {
+            Input::Bytes(input.body.clone())
+        }
+        (None, ModuleKind::Command | ModuleKind::CoreCommand, Some(path)) => {
+            Input::Live(LiveInput::new(Box::new(tokio::fs::File::open(path).await?)))
+        }
+    })
+}
+
+fn output(stream: Stream, kept_bytes: u64, control: &Control) -> Output {
+    Output::new(stream, in_memory(kept_bytes), control.observer.clone())
+}
+
+fn files_of(
+    shared: &Shared,
+    limits: &Limits,
+    mounts: Vec<Mount>,
+    payload: Option<PathBuf>,
+    inputs: Vec<InputFile>,
+) -> Files {
+    let plan = FilesPlan {
+        disk_bytes: limits.disk_bytes,
+        disk_files: limits.disk_files,
+        over_quota: shared.over_quota,
+        mounts,
+        payload,
+        inputs,
+    };
+    Files::new(&shared.scratch, plan)
+}
+
+fn state(
+    setup: Setup,
+    files: Files,
+    limits: &Limits,
+    identity: Identity,
+    control: Control,
+    meter: Arc<Meter>,
+) -> GuestState {
+    let remaining = match setup.class {
+        EngineClass::Fast | EngineClass::Interpreter => {
+            Remaining::Until(deadline(setup.started, limits))
+        }
+        EngineClass::Metered => Remaining::Always(limits.timeout),
+    };
+    let mut table = ResourceTable::new();
+    table.set_max_capacity(limits.resources as usize);
+    GuestState {
+        limiter: Limiter::new(limits),
+        log: log::Ctx::new(in_memory(limits.log_bytes), control.observer.clone()),
+        context: context::Ctx {
+            identity,
+            remaining,
+            cancel: control.cancel,
+            observer: control.observer,
+        },
+        wasi: Wasi::new(setup),
+        files,
+        table,
+        meter,
+    }
+}
+
+fn in_memory(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,323 @@
+//! The composition root: what the host is made of, in which order it begins and how it ends.
+//!
+//! The only file that names concrete services. The end goes outside in: the API takes no more
+//! work, the queue lets running attempts finish or gives them back, then storage closes.
+
+mod descriptors;
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::Context;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use uuid::Uuid;
+
+use crate::config::Config;
+use crate::http::api::Api;
+use crate::http::server::{self, ConnectionCap};
+use crate::http::{AppState, Services};
+use crate::mcp::{self, Mcp};
+use cofferdam::interpreters::Interpreters;
+use cofferdam::queue::{Parts, Queue};
+use cofferdam::registry::Registry;
+use cofferdam::registry::loader::SandboxLoader;
+use cofferdam::runner::Runner;
+use cofferdam::runner::admission::Admission;
+use cofferdam::sessions::Sessions;
+use cofferdam::shutdown::Shutdown;
+use cofferdam::telemetry::metrics::Metrics;
+use cofferdam::telemetry::process::ProcessFigures;
+use cofferdam_domain::attempt::WorkerId;
+use cofferdam_domain::clock::Clock;
+use cofferdam_sandbox::Sandbox;
+use cofferdam_sandbox::cache::Artefacts;
+use cofferdam_sandbox::compile::Compiler;
+use cofferdam_sandbox::threads::GuestThreads;
+use cofferdam_storage::Storage;
+use cofferdam_storage::files::FileStorage;
+use cofferdam_storage::sqlite::SqliteStorage;
+
+/// How long what was spawned may take to end once everything it waits for has ended.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often the files of executions are looked through.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long removing the last guests' files may take; the next start removes what is left.
+const SCRATCH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Serves until SIGTERM or SIGINT, then drains. A second signal ends the process at once.
+pub fn serve(config: Config) -> anyhow::Result<()> {
+    // The queue's services; requests and guests have threads of their own.
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("services")
+        .enable_all()
+        .build()?;
+    let listeners = server::bind(config.http.listen, threads_or_cores(config.http.threads))?;
+    let address = listeners
+        .first()
+        .context("there is at least one listener")?
+        .local_addr()?;
+    let guests = GuestThreads::start(threads_or_cores(config.sandbox.guest_threads))?;
+    let host = runtime.block_on(Host::start(&config, &guests))?;
+
+    let cap = ConnectionCap::new(descriptors::connections_max(config.http.connections_max));
+    let mut threads = Vec::with_capacity(listeners.len());
+    for listener in listeners {
+        threads.push(spawn_http(listener, &host, cap.clone())?);
+    }
+    announce(address)?;
+    runtime.block_on(wait_for_signal())?;
+    tracing::info!("draining");
+    host.stop(threads, &runtime, &config);
+    guests.stop();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The parts that live as long as the process.
+struct Host {
+    services: Services,
+    storage: Arc<SqliteStorage>,
+    sandbox: Sandbox,
+    /// Requested first: no new connections, no new tasks, no new claims.
+    intake: Shutdown,
+}
+
+impl Host {
+    async fn start(config: &Config, guests: &GuestThreads) -> anyhow::Result<Host> {
+        let (clock, mut random) = (Clock::system(), StdRng::from_os_rng());
+        let started_at = clock.now();
+        let data = &config.storage.data;
+        let storage = Arc::new(SqliteStorage::open(data, StdRng::from_rng(&mut random))?);
+        let files = files(config, &storage).await?;
+        let metrics = Arc::new(Metrics::new());
+        let sandbox = Sandbox::new(&config.sandbox, data, random.random(), clock.clone())?;
+        let dyn_storage: Arc<dyn Storage> = Arc::<SqliteStorage>::clone(&storage);
+        let registry = registry(config, &dyn_storage, &sandbox, &clock, &metrics)?;
+        let interpreters = interpreters(config, &registry)?;
+        let admission = Admission::new(config.limits, config.dirs.clone());
+        let runner = Arc::new(Runner::new(
+            Arc::clone(&registry),
+            Arc::clone(&interpreters),
+            admission.clone(),
+            sandbox.clone(),
+            guests.handle(),
+            Arc::new(files.clone()),
+            Arc::clone(&metrics),
+        ));
+        let intake = Shutdown::new();
+        let parts = Parts {
+            storage: Arc::clone(&dyn_storage),
+            registry: Arc::clone(&registry),
+            admission,
+            config: config.queue.clone(),
+            clock: clock.clone(),
+            worker: WorkerId(Uuid::from_u128(random.random())),
+            seed: random.random(),
+            threads: guests.handle(),
+            shutdown: intake.clone(),
+            metrics: Arc::clone(&metrics),
+            // The data directory's lock is ours.
+            sole_owner: true,
+        };
+        let worker = parts.worker;
+        let queue = Queue::start(parts, Arc::clone(&runner), files.clone()).await?;
+        interpreters.warm_up(&intake);
+        keep_executions(&files, config.interpreters.files_retention, &clock, &intake);
+        let of_agents = mcp::Parts {
+            runner: Arc::clone(&runner),
+            storage: Arc::clone(&dyn_storage),
+            files: files.clone(),
+            metrics: Arc::clone(&metrics),
+            clock: clock.clone(),
+        };
+        let services = Services {
+            mcp: Mcp::new(of_agents, config.http.listen.ip(), guests.handle()),
+            sessions: sessions(config, &runner, guests, &clock, &intake),
+            queue,
+            runner,
+            registry,
+            storage: dyn_storage,
+            files,
+            files_retention: config.interpreters.files_retention,
+            metrics,
+            process: Arc::new(ProcessFigures::new()),
+            clock,
+            shutdown: intake.clone(),
+            config: config.http.clone(),
+            worker,
+            started_at,
+        };
+        Ok(Host {
+            services,
+            storage,
+            sandbox,
+            intake,
+        })
+    }
+
+    /// Ends everything in order; each step has a limit of its own.
+    fn stop(self, threads: Vec<JoinHandle<()>>, runtime: &Runtime, config: &Config) {
+        self.intake.request();
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("an HTTP thread panicked");
+            }
+        }
+        let patience = config.queue.drain_timeout + config.queue.cancel_grace + SETTLE_TIMEOUT;
+        if !runtime.block_on(self.intake.drained(patience)) {
+            tracing::warn!("some attempts did not end in time; the next start rescues them");
+        }
+        drop(self.services);
+        self.sandbox.close(SCRATCH_TIMEOUT);
+        drop(self.sandbox);
+        self.storage.close();
+    }
+}
+
+fn sessions(
+    config: &Config,
+    runner: &Arc<Runner>,
+    guests: &GuestThreads,
+    clock: &Clock,
+    intake: &Shutdown,
+) -> Arc<Sessions> {
+    Arc::new(Sessions::new(
+        Arc::clone(runner),
+        guests.handle(),
+        config.sessions.clone(),
+        config.sandbox.interpreters.sessions_max as usize,
+        clock.clone(),
+        intake.clone(),
+    ))
+}
+
+/// The large bytes, without those that a crash left behind.
+async fn files(config: &Config, storage: &SqliteStorage) -> anyhow::Result<FileStorage> {
+    let files = FileStorage::open(&config.storage.data, config.storage.files_budget_bytes)?;
+    let swept = files.sweep(storage).await?;
+    tracing::debug!(?swept, "swept what nothing refers to");
+    Ok(files)
+}
+
+/// Removes the files of executions once their time has passed.
+fn keep_executions(files: &FileStorage, retention: Duration, clock: &Clock, intake: &Shutdown) {
+    let (files, clock, stop) = (files.clone(), clock.clone(), intake.clone());
+    intake.spawn("execution files", async move {
+        loop {
+            let old = clock.now().minus(retention);
+            if let Err(error) = files.prune_executions(old).await {
+                tracing::warn!(%error, "files of executions were left behind");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(PRUNE_INTERVAL.min(retention)) => {}
+                () = stop.requested() => return,
+            }
+        }
+    });
+}
+
+fn registry(
+    config: &Config,
+    storage: &Arc<dyn Storage>,
+    sandbox: &Sandbox,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Arc<Registry>> {
+    let artefacts = Artefacts::open(&config.storage.data.join("artefacts"), &config.sandbox)?;
+    let program = std::env::current_exe().context("the path of this program")?;
+    let compiler = Compiler::new(&config.sandbox, program, artefacts);
+    let loader = SandboxLoader::new(sandbox.clone(), compiler, config.limits.defaults);
+    Ok(Arc::new(Registry::new(
+        Arc::clone(storage),
+        Arc::new(loader),
+        config.sandbox.loaded_modules_max,
+        clock.clone(),
+        Arc::clone(metrics),
+    )))
+}
+
+fn interpreters(config: &Config, registry: &Arc<Registry>) -> anyhow::Result<Arc<Interpreters>> {
+    let program = std::env::current_exe().context("the path of this program")?;
+    let registry = Arc::clone(registry);
+    let interpreters = Interpreters::new(registry, &config.interpreters, &program);
+    Ok(Arc::new(interpreters))
+}
+
+/// Starts a thread that accepts and serves connections until the intake closes.
+fn spawn_http(
+    listener: std::net::TcpListener,
+    host: &Host,
+    cap: ConnectionCap,
+) -> std::io::Result<JoinHandle<()>> {
+    let state: AppState = host.services.clone().into_state();
+    let shutdown = host.intake.clone();
+    std::thread::Builder::new()
+        .name("http".to_owned())
+        .spawn(move || {
+            let config = state.config.clone();
+            let served = Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .and_then(|runtime| {
+                    runtime.block_on(server::serve(
+                        listener,
+                        Api::new(state),
+                        &config,
+                        cap,
+                        shutdown,
+                    ))
+                });
+            if let Err(error) = served {
+                tracing::error!(%error, "an HTTP thread ended");
+            }
+        })
+}
+
+/// One line on standard output, for people and for programs that asked for any free port.
+fn announce(address: std::net::SocketAddr) -> anyhow::Result<()> {
+    use std::io::Write;
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "listening on http://{address}")?;
+    stdout.flush()?;
+    tracing::info!(%address, "listening");
+    Ok(())
+}
+
+/// Waits for SIGTERM or SIGINT. The next one after that ends the process at once.
+async fn wait_for_signal() -> std::io::Result<()> {
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it lives as long as the process and only ends it"
+    )]
+    let _never_joined = tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::warn!("asked twice; ending at once");
+        std::process::exit(1);
+    });
+    Ok(())
+}
+
+fn threads_or_cores(configured: usize) -> usize {
+    match configured {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    }
+}

@@ -1,0 +1,215 @@
+//! `cofferdam run`: one module, here and now, without a server.
+//!
+//! It is the same compiler, the same sandbox and the same limits as the server's; only the queue
+//! and the API are missing. A command's standard streams and exit code are the process's own.
+
+mod report;
+mod watch;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::Bytes;
+use clap::Args;
+
+use crate::cli::{Usage, units};
+use cofferdam_domain::attempt::Payload;
+use cofferdam_domain::clock::Clock;
+use cofferdam_domain::grants::Access;
+use cofferdam_domain::limits::{LimitPolicy, LimitRequest, Limits};
+use cofferdam_domain::module::ModuleKind;
+use cofferdam_sandbox::cache::Artefacts;
+use cofferdam_sandbox::compile::Compiler;
+use cofferdam_sandbox::control::Control;
+use cofferdam_sandbox::settings::SandboxConfig;
+use cofferdam_sandbox::{
+    self, EngineClass, GuestInput, Identity, LoadedModule, Mount, Sandbox, Stdin,
+};
+
+/// Flags of `run`.
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// The input: a file, or - for standard input.
+    #[arg(long, value_name = "FILE")]
+    input: Option<String>,
+    /// The input's media type.
+    #[arg(long, default_value = "application/json", value_name = "TYPE")]
+    content_type: String,
+    /// A directory of this machine and where the guest sees it; read and write unless :ro.
+    #[arg(long, value_name = "HOST::GUEST[:ro]", value_parser = mount)]
+    dir: Vec<Mount>,
+    /// An environment variable of the guest's.
+    #[arg(long, value_parser = units::pair, value_name = "K=V")]
+    env: Vec<(String, String)>,
+    /// Fuel limit; uses the metered, deterministic engine.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    fuel: Option<u64>,
+    /// Wall-clock limit.
+    #[arg(long, value_parser = units::duration_limit, value_name = "DURATION")]
+    timeout: Option<Duration>,
+    /// CPU-time limit.
+    #[arg(long, value_parser = units::duration_limit, value_name = "DURATION")]
+    cpu: Option<Duration>,
+    /// Memory limit.
+    #[arg(long, value_parser = units::bytes_limit, value_name = "SIZE")]
+    memory: Option<u64>,
+    /// The module: wasm or WAT.
+    file: PathBuf,
+    /// Its arguments.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+}
+
+/// Where compiled modules are kept between two runs, below the user's cache directory.
+const CACHE: &str = "cofferdam";
+
+/// How long removing the guest's files may take at the end.
+const SCRATCH_TIMEOUT: Duration = Duration::from_secs(2);
+
+pub(super) fn run(command: Run, json: bool) -> anyhow::Result<ExitCode> {
+    let limits = limits(&command)?;
+    let wasm = std::fs::read(&command.file)
+        .with_context(|| format!("{} cannot be read", command.file.display()))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let ended = runtime.block_on(async {
+        let cache = cache_dir();
+        let config = SandboxConfig::default();
+        let data = tempfile::tempdir().context("a directory for the guest's files")?;
+        let incarnation = u64::from(std::process::id());
+        let sandbox = Sandbox::new(&config, data.path(), incarnation, Clock::system())?;
+        let (module, kind) = load(&sandbox, &config, &cache, wasm.into(), &limits).await?;
+        let watcher = watch::Watcher::new(kind, json);
+        let request = request(&command, kind, limits, Arc::clone(&watcher))?;
+        let ended = sandbox.start(module, request).await;
+        watcher.finish();
+        let shown = report::show(&ended, kind, json);
+        drop(ended);
+        sandbox.close(SCRATCH_TIMEOUT);
+        shown
+    });
+    // A read of standard input that is still waiting must not keep the process.
+    runtime.shutdown_background();
+    ended
+}
+
+/// Compiles the module, or finds it compiled, and maps it.
+async fn load(
+    sandbox: &Sandbox,
+    config: &SandboxConfig,
+    cache: &Path,
+    wasm: Bytes,
+    limits: &Limits,
+) -> anyhow::Result<(Arc<LoadedModule>, ModuleKind)> {
+    let class = EngineClass::for_limits(limits);
+    let artefacts = Artefacts::open(&cache.join("artefacts"), config)?;
+    let compiler = Compiler::new(config, std::env::current_exe()?, artefacts);
+    let spinner = watch::spinner("compiling");
+    let compiled = compiler.compile(wasm, class).await;
+    spinner.finish_and_clear();
+    let compiled = compiled?;
+    let path = compiler
+        .artefacts()
+        .verified(&compiled.digest, class)?
+        .context("the compiled module vanished from the cache")?;
+    Ok((
+        sandbox.load_file(&path, class, compiled.kind)?,
+        compiled.kind,
+    ))
+}
+
+fn request(
+    command: &Run,
+    kind: ModuleKind,
+    limits: Limits,
+    watcher: Arc<watch::Watcher>,
+) -> anyhow::Result<cofferdam_sandbox::Run> {
+    let body = match command.input.as_deref() {
+        None => Bytes::new(),
+        Some("-") => {
+            let mut bytes = Vec::new();
+            std::io::Read::read_to_end(&mut std::io::stdin(), &mut bytes)?;
+            bytes.into()
+        }
+        Some(file) => std::fs::read(file)
+            .with_context(|| format!("{file} cannot be read"))?
+            .into(),
+    };
+    let live_stdin = match kind {
+        ModuleKind::Command | ModuleKind::CoreCommand => command.input.is_none(),
+        ModuleKind::Task | ModuleKind::Interpreter(_) | ModuleKind::Script(_) => false,
+    };
+    Ok(cofferdam_sandbox::Run {
+        program: command
+            .file
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
+        input: GuestInput::Inline(Payload {
+            content_type: command.content_type.as_str().into(),
+            body,
+        }),
+        args: command.args.clone(),
+        env: command.env.clone(),
+        stdin: live_stdin.then(|| Stdin::Stream(Box::new(tokio::io::stdin()))),
+        limits,
+        files: Vec::new(),
+        dirs: command.dir.clone(),
+        identity: Identity {
+            task_id: String::new(),
+            attempt: 1,
+        },
+        control: Control {
+            observer: Some(watcher),
+            ..Control::default()
+        },
+    })
+}
+
+/// On one's own machine there is no operator: the ceilings are the widest there are.
+fn limits(command: &Run) -> anyhow::Result<Limits> {
+    let request = LimitRequest {
+        timeout: command.timeout,
+        cpu: command.cpu.or(command.timeout),
+        fuel: command.fuel,
+        memory_bytes: command.memory,
+        ..LimitRequest::default()
+    };
+    LimitPolicy::default()
+        .resolve(&request)
+        .map_err(|error| Usage(error.to_string()).into())
+}
+
+fn mount(text: &str) -> Result<Mount, String> {
+    let (text, access) = match text.strip_suffix(":ro") {
+        Some(text) => (text, Access::Read),
+        None => (text, Access::Write),
+    };
+    match text.split_once("::") {
+        Some((host, guest)) if guest.starts_with('/') && !host.is_empty() => Ok(Mount {
+            path: host.into(),
+            at: guest.to_owned(),
+            access,
+        }),
+        _ => Err("write HOST::/GUEST or HOST::/GUEST:ro".to_owned()),
+    }
+}
+
+/// `$XDG_CACHE_HOME`, else `~/.cache`, else the directory for temporary files.
+fn cache_dir() -> PathBuf {
+    let set = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    set("XDG_CACHE_HOME")
+        .or_else(|| set("HOME").map(|home| home.join(".cache")))
+        .unwrap_or_else(std::env::temp_dir)
+        .join(CACHE)
+}

@@ -1,0 +1,70 @@
+//! What a run shows while it goes on: a command's streams as they are, a task's progress.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::cli::output;
+use cofferdam_domain::attempt::Stream;
+use cofferdam_domain::module::ModuleKind;
+use cofferdam_sandbox::control::Observer;
+
+/// Passes on what the guest says.
+pub(super) struct Watcher {
+    kind: ModuleKind,
+    quiet: bool,
+    bar: ProgressBar,
+}
+
+impl Watcher {
+    /// A watcher that shows what a guest of this kind says, or nothing where JSON is wanted.
+    pub(super) fn new(kind: ModuleKind, quiet: bool) -> Arc<Watcher> {
+        let style = ProgressStyle::with_template("{bar:30} {percent:>3}% {msg}")
+            .expect("the template is valid");
+        Arc::new(Watcher {
+            kind,
+            quiet,
+            bar: ProgressBar::new(100).with_style(style),
+        })
+    }
+
+    /// Takes the progress bar away.
+    pub(super) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Observer for Watcher {
+    fn progress(&self, fraction: f64, note: &str) {
+        if !self.quiet {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "it is 0 to 100"
+            )]
+            self.bar.set_position((fraction * 100.0) as u64);
+            self.bar.set_message(output::printable(note));
+        }
+    }
+
+    fn wrote(&self, stream: Stream, bytes: &[u8]) {
+        if self.quiet {
+            return;
+        }
+        match (self.kind, stream) {
+            (ModuleKind::Command | ModuleKind::CoreCommand, Stream::Stdout) => output::bytes(bytes),
+            // A task's standard output is kept apart from its result.
+            (_, Stream::Stdout | Stream::Stderr | Stream::Log) => {
+                output::error_bytes(bytes);
+            }
+        }
+    }
+}
+
+/// A spinner on a terminal, nothing elsewhere.
+pub(super) fn spinner(message: &'static str) -> ProgressBar {
+    let spinner = ProgressBar::new_spinner().with_message(message);
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    spinner
+}

@@ -1,0 +1,138 @@
+//! `cofferdam serve` and `cofferdam check-config`: the configuration from all its sources.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::app;
+use crate::cli::{Usage, output};
+use crate::config::{Config, keys, read};
+use cofferdam::telemetry;
+
+/// The file looked for in the data directory when none is named.
+const FILE_NAME: &str = "cofferdam.toml";
+
+/// Where the configuration comes from.
+#[derive(Debug, Args)]
+pub(super) struct ConfigSource {
+    /// The configuration file; cofferdam.toml in the data directory if absent.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The data directory.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// Flags of `serve`.
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    source: ConfigSource,
+    /// Address and port of the API.
+    #[arg(long, value_name = "IP:PORT")]
+    listen: Option<String>,
+    /// The storage: sqlite, in the data directory.
+    #[arg(long, value_name = "STORAGE", default_value = "sqlite", value_parser = ["sqlite"])]
+    storage: String,
+}
+
+pub(super) fn serve(command: &Serve) -> anyhow::Result<ExitCode> {
+    let mut config = load(&command.source)?;
+    if let Some(listen) = &command.listen {
+        set(&mut config, "http", "listen", "--listen", listen)?;
+    }
+    telemetry::init(&config.telemetry)?;
+    app::serve(config)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn check_config(source: &ConfigSource) -> anyhow::Result<ExitCode> {
+    let config = load(source)?;
+    let mut section = "";
+    for key in keys::all() {
+        if key.section != section {
+            section = key.section;
+            output::line(&format!("\n[{section}]"));
+        }
+        let setting = format!("{} = {}", key.name, key.value(&config));
+        output::line(&format!("{setting:<44} # {} ({})", key.doc, key.accepts()));
+    }
+    for (name, dir) in &config.dirs {
+        output::line(&format!("\n[dirs.{name}]"));
+        output::line(&format!("path = {:?}", dir.path));
+        output::line(&format!("access = {:?}", dir.access.as_str()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the configuration: flags over environment over file over defaults.
+fn load(source: &ConfigSource) -> anyhow::Result<Config> {
+    let environment = environment()?;
+    let data = match &source.data {
+        Some(data) => data.clone(),
+        None => {
+            read::read(None, environment.clone())
+                .map_err(usage)?
+                .storage
+                .data
+        }
+    };
+    let file = match &source.config {
+        Some(path) => Some(text(path)?.ok_or_else(|| {
+            let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
+            unreadable(path, &gone)
+        })?),
+        None => text(&data.join(FILE_NAME))?,
+    };
+    let mut config = read::read(file.as_deref(), environment).map_err(usage)?;
+    if let Some(data) = &source.data {
+        config.storage.data.clone_from(data);
+    }
+    Ok(config)
+}
+
+/// The variables that can be ours. What is no Unicode is somebody else's, unless its name is ours.
+fn environment() -> anyhow::Result<Vec<(String, String)>> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+        .filter(|(name, _)| name.starts_with(read::PREFIX))
+        .map(|(name, value)| match value.into_string() {
+            Ok(value) => Ok((name, value)),
+            Err(_) => Err(Usage(format!("{name} is not UTF-8")).into()),
+        })
+        .collect()
+}
+
+/// What is in the file, if it is there. One that is there and cannot be read must not be taken for
+/// none: it may hold the ceilings.
+fn text(path: &Path) -> anyhow::Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unreadable(path, &error)),
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> anyhow::Error {
+    Usage(format!("{} cannot be read: {error}", path.display())).into()
+}
+
+fn set(
+    config: &mut Config,
+    section: &str,
+    name: &str,
+    flag: &str,
+    text: &str,
+) -> anyhow::Result<()> {
+    let keys = keys::all();
+    let key = keys
+        .iter()
+        .find(|key| key.section == section && key.name == name)
+        .expect("the flag stands for a key of the table");
+    read::set(config, key, flag, text).map_err(usage)
+}
+
+fn usage(error: read::ConfigError) -> anyhow::Error {
+    Usage(error.to_string()).into()
+}

@@ -1,0 +1,42 @@
+//! What the operator decides: one struct a section, checked before anything is opened.
+//!
+//! Each crate defines the settings it needs beside what they configure. Here they are put together:
+//! `config/keys.rs` lists every key with its range; `config/read.rs` takes them from file and
+//! environment.
+
+pub mod keys;
+pub mod read;
+
+use cofferdam::interpreters::settings::InterpretersConfig;
+use cofferdam::queue::settings::QueueConfig;
+use cofferdam::runner::dirs::Dirs;
+use cofferdam::sessions::settings::SessionsConfig;
+use cofferdam::telemetry::settings::LogConfig;
+use cofferdam_domain::limits::LimitPolicy;
+use cofferdam_sandbox::settings::SandboxConfig;
+use cofferdam_storage::settings::StorageConfig;
+
+use crate::http::settings::HttpConfig;
+
+/// The whole configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// `[http]`
+    pub http: HttpConfig,
+    /// `[queue]`
+    pub queue: QueueConfig,
+    /// `[interpreters]`
+    pub interpreters: InterpretersConfig,
+    /// `[sandbox]`
+    pub sandbox: SandboxConfig,
+    /// `[sessions]`
+    pub sessions: SessionsConfig,
+    /// `[storage]`
+    pub storage: StorageConfig,
+    /// `[log]`
+    pub telemetry: LogConfig,
+    /// `[limits]` and `[ceilings]`
+    pub limits: LimitPolicy,
+    /// `[dirs.NAME]`
+    pub dirs: Dirs,
+}

@@ -1,0 +1,195 @@
+//! Every key of the configuration in one table: name, range, meaning, and the field it sets.
+//!
+//! The file, the environment, `check-config` and the documentation are all driven by this table,
+//! so a key that exists is documented, bounded and settable everywhere. Its longer sections stand in
+//! files of their own.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::Config;
+use cofferdam::telemetry::settings::LogFormat;
+
+/// One key.
+pub struct Key {
+    /// The table it stands in.
+    pub section: &'static str,
+    /// Its name; a trailing `_ms` or `_bytes` is its unit.
+    pub name: &'static str,
+    /// What it decides.
+    pub doc: &'static str,
+    /// What it may be and where it goes.
+    pub kind: Kind,
+}
+
+/// What a key may be, with the way to its field.
+pub enum Kind {
+    /// A whole number in a range.
+    Number {
+        /// Smallest and largest value.
+        range: RangeInclusive<u64>,
+        /// Reads the field.
+        get: fn(&Config) -> u64,
+        /// Writes the field; the value is in range.
+        set: fn(&mut Config, u64),
+    },
+    /// Text in a form of its own.
+    Text {
+        /// The form, for people.
+        form: &'static str,
+        /// Reads the field.
+        get: fn(&Config) -> String,
+        /// Writes the field; false if the text has another form.
+        set: fn(&mut Config, &str) -> bool,
+    },
+}
+
+impl Key {
+    /// The environment variable: `COFFERDAM_<SECTION>_<FIELD>`.
+    pub fn variable(&self) -> String {
+        format!(
+            "COFFERDAM_{}_{}",
+            self.section.to_uppercase(),
+            self.name.to_uppercase()
+        )
+    }
+
+    /// The value in `config`, as TOML writes it.
+    pub fn value(&self, config: &Config) -> String {
+        match &self.kind {
+            Kind::Number { get, .. } => get(config).to_string(),
+            Kind::Text { get, .. } => format!("{:?}", get(config)),
+        }
+    }
+
+    /// What the key accepts, for people.
+    pub fn accepts(&self) -> String {
+        match &self.kind {
+            Kind::Number { range, .. } => format!("{} to {}", range.start(), range.end()),
+            Kind::Text { form, .. } => (*form).to_owned(),
+        }
+    }
+}
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+const TIB: u64 = 1 << 40;
+
+macro_rules! number {
+    ($section:literal, $name:literal, $range:expr, $doc:literal, $($field:ident).+ : $type:ty) => {
+        Key {
+            section: $section,
+            name: $name,
+            doc: $doc,
+            kind: Kind::Number {
+                range: $range,
+                get: |config| u64::try_from(config.$($field).+).expect("no field is wider"),
+                set: |config, value| {
+                    config.$($field).+ = <$type>::try_from(value).expect("the range fits the field");
+                },
+            },
+        }
+    };
+}
+
+macro_rules! millis {
+    ($section:literal, $name:literal, $range:expr, $doc:literal, $($field:ident).+) => {
+        Key {
+            section: $section,
+            name: $name,
+            doc: $doc,
+            kind: Kind::Number {
+                range: $range,
+                get: |config| millis(config.$($field).+),
+                set: |config, value| config.$($field).+ = Duration::from_millis(value),
+            },
+        }
+    };
+}
+
+/// A directory; empty is the default that the key's meaning names.
+macro_rules! path {
+    ($section:literal, $name:literal, $doc:literal, $($field:ident).+) => {
+        Key {
+            section: $section,
+            name: $name,
+            doc: $doc,
+            kind: Kind::Text {
+                form: "a path",
+                get: |config| config.$($field).+.display().to_string(),
+                set: |config, text| {
+                    config.$($field).+ = PathBuf::from(text);
+                    true
+                },
+            },
+        }
+    };
+}
+
+mod http;
+mod interpreters;
+mod limits;
+mod queue;
+mod sandbox;
+
+/// The keys of every section but `[dirs.NAME]`.
+pub fn all() -> Vec<Key> {
+    let mut keys = http::keys();
+    keys.extend(queue::keys());
+    keys.extend(sandbox::keys());
+    keys.extend(interpreters::keys());
+    keys.extend(interpreters::sessions());
+    keys.extend(storage_and_log());
+    keys.extend(limits::keys());
+    keys
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn storage_and_log() -> Vec<Key> {
+    vec![
+        Key {
+            section: "storage",
+            name: "data",
+            doc: "The data directory; created if absent, owned by one host at a time.",
+            kind: Kind::Text {
+                form: "a path",
+                get: |config| config.storage.data.display().to_string(),
+                set: |config, text| {
+                    config.storage.data = PathBuf::from(text);
+                    !text.is_empty()
+                },
+            },
+        },
+        number!("storage", "files_budget_bytes", (1 << 20)..=(1024 * TIB), "Spooled inputs and artifacts kept; beyond that new ones are refused.", storage.files_budget_bytes: u64),
+        Key {
+            section: "log",
+            name: "format",
+            doc: "How log lines are written to standard error.",
+            kind: Kind::Text {
+                form: "human or json",
+                get: |config| config.telemetry.format.as_str().to_owned(),
+                set: |config, text| {
+                    LogFormat::parse(text)
+                        .map(|format| config.telemetry.format = format)
+                        .is_some()
+                },
+            },
+        },
+        Key {
+            section: "log",
+            name: "level",
+            doc: "Which log lines are written: a level, or a filter such as info,cofferdam::queue=debug.",
+            kind: Kind::Text {
+                form: "error, warn, info, debug, trace or a filter",
+                get: |config| config.telemetry.level.clone(),
+                set: |config, text| {
+                    text.clone_into(&mut config.telemetry.level);
+                    tracing_subscriber::EnvFilter::try_new(text).is_ok()
+                },
+            },
+        },
+    ]
+}

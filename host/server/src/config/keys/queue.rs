@@ -1,0 +1,85 @@
+//! The keys of `[queue]`.
+
+use std::time::Duration;
+
+use super::{DAY_MS, Key, Kind, millis};
+use cofferdam_domain::task::ClaimOrder;
+
+pub(super) fn keys() -> Vec<Key> {
+    vec![
+        number!("queue", "slots", 0..=100_000, "Attempts that run at once on this host; 0 is sixteen per core.", queue.slots: u32),
+        Key {
+            section: "queue",
+            name: "strategy",
+            doc: "In which order tasks are claimed.",
+            kind: Kind::Text {
+                form: "priority, fifo or lifo",
+                get: |config| order_word(config.queue.strategy).to_owned(),
+                set: |config, text| {
+                    let orders = [ClaimOrder::Priority, ClaimOrder::Fifo, ClaimOrder::Lifo];
+                    let order = orders.into_iter().find(|order| order_word(*order) == text);
+                    order.map(|order| config.queue.strategy = order).is_some()
+                },
+            },
+        },
+        number!("queue", "pending_max", 1..=1_000_000_000, "Tasks that may wait; one more is refused with 503.", queue.pending_max: u64),
+        millis!(
+            "queue",
+            "cancel_grace_ms",
+            0..=600_000,
+            "How long a cancelled guest may clean up before it is killed.",
+            queue.cancel_grace
+        ),
+        millis!(
+            "queue",
+            "poll_interval_ms",
+            10..=600_000,
+            "How often storage is asked for work when nobody announced any.",
+            queue.poll_interval
+        ),
+        millis!(
+            "queue",
+            "heartbeat_interval_ms",
+            100..=600_000,
+            "How often this host says that it is alive.",
+            queue.heartbeat_interval
+        ),
+        millis!(
+            "queue",
+            "dead_after_ms",
+            1000..=3_600_000,
+            "How long a silent host is believed to be alive.",
+            queue.dead_after
+        ),
+        millis!(
+            "queue",
+            "retention_ms",
+            1000..=(3650 * DAY_MS),
+            "How long a final task is kept.",
+            queue.retention
+        ),
+        number!("queue", "retention_tasks_max", 0..=1_000_000_000, "How many final tasks are kept.", queue.retention_tasks_max: u64),
+        millis!(
+            "queue",
+            "dedup_window_ms",
+            0..=(365 * DAY_MS),
+            "How long a dedup key is held.",
+            queue.dedup_window
+        ),
+        millis!(
+            "queue",
+            "drain_timeout_ms",
+            0..=3_600_000,
+            "How long running attempts get to finish at shutdown.",
+            queue.drain_timeout
+        ),
+    ]
+}
+
+fn order_word(order: ClaimOrder) -> &'static str {
+    match order {
+        ClaimOrder::Priority => "priority",
+        ClaimOrder::Fifo => "fifo",
+        ClaimOrder::Lifo => "lifo",
+    }
+}

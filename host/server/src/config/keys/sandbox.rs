@@ -1,0 +1,52 @@
+//! The keys of `[sandbox]`.
+
+use std::time::Duration;
+
+use super::{Key, Kind, TIB, millis};
+use cofferdam_sandbox::settings::OverQuota;
+
+pub(super) fn keys() -> Vec<Key> {
+    vec![
+        number!("sandbox", "instances_max", 1..=20_000, "Guests that exist at once; a burst beyond waits.", sandbox.instances_max: u32),
+        number!("sandbox", "memory_budget_bytes", 0..=(64 * TIB), "The sum of the memory limits of the guests that exist at once; 0 is three quarters of the machine.", sandbox.memory_budget_bytes: u64),
+        number!("sandbox", "stack_bytes", (64 << 10)..=(16 << 20), "A guest's stack.", sandbox.stack_bytes: usize),
+        number!("sandbox", "keep_resident_bytes", 0..=(64 << 20), "Memory of a pool slot that stays resident between two guests.", sandbox.keep_resident_bytes: usize),
+        number!("sandbox", "guest_threads", 0..=256, "Threads that guests run on once they are long; 0 is one per core.", sandbox.guest_threads: usize),
+        number!("sandbox", "compiles_max", 0..=256, "Compilations at once; 0 is one per core.", sandbox.compiles_max: usize),
+        millis!(
+            "sandbox",
+            "compile_timeout_ms",
+            100..=3_600_000,
+            "How long checking and compiling one module may take.",
+            sandbox.compile_timeout
+        ),
+        number!("sandbox", "compile_memory_bytes", (128 << 20)..=(64 << 30), "Address space of one compiling child.", sandbox.compile_memory_bytes: u64),
+        number!("sandbox", "loaded_modules_max", 1..=100_000, "Compiled modules kept mapped.", sandbox.loaded_modules_max: usize),
+        number!("sandbox", "artefact_cache_bytes", (1 << 20)..=(64 * TIB), "Compiled artefacts kept on disk; the least recently used go first.", sandbox.artefact_cache_bytes: u64),
+        Key {
+            section: "sandbox",
+            name: "over_quota",
+            doc: "What a guest meets that writes past its disk quota: an error, or its end.",
+            kind: Kind::Text {
+                form: "refuse or kill",
+                get: |config| over_quota_word(config.sandbox.over_quota).to_owned(),
+                set: |config, text| {
+                    let choices = [OverQuota::Refuse, OverQuota::Kill];
+                    let choice = choices
+                        .into_iter()
+                        .find(|choice| over_quota_word(*choice) == text);
+                    choice
+                        .map(|choice| config.sandbox.over_quota = choice)
+                        .is_some()
+                },
+            },
+        },
+    ]
+}
+
+fn over_quota_word(choice: OverQuota) -> &'static str {
+    match choice {
+        OverQuota::Refuse => "refuse",
+        OverQuota::Kill => "kill",
+    }
+}

@@ -1,0 +1,109 @@
+//! What a configuration may say, and what it is told when it may not.
+
+use super::*;
+
+fn file(text: &str) -> Result<Config, ConfigError> {
+    read(Some(text), [])
+}
+
+fn variable(name: &str, value: &str) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
+
+#[test]
+fn the_environment_overrides_the_file() {
+    let text = "[queue]\nslots = 7\nstrategy = \"lifo\"\n";
+    let config = read(Some(text), [variable("COFFERDAM_QUEUE_SLOTS", "9")]).unwrap();
+    assert_eq!(config.queue.slots, 9);
+    assert_eq!(
+        config.queue.strategy,
+        cofferdam_domain::task::ClaimOrder::Lifo
+    );
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_nearest_known_one() {
+    let error = file("[limits]\nmemory_byte = 1\n").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "unknown key limits.memory_byte; the nearest known one is limits.memory_bytes"
+    );
+    let error = read(None, [variable("COFFERDAM_HTTP_LISTN", "x")]).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .ends_with("the nearest known one is COFFERDAM_HTTP_LISTEN")
+    );
+    assert!(file("[limit]\ntimeout_ms = 1\n").is_err());
+    assert!(file("slots = 1\n").is_err());
+}
+
+#[test]
+fn every_number_is_held_to_its_range() {
+    for key in keys::all() {
+        let Kind::Number { range, .. } = &key.kind else {
+            continue;
+        };
+        let write = |number: i128| format!("[{}]\n{} = {number}\n", key.section, key.name);
+        assert!(
+            file(&write(i128::from(*range.start()))).is_ok(),
+            "{}",
+            key.name
+        );
+        assert!(
+            file(&write(i128::from(*range.end()))).is_ok(),
+            "{}",
+            key.name
+        );
+        assert!(
+            file(&write(i128::from(*range.start()) - 1)).is_err(),
+            "{}",
+            key.name
+        );
+        assert!(
+            file(&write(i128::from(*range.end()) + 1)).is_err(),
+            "{}",
+            key.name
+        );
+    }
+}
+
+#[test]
+fn every_default_is_a_value_its_key_takes() {
+    let defaults = Config::default();
+    for key in keys::all() {
+        let text = format!(
+            "[{}]\n{} = {}\n",
+            key.section,
+            key.name,
+            key.value(&defaults)
+        );
+        assert!(file(&text).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn a_directory_is_an_absolute_path_with_an_access() {
+    let config = file("[dirs.data]\npath = \"/srv\"\naccess = \"write\"\n").unwrap();
+    assert_eq!(
+        config.dirs["data"],
+        Dir {
+            path: "/srv".into(),
+            access: Access::Write
+        }
+    );
+    for bad in [
+        "path = \"srv\"",
+        "path = \"/srv\"\naccess = \"all\"",
+        "path = \"/srv\"\nmode = 1",
+    ] {
+        assert!(file(&format!("[dirs.data]\n{bad}\n")).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn numbers_and_texts_are_not_taken_for_one_another() {
+    assert!(file("[queue]\nslots = \"7\"\n").is_err());
+    assert!(file("[log]\nlevel = 1\n").is_err());
+    assert!(file("[queue]\nslots = 1.5\n").is_err());
+}

@@ -1,0 +1,94 @@
+//! The HTTP API: wire types, handlers and conversions, one resource a file.
+//!
+//! Handlers parse what came into the domain's types, call `queue` for changes to tasks and
+//! `registry` for changes to modules, read from storage, and write the answer. What no handler
+//! does: decide policy, touch the sandbox, or keep a request waiting without a limit.
+//!
+//! `api.rs` stands around the router, `server.rs` around the connections, `routes.rs` lists what
+//! there is.
+
+pub mod api;
+mod body;
+mod compress;
+mod error;
+mod events;
+mod exec;
+mod guest;
+mod json;
+mod mcp;
+mod modules;
+mod openapi;
+mod ops;
+mod origin;
+mod page;
+mod path;
+mod pool;
+mod query;
+mod routes;
+mod run;
+pub mod server;
+mod sessions;
+pub mod settings;
+mod tasks;
+
+use std::sync::Arc;
+
+use crate::http::settings::HttpConfig;
+use crate::mcp::Mcp;
+use cofferdam::queue::SharedQueue;
+use cofferdam::registry::Registry;
+use cofferdam::runner::Runner;
+use cofferdam::sessions::Sessions;
+use cofferdam::shutdown::Shutdown;
+use cofferdam::telemetry::metrics::Metrics;
+use cofferdam::telemetry::process::ProcessFigures;
+use cofferdam_domain::attempt::WorkerId;
+use cofferdam_domain::clock::Clock;
+use cofferdam_domain::time::Timestamp;
+use cofferdam_storage::Storage;
+use cofferdam_storage::files::FileStorage;
+
+/// What the handlers work with. Cloned once for each thread.
+#[derive(Clone)]
+pub struct Services {
+    /// Changes to tasks.
+    pub queue: SharedQueue,
+    /// Runs without a task.
+    pub runner: Arc<Runner>,
+    /// Interpreters that callers keep.
+    pub sessions: Arc<Sessions>,
+    /// Changes to modules.
+    pub registry: Arc<Registry>,
+    /// Reads.
+    pub storage: Arc<dyn Storage>,
+    /// Spooled inputs and artifacts.
+    pub files: FileStorage,
+    /// How long the files of executions and snapshots are kept.
+    pub files_retention: std::time::Duration,
+    /// The endpoint for agents.
+    pub mcp: Mcp,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// What the operating system says of this process.
+    pub process: Arc<ProcessFigures>,
+    /// The time.
+    pub clock: Clock,
+    /// Whether this host is draining.
+    pub shutdown: Shutdown,
+    /// The `[http]` section.
+    pub config: HttpConfig,
+    /// This incarnation of the host.
+    pub worker: WorkerId,
+    /// When it started.
+    pub started_at: Timestamp,
+}
+
+/// The services as handlers see them.
+pub type AppState = Arc<Services>;
+
+impl Services {
+    /// The services in the form the router takes; call it once for each thread.
+    pub fn into_state(self) -> AppState {
+        Arc::new(self)
+    }
+}

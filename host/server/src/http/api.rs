@@ -1,0 +1,101 @@
+//! What stands around the router: strangers are refused, a panic becomes an answer, every answer
+//! is counted, and one that is large is compressed if the caller wishes.
+//!
+//! This is one function instead of a stack of middleware, because each layer of a stack boxes
+//! every request anew.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, Request};
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use tower::Service;
+
+use crate::http::compress::{self, Coding};
+use crate::http::error::ApiError;
+use crate::http::{AppState, origin, routes};
+use cofferdam::telemetry::metrics::{Metrics, RouteCounters};
+
+/// The API as one function from request to response. Make one for each thread: its parts are
+/// counted references, and a count that two threads share is slow.
+#[derive(Debug)]
+pub struct Api {
+    router: Router,
+    metrics: Arc<Metrics>,
+    counters: Vec<(&'static str, RouteCounters)>,
+    unmatched: RouteCounters,
+}
+
+impl Api {
+    /// The whole API over `state`.
+    pub fn new(state: AppState) -> Api {
+        let metrics = Arc::clone(&state.metrics);
+        Api::over(routes::router(state), routes::patterns(), metrics)
+    }
+
+    /// Any router; what matches none of `patterns` is counted as `unmatched`.
+    pub(crate) fn over(router: Router, patterns: Vec<&'static str>, metrics: Arc<Metrics>) -> Api {
+        let counters = patterns
+            .into_iter()
+            .map(|pattern| (pattern, metrics.route(pattern)))
+            .collect();
+        Api {
+            router,
+            counters,
+            unmatched: metrics.route("unmatched"),
+            metrics,
+        }
+    }
+
+    /// Answers one request.
+    pub async fn answer(&self, request: Request<Body>) -> Response {
+        let counters = self.counters_of(request.uri().path());
+        let coding = match request.method() {
+            &Method::HEAD => None,
+            _ => Coding::accepted(request.headers()),
+        };
+        let response = match origin::check(&request) {
+            Ok(()) => self.route(request).await,
+            Err(refused) => refused.into_response(),
+        };
+        counters.count(response.status().as_u16());
+        match coding {
+            None => response,
+            Some(coding) => compress::response(response, coding),
+        }
+    }
+
+    async fn route(&self, request: Request<Body>) -> Response {
+        let answered = AssertUnwindSafe(self.router.clone().call(request))
+            .catch_unwind()
+            .await;
+        match answered {
+            Ok(Ok(response)) => response,
+            Ok(Err(never)) => match never {},
+            Err(panic) => {
+                self.metrics.handler_panicked();
+                ApiError::internal(format_args!("panic: {}", panic_text(&*panic))).into_response()
+            }
+        }
+    }
+
+    fn counters_of(&self, path: &str) -> &RouteCounters {
+        let found = self
+            .counters
+            .iter()
+            .find(|(pattern, _)| routes::matches(pattern, path));
+        found.map_or(&self.unmatched, |(_, counters)| counters)
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests;

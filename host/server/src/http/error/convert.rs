@@ -1,0 +1,212 @@
+//! What the errors of the inner layers are over HTTP.
+
+use axum::http::StatusCode;
+
+use crate::http::error::ApiError;
+use crate::http::run::failure_problem;
+use cofferdam::executions::KeepError;
+use cofferdam::interpreters::Unavailable;
+use cofferdam::queue::QueueError;
+use cofferdam::registry::{CompileFailure, RegistryError};
+use cofferdam::runner::RunError;
+use cofferdam::sessions::SessionError;
+use cofferdam_domain::limits::AboveCeiling;
+use cofferdam_domain::module::{BadModuleName, BadModuleRef};
+use cofferdam_storage::StorageError;
+
+/// Seconds after which another host, or this one restarted, may answer.
+pub(super) const DRAIN_RETRY_S: u32 = 5;
+/// Seconds after which an interpreter that is being compiled may be ready.
+const WARM_UP_RETRY_S: u32 = 2;
+/// Seconds after which an operator may have replaced an interpreter that cannot be used.
+const FAILED_RETRY_S: u32 = 300;
+/// Seconds after which a full queue may have room.
+const FULL_RETRY_S: u32 = 1;
+/// Seconds after which a busy or unreachable database may answer.
+const UNAVAILABLE_RETRY_S: u32 = 2;
+/// Seconds after which a session may have ended, or taken the calls that wait for it.
+const SESSION_RETRY_S: u32 = 5;
+
+impl From<StorageError> for ApiError {
+    fn from(error: StorageError) -> ApiError {
+        let text = error.to_string();
+        match error {
+            StorageError::Conflict(task) => ApiError::new(StatusCode::CONFLICT, "conflict", text)
+                .with("task_id", task.to_string()),
+            StorageError::QueueFull { pending, limit } => {
+                ApiError::busy("queue_full", text, FULL_RETRY_S)
+                    .with("pending", pending)
+                    .with("limit", limit)
+            }
+            StorageError::Full(_) => {
+                ApiError::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", text)
+            }
+            StorageError::Unavailable(cause) => {
+                tracing::warn!(cause, "storage is unavailable");
+                let detail = "storage is unavailable";
+                ApiError::busy("storage_unavailable", detail, UNAVAILABLE_RETRY_S)
+            }
+            StorageError::Unknown(cause) => ApiError::host(
+                "outcome_unknown",
+                "whether this took effect is unknown; repeat it with the same Idempotency-Key or task_id",
+                cause,
+            ),
+            StorageError::Corrupt(cause) => {
+                ApiError::host("storage_corrupt", "stored data is corrupt", cause)
+            }
+        }
+    }
+}
+
+impl From<RegistryError> for ApiError {
+    fn from(error: RegistryError) -> ApiError {
+        match error {
+            RegistryError::Unknown(module) => {
+                ApiError::not_found("module_not_found", format!("there is no module {module}"))
+            }
+            // A pinned version, or one that a task was submitted with.
+            RegistryError::Gone(digest) => ApiError::not_found(
+                "module_not_found",
+                format!("the module version {digest} is no longer kept"),
+            ),
+            RegistryError::Compile(error) => compile_error(error),
+            RegistryError::Reserved(_) => {
+                ApiError::bad_request("invalid_module_name", error.to_string())
+            }
+            RegistryError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<RunError> for ApiError {
+    fn from(error: RunError) -> ApiError {
+        match error {
+            RunError::Module(error) => error.into(),
+            RunError::Limit(error) => error.into(),
+            RunError::Schema(detail) => schema_mismatch(&detail),
+            RunError::Code(bad) => ApiError::field(&bad.field, bad.why),
+            RunError::Unavailable(unavailable) => unavailable.into(),
+            RunError::Script(failure) => {
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                ApiError::new(status, "module_refused", failure.message)
+                    .with("traceback", failure.backtrace)
+            }
+            RunError::Grant(detail) => {
+                ApiError::bad_request("grant_refused", format!("grants.dirs: {detail}"))
+            }
+        }
+    }
+}
+
+impl From<SessionError> for ApiError {
+    fn from(error: SessionError) -> ApiError {
+        let text = error.to_string();
+        match error {
+            SessionError::Disabled => {
+                ApiError::new(StatusCode::NOT_IMPLEMENTED, "sessions_disabled", text)
+            }
+            SessionError::Full(_) => ApiError::busy("sessions_full", text, SESSION_RETRY_S),
+            SessionError::IdleTimeout { .. } => {
+                ApiError::bad_request("limit_above_ceiling", text).with("field", "idle_timeout_ms")
+            }
+            SessionError::Unknown(_) => ApiError::not_found("session_not_found", text),
+            SessionError::Ended(failure) => ApiError::new(StatusCode::GONE, "session_ended", text)
+                .with("failure", failure.kind.as_str()),
+            SessionError::Busy => {
+                ApiError::new(StatusCode::TOO_MANY_REQUESTS, "session_busy", text)
+                    .retry_after(SESSION_RETRY_S)
+            }
+            SessionError::NotBegun(failure) => failure_problem(&failure),
+            SessionError::Run(error) => error.into(),
+        }
+    }
+}
+
+impl From<KeepError> for ApiError {
+    fn from(error: KeepError) -> ApiError {
+        match error {
+            KeepError::Storage(error) => error.into(),
+            KeepError::Move(_) => ApiError::internal(error),
+        }
+    }
+}
+
+impl From<Unavailable> for ApiError {
+    fn from(unavailable: Unavailable) -> ApiError {
+        let text = unavailable.to_string();
+        match unavailable {
+            Unavailable::NotInstalled { .. } => ApiError::new(
+                StatusCode::NOT_IMPLEMENTED,
+                "interpreter_not_installed",
+                text,
+            ),
+            Unavailable::WarmingUp(_) => {
+                ApiError::busy("interpreter_warming_up", text, WARM_UP_RETRY_S)
+            }
+            Unavailable::Failed { .. } => {
+                ApiError::busy("interpreter_failed", text, FAILED_RETRY_S)
+            }
+        }
+    }
+}
+
+impl From<QueueError> for ApiError {
+    fn from(error: QueueError) -> ApiError {
+        match error {
+            QueueError::Run(error) => error.into(),
+            QueueError::Schema(detail) => schema_mismatch(&detail),
+            QueueError::Draining => ApiError::draining(),
+            QueueError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<AboveCeiling> for ApiError {
+    fn from(error: AboveCeiling) -> ApiError {
+        ApiError::bad_request("limit_above_ceiling", error.to_string())
+            .with("field", error.field)
+            .with("asked", error.asked)
+            .with("ceiling", error.ceiling)
+    }
+}
+
+impl From<BadModuleName> for ApiError {
+    fn from(error: BadModuleName) -> ApiError {
+        ApiError::bad_request("invalid_module_name", error.to_string())
+    }
+}
+
+impl From<BadModuleRef> for ApiError {
+    fn from(error: BadModuleRef) -> ApiError {
+        ApiError::bad_request("invalid_module_name", error.to_string())
+    }
+}
+
+fn schema_mismatch(detail: &str) -> ApiError {
+    let detail = format!("the input does not fit the module's schema: {detail}");
+    ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_input", detail)
+}
+
+/// The compiler's errors, which `registry` passes on as they are.
+fn compile_error(error: CompileFailure) -> ApiError {
+    let unprocessable = StatusCode::UNPROCESSABLE_ENTITY;
+    match error {
+        CompileFailure::Refused(reason) => ApiError::new(unprocessable, "module_refused", reason),
+        CompileFailure::Limit(reason) => ApiError::new(unprocessable, "compile_limit", reason),
+        CompileFailure::Full(cause) => {
+            tracing::warn!(cause, "no room for a compiled module");
+            let detail = "there is no room for the compiled module";
+            ApiError::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", detail)
+        }
+        CompileFailure::Busy => ApiError::busy(
+            "compiler_busy",
+            "too many modules wait for the compiler already",
+            UNAVAILABLE_RETRY_S,
+        ),
+        CompileFailure::Host(cause) => ApiError::host(
+            "compiler_failed",
+            "the compiler failed on this module",
+            cause,
+        ),
+    }
+}

@@ -1,0 +1,237 @@
+//! `GET /v1/tasks/{id}/events`: what happens to a task, as server-sent events.
+//!
+//! The stream is pulled: nothing is read from the subscription before the connection took what
+//! came before, so a slow reader costs a bounded buffer, which the subscription keeps. Each event
+//! has the number that `Last-Event-ID` resumes after; the first `status` of a new stream and the
+//! closing `result` are told from storage and have none.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue, Uri};
+use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures_util::stream;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::http::AppState;
+use crate::http::error::ApiError;
+use crate::http::path::{PathParts, unknown_task};
+use crate::http::query::Query;
+use crate::http::tasks::{find, view};
+use cofferdam::queue::events::{Event, EventKind, Subscription};
+use cofferdam_domain::task::TaskId;
+
+/// How often a silent stream says that it is alive.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// Watch a task
+///
+/// `status`, `progress`, `stdout`, `stderr`, `log`, and at the end `result`, which holds the whole
+/// task. Output that is not UTF-8 comes as `base64` instead of `text`.
+#[utoipa::path(
+    get, path = "/v1/tasks/{id}/events", tag = "Tasks",
+    params(
+        ("id" = String, Path, description = "The task's id"),
+        ("Last-Event-ID" = Option<u64>, Header, description = "Resume after this event"),
+    ),
+    responses((status = 200, description = "Events until the task is final", content_type = "text/event-stream")),
+)]
+pub(crate) async fn events(
+    State(services): State<AppState>,
+    path: PathParts,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    Query::of(&uri)?.done()?;
+    let id = path.task()?;
+    let last = last_event_id(&headers)?;
+    let watched = services.queue.watch(id, last.unwrap_or(0)).await?;
+    let (task, subscription) = watched.ok_or_else(|| unknown_task(id))?;
+    let phase = match (task.state.is_final(), last) {
+        (false, None) => Phase::First(json!({
+            "status": task.state.as_str(),
+            "label": task.label(services.clock.now()),
+            "attempt": task.attempt,
+        })),
+        (true, _) | (false, Some(_)) => Phase::Following,
+    };
+    let watch = Watch {
+        services,
+        id,
+        subscription,
+        phase,
+    };
+    let pieces = stream::unfold(watch, |mut watch| async {
+        let piece = watch.next().await?;
+        Some((Ok::<_, Infallible>(piece), watch))
+    });
+    let mut response = Response::new(Body::from_stream(pieces));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
+    let Some(value) = headers.get("last-event-id") else {
+        return Ok(None);
+    };
+    let number = value.to_str().ok().and_then(|text| text.parse().ok());
+    number.map(Some).ok_or_else(|| {
+        ApiError::bad_request(
+            "invalid_header",
+            "Last-Event-ID: not a number that an event had",
+        )
+        .with("field", "Last-Event-ID")
+    })
+}
+
+struct Watch {
+    services: AppState,
+    id: TaskId,
+    subscription: Subscription,
+    phase: Phase,
+}
+
+enum Phase {
+    /// The status is told first.
+    First(Value),
+    /// Events are told as they come.
+    Following,
+    /// Everything was told.
+    Over,
+}
+
+impl Watch {
+    async fn next(&mut self) -> Option<Bytes> {
+        match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::First(status) => {
+                self.phase = Phase::Following;
+                Some(piece(None, "status", &status))
+            }
+            Phase::Following => self.follow().await,
+            Phase::Over => None,
+        }
+    }
+
+    async fn follow(&mut self) -> Option<Bytes> {
+        let event = tokio::select! {
+            event = self.subscription.next() => event,
+            () = tokio::time::sleep(HEARTBEAT) => {
+                self.phase = Phase::Following;
+                return Some(Bytes::from_static(b": heartbeat\n\n"));
+            }
+            // The client resumes at a host that is not shutting down.
+            () = self.services.shutdown.requested() => return None,
+        };
+        match event {
+            Some(event) => {
+                self.phase = Phase::Following;
+                Some(told(&event))
+            }
+            None => self.result().await,
+        }
+    }
+
+    async fn result(&self) -> Option<Bytes> {
+        match find(&self.services, self.id, Duration::ZERO).await {
+            Ok(task) => Some(piece(None, "result", &view(&self.services, task))),
+            // The task was pruned, or storage fails: the stream ends without a result, and whoever
+            // asks again is told why.
+            Err(_gone) => None,
+        }
+    }
+}
+
+fn told(event: &Event) -> Bytes {
+    let (name, data) = match &event.kind {
+        EventKind::Status { state, attempt } => (
+            "status",
+            json!({ "status": state.as_str(), "attempt": attempt }),
+        ),
+        EventKind::Progress { fraction, note } => (
+            "progress",
+            json!({ "progress": fraction, "progress_note": note }),
+        ),
+        EventKind::Wrote { stream, bytes } => (stream.as_str(), written(bytes)),
+    };
+    piece(Some(event.number), name, &data)
+}
+
+/// What was written to a stream: text, or base64 where it is none.
+pub(crate) fn written(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => json!({ "text": text }),
+        Err(_) => json!({ "base64": STANDARD.encode(bytes) }),
+    }
+}
+
+/// One event. Line breaks in JSON are nothing but space between its tokens, so one data line holds
+/// it. The value is written as it is: to read it into a tree first would round its numbers, and
+/// fails where a guest's value is deeper than a tree may be.
+pub(crate) fn piece(number: Option<u64>, name: &str, data: &impl Serialize) -> Bytes {
+    let id = number
+        .map(|number| format!("id: {number}\n"))
+        .unwrap_or_default();
+    let data = serde_json::to_string(data)
+        .expect("what is told is plain JSON")
+        .replace(['\n', '\r'], " ");
+    Bytes::from(format!("{id}event: {name}\ndata: {data}\n\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cofferdam_domain::attempt::Stream;
+
+    #[test]
+    fn output_of_a_guest_cannot_forge_an_event() {
+        let bytes = Bytes::from_static(b"x\n\nevent: result\ndata: {}\n\n");
+        let event = Event {
+            number: 7,
+            kind: EventKind::Wrote {
+                stream: Stream::Stdout,
+                bytes,
+            },
+        };
+        let text = told(&event);
+        assert!(text.starts_with(b"id: 7\nevent: stdout\ndata: {\"text\":\"x\\n\\nevent:"));
+        assert_eq!(text.iter().filter(|byte| **byte == b'\n').count(), 4);
+    }
+
+    #[test]
+    fn output_that_is_no_text_is_told_without_loss() {
+        let bytes = Bytes::from_static(&[0xff, 0]);
+        let event = Event {
+            number: 1,
+            kind: EventKind::Wrote {
+                stream: Stream::Log,
+                bytes,
+            },
+        };
+        assert_eq!(
+            told(&event),
+            "id: 1\nevent: log\ndata: {\"base64\":\"/wA=\"}\n\n"
+        );
+    }
+
+    #[test]
+    fn last_event_ids_are_numbers() {
+        let read = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("last-event-id", HeaderValue::from_static(value));
+            last_event_id(&headers)
+        };
+        assert_eq!(read("12").unwrap(), Some(12));
+        for bad in ["", "x", "-1", "1.5", "99999999999999999999"] {
+            assert_eq!(read(bad).unwrap_err().code(), "invalid_header", "{bad}");
+        }
+    }
+}

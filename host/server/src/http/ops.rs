@@ -1,0 +1,139 @@
+//! What operators and their machines ask: alive, ready, how much.
+
+use axum::extract::State as Extracted;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::Response;
+use serde::Serialize;
+
+use crate::http::error::ApiError;
+use crate::http::pool::wire::PoolMetrics;
+use crate::http::{AppState, Services, json};
+use cofferdam::interpreters::State;
+use cofferdam::telemetry::classic;
+use cofferdam::telemetry::metrics::Readings;
+use cofferdam_domain::module::Language;
+use cofferdam_storage::Counts;
+
+/// What this host can be asked to do, in the words of `requires`.
+pub(crate) const CAPABILITIES: [&str; 2] = ["cpu", "sandbox"];
+
+/// Whether the host is alive or ready.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Liveness {
+    status: &'static str,
+}
+
+/// Whether the host is ready, and which code it can run.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Readiness {
+    status: &'static str,
+    /// Each `ready`, `warming_up`, `not_installed` or `failed`. The host takes all other work
+    /// whatever they are.
+    interpreters: InterpretersJson,
+}
+
+/// How far each interpreter has come.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct InterpretersJson {
+    python: &'static str,
+    javascript: &'static str,
+}
+
+/// Whether the process answers
+#[utoipa::path(
+    get, path = "/livez", tag = "Operations",
+    responses((status = 200, description = "It does", body = Liveness)),
+)]
+pub(crate) async fn livez() -> Response {
+    json::answer(StatusCode::OK, &Liveness { status: "alive" })
+}
+
+/// Whether the host takes work
+#[utoipa::path(
+    get, path = "/readyz", tag = "Operations",
+    responses(
+        (status = 200, description = "It does", body = Readiness),
+        (status = 503, description = "It is draining, or storage does not answer", body = crate::http::error::Problem),
+    ),
+)]
+pub(crate) async fn readyz(Extracted(services): Extracted<AppState>) -> Result<Response, ApiError> {
+    if services.shutdown.is_requested() {
+        return Err(ApiError::draining());
+    }
+    services.storage.ping().await?;
+    let word = |language| match services.runner.interpreters().state(language) {
+        State::NotInstalled => "not_installed",
+        State::WarmingUp => "warming_up",
+        State::Ready(_) => "ready",
+        State::Failed(_) => "failed",
+    };
+    let readiness = Readiness {
+        status: "ready",
+        interpreters: InterpretersJson {
+            python: word(Language::Python),
+            javascript: word(Language::JavaScript),
+        },
+    };
+    Ok(json::answer(StatusCode::OK, &readiness))
+}
+
+/// Metrics
+///
+/// Prometheus text; with `Accept: application/json` the figures of the worker API.
+#[utoipa::path(
+    get, path = "/metrics", tag = "Operations",
+    responses((status = 200, description = "The metrics", content(
+        (String = "text/plain"), (PoolMetrics = "application/json"),
+    ))),
+)]
+pub(crate) async fn metrics(
+    Extracted(services): Extracted<AppState>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let counts = services.storage.counts().await?;
+    let accepted = headers
+        .get(ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    if accepted.contains("application/json") {
+        return Ok(json::answer(
+            StatusCode::OK,
+            &PoolMetrics::new(&services, &counts),
+        ));
+    }
+    let text = services.metrics.render(&readings(&services, &counts));
+    let (text, media_type) = match accepted.contains("application/openmetrics-text") {
+        true => (
+            text,
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        ),
+        false => (
+            classic::from_open_metrics(&text),
+            "text/plain; version=0.0.4; charset=utf-8",
+        ),
+    };
+    let mut response = Response::new(text.into());
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    Ok(response)
+}
+
+fn readings(services: &Services, counts: &Counts) -> Readings {
+    let stats = services.queue.stats();
+    Readings {
+        depth: [
+            counts.blocked,
+            counts.pending,
+            counts.running,
+            counts.completed,
+            counts.failed,
+            counts.cancelled,
+        ],
+        active: stats.active,
+        slots: stats.slots,
+        sessions: services.sessions.count(),
+        memory_bytes: services.process.resident_bytes(),
+    }
+}

@@ -1,0 +1,179 @@
+//! Lists in pages: `?limit=` and an opaque `?cursor=`.
+//!
+//! A cursor is the position of the last item of a page, so that nothing is skipped or repeated
+//! when items come and go in between. It says which kind of list it belongs to, and a cursor of
+//! another kind, or one that was tampered with, is refused.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::http::error::ApiError;
+use crate::http::query::Query;
+use cofferdam_domain::module::ModuleName;
+use cofferdam_domain::task::TaskId;
+use cofferdam_domain::time::Timestamp;
+use cofferdam_storage::ListPosition;
+
+/// Items of a page that asks for no number.
+const LIMIT_DEFAULT: u32 = 100;
+/// The most items of a page.
+const LIMIT_MAX: u64 = 1000;
+
+/// One page of a list.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Page<T> {
+    /// The items.
+    pub(crate) items: Vec<T>,
+    /// What `cursor` gives the next page; null on the last.
+    pub(crate) next_cursor: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// The page made of up to `limit` of `found`, which holds one more if there is another page.
+    pub(crate) fn of<F>(
+        mut found: Vec<F>,
+        limit: u32,
+        cursor: impl FnOnce(&F) -> String,
+        item: impl FnMut(F) -> T,
+    ) -> Page<T> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let next_cursor = found.last().filter(|_| more).map(cursor);
+        Page {
+            items: found.into_iter().map(item).collect(),
+            next_cursor,
+        }
+    }
+}
+
+/// Reads `limit`.
+pub(crate) fn limit(query: &mut Query<'_>) -> Result<u32, ApiError> {
+    let limit = query.number("limit", 1..=LIMIT_MAX)?;
+    Ok(limit.map_or(LIMIT_DEFAULT, |limit| {
+        u32::try_from(limit).unwrap_or(LIMIT_DEFAULT)
+    }))
+}
+
+/// Which list of tasks a cursor belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TaskList {
+    /// Newest first.
+    Newest,
+    /// Oldest change first.
+    Changes,
+}
+
+impl TaskList {
+    const fn tag(self) -> u8 {
+        match self {
+            TaskList::Newest => b'n',
+            TaskList::Changes => b'c',
+        }
+    }
+
+    /// The cursor of a position in this list.
+    pub(crate) fn cursor(self, position: ListPosition) -> String {
+        let mut bytes = [0_u8; 25];
+        bytes[0] = self.tag();
+        bytes[1..9].copy_from_slice(&position.at.as_millis().to_be_bytes());
+        bytes[9..].copy_from_slice(position.id.0.as_bytes());
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// The position a cursor of this list stands for.
+    pub(crate) fn position(self, query: &mut Query<'_>) -> Result<Option<ListPosition>, ApiError> {
+        let Some(cursor) = query.text("cursor")? else {
+            return Ok(None);
+        };
+        let bytes = URL_SAFE_NO_PAD.decode(&cursor).map_err(|_| bad_cursor())?;
+        let bytes: [u8; 25] = bytes.try_into().map_err(|_| bad_cursor())?;
+        if bytes[0] != self.tag() {
+            return Err(bad_cursor());
+        }
+        let (mut at, mut id) = ([0; 8], [0; 16]);
+        at.copy_from_slice(&bytes[1..9]);
+        id.copy_from_slice(&bytes[9..]);
+        Ok(Some(ListPosition {
+            at: Timestamp::from_millis(i64::from_be_bytes(at)),
+            id: TaskId(Uuid::from_bytes(id)),
+        }))
+    }
+}
+
+/// The cursor after `name` in the list of modules.
+pub(crate) fn module_cursor(name: &ModuleName) -> String {
+    URL_SAFE_NO_PAD.encode(format!("m{name}"))
+}
+
+/// The name a cursor of the list of modules stands for.
+pub(crate) fn after_module(query: &mut Query<'_>) -> Result<Option<ModuleName>, ApiError> {
+    let Some(cursor) = query.text("cursor")? else {
+        return Ok(None);
+    };
+    let bytes = URL_SAFE_NO_PAD.decode(&cursor).map_err(|_| bad_cursor())?;
+    let text = String::from_utf8(bytes).map_err(|_| bad_cursor())?;
+    let name = text.strip_prefix('m').ok_or_else(bad_cursor)?;
+    ModuleName::parse(name).map(Some).map_err(|_| bad_cursor())
+}
+
+fn bad_cursor() -> ApiError {
+    ApiError::bad_request(
+        "invalid_cursor",
+        "cursor: not a cursor that this list gave out",
+    )
+    .with("field", "cursor")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn position() -> ListPosition {
+        let id = TaskId(Uuid::from_u128(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef));
+        ListPosition {
+            at: Timestamp::from_millis(1_769_860_800_000),
+            id,
+        }
+    }
+
+    fn read(list: TaskList, cursor: &str) -> Result<Option<ListPosition>, ApiError> {
+        let uri = format!("/v1/tasks?cursor={cursor}").parse().unwrap();
+        list.position(&mut Query::of(&uri)?)
+    }
+
+    #[test]
+    fn cursors_round_trip_in_their_own_list_only() {
+        let cursor = TaskList::Newest.cursor(position());
+        assert_eq!(read(TaskList::Newest, &cursor).unwrap(), Some(position()));
+        assert_eq!(
+            read(TaskList::Changes, &cursor).unwrap_err().code(),
+            "invalid_cursor"
+        );
+    }
+
+    #[test]
+    fn tampered_cursors_are_refused() {
+        let cursor = TaskList::Newest.cursor(position());
+        for bad in ["", "x", "%00", &cursor[1..], &cursor[..30], "bmFtZQ"] {
+            assert_eq!(
+                read(TaskList::Newest, bad).unwrap_err().code(),
+                "invalid_cursor",
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_page_has_a_next_one_only_if_something_is_left() {
+        let page = Page::of(vec![1, 2, 3], 2, |last| last.to_string(), |item| item);
+        assert_eq!(
+            (page.items, page.next_cursor.as_deref()),
+            (vec![1, 2], Some("2"))
+        );
+        let page = Page::of(vec![1, 2], 2, |last| last.to_string(), |item| item);
+        assert_eq!((page.items, page.next_cursor), (vec![1, 2], None));
+    }
+}

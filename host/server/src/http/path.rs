@@ -1,0 +1,133 @@
+//! What stands in a path: module names, task ids, artifact paths.
+//!
+//! The router has decoded percent signs once; nothing is decoded a second time. Each part is
+//! parsed into the domain's type or refused, and no part of a path is ever a path on disk without
+//! having been checked here.
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::request::Parts;
+use uuid::Uuid;
+
+use crate::http::error::ApiError;
+use cofferdam::sessions::{SessionError, SessionId};
+use cofferdam_domain::module::ModuleRef;
+use cofferdam_domain::task::TaskId;
+
+/// The longest path of an artifact.
+const ARTIFACT_PATH_BYTES_MAX: usize = 1024;
+
+/// The decoded parts of a route's pattern, in order.
+pub(crate) struct PathParts(Vec<String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathParts {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<PathParts, ApiError> {
+        let params = RawPathParams::from_request_parts(parts, state)
+            .await
+            .map_err(|_invalid| {
+                ApiError::bad_request("invalid_path", "the path is not UTF-8 once it is decoded")
+            })?;
+        Ok(PathParts(
+            params.iter().map(|(_, value)| value.to_owned()).collect(),
+        ))
+    }
+}
+
+impl PathParts {
+    /// The part at `place`, from 0.
+    pub(crate) fn text(&self, place: usize) -> &str {
+        self.0.get(place).map_or("", String::as_str)
+    }
+
+    /// The first part as a module's name, pinned or not.
+    pub(crate) fn module(&self) -> Result<ModuleRef, ApiError> {
+        Ok(ModuleRef::parse(self.text(0))?)
+    }
+
+    /// The first part as a task's id. What is no id is no task's.
+    pub(crate) fn task(&self) -> Result<TaskId, ApiError> {
+        parse_task_id(self.text(0)).ok_or_else(|| unknown_task(self.text(0)))
+    }
+
+    /// The first part as a session's name. What is no id is no session's.
+    pub(crate) fn session(&self) -> Result<SessionId, ApiError> {
+        let id = parse_task_id(self.text(0)).map(|id| SessionId(id.0));
+        id.ok_or_else(|| SessionError::Unknown(self.text(0).to_owned()).into())
+    }
+
+    /// The second part as the path of an artifact, relative and without `.` and `..`.
+    pub(crate) fn artifact(&self) -> Result<&str, ApiError> {
+        let path = self.text(1);
+        let is_plain = |part: &str| !part.is_empty() && part != "." && part != "..";
+        let well_formed = path.len() <= ARTIFACT_PATH_BYTES_MAX
+            && path.split('/').all(is_plain)
+            && !path.contains('\0');
+        match well_formed {
+            true => Ok(path),
+            false => Err(ApiError::bad_request(
+                "invalid_path",
+                "an artifact's path has parts between single slashes, none of them . or ..",
+            )),
+        }
+    }
+}
+
+/// Reads a UUID in its usual form with hyphens.
+pub(crate) fn parse_task_id(text: &str) -> Option<TaskId> {
+    let hyphenated = text.len() == uuid::fmt::Hyphenated::LENGTH;
+    Uuid::try_parse(text)
+        .ok()
+        .filter(|_| hyphenated)
+        .map(TaskId)
+}
+
+/// There is no such task.
+pub(crate) fn unknown_task(id: impl std::fmt::Display) -> ApiError {
+    ApiError::not_found("task_not_found", format!("there is no task {id}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn artifact_paths_stay_below_their_directory() {
+        let artifact = |path: &str| {
+            PathParts(vec![String::new(), path.to_owned()])
+                .artifact()
+                .is_ok()
+        };
+        assert!(artifact("a"));
+        assert!(artifact("a/b.c/..d"));
+        let long = "a".repeat(1025);
+        for bad in [
+            "",
+            "/",
+            "..",
+            "a/../b",
+            "a//b",
+            "./a",
+            "a/",
+            "/etc/passwd",
+            "a\0",
+            &long,
+        ] {
+            assert!(!artifact(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn task_ids_have_one_form() {
+        let id = "0190f0c2-7a3b-7def-8123-456789abcdef";
+        assert_eq!(parse_task_id(id).unwrap().to_string(), id);
+        for bad in [
+            "",
+            "1",
+            "0190f0c27a3b7def8123456789abcdef",
+            "{0190f0c2-7a3b-7def-8123-456789abcdef}",
+        ] {
+            assert!(parse_task_id(bad).is_none(), "{bad}");
+        }
+    }
+}

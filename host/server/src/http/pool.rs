@@ -1,0 +1,357 @@
+//! The worker API of existing pools, over the same queue.
+//!
+//! Paths and field names are those pools' own. A pool may call its tasks what it likes: an id that
+//! is no UUID is mapped to one by its hash, kept in the task's metadata, and answered as it came.
+
+pub(crate) mod wire;
+
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::http::error::ApiError;
+use crate::http::exec::wire::PoolCode;
+use crate::http::exec::{self, Identity};
+use crate::http::json::{self, Time};
+use crate::http::ops::CAPABILITIES;
+use crate::http::path::{PathParts, parse_task_id, unknown_task};
+use crate::http::pool::wire::{
+    Accepted, ExecuteRequest, Health, PoolCancelled, PoolMetrics, PoolResult, PoolStatus,
+};
+use crate::http::tasks::submission::priority;
+use crate::http::tasks::submit::{fingerprint, json_limit, one};
+use crate::http::tasks::wire::{FailureJson, progress};
+use crate::http::tasks::{find, request_cancel};
+use crate::http::{AppState, Services, body};
+use cofferdam::queue::{Submission, Submitted};
+use cofferdam_domain::attempt::Payload;
+use cofferdam_domain::grants::Grants;
+use cofferdam_domain::limits::LimitRequest;
+use cofferdam_domain::module::ModuleRef;
+use cofferdam_domain::retry::RetryPolicy;
+use cofferdam_domain::state::TaskState;
+use cofferdam_domain::task::{Input, TaskId};
+use cofferdam_storage::Counts;
+
+/// The longest id of a pool's, in bytes.
+const ID_BYTES_MAX: usize = 255;
+/// What the pools call code that comes with its task.
+const CODE_TASK_TYPE: &str = "sandboxed_execution";
+
+/// Give the worker a task
+#[utoipa::path(
+    post, path = "/execute", tag = "Worker API of existing pools",
+    request_body(content = ExecuteRequest),
+    responses((status = 200, description = "The task is stored", body = Accepted)),
+)]
+pub(crate) async fn execute(
+    State(services): State<AppState>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    json::require_json(&parts.headers)?;
+    let body = body::collect(&parts.headers, body, json_limit(&services)).await?;
+    let request = json::parse::<ExecuteRequest<'_>>(&body)?;
+    let said = request.task_id.clone();
+    let submission = match request.task_type == CODE_TASK_TYPE {
+        true => code_submission(&services, &request, &body)?,
+        false => submission(request, &body)?,
+    };
+    let submitted = one(services.queue.submit(vec![submission]).await?)?;
+    let (Submitted::New(id) | Submitted::Existing(id)) = submitted;
+    let accepted = Accepted {
+        task_id: said.unwrap_or_else(|| id.to_string()),
+        status: "accepted",
+        estimated_completion: Time(services.clock.now().plus(services.queue.estimated_wait())),
+        worker_id: services.worker.0.to_string(),
+    };
+    Ok(json::answer(StatusCode::OK, &accepted))
+}
+
+/// How far a task has come
+#[utoipa::path(
+    get, path = "/task/{id}/status", tag = "Worker API of existing pools",
+    params(("id" = String, Path, description = "The id given to /execute")),
+    responses((status = 200, description = "Its status", body = PoolStatus)),
+)]
+pub(crate) async fn status(
+    State(services): State<AppState>,
+    path: PathParts,
+) -> Result<Response, ApiError> {
+    let said = path.text(0);
+    let task = find_said(&services, said).await?;
+    let estimate = services.clock.now().plus(services.queue.estimated_wait());
+    let status = PoolStatus {
+        task_id: said.to_owned(),
+        status: task.state.as_str(),
+        progress: progress(task.state, task.progress),
+        started_at: task.started_at.map(Time),
+        estimated_completion: (!task.state.is_final()).then_some(Time(estimate)),
+    };
+    Ok(json::answer(StatusCode::OK, &status))
+}
+
+/// What a task gave
+#[utoipa::path(
+    get, path = "/task/{id}/result", tag = "Worker API of existing pools",
+    params(("id" = String, Path, description = "The id given to /execute")),
+    responses((status = 200, description = "Its result, null until it completed", body = PoolResult)),
+)]
+pub(crate) async fn result(
+    State(services): State<AppState>,
+    path: PathParts,
+) -> Result<Response, ApiError> {
+    let said = path.text(0);
+    let task = find_said(&services, said).await?;
+    let output = match task.state {
+        TaskState::Completed => services.storage.result(task.id).await?,
+        TaskState::Blocked
+        | TaskState::Pending
+        | TaskState::Running
+        | TaskState::Failed
+        | TaskState::Cancelled => None,
+    };
+    let result = PoolResult {
+        task_id: said.to_owned(),
+        status: task.state.as_str(),
+        result: output.map_or_else(|| RawValue::NULL.to_owned(), |output| value_of(&output)),
+        execution_time_seconds: task.usage.map(|usage| usage.duration.as_secs_f64()),
+        completed_at: task.finished_at.map(Time),
+        error: task.failure.map(FailureJson::from),
+    };
+    Ok(json::answer(StatusCode::OK, &result))
+}
+
+/// Cancel a task
+#[utoipa::path(
+    delete, path = "/task/{id}", tag = "Worker API of existing pools",
+    params(("id" = String, Path, description = "The id given to /execute")),
+    responses((status = 200, description = "It is cancelled, or will be", body = PoolCancelled)),
+)]
+pub(crate) async fn cancel(
+    State(services): State<AppState>,
+    path: PathParts,
+) -> Result<Response, ApiError> {
+    let said = path.text(0);
+    let status = request_cancel(&services, task_id(said).map_err(|_| unknown_task(said))?).await?;
+    let cancelled = PoolCancelled {
+        task_id: said.to_owned(),
+        status: status.label,
+    };
+    Ok(json::answer(StatusCode::OK, &cancelled))
+}
+
+/// How the worker is
+#[utoipa::path(
+    get, path = "/health", tag = "Worker API of existing pools",
+    responses((status = 200, description = "Its state and load", body = Health)),
+)]
+pub(crate) async fn health(State(services): State<AppState>) -> Result<Response, ApiError> {
+    let counts = services.storage.counts().await?;
+    let health = Health {
+        status: if services.shutdown.is_requested() {
+            "draining"
+        } else {
+            "healthy"
+        },
+        worker_id: services.worker.0.to_string(),
+        version: env!("CARGO_PKG_VERSION"),
+        capabilities: CAPABILITIES,
+        active_tasks: services.queue.stats().active,
+        queue_depth: depth(&counts),
+        uptime_seconds: uptime(&services).as_secs_f64(),
+    };
+    Ok(json::answer(StatusCode::OK, &health))
+}
+
+impl PoolMetrics {
+    /// The figures now.
+    pub(crate) fn new(services: &Services, counts: &Counts) -> PoolMetrics {
+        let stats = services.queue.stats();
+        let finished = stats.completed + stats.failed;
+        PoolMetrics {
+            tasks_completed: stats.completed,
+            tasks_failed: stats.failed,
+            success_rate: match finished {
+                0 => 1.0,
+                _ => as_f64(stats.completed) / as_f64(finished),
+            },
+            avg_execution_time_seconds: stats.mean_duration.as_secs_f64(),
+            active_tasks: stats.active,
+            queue_depth: depth(counts),
+            cpu_usage_percent: services.process.cpu_percent(),
+            memory_usage_gb: as_f64(services.process.resident_bytes()) / 1e9,
+            uptime_hours: uptime(services).as_secs_f64() / 3600.0,
+        }
+    }
+}
+
+fn code_submission(
+    services: &Services,
+    request: &ExecuteRequest<'_>,
+    body: &Bytes,
+) -> Result<Submission, ApiError> {
+    let payload = request.payload.map_or("{}", RawValue::get);
+    let code = json::parse::<PoolCode<'_>>(payload.as_bytes())?.into_request()?;
+    let identity = Identity {
+        task_id: request.task_id.as_deref().map(task_id).transpose()?,
+        idempotency_key: None,
+        priority: priority(request.priority.as_deref())?,
+        metadata: metadata(request),
+        fingerprint: fingerprint(body),
+    };
+    exec::submission(services, code, identity)
+}
+
+fn metadata(request: &ExecuteRequest<'_>) -> String {
+    match &request.task_id {
+        Some(said) => json!({ "pool_task_id": said }).to_string(),
+        None => "{}".to_owned(),
+    }
+}
+
+fn submission(request: ExecuteRequest<'_>, body: &Bytes) -> Result<Submission, ApiError> {
+    let payload = match request.payload {
+        Some(payload) => body.slice_ref(payload.get().as_bytes()),
+        None => Bytes::from_static(b"{}"),
+    };
+    let input = Payload {
+        content_type: "application/json".into(),
+        body: payload,
+    };
+    let metadata = metadata(&request);
+    Ok(Submission {
+        task_id: request.task_id.as_deref().map(task_id).transpose()?,
+        module: ModuleRef::parse(&request.task_type)?,
+        input: Input::Inline(input),
+        args: Vec::new(),
+        env: Vec::new(),
+        priority: priority(request.priority.as_deref())?,
+        delay: Duration::ZERO,
+        run_at: None,
+        limits: LimitRequest::default(),
+        retry: RetryPolicy::default(),
+        grants: Grants::none(),
+        idempotency_key: None,
+        dedup_key: None,
+        metadata,
+        fingerprint: fingerprint(body),
+    })
+}
+
+/// The id in storage of a pool's id.
+fn task_id(said: &str) -> Result<TaskId, ApiError> {
+    if let Some(id) = parse_task_id(said) {
+        return Ok(id);
+    }
+    if !(1..=ID_BYTES_MAX).contains(&said.len()) || said.chars().any(char::is_control) {
+        let detail = format!("1 to {ID_BYTES_MAX} bytes without control characters");
+        return Err(ApiError::field("task_id", detail));
+    }
+    let hash = Sha256::new()
+        .chain_update(b"cofferdam pool task id\0")
+        .chain_update(said)
+        .finalize();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash[..16]);
+    Ok(TaskId(uuid::Builder::from_custom_bytes(bytes).into_uuid()))
+}
+
+async fn find_said(
+    services: &Services,
+    said: &str,
+) -> Result<cofferdam_domain::task::Task, ApiError> {
+    let id = task_id(said).map_err(|_| unknown_task(said))?;
+    let unknown = |error: ApiError| match error.is_not_found() {
+        true => unknown_task(said),
+        false => error,
+    };
+    find(services, id, Duration::ZERO).await.map_err(unknown)
+}
+
+/// JSON stays as it is, letter by letter: a tree would round its numbers.
+fn value_of(output: &Payload) -> Box<RawValue> {
+    let json = output
+        .content_type
+        .starts_with("application/json")
+        .then(|| serde_json::from_slice::<&RawValue>(&output.body).ok())
+        .flatten();
+    if let Some(json) = json {
+        return json.to_owned();
+    }
+    let value = match std::str::from_utf8(&output.body) {
+        Ok(text) => Value::from(text),
+        Err(_) => json!({ "base64": STANDARD.encode(&output.body) }),
+    };
+    to_raw_value(&value).expect("it is plain JSON")
+}
+
+fn depth(counts: &Counts) -> u64 {
+    counts.blocked + counts.pending
+}
+
+fn uptime(services: &Services) -> Duration {
+    services.clock.now().since(services.started_at)
+}
+
+fn as_f64(number: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "these figures are for people")]
+    let number = number as f64;
+    number
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_id_of_a_pools_names_one_task() {
+        let uuid = "0190f0c2-7a3b-7def-8123-456789abcdef";
+        assert_eq!(task_id(uuid).unwrap().to_string(), uuid);
+        let derived = task_id("job-17").unwrap();
+        assert_eq!(derived, task_id("job-17").unwrap());
+        assert_ne!(derived, task_id("job-18").unwrap());
+        assert_eq!(derived.0.get_version_num(), 8);
+        for bad in [String::new(), "a\n".to_owned(), "x".repeat(256)] {
+            assert_eq!(task_id(&bad).unwrap_err().code(), "invalid_field");
+        }
+    }
+
+    #[test]
+    fn a_pools_task_becomes_a_submission() {
+        let body = Bytes::from_static(
+            br#"{"task_id":"job-17","task_type":"resize","payload":{"w": 3},"priority":"medium","callback_url":null}"#,
+        );
+        let submission = submission(json::parse(&body).unwrap(), &body).unwrap();
+        assert_eq!(submission.metadata, r#"{"pool_task_id":"job-17"}"#);
+        let Input::Inline(input) = submission.input else {
+            panic!("inline")
+        };
+        assert_eq!(input.body, r#"{"w": 3}"#);
+        let body = Bytes::from_static(br#"{"task_type":"x","callback_url":"http://a"}"#);
+        let error = json::parse::<ExecuteRequest<'_>>(&body).unwrap_err();
+        assert_eq!(error.code(), "unsupported_field");
+    }
+
+    #[test]
+    fn outputs_become_json_values() {
+        let value = |content_type: &str, body: &'static [u8]| {
+            value_of(&Payload {
+                content_type: content_type.into(),
+                body: Bytes::from_static(body),
+            })
+            .to_string()
+        };
+        assert_eq!(value("application/json", b"[1e999]"), "[1e999]");
+        assert_eq!(value("text/plain", b"[1]"), r#""[1]""#);
+        assert_eq!(value("image/png", &[0xff]), r#"{"base64":"/w=="}"#);
+    }
+}

@@ -1,0 +1,186 @@
+//! The listeners and the accept loop.
+//!
+//! One loop runs on each API thread, over a listener of its own on the same address: the kernel
+//! spreads connections, and none ever hops between threads. A connection beyond the cap is held
+//! unserved until another ends; what one connection may cost is in `connection`.
+//!
+//! Nothing here knows a route; `answer` in `http/api.rs` is all that is called.
+
+mod connection;
+mod unread;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::http::api::Api;
+use crate::http::settings::HttpConfig;
+use cofferdam::shutdown::Shutdown;
+
+/// Connections the kernel holds for one listener until they are accepted.
+const BACKLOG: i32 = 1024;
+/// The first wait after an accept that failed for want of resources; it doubles.
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+/// The longest such wait.
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// How long what is cut off at the end of a drain gets to notice.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Why the host cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Callers are not authenticated, so only this machine may call.
+    #[error(
+        "http.listen is {0}: without API keys only a loopback address (127.0.0.1, [::1]) may be listened on"
+    )]
+    NotLoopback(SocketAddr),
+    /// The operating system refuses.
+    #[error("cannot listen on {address}: {cause}")]
+    Refused {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        cause: io::Error,
+    },
+}
+
+/// How many connections may be open at once, over all threads.
+#[derive(Clone, Debug)]
+pub struct ConnectionCap(Arc<Semaphore>);
+
+impl ConnectionCap {
+    /// At most `connections_max`.
+    pub fn new(connections_max: usize) -> ConnectionCap {
+        ConnectionCap(Arc::new(Semaphore::new(connections_max)))
+    }
+}
+
+/// Opens `count` listeners on one address. Port 0 is decided by the first and the same for all.
+pub fn bind(address: SocketAddr, count: usize) -> Result<Vec<std::net::TcpListener>, BindError> {
+    if !address.ip().is_loopback() {
+        return Err(BindError::NotLoopback(address));
+    }
+    let refused = |cause| BindError::Refused { address, cause };
+    // Listeners that share a port would also share it with another process of the same user. A
+    // socket that shares nothing finds out whether somebody is there.
+    let probe = open(address, false).map_err(refused)?;
+    drop(probe);
+    let mut listeners = Vec::with_capacity(count);
+    let mut address = address;
+    for _ in 0..count.max(1) {
+        let listener = open(address, true).map_err(refused)?;
+        listener.listen(BACKLOG).map_err(refused)?;
+        let listener = std::net::TcpListener::from(listener);
+        address = listener.local_addr().map_err(refused)?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+/// Accepts and serves connections on the current runtime until shutdown is requested; then
+/// accepts no more, lets open requests finish for up to `drain_timeout`, and closes the rest.
+pub async fn serve(
+    listener: std::net::TcpListener,
+    api: Api,
+    config: &HttpConfig,
+    cap: ConnectionCap,
+    shutdown: Shutdown,
+) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    let shared = Arc::new(connection::Shared {
+        api,
+        header_timeout: config.header_timeout,
+        write_timeout: config.body_idle_timeout,
+        // Of this thread alone, so that a wake-up never meets another thread's lock.
+        finish: CancellationToken::new(),
+        close: CancellationToken::new(),
+    });
+    let connections = TaskTracker::new();
+    while let Some(stream) = accept(&listener, &shutdown).await {
+        let permit = tokio::select! {
+            biased;
+            () = shutdown.requested() => break,
+            permit = Arc::clone(&cap.0).acquire_owned() => permit,
+        };
+        let shared = Arc::clone(&shared);
+        connections.spawn(async move {
+            connection::run(stream, shared).await;
+            drop(permit);
+        });
+    }
+    drop(listener);
+    shared.finish.cancel();
+    connections.close();
+    if tokio::time::timeout(config.drain_timeout, connections.wait())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            open = connections.len(),
+            "closing connections that did not finish in time"
+        );
+        shared.close.cancel();
+        let _what_is_left_ends_with_the_thread =
+            tokio::time::timeout(CLOSE_PATIENCE, connections.wait()).await;
+    }
+    Ok(())
+}
+
+/// The next connection; `None` once shutdown is requested.
+async fn accept(listener: &TcpListener, shutdown: &Shutdown) -> Option<TcpStream> {
+    let mut backoff = BACKOFF_MIN;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shutdown.requested() => return None,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => return Some(stream),
+            Err(error) if is_of_the_connection(&error) => {}
+            // Out of descriptors or memory: the connection waits in the kernel meanwhile.
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept connections for now");
+                tokio::select! {
+                    () = shutdown.requested() => return None,
+                    () = tokio::time::sleep(backoff) => {}
+                }
+                backoff = (backoff * 2).min(BACKOFF_MAX);
+            }
+        }
+    }
+}
+
+/// Whether only the connection about to be accepted is broken.
+fn is_of_the_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+#[cfg(test)]
+mod tests;

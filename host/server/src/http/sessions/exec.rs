@@ -1,0 +1,78 @@
+//! `POST /v1/sessions/{id}/exec`: code in a session, answered as `/v1/exec` answers.
+//!
+//! A caller that goes away leaves its code running: ending it would end the session.
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use bytes::Bytes;
+
+use crate::http::error::ApiError;
+use crate::http::exec::{stream, wants_events};
+use crate::http::path::PathParts;
+use crate::http::sessions::wire::{Turn, TurnAnswer, TurnRequest, files_url, turn_answer};
+use crate::http::tasks::submit::json_limit;
+use crate::http::{AppState, Services, body, json};
+use cofferdam::interpreters::request::Request as CodeRequest;
+use cofferdam::runner::Watcher;
+use cofferdam::sessions::{SessionId, SessionState};
+use cofferdam_domain::limits::LimitRequest;
+
+/// Run code in a session
+///
+/// Variables, imports and files are there for the next call. `files` lists all files of the working
+/// directory. Code that fails leaves the session as it is; code that meets a limit ends it, which
+/// `session` says. Calls are taken one after the other. With `Accept: text/event-stream` as in
+/// `/v1/exec`.
+#[utoipa::path(
+    post, path = "/v1/sessions/{id}/exec", tag = "Sessions",
+    params(("id" = String, Path, description = "The session's id")),
+    request_body(content = TurnRequest),
+    responses(
+        (status = 200, description = "What became of it", body = TurnAnswer),
+        (status = 410, description = "The session's interpreter was ended earlier", body = crate::http::error::Problem),
+        (status = 429, description = "Too many calls wait for this session", body = crate::http::error::Problem),
+    ),
+)]
+pub(crate) async fn exec(
+    State(services): State<AppState>,
+    path: PathParts,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let id = path.session()?;
+    // An unknown session is told before its code is read.
+    services.sessions.get(id)?;
+    let (parts, body) = request.into_parts();
+    json::require_json(&parts.headers)?;
+    let body = body::collect(&parts.headers, body, json_limit(&services)).await?;
+    if wants_events(&parts.headers) {
+        // What is wrong with the request is said before the stream begins.
+        json::parse::<TurnRequest<'_>>(&body)?;
+        return Ok(stream::told(move |watch| async move {
+            run(&services, id, &body, Some(watch)).await
+        }));
+    }
+    let answer = run(&services, id, &body, None).await?;
+    Ok(json::answer(StatusCode::OK, &answer))
+}
+
+async fn run(
+    services: &Services,
+    id: SessionId,
+    body: &Bytes,
+    watch: Option<Watcher>,
+) -> Result<Turn, ApiError> {
+    let (request, limits): (CodeRequest<'_>, LimitRequest) =
+        json::parse::<TurnRequest<'_>>(body)?.into_parts();
+    let executed = services
+        .sessions
+        .execute(id, &request, &limits, watch)
+        .await?;
+    // A session that was deleted meanwhile has ended with this call.
+    let state = services.sessions.get(id).map_or_else(
+        |_gone| executed.verdict.failure.clone().map(SessionState::Ended),
+        |info| Some(info.state),
+    );
+    let answer = executed.into_answer(&files_url(id));
+    Ok(turn_answer(answer, &state.unwrap_or(SessionState::Idle)))
+}

@@ -1,0 +1,98 @@
+//! A session's files: listed, read, and kept beyond the session.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use crate::http::error::ApiError;
+use crate::http::json::Time;
+use crate::http::path::PathParts;
+use crate::http::sessions::wire::{SessionFiles, SnapshotJson, files_url, listed};
+use crate::http::{AppState, guest, json};
+
+/// List a session's files
+///
+/// The answer waits until the code that runs in the session has ended; so do the other calls for
+/// files.
+#[utoipa::path(
+    get, path = "/v1/sessions/{id}/files", tag = "Sessions",
+    params(("id" = String, Path, description = "The session's id")),
+    responses((status = 200, description = "The files of its working directory", body = SessionFiles)),
+)]
+pub(crate) async fn list(
+    State(services): State<AppState>,
+    path: PathParts,
+) -> Result<Response, ApiError> {
+    let id = path.session()?;
+    let artifacts = services.sessions.with_files(id, |files| {
+        files.map_or_else(Vec::new, |files| files.artifacts.clone())
+    });
+    let files = listed(&artifacts.await?, &files_url(id));
+    Ok(json::answer(StatusCode::OK, &SessionFiles { files }))
+}
+
+/// Get a file of a session
+#[utoipa::path(
+    get, path = "/v1/sessions/{id}/files/{path}", tag = "Sessions",
+    params(
+        ("id" = String, Path, description = "The session's id"),
+        ("path" = String, Path, description = "The file's path below the working directory"),
+    ),
+    responses((status = 200, description = "The bytes", content_type = "application/octet-stream")),
+)]
+pub(crate) async fn get(
+    State(services): State<AppState>,
+    path: PathParts,
+) -> Result<Response, ApiError> {
+    let id = path.session()?;
+    let wanted = path.artifact()?.to_owned();
+    let unknown = format!("there is no file {wanted:?} in this session");
+    let open = services.sessions.with_files(id, move |files| match files {
+        Some(files) => files.open_artifact(&wanted),
+        None => Ok(None),
+    });
+    let opened = open.await?.map_err(ApiError::internal)?;
+    let (file, size_bytes) =
+        opened.ok_or_else(|| ApiError::not_found("artifact_not_found", unknown))?;
+    Ok(guest::file(tokio::fs::File::from_std(file), size_bytes))
+}
+
+/// Keep a session's files
+///
+/// A copy of the working directory as it is now, kept on disk beyond the session and the host's
+/// own life. A new session can begin with it.
+#[utoipa::path(
+    post, path = "/v1/sessions/{id}/snapshot", tag = "Sessions",
+    params(("id" = String, Path, description = "The session's id")),
+    responses((status = 201, description = "The snapshot", body = SnapshotJson)),
+)]
+pub(crate) async fn snapshot(
+    State(services): State<AppState>,
+    path: PathParts,
+) -> Result<Response, ApiError> {
+    let id = path.session()?;
+    let now = services.clock.now();
+    let snapshot = services.files.new_execution(now);
+    let (storage, target) = (
+        services.files.clone(),
+        services.files.execution_dir(snapshot),
+    );
+    let copied = services.sessions.with_files(id, move |files| {
+        let Some(files) = files else {
+            std::fs::create_dir(&target)?;
+            return Ok(Vec::new());
+        };
+        let size_bytes = files.artifacts.iter().map(|file| file.size_bytes).sum();
+        let room = storage.artifact_room(size_bytes)?;
+        files.copy_to(&target)?;
+        room.keep();
+        Ok::<_, cofferdam_storage::StorageError>(files.artifacts.clone())
+    });
+    let artifacts = copied.await??;
+    let answer = SnapshotJson {
+        snapshot: snapshot.to_string(),
+        expires_at: Time(now.plus(services.files_retention)),
+        files: listed(&artifacts, &format!("/v1/exec/{snapshot}/files/")),
+    };
+    Ok(json::answer(StatusCode::CREATED, &answer))
+}

@@ -1,0 +1,114 @@
+//! The files a task left under `/out`.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
+use serde::Serialize;
+
+use crate::http::error::ApiError;
+use crate::http::path::PathParts;
+use crate::http::query::Query;
+use crate::http::tasks::find;
+use crate::http::tasks::wire::ArtifactJson;
+use crate::http::{AppState, Services, guest, json};
+use cofferdam_domain::attempt::Attempt;
+use cofferdam_domain::task::TaskId;
+
+/// The files of one attempt.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct ArtifactList {
+    /// The attempt that left them; null if none has finished.
+    attempt: Option<u32>,
+    items: Vec<ArtifactJson>,
+}
+
+/// List the files a task left
+#[utoipa::path(
+    get, path = "/v1/tasks/{id}/artifacts", tag = "Tasks",
+    params(
+        ("id" = String, Path, description = "The task's id"),
+        ("attempt" = Option<u32>, Query, minimum = 1, description = "The newest finished one if absent"),
+    ),
+    responses((status = 200, description = "The files", body = ArtifactList)),
+)]
+pub(crate) async fn list(
+    State(services): State<AppState>,
+    path: PathParts,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let id = path.task()?;
+    let attempt = attempt(&services, id, &uri).await?;
+    let list = ArtifactList {
+        attempt: attempt.as_ref().map(|attempt| attempt.number),
+        items: attempt
+            .map(|attempt| {
+                attempt
+                    .artifacts
+                    .into_iter()
+                    .map(ArtifactJson::from)
+                    .collect()
+            })
+            .unwrap_or_default(),
+    };
+    Ok(json::answer(StatusCode::OK, &list))
+}
+
+/// Get a file a task left
+#[utoipa::path(
+    get, path = "/v1/tasks/{id}/artifacts/{path}", tag = "Tasks",
+    params(
+        ("id" = String, Path, description = "The task's id"),
+        ("path" = String, Path, description = "The file's path below /out"),
+        ("attempt" = Option<u32>, Query, minimum = 1, description = "The newest finished one if absent"),
+    ),
+    responses((status = 200, description = "The bytes", content_type = "application/octet-stream")),
+)]
+pub(crate) async fn get(
+    State(services): State<AppState>,
+    path: PathParts,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let id = path.task()?;
+    let wanted = path.artifact()?;
+    let unknown = || {
+        let detail = format!("task {id} left no file {wanted:?}");
+        ApiError::not_found("artifact_not_found", detail)
+    };
+    let attempt = attempt(&services, id, &uri).await?.ok_or_else(unknown)?;
+    if !attempt
+        .artifacts
+        .iter()
+        .any(|artifact| artifact.path == wanted)
+    {
+        return Err(unknown());
+    }
+    let opened = services
+        .files
+        .open_artifact(id, attempt.number, wanted)
+        .await?;
+    let (file, size_bytes) = opened.ok_or_else(unknown)?;
+    Ok(guest::file(file, size_bytes))
+}
+
+/// The attempt a query means.
+async fn attempt(services: &Services, id: TaskId, uri: &Uri) -> Result<Option<Attempt>, ApiError> {
+    let mut query = Query::of(uri)?;
+    let number = query.number("attempt", 1..=u64::from(u32::MAX))?;
+    query.done()?;
+    find(services, id, Duration::ZERO).await?;
+    let mut attempts = services.storage.attempts(id).await?;
+    match number {
+        None => Ok(attempts.pop()),
+        Some(number) => {
+            let found = attempts
+                .into_iter()
+                .find(|attempt| u64::from(attempt.number) == number);
+            let detail = || format!("task {id} has no finished attempt {number}");
+            found
+                .map(Some)
+                .ok_or_else(|| ApiError::not_found("artifact_not_found", detail()))
+        }
+    }
+}

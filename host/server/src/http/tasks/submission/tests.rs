@@ -1,0 +1,217 @@
+//! Submissions as callers get them wrong.
+
+use super::*;
+use crate::http::json;
+use cofferdam_domain::grants::Access;
+
+fn read(text: &'static str) -> Result<Submission, ApiError> {
+    let body = Bytes::from_static(text.as_bytes());
+    let identity = RequestIdentity {
+        idempotency_key: None,
+        fingerprint: [0; 16],
+    };
+    json::parse::<TaskRequest<'_>>(&body)?.into_submission(&body, identity)
+}
+
+fn inline(text: &'static str) -> (String, String) {
+    let Input::Inline(input) = read(text).unwrap().input else {
+        panic!("inline")
+    };
+    (
+        input.content_type.to_string(),
+        String::from_utf8(input.body.to_vec()).unwrap(),
+    )
+}
+
+#[test]
+fn every_field_reaches_the_queue() {
+    let task = read(
+        r#"{"module": "team/resize", "input": {"a": [1,  2]}, "args": ["x"], "env": {"K": "V"},
+            "priority": "high", "delay_ms": 5, "run_at": "2030-01-01T00:00:00Z", "dedup_key": "d",
+            "task_id": "0190f0c2-7a3b-7def-8123-456789abcdef",
+            "limits": {"timeout_ms": 7, "cpu_ms": 8, "fuel": null, "memory_bytes": 9},
+            "retry": {"max_attempts": 4, "base_ms": 10, "factor": 1.5, "max_ms": 20, "jitter": false},
+            "grants": {"dirs": [{"name": "dataset", "at": "/data", "access": "read"}], "http": null},
+            "requires": ["cpu"], "preferred_worker": null, "cache": null, "callback": null,
+            "metadata": {"who": "me"}}"#,
+    )
+    .unwrap();
+    assert_eq!(task.module.to_string(), "team/resize");
+    assert_eq!(
+        task.task_id.unwrap().to_string(),
+        "0190f0c2-7a3b-7def-8123-456789abcdef"
+    );
+    assert_eq!(
+        (task.args, task.env),
+        (vec!["x".into()], vec![("K".into(), "V".into())])
+    );
+    assert_eq!(
+        (task.priority, task.delay),
+        (Priority::High, Duration::from_millis(5))
+    );
+    assert_eq!(task.run_at.unwrap().as_millis(), 1_893_456_000_000);
+    assert_eq!(task.limits.cpu, Some(Duration::from_millis(8)));
+    assert_eq!(
+        (task.limits.fuel, task.limits.memory_bytes),
+        (None, Some(9))
+    );
+    assert_eq!((task.retry.max_attempts, task.retry.jitter), (4, false));
+    assert_eq!(task.grants.dirs[0].access, Some(Access::Read));
+    assert_eq!(task.metadata, r#"{"who": "me"}"#);
+    assert_eq!(task.dedup_key.as_deref(), Some("d"));
+}
+
+#[test]
+fn inputs_are_kept_byte_for_byte() {
+    let (json, octets) = ("application/json".to_owned(), OCTET_STREAM.to_owned());
+    assert_eq!(
+        inline(r#"{"module":"m","input":{"a" : 1e3}}"#),
+        (json.clone(), r#"{"a" : 1e3}"#.into())
+    );
+    assert_eq!(
+        inline(r#"{"module":"m","input":null}"#),
+        (json, "null".into())
+    );
+    assert_eq!(inline(r#"{"module":"m"}"#), (octets.clone(), String::new()));
+    assert_eq!(
+        inline(r#"{"module":"m","input_base64":"aGk="}"#),
+        (octets, "hi".into())
+    );
+    let text = inline(r#"{"module":"m","input":"a\nb","content_type":"text/plain"}"#);
+    assert_eq!(text, ("text/plain".into(), "a\nb".into()));
+}
+
+#[expect(
+    clippy::too_many_lines,
+    reason = "a table of mistakes, not a procedure"
+)]
+#[test]
+fn mistakes_are_refused_with_the_name_of_the_field() {
+    for (body, code, mentions) in [
+        (r#" ["m"]"#, "invalid_field", "must be a JSON object"),
+        (r#""m""#, "invalid_field", "must be a JSON object"),
+        (r#"["m""#, "invalid_json", "EOF"),
+        (r#"{"module":"m","limit":{}}"#, "invalid_field", "`limits`"),
+        (
+            r#"{"module":"m","limits":{"timeout":1}}"#,
+            "invalid_field",
+            "`timeout_ms`",
+        ),
+        (
+            r#"{"module":"m","limits":{"timeout_ms":0}}"#,
+            "invalid_field",
+            "limits.timeout_ms",
+        ),
+        (
+            r#"{"module":"m","limits":{"memory_bytes":-1}}"#,
+            "invalid_field",
+            "limits.memory_bytes",
+        ),
+        (
+            r#"{"module":"m","retry":{"max_attempts":101}}"#,
+            "invalid_field",
+            "from 1 to 100",
+        ),
+        (
+            r#"{"module":"m","retry":{"factor":0.5}}"#,
+            "invalid_field",
+            "retry.factor",
+        ),
+        (
+            r#"{"module":"m","grants":{"http":["a:443"]}}"#,
+            "unsupported_field",
+            "grants.http",
+        ),
+        (
+            r#"{"module":"m","callback":{"url":"http://a"}}"#,
+            "unsupported_field",
+            "callback",
+        ),
+        (
+            r#"{"module":"m","cache":{"ttl_ms":1}}"#,
+            "unsupported_field",
+            "cache",
+        ),
+        (
+            r#"{"module":"m","env":{"A":"1","A":"2"}}"#,
+            "invalid_field",
+            "env",
+        ),
+        (
+            r#"{"module":"m","env":{"A=B":"1"}}"#,
+            "invalid_field",
+            "env",
+        ),
+        (
+            r#"{"module":"m","args":["a\u0000"]}"#,
+            "invalid_field",
+            "args",
+        ),
+        (
+            r#"{"module":"m","requires":["cuda"]}"#,
+            "invalid_field",
+            "requires",
+        ),
+        (
+            r#"{"module":"m","metadata":[1]}"#,
+            "invalid_field",
+            "metadata",
+        ),
+        (
+            r#"{"module":"m","input":1,"input_base64":""}"#,
+            "invalid_field",
+            "input_base64",
+        ),
+        (
+            r#"{"module":"m","input":1,"content_type":"text/plain"}"#,
+            "invalid_field",
+            "input",
+        ),
+        (
+            r#"{"module":"m","input_base64":"%"}"#,
+            "invalid_field",
+            "input_base64",
+        ),
+        (
+            r#"{"module":"m","task_id":"7"}"#,
+            "invalid_field",
+            "task_id",
+        ),
+        (
+            r#"{"module":"m","priority":"urgent"}"#,
+            "invalid_field",
+            "priority",
+        ),
+        (
+            r#"{"module":"m","run_at":"soon"}"#,
+            "invalid_field",
+            "run_at",
+        ),
+        (
+            r#"{"module":"m","dedup_key":""}"#,
+            "invalid_field",
+            "dedup_key",
+        ),
+        (
+            r#"{"module":"../etc/passwd"}"#,
+            "invalid_module_name",
+            "module name",
+        ),
+        (r#"{"input":1}"#, "invalid_field", "`module`"),
+        (
+            r#"{"module":"m","module":"n"}"#,
+            "invalid_field",
+            "duplicate",
+        ),
+        (r#"{"module":"m"} trailing"#, "invalid_json", "trailing"),
+        ("\u{feff}{}", "invalid_json", ""),
+    ] {
+        let error = read(body).unwrap_err();
+        assert_eq!(error.code(), code, "{body}: {}", error.detail());
+        assert!(
+            error.detail().contains(mentions),
+            "{body}: {}",
+            error.detail()
+        );
+    }
+}

@@ -1,0 +1,198 @@
+//! `POST /v1/tasks`: from a request to an acknowledged task.
+//!
+//! A 2xx is given only after the queue says that the task is stored.
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::LOCATION;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::Response;
+
+use crate::http::body::{self, BodyLimit};
+use crate::http::error::ApiError;
+use crate::http::json;
+use crate::http::query::Query;
+use crate::http::tasks::submission::{RequestIdentity, TaskRequest};
+use crate::http::tasks::{find, patience, raw, task_status, view};
+use crate::http::{AppState, Services};
+use cofferdam::queue::{Submission, Submitted};
+use cofferdam_domain::state::TaskState;
+use cofferdam_domain::task::TaskId;
+
+/// The longest idempotency key, in bytes.
+const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+
+/// Submit a task
+///
+/// The body is JSON; or, with `module` in the query, the raw input of any content type, which may
+/// be large, and everything else about the task stands in the query. An `Idempotency-Key`, a
+/// repeated `task_id` or a held `dedup_key` gives the earlier task with 200.
+#[utoipa::path(
+    post, path = "/v1/tasks", tag = "Tasks",
+    params(
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$", description = "1 to 255 visible characters"),
+        ("wait_ms" = Option<u64>, Query, description = "Wait so long for the task to be final"),
+        ("module" = Option<String>, Query, pattern = "^[a-z0-9][a-z0-9._/-]{0,127}(@sha256:[0-9a-f]{64})?$", description = "For a raw body: the module; all that follow are for a raw body too"),
+        ("task_id" = Option<String>, Query, pattern = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", description = "A UUID of the caller's"),
+        ("arg" = Option<Vec<String>>, Query, description = "An argument, for commands; may be repeated"),
+        ("env" = Option<Vec<String>>, Query, description = "KEY=VALUE; may be repeated"),
+        ("priority" = Option<String>, Query, pattern = "^(critical|high|normal|medium|low)$", description = "critical, high, normal or low"),
+        ("delay_ms" = Option<u64>, Query, description = "How long it must wait first"),
+        ("run_at" = Option<String>, Query, format = DateTime, description = "The earliest moment it may run"),
+        ("dedup_key" = Option<String>, Query, min_length = 1, max_length = 255, description = "Taken at most once inside the host's window"),
+        ("timeout_ms" = Option<u64>, Query, minimum = 1, description = "Wall-clock limit"),
+        ("cpu_ms" = Option<u64>, Query, minimum = 1, description = "CPU-time limit"),
+        ("fuel" = Option<u64>, Query, minimum = 1, description = "Fuel limit; uses the metered engine"),
+        ("memory_bytes" = Option<u64>, Query, minimum = 1, description = "Memory limit"),
+        ("table_elements" = Option<u64>, Query, description = "Table limit"),
+        ("disk_bytes" = Option<u64>, Query, description = "Disk limit"),
+        ("disk_files" = Option<u64>, Query, description = "Limit on files"),
+        ("output_bytes" = Option<u64>, Query, description = "Output limit"),
+        ("max_attempts" = Option<u32>, Query, minimum = 1, maximum = 100, description = "Attempts in all"),
+    ),
+    request_body(description = "The task; or, with module in the query, its input", content(
+        (TaskRequest = "application/json"), (Vec<u8> = "application/octet-stream"),
+    )),
+    responses(
+        (status = 202, description = "The task is stored", body = super::TaskStatus),
+        (status = 200, description = "The task is final, or an earlier one stands for it", body = super::TaskJson),
+        (status = 409, description = "The id or key belongs to another request", body = crate::http::error::Problem),
+        (status = 503, description = "The queue is full, or the host is draining", body = crate::http::error::Problem),
+    ),
+)]
+pub(crate) async fn submit(
+    State(services): State<AppState>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let mut query = Query::of(&parts.uri)?;
+    let patience = patience(&mut query, &services)?;
+    let key = idempotency_key(&parts.headers)?;
+    let submitted = match query.text("module")? {
+        Some(module) => raw::submit(&services, &parts, query, &module, key, body).await?,
+        None => {
+            query.done()?;
+            let submission = from_json(&services, &parts.headers, key, body).await?;
+            one(services.queue.submit(vec![submission]).await?)?
+        }
+    };
+    match submitted {
+        Submitted::Existing(id) => {
+            let task = find(&services, id, patience).await?;
+            Ok(json::answer(StatusCode::OK, &view(&services, task)))
+        }
+        Submitted::New(id) if patience.is_zero() => Ok(accepted(id)),
+        Submitted::New(id) => {
+            let task = find(&services, id, patience).await?;
+            let status = match task.state.is_final() {
+                true => StatusCode::OK,
+                false => StatusCode::ACCEPTED,
+            };
+            Ok(json::answer(status, &view(&services, task)))
+        }
+    }
+}
+
+/// The queue's answer to a single submission.
+pub(crate) fn one(submitted: Vec<Submitted>) -> Result<Submitted, ApiError> {
+    let first = submitted.into_iter().next();
+    first.ok_or_else(|| ApiError::internal("the queue answered nothing to one submission"))
+}
+
+fn accepted(id: TaskId) -> Response {
+    let mut response = json::answer(StatusCode::ACCEPTED, &task_status(id, TaskState::Pending));
+    if let Ok(location) = HeaderValue::from_str(&format!("/v1/tasks/{id}")) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
+}
+
+async fn from_json(
+    services: &Services,
+    headers: &HeaderMap,
+    idempotency_key: Option<String>,
+    body: Body,
+) -> Result<Submission, ApiError> {
+    json::require_json(headers)?;
+    let limit = json_limit(services);
+    let body = body::collect(headers, body, limit).await?;
+    let identity = RequestIdentity {
+        idempotency_key,
+        fingerprint: fingerprint(&body),
+    };
+    json::parse::<TaskRequest<'_>>(&body)?.into_submission(&body, identity)
+}
+
+/// The limit on a JSON body: that of an inline input, with room for base64 and the other fields.
+pub(crate) fn json_limit(services: &Services) -> BodyLimit {
+    let config = &services.config;
+    BodyLimit {
+        bytes: config.inline_body_bytes.saturating_mul(7) / 5,
+        code: "body_too_large",
+        what: "the JSON body; a larger input goes raw, with ?module=,",
+        idle: config.body_idle_timeout,
+    }
+}
+
+/// The hash that tells two requests of one key apart.
+pub(crate) fn fingerprint(request: &[u8]) -> [u8; 16] {
+    shorten(blake3::hash(request))
+}
+
+/// The first half of a hash; a repeated key meets another request of the same half by an accident
+/// of 1 in 2¹²⁸.
+pub(crate) fn shorten(hash: blake3::Hash) -> [u8; 16] {
+    let mut half = [0; 16];
+    half.copy_from_slice(&hash.as_bytes()[..16]);
+    half
+}
+
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let mut keys = headers.get_all("idempotency-key").iter();
+    let Some(key) = keys.next() else {
+        return Ok(None);
+    };
+    let key = key.as_bytes();
+    let visible = key.iter().all(u8::is_ascii_graphic);
+    if keys.next().is_some() || !visible || !(1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) {
+        let detail = format!(
+            "Idempotency-Key: one, of 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible ASCII characters"
+        );
+        return Err(
+            ApiError::bad_request("invalid_header", detail).with("field", "Idempotency-Key")
+        );
+    }
+    Ok(Some(String::from_utf8_lossy(key).into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(keys: &[&str]) -> Result<Option<String>, ApiError> {
+        let mut headers = HeaderMap::new();
+        for key in keys {
+            headers.append(
+                "idempotency-key",
+                HeaderValue::from_bytes(key.as_bytes()).unwrap(),
+            );
+        }
+        idempotency_key(&headers)
+    }
+
+    #[test]
+    fn idempotency_keys_are_short_and_visible() {
+        assert_eq!(read(&[]).unwrap(), None);
+        let longest = "k".repeat(255);
+        assert_eq!(read(&[&longest]).unwrap(), Some(longest));
+        for bad in [
+            &[""][..],
+            &["a b"],
+            &["é"],
+            &["a", "b"],
+            &[&"k".repeat(256)],
+        ] {
+            assert_eq!(read(bad).unwrap_err().code(), "invalid_header", "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Tasks as callers see them.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::http::json::Time;
+use crate::http::run::micros;
+use cofferdam_domain::attempt::{Artifact, Attempt, Failure, Usage};
+use cofferdam_domain::state::TaskState;
+use cofferdam_domain::task::Task;
+use cofferdam_domain::time::Timestamp;
+
+/// A task and how far it has come.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct TaskJson {
+    task_id: String,
+    /// The module's name at submission.
+    module: String,
+    /// The version every attempt runs.
+    digest: String,
+    /// `blocked`, `pending`, `running`, `completed`, `failed` or `cancelled`.
+    status: &'static str,
+    /// The finer word: also `scheduled`, `retrying` and `cancelling`.
+    label: &'static str,
+    priority: &'static str,
+    /// Attempts begun so far.
+    attempt: u32,
+    max_attempts: u32,
+    /// How often its host died under it.
+    lost: u32,
+    /// 0 to 1; 1 once it completed.
+    progress: f64,
+    progress_note: String,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Time,
+    /// The earliest moment it may run.
+    #[schema(value_type = String, format = DateTime)]
+    run_at: Time,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    started_at: Option<Time>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    finished_at: Option<Time>,
+    #[schema(value_type = String, format = DateTime)]
+    updated_at: Time,
+    worker_id: Option<String>,
+    /// When it will be final, as far as the last attempts tell.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    estimated_completion: Option<Time>,
+    /// What the newest attempt used.
+    usage: Option<UsageJson>,
+    /// Why the newest attempt failed.
+    error: Option<FailureJson>,
+    result_bytes: Option<u64>,
+    truncated: TruncatedJson,
+    /// The submitter's own object.
+    #[schema(value_type = Object)]
+    metadata: Box<RawValue>,
+}
+
+/// What an attempt used.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct UsageJson {
+    duration_us: u64,
+    cpu_us: u64,
+    fuel: Option<u64>,
+    peak_memory_bytes: u64,
+    disk_bytes: u64,
+}
+
+/// Why an attempt failed.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct FailureJson {
+    /// The stable failure kind.
+    kind: &'static str,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backtrace: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_code: Option<i32>,
+    /// For `guest_error`: whether the module says that it may pass.
+    transient: bool,
+}
+
+/// Which streams hold less than was written.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct TruncatedJson {
+    stdout: bool,
+    stderr: bool,
+    log: bool,
+}
+
+/// One attempt.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct AttemptJson {
+    attempt: u32,
+    worker_id: String,
+    digest: String,
+    #[schema(value_type = String, format = DateTime)]
+    started_at: Time,
+    #[schema(value_type = String, format = DateTime)]
+    finished_at: Time,
+    /// Why it failed; null if it completed.
+    error: Option<FailureJson>,
+    usage: UsageJson,
+    result_bytes: u64,
+    truncated: TruncatedJson,
+    artifacts: Vec<ArtifactJson>,
+}
+
+/// A file an attempt left.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct ArtifactJson {
+    /// Below `/out`.
+    path: String,
+    size_bytes: u64,
+}
+
+impl TaskJson {
+    /// The task as it stands at `now`; `estimated_wait` is told for one that is not final.
+    pub(crate) fn new(task: Task, now: Timestamp, estimated_wait: std::time::Duration) -> TaskJson {
+        let label = task.label(now);
+        let estimated_completion = match task.state.is_final() {
+            true => None,
+            false => Some(Time(task.run_at.max(now).plus(estimated_wait))),
+        };
+        let metadata = RawValue::from_string(task.metadata)
+            .unwrap_or_else(|_unreadable| RawValue::NULL.to_owned());
+        TaskJson {
+            task_id: task.id.to_string(),
+            module: task.module.to_string(),
+            digest: task.digest.to_string(),
+            status: task.state.as_str(),
+            label,
+            priority: task.priority.as_str(),
+            attempt: task.attempt,
+            max_attempts: task.max_attempts,
+            lost: task.lost,
+            progress: progress(task.state, task.progress),
+            progress_note: task.progress_note,
+            created_at: Time(task.created_at),
+            run_at: Time(task.run_at),
+            started_at: task.started_at.map(Time),
+            finished_at: task.finished_at.map(Time),
+            updated_at: Time(task.updated_at),
+            worker_id: task.worker.map(|worker| worker.0.to_string()),
+            estimated_completion,
+            usage: task.usage.as_ref().map(UsageJson::from),
+            error: task.failure.map(FailureJson::from),
+            result_bytes: task.result_bytes,
+            truncated: TruncatedJson::from(task.truncated),
+            metadata,
+        }
+    }
+}
+
+/// How far a task has come: what it said, unless it is known to be done.
+pub(crate) fn progress(state: TaskState, said: f64) -> f64 {
+    match state {
+        TaskState::Completed => 1.0,
+        TaskState::Blocked
+        | TaskState::Pending
+        | TaskState::Running
+        | TaskState::Failed
+        | TaskState::Cancelled => said,
+    }
+}
+
+impl From<&Usage> for UsageJson {
+    fn from(usage: &Usage) -> UsageJson {
+        UsageJson {
+            duration_us: micros(usage.duration),
+            cpu_us: micros(usage.cpu),
+            fuel: usage.fuel,
+            peak_memory_bytes: usage.peak_memory_bytes,
+            disk_bytes: usage.disk_bytes,
+        }
+    }
+}
+
+impl From<Failure> for FailureJson {
+    fn from(failure: Failure) -> FailureJson {
+        FailureJson {
+            kind: failure.kind.as_str(),
+            message: failure.message,
+            backtrace: failure.backtrace,
+            exit_code: failure.exit_code,
+            transient: failure.transient,
+        }
+    }
+}
+
+impl From<[bool; 3]> for TruncatedJson {
+    fn from([stdout, stderr, log]: [bool; 3]) -> TruncatedJson {
+        TruncatedJson {
+            stdout,
+            stderr,
+            log,
+        }
+    }
+}
+
+impl From<Attempt> for AttemptJson {
+    fn from(attempt: Attempt) -> AttemptJson {
+        AttemptJson {
+            attempt: attempt.number,
+            worker_id: attempt.worker.0.to_string(),
+            digest: attempt.digest.to_string(),
+            started_at: Time(attempt.started_at),
+            finished_at: Time(attempt.finished_at),
+            error: attempt.failure.map(FailureJson::from),
+            usage: UsageJson::from(&attempt.usage),
+            result_bytes: attempt.result_bytes,
+            truncated: TruncatedJson::from(attempt.truncated),
+            artifacts: attempt
+                .artifacts
+                .into_iter()
+                .map(ArtifactJson::from)
+                .collect(),
+        }
+    }
+}
+
+impl From<Artifact> for ArtifactJson {
+    fn from(artifact: Artifact) -> ArtifactJson {
+        ArtifactJson {
+            path: artifact.path,
+            size_bytes: artifact.size_bytes,
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The Model Context Protocol: code execution and every module with a schema, as tools that an
+//! agent can call.
+//!
+//! The protocol itself (framing, sessions, negotiation of its version) is crate rmcp's, and only
+//! this module names it. What stands here is what the tools are and do. It runs nothing itself and
+//! keeps nothing but sessions; the connection, the size of a body and the time it may take are
+//! `http`'s, which mounts this at `/mcp`.
+//!
+//! A call ends its guest when the client cancels it, and when the client goes away: a stream that
+//! nobody reads cannot be resumed here, so a run behind it would only cost.
+
+mod call;
+mod code;
+mod files;
+mod list;
+mod module;
+mod names;
+mod presence;
+mod progress;
+mod schema;
+mod server;
+mod sessions;
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use http_body_util::combinators::BoxBody;
+use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+
+use crate::mcp::presence::Presence;
+use crate::mcp::server::Server;
+use crate::mcp::sessions::Sessions;
+use cofferdam::runner::Runner;
+use cofferdam::telemetry::metrics::Metrics;
+use cofferdam_domain::clock::Clock;
+use cofferdam_sandbox::threads::GuestThreadsHandle;
+use cofferdam_storage::Storage;
+use cofferdam_storage::files::FileStorage;
+
+pub use crate::mcp::presence::Attended;
+
+/// How often a stream that has nothing to tell says that it is alive.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// The names that a loopback address has.
+const LOOPBACK_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+
+/// What the tools work with.
+#[derive(Clone)]
+pub struct Parts {
+    /// Runs modules and code.
+    pub runner: Arc<Runner>,
+    /// Says which modules there are.
+    pub storage: Arc<dyn Storage>,
+    /// Keeps the files that code writes.
+    pub files: FileStorage,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// The endpoint. Cheap to clone; all clones share the sessions.
+#[derive(Clone)]
+pub struct Mcp {
+    service: StreamableHttpService<Arc<Server>, Sessions>,
+    threads: GuestThreadsHandle,
+}
+
+/// The body of an answer: JSON, or events that come as they happen.
+pub type AnswerBody = Attended<BoxBody<Bytes, Infallible>>;
+
+impl Mcp {
+    /// The endpoint of a host that listens on `address`. Sessions and calls live on the guest
+    /// threads, which outlive the connections, so that a drain cuts no answer off.
+    pub fn new(parts: Parts, address: IpAddr, threads: GuestThreadsHandle) -> Mcp {
+        let longest = parts.runner.admission().ceilings().timeout;
+        let server = Arc::new(Server::new(parts));
+        let service = StreamableHttpService::new(
+            move || Ok(Arc::clone(&server)),
+            Arc::new(Sessions::new(longest)),
+            config(address),
+        );
+        Mcp { service, threads }
+    }
+
+    /// Answers one request, whose body was read already.
+    pub async fn answer(&self, mut request: Request<Bytes>) -> Response<AnswerBody> {
+        let (presence, absence) = Presence::new();
+        request.extensions_mut().insert(absence);
+        let service = self.service.clone();
+        let answered = async move { service.handle(request.map(Full::new)).await };
+        let response = self.threads.hand_over(answered).await;
+        response.map(|body| presence.attend(body))
+    }
+}
+
+/// Callers are not authenticated, so a web page that a browser on this machine shows must not be
+/// one: neither by another origin nor by a name that its owner made to mean this address.
+fn config(address: IpAddr) -> StreamableHttpServerConfig {
+    let own = match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    };
+    let hosts = || LOOPBACK_HOSTS.into_iter().chain([own.as_str()]);
+    let origins =
+        hosts().flat_map(|host| [format!("http://{host}:*"), format!("https://{host}:*")]);
+    StreamableHttpServerConfig::default()
+        .with_allowed_hosts(hosts())
+        .with_allowed_origins(origins)
+        .enforce_origin_validation()
+        .with_sse_keep_alive(Some(KEEP_ALIVE))
+        .with_sse_retry(None)
+        // The body is in memory already, and was measured on its way.
+        .with_max_request_body_bytes(usize::MAX)
+}

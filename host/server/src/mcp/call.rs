@@ -1,0 +1,106 @@
+//! How calls end, in the protocol's words.
+//!
+//! What a model can do something about (its arguments, its code, a limit) is a result that says
+//! `isError`; an error of the protocol is only what its client did wrong, or this host.
+
+use std::fmt::Display;
+
+use rmcp::model::{CallToolResult, ContentBlock, ErrorData};
+use serde_json::{Value, json};
+
+use cofferdam::registry::{CompileFailure, RegistryError};
+use cofferdam::runner::RunError;
+use cofferdam_domain::attempt::{Failure, Streams, Usage};
+
+/// There is no tool of that name.
+pub(super) fn unknown_tool(name: &str) -> ErrorData {
+    ErrorData::invalid_params(format!("there is no tool {name:?}"), None)
+}
+
+/// Nobody hears this any more.
+pub(super) fn ended(why: &'static str) -> ErrorData {
+    ErrorData::internal_error(why, None)
+}
+
+/// This host's mistake; its cause goes to the log only.
+pub(super) fn internal(cause: impl Display) -> ErrorData {
+    tracing::error!(%cause, "a tool call failed in the host");
+    ErrorData::internal_error("the host failed to answer this call", None)
+}
+
+/// A call that could not begin as it was made.
+pub(super) fn refused(why: impl Display) -> CallToolResult {
+    CallToolResult::error(vec![ContentBlock::text(why.to_string())])
+}
+
+/// A result with content for the model and the same as data.
+pub(super) fn result(
+    failed: bool,
+    content: Vec<ContentBlock>,
+    data: Option<Value>,
+) -> CallToolResult {
+    let mut result = match failed {
+        true => CallToolResult::error(content),
+        false => CallToolResult::success(content),
+    };
+    result.structured_content = data;
+    result
+}
+
+/// A run that did not begin.
+pub(super) fn not_begun(tool: &str, error: RunError) -> Result<CallToolResult, ErrorData> {
+    match error {
+        RunError::Module(RegistryError::Unknown(_)) => Err(unknown_tool(tool)),
+        RunError::Module(RegistryError::Storage(cause)) => Err(internal(cause)),
+        RunError::Module(RegistryError::Compile(CompileFailure::Host(cause))) => {
+            Err(internal(cause))
+        }
+        RunError::Module(
+            RegistryError::Gone(_) | RegistryError::Reserved(_) | RegistryError::Compile(_),
+        )
+        | RunError::Limit(_)
+        | RunError::Grant(_)
+        | RunError::Schema(_)
+        | RunError::Code(_)
+        | RunError::Unavailable(_)
+        | RunError::Script(_) => Ok(refused(error)),
+    }
+}
+
+/// A run of a module that failed: for the model, and with every figure.
+pub(super) fn failed(failure: &Failure, usage: &Usage, streams: &Streams) -> CallToolResult {
+    let stderr = streams.stderr.text();
+    let mut words = format!("{}: {}", failure.kind.as_str(), failure.message);
+    for more in [failure.backtrace.as_deref(), Some(stderr.as_str())] {
+        if let Some(more) = more.filter(|more| !more.is_empty()) {
+            words.push('\n');
+            words.push_str(more);
+        }
+    }
+    let data = json!({
+        "status": "failed",
+        "error": {
+            "kind": failure.kind.as_str(),
+            "message": failure.message,
+            "backtrace": failure.backtrace,
+            "exit_code": failure.exit_code,
+            "transient": failure.transient,
+        },
+        "usage": figures(usage),
+        "stdout": streams.stdout.text(),
+        "stderr": stderr,
+        "log": streams.log.text(),
+    });
+    result(true, vec![ContentBlock::text(words)], Some(data))
+}
+
+fn figures(usage: &Usage) -> Value {
+    let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    json!({
+        "duration_us": micros(usage.duration),
+        "cpu_us": micros(usage.cpu),
+        "fuel": usage.fuel,
+        "peak_memory_bytes": usage.peak_memory_bytes,
+        "disk_bytes": usage.disk_bytes,
+    })
+}

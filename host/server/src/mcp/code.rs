@@ -1,0 +1,275 @@
+//! `run_python` and `run_javascript`: the same fields and the same answer as `POST /v1/exec`.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rmcp::RoleServer;
+use rmcp::model::{CallToolResult, ContentBlock, ErrorData, JsonObject, Tool};
+use rmcp::service::RequestContext;
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use crate::mcp::list::harmless;
+use crate::mcp::{Parts, call, files, names};
+use cofferdam::executions::{self, Kept};
+use cofferdam::interpreters::answer::Answer;
+use cofferdam::interpreters::packages::Packages;
+use cofferdam::interpreters::request::{FileContent, MEMORY_BYTES, Request};
+use cofferdam::runner::{CodeRequest, RunError};
+use cofferdam_domain::grants::Grants;
+use cofferdam_domain::limits::{LimitRequest, MIB};
+use cofferdam_domain::module::Language;
+
+/// What the tools take.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Arguments<'a> {
+    #[serde(borrow)]
+    code: &'a RawValue,
+    #[serde(borrow, default)]
+    stdin: Option<&'a RawValue>,
+    #[serde(default)]
+    args: Vec<String>,
+    #[serde(borrow, default)]
+    files: BTreeMap<Cow<'a, str>, FileContent<'a>>,
+    packages: Option<Vec<String>>,
+    timeout_ms: Option<NonZeroU64>,
+    cpu_ms: Option<NonZeroU64>,
+    memory_limit_mb: Option<NonZeroU64>,
+}
+
+/// The tool of a language.
+pub(super) fn tool(language: Language, packages: &Packages) -> Tool {
+    let (name, title, about) = match language {
+        Language::Python => (
+            "Python",
+            "Run Python",
+            "CPython with its pure standard library; no native modules, processes or threads.",
+        ),
+        Language::JavaScript => (
+            "JavaScript",
+            "Run JavaScript",
+            "QuickJS with modules, console and timers; no npm packages, no browser.",
+        ),
+    };
+    let description = format!(
+        "Runs {name} code in a fresh sandbox without network. {about} The value of the last \
+         expression, or of the variable `result`, is the result. Files given are in the working \
+         directory; files the code writes there come back. Nothing is kept between calls."
+    );
+    Tool::new(
+        names::code_tool(language),
+        description,
+        Arc::new(schema(language, packages)),
+    )
+    .with_title(title)
+    .with_annotations(harmless(title))
+}
+
+fn schema(language: Language, packages: &Packages) -> JsonObject {
+    let limit = |what: &str| json!({"type": "integer", "minimum": 1, "description": what});
+    let words =
+        |what: &str| json!({"type": "array", "items": {"type": "string"}, "description": what});
+    let mut properties = json!({
+        "code": {"type": "string", "description": "The source."},
+        "stdin": {"type": "string", "description": "Standard input."},
+        "args": words("Arguments after the program's name."),
+        "files": {
+            "type": "object",
+            "description": "Files for the working directory, by name: text, or {\"base64\": \"…\"}.",
+            "additionalProperties": {"anyOf": [
+                {"type": "string"},
+                {
+                    "type": "object",
+                    "properties": {"base64": {"type": "string"}},
+                    "required": ["base64"],
+                    "additionalProperties": false,
+                },
+            ]},
+        },
+        "timeout_ms": limit("Wall-clock limit in milliseconds."),
+        "cpu_ms": limit("CPU-time limit in milliseconds."),
+        "memory_limit_mb": limit("Memory limit in MiB; 512 unless said otherwise."),
+    });
+    if language == Language::Python {
+        let names: Vec<&str> = packages.names().collect();
+        let offered = match names.as_slice() {
+            [] => "none is offered".to_owned(),
+            names => format!("offered: {}", names.join(", ")),
+        };
+        let about = format!("Packages to import from, all if absent; {offered}.");
+        properties["packages"] = words(&about);
+    }
+    let mut schema = JsonObject::new();
+    schema.insert("type".to_owned(), json!("object"));
+    schema.insert("properties".to_owned(), properties);
+    schema.insert("required".to_owned(), json!(["code"]));
+    schema.insert("additionalProperties".to_owned(), json!(false));
+    schema
+}
+
+/// Runs code and says what became of it.
+pub(super) async fn call(
+    parts: &Parts,
+    language: Language,
+    arguments: JsonObject,
+    context: &RequestContext<RoleServer>,
+) -> Result<CallToolResult, ErrorData> {
+    let tool = names::code_tool(language);
+    let text = serde_json::to_vec(&arguments).map_err(call::internal)?;
+    drop(arguments);
+    let executed = match request(parts, language, &text) {
+        Ok(request) => parts.runner.execute(request).await,
+        Err(Refusal::Arguments(error)) => return Ok(call::refused(error)),
+        Err(Refusal::Run(error)) => Err(error),
+    };
+    let executed = match executed {
+        Ok(executed) => executed,
+        Err(error) => return call::not_begun(tool, error),
+    };
+    let failure = executed
+        .verdict
+        .failure
+        .as_ref()
+        .map(|failure| failure.kind);
+    let duration = executed.usage.duration;
+    parts
+        .metrics
+        .run_finished(language.module().as_str(), failure, duration);
+    match executions::keep(&parts.files, parts.clock.now(), executed).await {
+        Ok(kept) => told(parts, kept, context).await,
+        Err(error) => Ok(call::refused(error)),
+    }
+}
+
+enum Refusal {
+    Arguments(serde_json::Error),
+    Run(RunError),
+}
+
+fn request(parts: &Parts, language: Language, text: &[u8]) -> Result<CodeRequest, Refusal> {
+    let interpreters = parts.runner.interpreters();
+    // Said before a mistake in the request is: nothing else matters as long as nothing can be run.
+    interpreters
+        .get(language)
+        .map_err(|error| Refusal::Run(error.into()))?;
+    let arguments: Arguments<'_> = serde_json::from_slice(text).map_err(Refusal::Arguments)?;
+    let Arguments {
+        code,
+        stdin,
+        args,
+        files,
+        packages,
+        timeout_ms,
+        cpu_ms,
+        memory_limit_mb,
+    } = arguments;
+    let request = Request {
+        code,
+        stdin,
+        args,
+        files,
+        packages,
+    };
+    let prepared = request
+        .prepare(language, interpreters.packages())
+        .map_err(|error| Refusal::Run(error.into()))?;
+    let ceiling = parts.runner.admission().ceilings().memory_bytes;
+    let memory_bytes = match memory_limit_mb {
+        Some(asked) => asked.get().saturating_mul(MIB),
+        None => MEMORY_BYTES.min(ceiling),
+    };
+    let millis = |asked: Option<NonZeroU64>| asked.map(|asked| Duration::from_millis(asked.get()));
+    Ok(CodeRequest {
+        language,
+        prepared,
+        limits: LimitRequest {
+            timeout: millis(timeout_ms),
+            cpu: millis(cpu_ms),
+            memory_bytes: Some(memory_bytes),
+            ..LimitRequest::default()
+        },
+        grants: Grants::none(),
+        watch: None,
+    })
+}
+
+async fn told(
+    parts: &Parts,
+    kept: Kept,
+    context: &RequestContext<RoleServer>,
+) -> Result<CallToolResult, ErrorData> {
+    let Kept { mut answer, id } = kept;
+    let mut content = vec![ContentBlock::text(words(&answer))];
+    if let Some(id) = id {
+        content.extend(files::content(parts, id, &answer, context).await?);
+    }
+    let data = match serde_json::to_value(&answer) {
+        Ok(data) => data,
+        // JSON that nests deeper than is read here, or numbers that are none: the text of it.
+        Err(_unreadable) => {
+            let text = serde_json::value::to_raw_value(answer.result.get());
+            answer.result = text.map_err(call::internal)?;
+            serde_json::to_value(&answer).map_err(call::internal)?
+        }
+    };
+    Ok(call::result(answer.error.is_some(), content, Some(data)))
+}
+
+/// What a model reads first: output, result, and what went wrong.
+fn words(answer: &Answer) -> String {
+    let mut words = answer.stdout.clone();
+    let mut line = |label: &str, text: &str| {
+        if !words.is_empty() && !words.ends_with('\n') {
+            words.push('\n');
+        }
+        write!(words, "{label}{text}").expect("memory takes any text");
+    };
+    if !answer.stderr.is_empty() {
+        line("stderr: ", &answer.stderr);
+    }
+    match &answer.error {
+        Some(error) => {
+            line("", &format!("{}: {}", error.kind, error.message));
+            if let Some(traceback) = &error.traceback {
+                line("", traceback);
+            }
+        }
+        None => match answer.result.get() {
+            "null" if answer.result_repr.is_none() => {}
+            json => line("result: ", answer.result_repr.as_deref().unwrap_or(json)),
+        },
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn the_schema_names_every_argument_and_no_other() {
+        let schema = Value::Object(schema(Language::Python, &Packages::default()));
+        let full = json!({
+            "code": "1", "stdin": "", "args": ["a"], "files": {"a": "", "b": {"base64": ""}},
+            "packages": [], "timeout_ms": 1, "cpu_ms": 1, "memory_limit_mb": 1,
+        });
+        let named = schema["properties"].as_object().unwrap();
+        assert!(named.keys().eq(full.as_object().unwrap().keys()));
+        assert!(jsonschema::validator_for(&schema).unwrap().is_valid(&full));
+        serde_json::from_str::<Arguments<'_>>(&full.to_string()).unwrap();
+        let javascript = schema_of_javascript();
+        assert!(javascript["properties"].get("packages").is_none());
+    }
+
+    fn schema_of_javascript() -> Value {
+        Value::Object(schema(Language::JavaScript, &Packages::default()))
+    }
+}

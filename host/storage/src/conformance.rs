@@ -1,0 +1,88 @@
+//! The contract of [`Storage`] as tests, one body per behaviour, for every backend.
+//!
+//! A backend's own test module calls [`conformance`] with its [`Backend`] and gets one test for
+//! each body. What only one backend can show (a lock, a full disk) is tested beside that backend.
+
+pub(crate) mod claims;
+pub(crate) mod fixture;
+pub(crate) mod listing;
+pub(crate) mod model;
+pub(crate) mod modules;
+pub(crate) mod outcomes;
+pub(crate) mod pruning;
+pub(crate) mod races;
+pub(crate) mod rescues;
+pub(crate) mod submission;
+
+use std::future::Future;
+
+use super::Storage;
+
+/// A backend under test: one empty database of its own.
+pub(crate) trait Backend: Sized + Send + Sync {
+    /// A new, empty database.
+    fn fresh() -> impl Future<Output = Self> + Send;
+
+    /// The storage on it.
+    fn storage(&self) -> &dyn Storage;
+
+    /// The same database, closed and opened again.
+    fn reopened(self) -> impl Future<Output = Self> + Send;
+
+    /// Complains if the database is not sound inside, counters included.
+    fn check(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// One test for each body.
+macro_rules! conformance {
+    ($backend:ty: $($area:ident { $($body:ident)* })*) => {
+        $(mod $area {
+            use super::*;
+            $(
+                #[tokio::test]
+                async fn $body() {
+                    let backend = <$backend as $crate::conformance::Backend>::fresh().await;
+                    let backend = $crate::conformance::$area::$body(backend).await;
+                    $crate::conformance::Backend::check(&backend).await;
+                }
+            )*
+        })*
+    };
+    ($backend:ty) => {
+        $crate::conformance::conformance! { $backend:
+            submission {
+                what_was_submitted_is_read_back a_key_or_id_stands_for_its_first_request
+                a_dedup_key_is_held_for_its_window a_batch_is_all_or_none
+                a_conflict_stores_nothing_of_its_submission
+                a_full_queue_answers_what_it_has
+            }
+            claims {
+                priority_order fifo_and_lifo_ignore_priority a_claim_counts_an_attempt
+                what_lies_ahead_waits next_run_at_is_the_earliest
+            }
+            outcomes {
+                a_result_is_kept_with_its_streams a_failure_is_kept retries_end_with_the_attempts
+                progress_is_fenced cancel_by_state retry_by_hand a_given_back_task_is_not_charged
+                an_attempt_that_never_began_is_forgotten
+            }
+            races {
+                one_finish_of_two_counts a_stale_fence_changes_nothing cancel_beats_a_retry
+                a_cancel_beats_a_result no_task_is_claimed_twice
+            }
+            rescues {
+                the_dead_are_told_from_the_living nothing_starves_behind_the_living
+                a_task_that_loses_every_host_fails a_cancelled_task_is_not_run_again
+            }
+            pruning {
+                by_age_and_by_number running_tasks_stay blobs_go_with_their_last_task
+                modules_go_with_their_last_task orphans_are_what_nobody_knows
+            }
+            modules {
+                a_name_means_what_was_put_last versions_are_kept_and_pinned names_are_listed_in_order
+            }
+            listing { newest_first_page_by_page by_state_module_and_priority by_change }
+            model { random_histories_agree acknowledged_work_outlives_a_reopen }
+        }
+    };
+}
+pub(crate) use conformance;

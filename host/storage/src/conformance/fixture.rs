@@ -1,0 +1,178 @@
+//! What the bodies share: tasks to submit, and the usual moves.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::{Finished, Inserted, Storage};
+use cofferdam_domain::attempt::{Failure, FailureKind, Outcome, Payload, Streams, Usage, WorkerId};
+use cofferdam_domain::claim::{AttemptEnd, Claim, Next};
+use cofferdam_domain::grants::Grants;
+use cofferdam_domain::limits::Limits;
+use cofferdam_domain::module::{Digest, ModuleInfo, ModuleKind, ModuleName};
+use cofferdam_domain::retry::RetryPolicy;
+use cofferdam_domain::state::TaskState;
+use cofferdam_domain::task::{ClaimOrder, Input, NewTask, Priority, Task, TaskId, TaskSpec};
+use cofferdam_domain::time::Timestamp;
+
+/// A queue without a bound.
+pub(crate) const ANY_NUMBER: u64 = u64::MAX;
+pub(crate) const ME: WorkerId = WorkerId(Uuid::from_u128(0xa11ce));
+pub(crate) const OTHER: WorkerId = WorkerId(Uuid::from_u128(0xb0b));
+
+/// `seconds` after the beginning of these tests.
+pub(crate) fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(1_700_000_000_000 + seconds * 1000)
+}
+
+pub(crate) fn id(number: u128) -> TaskId {
+    TaskId(Uuid::from_u128(number))
+}
+
+pub(crate) fn digest(byte: u8) -> Digest {
+    Digest::from_bytes([byte; 32])
+}
+
+pub(crate) fn name(text: &str) -> ModuleName {
+    ModuleName::parse(text).unwrap()
+}
+
+pub(crate) fn spec() -> TaskSpec {
+    TaskSpec {
+        module: name("echo"),
+        digest: digest(1),
+        input: Input::Inline(payload(b"{}")),
+        args: Vec::new(),
+        env: Vec::new(),
+        priority: Priority::Normal,
+        limits: Limits::DEFAULT,
+        retry: RetryPolicy::default(),
+        grants: Grants::none(),
+        metadata: "{}".to_owned(),
+    }
+}
+
+pub(crate) fn new_task(number: u128) -> NewTask {
+    let mut fingerprint = [0; 16];
+    fingerprint.copy_from_slice(id(number).0.as_bytes());
+    NewTask {
+        id: id(number),
+        run_at: at(0),
+        spec: spec(),
+        idempotency_key: None,
+        fingerprint,
+        dedup: None,
+    }
+}
+
+/// A task that may have `max_attempts`.
+pub(crate) fn with_attempts(number: u128, max_attempts: u32) -> NewTask {
+    let mut task = new_task(number);
+    task.spec.retry.max_attempts = max_attempts;
+    task
+}
+
+pub(crate) fn with_priority(number: u128, priority: Priority) -> NewTask {
+    let mut task = new_task(number);
+    task.spec.priority = priority;
+    task
+}
+
+pub(crate) fn payload(body: &'static [u8]) -> Payload {
+    Payload {
+        content_type: "application/json".into(),
+        body: Bytes::from_static(body),
+    }
+}
+
+pub(crate) fn module(byte: u8) -> ModuleInfo {
+    ModuleInfo {
+        digest: digest(byte),
+        kind: ModuleKind::Command,
+        size_bytes: 4,
+        imports: vec!["wasi:cli/stdout@0.2.6".to_owned()],
+        needs: Vec::new(),
+        descriptor: None,
+        compiled_ms: 3,
+    }
+}
+
+/// Stores one task that must be new.
+pub(crate) async fn insert(storage: &dyn Storage, task: NewTask) {
+    let inserted = storage
+        .insert_tasks(vec![task], ANY_NUMBER, at(0))
+        .await
+        .unwrap();
+    assert_eq!(inserted, [Inserted::New]);
+}
+
+pub(crate) async fn insert_all(storage: &dyn Storage, tasks: Vec<NewTask>) {
+    let inserted = storage
+        .insert_tasks(tasks, ANY_NUMBER, at(0))
+        .await
+        .unwrap();
+    assert!(inserted.iter().all(|inserted| *inserted == Inserted::New));
+}
+
+/// Claims one task for `worker`; there must be one.
+pub(crate) async fn claim_one(storage: &dyn Storage, worker: WorkerId, now: Timestamp) -> Claim {
+    let mut claims = storage
+        .claim(worker, 1, ClaimOrder::Priority, now)
+        .await
+        .unwrap();
+    assert_eq!(claims.len(), 1);
+    claims.remove(0)
+}
+
+pub(crate) async fn claim_ids(storage: &dyn Storage, slots: u32, order: ClaimOrder) -> Vec<TaskId> {
+    let claims = storage.claim(ME, slots, order, at(100)).await.unwrap();
+    claims.iter().map(|claim| claim.task_id).collect()
+}
+
+pub(crate) fn completed(claim: &Claim, now: Timestamp) -> AttemptEnd {
+    end(
+        claim,
+        now,
+        Outcome::Completed(payload(b"42")),
+        Next::Complete,
+    )
+}
+
+pub(crate) fn failed(claim: &Claim, now: Timestamp, kind: FailureKind, next: Next) -> AttemptEnd {
+    end(
+        claim,
+        now,
+        Outcome::Failed(Failure::new(kind, "it did not work")),
+        next,
+    )
+}
+
+pub(crate) fn end(claim: &Claim, now: Timestamp, outcome: Outcome, next: Next) -> AttemptEnd {
+    AttemptEnd {
+        task_id: claim.task_id,
+        attempt: claim.attempt,
+        fence: claim.fence,
+        finished_at: now,
+        outcome,
+        usage: Usage {
+            duration: Duration::from_millis(5),
+            ..Usage::default()
+        },
+        streams: Streams::default(),
+        artifacts: Vec::new(),
+        next,
+    }
+}
+
+pub(crate) async fn finish_one(storage: &dyn Storage, end: AttemptEnd) -> Finished {
+    storage.finish(vec![end]).await.unwrap()[0]
+}
+
+pub(crate) async fn task(storage: &dyn Storage, number: u128) -> Task {
+    storage.task(id(number)).await.unwrap().unwrap()
+}
+
+pub(crate) async fn state(storage: &dyn Storage, number: u128) -> TaskState {
+    task(storage, number).await.state
+}

@@ -1,0 +1,252 @@
+//! How attempts end, and what is changed by hand.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Backend;
+use super::fixture::*;
+use crate::{Cancelled, Finished, Progress, Retried};
+use cofferdam_domain::attempt::{
+    Artifact, Captured, Failure, FailureKind, Fence, Outcome, Stream, Streams, Usage,
+};
+use cofferdam_domain::claim::Next;
+use cofferdam_domain::state::TaskState;
+
+pub(crate) async fn a_result_is_kept_with_its_streams<B: Backend>(backend: B) -> B {
+    let storage = backend.storage();
+    insert(storage, new_task(1)).await;
+    let claim = claim_one(storage, ME, at(1)).await;
+    assert_eq!(storage.result(id(1)).await.unwrap(), None);
+    let mut end = completed(&claim, at(2));
+    let stderr = Captured {
+        bytes: Bytes::from_static(b"warning"),
+        truncated: true,
+    };
+    end.streams = Streams {
+        stderr: stderr.clone(),
+        ..Streams::default()
+    };
+    end.artifacts = vec![Artifact {
+        path: "a/b.png".to_owned(),
+        size_bytes: 7,
+    }];
+    end.usage = Usage {
+        duration: Duration::from_micros(1234),
+        cpu: Duration::from_micros(1000),
+        fuel: Some(99),
+        peak_memory_bytes: 65_536,
+        disk_bytes: 7,
+    };
+    let (usage, artifacts) = (end.usage, end.artifacts.clone());
+    assert_eq!(
+        finish_one(storage, end).await,
+        Finished::Recorded(TaskState::Completed)
+    );
+    assert_eq!(storage.result(id(1)).await.unwrap(), Some(payload(b"42")));
+    let stream = async |attempt, which| storage.stream(id(1), attempt, which).await.unwrap();
+    assert_eq!(stream(None, Stream::Stderr).await, Some(stderr.clone()));
+    assert_eq!(stream(Some(1), Stream::Stderr).await, Some(stderr));
+    assert_eq!(
+        stream(Some(1), Stream::Log).await,
+        Some(Captured::default())
+    );
+    assert_eq!(stream(Some(2), Stream::Log).await, None);
+    let task = task(storage, 1).await;
+    assert_eq!(
+        (task.usage, task.result_bytes, task.failure),
+        (Some(usage), Some(2), None)
+    );
+    assert_eq!((task.finished_at, task.updated_at), (Some(at(2)), at(2)));
+    assert_eq!(task.truncated, [false, true, false]);
+    let attempts = storage.attempts(id(1)).await.unwrap();
+    assert_eq!(attempts.len(), 1);
+    assert_eq!((attempts[0].number, attempts[0].worker), (1, ME));
+    assert_eq!(
+        (attempts[0].digest, attempts[0].started_at),
+        (digest(1), at(1))
+    );
+    assert_eq!(
+        (attempts[0].usage, &attempts[0].artifacts),
+        (usage, &artifacts)
+    );
+    backend
+}
+
+pub(crate) async fn a_failure_is_kept<B: Backend>(backend: B) -> B {
+    let storage = backend.storage();
+    insert(storage, new_task(1)).await;
+    let claim = claim_one(storage, ME, at(1)).await;
+    let failure = Failure {
+        kind: FailureKind::Exit,
+        message: "exit code 3".to_owned(),
+        backtrace: Some("0: _start".to_owned()),
+        transient: true,
+        exit_code: Some(3),
+    };
+    finish_one(
+        storage,
+        end(&claim, at(2), Outcome::Failed(failure.clone()), Next::Fail),
+    )
+    .await;
+    let task = task(storage, 1).await;
+    assert_eq!(
+        (task.state, task.failure),
+        (TaskState::Failed, Some(failure.clone()))
+    );
+    assert_eq!(
+        storage.attempts(id(1)).await.unwrap()[0].failure,
+        Some(failure)
+    );
+    assert_eq!(storage.result(id(1)).await.unwrap(), None);
+    backend
+}
+
+pub(crate) async fn retries_end_with_the_attempts<B: Backend>(backend: B) -> B {
+    let storage = backend.storage();
+    insert(storage, with_attempts(1, 2)).await;
+    let first = claim_one(storage, ME, at(1)).await;
+    let again = failed(&first, at(2), FailureKind::Trap, Next::RetryAt(at(5)));
+    assert_eq!(
+        finish_one(storage, again).await,
+        Finished::Recorded(TaskState::Pending)
+    );
+    let waiting = task(storage, 1).await;
+    assert_eq!((waiting.run_at, waiting.finished_at), (at(5), None));
+    assert_eq!(
+        waiting.failure.map(|failure| failure.kind),
+        Some(FailureKind::Trap)
+    );
+    let second = claim_one(storage, ME, at(5)).await;
+    assert_eq!(second.attempt, 2);
+    let again = failed(&second, at(6), FailureKind::Trap, Next::RetryAt(at(9)));
+    assert_eq!(
+        finish_one(storage, again).await,
+        Finished::Recorded(TaskState::Failed)
+    );
+    assert_eq!(storage.attempts(id(1)).await.unwrap().len(), 2);
+    backend
+}
+
+pub(crate) async fn progress_is_fenced<B: Backend>(backend: B) -> B {
+    let storage = backend.storage();
+    insert(storage, new_task(1)).await;
+    let claim = claim_one(storage, ME, at(1)).await;
+    let report = |fence, fraction| Progress {
+        task_id: id(1),
+        fence,
+        fraction,
+        note: "half".to_owned(),
+    };
+    let stale = Fence(claim.fence.0 ^ 1);
+    storage
+        .report_progress(vec![report(claim.fence, 0.5), report(stale, 0.9)], at(2))
+        .await
+        .unwrap();
+    let task = task(storage, 1).await;
+    assert_eq!((task.progress, task.progress_note.as_str()), (0.5, "half"));
+    assert_eq!(task.updated_at, at(2));
+    backend
+}
+
+pub(crate) async fn cancel_by_state<B: Backend>(backend: B) -> B {
+    let storage = backend.storage();
+    insert_all(storage, vec![new_task(1), new_task(2)]).await;
+    let cancel = async |number| storage.cancel(id(number), at(4)).await.unwrap();
+    let claim = claim_one(storage, ME, at(1)).await;
+    assert_eq!(cancel(2).await, Cancelled::AtOnce);
+    assert_eq!(cancel(2).await, Cancelled::Final(TaskState::Cancelled));
+    assert_eq!(cancel(3).await, Cancelled::Unknown);
+    assert_eq!(storage.cancel_requests(ME).await.unwrap(), []);
+    assert_eq!(cancel(1).await, Cancelled::Requested(ME));
+    assert_eq!(cancel(1).await, Cancelled::Requested(ME));
+    assert_eq!(storage.cancel_requests(ME).await.unwrap(), [id(1)]);
+    assert_eq!(storage.cancel_requests(OTHER).await.unwrap(), []);
+    assert!(task(storage, 1).await.cancel_requested);
+    let end = failed(&claim, at(5), FailureKind::Cancelled, Next::Cancel);
+    assert_eq!(
+        finish_one(storage, end).await,
+        Finished::Recorded(TaskState::Cancelled)
+    );
+    assert!(!task(storage, 1).await.cancel_requested);
+    assert_eq!(storage.cancel_requests(ME).await.unwrap(), []);
+    backend
+}
+
+pub(crate) async fn retry_by_hand<B: Backend>(backend: B) -> B {
+    let storage = backend.storage();
+    insert(storage, with_attempts(1, 2)).await;
+    let retry = async || storage.retry(id(1), at(7)).await.unwrap();
+    assert_eq!(retry().await, Retried::NotFailed(TaskState::Pending));
+    let claim = claim_one(storage, ME, at(1)).await;
+    finish_one(
+        storage,
+        failed(&claim, at(2), FailureKind::InvalidInput, Next::Fail),
+    )
+    .await;
+    assert_eq!(retry().await, Retried::Pending);
+    let waiting = task(storage, 1).await;
+    assert_eq!(
+        (waiting.attempt, waiting.max_attempts, waiting.run_at),
+        (1, 3, at(7))
+    );
+    assert_eq!(
+        (waiting.state, waiting.finished_at),
+        (TaskState::Pending, None)
+    );
+    let claim = claim_one(storage, ME, at(7)).await;
+    finish_one(storage, completed(&claim, at(8))).await;
+    assert_eq!(retry().await, Retried::NotFailed(TaskState::Completed));
+    assert_eq!(storage.retry(id(9), at(7)).await.unwrap(), Retried::Unknown);
+    backend
+}
+
+pub(crate) async fn an_attempt_that_never_began_is_forgotten<B: Backend>(backend: B) -> B {
+    let storage = backend.storage();
+    insert(storage, new_task(1)).await;
+    let claim = claim_one(storage, ME, at(1)).await;
+    let back = failed(&claim, at(2), FailureKind::Lost, Next::GiveBack);
+    assert_eq!(
+        finish_one(storage, back.clone()).await,
+        Finished::Recorded(TaskState::Pending)
+    );
+    let waiting = task(storage, 1).await;
+    assert_eq!(
+        (waiting.attempt, waiting.lost, waiting.max_attempts),
+        (0, 0, 1)
+    );
+    assert_eq!(
+        (waiting.run_at, waiting.started_at, waiting.worker),
+        (at(0), None, None)
+    );
+    assert!(storage.attempts(id(1)).await.unwrap().is_empty());
+    let second = claim_one(storage, OTHER, at(3)).await;
+    assert_eq!(
+        (second.attempt, second.max_attempts, second.run_at),
+        (1, 1, at(0))
+    );
+    // The same attempt number, but not the same fence.
+    assert_eq!(finish_one(storage, back).await, Finished::Stale);
+    storage.cancel(id(1), at(4)).await.unwrap();
+    let back = failed(&second, at(5), FailureKind::Cancelled, Next::GiveBack);
+    assert_eq!(
+        finish_one(storage, back).await,
+        Finished::Recorded(TaskState::Cancelled)
+    );
+    backend
+}
+
+pub(crate) async fn a_given_back_task_is_not_charged<B: Backend>(backend: B) -> B {
+    let storage = backend.storage();
+    insert(storage, new_task(1)).await;
+    let claim = claim_one(storage, ME, at(1)).await;
+    let back = failed(&claim, at(2), FailureKind::Lost, Next::RetryAt(at(2)));
+    assert_eq!(
+        finish_one(storage, back).await,
+        Finished::Recorded(TaskState::Pending)
+    );
+    let claim = claim_one(storage, OTHER, at(3)).await;
+    assert_eq!((claim.attempt, claim.lost), (2, 1));
+    assert_eq!(task(storage, 1).await.max_attempts, 2);
+    backend
+}

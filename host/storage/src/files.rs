@@ -1,0 +1,276 @@
+//! Large bytes that belong in files: spooled inputs and artifacts, under one byte budget.
+//!
+//! Below its root lie `spool/<blob>`, `artifacts/<task>/<attempt>/…` and `executions/<id>/…`. What refers to them is in
+//! the database; a file nothing refers to is an orphan, which the sweep at start removes. Guests
+//! chose the names and contents of artifacts, so those are read through cap-std, without following
+//! links.
+
+mod artifacts;
+mod budget;
+mod spool;
+
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use self::budget::Budget;
+pub use self::spool::SpoolWriter;
+use super::{Orphans, Storage, StorageError};
+use cofferdam_domain::task::{BlobId, TaskId};
+use cofferdam_domain::time::Timestamp;
+
+/// The files of one data directory. Cheap to clone; all clones share the budget.
+#[derive(Clone, Debug)]
+pub struct FileStorage {
+    spool: PathBuf,
+    artifacts: PathBuf,
+    executions: PathBuf,
+    budget: Arc<Budget>,
+}
+
+/// Room taken for artifacts; given back when dropped, unless they were moved in.
+#[must_use]
+#[derive(Debug)]
+pub struct ArtifactRoom {
+    budget: Arc<Budget>,
+    size_bytes: u64,
+}
+
+impl ArtifactRoom {
+    /// The artifacts are in place: their room is given back when the task's files are removed.
+    pub fn keep(mut self) {
+        self.size_bytes = 0;
+    }
+}
+
+impl Drop for ArtifactRoom {
+    fn drop(&mut self) {
+        self.budget.give(self.size_bytes);
+    }
+}
+
+/// Files asked about at once by the sweep.
+const SWEEP_CHUNK: usize = 1000;
+
+impl FileStorage {
+    /// Opens the directory `root`, creating it if need be, and counts what is in it. Blocks; meant
+    /// for the start of the process, after the data directory was locked by opening the database.
+    pub fn open(root: &Path, budget_bytes: u64) -> Result<FileStorage, StorageError> {
+        let (spool, artifacts) = (root.join("spool"), root.join("artifacts"));
+        let executions = root.join("executions");
+        for dir in [&spool, &artifacts, &executions] {
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(dir)?;
+        }
+        spool::remove_unfinished(&spool)?;
+        let used = bytes_below(&spool)? + bytes_below(&artifacts)? + bytes_below(&executions)?;
+        Ok(FileStorage {
+            spool,
+            artifacts,
+            executions,
+            budget: Arc::new(Budget::new(budget_bytes, used)),
+        })
+    }
+
+    /// Bytes in use, and the most there may be.
+    pub fn usage(&self) -> (u64, u64) {
+        self.budget.usage()
+    }
+
+    /// A new file in the spool, to be written chunk by chunk.
+    pub async fn spool(&self) -> Result<SpoolWriter, StorageError> {
+        SpoolWriter::create(&self.spool, Arc::clone(&self.budget)).await
+    }
+
+    /// Where a spooled input is.
+    pub fn spool_path(&self, blob: BlobId) -> PathBuf {
+        spool::path(&self.spool, blob)
+    }
+
+    /// Removes a spooled input. It is no error if there is none.
+    pub async fn remove_blob(&self, blob: BlobId) -> Result<(), StorageError> {
+        let (path, budget) = (self.spool_path(blob), Arc::clone(&self.budget));
+        blocking(move || spool::remove(&path, &budget)).await
+    }
+
+    /// Where the artifacts of an attempt are kept. The directory exists only if it left any.
+    pub fn artifacts_dir(&self, task: TaskId, attempt: u32) -> PathBuf {
+        self.task_dir(task).join(attempt.to_string())
+    }
+
+    /// Takes room for the artifacts of an attempt, before they are moved into
+    /// [`FileStorage::artifacts_dir`]. [`StorageError::Full`] if there is none.
+    pub fn artifact_room(&self, size_bytes: u64) -> Result<ArtifactRoom, StorageError> {
+        self.budget.take(size_bytes)?;
+        Ok(ArtifactRoom {
+            budget: Arc::clone(&self.budget),
+            size_bytes,
+        })
+    }
+
+    /// Opens an artifact by its path below `/out`, and tells its length. `None` if there is none:
+    /// no such file, no regular file, or a link on the way.
+    pub async fn open_artifact(
+        &self,
+        task: TaskId,
+        attempt: u32,
+        path: &str,
+    ) -> Result<Option<(tokio::fs::File, u64)>, StorageError> {
+        let (dir, path) = (self.artifacts_dir(task, attempt), path.to_owned());
+        let opened = blocking(move || artifacts::open(&dir, &path)).await?;
+        Ok(opened.map(|(file, size)| (tokio::fs::File::from_std(file), size)))
+    }
+
+    /// Removes every artifact of a task. It is no error if there is none.
+    pub async fn remove_task(&self, task: TaskId) -> Result<(), StorageError> {
+        let (dir, budget) = (self.task_dir(task), Arc::clone(&self.budget));
+        blocking(move || artifacts::remove(&dir, &budget)).await
+    }
+
+    /// A name for the files of an execution that is no task; it holds the time it was made.
+    pub fn new_execution(&self, now: Timestamp) -> Uuid {
+        let millis = u64::try_from(now.as_millis()).unwrap_or(0);
+        uuid::Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid()
+    }
+
+    /// Where the files of an execution are kept. The directory exists only if it left any.
+    pub fn execution_dir(&self, id: Uuid) -> PathBuf {
+        self.executions.join(id.to_string())
+    }
+
+    /// Opens a file of an execution, and tells its length; `None` if there is none.
+    pub async fn open_execution_file(
+        &self,
+        id: Uuid,
+        path: &str,
+    ) -> Result<Option<(tokio::fs::File, u64)>, StorageError> {
+        let (dir, path) = (self.execution_dir(id), path.to_owned());
+        let opened = blocking(move || artifacts::open(&dir, &path)).await?;
+        Ok(opened.map(|(file, size)| (tokio::fs::File::from_std(file), size)))
+    }
+
+    /// The files of an execution: each one's path below its directory, and where it is. `None` if
+    /// there is no such execution, or no longer.
+    pub async fn execution_files(
+        &self,
+        id: Uuid,
+    ) -> Result<Option<Vec<(String, PathBuf)>>, StorageError> {
+        let dir = self.execution_dir(id);
+        blocking(move || artifacts::files_below(&dir)).await
+    }
+
+    /// Removes the files of executions that were made before `time`.
+    pub async fn prune_executions(&self, time: Timestamp) -> Result<(), StorageError> {
+        let files = self.clone();
+        blocking(move || {
+            for id in artifacts::list(&files.executions)? {
+                let made = id.0.get_timestamp().map_or((0, 0), |it| it.to_unix());
+                let made_ms = i64::try_from(made.0)
+                    .unwrap_or(i64::MAX)
+                    .saturating_mul(1000);
+                if Timestamp::from_millis(made_ms) < time {
+                    artifacts::remove(&files.execution_dir(id.0), &files.budget)?;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Removes what a crash left behind: spooled inputs and artifacts of tasks that `storage` does
+    /// not know. Meant for the start, before anything is submitted.
+    pub async fn sweep(&self, storage: &dyn Storage) -> Result<Orphans, StorageError> {
+        let files = self.clone();
+        let (blobs, tasks) = blocking(move || {
+            Ok((
+                spool::list(&files.spool)?,
+                artifacts::list(&files.artifacts)?,
+            ))
+        })
+        .await?;
+        let mut swept = Orphans::default();
+        for some in blobs.chunks(SWEEP_CHUNK) {
+            swept
+                .blobs
+                .extend(storage.orphans(some.to_vec(), Vec::new()).await?.blobs);
+        }
+        for some in tasks.chunks(SWEEP_CHUNK) {
+            swept
+                .tasks
+                .extend(storage.orphans(Vec::new(), some.to_vec()).await?.tasks);
+        }
+        for blob in &swept.blobs {
+            self.remove_blob(*blob).await?;
+        }
+        for task in &swept.tasks {
+            self.remove_task(*task).await?;
+        }
+        Ok(swept)
+    }
+
+    fn task_dir(&self, task: TaskId) -> PathBuf {
+        self.artifacts.join(task.to_string())
+    }
+}
+
+/// Runs `work` where it may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
+) -> Result<T, StorageError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_cancelled) => Err(StorageError::Unavailable("the host is ending".to_owned())),
+    }
+}
+
+/// `None` instead of an error if there is no such file.
+fn absent_is_fine<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Bytes of every regular file below `dir`; links are not followed.
+fn bytes_below(dir: &Path) -> io::Result<u64> {
+    let mut sum = 0;
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        let Some(entries) = absent_is_fine(std::fs::read_dir(&dir))? else {
+            continue;
+        };
+        for entry in entries {
+            let entry = entry?;
+            let Some(metadata) = absent_is_fine(entry.metadata())? else {
+                continue;
+            };
+            if metadata.is_dir() {
+                dirs.push(entry.path());
+            } else if metadata.is_file() {
+                sum += metadata.len();
+            }
+        }
+    }
+    Ok(sum)
+}
+
+impl From<io::Error> for StorageError {
+    fn from(error: io::Error) -> StorageError {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        if [StorageFull, QuotaExceeded, FileTooLarge].contains(&error.kind()) {
+            StorageError::Full(error.to_string())
+        } else {
+            StorageError::Unavailable(error.to_string())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

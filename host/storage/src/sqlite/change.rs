@@ -1,0 +1,103 @@
+//! Changes by hand: cancel and retry; and the worker's heartbeat.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::db::{Db, state_number, state_of};
+use crate::{Cancelled, Retried, StorageError};
+use cofferdam_domain::attempt::WorkerId;
+use cofferdam_domain::state::TaskState;
+use cofferdam_domain::task::TaskId;
+use cofferdam_domain::time::Timestamp;
+
+/// Ends a task that waits, or marks one that runs.
+pub(super) fn cancel(db: &mut Db, id: TaskId, now: Timestamp) -> Result<Cancelled, StorageError> {
+    let found: Option<(i64, u8, Option<[u8; 16]>)> = db
+        .conn
+        .prepare_cached("SELECT seq, state, worker FROM task WHERE id = ?1")?
+        .query_row([id.0.as_bytes()], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .optional()?;
+    let Some((seq, number, worker)) = found else {
+        return Ok(Cancelled::Unknown);
+    };
+    let state = state_of(number)?;
+    match state {
+        TaskState::Blocked | TaskState::Pending => {
+            db.conn
+                .prepare_cached(
+                    "UPDATE task SET state = ?2, updated_at = ?3, finished_at = ?3 WHERE seq = ?1",
+                )?
+                .execute(params![
+                    seq,
+                    state_number(TaskState::Cancelled),
+                    now.as_millis()
+                ])?;
+            db.tallies.moved(state, TaskState::Cancelled, 1);
+            Ok(Cancelled::AtOnce)
+        }
+        TaskState::Running => {
+            db.conn
+                .prepare_cached(
+                    "UPDATE task SET cancel_requested = 1, updated_at = ?2
+                     WHERE seq = ?1 AND cancel_requested = 0",
+                )?
+                .execute(params![seq, now.as_millis()])?;
+            let worker =
+                worker.ok_or_else(|| StorageError::corrupt("nobody runs a running task"))?;
+            Ok(Cancelled::Requested(WorkerId(uuid::Uuid::from_bytes(
+                worker,
+            ))))
+        }
+        TaskState::Completed | TaskState::Failed | TaskState::Cancelled => {
+            Ok(Cancelled::Final(state))
+        }
+    }
+}
+
+/// Gives a failed or cancelled task as many further attempts as it had at first.
+pub(super) fn retry(db: &mut Db, id: TaskId, now: Timestamp) -> Result<Retried, StorageError> {
+    let found: Option<(i64, i64, u8)> = db
+        .conn
+        .prepare_cached("SELECT seq, template, state FROM task WHERE id = ?1")?
+        .query_row([id.0.as_bytes()], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .optional()?;
+    let Some((seq, template, number)) = found else {
+        return Ok(Retried::Unknown);
+    };
+    let state = state_of(number)?;
+    match state {
+        TaskState::Failed | TaskState::Cancelled => {
+            let attempts = db
+                .templates
+                .get(&db.conn, template)?
+                .retry
+                .max_attempts
+                .max(1);
+            db.conn
+                .prepare_cached(
+                    "UPDATE task SET state = 1, max_attempts = attempt + ?2, lost = 0,
+                        run_at = ?3, updated_at = ?3, finished_at = NULL WHERE seq = ?1",
+                )?
+                .execute(params![seq, attempts, now.as_millis()])?;
+            db.tallies.moved(state, TaskState::Pending, 1);
+            Ok(Retried::Pending)
+        }
+        TaskState::Blocked | TaskState::Pending | TaskState::Running | TaskState::Completed => {
+            Ok(Retried::NotFailed(state))
+        }
+    }
+}
+
+/// Notes that `worker` is alive. A clock that went back does not make it look dead.
+pub(super) fn heartbeat(db: &mut Db, worker: WorkerId, now: Timestamp) -> Result<(), StorageError> {
+    db.conn
+        .prepare_cached(
+            "INSERT INTO worker (id, heard_at) VALUES (?1, ?2)
+             ON CONFLICT (id) DO UPDATE SET heard_at = max(heard_at, excluded.heard_at)",
+        )?
+        .execute(params![worker.0.as_bytes(), now.as_millis()])?;
+    Ok(())
+}

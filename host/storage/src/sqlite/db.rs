@@ -1,0 +1,191 @@
+//! What the writer thread works on: the connection, and what it keeps in memory beside it.
+//!
+//! Everything in memory is a copy of what the database will say after the commit. A rollback
+//! throws the copies away.
+
+use std::collections::HashMap;
+
+use rand::rngs::StdRng;
+use rusqlite::{Connection, params};
+
+use super::templates::Templates;
+use crate::StorageError;
+use cofferdam_domain::state::TaskState;
+
+/// The writer's connection and its copies.
+pub(super) struct Db {
+    pub(super) conn: Connection,
+    pub(super) tallies: Tallies,
+    pub(super) templates: Templates,
+    /// Makes fences: numbers nobody can guess and that never come again.
+    pub(super) random: StdRng,
+}
+
+/// Counters as they are in the database, and as they will be after this transaction.
+#[derive(Clone, Default)]
+pub(super) struct Tallies {
+    saved: [i64; 6],
+    now: [i64; 6],
+    templates: HashMap<i64, i64>,
+}
+
+/// A state as a number in the database.
+pub(super) const fn state_number(state: TaskState) -> u8 {
+    match state {
+        TaskState::Blocked => 0,
+        TaskState::Pending => 1,
+        TaskState::Running => 2,
+        TaskState::Completed => 3,
+        TaskState::Failed => 4,
+        TaskState::Cancelled => 5,
+    }
+}
+
+/// The state of that number.
+pub(super) fn state_of(number: u8) -> Result<TaskState, StorageError> {
+    TaskState::ALL
+        .into_iter()
+        .find(|state| state_number(*state) == number)
+        .ok_or_else(|| StorageError::corrupt(format_args!("there is no state {number}")))
+}
+
+impl Tallies {
+    fn read(conn: &Connection) -> Result<Tallies, StorageError> {
+        let mut saved = [0; 6];
+        for (place, count) in (0_i64..).zip(&mut saved) {
+            *count = conn.query_row(
+                "SELECT tasks FROM counter WHERE state = ?1",
+                [place],
+                |row| row.get(0),
+            )?;
+        }
+        Ok(Tallies {
+            saved,
+            now: saved,
+            templates: HashMap::new(),
+        })
+    }
+
+    fn place(&mut self, state: TaskState) -> &mut i64 {
+        &mut self.now[usize::from(state_number(state))]
+    }
+
+    /// A task came into being in `state`.
+    pub(super) fn add(&mut self, state: TaskState, template: i64) {
+        *self.place(state) += 1;
+        *self.templates.entry(template).or_default() += 1;
+    }
+
+    /// `count` tasks went from one state to another.
+    pub(super) fn moved(&mut self, from: TaskState, to: TaskState, count: i64) {
+        *self.place(from) -= count;
+        *self.place(to) += count;
+    }
+
+    /// A task in `state` was removed.
+    pub(super) fn remove(&mut self, state: TaskState, template: i64) {
+        *self.place(state) -= 1;
+        *self.templates.entry(template).or_default() -= 1;
+    }
+
+    /// Tasks that wait.
+    pub(super) fn waiting(&self) -> u64 {
+        u64::try_from(self.now[0] + self.now[1]).unwrap_or(0)
+    }
+
+    /// Final tasks.
+    pub(super) fn finals(&self) -> u64 {
+        u64::try_from(self.now[3] + self.now[4] + self.now[5]).unwrap_or(0)
+    }
+
+    fn save(&mut self, conn: &Connection) -> Result<(), StorageError> {
+        let mut set = conn.prepare_cached("UPDATE counter SET tasks = ?2 WHERE state = ?1")?;
+        for (place, (saved, now)) in (0_i64..).zip(self.saved.iter().zip(&self.now)) {
+            if saved != now {
+                set.execute(params![place, now])?;
+            }
+        }
+        let mut add =
+            conn.prepare_cached("UPDATE template SET tasks = tasks + ?2 WHERE id = ?1")?;
+        for (template, change) in self.templates.drain() {
+            if change != 0 {
+                add.execute(params![template, change])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Db {
+    pub(super) fn new(conn: Connection, random: StdRng) -> Result<Db, StorageError> {
+        let tallies = Tallies::read(&conn)?;
+        Ok(Db {
+            conn,
+            tallies,
+            templates: Templates::default(),
+            random,
+        })
+    }
+
+    pub(super) fn begin(&mut self) -> Result<(), StorageError> {
+        Ok(self
+            .conn
+            .prepare_cached("BEGIN IMMEDIATE")?
+            .execute([])
+            .map(|_rows| ())?)
+    }
+
+    /// Writes the counters down before something in this transaction reads them.
+    pub(super) fn save_tallies(&mut self) -> Result<(), StorageError> {
+        self.tallies.save(&self.conn)
+    }
+
+    /// Commits; after an error everything is as it was before.
+    pub(super) fn commit(&mut self) -> Result<(), StorageError> {
+        let done = self.tallies.save(&self.conn).and_then(|()| {
+            let mut commit = self.conn.prepare_cached("COMMIT")?;
+            commit
+                .execute([])
+                .map(|_rows| ())
+                .map_err(StorageError::of_commit)
+        });
+        match done {
+            Ok(()) => self.tallies.saved = self.tallies.now,
+            Err(_) => self.rollback(),
+        }
+        done
+    }
+
+    /// Undoes the transaction, if SQLite has not done so itself.
+    pub(super) fn rollback(&mut self) {
+        if !self.conn.is_autocommit()
+            && let Err(error) = self.conn.execute_batch("ROLLBACK")
+        {
+            // The next BEGIN fails and says so to its caller.
+            tracing::error!(%error, "a transaction could not be rolled back");
+        }
+        self.tallies.now = self.tallies.saved;
+        self.tallies.templates.clear();
+        self.templates.clear();
+    }
+
+    /// Copies the log into the database without waiting for readers.
+    pub(super) fn checkpoint(&mut self) {
+        self.copy_log("PRAGMA wal_checkpoint(PASSIVE)");
+    }
+
+    /// The last act of the thread: the next start finds an empty log.
+    pub(super) fn close(self) {
+        let mut db = self;
+        db.copy_log("PRAGMA wal_checkpoint(TRUNCATE)");
+        if let Err((_conn, error)) = db.conn.close() {
+            tracing::warn!(%error, "the database was not closed cleanly");
+        }
+    }
+
+    fn copy_log(&mut self, pragma: &str) {
+        if let Err(error) = self.conn.query_row(pragma, [], |_row| Ok(())) {
+            tracing::warn!(%error, "the write-ahead log could not be copied into the database");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What an error of SQLite means to a caller of storage.
+
+use rusqlite::ErrorCode;
+
+use crate::StorageError;
+
+impl From<rusqlite::Error> for StorageError {
+    fn from(error: rusqlite::Error) -> StorageError {
+        let text = error.to_string();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => StorageError::Full(text),
+            Some(
+                ErrorCode::DatabaseCorrupt
+                | ErrorCode::NotADatabase
+                | ErrorCode::ConstraintViolation,
+            ) => StorageError::Corrupt(text),
+            Some(_) => StorageError::Unavailable(text),
+            // Not from SQLite itself: a row that does not have the shape it was written in.
+            None => StorageError::Corrupt(text),
+        }
+    }
+}
+
+impl StorageError {
+    /// The same for an error of COMMIT: after a failed write or sync of the log nobody knows
+    /// whether the commit would survive a crash.
+    pub(super) fn of_commit(error: rusqlite::Error) -> StorageError {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::SystemIoFailure) => StorageError::Unknown(error.to_string()),
+            Some(_) | None => StorageError::from(error),
+        }
+    }
+
+    /// Whether the call was refused by its own rules, and left nothing of what it wrote.
+    pub(super) fn is_refusal(&self) -> bool {
+        match self {
+            StorageError::Conflict(_) | StorageError::QueueFull { .. } => true,
+            StorageError::Full(_)
+            | StorageError::Unavailable(_)
+            | StorageError::Unknown(_)
+            | StorageError::Corrupt(_) => false,
+        }
+    }
+
+    pub(super) fn closed() -> StorageError {
+        StorageError::Unavailable("storage is closed".to_owned())
+    }
+
+    pub(super) fn corrupt(what: impl std::fmt::Display) -> StorageError {
+        StorageError::Corrupt(what.to_string())
+    }
+}

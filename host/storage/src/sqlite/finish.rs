@@ -1,0 +1,134 @@
+//! Recording how attempts ended, as their workers tell it, and progress on the way.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::db::Db;
+use super::settle::{After, Ending, Running, Settling};
+use crate::{Finished, Progress, StorageError};
+use cofferdam_domain::attempt::{Failure, FailureKind, Outcome};
+use cofferdam_domain::claim::{AttemptEnd, Next};
+use cofferdam_domain::state::TaskState;
+use cofferdam_domain::time::Timestamp;
+
+const HOLDER: &str = "
+    SELECT seq, template, attempt, max_attempts, lost, cancel_requested, worker, claimed_at
+    FROM task WHERE id = ?1 AND state = 2 AND fence = ?2 AND attempt = ?3";
+const UNCLAIM: &str = "
+    UPDATE task SET state = 1, fence = NULL, updated_at = ?2, attempt = attempt - 1,
+        worker = iif(attempt = 1, NULL, worker), claimed_at = iif(attempt = 1, NULL, claimed_at)
+    WHERE seq = ?1";
+
+/// Records ends in order.
+pub(super) fn finish(db: &mut Db, ends: &[AttemptEnd]) -> Result<Vec<Finished>, StorageError> {
+    let mut settling = Settling::prepare(db)?;
+    let mut holder = settling.conn.prepare_cached(HOLDER)?;
+    let mut finished = Vec::with_capacity(ends.len());
+    for end in ends {
+        let key = params![
+            end.task_id.0.as_bytes(),
+            end.fence.0.cast_signed(),
+            end.attempt
+        ];
+        let task = holder.query_row(key, Running::from_row).optional()?;
+        finished.push(match task {
+            None => Finished::Stale,
+            Some(task) => Finished::Recorded(settling.finish(&task, end)?),
+        });
+    }
+    Ok(finished)
+}
+
+fn is_loss(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Completed(_) => false,
+        Outcome::Failed(failure) => failure.kind == FailureKind::Lost,
+    }
+}
+
+impl Settling<'_> {
+    fn finish(&mut self, task: &Running, end: &AttemptEnd) -> Result<TaskState, StorageError> {
+        let ending = Ending {
+            finished_at: end.finished_at,
+            outcome: &end.outcome,
+            usage: end.usage,
+            streams: &end.streams,
+            artifacts: &end.artifacts,
+        };
+        if task.cancel_requested && !is_loss(&end.outcome) {
+            return self.settle_cancelled(task, end.next, &ending);
+        }
+        match end.next {
+            Next::Complete => self.settle(task, After::Final(TaskState::Completed), &ending),
+            Next::Fail => self.settle(task, After::Final(TaskState::Failed), &ending),
+            Next::Cancel => self.settle(task, After::Final(TaskState::Cancelled), &ending),
+            Next::RetryAt(run_at) if is_loss(&end.outcome) => {
+                let max_lost = self.max_lost(task)?;
+                self.settle_loss(task, After::loss(task, max_lost, Some(run_at)), &ending)
+            }
+            Next::RetryAt(run_at) => self.settle(task, After::retry(task, run_at), &ending),
+            Next::GiveBack => self.give_back(task, end.finished_at),
+        }
+    }
+
+    /// Whoever asked for the cancel was told that it will be: a result that came all the same is
+    /// not kept.
+    fn settle_cancelled(
+        &mut self,
+        task: &Running,
+        next: Next,
+        ending: &Ending<'_>,
+    ) -> Result<TaskState, StorageError> {
+        let after = After::Final(TaskState::Cancelled);
+        match next {
+            Next::Complete => {
+                let cancelled = Outcome::Failed(Failure::new(
+                    FailureKind::Cancelled,
+                    "the task was cancelled while it ran",
+                ));
+                let outcome = &cancelled;
+                self.settle(task, after, &Ending { outcome, ..*ending })
+            }
+            Next::Fail | Next::Cancel | Next::RetryAt(_) | Next::GiveBack => {
+                self.settle(task, after, ending)
+            }
+        }
+    }
+
+    /// Takes a claim back, as if it had never been made.
+    fn give_back(&mut self, task: &Running, at: Timestamp) -> Result<TaskState, StorageError> {
+        self.conn
+            .prepare_cached(UNCLAIM)?
+            .execute(params![task.seq, at.as_millis()])?;
+        self.tallies
+            .moved(TaskState::Running, TaskState::Pending, 1);
+        Ok(TaskState::Pending)
+    }
+}
+
+/// Records progress; what comes from a stale holder is dropped.
+pub(super) fn report_progress(
+    db: &mut Db,
+    reports: &[Progress],
+    now: Timestamp,
+) -> Result<(), StorageError> {
+    let mut statement = db.conn.prepare_cached(
+        "UPDATE task SET progress = ?3, progress_note = ?4, updated_at = ?5
+         WHERE id = ?1 AND state = 2 AND fence = ?2",
+    )?;
+    for report in reports {
+        // SQLite keeps no NaN; a fraction that is none is no progress.
+        let fraction = if report.fraction.is_finite() {
+            report.fraction
+        } else {
+            0.0
+        };
+        statement.execute(params![
+            report.task_id.0.as_bytes(),
+            report.fence.0.cast_signed(),
+            fraction.clamp(0.0, 1.0),
+            report.note,
+            now.as_millis(),
+        ])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,217 @@
+//! Inserting tasks: idempotency, deduplication and the queue's bound.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::db::Db;
+use super::rows::to_json;
+use crate::{Inserted, StorageError};
+use cofferdam_domain::state::TaskState;
+use cofferdam_domain::task::{Dedup, Input, NewTask, TaskId};
+use cofferdam_domain::time::Timestamp;
+
+/// What a spec says if it has no metadata; not worth a column.
+pub(super) const NO_METADATA: &str = "{}";
+
+const INSERT_TASK: &str = "
+    INSERT INTO task (id, template, state, priority, run_at, attempt, max_attempts, lost,
+        created_at, updated_at, cancel_requested, progress, progress_note)
+    VALUES (?1, ?2, 1, ?3, ?4, 0, ?5, 0, ?6, ?6, 0, 0, '')
+    ON CONFLICT (id) DO NOTHING";
+
+const INSERT_SPEC: &str = "
+    INSERT INTO task_spec (seq, fingerprint, content_type, blob, blob_bytes, args, env, metadata,
+        idempotency_key, body)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+
+/// Inserts all of `tasks` or, if one of them conflicts or more than `pending_max` would wait then,
+/// none.
+pub(super) fn insert_tasks(
+    db: &mut Db,
+    tasks: &[NewTask],
+    pending_max: u64,
+    now: Timestamp,
+) -> Result<Vec<Inserted>, StorageError> {
+    if let [task] = tasks
+        && db.tallies.waiting() < pending_max
+    {
+        // One task with room for it: whatever refuses it does so before anything is written.
+        return Ok(vec![insert(db, task, now)?]);
+    }
+    let tallies = db.tallies.clone();
+    db.conn.execute_batch("SAVEPOINT insert_tasks")?;
+    match insert_within(db, tasks, pending_max, now) {
+        Err(refusal) if refusal.is_refusal() => {
+            db.conn
+                .execute_batch("ROLLBACK TO insert_tasks; RELEASE insert_tasks")?;
+            db.tallies = tallies;
+            db.templates.clear();
+            Err(refusal)
+        }
+        Err(failure) => Err(failure),
+        Ok(inserted) => {
+            db.conn.execute_batch("RELEASE insert_tasks")?;
+            Ok(inserted)
+        }
+    }
+}
+
+fn insert_within(
+    db: &mut Db,
+    tasks: &[NewTask],
+    pending_max: u64,
+    now: Timestamp,
+) -> Result<Vec<Inserted>, StorageError> {
+    let pending = db.tallies.waiting();
+    let inserted = insert_each(db, tasks, now)?;
+    // What repeats an earlier request is answered even by a queue that is full.
+    if inserted.contains(&Inserted::New) && db.tallies.waiting() > pending_max {
+        return Err(StorageError::QueueFull {
+            pending,
+            limit: pending_max,
+        });
+    }
+    Ok(inserted)
+}
+
+fn insert_each(
+    db: &mut Db,
+    tasks: &[NewTask],
+    now: Timestamp,
+) -> Result<Vec<Inserted>, StorageError> {
+    tasks.iter().map(|task| insert(db, task, now)).collect()
+}
+
+fn insert(db: &mut Db, task: &NewTask, now: Timestamp) -> Result<Inserted, StorageError> {
+    if let Some(key) = &task.idempotency_key
+        && let Some(earlier) = earlier_by_key(db, key, task)?
+    {
+        return Ok(earlier);
+    }
+    if let Some(dedup) = &task.dedup
+        && let Some(holder) = holder(db, dedup, now)?
+    {
+        // The same request again is a repetition rather than a duplicate.
+        return match earlier_by_id(db, task)? {
+            Some(earlier) => Ok(earlier),
+            None => Ok(Inserted::Deduplicated(holder)),
+        };
+    }
+    let spec = &task.spec;
+    let template = db.templates.of_spec(&db.conn, spec)?;
+    let inserted = db.conn.prepare_cached(INSERT_TASK)?.execute(params![
+        task.id.0.as_bytes(),
+        template,
+        spec.priority.rank(),
+        task.run_at.as_millis(),
+        spec.retry.max_attempts.max(1),
+        now.as_millis(),
+    ])?;
+    if inserted == 0 {
+        return earlier_by_id(db, task)?
+            .ok_or_else(|| StorageError::corrupt("an id is taken by no task"));
+    }
+    insert_spec(db, task)?;
+    if let Some(dedup) = &task.dedup {
+        db.conn
+            .prepare_cached("REPLACE INTO dedup (key, task_id, expires_at) VALUES (?1, ?2, ?3)")?
+            .execute(params![
+                dedup.key,
+                task.id.0.as_bytes(),
+                now.plus(dedup.window).as_millis()
+            ])?;
+    }
+    db.tallies.add(TaskState::Pending, template);
+    Ok(Inserted::New)
+}
+
+fn insert_spec(db: &Db, task: &NewTask) -> Result<(), StorageError> {
+    let spec = &task.spec;
+    let seq = db.conn.last_insert_rowid();
+    let (content_type, blob, blob_bytes, body) = match &spec.input {
+        Input::Inline(payload) => (&*payload.content_type, None, None, Some(&payload.body[..])),
+        Input::Spooled {
+            content_type,
+            blob,
+            size_bytes,
+        } => {
+            let size = i64::try_from(*size_bytes).map_err(StorageError::corrupt)?;
+            (
+                content_type.as_str(),
+                Some(blob.0.as_bytes()),
+                Some(size),
+                None,
+            )
+        }
+    };
+    let args = (!spec.args.is_empty())
+        .then(|| to_json(&spec.args))
+        .transpose()?;
+    let env = (!spec.env.is_empty())
+        .then(|| to_json(&spec.env))
+        .transpose()?;
+    let metadata = (spec.metadata != NO_METADATA).then_some(&spec.metadata);
+    db.conn.prepare_cached(INSERT_SPEC)?.execute(params![
+        seq,
+        task.fingerprint,
+        content_type,
+        blob,
+        blob_bytes,
+        args,
+        env,
+        metadata,
+        task.idempotency_key,
+        body,
+    ])?;
+    Ok(())
+}
+
+/// The task that has `key` already.
+fn earlier_by_key(db: &Db, key: &str, task: &NewTask) -> Result<Option<Inserted>, StorageError> {
+    db.conn
+        .prepare_cached(
+            "SELECT t.id, s.fingerprint FROM task_spec s JOIN task t ON t.seq = s.seq
+             WHERE s.idempotency_key = ?1",
+        )?
+        .query_row([key], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?
+        .map(|found| compared(found, task))
+        .transpose()
+}
+
+/// The task that has the same id already.
+fn earlier_by_id(db: &Db, task: &NewTask) -> Result<Option<Inserted>, StorageError> {
+    db.conn
+        .prepare_cached(
+            "SELECT t.id, s.fingerprint FROM task t JOIN task_spec s ON s.seq = t.seq
+             WHERE t.id = ?1",
+        )?
+        .query_row([task.id.0.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?
+        .map(|found| compared(found, task))
+        .transpose()
+}
+
+fn compared(
+    (id, fingerprint): ([u8; 16], [u8; 16]),
+    task: &NewTask,
+) -> Result<Inserted, StorageError> {
+    let earlier = TaskId(uuid::Uuid::from_bytes(id));
+    if fingerprint == task.fingerprint {
+        Ok(Inserted::Repeated(earlier))
+    } else {
+        Err(StorageError::Conflict(earlier))
+    }
+}
+
+/// The task that holds the dedup key now.
+fn holder(db: &Db, dedup: &Dedup, now: Timestamp) -> Result<Option<TaskId>, StorageError> {
+    db.conn
+        .prepare_cached(
+            "SELECT t.id FROM dedup d JOIN task t ON t.id = d.task_id
+             WHERE d.key = ?1 AND d.expires_at > ?2",
+        )?
+        .query_row(params![dedup.key, now.as_millis()], |row| row.get(0))
+        .optional()
+        .map(|id| id.map(|id: [u8; 16]| TaskId(uuid::Uuid::from_bytes(id))))
+        .map_err(StorageError::from)
+}

@@ -1,0 +1,166 @@
+//! Removing what is past its time.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::db::{Db, state_of};
+use super::record::ATTEMPTS_PER_TASK;
+use crate::{Orphans, Pruned, StorageError};
+use cofferdam_domain::module::Digest;
+use cofferdam_domain::task::{BlobId, TaskId};
+use cofferdam_domain::time::Timestamp;
+
+/// The oldest final tasks: those finished before ?1, and at least ?2 of them, but never more than
+/// ?3. Two ranges of one index, because the second does not ask when.
+const BY_AGE: &str = "
+    SELECT seq, id, template, state FROM task WHERE state >= 3 AND finished_at < ?1
+    ORDER BY finished_at, seq LIMIT ?2";
+const BY_NUMBER: &str = "
+    SELECT seq, id, template, state FROM task WHERE state >= 3 ORDER BY finished_at, seq LIMIT ?1";
+
+/// Removes up to `limit` final tasks, and then what they alone referred to.
+pub(super) fn prune(
+    db: &mut Db,
+    finished_before: Timestamp,
+    keep_max: u64,
+    limit: u32,
+    now: Timestamp,
+) -> Result<Pruned, StorageError> {
+    let mut pruned = Pruned::default();
+    for old in old_tasks(db, finished_before, keep_max, limit)? {
+        if let Some(blob) = remove_task(db, &old)? {
+            pruned.blobs.push(blob);
+        }
+        pruned.tasks.push(old.id);
+    }
+    db.conn
+        .prepare_cached("DELETE FROM dedup WHERE expires_at <= ?1")?
+        .execute([now.as_millis()])?;
+    db.conn
+        .prepare_cached(
+            "DELETE FROM worker WHERE heard_at < ?1
+                AND NOT EXISTS (SELECT 1 FROM task WHERE state = 2 AND task.worker = worker.id)",
+        )?
+        .execute([finished_before.as_millis()])?;
+    pruned.modules = remove_unused_modules(db)?;
+    Ok(pruned)
+}
+
+struct OldTask {
+    seq: i64,
+    id: TaskId,
+    template: i64,
+    state: u8,
+}
+
+fn old_tasks(
+    db: &Db,
+    finished_before: Timestamp,
+    keep_max: u64,
+    limit: u32,
+) -> Result<Vec<OldTask>, StorageError> {
+    let old_task = |row: &rusqlite::Row<'_>| {
+        Ok(OldTask {
+            seq: row.get(0)?,
+            id: TaskId(uuid::Uuid::from_bytes(row.get(1)?)),
+            template: row.get(2)?,
+            state: row.get(3)?,
+        })
+    };
+    let by_age: Vec<OldTask> = db
+        .conn
+        .prepare_cached(BY_AGE)?
+        .query_map(params![finished_before.as_millis(), limit], old_task)?
+        .collect::<Result<_, _>>()?;
+    let excess = db
+        .tallies
+        .finals()
+        .saturating_sub(keep_max)
+        .min(u64::from(limit));
+    if excess <= u64::try_from(by_age.len()).unwrap_or(u64::MAX) {
+        return Ok(by_age);
+    }
+    // Oldest first: whatever was found by age is at the head of this list too.
+    let excess = i64::try_from(excess).unwrap_or(i64::MAX);
+    let by_number = db
+        .conn
+        .prepare_cached(BY_NUMBER)?
+        .query_map([excess], old_task)?
+        .collect::<Result<_, _>>()?;
+    Ok(by_number)
+}
+
+/// Removes every row of a task; answers with its spooled input, if nothing else refers to that.
+fn remove_task(db: &mut Db, task: &OldTask) -> Result<Option<BlobId>, StorageError> {
+    let blob: Option<[u8; 16]> = db
+        .conn
+        .prepare_cached("SELECT blob FROM task_spec WHERE seq = ?1")?
+        .query_row([task.seq], |row| row.get(0))?;
+    db.conn
+        .prepare_cached("DELETE FROM task WHERE seq = ?1")?
+        .execute([task.seq])?;
+    db.conn
+        .prepare_cached("DELETE FROM task_spec WHERE seq = ?1")?
+        .execute([task.seq])?;
+    let first = task.seq * ATTEMPTS_PER_TASK;
+    db.conn
+        .prepare_cached("DELETE FROM attempt WHERE id >= ?1 AND id < ?2")?
+        .execute([first, first + ATTEMPTS_PER_TASK])?;
+    db.tallies.remove(state_of(task.state)?, task.template);
+    let Some(blob) = blob else {
+        return Ok(None);
+    };
+    let still: Option<i64> = db
+        .conn
+        .prepare_cached("SELECT seq FROM task_spec WHERE blob = ?1 LIMIT 1")?
+        .query_row([blob], |row| row.get(0))
+        .optional()?;
+    Ok(still
+        .is_none()
+        .then(|| BlobId(uuid::Uuid::from_bytes(blob))))
+}
+
+fn remove_unused_modules(db: &mut Db) -> Result<Vec<Digest>, StorageError> {
+    // Which templates are unused is a counter that this transaction may have changed.
+    db.save_tallies()?;
+    let gone = db
+        .conn
+        .prepare_cached("DELETE FROM template WHERE tasks = 0")?
+        .execute([])?;
+    if gone > 0 {
+        db.templates.clear();
+    }
+    let digests = db
+        .conn
+        .prepare_cached(
+            "DELETE FROM module
+             WHERE NOT EXISTS (SELECT 1 FROM module_version v WHERE v.digest = module.digest)
+                AND NOT EXISTS (SELECT 1 FROM template t WHERE t.digest = module.digest)
+             RETURNING digest",
+        )?
+        .query_map([], |row| row.get(0))?
+        .map(|digest| digest.map(Digest::from_bytes))
+        .collect::<Result<_, _>>()?;
+    Ok(digests)
+}
+
+/// Of `blobs` and `tasks`, those nothing here refers to.
+pub(super) fn orphans(
+    conn: &Connection,
+    blobs: Vec<BlobId>,
+    tasks: Vec<TaskId>,
+) -> Result<Orphans, StorageError> {
+    let mut orphans = Orphans::default();
+    let mut by_blob = conn.prepare_cached("SELECT 1 FROM task_spec WHERE blob = ?1")?;
+    for blob in blobs {
+        if !by_blob.exists([blob.0.as_bytes()])? {
+            orphans.blobs.push(blob);
+        }
+    }
+    let mut by_id = conn.prepare_cached("SELECT 1 FROM task WHERE id = ?1")?;
+    for task in tasks {
+        if !by_id.exists([task.0.as_bytes()])? {
+            orphans.tasks.push(task);
+        }
+    }
+    Ok(orphans)
+}

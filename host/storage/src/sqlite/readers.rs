@@ -1,0 +1,91 @@
+//! A few threads with a read-only connection each, so that reading never waits for writing and
+//! never blocks an async thread.
+
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use rusqlite::Connection;
+use tokio::sync::{Semaphore, oneshot};
+
+use super::connection::open_reader;
+use crate::StorageError;
+
+/// How many reads go on at once.
+const THREADS: usize = 3;
+/// Reads that may wait; further callers wait for a place.
+const QUEUE_JOBS_MAX: usize = 1024;
+
+type Job = Box<dyn FnOnce(&Connection) + Send>;
+
+/// The way to the readers.
+pub(super) struct Readers {
+    jobs: Sender<Option<Job>>,
+    places: Arc<Semaphore>,
+}
+
+impl Readers {
+    /// Opens the connections and starts the threads.
+    pub(super) fn start(database: &Path) -> Result<(Readers, Vec<JoinHandle<()>>), StorageError> {
+        let (jobs, queue) = channel();
+        let queue = Arc::new(Mutex::new(queue));
+        let places = Arc::new(Semaphore::new(QUEUE_JOBS_MAX));
+        let mut handles = Vec::with_capacity(THREADS);
+        for number in 0..THREADS {
+            let conn = open_reader(database)?;
+            let (queue, places) = (Arc::clone(&queue), Arc::clone(&places));
+            let handle = std::thread::Builder::new()
+                .name(format!("storage-read-{number}"))
+                .spawn(move || run(&conn, &queue, &places))
+                .map_err(|error| StorageError::Unavailable(error.to_string()))?;
+            handles.push(handle);
+        }
+        Ok((Readers { jobs, places }, handles))
+    }
+
+    /// Has `work` done on a read-only connection.
+    pub(super) async fn call<T, W>(&self, work: W) -> Result<T, StorageError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
+    {
+        // The place is given back by the thread when it takes the job.
+        self.places
+            .acquire()
+            .await
+            .map_err(|_closed| StorageError::closed())?
+            .forget();
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |conn| {
+            // A caller that went away does not want to know.
+            let _unheard = reply.send(work(conn));
+        });
+        self.jobs
+            .send(Some(job))
+            .map_err(|_ended| StorageError::closed())?;
+        answer.await.map_err(|_ended| StorageError::closed())?
+    }
+
+    /// Accepts no further read; the threads end after those they have.
+    pub(super) fn stop(&self) {
+        self.places.close();
+        for _thread in 0..THREADS {
+            let _ended = self.jobs.send(None);
+        }
+    }
+}
+
+fn run(conn: &Connection, queue: &Mutex<Receiver<Option<Job>>>, places: &Semaphore) {
+    loop {
+        // One thread at a time waits at the queue; the others wait for the lock.
+        let message = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        match message {
+            Ok(Some(job)) => {
+                places.add_permits(1);
+                job(conn);
+            }
+            Ok(None) | Err(_) => return,
+        }
+    }
+}

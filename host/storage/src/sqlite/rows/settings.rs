@@ -1,0 +1,198 @@
+//! What a template says of a run: limits, retries, grants.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{from_json, millis, to_json};
+use crate::StorageError;
+use cofferdam_domain::grants::{Access, DirGrant, Grants};
+use cofferdam_domain::limits::Limits;
+use cofferdam_domain::retry::RetryPolicy;
+use cofferdam_domain::task::TaskSpec;
+
+/// What a template says of a run.
+#[derive(Serialize, Deserialize)]
+pub(in crate::sqlite) struct Settings {
+    pub(in crate::sqlite) limits: LimitsRow,
+    pub(in crate::sqlite) retry: RetryRow,
+    #[serde(default, skip_serializing_if = "GrantsRow::is_empty")]
+    pub(in crate::sqlite) grants: GrantsRow,
+}
+
+impl Settings {
+    pub(in crate::sqlite) fn of(spec: &TaskSpec) -> Settings {
+        Settings {
+            limits: LimitsRow::from(&spec.limits),
+            retry: RetryRow::from(&spec.retry),
+            grants: GrantsRow::from(&spec.grants),
+        }
+    }
+
+    pub(in crate::sqlite) fn to_json(&self) -> Result<String, StorageError> {
+        to_json(self)
+    }
+
+    pub(in crate::sqlite) fn from_json(text: &str) -> Result<Settings, StorageError> {
+        from_json(text)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(in crate::sqlite) struct LimitsRow {
+    timeout_ms: u64,
+    cpu_ms: u64,
+    fuel: Option<u64>,
+    memory_bytes: u64,
+    table_elements: u64,
+    disk_bytes: u64,
+    disk_files: u64,
+    output_bytes: u64,
+    stdout_bytes: u64,
+    stderr_bytes: u64,
+    log_bytes: u64,
+    hostcall_bytes: u64,
+    handles: u32,
+    resources: u32,
+    random_bytes: u64,
+}
+
+impl From<&Limits> for LimitsRow {
+    fn from(limits: &Limits) -> LimitsRow {
+        LimitsRow {
+            timeout_ms: millis(limits.timeout),
+            cpu_ms: millis(limits.cpu),
+            fuel: limits.fuel,
+            memory_bytes: limits.memory_bytes,
+            table_elements: limits.table_elements,
+            disk_bytes: limits.disk_bytes,
+            disk_files: limits.disk_files,
+            output_bytes: limits.output_bytes,
+            stdout_bytes: limits.stdout_bytes,
+            stderr_bytes: limits.stderr_bytes,
+            log_bytes: limits.log_bytes,
+            hostcall_bytes: limits.hostcall_bytes,
+            handles: limits.handles,
+            resources: limits.resources,
+            random_bytes: limits.random_bytes,
+        }
+    }
+}
+
+impl From<LimitsRow> for Limits {
+    fn from(row: LimitsRow) -> Limits {
+        Limits {
+            timeout: Duration::from_millis(row.timeout_ms),
+            cpu: Duration::from_millis(row.cpu_ms),
+            fuel: row.fuel,
+            memory_bytes: row.memory_bytes,
+            table_elements: row.table_elements,
+            disk_bytes: row.disk_bytes,
+            disk_files: row.disk_files,
+            output_bytes: row.output_bytes,
+            stdout_bytes: row.stdout_bytes,
+            stderr_bytes: row.stderr_bytes,
+            log_bytes: row.log_bytes,
+            hostcall_bytes: row.hostcall_bytes,
+            handles: row.handles,
+            resources: row.resources,
+            random_bytes: row.random_bytes,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(in crate::sqlite) struct RetryRow {
+    max_attempts: u32,
+    max_lost: u32,
+    base_ms: u64,
+    factor: f64,
+    max_ms: u64,
+    jitter: bool,
+}
+
+impl From<&RetryPolicy> for RetryRow {
+    fn from(retry: &RetryPolicy) -> RetryRow {
+        RetryRow {
+            max_attempts: retry.max_attempts,
+            max_lost: retry.max_lost,
+            base_ms: millis(retry.base),
+            factor: retry.factor,
+            max_ms: millis(retry.max),
+            jitter: retry.jitter,
+        }
+    }
+}
+
+impl From<RetryRow> for RetryPolicy {
+    fn from(row: RetryRow) -> RetryPolicy {
+        RetryPolicy {
+            max_attempts: row.max_attempts,
+            max_lost: row.max_lost,
+            base: Duration::from_millis(row.base_ms),
+            factor: row.factor,
+            max: Duration::from_millis(row.max_ms),
+            jitter: row.jitter,
+        }
+    }
+}
+
+#[derive(Default, Serialize, Deserialize)]
+pub(in crate::sqlite) struct GrantsRow {
+    dirs: Vec<DirRow>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DirRow {
+    name: String,
+    at: String,
+    access: Option<String>,
+}
+
+impl GrantsRow {
+    fn is_empty(&self) -> bool {
+        self.dirs.is_empty()
+    }
+}
+
+impl From<&Grants> for GrantsRow {
+    fn from(grants: &Grants) -> GrantsRow {
+        let dir = |grant: &DirGrant| DirRow {
+            name: grant.name.clone(),
+            at: grant.at.clone(),
+            access: grant.access.map(|access| access.as_str().to_owned()),
+        };
+        GrantsRow {
+            dirs: grants.dirs.iter().map(dir).collect(),
+        }
+    }
+}
+
+impl TryFrom<GrantsRow> for Grants {
+    type Error = StorageError;
+
+    fn try_from(row: GrantsRow) -> Result<Grants, StorageError> {
+        let access = |word: String| match word.as_str() {
+            "read" => Ok(Access::Read),
+            "write" => Ok(Access::Write),
+            other => Err(StorageError::corrupt(format_args!(
+                "there is no access {other}"
+            ))),
+        };
+        let dir = |row: DirRow| {
+            let access = row.access.map(access).transpose()?;
+            Ok(DirGrant {
+                name: row.name,
+                at: row.at,
+                access,
+            })
+        };
+        Ok(Grants {
+            dirs: row
+                .dirs
+                .into_iter()
+                .map(dir)
+                .collect::<Result<_, StorageError>>()?,
+        })
+    }
+}

@@ -1,0 +1,168 @@
+//! What becomes of a task whose attempt ended, whoever tells it: its worker, or the rescue from one
+//! that died.
+
+use rusqlite::{CachedStatement, Connection, params};
+
+use super::db::{Db, Tallies, state_number};
+use super::record;
+use super::templates::Templates;
+use crate::StorageError;
+use cofferdam_domain::attempt::{Artifact, Outcome, Streams, Usage};
+use cofferdam_domain::state::TaskState;
+use cofferdam_domain::time::Timestamp;
+
+const END: &str = "
+    UPDATE task SET state = ?2, fence = NULL, cancel_requested = 0, updated_at = ?3,
+        finished_at = ?3 WHERE seq = ?1";
+const AGAIN: &str = "
+    UPDATE task SET state = 1, fence = NULL, cancel_requested = 0, updated_at = ?2,
+        run_at = coalesce(?3, run_at) WHERE seq = ?1";
+
+/// A running task as far as its end needs it.
+pub(super) struct Running {
+    pub(super) seq: i64,
+    pub(super) template: i64,
+    pub(super) attempt: u32,
+    pub(super) max_attempts: u32,
+    pub(super) lost: u32,
+    pub(super) cancel_requested: bool,
+    pub(super) worker: [u8; 16],
+    pub(super) claimed_at: i64,
+}
+
+impl Running {
+    pub(super) fn from_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Running> {
+        Ok(Running {
+            seq: row.get(0)?,
+            template: row.get(1)?,
+            attempt: row.get(2)?,
+            max_attempts: row.get(3)?,
+            lost: row.get(4)?,
+            cancel_requested: row.get(5)?,
+            worker: row.get(6)?,
+            claimed_at: row.get(7)?,
+        })
+    }
+}
+
+/// What becomes of a task whose attempt ended.
+#[derive(Clone, Copy)]
+pub(super) enum After {
+    /// It stays in this final state.
+    Final(TaskState),
+    /// It is pending again, from this instant on, or from when it was before.
+    Again(Option<Timestamp>),
+}
+
+impl After {
+    /// The rule for an attempt that ended in failure but may be repeated.
+    pub(super) fn retry(task: &Running, run_at: Timestamp) -> After {
+        if task.attempt >= task.max_attempts {
+            After::Final(TaskState::Failed)
+        } else {
+            After::Again(Some(run_at))
+        }
+    }
+
+    /// The rule for an attempt whose host went away under it.
+    pub(super) fn loss(task: &Running, max_lost: u32, run_at: Option<Timestamp>) -> After {
+        if task.cancel_requested {
+            After::Final(TaskState::Cancelled)
+        } else if task.lost >= max_lost {
+            After::Final(TaskState::Failed)
+        } else {
+            After::Again(run_at)
+        }
+    }
+}
+
+/// An attempt's end, whoever tells it.
+pub(super) struct Ending<'a> {
+    pub(super) finished_at: Timestamp,
+    pub(super) outcome: &'a Outcome,
+    pub(super) usage: Usage,
+    pub(super) streams: &'a Streams,
+    pub(super) artifacts: &'a [Artifact],
+}
+
+/// What settling needs, prepared once for many attempts.
+pub(super) struct Settling<'db> {
+    pub(super) conn: &'db Connection,
+    templates: &'db mut Templates,
+    pub(super) tallies: &'db mut Tallies,
+    record: CachedStatement<'db>,
+    end: CachedStatement<'db>,
+    again: CachedStatement<'db>,
+}
+
+impl<'db> Settling<'db> {
+    pub(super) fn prepare(db: &'db mut Db) -> Result<Settling<'db>, StorageError> {
+        let Db {
+            conn,
+            templates,
+            tallies,
+            random: _,
+        } = db;
+        let conn: &'db Connection = conn;
+        Ok(Settling {
+            conn,
+            templates,
+            tallies,
+            record: conn.prepare_cached(record::RECORD)?,
+            end: conn.prepare_cached(END)?,
+            again: conn.prepare_cached(AGAIN)?,
+        })
+    }
+}
+
+impl Settling<'_> {
+    /// How often the task may be lost.
+    pub(super) fn max_lost(&mut self, task: &Running) -> Result<u32, StorageError> {
+        Ok(self.templates.get(self.conn, task.template)?.retry.max_lost)
+    }
+
+    /// Records an attempt that was lost: counted as a loss, and not charged to the task if it
+    /// goes on.
+    pub(super) fn settle_loss(
+        &mut self,
+        task: &Running,
+        after: After,
+        ending: &Ending<'_>,
+    ) -> Result<TaskState, StorageError> {
+        let allowed_more = match after {
+            After::Final(_) => 0,
+            After::Again(_) => 1,
+        };
+        self.conn
+            .prepare_cached(
+                "UPDATE task SET lost = lost + 1, max_attempts = max_attempts + ?2 WHERE seq = ?1",
+            )?
+            .execute(params![task.seq, allowed_more])?;
+        self.settle(task, after, ending)
+    }
+
+    /// Records an attempt and moves its task on.
+    pub(super) fn settle(
+        &mut self,
+        task: &Running,
+        after: After,
+        ending: &Ending<'_>,
+    ) -> Result<TaskState, StorageError> {
+        record::record(&mut self.record, task, ending)?;
+        let at = ending.finished_at.as_millis();
+        let state = match after {
+            After::Final(state) => {
+                self.end
+                    .execute(params![task.seq, state_number(state), at])?;
+                state
+            }
+            After::Again(run_at) => {
+                let run_at = run_at.map(Timestamp::as_millis);
+                self.again.execute(params![task.seq, at, run_at])?;
+                TaskState::Pending
+            }
+        };
+        self.tallies.moved(TaskState::Running, state, 1);
+        Ok(state)
+    }
+}

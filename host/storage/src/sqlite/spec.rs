@@ -1,0 +1,88 @@
+//! A task's spec, put together from its own row and its template.
+
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::insert::NO_METADATA;
+use super::rows::from_json;
+use super::templates::{self, Template};
+use crate::StorageError;
+use cofferdam_domain::attempt::Payload;
+use cofferdam_domain::task::{BlobId, Input, Priority, TaskId, TaskSpec};
+
+/// The columns of `task_spec` that make a spec, read but not yet understood.
+pub(super) struct SpecParts {
+    input: Input,
+    args: Option<String>,
+    env: Option<String>,
+    metadata: Option<String>,
+}
+
+/// Reads content_type, blob, blob_bytes, args, env, metadata and body from column `first` on.
+pub(super) fn spec_parts(row: &Row<'_>, first: usize) -> rusqlite::Result<SpecParts> {
+    let blob: Option<[u8; 16]> = row.get(first + 1)?;
+    let input = match blob {
+        None => Input::Inline(Payload {
+            content_type: row.get_ref(first)?.as_str()?.into(),
+            body: Bytes::copy_from_slice(row.get_ref(first + 6)?.as_blob()?),
+        }),
+        Some(blob) => Input::Spooled {
+            content_type: row.get(first)?,
+            blob: BlobId(uuid::Uuid::from_bytes(blob)),
+            size_bytes: row.get::<_, i64>(first + 2)?.cast_unsigned(),
+        },
+    };
+    Ok(SpecParts {
+        input,
+        args: row.get(first + 3)?,
+        env: row.get(first + 4)?,
+        metadata: row.get(first + 5)?,
+    })
+}
+
+impl SpecParts {
+    /// The spec, with what the template knows.
+    pub(super) fn into_spec(
+        self,
+        template: &Template,
+        priority: Priority,
+    ) -> Result<TaskSpec, StorageError> {
+        Ok(TaskSpec {
+            module: template.module.clone(),
+            digest: template.digest,
+            input: self.input,
+            args: self.args.map_or(Ok(Vec::new()), |text| from_json(&text))?,
+            env: self.env.map_or(Ok(Vec::new()), |text| from_json(&text))?,
+            priority,
+            limits: template.limits,
+            retry: template.retry.clone(),
+            grants: template.grants.clone(),
+            metadata: self.metadata.unwrap_or_else(|| NO_METADATA.to_owned()),
+        })
+    }
+}
+
+/// What was submitted as task `id`.
+pub(super) fn task_spec(conn: &Connection, id: TaskId) -> Result<Option<TaskSpec>, StorageError> {
+    let found = conn
+        .prepare_cached(
+            "SELECT t.template, t.priority, s.content_type, s.blob, s.blob_bytes, s.args, s.env,
+                s.metadata, s.body
+             FROM task t JOIN task_spec s ON s.seq = t.seq WHERE t.id = ?1",
+        )?
+        .query_row([id.0.as_bytes()], |row| {
+            Ok((
+                row.get::<_, i64>(0)?,
+                row.get::<_, u8>(1)?,
+                spec_parts(row, 2)?,
+            ))
+        })
+        .optional()?;
+    let Some((template, priority, parts)) = found else {
+        return Ok(None);
+    };
+    let template = templates::read(conn, template)?;
+    let priority = Priority::from_rank(priority)
+        .ok_or_else(|| StorageError::corrupt("a task has no priority"))?;
+    parts.into_spec(&template, priority).map(Some)
+}

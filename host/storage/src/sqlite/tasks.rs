@@ -1,0 +1,251 @@
+//! Reading one task and what its attempts left.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::db::state_of;
+use super::insert::NO_METADATA;
+use super::rows::{ArtifactRow, FailureRow, from_json};
+use crate::{Counts, StorageError};
+use cofferdam_domain::attempt::{
+    Artifact, Attempt, Captured, Failure, Payload, Stream, Usage, WorkerId,
+};
+use cofferdam_domain::module::{Digest, ModuleName};
+use cofferdam_domain::task::{Priority, Task, TaskId};
+use cofferdam_domain::time::Timestamp;
+
+/// Everything of a [`Task`] and its `seq`, through the index a caller wants, and then the WHERE and
+/// ORDER BY a caller adds. The newest finished attempt is the one before a running one.
+macro_rules! select_tasks {
+    ($index:literal, $rest:literal) => {
+        concat!(
+            "SELECT t.id, p.module, p.digest, t.state, t.priority, t.attempt, t.max_attempts,
+                t.lost, t.progress, t.progress_note, t.cancel_requested, t.created_at, t.run_at,
+                t.claimed_at, t.finished_at, t.updated_at, t.worker, s.metadata,
+                a.duration_us, a.cpu_us, a.fuel, a.peak_memory_bytes, a.disk_bytes, a.failure,
+                length(a.output), a.truncated, t.seq
+             FROM task t ",
+            $index,
+            " JOIN template p ON p.id = t.template
+             JOIN task_spec s ON s.seq = t.seq
+             LEFT JOIN attempt a ON a.id = t.seq * 1048576 + t.attempt - (t.state = 2) ",
+            $rest
+        )
+    };
+}
+pub(super) use select_tasks;
+
+/// One task.
+pub(super) fn task(conn: &Connection, id: TaskId) -> Result<Option<Task>, StorageError> {
+    let mut statement = conn.prepare_cached(select_tasks!("", "WHERE t.id = ?1"))?;
+    let mut rows = statement.query([id.0.as_bytes()])?;
+    rows.next()?.map(task_of).transpose()
+}
+
+/// The task in a row of [`select_tasks`].
+pub(super) fn task_of(row: &Row<'_>) -> Result<Task, StorageError> {
+    let instant = |place| -> rusqlite::Result<Option<Timestamp>> {
+        Ok(row
+            .get::<_, Option<i64>>(place)?
+            .map(Timestamp::from_millis))
+    };
+    let worker: Option<[u8; 16]> = row.get(16)?;
+    let duration: Option<i64> = row.get(18)?;
+    Ok(Task {
+        id: TaskId(uuid::Uuid::from_bytes(row.get(0)?)),
+        module: ModuleName::parse(row.get_ref(1)?.as_str().map_err(StorageError::corrupt)?)
+            .map_err(StorageError::corrupt)?,
+        digest: Digest::from_bytes(row.get(2)?),
+        state: state_of(row.get(3)?)?,
+        priority: Priority::from_rank(row.get(4)?)
+            .ok_or_else(|| StorageError::corrupt("a task has no priority"))?,
+        attempt: row.get(5)?,
+        max_attempts: row.get(6)?,
+        lost: row.get(7)?,
+        progress: row.get(8)?,
+        progress_note: row.get(9)?,
+        cancel_requested: row.get(10)?,
+        created_at: Timestamp::from_millis(row.get(11)?),
+        run_at: Timestamp::from_millis(row.get(12)?),
+        started_at: instant(13)?,
+        finished_at: instant(14)?,
+        updated_at: Timestamp::from_millis(row.get(15)?),
+        worker: worker.map(|id| WorkerId(uuid::Uuid::from_bytes(id))),
+        metadata: row
+            .get::<_, Option<String>>(17)?
+            .unwrap_or_else(|| NO_METADATA.to_owned()),
+        usage: duration.map(|_there| usage_of(row, 18)).transpose()?,
+        failure: failure_of(row.get(23)?)?,
+        result_bytes: row.get::<_, Option<i64>>(24)?.map(i64::cast_unsigned),
+        truncated: truncated_of(row.get::<_, Option<u8>>(25)?.unwrap_or(0)),
+    })
+}
+
+/// duration_us, cpu_us, fuel, peak_memory_bytes and disk_bytes from column `first` on.
+fn usage_of(row: &Row<'_>, first: usize) -> rusqlite::Result<Usage> {
+    let micros = |place| Ok::<_, rusqlite::Error>(row.get::<_, i64>(place)?.cast_unsigned());
+    Ok(Usage {
+        duration: Duration::from_micros(micros(first)?),
+        cpu: Duration::from_micros(micros(first + 1)?),
+        fuel: row
+            .get::<_, Option<i64>>(first + 2)?
+            .map(i64::cast_unsigned),
+        peak_memory_bytes: micros(first + 3)?,
+        disk_bytes: micros(first + 4)?,
+    })
+}
+
+fn failure_of(text: Option<String>) -> Result<Option<Failure>, StorageError> {
+    text.map(|text| from_json::<FailureRow>(&text)?.try_into())
+        .transpose()
+}
+
+fn truncated_of(bits: u8) -> [bool; 3] {
+    [bits & 1 != 0, bits & 2 != 0, bits & 4 != 0]
+}
+
+/// The output of a completed task.
+pub(super) fn result(conn: &Connection, id: TaskId) -> Result<Option<Payload>, StorageError> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT a.content_type, a.output
+             FROM task t JOIN attempt a ON a.id = t.seq * 1048576 + t.attempt
+             WHERE t.id = ?1 AND t.state = 3 AND a.output IS NOT NULL",
+        )?
+        .query_row([id.0.as_bytes()], |row| {
+            Ok(Payload {
+                content_type: row.get_ref(0)?.as_str()?.into(),
+                body: row.get::<_, Vec<u8>>(1)?.into(),
+            })
+        })
+        .optional()?)
+}
+
+/// One stream of a finished attempt.
+pub(super) fn stream(
+    conn: &Connection,
+    id: TaskId,
+    attempt: Option<u32>,
+    stream: Stream,
+) -> Result<Option<Captured>, StorageError> {
+    let (sql, place) = match stream {
+        Stream::Stdout => (STDOUT, 0),
+        Stream::Stderr => (STDERR, 1),
+        Stream::Log => (LOG, 2),
+    };
+    Ok(conn
+        .prepare_cached(sql)?
+        .query_row(params![id.0.as_bytes(), attempt], |row| {
+            let bytes = row.get::<_, Option<Vec<u8>>>(0)?.unwrap_or_default();
+            let truncated = truncated_of(row.get(1)?)[place];
+            Ok(Captured {
+                bytes: bytes.into(),
+                truncated,
+            })
+        })
+        .optional()?)
+}
+
+/// A query for one stream of the attempt ?2, or of the newest that is finished.
+macro_rules! stream_query {
+    ($column:literal) => {
+        concat!(
+            "SELECT a.",
+            $column,
+            ", a.truncated FROM task t JOIN attempt a
+                ON a.id = t.seq * 1048576 + coalesce(?2, t.attempt - (t.state = 2))
+             WHERE t.id = ?1 AND coalesce(?2, 1) < 1048576"
+        )
+    };
+}
+
+const STDOUT: &str = stream_query!("stdout");
+const STDERR: &str = stream_query!("stderr");
+const LOG: &str = stream_query!("log");
+
+/// Every finished attempt.
+pub(super) fn attempts(conn: &Connection, id: TaskId) -> Result<Vec<Attempt>, StorageError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT a.id % 1048576, a.worker, p.digest, a.started_at, a.finished_at, a.failure,
+            a.duration_us, a.cpu_us, a.fuel, a.peak_memory_bytes, a.disk_bytes,
+            coalesce(length(a.output), 0), a.truncated, a.artifacts
+         FROM task t JOIN template p ON p.id = t.template
+         JOIN attempt a ON a.id >= t.seq * 1048576 AND a.id < (t.seq + 1) * 1048576
+         WHERE t.id = ?1 ORDER BY a.id",
+    )?;
+    let mut rows = statement.query([id.0.as_bytes()])?;
+    let mut attempts = Vec::new();
+    while let Some(row) = rows.next()? {
+        attempts.push(attempt_of(row)?);
+    }
+    Ok(attempts)
+}
+
+fn attempt_of(row: &Row<'_>) -> Result<Attempt, StorageError> {
+    let artifacts: Option<String> = row.get(13)?;
+    let artifacts: Vec<ArtifactRow> = artifacts.map_or(Ok(Vec::new()), |text| from_json(&text))?;
+    Ok(Attempt {
+        number: row.get(0)?,
+        worker: WorkerId(uuid::Uuid::from_bytes(row.get(1)?)),
+        digest: Digest::from_bytes(row.get(2)?),
+        started_at: Timestamp::from_millis(row.get(3)?),
+        finished_at: Timestamp::from_millis(row.get(4)?),
+        failure: failure_of(row.get(5)?)?,
+        usage: usage_of(row, 6)?,
+        result_bytes: row.get::<_, i64>(11)?.cast_unsigned(),
+        truncated: truncated_of(row.get(12)?),
+        artifacts: artifacts.into_iter().map(Artifact::from).collect(),
+    })
+}
+
+/// The running tasks of `worker` that somebody wants to end.
+pub(super) fn cancel_requests(
+    conn: &Connection,
+    worker: WorkerId,
+) -> Result<Vec<TaskId>, StorageError> {
+    let ids = conn
+        .prepare_cached(
+            "SELECT id FROM task WHERE state = 2 AND worker = ?1 AND cancel_requested = 1",
+        )?
+        .query_map([worker.0.as_bytes()], |row| {
+            Ok(TaskId(uuid::Uuid::from_bytes(row.get(0)?)))
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(ids)
+}
+
+/// The earliest `run_at` of a pending task: the head of each priority's range.
+pub(super) fn next_run_at(conn: &Connection) -> Result<Option<Timestamp>, StorageError> {
+    let mut statement =
+        conn.prepare_cached("SELECT min(run_at) FROM task WHERE state = 1 AND priority = ?1")?;
+    let mut earliest = None;
+    for priority in Priority::ALL {
+        let head: Option<i64> = statement.query_row([priority.rank()], |row| row.get(0))?;
+        earliest = match (earliest, head) {
+            (Some(a), Some(b)) => Some(std::cmp::min::<i64>(a, b)),
+            (one, other) => one.or(other),
+        };
+    }
+    Ok(earliest.map(Timestamp::from_millis))
+}
+
+/// The counters.
+pub(super) fn counts(conn: &Connection) -> Result<Counts, StorageError> {
+    let mut statement = conn.prepare_cached("SELECT tasks FROM counter ORDER BY state")?;
+    let tasks: Vec<i64> = statement
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let figure = |tasks: i64| u64::try_from(tasks).unwrap_or(0);
+    match tasks[..] {
+        [blocked, pending, running, completed, failed, cancelled] => Ok(Counts {
+            blocked: figure(blocked),
+            pending: figure(pending),
+            running: figure(running),
+            completed: figure(completed),
+            failed: figure(failed),
+            cancelled: figure(cancelled),
+        }),
+        _ => Err(StorageError::corrupt("there are not six counters")),
+    }
+}

@@ -1,0 +1,131 @@
+//! Templates: what many tasks have in common, kept once in the database and decoded once in memory.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::rows::Settings;
+use crate::StorageError;
+use cofferdam_domain::grants::Grants;
+use cofferdam_domain::limits::Limits;
+use cofferdam_domain::module::{Digest, ModuleName};
+use cofferdam_domain::retry::RetryPolicy;
+use cofferdam_domain::task::TaskSpec;
+
+/// Templates kept decoded; one that was not used lately goes.
+const KEPT_MAX: usize = 64;
+
+/// One template.
+pub(super) struct Template {
+    pub(super) id: i64,
+    pub(super) module: ModuleName,
+    pub(super) digest: Digest,
+    pub(super) limits: Limits,
+    pub(super) retry: RetryPolicy,
+    pub(super) grants: Grants,
+}
+
+impl Template {
+    fn fits(&self, spec: &TaskSpec) -> bool {
+        self.digest == spec.digest
+            && self.limits == spec.limits
+            && self.module == spec.module
+            && self.retry == spec.retry
+            && self.grants == spec.grants
+    }
+}
+
+/// The templates used last, newest first.
+#[derive(Default)]
+pub(super) struct Templates {
+    kept: VecDeque<Arc<Template>>,
+}
+
+impl Templates {
+    /// Forgets every copy.
+    pub(super) fn clear(&mut self) {
+        self.kept.clear();
+    }
+
+    /// The id of the template of `spec`, which is written if there is none.
+    pub(super) fn of_spec(
+        &mut self,
+        conn: &Connection,
+        spec: &TaskSpec,
+    ) -> Result<i64, StorageError> {
+        if let Some(place) = self.kept.iter().position(|template| template.fits(spec)) {
+            return Ok(self.brought_forward(place).id);
+        }
+        let settings = Settings::of(spec).to_json()?;
+        let key = params![spec.digest.as_bytes(), spec.module.as_str(), settings];
+        let known: Option<i64> = conn
+            .prepare_cached(
+                "SELECT id FROM template WHERE digest = ?1 AND module = ?2 AND settings = ?3",
+            )?
+            .query_row(key, |row| row.get(0))
+            .optional()?;
+        let id = match known {
+            Some(id) => id,
+            None => conn
+                .prepare_cached(
+                    "INSERT INTO template (digest, module, settings, tasks) VALUES (?1, ?2, ?3, 0)",
+                )?
+                .insert(key)?,
+        };
+        self.keep(Template {
+            id,
+            module: spec.module.clone(),
+            digest: spec.digest,
+            limits: spec.limits,
+            retry: spec.retry.clone(),
+            grants: spec.grants.clone(),
+        });
+        Ok(id)
+    }
+
+    /// The template of that id.
+    pub(super) fn get(
+        &mut self,
+        conn: &Connection,
+        id: i64,
+    ) -> Result<Arc<Template>, StorageError> {
+        match self.kept.iter().position(|template| template.id == id) {
+            Some(place) => Ok(Arc::clone(self.brought_forward(place))),
+            None => Ok(self.keep(read(conn, id)?)),
+        }
+    }
+
+    fn brought_forward(&mut self, place: usize) -> &Arc<Template> {
+        self.kept.swap(0, place);
+        &self.kept[0]
+    }
+
+    fn keep(&mut self, template: Template) -> Arc<Template> {
+        self.kept.truncate(KEPT_MAX - 1);
+        let template = Arc::new(template);
+        self.kept.push_front(Arc::clone(&template));
+        template
+    }
+}
+
+/// Reads one template.
+pub(super) fn read(conn: &Connection, id: i64) -> Result<Template, StorageError> {
+    let mut statement =
+        conn.prepare_cached("SELECT module, digest, settings FROM template WHERE id = ?1")?;
+    let (module, digest, settings): (String, [u8; 32], String) =
+        statement.query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let Settings {
+        limits,
+        retry,
+        grants,
+    } = Settings::from_json(&settings)?;
+    Ok(Template {
+        id,
+        module: ModuleName::parse(&module).map_err(StorageError::corrupt)?,
+        digest: Digest::from_bytes(digest),
+        limits: limits.into(),
+        retry: retry.into(),
+        grants: grants.try_into()?,
+    })
+}

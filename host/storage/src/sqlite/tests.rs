@@ -1,0 +1,191 @@
+//! The contract on SQLite, and what only this backend can show.
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::SqliteStorage;
+use super::connection::database_path;
+use crate::conformance::fixture::*;
+use crate::conformance::{self, Backend};
+use crate::{Inserted, Storage, StorageError};
+
+struct Sqlite {
+    dir: TempDir,
+    storage: SqliteStorage,
+}
+
+fn open(dir: &std::path::Path) -> Result<SqliteStorage, StorageError> {
+    SqliteStorage::open(dir, StdRng::seed_from_u64(7))
+}
+
+impl Backend for Sqlite {
+    async fn fresh() -> Sqlite {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = open(dir.path()).unwrap();
+        Sqlite { dir, storage }
+    }
+
+    fn storage(&self) -> &dyn Storage {
+        &self.storage
+    }
+
+    async fn reopened(self) -> Sqlite {
+        let Sqlite { dir, storage } = self;
+        drop(storage);
+        let storage = open(dir.path()).unwrap();
+        Sqlite { dir, storage }
+    }
+
+    async fn check(&self) {
+        self.storage.close();
+        check_database(self.dir.path());
+    }
+}
+
+/// Integrity, and the counters against what they count.
+fn check_database(dir: &std::path::Path) {
+    let conn = Connection::open(database_path(dir)).unwrap();
+    let verdict: String = conn
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(verdict, "ok");
+    for sql in [
+        "SELECT count(*) FROM counter c
+         WHERE tasks <> (SELECT count(*) FROM task t WHERE t.state = c.state)",
+        "SELECT count(*) FROM template p
+         WHERE tasks <> (SELECT count(*) FROM task t WHERE t.template = p.id)",
+        "SELECT count(*) FROM task WHERE seq NOT IN (SELECT seq FROM task_spec)",
+        "SELECT count(*) FROM task_spec WHERE seq NOT IN (SELECT seq FROM task)",
+        "SELECT count(*) FROM attempt WHERE id / 1048576 NOT IN (SELECT seq FROM task)",
+    ] {
+        let wrong: i64 = conn.query_row(sql, [], |row| row.get(0)).unwrap();
+        assert_eq!(wrong, 0, "{sql}");
+    }
+}
+
+conformance::conformance!(Sqlite);
+
+#[tokio::test]
+async fn a_directory_has_one_owner() {
+    let Sqlite { dir, storage } = Sqlite::fresh().await;
+    let refused = open(dir.path()).err().unwrap();
+    assert!(
+        refused.to_string().contains("another host is using it"),
+        "{refused}"
+    );
+    storage.close();
+    assert!(matches!(
+        storage.ping().await,
+        Err(StorageError::Unavailable(_))
+    ));
+    open(dir.path()).unwrap().close();
+}
+
+#[tokio::test]
+async fn a_copy_taken_at_any_moment_opens() {
+    let Sqlite { dir, storage } = Sqlite::fresh().await;
+    insert_all(&storage, (1..=50).map(new_task).collect()).await;
+    let claim = claim_one(&storage, ME, at(1)).await;
+    // What is on disk now is what a crash would leave: the log was never copied back.
+    let crashed = tempfile::tempdir().unwrap();
+    for name in ["cofferdam.db", "cofferdam.db-wal"] {
+        std::fs::copy(dir.path().join(name), crashed.path().join(name)).unwrap();
+    }
+    let reopened = open(crashed.path()).unwrap();
+    let counts = reopened.counts().await.unwrap();
+    assert_eq!((counts.pending, counts.running), (49, 1));
+    finish_one(&reopened, completed(&claim, at(2))).await;
+    assert_eq!(reopened.counts().await.unwrap().completed, 1);
+    reopened.close();
+    check_database(crashed.path());
+}
+
+#[tokio::test]
+async fn a_full_disk_is_said_and_survived() {
+    let Sqlite { dir, storage } = Sqlite::fresh().await;
+    insert(&storage, new_task(1)).await;
+    let limit_pages = async |pages: u32| {
+        storage
+            .writer
+            .call(move |db| {
+                db.conn
+                    .query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_row| {
+                        Ok(())
+                    })?;
+                Ok(())
+            })
+            .await
+            .unwrap();
+    };
+    limit_pages(1).await;
+    let mut big = new_task(2);
+    let body = vec![0; 1 << 20].into();
+    big.spec.input = cofferdam_domain::task::Input::Inline(cofferdam_domain::attempt::Payload {
+        content_type: "application/octet-stream".into(),
+        body,
+    });
+    // The neighbour that shares the batch is not hurt.
+    let (refused, claimed) = tokio::join!(
+        storage.insert_tasks(vec![new_task(3), big.clone()], 9, at(1)),
+        storage.cancel(id(1), at(1)),
+    );
+    assert!(matches!(refused, Err(StorageError::Full(_))), "{refused:?}");
+    claimed.unwrap();
+    assert!(storage.task(id(3)).await.unwrap().is_none());
+    limit_pages(1 << 30).await;
+    let inserted = storage
+        .insert_tasks(vec![new_task(3), big], 9, at(2))
+        .await
+        .unwrap();
+    assert_eq!(inserted, [Inserted::New; 2]);
+    storage.close();
+    check_database(dir.path());
+}
+
+#[tokio::test]
+async fn a_failing_call_does_not_fail_its_neighbours() {
+    let Sqlite { dir, storage } = Sqlite::fresh().await;
+    let calls = (1..=40).map(|number| storage.insert_tasks(vec![new_task(number)], 99, at(0)));
+    let broken = storage.writer.call(|db| {
+        db.conn
+            .execute("UPDATE task SET state = 9 WHERE seq = 1", [])?;
+        db.conn.execute("INSERT INTO nowhere VALUES (1)", [])?;
+        Ok(())
+    });
+    let (inserted, broken) = tokio::join!(futures_util::future::join_all(calls), broken);
+    assert!(
+        inserted
+            .into_iter()
+            .all(|inserted| inserted.unwrap() == [Inserted::New])
+    );
+    assert!(broken.is_err());
+    assert_eq!(storage.counts().await.unwrap().pending, 40);
+    storage.close();
+    check_database(dir.path());
+}
+
+#[tokio::test]
+async fn the_schema_refuses_what_the_states_forbid() {
+    let Sqlite { storage, .. } = Sqlite::fresh().await;
+    insert(&storage, new_task(1)).await;
+    for (rule, set) in [
+        ("state_valid", "state = 6"),
+        ("finalized_iff_final_state", "state = 3"),
+        ("fence_iff_running", "fence = 1"),
+        (
+            "attempt_not_above_max",
+            "attempt = 2, state = 3, finished_at = 1",
+        ),
+        ("pending_has_attempts_left", "attempt = 1"),
+        ("cancel_asked_of_running", "cancel_requested = 1"),
+    ] {
+        let refused = storage
+            .writer
+            .call(move |db| Ok(db.conn.execute(&format!("UPDATE task SET {set}"), [])?))
+            .await
+            .unwrap_err();
+        assert!(refused.to_string().contains(rule), "{rule}: {refused}");
+    }
+}
