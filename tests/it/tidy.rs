@@ -368,7 +368,7 @@ fn imports(text: &str, prefix: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (at, _) in text.match_indices(prefix) {
         let boundary = text[..at].chars().next_back();
-        if boundary.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '$') {
+        if boundary.is_some_and(|c| c.is_alphanumeric() || matches!(c, '_' | '$' | ':')) {
             continue;
         }
         let rest = &text[at + prefix.len()..];

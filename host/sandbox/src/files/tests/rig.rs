@@ -246,7 +246,7 @@ pub(super) fn plan(quota: u64) -> FilesPlan {
 
 /// The guest program, built on first use.
 pub(super) fn program(road: Road) -> Vec<u8> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let target = match road {
         Road::P1 => "wasm32-wasip1",
         Road::P2 => "wasm32-wasip2",
