@@ -10,6 +10,7 @@
 mod cli;
 mod compile;
 mod disk;
+mod ends;
 mod exec;
 mod foreign;
 mod leaks;

@@ -22,6 +22,7 @@ mod lanes;
 mod progress;
 mod pruner;
 mod ready;
+mod recording;
 mod rescuer;
 mod running;
 pub mod settings;
@@ -204,6 +205,12 @@ impl Queue {
             subscription.close();
         }
         Ok(Some((task, subscription)))
+    }
+
+    /// How long the ends of attempts have not reached storage, if that is longer than a heartbeat.
+    pub fn recording_is_stuck(&self) -> Option<Duration> {
+        let stuck = self.shared.recording.stuck_for();
+        (stuck > self.shared.config.heartbeat_interval).then_some(stuck)
     }
 
     /// Figures of this host's part.

@@ -68,6 +68,7 @@ macro_rules! conformance {
             races {
                 one_finish_of_two_counts a_stale_fence_changes_nothing cancel_beats_a_retry
                 a_cancel_beats_a_result no_task_is_claimed_twice
+                a_cancel_beats_a_claim_given_back a_cancel_beats_a_loss
             }
             rescues {
                 the_dead_are_told_from_the_living nothing_starves_behind_the_living

@@ -122,6 +122,9 @@ pub trait Storage: Send + Sync + 'static {
     /// which a host that ends gives a task back, is treated as a loss is by [`Storage::rescue`].
     /// [`Next::GiveBack`](cofferdam_domain::claim::Next::GiveBack) takes the claim back: the attempt
     /// is neither counted nor recorded, and the task keeps its `run_at`.
+    /// [`StorageError::TooLarge`], [`StorageError::Refused`], [`StorageError::Corrupt`] and
+    /// [`StorageError::Full`] may concern a single end: the others are recorded if they are offered
+    /// without it.
     async fn finish(&self, ends: Vec<AttemptEnd>) -> Result<Vec<Finished>, StorageError>;
 
     /// Records the newest progress of running attempts; stale fences are ignored.
@@ -200,6 +203,13 @@ pub enum StorageError {
         /// The most that may.
         limit: u64,
     },
+    /// What was to be written is larger than a row may be; no room makes up for that.
+    #[error("too large to be stored: {0}")]
+    TooLarge(String),
+    /// What was to be written contradicts a rule of the schema. That is a bug of this host, and it
+    /// concerns this one row.
+    #[error("the database refuses this: {0}")]
+    Refused(String),
     /// The disk, or the budget for the data directory, has no room left.
     #[error("storage is full: {0}")]
     Full(String),
@@ -287,6 +297,8 @@ pub enum Retried {
     Pending,
     /// Only a failed or cancelled task can be retried.
     NotFailed(TaskState),
+    /// It has had as many attempts as storage can number.
+    Exhausted,
     /// There is no such task.
     Unknown,
 }

@@ -1,72 +1,222 @@
 //! Records how attempts ended, in batches that share a commit, and tells whoever waits.
 //!
 //! A batch is what came in while the one before was committed: a lone end is recorded at once, and
-//! a flood in as few commits as the limit allows.
+//! a flood in as few commits as the limit allows. A batch that storage refuses for what is in it is
+//! cut in halves until the end that it refuses is found; that end is recorded in a form that cannot
+//! be refused, so that no attempt keeps the others from ending.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::queue::executor::Ended;
 use crate::queue::shared::Shared;
-use cofferdam_domain::claim::AttemptEnd;
+use cofferdam_domain::attempt::{Failure, FailureKind, Outcome, Streams};
+use cofferdam_domain::claim::{AttemptEnd, Next};
 use cofferdam_domain::state::TaskState;
-use cofferdam_storage::{Finished, StorageError};
+use cofferdam_storage::{Finished, Storage, StorageError};
 
 /// Ends on the way to storage; one more makes its attempt wait.
 pub(crate) const QUEUED_MAX: usize = 1024;
 /// Ends recorded in one call.
 const BATCH_MAX: usize = 512;
-/// The first and the longest wait before a batch that storage refused is offered again.
+/// The first and the longest wait before what storage refused is offered again.
 const RETRY_WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
-/// How often a batch is offered while the host shuts down. What is given up then is rescued by the
+/// How long an end waits for room on the disk before it is recorded without what takes room.
+const ROOM_PATIENCE: Duration = Duration::from_secs(10);
+/// How long storage may refuse once the host shuts down. What is given up then is rescued by the
 /// next start.
-const OFFERS_AT_SHUTDOWN: u32 = 5;
+const PATIENCE_AT_SHUTDOWN: Duration = Duration::from_secs(1);
+/// How long each of the other batches may take once that has passed.
+const LAST_OFFER: Duration = Duration::from_millis(200);
+
+/// Where ends are recorded. Storage does it; tests put something in its place.
+#[async_trait]
+pub(crate) trait Ends: Send + Sync {
+    /// See [`Storage::finish`].
+    async fn finish(&self, ends: Vec<AttemptEnd>) -> Result<Vec<Finished>, StorageError>;
+}
+
+#[async_trait]
+impl Ends for Arc<dyn Storage> {
+    async fn finish(&self, ends: Vec<AttemptEnd>) -> Result<Vec<Finished>, StorageError> {
+        Storage::finish(&**self, ends).await
+    }
+}
 
 /// Records until every executor is gone, then says that all is settled.
 pub(crate) async fn serve(shared: Arc<Shared>, mut ends: mpsc::Receiver<Ended>) {
     let settled = shared.settled.clone().drop_guard();
+    let storage = Arc::clone(&shared.storage);
+    let mut recorder = Recorder::new(&shared, &storage);
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while ends.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        record(&shared, &batch).await;
+        recorder.record(&mut batch).await;
         batch.clear();
     }
     drop(settled);
 }
 
-async fn record(shared: &Shared, batch: &[Ended]) {
-    let mut wait = RETRY_WAIT.0;
-    let mut offers_at_shutdown = 0;
-    loop {
-        let ends: Vec<AttemptEnd> = batch.iter().map(|ended| ended.end.clone()).collect();
-        match shared.storage.finish(ends).await {
-            Ok(finished) => {
-                for (ended, finished) in batch.iter().zip(finished) {
-                    publish(shared, ended, finished);
+/// What became of ends that were offered to storage.
+enum Offered {
+    Recorded,
+    /// Storage works, but does not take these.
+    Refused(StorageError),
+    /// The host is shutting down and storage takes nothing.
+    GivenUp,
+}
+
+/// Records batches, one after another.
+pub(crate) struct Recorder<'a> {
+    shared: &'a Shared,
+    ends: &'a dyn Ends,
+    /// Until when storage is waited for, once the host shuts down.
+    give_up_at: Option<Instant>,
+}
+
+impl<'a> Recorder<'a> {
+    pub(crate) fn new(shared: &'a Shared, ends: &'a dyn Ends) -> Recorder<'a> {
+        Recorder {
+            shared,
+            ends,
+            give_up_at: None,
+        }
+    }
+
+    /// Records every end of `batch` that storage takes in any form.
+    pub(crate) async fn record(&mut self, batch: &mut [Ended]) {
+        self.shared.recording.begun();
+        let mut all_taken = true;
+        let mut parts: Vec<Range<usize>> = vec![0..batch.len()];
+        while let Some(part) = parts.pop() {
+            match self.offer(&batch[part.clone()]).await {
+                Offered::Recorded => {}
+                Offered::GivenUp => {
+                    let ends = part.len();
+                    tracing::error!(ends, "given up; the next start runs these tasks again");
+                    all_taken = false;
                 }
-                return;
+                Offered::Refused(error) if part.len() > 1 => {
+                    tracing::warn!(%error, ends = part.len(), "refused; offered again in halves");
+                    let middle = part.start + part.len() / 2;
+                    parts.extend([middle..part.end, part.start..middle]);
+                }
+                Offered::Refused(error) => {
+                    if self.shrink(&mut batch[part.start], &error) {
+                        parts.push(part);
+                    } else {
+                        all_taken = false;
+                    }
+                }
             }
-            Err(error) => log_refusal(&error, batch.len()),
         }
-        if shared.shutdown.is_requested() {
-            offers_at_shutdown += 1;
-            if offers_at_shutdown >= OFFERS_AT_SHUTDOWN {
-                tracing::error!(
-                    ends = batch.len(),
-                    "given up; the next start runs these tasks again"
-                );
-                return;
+        if all_taken {
+            self.shared.recording.ended();
+        }
+    }
+
+    /// Leaves out of an end what storage could refuse; false if there is nothing left to leave out.
+    fn shrink(&self, ended: &mut Ended, error: &StorageError) -> bool {
+        let id = ended.end.task_id;
+        if ended.shrunk {
+            tracing::error!(task.id = %id, %error, "this attempt's end cannot be recorded");
+            return false;
+        }
+        tracing::error!(task.id = %id, %error, "what this attempt left cannot be stored");
+        let message = format!("what this attempt left could not be stored: {error}");
+        let failure = Failure::new(FailureKind::HostError, message);
+        ended.shrunk = true;
+        ended.end = AttemptEnd {
+            outcome: Outcome::Failed(failure),
+            streams: Streams::default(),
+            artifacts: Vec::new(),
+            next: Next::Fail,
+            ..ended.end.clone()
+        };
+        true
+    }
+
+    /// Offers ends until storage has answered for them. The fence makes a second offer harmless
+    /// where the first one did happen.
+    async fn offer(&mut self, part: &[Ended]) -> Offered {
+        let begun = Instant::now();
+        let mut wait = RETRY_WAIT.0;
+        loop {
+            let error = match self.finish(part).await {
+                Ok(finished) => {
+                    self.shared.recording.got_on();
+                    for (ended, finished) in part.iter().zip(finished) {
+                        publish(self.shared, ended, finished);
+                    }
+                    return Offered::Recorded;
+                }
+                Err(error) => error,
+            };
+            if may_concern_one(&error, part, begun.elapsed()) {
+                return Offered::Refused(error);
             }
+            let ends = part.len();
+            tracing::error!(%error, ends, "attempts could not be recorded; they are offered again");
+            if self.has_given_up() {
+                return Offered::GivenUp;
+            }
+            self.pause(wait).await;
+            wait = (wait * 2).min(RETRY_WAIT.1);
         }
-        // The fence makes a second offer harmless where the first one did happen.
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(RETRY_WAIT.1);
+    }
+
+    async fn finish(&self, part: &[Ended]) -> Result<Vec<Finished>, StorageError> {
+        let ends = part.iter().map(|ended| ended.end.clone()).collect();
+        let finish = self.ends.finish(ends);
+        match self.give_up_at {
+            None => finish.await,
+            Some(at) => tokio::time::timeout_at(at.max(Instant::now() + LAST_OFFER), finish)
+                .await
+                .unwrap_or_else(|_elapsed| {
+                    Err(StorageError::Unknown("no answer in time".to_owned()))
+                }),
+        }
+    }
+
+    /// Whether the host shuts down and has waited for storage long enough.
+    fn has_given_up(&mut self) -> bool {
+        if !self.shared.shutdown.is_requested() {
+            return false;
+        }
+        let now = Instant::now();
+        now >= *self.give_up_at.get_or_insert(now + PATIENCE_AT_SHUTDOWN)
+    }
+
+    /// Waits, but never long once the host shuts down.
+    async fn pause(&self, wait: Duration) {
+        if self.shared.shutdown.is_requested() {
+            return tokio::time::sleep(wait.min(PATIENCE_AT_SHUTDOWN / 5)).await;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = self.shared.shutdown.requested() => {}
+        }
     }
 }
 
-fn log_refusal(error: &StorageError, ends: usize) {
-    tracing::error!(%error, ends, "attempts could not be recorded; they are offered again");
+/// Whether storage might take some of these ends without the others, or a lone one in a smaller
+/// form.
+fn may_concern_one(error: &StorageError, part: &[Ended], waited: Duration) -> bool {
+    match error {
+        StorageError::TooLarge(_) | StorageError::Refused(_) | StorageError::Corrupt(_) => true,
+        StorageError::Full(_) => match part {
+            [lone] => !lone.shrunk && waited >= ROOM_PATIENCE,
+            _ => true,
+        },
+        StorageError::Unavailable(_)
+        | StorageError::Unknown(_)
+        | StorageError::Conflict(_)
+        | StorageError::QueueFull { .. } => false,
+    }
 }
 
 fn publish(shared: &Shared, ended: &Ended, finished: Finished) {

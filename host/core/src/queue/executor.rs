@@ -55,6 +55,8 @@ pub(crate) struct Ended {
     pub(crate) wait: Duration,
     /// Whether a guest ran.
     pub(crate) ran: bool,
+    /// Whether what the attempt left was taken out, because storage refused it.
+    pub(crate) shrunk: bool,
 }
 
 impl<A: Attempts> Executor<A> {
@@ -171,6 +173,7 @@ impl<A: Attempts> Executor<A> {
             spec: Arc::clone(&claim.spec),
             wait: wait_of(claim),
             ran: true,
+            shrunk: false,
         }
     }
 
@@ -200,6 +203,7 @@ pub(crate) fn never_began(claim: &Claim, next: Next, kind: FailureKind, now: Tim
         spec: Arc::clone(&claim.spec),
         wait: wait_of(claim),
         ran: false,
+        shrunk: false,
     }
 }
 

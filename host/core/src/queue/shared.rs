@@ -13,6 +13,7 @@ use crate::queue::events::Hub;
 use crate::queue::figures::Figures;
 use crate::queue::progress::ProgressBoard;
 use crate::queue::ready::Ready;
+use crate::queue::recording::Recording;
 use crate::queue::running::Running;
 use crate::queue::settings::QueueConfig;
 use crate::queue::waiters::Waiters;
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) backlog: AtomicBool,
     pub(crate) ready: Ready,
     pub(crate) running: Running,
+    /// Whether ends reach storage.
+    pub(crate) recording: Recording,
     pub(crate) events: Hub,
     pub(crate) waiters: Waiters,
     pub(crate) progress: ProgressBoard,

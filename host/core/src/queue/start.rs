@@ -18,6 +18,7 @@ use crate::queue::guests::Guests;
 use crate::queue::progress::ProgressBoard;
 use crate::queue::pruner::Attic;
 use crate::queue::ready::Ready;
+use crate::queue::recording::Recording;
 use crate::queue::running::Running;
 use crate::queue::settings::QueueConfig;
 use crate::queue::shared::{Dice, Shared};
@@ -137,6 +138,7 @@ fn share(parts: Parts) -> Shared {
         backlog: AtomicBool::new(false),
         ready: Ready::default(),
         running: Running::default(),
+        recording: Recording::default(),
         events: Hub::default(),
         waiters: Waiters::default(),
         progress: ProgressBoard::default(),

@@ -3,6 +3,7 @@
 mod cancel;
 mod end;
 mod order;
+mod record;
 mod retry;
 mod stage;
 mod submit;

@@ -12,18 +12,20 @@
 //! | 403 | `host_refused` `origin_refused` |
 //! | 404 | `not_found` `module_not_found` `task_not_found` `attempt_not_found` `artifact_not_found` `result_not_found` `session_not_found` `snapshot_not_found` |
 //! | 405, 408 | `method_not_allowed`, `body_timeout` |
-//! | 409 | `conflict` `task_final` `task_not_failed` |
+//! | 409 | `conflict` `task_final` `task_not_failed` `task_exhausted` |
 //! | 410 | `session_ended` |
 //! | 413 | `body_too_large` `module_too_large` |
 //! | 415 | `unsupported_media_type` `unsupported_content_encoding` |
 //! | 422 | `module_refused` `compile_limit` `invalid_input`, and every failure kind |
 //! | 429 | `session_busy` |
-//! | 500 | `internal` `compiler_failed` `storage_corrupt` `outcome_unknown` |
+//! | 500 | `internal` `compiler_failed` `storage_corrupt` `storage_refused` `outcome_unknown` |
 //! | 501 | `interpreter_not_installed` `sessions_disabled` |
 //! | 503 | `draining` `queue_full` `storage_unavailable` `compiler_busy` `interpreter_warming_up` `interpreter_failed` `sessions_full` |
 //! | 507 | `storage_full` |
 
 mod convert;
+
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -140,6 +142,15 @@ impl ApiError {
             "this host is shutting down",
             convert::DRAIN_RETRY_S,
         )
+    }
+
+    /// Storage records nothing.
+    pub(crate) fn not_recording(since: Duration) -> ApiError {
+        let detail = format!(
+            "storage has recorded nothing for {} ms; this host takes work again when it does",
+            since.as_millis()
+        );
+        ApiError::busy("storage_unavailable", detail, convert::UNAVAILABLE_RETRY_S)
     }
 
     /// The same error with one more member, which is none of those that every problem has.

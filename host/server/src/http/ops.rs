@@ -1,5 +1,7 @@
 //! What operators and their machines ask: alive, ready, how much.
 
+use std::time::Duration;
+
 use axum::extract::State as Extracted;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -17,6 +19,9 @@ use cofferdam_storage::Counts;
 
 /// What this host can be asked to do, in the words of `requires`.
 pub(crate) const CAPABILITIES: [&str; 2] = ["cpu", "sandbox"];
+
+/// How long storage may take to answer a host that calls itself ready.
+const PING_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Whether the host is alive or ready.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -54,14 +59,19 @@ pub(crate) async fn livez() -> Response {
     get, path = "/readyz", tag = "Operations",
     responses(
         (status = 200, description = "It does", body = Readiness),
-        (status = 503, description = "It is draining, or storage does not answer", body = crate::http::error::Problem),
+        (status = 503, description = "It is draining, storage does not answer, or no attempt's end can be recorded", body = crate::http::error::Problem),
     ),
 )]
 pub(crate) async fn readyz(Extracted(services): Extracted<AppState>) -> Result<Response, ApiError> {
     if services.shutdown.is_requested() {
         return Err(ApiError::draining());
     }
-    services.storage.ping().await?;
+    if let Some(stuck) = services.queue.recording_is_stuck() {
+        return Err(ApiError::not_recording(stuck));
+    }
+    tokio::time::timeout(PING_PATIENCE, services.storage.ping())
+        .await
+        .map_err(|_elapsed| ApiError::not_recording(PING_PATIENCE))??;
     let word = |language| match services.runner.interpreters().state(language) {
         State::NotInstalled => "not_installed",
         State::WarmingUp => "warming_up",

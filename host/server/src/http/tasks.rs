@@ -159,6 +159,11 @@ pub(crate) async fn retry(
             ),
         )
         .with("task_status", state.as_str())),
+        Retried::Exhausted => Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "task_exhausted",
+            format!("task {id} has had as many attempts as one task can have; submit it anew"),
+        )),
         Retried::Unknown => Err(unknown_task(id)),
     }
 }

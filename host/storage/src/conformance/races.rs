@@ -89,6 +89,44 @@ pub(crate) async fn a_cancel_beats_a_result<B: Backend>(backend: B) -> B {
     backend
 }
 
+/// Among the ends of others, which share its commit.
+pub(crate) async fn a_cancel_beats_a_claim_given_back<B: Backend>(backend: B) -> B {
+    let storage = backend.storage();
+    insert_all(storage, (1..=3).map(new_task).collect()).await;
+    let claims = storage.claim(ME, 3, ClaimOrder::Fifo, at(1)).await.unwrap();
+    storage.cancel(id(2), at(2)).await.unwrap();
+    let ends = claims
+        .iter()
+        .map(|claim| failed(claim, at(3), FailureKind::Lost, Next::GiveBack));
+    assert_eq!(
+        storage.finish(ends.collect()).await.unwrap(),
+        [TaskState::Pending, TaskState::Cancelled, TaskState::Pending].map(Finished::Recorded)
+    );
+    let cancelled = task(storage, 2).await;
+    assert_eq!(
+        (cancelled.cancel_requested, cancelled.finished_at),
+        (false, Some(at(3)))
+    );
+    assert_eq!(cancelled.failure.unwrap().kind, FailureKind::Cancelled);
+    backend
+}
+
+pub(crate) async fn a_cancel_beats_a_loss<B: Backend>(backend: B) -> B {
+    let storage = backend.storage();
+    insert_all(storage, (1..=2).map(new_task).collect()).await;
+    for (number, next) in [(1, Next::Fail), (2, Next::RetryAt(at(3)))] {
+        let claim = claim_one(storage, ME, at(1)).await;
+        storage.cancel(id(number), at(2)).await.unwrap();
+        let lost = failed(&claim, at(3), FailureKind::Lost, next);
+        assert_eq!(
+            finish_one(storage, lost).await,
+            Finished::Recorded(TaskState::Cancelled)
+        );
+        assert_eq!(task(storage, number).await.lost, 1);
+    }
+    backend
+}
+
 pub(crate) async fn no_task_is_claimed_twice<B: Backend>(backend: B) -> B {
     let storage = backend.storage();
     insert_all(storage, (1..=300).map(new_task).collect()).await;

@@ -3,6 +3,7 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::db::{Db, state_number, state_of};
+use super::record::ATTEMPT_MAX;
 use crate::{Cancelled, Retried, StorageError};
 use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::state::TaskState;
@@ -57,20 +58,23 @@ pub(super) fn cancel(db: &mut Db, id: TaskId, now: Timestamp) -> Result<Cancelle
 
 /// Gives a failed or cancelled task as many further attempts as it had at first.
 pub(super) fn retry(db: &mut Db, id: TaskId, now: Timestamp) -> Result<Retried, StorageError> {
-    let found: Option<(i64, i64, u8)> = db
+    let found: Option<(i64, i64, u8, u32)> = db
         .conn
-        .prepare_cached("SELECT seq, template, state FROM task WHERE id = ?1")?
+        .prepare_cached("SELECT seq, template, state, attempt FROM task WHERE id = ?1")?
         .query_row([id.0.as_bytes()], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         })
         .optional()?;
-    let Some((seq, template, number)) = found else {
+    let Some((seq, template, number, attempt)) = found else {
         return Ok(Retried::Unknown);
     };
     let state = state_of(number)?;
     match state {
+        TaskState::Failed | TaskState::Cancelled if attempt >= ATTEMPT_MAX => {
+            Ok(Retried::Exhausted)
+        }
         TaskState::Failed | TaskState::Cancelled => {
-            let attempts = db
+            let further = db
                 .templates
                 .get(&db.conn, template)?
                 .retry
@@ -78,10 +82,14 @@ pub(super) fn retry(db: &mut Db, id: TaskId, now: Timestamp) -> Result<Retried, 
                 .max(1);
             db.conn
                 .prepare_cached(
-                    "UPDATE task SET state = 1, max_attempts = attempt + ?2, lost = 0,
+                    "UPDATE task SET state = 1, max_attempts = ?2, lost = 0,
                         run_at = ?3, updated_at = ?3, finished_at = NULL WHERE seq = ?1",
                 )?
-                .execute(params![seq, attempts, now.as_millis()])?;
+                .execute(params![
+                    seq,
+                    attempt.saturating_add(further).min(ATTEMPT_MAX),
+                    now.as_millis()
+                ])?;
             db.tallies.moved(state, TaskState::Pending, 1);
             Ok(Retried::Pending)
         }

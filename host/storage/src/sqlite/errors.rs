@@ -8,12 +8,12 @@ impl From<rusqlite::Error> for StorageError {
     fn from(error: rusqlite::Error) -> StorageError {
         let text = error.to_string();
         match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => StorageError::Full(text),
-            Some(
-                ErrorCode::DatabaseCorrupt
-                | ErrorCode::NotADatabase
-                | ErrorCode::ConstraintViolation,
-            ) => StorageError::Corrupt(text),
+            Some(ErrorCode::DiskFull | ErrorCode::OutOfMemory) => StorageError::Full(text),
+            Some(ErrorCode::TooBig) => StorageError::TooLarge(text),
+            Some(ErrorCode::ConstraintViolation) => StorageError::Refused(text),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                StorageError::Corrupt(text)
+            }
             Some(_) => StorageError::Unavailable(text),
             // Not from SQLite itself: a row that does not have the shape it was written in.
             None => StorageError::Corrupt(text),
@@ -35,7 +35,9 @@ impl StorageError {
     pub(super) fn is_refusal(&self) -> bool {
         match self {
             StorageError::Conflict(_) | StorageError::QueueFull { .. } => true,
-            StorageError::Full(_)
+            StorageError::TooLarge(_)
+            | StorageError::Refused(_)
+            | StorageError::Full(_)
             | StorageError::Unavailable(_)
             | StorageError::Unknown(_)
             | StorageError::Corrupt(_) => false,

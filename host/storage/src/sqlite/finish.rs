@@ -54,7 +54,7 @@ impl Settling<'_> {
             streams: &end.streams,
             artifacts: &end.artifacts,
         };
-        if task.cancel_requested && !is_loss(&end.outcome) {
+        if task.cancel_requested {
             return self.settle_cancelled(task, end.next, &ending);
         }
         match end.next {
@@ -71,7 +71,7 @@ impl Settling<'_> {
     }
 
     /// Whoever asked for the cancel was told that it will be: a result that came all the same is
-    /// not kept.
+    /// not kept, and neither a loss nor a claim that is given back starts the task again.
     fn settle_cancelled(
         &mut self,
         task: &Running,
@@ -79,19 +79,18 @@ impl Settling<'_> {
         ending: &Ending<'_>,
     ) -> Result<TaskState, StorageError> {
         let after = After::Final(TaskState::Cancelled);
-        match next {
-            Next::Complete => {
-                let cancelled = Outcome::Failed(Failure::new(
-                    FailureKind::Cancelled,
-                    "the task was cancelled while it ran",
-                ));
-                let outcome = &cancelled;
-                self.settle(task, after, &Ending { outcome, ..*ending })
+        let why = match next {
+            Next::Complete => "the task was cancelled while it ran",
+            Next::GiveBack => "the task was cancelled before this attempt began",
+            Next::Fail | Next::Cancel | Next::RetryAt(_) if is_loss(ending.outcome) => {
+                return self.settle_loss(task, after, ending);
             }
-            Next::Fail | Next::Cancel | Next::RetryAt(_) | Next::GiveBack => {
-                self.settle(task, after, ending)
+            Next::Fail | Next::Cancel | Next::RetryAt(_) => {
+                return self.settle(task, after, ending);
             }
-        }
+        };
+        let outcome = &Outcome::Failed(Failure::new(FailureKind::Cancelled, why));
+        self.settle(task, after, &Ending { outcome, ..*ending })
     }
 
     /// Takes a claim back, as if it had never been made.

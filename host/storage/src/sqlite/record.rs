@@ -11,6 +11,18 @@ use cofferdam_domain::attempt::{Captured, Outcome, Streams};
 
 /// Attempts of one task have the ids from `seq` times this on.
 pub(super) const ATTEMPTS_PER_TASK: i64 = 1_048_576;
+/// The highest number an attempt can have, which the schema holds too.
+pub(super) const ATTEMPT_MAX: u32 = 1_048_575;
+/// The most that what an attempt left may be long in all. SQLite keeps rows of 1,000,000,000 bytes;
+/// the rest is for what is small.
+const ROW_BYTES_MAX: usize = 999_000_000;
+/// The longest list of artifacts that is kept. It is put together in memory, on the one thread that
+/// writes.
+const ARTIFACT_LIST_BYTES_MAX: usize = 64 << 20;
+/// What an artifact takes in that list besides its path, at most.
+const ARTIFACT_FRAME_BYTES: usize = 64;
+/// What a character takes at most when JSON escapes it.
+const ESCAPED_BYTES_MAX: usize = 6;
 
 pub(super) const RECORD: &str = "
     INSERT INTO attempt (id, worker, started_at, finished_at, failure, duration_us, cpu_us, fuel,
@@ -24,6 +36,7 @@ pub(super) fn record(
     task: &Running,
     ending: &Ending<'_>,
 ) -> Result<(), StorageError> {
+    check_size(ending)?;
     let (failure, content_type, output) = match ending.outcome {
         Outcome::Completed(payload) => {
             (None, Some(&*payload.content_type), Some(&payload.body[..]))
@@ -62,6 +75,50 @@ pub(super) fn record(
         kept(log),
     ])?;
     Ok(())
+}
+
+/// Refuses what a row cannot hold before anything is made of it.
+fn check_size(ending: &Ending<'_>) -> Result<(), StorageError> {
+    let artifacts = ending.artifacts.iter().fold(0_usize, |sum, artifact| {
+        sum.saturating_add(escaped_bytes(&artifact.path) + ARTIFACT_FRAME_BYTES)
+    });
+    if artifacts > ARTIFACT_LIST_BYTES_MAX {
+        return Err(StorageError::TooLarge(format!(
+            "the paths of {} files take {artifacts} bytes; the limit is {ARTIFACT_LIST_BYTES_MAX}",
+            ending.artifacts.len()
+        )));
+    }
+    let outcome = match ending.outcome {
+        Outcome::Completed(payload) => payload.content_type.len() + payload.body.len(),
+        Outcome::Failed(failure) => {
+            let backtrace = failure.backtrace.as_deref().unwrap_or_default();
+            escaped_bytes(&failure.message) + escaped_bytes(backtrace)
+        }
+    };
+    let Streams {
+        stdout,
+        stderr,
+        log,
+    } = ending.streams;
+    let streams = stdout.bytes.len() + stderr.bytes.len() + log.bytes.len();
+    let row = artifacts + outcome + streams;
+    if row > ROW_BYTES_MAX {
+        return Err(StorageError::TooLarge(format!(
+            "the output, the streams and the list of files take {row} bytes together; the limit is \
+             {ROW_BYTES_MAX}"
+        )));
+    }
+    Ok(())
+}
+
+/// At most how long a text is in JSON.
+fn escaped_bytes(text: &str) -> usize {
+    text.bytes()
+        .map(|byte| match byte {
+            b'"' | b'\\' | 0..0x20 => ESCAPED_BYTES_MAX,
+            _ => 1,
+        })
+        .sum()
 }
 
 fn micros(duration: Duration) -> i64 {

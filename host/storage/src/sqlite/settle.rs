@@ -4,7 +4,7 @@
 use rusqlite::{CachedStatement, Connection, params};
 
 use super::db::{Db, Tallies, state_number};
-use super::record;
+use super::record::{self, ATTEMPT_MAX};
 use super::templates::Templates;
 use crate::StorageError;
 use cofferdam_domain::attempt::{Artifact, Outcome, Streams, Usage};
@@ -68,7 +68,7 @@ impl After {
     pub(super) fn loss(task: &Running, max_lost: u32, run_at: Option<Timestamp>) -> After {
         if task.cancel_requested {
             After::Final(TaskState::Cancelled)
-        } else if task.lost >= max_lost {
+        } else if task.lost >= max_lost || task.max_attempts >= ATTEMPT_MAX {
             After::Final(TaskState::Failed)
         } else {
             After::Again(run_at)

@@ -2,8 +2,8 @@
 //!
 //! Jobs that arrive while others are being committed share the next commit: one sync for all of
 //! them. Under low load a batch is one job, so nobody waits for company. Jobs are answered only
-//! after the commit. One job that fails does not fail its neighbours: the batch is rolled back and
-//! run again job by job.
+//! after the commit. One job that fails does not fail its neighbours: the batch is rolled back, run
+//! again without it, and then it is run alone.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -181,15 +181,34 @@ impl Thread {
             }
         }
         if clean {
-            let commit = self.db.commit();
-            for job in jobs {
-                job.answer(commit.as_ref().err());
-            }
-        } else {
-            self.db.rollback();
-            for job in jobs {
-                self.alone(job);
-            }
+            return self.commit(jobs);
+        }
+        self.db.rollback();
+        // It is the last of the batch, so nothing is put before what came earlier.
+        let failed = jobs.pop();
+        self.again(jobs);
+        failed.into_iter().for_each(|job| self.alone(job));
+    }
+
+    fn commit(&mut self, jobs: Vec<Box<dyn Job>>) {
+        let commit = self.db.commit();
+        for job in jobs {
+            job.answer(commit.as_ref().err());
+        }
+    }
+
+    /// Runs jobs that were clean once; each by itself if one of them is not any more.
+    fn again(&mut self, mut jobs: Vec<Box<dyn Job>>) {
+        if jobs.is_empty() {
+            return;
+        }
+        let clean = self.db.begin().is_ok() && jobs.iter_mut().all(|job| job.run(&mut self.db));
+        if clean {
+            return self.commit(jobs);
+        }
+        self.db.rollback();
+        for job in jobs {
+            self.alone(job);
         }
     }
 

@@ -23,7 +23,7 @@ const FAILED_RETRY_S: u32 = 300;
 /// Seconds after which a full queue may have room.
 const FULL_RETRY_S: u32 = 1;
 /// Seconds after which a busy or unreachable database may answer.
-const UNAVAILABLE_RETRY_S: u32 = 2;
+pub(super) const UNAVAILABLE_RETRY_S: u32 = 2;
 /// Seconds after which a session may have ended, or taken the calls that wait for it.
 const SESSION_RETRY_S: u32 = 5;
 
@@ -37,6 +37,12 @@ impl From<StorageError> for ApiError {
                 ApiError::busy("queue_full", text, FULL_RETRY_S)
                     .with("pending", pending)
                     .with("limit", limit)
+            }
+            StorageError::TooLarge(_) => {
+                ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", text)
+            }
+            StorageError::Refused(cause) => {
+                ApiError::host("storage_refused", "storage refused this request", cause)
             }
             StorageError::Full(_) => {
                 ApiError::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", text)
