@@ -42,6 +42,10 @@ macro_rules! conformance {
                 #[tokio::test]
                 async fn $body() {
                     let backend = <$backend as $crate::conformance::Backend>::fresh().await;
+                    $crate::conformance::fixture::put_echo(
+                        $crate::conformance::Backend::storage(&backend),
+                    )
+                    .await;
                     let backend = $crate::conformance::$area::$body(backend).await;
                     $crate::conformance::Backend::check(&backend).await;
                 }
@@ -54,7 +58,7 @@ macro_rules! conformance {
                 what_was_submitted_is_read_back a_key_or_id_stands_for_its_first_request
                 a_dedup_key_is_held_for_its_window a_batch_is_all_or_none
                 a_conflict_stores_nothing_of_its_submission
-                a_full_queue_answers_what_it_has
+                a_full_queue_answers_what_it_has a_version_that_is_gone_takes_no_task
             }
             claims {
                 priority_order fifo_and_lifo_ignore_priority a_claim_counts_an_attempt

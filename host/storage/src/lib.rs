@@ -72,6 +72,7 @@ pub trait Storage: Send + Sync + 'static {
     /// as its window lasts and its task is kept.
     /// [`StorageError::Conflict`] if one of them claims the id or idempotency key of a different
     /// request, be it of an earlier call or of this one.
+    /// [`StorageError::ModuleGone`] if one of them is to run a version that is not kept.
     /// [`StorageError::QueueFull`] if a new task would make more than `pending_max` wait, pending
     /// and blocked ones together; what repeats an earlier request is answered even then.
     async fn insert_tasks(
@@ -203,6 +204,9 @@ pub enum StorageError {
         /// The most that may.
         limit: u64,
     },
+    /// The version that a task was to run was removed since its name was looked up.
+    #[error("the module {0} is no longer kept")]
+    ModuleGone(Digest),
     /// What was to be written is larger than a row may be; no room makes up for that.
     #[error("too large to be stored: {0}")]
     TooLarge(String),

@@ -215,7 +215,8 @@ fn may_concern_one(error: &StorageError, part: &[Ended], waited: Duration) -> bo
         StorageError::Unavailable(_)
         | StorageError::Unknown(_)
         | StorageError::Conflict(_)
-        | StorageError::QueueFull { .. } => false,
+        | StorageError::QueueFull { .. }
+        | StorageError::ModuleGone(_) => false,
     }
 }
 

@@ -98,6 +98,19 @@ pub(crate) fn module(byte: u8) -> ModuleInfo {
     }
 }
 
+/// Stores the module that [`spec`] names.
+pub(crate) async fn put_echo(storage: &dyn Storage) {
+    storage
+        .put_module(
+            &name("echo"),
+            &module(1),
+            Bytes::from_static(b"wasm"),
+            at(0),
+        )
+        .await
+        .unwrap();
+}
+
 /// Stores one task that must be new.
 pub(crate) async fn insert(storage: &dyn Storage, task: NewTask) {
     let inserted = storage

@@ -1,4 +1,8 @@
 //! Random histories, played on the storage and on a model of a few lines.
+//!
+//! Two workers claim, finish, give back, fall silent and come back; submitters cancel, retry and
+//! prune; every answer may be lost, so that a call is made again. The model knows what is true of
+//! each task then, and after every step storage must agree.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +12,24 @@ use rand::{Rng, SeedableRng};
 use super::Backend;
 use super::fixture::*;
 use crate::{Cancelled, Counts, Finished, Inserted, Retried, Storage};
-use cofferdam_domain::attempt::FailureKind;
-use cofferdam_domain::claim::{Claim, Next};
+use cofferdam_domain::attempt::{FailureKind, Fence, WorkerId};
+use cofferdam_domain::claim::{AttemptEnd, Claim, Next};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::ClaimOrder;
 
 /// What the model knows of a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 struct Known {
+    seen: Seen,
+    holder: Option<(WorkerId, Fence)>,
+    finished_at: Option<i64>,
+    /// How many were stored before it.
+    age: usize,
+}
+
+/// What storage tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
     state: TaskState,
     attempt: u32,
     max_attempts: u32,
@@ -28,21 +42,30 @@ struct Model {
     tasks: BTreeMap<u128, Known>,
     /// Claims ever made, the current ones and those that have become stale.
     claims: Vec<Claim>,
+    /// When each worker was last heard of.
+    heard: [Option<i64>; 2],
+    inserted: usize,
     now: i64,
 }
 
 const ATTEMPTS: u32 = 3;
 const MAX_LOST: u32 = 2;
+const WORKERS: [WorkerId; 2] = [ME, OTHER];
 
 /// Steps of one history.
-const STEPS: usize = 150;
+const STEPS: usize = 200;
 /// Histories of one test.
-const HISTORIES: u64 = 4;
+const HISTORIES: u64 = 6;
+/// Ids of the tasks.
+const TASKS: u128 = 40;
+/// How long a worker may be silent.
+const SILENCE: i64 = 12;
 
 pub(crate) async fn random_histories_agree<B: Backend>(backend: B) -> B {
     let mut backend = backend;
     for seed in 0..HISTORIES {
         backend = B::fresh().await;
+        put_echo(backend.storage()).await;
         let mut random = StdRng::seed_from_u64(seed);
         let mut model = Model::default();
         for step in 0..STEPS {
@@ -59,86 +82,111 @@ pub(crate) async fn random_histories_agree<B: Backend>(backend: B) -> B {
 
 impl Model {
     async fn step(&mut self, storage: &dyn Storage, random: &mut StdRng) {
-        let number = random.random_range(1..40);
-        match random.random_range(0..10) {
-            0..3 => self.insert(storage, number).await,
-            3 | 4 => self.claim(storage, random.random_range(1..4)).await,
-            5 | 6 if !self.claims.is_empty() => {
+        let number = random.random_range(1..TASKS);
+        let worker = random.random_range(0..WORKERS.len());
+        match random.random_range(0..20) {
+            0..5 => self.insert(storage, number).await,
+            5..8 => self.claim(storage, worker, random.random_range(1..4)).await,
+            8..12 if !self.claims.is_empty() => {
                 let claim = self.claims[random.random_range(0..self.claims.len())].clone();
-                self.finish(storage, &claim, random.random_range(0..4))
+                self.finish(storage, &claim, random.random_range(0..ENDS.len()))
                     .await;
             }
-            7 => self.cancel(storage, number).await,
-            8 => self.retry(storage, number).await,
-            _ => self.rescue(storage).await,
+            12..14 => self.cancel(storage, number).await,
+            14..16 => self.retry(storage, number).await,
+            16 => self.heartbeat(storage, worker).await,
+            17 => self.prune(storage, random.random_range(0..4)).await,
+            _ => self.rescue(storage, worker).await,
         }
     }
 
     async fn insert(&mut self, storage: &dyn Storage, number: u128) {
         let mut task = with_attempts(number, ATTEMPTS);
         task.spec.retry.max_lost = MAX_LOST;
-        let inserted = storage
-            .insert_tasks(vec![task], ANY_NUMBER, at(self.now))
-            .await
-            .unwrap();
-        let expected = match self.tasks.get(&number) {
-            Some(_) => Inserted::Repeated(id(number)),
-            None => Inserted::New,
+        let now = at(self.now);
+        let insert = async || {
+            let inserted = storage.insert_tasks(vec![task.clone()], ANY_NUMBER, now);
+            inserted.await.unwrap()[0]
         };
-        assert_eq!(inserted, [expected]);
-        self.tasks.entry(number).or_insert(Known {
-            state: TaskState::Pending,
-            attempt: 0,
-            max_attempts: ATTEMPTS,
-            lost: 0,
-            cancel_requested: false,
-        });
+        let known = self.tasks.contains_key(&number);
+        let inserted = insert().await;
+        match known {
+            true => assert_eq!(inserted, Inserted::Repeated(id(number))),
+            false => assert_eq!(inserted, Inserted::New),
+        }
+        // As a client does that got no answer.
+        assert_eq!(insert().await, Inserted::Repeated(id(number)));
+        if !known {
+            self.inserted += 1;
+            let seen = Seen {
+                state: TaskState::Pending,
+                attempt: 0,
+                max_attempts: ATTEMPTS,
+                lost: 0,
+                cancel_requested: false,
+            };
+            let known = Known {
+                seen,
+                holder: None,
+                finished_at: None,
+                age: self.inserted,
+            };
+            self.tasks.insert(number, known);
+        }
     }
 
-    async fn claim(&mut self, storage: &dyn Storage, slots: u32) {
+    async fn claim(&mut self, storage: &dyn Storage, worker: usize, slots: u32) {
         let claims = storage
-            .claim(OTHER, slots, ClaimOrder::Priority, at(self.now))
+            .claim(WORKERS[worker], slots, ClaimOrder::Priority, at(self.now))
             .await
             .unwrap();
-        let pending = self
-            .tasks
-            .values()
-            .filter(|task| task.state == TaskState::Pending)
-            .count();
+        let pending = self.in_state(TaskState::Pending);
         assert_eq!(claims.len(), pending.min(usize::try_from(slots).unwrap()));
         for claim in &claims {
             let task = self.tasks.get_mut(&claim.task_id.0.as_u128()).unwrap();
-            assert_eq!(task.state, TaskState::Pending);
-            (task.state, task.attempt) = (TaskState::Running, task.attempt + 1);
-            assert_eq!(claim.attempt, task.attempt);
+            assert_eq!(task.seen.state, TaskState::Pending);
+            task.seen.state = TaskState::Running;
+            task.seen.attempt += 1;
+            task.holder = Some((WORKERS[worker], claim.fence));
+            assert_eq!(
+                (claim.attempt, claim.lost),
+                (task.seen.attempt, task.seen.lost)
+            );
         }
         self.claims.extend(claims);
     }
 
-    async fn finish(&mut self, storage: &dyn Storage, claim: &Claim, how: u32) {
-        let now = at(self.now);
-        let end = match how {
-            0 => completed(claim, now),
-            1 => failed(claim, now, FailureKind::InvalidInput, Next::Fail),
-            2 => failed(claim, now, FailureKind::Trap, Next::RetryAt(now)),
-            _ => failed(claim, now, FailureKind::Lost, Next::RetryAt(now)),
-        };
-        let finished = finish_one(storage, end).await;
-        let task = self.tasks.get_mut(&claim.task_id.0.as_u128()).unwrap();
-        if task.state != TaskState::Running || task.attempt != claim.attempt {
+    async fn finish(&mut self, storage: &dyn Storage, claim: &Claim, how: usize) {
+        let end = ENDS[how](claim, self.now);
+        let finished = finish_one(storage, end.clone()).await;
+        // The answer to a commit was lost: the same end is offered again, and changes nothing.
+        assert_eq!(finish_one(storage, end.clone()).await, Finished::Stale);
+        let holds = |task: &&mut Known| task.holder.is_some_and(|(_, fence)| fence == claim.fence);
+        let task = self.tasks.get_mut(&claim.task_id.0.as_u128());
+        let Some(task) = task.filter(holds) else {
             assert_eq!(finished, Finished::Stale);
             return;
-        }
-        match how {
-            0..=2 if task.cancel_requested => task.state = TaskState::Cancelled,
-            0 => task.state = TaskState::Completed,
-            1 => task.state = TaskState::Failed,
-            2 if task.attempt == task.max_attempts => task.state = TaskState::Failed,
-            2 => task.state = TaskState::Pending,
-            _ => task.lose(),
-        }
-        task.cancel_requested = false;
-        assert_eq!(finished, Finished::Recorded(task.state));
+        };
+        let lost = end.outcome.failure_kind() == Some(FailureKind::Lost);
+        let state = match end.next {
+            Next::GiveBack if !task.seen.cancel_requested => {
+                task.seen.attempt -= 1;
+                TaskState::Pending
+            }
+            Next::RetryAt(_) if lost => task.after_loss(),
+            _ if task.seen.cancel_requested => {
+                task.seen.lost += u32::from(lost && end.next != Next::GiveBack);
+                TaskState::Cancelled
+            }
+            Next::GiveBack => unreachable!("it is cancelled or pending"),
+            Next::Complete => TaskState::Completed,
+            Next::Fail => TaskState::Failed,
+            Next::Cancel => TaskState::Cancelled,
+            Next::RetryAt(_) if task.seen.attempt == task.seen.max_attempts => TaskState::Failed,
+            Next::RetryAt(_) => TaskState::Pending,
+        };
+        task.leave_worker(state, self.now);
+        assert_eq!(finished, Finished::Recorded(state));
     }
 
     async fn cancel(&mut self, storage: &dyn Storage, number: u128) {
@@ -147,14 +195,18 @@ impl Model {
             assert_eq!(cancelled, Cancelled::Unknown);
             return;
         };
-        if task.state.is_final() {
-            assert_eq!(cancelled, Cancelled::Final(task.state));
-        } else if task.state == TaskState::Running {
-            assert_eq!(cancelled, Cancelled::Requested(OTHER));
-            task.cancel_requested = true;
-        } else {
-            assert_eq!(cancelled, Cancelled::AtOnce);
-            task.state = TaskState::Cancelled;
+        match task.holder {
+            Some((worker, _)) => {
+                assert_eq!(cancelled, Cancelled::Requested(worker));
+                task.seen.cancel_requested = true;
+            }
+            None if task.seen.state.is_final() => {
+                assert_eq!(cancelled, Cancelled::Final(task.seen.state));
+            }
+            None => {
+                assert_eq!(cancelled, Cancelled::AtOnce);
+                task.leave_worker(TaskState::Cancelled, self.now);
+            }
         }
     }
 
@@ -164,74 +216,139 @@ impl Model {
             assert_eq!(retried, Retried::Unknown);
             return;
         };
-        if matches!(task.state, TaskState::Failed | TaskState::Cancelled) {
+        if matches!(task.seen.state, TaskState::Failed | TaskState::Cancelled) {
             assert_eq!(retried, Retried::Pending);
-            (task.state, task.lost) = (TaskState::Pending, 0);
-            task.max_attempts = task.attempt + ATTEMPTS;
+            task.seen.lost = 0;
+            task.seen.max_attempts = task.seen.attempt + ATTEMPTS;
+            task.leave_worker(TaskState::Pending, self.now);
         } else {
-            assert_eq!(retried, Retried::NotFailed(task.state));
+            assert_eq!(retried, Retried::NotFailed(task.seen.state));
         }
     }
 
-    async fn rescue(&mut self, storage: &dyn Storage) {
-        let rescued = storage
-            .rescue(ME, at(self.now), 2, at(self.now))
+    async fn heartbeat(&mut self, storage: &dyn Storage, worker: usize) {
+        storage
+            .heartbeat(WORKERS[worker], at(self.now))
             .await
             .unwrap();
-        let running = self
-            .tasks
-            .values()
-            .filter(|task| task.state == TaskState::Running)
-            .count();
-        assert_eq!(rescued.len(), running.min(2));
+        self.heard[worker] = Some(self.now);
+    }
+
+    async fn rescue(&mut self, storage: &dyn Storage, by: usize) {
+        let dead_before = self.now - SILENCE;
+        let rescued = storage
+            .rescue(WORKERS[by], at(dead_before), 2, at(self.now))
+            .await
+            .unwrap();
+        let silent = self.heard[1 - by].is_none_or(|heard| heard < dead_before);
+        let lost = |task: &&Known| {
+            silent
+                && task
+                    .holder
+                    .is_some_and(|(worker, _)| worker == WORKERS[1 - by])
+        };
+        assert_eq!(
+            rescued.len(),
+            self.tasks.values().filter(lost).count().min(2)
+        );
         for rescued in rescued {
             let task = self.tasks.get_mut(&rescued.task_id.0.as_u128()).unwrap();
-            task.lose();
-            task.cancel_requested = false;
-            assert_eq!(rescued.state, task.state);
+            assert!(lost(&&*task));
+            let state = task.after_loss();
+            task.leave_worker(state, self.now);
+            assert_eq!(rescued.state, state);
         }
+    }
+
+    async fn prune(&mut self, storage: &dyn Storage, limit: u32) {
+        let finished_before = self.now - 60;
+        let pruned = storage
+            .prune(at(finished_before), 10, limit, at(self.now))
+            .await
+            .unwrap();
+        let mut finals: Vec<(i64, usize, u128)> = self
+            .tasks
+            .iter()
+            .filter_map(|(number, task)| Some((task.finished_at?, task.age, *number)))
+            .collect();
+        finals.sort_unstable();
+        let old = finals.partition_point(|(at, _, _)| *at < finished_before);
+        let gone = old.max(finals.len().saturating_sub(10));
+        finals.truncate(gone.min(usize::try_from(limit).unwrap()));
+        let expected: Vec<_> = finals.iter().map(|(_, _, number)| id(*number)).collect();
+        assert_eq!(pruned.tasks, expected);
+        for (_, _, number) in finals {
+            self.tasks.remove(&number);
+        }
+    }
+
+    fn in_state(&self, state: TaskState) -> usize {
+        self.tasks
+            .values()
+            .filter(|task| task.seen.state == state)
+            .count()
     }
 
     async fn compare(&self, storage: &dyn Storage, seed: u64, step: usize) {
-        let mut counts = Counts::default();
-        for (number, known) in &self.tasks {
-            let task = task(storage, *number).await;
-            let found = Known {
+        for number in 1..TASKS {
+            let task = storage.task(id(number)).await.unwrap();
+            let found = task.map(|task| Seen {
                 state: task.state,
                 attempt: task.attempt,
                 max_attempts: task.max_attempts,
                 lost: task.lost,
                 cancel_requested: task.cancel_requested,
-            };
+            });
+            let known = self.tasks.get(&number).map(|task| task.seen);
             assert_eq!(
-                found, *known,
+                found, known,
                 "task {number} in history {seed} after step {step}"
             );
-            *match known.state {
-                TaskState::Blocked => &mut counts.blocked,
-                TaskState::Pending => &mut counts.pending,
-                TaskState::Running => &mut counts.running,
-                TaskState::Completed => &mut counts.completed,
-                TaskState::Failed => &mut counts.failed,
-                TaskState::Cancelled => &mut counts.cancelled,
-            } += 1;
         }
+        let count = |state| self.in_state(state) as u64;
+        let counts = Counts {
+            blocked: count(TaskState::Blocked),
+            pending: count(TaskState::Pending),
+            running: count(TaskState::Running),
+            completed: count(TaskState::Completed),
+            failed: count(TaskState::Failed),
+            cancelled: count(TaskState::Cancelled),
+        };
         assert_eq!(storage.counts().await.unwrap(), counts);
     }
 }
 
 impl Known {
-    fn lose(&mut self) {
-        self.lost += 1;
-        if self.cancel_requested {
-            self.state = TaskState::Cancelled;
-        } else if self.lost > MAX_LOST {
-            self.state = TaskState::Failed;
+    fn after_loss(&mut self) -> TaskState {
+        self.seen.lost += 1;
+        if self.seen.cancel_requested {
+            TaskState::Cancelled
+        } else if self.seen.lost > MAX_LOST {
+            TaskState::Failed
         } else {
-            (self.state, self.max_attempts) = (TaskState::Pending, self.max_attempts + 1);
+            self.seen.max_attempts += 1;
+            TaskState::Pending
         }
     }
+
+    fn leave_worker(&mut self, state: TaskState, now: i64) {
+        self.seen.state = state;
+        self.seen.cancel_requested = false;
+        self.holder = None;
+        self.finished_at = state.is_final().then_some(now);
+    }
 }
+
+/// The ways in which a worker can end an attempt.
+const ENDS: [fn(&Claim, i64) -> AttemptEnd; 7] = [
+    |claim, now| completed(claim, at(now)),
+    |claim, now| failed(claim, at(now), FailureKind::InvalidInput, Next::Fail),
+    |claim, now| failed(claim, at(now), FailureKind::Trap, Next::RetryAt(at(now))),
+    |claim, now| failed(claim, at(now), FailureKind::Cancelled, Next::Cancel),
+    |claim, now| failed(claim, at(now), FailureKind::Lost, Next::RetryAt(at(now))),
+    |claim, now| failed(claim, at(now), FailureKind::Lost, Next::Fail),
+    |claim, now| failed(claim, at(now), FailureKind::Lost, Next::GiveBack),
+];
 
 pub(crate) async fn acknowledged_work_outlives_a_reopen<B: Backend>(backend: B) -> B {
     let storage = backend.storage();

@@ -97,10 +97,6 @@ pub(crate) async fn blobs_go_with_their_last_task<B: Backend>(backend: B) -> B {
 
 pub(crate) async fn modules_go_with_their_last_task<B: Backend>(backend: B) -> B {
     let storage = backend.storage();
-    storage
-        .put_module(&name("echo"), &module(1), b"wasm"[..].into(), at(0))
-        .await
-        .unwrap();
     insert(storage, new_task(1)).await;
     assert!(storage.remove_module(&name("echo")).await.unwrap());
     assert!(!storage.remove_module(&name("echo")).await.unwrap());

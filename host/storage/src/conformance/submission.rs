@@ -203,3 +203,27 @@ pub(crate) async fn a_full_queue_answers_what_it_has<B: Backend>(backend: B) -> 
     assert_eq!(inserted, [Inserted::Repeated(id(2)), Inserted::New]);
     backend
 }
+
+pub(crate) async fn a_version_that_is_gone_takes_no_task<B: Backend>(backend: B) -> B {
+    let storage = backend.storage();
+    let mut other = new_task(2);
+    other.spec.digest = digest(2);
+    let refused =
+        |refused| matches!(refused, Err(StorageError::ModuleGone(gone)) if gone == digest(2));
+    let insert_both = async |tasks| storage.insert_tasks(tasks, 9, at(1)).await;
+    assert!(refused(insert_both(vec![new_task(1), other.clone()]).await));
+    assert!(storage.task(id(1)).await.unwrap().is_none());
+    assert!(refused(insert_both(vec![other]).await));
+
+    insert(storage, new_task(1)).await;
+    storage.cancel(id(1), at(2)).await.unwrap();
+    assert!(storage.remove_module(&name("echo")).await.unwrap());
+    // Its bytes are kept for the first task as long as that is, and serve others as well.
+    insert(storage, new_task(3)).await;
+    storage.cancel(id(3), at(2)).await.unwrap();
+    let pruned = storage.prune(at(9), 9, 9, at(9)).await.unwrap();
+    assert_eq!(pruned.modules, [digest(1)]);
+    let late = storage.insert_tasks(vec![new_task(4)], 9, at(9)).await;
+    assert!(matches!(late, Err(StorageError::ModuleGone(_))), "{late:?}");
+    backend
+}

@@ -34,7 +34,9 @@ impl StorageError {
     /// Whether the call was refused by its own rules, and left nothing of what it wrote.
     pub(super) fn is_refusal(&self) -> bool {
         match self {
-            StorageError::Conflict(_) | StorageError::QueueFull { .. } => true,
+            StorageError::Conflict(_)
+            | StorageError::QueueFull { .. }
+            | StorageError::ModuleGone(_) => true,
             StorageError::TooLarge(_)
             | StorageError::Refused(_)
             | StorageError::Full(_)

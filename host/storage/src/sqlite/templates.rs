@@ -67,11 +67,13 @@ impl Templates {
             .optional()?;
         let id = match known {
             Some(id) => id,
-            None => conn
-                .prepare_cached(
+            None => {
+                check_module(conn, spec.digest)?;
+                conn.prepare_cached(
                     "INSERT INTO template (digest, module, settings, tasks) VALUES (?1, ?2, ?3, 0)",
                 )?
-                .insert(key)?,
+                .insert(key)?
+            }
         };
         self.keep(Template {
             id,
@@ -106,6 +108,18 @@ impl Templates {
         let template = Arc::new(template);
         self.kept.push_front(Arc::clone(&template));
         template
+    }
+}
+
+/// Refuses a version that is not kept. As long as there is a template of it, it stays: so this is
+/// asked only before the first, and in the same transaction.
+fn check_module(conn: &Connection, digest: Digest) -> Result<(), StorageError> {
+    let kept = conn
+        .prepare_cached("SELECT 1 FROM module WHERE digest = ?1")?
+        .exists([digest.as_bytes()])?;
+    match kept {
+        true => Ok(()),
+        false => Err(StorageError::ModuleGone(digest)),
     }
 }
 

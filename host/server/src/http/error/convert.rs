@@ -38,6 +38,7 @@ impl From<StorageError> for ApiError {
                     .with("pending", pending)
                     .with("limit", limit)
             }
+            StorageError::ModuleGone(_) => ApiError::not_found("module_not_found", text),
             StorageError::TooLarge(_) => {
                 ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", text)
             }
