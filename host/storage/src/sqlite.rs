@@ -25,6 +25,7 @@ mod tasks;
 mod templates;
 #[cfg(test)]
 mod tests;
+mod vital;
 mod writer;
 
 use std::path::Path;

@@ -1,8 +1,8 @@
 //! Opening the database: the lock on the data directory, the settings every connection needs, and
 //! the schema.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,6 +27,9 @@ const WAL_PAGES_MAX: i32 = 8192;
 const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
 const STATEMENTS_KEPT: usize = 128;
 
+const PRIVATE_DIR: u32 = 0o700;
+const PRIVATE_FILE: u32 = 0o600;
+
 /// The lock that makes the data directory ours. The kernel gives it back when the process ends,
 /// however it ends.
 pub(super) struct DataLock {
@@ -41,21 +44,42 @@ pub(super) fn lock(data: &Path) -> Result<DataLock, StorageError> {
     };
     DirBuilder::new()
         .recursive(true)
-        .mode(0o700)
+        .mode(PRIVATE_DIR)
         .create(data)
         .map_err(|error| refused(&error))?;
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(|error| refused(&error))?;
+    close_to_others(data, PRIVATE_DIR).map_err(|error| refused(&error))?;
+    let file = private_file(&path).map_err(|error| refused(&error))?;
     match file.try_lock() {
         Ok(()) => Ok(DataLock { _locked: file }),
         Err(TryLockError::WouldBlock) => Err(refused(&"another host is using it")),
         Err(TryLockError::Error(error)) => Err(refused(&error)),
     }
+}
+
+/// Opens a file that nobody else can read, creating it if need be.
+fn private_file(path: &Path) -> std::io::Result<File> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(PRIVATE_FILE)
+        .open(path)?;
+    close_to_others(path, PRIVATE_FILE)?;
+    Ok(file)
+}
+
+/// Takes from everybody else what they may do with `path`: what tasks were given and gave is in
+/// there.
+fn close_to_others(path: &Path, mode: u32) -> std::io::Result<()> {
+    let found = std::fs::metadata(path)?.permissions().mode() & 0o7777;
+    if found & 0o077 != 0 {
+        std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+        tracing::warn!(
+            path = %path.display(),
+            "others could read this; its mode was {found:o} and is {mode:o} now"
+        );
+    }
+    Ok(())
 }
 
 /// Where the database is inside the data directory.
@@ -75,6 +99,14 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StorageError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    // SQLite gives the log the mode of the database.
+    for file in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
+        if file == path || file.exists() {
+            private_file(&file).map_err(|error| {
+                StorageError::Unavailable(format!("{}: {error}", file.display()))
+            })?;
+        }
+    }
     let mut conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
     let mode: String =
@@ -95,6 +127,13 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StorageError> {
     conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
     migrate(&mut conn, path)?;
     Ok(conn)
+}
+
+/// The file that SQLite keeps beside the database under this ending.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
 }
 
 /// A connection that only reads.

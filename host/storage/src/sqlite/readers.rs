@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::connection::open_reader;
+use super::vital;
 use crate::StorageError;
 
 /// How many reads go on at once.
@@ -35,9 +36,8 @@ impl Readers {
         for number in 0..THREADS {
             let conn = open_reader(database)?;
             let (queue, places) = (Arc::clone(&queue), Arc::clone(&places));
-            let handle = std::thread::Builder::new()
-                .name(format!("storage-read-{number}"))
-                .spawn(move || run(&conn, &queue, &places))
+            let name = format!("storage-read-{number}");
+            let handle = vital::spawn(name, move || run(&conn, &queue, &places))
                 .map_err(|error| StorageError::Unavailable(error.to_string()))?;
             handles.push(handle);
         }

@@ -189,3 +189,58 @@ async fn the_schema_refuses_what_the_states_forbid() {
         assert!(refused.to_string().contains(rule), "{rule}: {refused}");
     }
 }
+
+#[tokio::test]
+async fn nobody_else_can_read_the_database() {
+    use std::os::unix::fs::PermissionsExt;
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("data");
+    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    let expect_private = || {
+        assert_eq!(mode(&dir), 0o700);
+        for entry in std::fs::read_dir(&dir).unwrap() {
+            let path = entry.unwrap().path();
+            assert_eq!(mode(&path), 0o600, "{}", path.display());
+        }
+    };
+    let storage = open(&dir).unwrap();
+    storage.ping().await.unwrap();
+    expect_private();
+    assert!(dir.join("cofferdam.db-wal").exists());
+    storage.close();
+    // As an earlier version, or an operator, left them.
+    for path in [dir.clone(), database_path(&dir), dir.join("lock")] {
+        let wide = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(path, wide).unwrap();
+    }
+    let storage = open(&dir).unwrap();
+    storage.ping().await.unwrap();
+    expect_private();
+    storage.close();
+}
+
+/// Which thread is to panic in a process of its own.
+const PANIC: &str = "COFFERDAM_TEST_PANIC";
+
+#[tokio::test]
+async fn a_panic_of_a_storage_thread_ends_the_process() {
+    if let Ok(thread) = std::env::var(PANIC) {
+        let Sqlite { storage, .. } = Sqlite::fresh().await;
+        let _never_answered: Result<(), _> = match thread.as_str() {
+            "writer" => storage.writer.call(|_| panic!("as the test wants")).await,
+            _ => storage.readers.call(|_| panic!("as the test wants")).await,
+        };
+        return;
+    }
+    let module = module_path!().split_once("::").unwrap().1;
+    let name = format!("{module}::a_panic_of_a_storage_thread_ends_the_process");
+    for thread in ["writer", "reader"] {
+        let ended = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", &name])
+            .env(PANIC, thread)
+            .output()
+            .unwrap();
+        let signal = std::os::unix::process::ExitStatusExt::signal(&ended.status);
+        assert_eq!(signal, Some(6), "{thread}: {ended:?}");
+    }
+}

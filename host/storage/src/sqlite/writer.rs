@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::connection::DataLock;
 use super::db::Db;
+use super::vital;
 use crate::StorageError;
 
 /// Jobs that may wait for the writer; further callers wait for a place.
@@ -88,12 +89,10 @@ impl Writer {
             places: Arc::clone(&places),
             stopping: false,
         };
-        let handle = std::thread::Builder::new()
-            .name("storage-writer".to_owned())
-            .spawn(move || {
-                thread.run();
-                drop(lock);
-            })?;
+        let handle = vital::spawn("storage-writer", move || {
+            thread.run();
+            drop(lock);
+        })?;
         Ok((Writer { jobs, places }, handle))
     }
 
