@@ -94,7 +94,10 @@ impl Host {
         let (clock, mut random) = (Clock::system(), StdRng::from_os_rng());
         let started_at = clock.now();
         let data = &config.storage.data;
-        let storage = Arc::new(SqliteStorage::open(data, StdRng::from_rng(&mut random))?);
+        let storage = Arc::new(SqliteStorage::open(
+            &config.storage,
+            StdRng::from_rng(&mut random),
+        )?);
         let files = files(config, &storage).await?;
         let metrics = Arc::new(Metrics::new());
         let sandbox = Sandbox::new(&config.sandbox, data, random.random(), clock.clone())?;

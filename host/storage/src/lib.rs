@@ -73,6 +73,7 @@ pub trait Storage: Send + Sync + 'static {
     /// [`StorageError::Conflict`] if one of them claims the id or idempotency key of a different
     /// request, be it of an earlier call or of this one.
     /// [`StorageError::ModuleGone`] if one of them is to run a version that is not kept.
+    /// [`StorageError::OverBudget`] if the database is as large as it may be.
     /// [`StorageError::QueueFull`] if a new task would make more than `pending_max` wait, pending
     /// and blocked ones together; what repeats an earlier request is answered even then.
     async fn insert_tasks(
@@ -88,9 +89,11 @@ pub trait Storage: Send + Sync + 'static {
     /// What was submitted.
     async fn task_spec(&self, id: TaskId) -> Result<Option<TaskSpec>, StorageError>;
 
-    /// Tasks, newest first (or, with `changed_since`, oldest change first). Newest is what was
-    /// stored last. Listing by change may cost a look at every task that waits.
-    async fn tasks(&self, filter: &TaskFilter, limit: u32) -> Result<Vec<Task>, StorageError>;
+    /// Tasks, newest first (or, with `since`, oldest change first). Newest is what was stored last.
+    /// A page may be short or empty although there is a next one: what no index finds is looked
+    /// for among so many tasks a call. Each change that was committed before a call is in that
+    /// answer or one of its next pages, unless the task has changed again since.
+    async fn tasks(&self, filter: &TaskFilter, limit: u32) -> Result<TaskPage, StorageError>;
 
     /// The output of a completed task; `None` for any other.
     async fn result(&self, id: TaskId) -> Result<Option<Payload>, StorageError>;
@@ -108,6 +111,7 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Takes up to `slots` pending tasks whose `run_at` has come, in priority order and inside one
     /// priority by `order`, counts an attempt for each and gives each a fresh fence.
+    /// [`StorageError::OverBudget`] if what the attempts would give has no place any more.
     async fn claim(
         &self,
         worker: WorkerId,
@@ -217,6 +221,17 @@ pub enum StorageError {
     /// The disk, or the budget for the data directory, has no room left.
     #[error("storage is full: {0}")]
     Full(String),
+    /// The database has as many bytes as it may.
+    #[error("the database has {used_bytes} bytes; the limit is {budget_bytes}")]
+    OverBudget {
+        /// Bytes in use.
+        used_bytes: u64,
+        /// The most that may be.
+        budget_bytes: u64,
+    },
+    /// A read took longer than the operator allows.
+    #[error("the read took too long and was given up")]
+    TooSlow,
     /// The database cannot be reached or refuses to work.
     #[error("storage is unavailable: {0}")]
     Unavailable(String),
@@ -345,19 +360,56 @@ pub struct TaskFilter {
     pub module: Option<ModuleName>,
     /// Only those of this priority.
     pub priority: Option<Priority>,
-    /// Only those changed at or after this instant, oldest change first.
-    pub changed_since: Option<Timestamp>,
+    /// Only those changed since, oldest change first.
+    pub since: Option<Since>,
     /// Only those after this place in the list.
     pub after: Option<ListPosition>,
 }
 
-/// A place in a list of tasks.
+/// From where on changes are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListPosition {
-    /// `created_at`, or `updated_at` where changes are listed.
-    pub at: Timestamp,
-    /// Tells apart tasks of the same instant.
-    pub id: TaskId,
+pub enum Since {
+    /// Those after this one.
+    Change(ChangeNumber),
+    /// Those dated at this instant or later. Changes are dated by whoever asks for them, a moment
+    /// before they are committed: what must not be missed is asked for by number.
+    Time(Timestamp),
+}
+
+/// The number of a change: one more for each change of any task, in the order of their commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ChangeNumber(pub i64);
+
+/// A place in a list of tasks; it means something to the same kind of list only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListPosition(pub i64);
+
+/// Some tasks of a list.
+#[derive(Clone, Debug)]
+pub struct TaskPage {
+    /// The tasks, in order.
+    pub tasks: Vec<Task>,
+    /// Where the next page begins; absent on the last.
+    pub next: Option<ListPosition>,
+    /// Every change up to this one is in this answer or the earlier pages, as far as it was asked
+    /// for.
+    pub as_of: ChangeNumber,
+    /// The newest change of any task.
+    pub newest: ChangeNumber,
+}
+
+impl Counts {
+    /// How many there are in one state.
+    pub fn of(&self, state: TaskState) -> u64 {
+        match state {
+            TaskState::Blocked => self.blocked,
+            TaskState::Pending => self.pending,
+            TaskState::Running => self.running,
+            TaskState::Completed => self.completed,
+            TaskState::Failed => self.failed,
+            TaskState::Cancelled => self.cancelled,
+        }
+    }
 }
 
 /// How many tasks there are.

@@ -1,6 +1,7 @@
 //! `[storage]`: where things are kept.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The section.
 #[derive(Clone, Debug)]
@@ -9,6 +10,11 @@ pub struct StorageConfig {
     pub data: PathBuf,
     /// Bytes of spooled inputs and artifacts; beyond that new ones are refused.
     pub files_budget_bytes: u64,
+    /// The most bytes the database may have for a task to be taken; with a quarter more none is
+    /// claimed. Ends of attempts are recorded whatever it has.
+    pub database_budget_bytes: u64,
+    /// How long one read of the database may take.
+    pub read_timeout: Duration,
 }
 
 impl Default for StorageConfig {
@@ -16,6 +22,8 @@ impl Default for StorageConfig {
         StorageConfig {
             data: PathBuf::from("cofferdam-data"),
             files_budget_bytes: 10 * 1024 * 1024 * 1024,
+            database_budget_bytes: 10 * 1024 * 1024 * 1024,
+            read_timeout: Duration::from_secs(5),
         }
     }
 }

@@ -28,7 +28,6 @@ mod tests;
 mod vital;
 mod writer;
 
-use std::path::Path;
 use std::sync::Mutex;
 use std::thread::JoinHandle;
 
@@ -41,8 +40,9 @@ use self::readers::Readers;
 use self::writer::Writer;
 use super::{
     Cancelled, Counts, Finished, Inserted, Orphans, Progress, Pruned, PutModule, Rescued, Retried,
-    Storage, StorageError, StoredModule, TaskFilter,
+    Storage, StorageError, StoredModule, TaskFilter, TaskPage,
 };
+use crate::settings::StorageConfig;
 use cofferdam_domain::attempt::{Attempt, Captured, Payload, Stream, WorkerId};
 use cofferdam_domain::claim::{AttemptEnd, Claim};
 use cofferdam_domain::module::{Digest, ModuleInfo, ModuleName, ModuleRef};
@@ -57,14 +57,15 @@ pub struct SqliteStorage {
 }
 
 impl SqliteStorage {
-    /// Opens the database in the directory `data`, creating both if need be. `random` makes the
+    /// Opens the database in the data directory, creating both if need be. `random` makes the
     /// fences. Blocks; meant for the start of the process. Refuses a directory that another
     /// process has open.
-    pub fn open(data: &Path, random: StdRng) -> Result<SqliteStorage, StorageError> {
-        let lock = connection::lock(data)?;
-        let database = connection::database_path(data);
-        let db = Db::new(connection::open_writer(&database)?, random)?;
-        let (readers, mut threads) = Readers::start(&database)?;
+    pub fn open(settings: &StorageConfig, random: StdRng) -> Result<SqliteStorage, StorageError> {
+        let lock = connection::lock(&settings.data)?;
+        let database = connection::database_path(&settings.data);
+        let conn = connection::open_writer(&database)?;
+        let db = Db::new(conn, random, settings.database_budget_bytes)?;
+        let (readers, mut threads) = Readers::start(&database, settings.read_timeout)?;
         let (writer, thread) = Writer::start(db, lock)
             .map_err(|error| StorageError::Unavailable(error.to_string()))?;
         threads.push(thread);
@@ -185,7 +186,7 @@ impl Storage for SqliteStorage {
             .await
     }
 
-    async fn tasks(&self, filter: &TaskFilter, limit: u32) -> Result<Vec<Task>, StorageError> {
+    async fn tasks(&self, filter: &TaskFilter, limit: u32) -> Result<TaskPage, StorageError> {
         let filter = filter.clone();
         self.readers
             .call(move |conn| list::tasks(conn, &filter, limit))

@@ -213,10 +213,12 @@ fn may_concern_one(error: &StorageError, part: &[Ended], waited: Duration) -> bo
             _ => true,
         },
         StorageError::Unavailable(_)
+        | StorageError::TooSlow
         | StorageError::Unknown(_)
         | StorageError::Conflict(_)
         | StorageError::QueueFull { .. }
-        | StorageError::ModuleGone(_) => false,
+        | StorageError::ModuleGone(_)
+        | StorageError::OverBudget { .. } => false,
     }
 }
 

@@ -164,6 +164,14 @@ fn storage_and_log() -> Vec<Key> {
             },
         },
         number!("storage", "files_budget_bytes", (1 << 20)..=(1024 * TIB), "Spooled inputs and artifacts kept; beyond that new ones are refused.", storage.files_budget_bytes: u64),
+        number!("storage", "database_budget_bytes", (16 << 20)..=(1024 * TIB), "Bytes of the database, in which tasks and what they gave are kept; beyond that no task is taken, and at a quarter more none begins.", storage.database_budget_bytes: u64),
+        millis!(
+            "storage",
+            "read_timeout_ms",
+            10..=600_000,
+            "How long one read of the database may take.",
+            storage.read_timeout
+        ),
         Key {
             section: "log",
             name: "format",

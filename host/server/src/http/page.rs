@@ -1,20 +1,16 @@
 //! Lists in pages: `?limit=` and an opaque `?cursor=`.
 //!
-//! A cursor is the position of the last item of a page, so that nothing is skipped or repeated
-//! when items come and go in between. It says which kind of list it belongs to, and a cursor of
-//! another kind, or one that was tampered with, is refused.
-
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Serialize;
-use uuid::Uuid;
+//! A cursor is the position where a page ended, so that nothing is skipped or repeated when items
+//! come and go in between. It says which kind of list it belongs to, and a cursor of another kind,
+//! or one that was tampered with, is refused.
 
 use crate::http::error::ApiError;
 use crate::http::query::Query;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cofferdam_domain::module::ModuleName;
-use cofferdam_domain::task::TaskId;
-use cofferdam_domain::time::Timestamp;
-use cofferdam_storage::ListPosition;
+use cofferdam_storage::{ChangeNumber, ListPosition};
+use serde::Serialize;
 
 /// Items of a page that asks for no number.
 const LIMIT_DEFAULT: u32 = 100;
@@ -74,33 +70,42 @@ impl TaskList {
         }
     }
 
-    /// The cursor of a position in this list.
-    pub(crate) fn cursor(self, position: ListPosition) -> String {
-        let mut bytes = [0_u8; 25];
+    /// The cursor of a place in this list.
+    pub(crate) fn cursor(self, place: Place) -> String {
+        let mut bytes = [0_u8; 17];
         bytes[0] = self.tag();
-        bytes[1..9].copy_from_slice(&position.at.as_millis().to_be_bytes());
-        bytes[9..].copy_from_slice(position.id.0.as_bytes());
+        bytes[1..9].copy_from_slice(&place.position.0.to_be_bytes());
+        bytes[9..].copy_from_slice(&place.as_of.0.to_be_bytes());
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// The position a cursor of this list stands for.
-    pub(crate) fn position(self, query: &mut Query<'_>) -> Result<Option<ListPosition>, ApiError> {
+    /// The place a cursor of this list stands for.
+    pub(crate) fn place(self, query: &mut Query<'_>) -> Result<Option<Place>, ApiError> {
         let Some(cursor) = query.text("cursor")? else {
             return Ok(None);
         };
         let bytes = URL_SAFE_NO_PAD.decode(&cursor).map_err(|_| bad_cursor())?;
-        let bytes: [u8; 25] = bytes.try_into().map_err(|_| bad_cursor())?;
+        let bytes: [u8; 17] = bytes.try_into().map_err(|_| bad_cursor())?;
         if bytes[0] != self.tag() {
             return Err(bad_cursor());
         }
-        let (mut at, mut id) = ([0; 8], [0; 16]);
-        at.copy_from_slice(&bytes[1..9]);
-        id.copy_from_slice(&bytes[9..]);
-        Ok(Some(ListPosition {
-            at: Timestamp::from_millis(i64::from_be_bytes(at)),
-            id: TaskId(Uuid::from_bytes(id)),
+        let (mut position, mut as_of) = ([0; 8], [0; 8]);
+        position.copy_from_slice(&bytes[1..9]);
+        as_of.copy_from_slice(&bytes[9..]);
+        Ok(Some(Place {
+            position: ListPosition(i64::from_be_bytes(position)),
+            as_of: ChangeNumber(i64::from_be_bytes(as_of)),
         }))
     }
+}
+
+/// Where a list of tasks goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Where the page before ended.
+    pub(crate) position: ListPosition,
+    /// What the first page's answer was as of.
+    pub(crate) as_of: ChangeNumber,
 }
 
 /// The cursor after `name` in the list of modules.
@@ -131,23 +136,20 @@ fn bad_cursor() -> ApiError {
 mod tests {
     use super::*;
 
-    fn position() -> ListPosition {
-        let id = TaskId(Uuid::from_u128(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef));
-        ListPosition {
-            at: Timestamp::from_millis(1_769_860_800_000),
-            id,
-        }
-    }
+    const PLACE: Place = Place {
+        position: ListPosition(0x0123_4567_89ab_cdef),
+        as_of: ChangeNumber(-3),
+    };
 
-    fn read(list: TaskList, cursor: &str) -> Result<Option<ListPosition>, ApiError> {
+    fn read(list: TaskList, cursor: &str) -> Result<Option<Place>, ApiError> {
         let uri = format!("/v1/tasks?cursor={cursor}").parse().unwrap();
-        list.position(&mut Query::of(&uri)?)
+        list.place(&mut Query::of(&uri)?)
     }
 
     #[test]
     fn cursors_round_trip_in_their_own_list_only() {
-        let cursor = TaskList::Newest.cursor(position());
-        assert_eq!(read(TaskList::Newest, &cursor).unwrap(), Some(position()));
+        let cursor = TaskList::Newest.cursor(PLACE);
+        assert_eq!(read(TaskList::Newest, &cursor).unwrap(), Some(PLACE));
         assert_eq!(
             read(TaskList::Changes, &cursor).unwrap_err().code(),
             "invalid_cursor"
@@ -156,8 +158,8 @@ mod tests {
 
     #[test]
     fn tampered_cursors_are_refused() {
-        let cursor = TaskList::Newest.cursor(position());
-        for bad in ["", "x", "%00", &cursor[1..], &cursor[..30], "bmFtZQ"] {
+        let cursor = TaskList::Newest.cursor(PLACE);
+        for bad in ["", "x", "%00", &cursor[1..], &cursor[..20], "bmFtZQ"] {
             assert_eq!(
                 read(TaskList::Newest, bad).unwrap_err().code(),
                 "invalid_cursor",

@@ -17,28 +17,24 @@ use serde::Serialize;
 
 use crate::http::error::ApiError;
 use crate::http::json::{self, Time};
-use crate::http::page::{self, Page, TaskList};
+use crate::http::page::{self, Page, Place, TaskList};
 use crate::http::path::{PathParts, unknown_task};
-use crate::http::query::Query;
+use crate::http::query::{self, Query};
 use crate::http::tasks::wire::{AttemptJson, TaskJson};
 use crate::http::{AppState, Services};
 use cofferdam_domain::module::ModuleName;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{Priority, Task, TaskId};
-use cofferdam_storage::{Cancelled, ListPosition, Retried, TaskFilter};
-
-/// How far `as_of` stands before the moment of the answer. A change is dated before it is
-/// committed; what was dated, but not yet visible, must be in the next answer.
-const AS_OF_MARGIN: Duration = Duration::from_secs(2);
+use cofferdam_storage::{Cancelled, ChangeNumber, Retried, Since, TaskFilter};
 
 /// A page of tasks.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct TaskPage {
     #[serde(flatten)]
     page: Page<TaskJson>,
-    /// What to give as the next `since`. A change may be told twice, and none is left out.
-    #[schema(value_type = String, format = DateTime)]
-    as_of: Time,
+    /// What to give as the next `since`: an opaque text. A change may be told twice, and none is
+    /// left out.
+    as_of: String,
 }
 
 /// The answer to what changes a task.
@@ -79,14 +75,16 @@ pub(crate) async fn get(
 
 /// List tasks
 ///
-/// Newest first; with `since`, oldest change first and only what changed since then.
+/// Newest first; with `since`, oldest change first and only what changed since then. A page may
+/// have fewer items than asked for, or none, and a next one all the same: go on until `next_cursor`
+/// is null.
 #[utoipa::path(
     get, path = "/v1/tasks", tag = "Tasks",
     params(
         ("status" = Option<String>, Query, description = "States, separated by commas"),
         ("module" = Option<String>, Query, pattern = "^[a-z0-9][a-z0-9._/-]{0,127}$", description = "A module's name"),
         ("priority" = Option<String>, Query, pattern = "^(critical|high|normal|medium|low)$", description = "critical, high, normal or low"),
-        ("since" = Option<String>, Query, description = "An earlier answer's as_of, or any RFC 3339 time"),
+        ("since" = Option<String>, Query, description = "An earlier answer's as_of; or an RFC 3339 time, for what is dated at it or later"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000),
         ("cursor" = Option<String>, Query, description = "An earlier answer's next_cursor"),
     ),
@@ -95,14 +93,33 @@ pub(crate) async fn get(
 pub(crate) async fn list(State(services): State<AppState>, uri: Uri) -> Result<Response, ApiError> {
     let mut query = Query::of(&uri)?;
     let limit = page::limit(&mut query)?;
-    let (filter, order) = filter(&mut query)?;
+    let (filter, order, as_of) = filter(&mut query)?;
     query.done()?;
+    let found = services.storage.tasks(&filter, limit).await?;
+    if let Some(Since::Change(since)) = filter.since
+        && since > found.newest
+    {
+        return Err(ApiError::parameter(
+            "since",
+            "this host has not come to that change; begin anew without since",
+        ));
+    }
+    // Of the first page, where there are several: a task on it may have changed since.
+    let as_of = match order {
+        TaskList::Newest => as_of.unwrap_or(found.as_of),
+        TaskList::Changes => found.as_of,
+    };
+    let next_cursor = found
+        .next
+        .map(|position| order.cursor(Place { position, as_of }));
     let now = services.clock.now();
-    let found = services.storage.tasks(&filter, limit + 1).await?;
     let wait = services.queue.estimated_wait();
-    let cursor = |task: &Task| order.cursor(position(task, order));
-    let page = Page::of(found, limit, cursor, |task| TaskJson::new(task, now, wait));
-    let as_of = Time(now.minus(AS_OF_MARGIN));
+    let items = found.tasks.into_iter();
+    let page = Page {
+        items: items.map(|task| TaskJson::new(task, now, wait)).collect(),
+        next_cursor,
+    };
+    let as_of = since_text(as_of);
     Ok(json::answer(StatusCode::OK, &TaskPage { page, as_of }))
 }
 
@@ -242,7 +259,8 @@ pub(crate) fn patience(query: &mut Query<'_>, services: &Services) -> Result<Dur
     Ok(wait_ms.map_or(Duration::ZERO, Duration::from_millis))
 }
 
-fn filter(query: &mut Query<'_>) -> Result<(TaskFilter, TaskList), ApiError> {
+/// What is asked for, in which order, and what the first page was as of if this is another.
+fn filter(query: &mut Query<'_>) -> Result<(TaskFilter, TaskList, Option<ChangeNumber>), ApiError> {
     let states = query.parsed("status", "states separated by commas", |text| {
         text.split(',')
             .map(TaskState::parse)
@@ -252,26 +270,37 @@ fn filter(query: &mut Query<'_>) -> Result<(TaskFilter, TaskList), ApiError> {
         ModuleName::parse(text).ok()
     })?;
     let priority = query.parsed("priority", "critical, high, normal or low", Priority::parse)?;
-    let since = query.parsed("since", "a time in RFC 3339", |text| Time::parse(text).ok())?;
+    let expected = "an earlier answer's as_of or a time in RFC 3339";
+    let since = query.parsed("since", expected, since)?;
     let order = if since.is_some() {
         TaskList::Changes
     } else {
         TaskList::Newest
     };
+    let place = order.place(query)?;
     let filter = TaskFilter {
         states: states.unwrap_or_default(),
         module,
         priority,
-        changed_since: since.map(|time| time.0),
-        after: order.position(query)?,
+        since,
+        after: place.map(|place| place.position),
     };
-    Ok((filter, order))
+    Ok((filter, order, place.map(|place| place.as_of)))
 }
 
-fn position(task: &Task, order: TaskList) -> ListPosition {
-    let at = match order {
-        TaskList::Newest => task.created_at,
-        TaskList::Changes => task.updated_at,
-    };
-    ListPosition { at, id: task.id }
+/// What begins a change's number in a `since`, so that it is no time.
+const CHANGE_PREFIX: &str = "c";
+
+fn since(text: &str) -> Option<Since> {
+    match text.strip_prefix(CHANGE_PREFIX) {
+        Some(number) => {
+            let number = query::number(number, &(0..=i64::MAX.cast_unsigned())).ok()?;
+            Some(Since::Change(ChangeNumber(number.cast_signed())))
+        }
+        None => Time::parse(text).ok().map(|time| Since::Time(time.0)),
+    }
+}
+
+fn since_text(ChangeNumber(number): ChangeNumber) -> String {
+    format!("{CHANGE_PREFIX}{number}")
 }

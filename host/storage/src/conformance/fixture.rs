@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use uuid::Uuid;
 
+use crate::settings::StorageConfig;
 use crate::{Finished, Inserted, Storage};
 use cofferdam_domain::attempt::{Failure, FailureKind, Outcome, Payload, Streams, Usage, WorkerId};
 use cofferdam_domain::claim::{AttemptEnd, Claim, Next};
@@ -20,6 +21,16 @@ use cofferdam_domain::time::Timestamp;
 pub(crate) const ANY_NUMBER: u64 = u64::MAX;
 pub(crate) const ME: WorkerId = WorkerId(Uuid::from_u128(0xa11ce));
 pub(crate) const OTHER: WorkerId = WorkerId(Uuid::from_u128(0xb0b));
+
+/// A database in `data`, as large as it likes.
+pub(crate) fn settings(data: &std::path::Path) -> StorageConfig {
+    StorageConfig {
+        data: data.to_owned(),
+        database_budget_bytes: u64::MAX,
+        read_timeout: Duration::from_secs(60),
+        ..StorageConfig::default()
+    }
+}
 
 /// `seconds` after the beginning of these tests.
 pub(crate) fn at(seconds: i64) -> Timestamp {

@@ -2,33 +2,28 @@
 
 use super::Backend;
 use super::fixture::*;
-use crate::{ListPosition, Storage, TaskFilter};
+use crate::{ChangeNumber, Since, Storage, TaskFilter, TaskPage};
 use cofferdam_domain::attempt::FailureKind;
 use cofferdam_domain::claim::Next;
 use cofferdam_domain::state::TaskState;
-use cofferdam_domain::task::{Priority, Task, TaskId};
+use cofferdam_domain::task::{Priority, TaskId};
 
 /// Every page of a listing, two tasks a page.
 async fn pages(storage: &dyn Storage, mut filter: TaskFilter) -> Vec<TaskId> {
     let mut ids = Vec::new();
     loop {
         let page = storage.tasks(&filter, 2).await.unwrap();
-        assert!(page.len() <= 2);
-        let Some(last) = page.last() else {
-            return ids;
-        };
-        filter.after = Some(position(last, &filter));
-        ids.extend(page.iter().map(|task| task.id));
+        assert!(page.tasks.len() <= 2);
+        ids.extend(ids_of(&page));
+        match page.next {
+            Some(next) => filter.after = Some(next),
+            None => return ids,
+        }
     }
 }
 
-fn position(task: &Task, filter: &TaskFilter) -> ListPosition {
-    let at = if filter.changed_since.is_some() {
-        task.updated_at
-    } else {
-        task.created_at
-    };
-    ListPosition { at, id: task.id }
+fn ids_of(page: &TaskPage) -> Vec<TaskId> {
+    page.tasks.iter().map(|task| task.id).collect()
 }
 
 /// 1 completed, 2 failed, 3 cancelled, 4 running, 5 and 6 pending.
@@ -59,23 +54,15 @@ pub(crate) async fn newest_first_page_by_page<B: Backend>(backend: B) -> B {
     one_of_each(storage).await;
     let ids = pages(storage, TaskFilter::default()).await;
     assert_eq!(ids, [6, 5, 4, 3, 2, 1].map(id));
-    // The place where a page ended may be gone when the next is asked for.
-    let after = Some(ListPosition {
-        at: at(0),
-        id: id(2),
-    });
+    // The task at which a page ended may be gone when the next is asked for.
+    let first = storage.tasks(&TaskFilter::default(), 5).await.unwrap();
+    assert_eq!(ids_of(&first), [6, 5, 4, 3, 2].map(id));
     storage.prune(at(11), 9, 9, at(12)).await.unwrap();
-    let rest = storage
-        .tasks(
-            &TaskFilter {
-                after,
-                ..TaskFilter::default()
-            },
-            9,
-        )
-        .await
-        .unwrap();
-    assert!(rest.iter().any(|task| task.id == id(1)));
+    let rest = TaskFilter {
+        after: first.next,
+        ..TaskFilter::default()
+    };
+    assert_eq!(pages(storage, rest).await, [id(1)]);
     backend
 }
 
@@ -105,6 +92,16 @@ pub(crate) async fn by_state_module_and_priority<B: Backend>(backend: B) -> B {
         ..TaskFilter::default()
     };
     assert_eq!(pages(storage, priority).await, [5, 1].map(id));
+    let failed_of_module = TaskFilter {
+        module: Some(name("echo")),
+        ..by_state(&[Failed, Pending])
+    };
+    assert_eq!(pages(storage, failed_of_module).await, [5, 2].map(id));
+    let unknown = TaskFilter {
+        module: Some(name("nowhere")),
+        ..TaskFilter::default()
+    };
+    assert_eq!(pages(storage, unknown).await, []);
     backend
 }
 
@@ -112,7 +109,7 @@ pub(crate) async fn by_change<B: Backend>(backend: B) -> B {
     let storage = backend.storage();
     one_of_each(storage).await;
     let since = |now| TaskFilter {
-        changed_since: Some(at(now)),
+        since: Some(Since::Time(at(now))),
         ..TaskFilter::default()
     };
     assert_eq!(pages(storage, since(0)).await, [5, 6, 4, 2, 1, 3].map(id));
@@ -123,5 +120,37 @@ pub(crate) async fn by_change<B: Backend>(backend: B) -> B {
         ..since(0)
     };
     assert_eq!(pages(storage, failed).await, [id(2)]);
+    backend
+}
+
+pub(crate) async fn by_change_number<B: Backend>(backend: B) -> B {
+    let storage = backend.storage();
+    one_of_each(storage).await;
+    let since = |number| TaskFilter {
+        since: Some(Since::Change(number)),
+        ..TaskFilter::default()
+    };
+    let read = async |number| storage.tasks(&since(number), 4).await.unwrap();
+    let first = read(ChangeNumber(0)).await;
+    assert_eq!(ids_of(&first), [5, 6, 4, 2].map(id));
+    let second = read(first.as_of).await;
+    assert_eq!(ids_of(&second), [1, 3].map(id));
+    assert_eq!((second.next, second.as_of), (None, second.newest));
+    let all = storage.tasks(&TaskFilter::default(), 2).await.unwrap();
+    assert_eq!(all.as_of, second.as_of);
+
+    // Whatever the clock says: numbers are given at the commit.
+    storage.cancel(id(5), at(-100)).await.unwrap();
+    let third = read(second.as_of).await;
+    assert_eq!(ids_of(&third), [id(5)]);
+    assert!(third.as_of > second.as_of);
+
+    // A number is never given twice, not even when the task that had the newest one is gone.
+    storage.prune(at(99), 0, 99, at(99)).await.unwrap();
+    let backend = backend.reopened().await;
+    let storage = backend.storage();
+    insert(storage, new_task(9)).await;
+    let fourth = storage.tasks(&since(third.as_of), 4).await.unwrap();
+    assert_eq!(ids_of(&fourth), [id(9)]);
     backend
 }

@@ -11,11 +11,13 @@ use rand::{Rng, SeedableRng};
 
 use super::Backend;
 use super::fixture::*;
-use crate::{Cancelled, Counts, Finished, Inserted, Retried, Storage};
+use crate::{
+    Cancelled, ChangeNumber, Counts, Finished, Inserted, Retried, Since, Storage, TaskFilter,
+};
 use cofferdam_domain::attempt::{FailureKind, Fence, WorkerId};
 use cofferdam_domain::claim::{AttemptEnd, Claim, Next};
 use cofferdam_domain::state::TaskState;
-use cofferdam_domain::task::ClaimOrder;
+use cofferdam_domain::task::{ClaimOrder, Task};
 
 /// What the model knows of a task.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +47,9 @@ struct Model {
     /// When each worker was last heard of.
     heard: [Option<i64>; 2],
     inserted: usize,
+    /// What somebody knows who asks for changes now and then, and since when they asked.
+    told: BTreeMap<u128, Seen>,
+    told_as_of: i64,
     now: i64,
 }
 
@@ -65,7 +70,6 @@ pub(crate) async fn random_histories_agree<B: Backend>(backend: B) -> B {
     let mut backend = backend;
     for seed in 0..HISTORIES {
         backend = B::fresh().await;
-        put_echo(backend.storage()).await;
         let mut random = StdRng::seed_from_u64(seed);
         let mut model = Model::default();
         for step in 0..STEPS {
@@ -76,6 +80,15 @@ pub(crate) async fn random_histories_agree<B: Backend>(backend: B) -> B {
             }
             model.compare(backend.storage(), seed, step).await;
         }
+        while model.listen(backend.storage(), 7).await {}
+        let told = |number: &u128| model.told.get(number).copied();
+        for (number, task) in &model.tasks {
+            assert_eq!(
+                told(number),
+                Some(task.seen),
+                "task {number} in history {seed}"
+            );
+        }
     }
     backend
 }
@@ -84,7 +97,7 @@ impl Model {
     async fn step(&mut self, storage: &dyn Storage, random: &mut StdRng) {
         let number = random.random_range(1..TASKS);
         let worker = random.random_range(0..WORKERS.len());
-        match random.random_range(0..20) {
+        match random.random_range(0..22) {
             0..5 => self.insert(storage, number).await,
             5..8 => self.claim(storage, worker, random.random_range(1..4)).await,
             8..12 if !self.claims.is_empty() => {
@@ -96,6 +109,9 @@ impl Model {
             14..16 => self.retry(storage, number).await,
             16 => self.heartbeat(storage, worker).await,
             17 => self.prune(storage, random.random_range(0..4)).await,
+            18 | 19 => {
+                self.listen(storage, random.random_range(1..6)).await;
+            }
             _ => self.rescue(storage, worker).await,
         }
     }
@@ -161,7 +177,10 @@ impl Model {
         let finished = finish_one(storage, end.clone()).await;
         // The answer to a commit was lost: the same end is offered again, and changes nothing.
         assert_eq!(finish_one(storage, end.clone()).await, Finished::Stale);
-        let holds = |task: &&mut Known| task.holder.is_some_and(|(_, fence)| fence == claim.fence);
+        let holds = |task: &&mut Known| {
+            let fence = task.holder.map(|(_, fence)| fence);
+            fence == Some(claim.fence) && task.seen.attempt == claim.attempt
+        };
         let task = self.tasks.get_mut(&claim.task_id.0.as_u128());
         let Some(task) = task.filter(holds) else {
             assert_eq!(finished, Finished::Stale);
@@ -282,6 +301,20 @@ impl Model {
         }
     }
 
+    /// Hears of the next changes; false if there are no more.
+    async fn listen(&mut self, storage: &dyn Storage, limit: u32) -> bool {
+        let filter = TaskFilter {
+            since: Some(Since::Change(ChangeNumber(self.told_as_of))),
+            ..TaskFilter::default()
+        };
+        let page = storage.tasks(&filter, limit).await.unwrap();
+        for task in &page.tasks {
+            self.told.insert(task.id.0.as_u128(), Seen::of(task));
+        }
+        self.told_as_of = page.as_of.0;
+        page.next.is_some()
+    }
+
     fn in_state(&self, state: TaskState) -> usize {
         self.tasks
             .values()
@@ -292,13 +325,7 @@ impl Model {
     async fn compare(&self, storage: &dyn Storage, seed: u64, step: usize) {
         for number in 1..TASKS {
             let task = storage.task(id(number)).await.unwrap();
-            let found = task.map(|task| Seen {
-                state: task.state,
-                attempt: task.attempt,
-                max_attempts: task.max_attempts,
-                lost: task.lost,
-                cancel_requested: task.cancel_requested,
-            });
+            let found = task.as_ref().map(Seen::of);
             let known = self.tasks.get(&number).map(|task| task.seen);
             assert_eq!(
                 found, known,
@@ -315,6 +342,18 @@ impl Model {
             cancelled: count(TaskState::Cancelled),
         };
         assert_eq!(storage.counts().await.unwrap(), counts);
+    }
+}
+
+impl Seen {
+    fn of(task: &Task) -> Seen {
+        Seen {
+            state: task.state,
+            attempt: task.attempt,
+            max_attempts: task.max_attempts,
+            lost: task.lost,
+            cancel_requested: task.cancel_requested,
+        }
     }
 }
 

@@ -167,6 +167,7 @@ pub(crate) async fn a_conflict_stores_nothing_of_its_submission<B: Backend>(back
         .tasks(&TaskFilter::default(), 10)
         .await
         .unwrap()
+        .tasks
         .len();
     assert_eq!(listed, 4);
     backend

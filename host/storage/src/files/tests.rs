@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
 
 use super::FileStorage;
-use crate::conformance::fixture::{id, insert, new_task};
+use crate::conformance::fixture::{id, insert, new_task, put_echo, settings};
 use crate::sqlite::SqliteStorage;
 use crate::{Orphans, StorageError};
 use cofferdam_domain::task::{BlobId, Input};
@@ -146,7 +146,8 @@ async fn artifacts_are_regular_files_below_their_directory() {
 #[tokio::test]
 async fn the_sweep_removes_what_no_task_owns() {
     let dir = tempfile::tempdir().unwrap();
-    let storage = SqliteStorage::open(dir.path(), StdRng::seed_from_u64(1)).unwrap();
+    let storage = SqliteStorage::open(&settings(dir.path()), StdRng::seed_from_u64(1)).unwrap();
+    put_echo(&storage).await;
     let files = open(&dir, 100);
     let (kept, orphan) = (spool(&files, b"kept").await, spool(&files, b"orphan").await);
     let mut task = new_task(1);

@@ -27,12 +27,14 @@ pub(super) fn cancel(db: &mut Db, id: TaskId, now: Timestamp) -> Result<Cancelle
         TaskState::Blocked | TaskState::Pending => {
             db.conn
                 .prepare_cached(
-                    "UPDATE task SET state = ?2, updated_at = ?3, finished_at = ?3 WHERE seq = ?1",
+                    "UPDATE task SET state = ?2, updated_at = ?3, finished_at = ?3, change = ?4
+                     WHERE seq = ?1",
                 )?
                 .execute(params![
                     seq,
                     state_number(TaskState::Cancelled),
-                    now.as_millis()
+                    now.as_millis(),
+                    db.tallies.next_change()
                 ])?;
             db.tallies.moved(state, TaskState::Cancelled, 1);
             Ok(Cancelled::AtOnce)
@@ -40,10 +42,10 @@ pub(super) fn cancel(db: &mut Db, id: TaskId, now: Timestamp) -> Result<Cancelle
         TaskState::Running => {
             db.conn
                 .prepare_cached(
-                    "UPDATE task SET cancel_requested = 1, updated_at = ?2
+                    "UPDATE task SET cancel_requested = 1, updated_at = ?2, change = ?3
                      WHERE seq = ?1 AND cancel_requested = 0",
                 )?
-                .execute(params![seq, now.as_millis()])?;
+                .execute(params![seq, now.as_millis(), db.tallies.next_change()])?;
             let worker =
                 worker.ok_or_else(|| StorageError::corrupt("nobody runs a running task"))?;
             Ok(Cancelled::Requested(WorkerId(uuid::Uuid::from_bytes(
@@ -83,12 +85,13 @@ pub(super) fn retry(db: &mut Db, id: TaskId, now: Timestamp) -> Result<Retried, 
             db.conn
                 .prepare_cached(
                     "UPDATE task SET state = 1, max_attempts = ?2, lost = 0,
-                        run_at = ?3, updated_at = ?3, finished_at = NULL WHERE seq = ?1",
+                        run_at = ?3, updated_at = ?3, finished_at = NULL, change = ?4 WHERE seq = ?1",
                 )?
                 .execute(params![
                     seq,
                     attempt.saturating_add(further).min(ATTEMPT_MAX),
-                    now.as_millis()
+                    now.as_millis(),
+                    db.tallies.next_change()
                 ])?;
             db.tallies.moved(state, TaskState::Pending, 1);
             Ok(Retried::Pending)

@@ -30,7 +30,7 @@ const READ: &str = "
     FROM task t JOIN task_spec s ON s.seq = t.seq WHERE t.seq = ?1";
 const TAKE: &str = "
     UPDATE task SET state = 2, attempt = attempt + 1, fence = ?2, worker = ?3, claimed_at = ?4,
-        updated_at = ?4, progress = 0, progress_note = '' WHERE seq = ?1";
+        updated_at = ?4, progress = 0, progress_note = '', change = ?5 WHERE seq = ?1";
 
 /// A row of [`READ`].
 struct Candidate {
@@ -58,7 +58,9 @@ pub(super) fn claim(
         templates,
         tallies,
         random,
+        budget,
     } = db;
+    budget.check_for_ends(conn)?;
     let seqs = candidates(conn, slots, order, now)?;
     let mut read = conn.prepare_cached(READ)?;
     let mut take = conn.prepare_cached(TAKE)?;
@@ -72,6 +74,7 @@ pub(super) fn claim(
             fence.0.cast_signed(),
             worker.0.as_bytes(),
             now.as_millis(),
+            tallies.next_change(),
         ])?;
         claims.push(found.into_claim(&template, fence, now)?);
     }

@@ -15,7 +15,10 @@ use crate::StorageError;
 const VERSION_NUMBER_MIN: i32 = 3_051_003;
 /// Tells our databases from other people's: "Cffr".
 const APPLICATION_ID: i32 = 0x4366_6672;
-const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/sqlite/0001_initial.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../../migrations/sqlite/0001_initial.sql"),
+    include_str!("../../migrations/sqlite/0002_changes.sql"),
+];
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Kibibytes, negative as SQLite wants it.

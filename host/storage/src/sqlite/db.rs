@@ -19,7 +19,45 @@ pub(super) struct Db {
     pub(super) templates: Templates,
     /// Makes fences: numbers nobody can guess and that never come again.
     pub(super) random: StdRng,
+    pub(super) budget: Budget,
 }
+
+/// How large the database may be.
+#[derive(Clone, Copy)]
+pub(super) struct Budget {
+    bytes: u64,
+}
+
+impl Budget {
+    /// Refuses if the database has no room for `more` bytes of a task.
+    pub(super) fn check(self, conn: &Connection, more: usize) -> Result<(), StorageError> {
+        self.compare(conn, u64::try_from(more).unwrap_or(u64::MAX), self.bytes)
+    }
+
+    /// Refuses if it has not even room for what tasks give. A quarter is left for that.
+    pub(super) fn check_for_ends(self, conn: &Connection) -> Result<(), StorageError> {
+        self.compare(conn, 0, self.bytes.saturating_add(self.bytes / 4))
+    }
+
+    fn compare(self, conn: &Connection, more: u64, limit: u64) -> Result<(), StorageError> {
+        let pragma = |sql| -> Result<u64, StorageError> {
+            let figure: i64 = conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+            Ok(u64::try_from(figure).unwrap_or(0))
+        };
+        let pages = pragma("PRAGMA page_count")?.saturating_sub(pragma("PRAGMA freelist_count")?);
+        let used_bytes = pages.saturating_mul(PAGE_BYTES);
+        if used_bytes.saturating_add(more) > limit {
+            return Err(StorageError::OverBudget {
+                used_bytes,
+                budget_bytes: limit,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// SQLite's own default, which no database of ours was made without.
+const PAGE_BYTES: u64 = 4096;
 
 /// Counters as they are in the database, and as they will be after this transaction.
 #[derive(Clone, Default)]
@@ -27,6 +65,8 @@ pub(super) struct Tallies {
     saved: [i64; 6],
     now: [i64; 6],
     templates: HashMap<i64, i64>,
+    saved_change: i64,
+    newest_change: i64,
 }
 
 /// A state as a number in the database.
@@ -59,11 +99,21 @@ impl Tallies {
                 |row| row.get(0),
             )?;
         }
+        let newest_change =
+            conn.query_row("SELECT number FROM newest_change", [], |row| row.get(0))?;
         Ok(Tallies {
             saved,
             now: saved,
             templates: HashMap::new(),
+            saved_change: newest_change,
+            newest_change,
         })
+    }
+
+    /// The number of the change that is made next.
+    pub(super) fn next_change(&mut self) -> i64 {
+        self.newest_change += 1;
+        self.newest_change
     }
 
     fn place(&mut self, state: TaskState) -> &mut i64 {
@@ -105,6 +155,10 @@ impl Tallies {
                 set.execute(params![place, now])?;
             }
         }
+        if self.saved_change != self.newest_change {
+            conn.prepare_cached("UPDATE newest_change SET number = ?1")?
+                .execute([self.newest_change])?;
+        }
         let mut add =
             conn.prepare_cached("UPDATE template SET tasks = tasks + ?2 WHERE id = ?1")?;
         for (template, change) in self.templates.drain() {
@@ -117,13 +171,20 @@ impl Tallies {
 }
 
 impl Db {
-    pub(super) fn new(conn: Connection, random: StdRng) -> Result<Db, StorageError> {
+    pub(super) fn new(
+        conn: Connection,
+        random: StdRng,
+        budget_bytes: u64,
+    ) -> Result<Db, StorageError> {
         let tallies = Tallies::read(&conn)?;
         Ok(Db {
             conn,
             tallies,
             templates: Templates::default(),
             random,
+            budget: Budget {
+                bytes: budget_bytes,
+            },
         })
     }
 
@@ -150,7 +211,10 @@ impl Db {
                 .map_err(StorageError::of_commit)
         });
         match done {
-            Ok(()) => self.tallies.saved = self.tallies.now,
+            Ok(()) => {
+                self.tallies.saved = self.tallies.now;
+                self.tallies.saved_change = self.tallies.newest_change;
+            }
             Err(_) => self.rollback(),
         }
         done
@@ -165,6 +229,7 @@ impl Db {
             tracing::error!(%error, "a transaction could not be rolled back");
         }
         self.tallies.now = self.tallies.saved;
+        self.tallies.newest_change = self.tallies.saved_change;
         self.tallies.templates.clear();
         self.templates.clear();
     }

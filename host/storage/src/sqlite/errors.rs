@@ -9,6 +9,7 @@ impl From<rusqlite::Error> for StorageError {
         let text = error.to_string();
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull | ErrorCode::OutOfMemory) => StorageError::Full(text),
+            Some(ErrorCode::OperationInterrupted) => StorageError::TooSlow,
             Some(ErrorCode::TooBig) => StorageError::TooLarge(text),
             Some(ErrorCode::ConstraintViolation) => StorageError::Refused(text),
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
@@ -36,9 +37,11 @@ impl StorageError {
         match self {
             StorageError::Conflict(_)
             | StorageError::QueueFull { .. }
-            | StorageError::ModuleGone(_) => true,
+            | StorageError::ModuleGone(_)
+            | StorageError::OverBudget { .. } => true,
             StorageError::TooLarge(_)
             | StorageError::Refused(_)
+            | StorageError::TooSlow
             | StorageError::Full(_)
             | StorageError::Unavailable(_)
             | StorageError::Unknown(_)

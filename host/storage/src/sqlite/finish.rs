@@ -14,7 +14,7 @@ const HOLDER: &str = "
     SELECT seq, template, attempt, max_attempts, lost, cancel_requested, worker, claimed_at
     FROM task WHERE id = ?1 AND state = 2 AND fence = ?2 AND attempt = ?3";
 const UNCLAIM: &str = "
-    UPDATE task SET state = 1, fence = NULL, updated_at = ?2, attempt = attempt - 1,
+    UPDATE task SET state = 1, fence = NULL, updated_at = ?2, change = ?3, attempt = attempt - 1,
         worker = iif(attempt = 1, NULL, worker), claimed_at = iif(attempt = 1, NULL, claimed_at)
     WHERE seq = ?1";
 
@@ -95,9 +95,11 @@ impl Settling<'_> {
 
     /// Takes a claim back, as if it had never been made.
     fn give_back(&mut self, task: &Running, at: Timestamp) -> Result<TaskState, StorageError> {
-        self.conn
-            .prepare_cached(UNCLAIM)?
-            .execute(params![task.seq, at.as_millis()])?;
+        self.conn.prepare_cached(UNCLAIM)?.execute(params![
+            task.seq,
+            at.as_millis(),
+            self.tallies.next_change()
+        ])?;
         self.tallies
             .moved(TaskState::Running, TaskState::Pending, 1);
         Ok(TaskState::Pending)
@@ -110,8 +112,9 @@ pub(super) fn report_progress(
     reports: &[Progress],
     now: Timestamp,
 ) -> Result<(), StorageError> {
-    let mut statement = db.conn.prepare_cached(
-        "UPDATE task SET progress = ?3, progress_note = ?4, updated_at = ?5
+    let Db { conn, tallies, .. } = db;
+    let mut statement = conn.prepare_cached(
+        "UPDATE task SET progress = ?3, progress_note = ?4, updated_at = ?5, change = ?6
          WHERE id = ?1 AND state = 2 AND fence = ?2",
     )?;
     for report in reports {
@@ -127,6 +130,7 @@ pub(super) fn report_progress(
             fraction.clamp(0.0, 1.0),
             report.note,
             now.as_millis(),
+            tallies.next_change(),
         ])?;
     }
     Ok(())

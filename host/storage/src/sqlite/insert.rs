@@ -14,8 +14,8 @@ pub(super) const NO_METADATA: &str = "{}";
 
 const INSERT_TASK: &str = "
     INSERT INTO task (id, template, state, priority, run_at, attempt, max_attempts, lost,
-        created_at, updated_at, cancel_requested, progress, progress_note)
-    VALUES (?1, ?2, 1, ?3, ?4, 0, ?5, 0, ?6, ?6, 0, 0, '')
+        created_at, updated_at, cancel_requested, progress, progress_note, name, change)
+    VALUES (?1, ?2, 1, ?3, ?4, 0, ?5, 0, ?6, ?6, 0, 0, '', ?7, ?8)
     ON CONFLICT (id) DO NOTHING";
 
 const INSERT_SPEC: &str = "
@@ -97,14 +97,17 @@ fn insert(db: &mut Db, task: &NewTask, now: Timestamp) -> Result<Inserted, Stora
         };
     }
     let spec = &task.spec;
+    db.budget.check(&db.conn, inline_bytes(&spec.input))?;
     let template = db.templates.of_spec(&db.conn, spec)?;
     let inserted = db.conn.prepare_cached(INSERT_TASK)?.execute(params![
         task.id.0.as_bytes(),
-        template,
+        template.id,
         spec.priority.rank(),
         task.run_at.as_millis(),
         spec.retry.max_attempts.max(1),
         now.as_millis(),
+        template.name,
+        db.tallies.next_change(),
     ])?;
     if inserted == 0 {
         return earlier_by_id(db, task)?
@@ -120,8 +123,15 @@ fn insert(db: &mut Db, task: &NewTask, now: Timestamp) -> Result<Inserted, Stora
                 now.plus(dedup.window).as_millis()
             ])?;
     }
-    db.tallies.add(TaskState::Pending, template);
+    db.tallies.add(TaskState::Pending, template.id);
     Ok(Inserted::New)
+}
+
+fn inline_bytes(input: &Input) -> usize {
+    match input {
+        Input::Inline(payload) => payload.body.len(),
+        Input::Spooled { .. } => 0,
+    }
 }
 
 fn insert_spec(db: &Db, task: &NewTask) -> Result<(), StorageError> {

@@ -1,201 +1,328 @@
-//! Listing tasks.
+//! Listing tasks, newest first or oldest change first.
 //!
-//! The order of `seq` gives newest first for nothing. A state that may be rare among many other
-//! tasks is looked for through its partial index and each state by itself, so that a page never
-//! costs a walk over everything. Listing by change has no index of its own, because that would
-//! cost every claim and finish two more writes: final tasks have theirs, and of the others there
-//! are only as many as wait.
+//! A list is found in two steps: first which tasks, from an index, then the tasks themselves, one
+//! by one. No list walks over everything: what no index answers exactly is looked for among the
+//! next [`SCAN_MAX`] tasks of an index that holds them in order, and a page that ends there says
+//! where the next one goes on.
+
+use std::ops::RangeInclusive;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::db::state_number;
 use super::tasks::{counts, select_tasks, task_of};
-use crate::{ListPosition, StorageError, TaskFilter};
+use crate::{ChangeNumber, ListPosition, Since, StorageError, TaskFilter, TaskPage};
 use cofferdam_domain::state::TaskState;
-use cofferdam_domain::task::Task;
 use cofferdam_domain::time::Timestamp;
 
-/// Up to this many pending tasks are sorted; more are found soon enough on the way down.
-const PENDING_SORTED_MAX: u64 = 20_000;
+/// Up to this many tasks that wait or run are sorted; more are found soon enough on the way down.
+const SORTED_MAX: u64 = 20_000;
+/// Tasks that are looked at for one page.
+const SCAN_MAX: i64 = 50_000;
+/// By how much the time of a change may lie behind that of an earlier one. Changes are numbered
+/// when they are committed and dated when they were asked for.
+const DISORDER_MAX_MS: i64 = 60_000;
 
-/// Which way a query goes through the table.
-#[derive(Clone, Copy)]
+/// An index that a list goes along, with a place for each task in it.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Path {
+    /// Every task, by its `seq`.
     Seq,
-    Pending,
-    Running,
-    Final,
-    Unsuccessful,
+    /// Those of one module, by their `seq`.
+    Name(i64),
+    /// Those of a state of which there are few: by their `seq`, after sorting.
+    Few(TaskState),
+    /// Those that failed or were cancelled, by their `seq`.
+    Unsuccessful(TaskState),
+    /// Every task, by its newest change.
+    Change,
 }
 
 impl Path {
-    fn select(self) -> &'static str {
+    /// The table with the index, its own condition, and the column that says the place.
+    fn parts(self) -> (&'static str, String, &'static str) {
         match self {
-            Path::Seq => select_tasks!("", ""),
-            Path::Pending => select_tasks!("INDEXED BY task_pending", ""),
-            Path::Running => select_tasks!("INDEXED BY task_running", ""),
-            Path::Final => select_tasks!("INDEXED BY task_final", ""),
-            Path::Unsuccessful => select_tasks!("INDEXED BY task_unsuccessful", ""),
+            Path::Seq => ("task", "true".to_owned(), "seq"),
+            Path::Name(name) => ("task INDEXED BY task_name", format!("name = {name}"), "seq"),
+            Path::Few(TaskState::Running) => (
+                "task INDEXED BY task_running",
+                // Literally, so that SQLite sees that the partial index holds all of them.
+                "state = 2".to_owned(),
+                "seq",
+            ),
+            Path::Few(_) => (
+                "task INDEXED BY task_pending",
+                "state = 1".to_owned(),
+                "seq",
+            ),
+            Path::Unsuccessful(state) => (
+                "task INDEXED BY task_unsuccessful",
+                format!("state >= 4 AND state = {}", state_number(state)),
+                "seq",
+            ),
+            Path::Change => ("task INDEXED BY task_change", "true".to_owned(), "change"),
         }
     }
 }
 
-/// A WHERE that grows.
-#[derive(Clone, Default)]
-struct Conditions {
+/// What of a filter an index does not answer by itself.
+#[derive(Default)]
+struct Rest {
     sql: String,
     values: Vec<Value>,
 }
 
-impl Conditions {
-    /// Adds a condition; each `?` in it stands for the next of `values`.
+impl Rest {
     fn and(&mut self, condition: &str, values: impl IntoIterator<Item = Value>) {
-        self.sql.push_str(if self.sql.is_empty() {
-            "WHERE "
-        } else {
-            " AND "
-        });
+        self.sql.push_str(" AND ");
         self.sql.push_str(condition);
         self.values.extend(values);
     }
 
-    /// What every listing filters by.
-    fn of(filter: &TaskFilter) -> Conditions {
-        let mut conditions = Conditions::default();
-        if let Some(module) = &filter.module {
-            conditions.and("p.module = ?", [Value::Text(module.as_str().to_owned())]);
+    fn states(&mut self, states: &[TaskState]) {
+        if !states.is_empty() {
+            let numbers: Vec<String> = states
+                .iter()
+                .map(|state| state_number(*state).to_string())
+                .collect();
+            self.and(&format!("state IN ({})", numbers.join(", ")), []);
         }
-        if let Some(priority) = filter.priority {
-            conditions.and("t.priority = ?", [Value::Integer(priority.rank().into())]);
-        }
-        conditions
     }
 
-    fn run(
-        mut self,
-        conn: &Connection,
-        path: Path,
-        order: &str,
-        limit: u32,
-    ) -> Result<Vec<(i64, Task)>, StorageError> {
-        let sql = format!("{} {} ORDER BY {order} LIMIT ?", path.select(), self.sql);
-        self.values.push(Value::Integer(limit.into()));
-        let mut statement = conn.prepare_cached(&sql)?;
-        let mut rows = statement.query(params_from_iter(self.values))?;
-        let mut tasks = Vec::new();
-        while let Some(row) = rows.next()? {
-            tasks.push((row.get(26)?, task_of(row)?));
-        }
-        Ok(tasks)
+    fn is_empty(&self) -> bool {
+        self.sql.is_empty()
     }
 }
 
-/// The tasks that pass `filter`.
+/// Places and `seq`s found along one path.
+#[derive(Default)]
+struct Found {
+    tasks: Vec<(i64, i64)>,
+    /// Where the search ended without having come to the end of the path.
+    stopped_at: Option<i64>,
+}
+
+/// The tasks that pass `filter`, and where the next page begins.
 pub(super) fn tasks(
     conn: &Connection,
     filter: &TaskFilter,
     limit: u32,
-) -> Result<Vec<Task>, StorageError> {
-    let mut found = match filter.changed_since {
-        None => newest(conn, filter, limit)?,
-        Some(since) => changed(conn, filter, since, limit)?,
+) -> Result<TaskPage, StorageError> {
+    // One snapshot, so that the list and the number of the newest change belong together.
+    let snapshot = conn.unchecked_transaction()?;
+    let newest = newest_change(&snapshot)?;
+    let found = match filter.since {
+        None => by_age(&snapshot, filter, limit)?,
+        Some(since) => by_change(&snapshot, filter, since, limit, newest)?,
     };
-    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    Ok(found.into_iter().map(|(_seq, task)| task).collect())
+    let mut get = snapshot.prepare_cached(select_tasks!("", "WHERE t.seq = ?1"))?;
+    let mut tasks = Vec::with_capacity(found.tasks.len());
+    for (_, seq) in &found.tasks {
+        let mut rows = get.query([seq])?;
+        let row = rows
+            .next()?
+            .ok_or_else(|| StorageError::corrupt("an index names a task that is not there"))?;
+        tasks.push(task_of(row)?);
+    }
+    let next = found.stopped_at.map(ListPosition);
+    Ok(TaskPage {
+        tasks,
+        next,
+        as_of: match (filter.since, next) {
+            (Some(_), Some(ListPosition(place))) => ChangeNumber(place),
+            (None, _) | (Some(_), None) => ChangeNumber(newest),
+        },
+        newest: ChangeNumber(newest),
+    })
 }
 
-fn newest(
+fn newest_change(conn: &Connection) -> Result<i64, StorageError> {
+    Ok(conn
+        .prepare_cached("SELECT number FROM newest_change")?
+        .query_row([], |row| row.get(0))?)
+}
+
+fn by_age(conn: &Connection, filter: &TaskFilter, limit: u32) -> Result<Found, StorageError> {
+    let below = filter.after.map_or(i64::MAX, |ListPosition(seq)| seq);
+    let mut rest = Rest::default();
+    if let Some(priority) = filter.priority {
+        rest.and("priority = ?", [Value::Integer(priority.rank().into())]);
+    }
+    if let Some(name) = &filter.module {
+        let Some(name) = name_number(conn, name.as_str())? else {
+            return Ok(Found::default());
+        };
+        rest.states(&filter.states);
+        return search(conn, Path::Name(name), &rest, i64::MIN..=below - 1, limit);
+    }
+    let states = occurring(conn, &filter.states)?;
+    if states.is_empty() && !filter.states.is_empty() {
+        return Ok(Found::default());
+    }
+    if let Some(paths) = exact_paths(conn, &states)? {
+        let mut all = Found::default();
+        for path in paths {
+            let found = search(conn, path, &rest, i64::MIN..=below - 1, limit)?;
+            all.tasks.extend(found.tasks);
+            all.stopped_at = all.stopped_at.max(found.stopped_at);
+        }
+        all.tasks.sort_unstable_by(|a, b| b.cmp(a));
+        // Below that place one of the paths may have more.
+        let floor = all.stopped_at.unwrap_or(i64::MIN);
+        all.tasks.retain(|(place, _)| *place >= floor);
+        return Ok(cut(all, limit));
+    }
+    rest.states(&states);
+    search(conn, Path::Seq, &rest, i64::MIN..=below - 1, limit)
+}
+
+/// Those of `states` in which there is a task.
+fn occurring(conn: &Connection, states: &[TaskState]) -> Result<Vec<TaskState>, StorageError> {
+    let counts = counts(conn)?;
+    let asked = TaskState::ALL
+        .into_iter()
+        .filter(|state| states.contains(state) && counts.of(*state) > 0);
+    Ok(asked.collect())
+}
+
+/// One path for each state that is asked for, if each has one on which nothing else lies.
+fn exact_paths(conn: &Connection, states: &[TaskState]) -> Result<Option<Vec<Path>>, StorageError> {
+    if states.is_empty() {
+        return Ok(None);
+    }
+    let counts = counts(conn)?;
+    let path = |state: TaskState| match state {
+        TaskState::Pending if counts.pending <= SORTED_MAX => Some(Path::Few(state)),
+        TaskState::Running if counts.running <= SORTED_MAX => Some(Path::Few(state)),
+        TaskState::Failed | TaskState::Cancelled => Some(Path::Unsuccessful(state)),
+        TaskState::Blocked | TaskState::Pending | TaskState::Running | TaskState::Completed => None,
+    };
+    Ok(states.iter().map(|state| path(*state)).collect())
+}
+
+fn by_change(
     conn: &Connection,
     filter: &TaskFilter,
+    since: Since,
     limit: u32,
-) -> Result<Vec<(i64, Task)>, StorageError> {
-    let mut conditions = Conditions::of(filter);
-    if let Some(position) = filter.after {
-        match seq_of(conn, position)? {
-            Some(seq) => conditions.and("t.seq < ?", [Value::Integer(seq)]),
-            // The task at this place was pruned. Nothing is left out; some may come twice.
-            None => conditions.and(
-                "t.created_at <= ?",
-                [Value::Integer(position.at.as_millis())],
-            ),
+    newest: i64,
+) -> Result<Found, StorageError> {
+    let mut rest = Rest::default();
+    let since = match since {
+        Since::Change(ChangeNumber(number)) => number,
+        Since::Time(time) => {
+            rest.and("updated_at >= ?", [Value::Integer(time.as_millis())]);
+            last_change_before(conn, time, newest)?
+        }
+    };
+    let after = filter
+        .after
+        .map_or(since, |ListPosition(number)| number.max(since));
+    if let Some(priority) = filter.priority {
+        rest.and("priority = ?", [Value::Integer(priority.rank().into())]);
+    }
+    if let Some(name) = &filter.module {
+        let Some(name) = name_number(conn, name.as_str())? else {
+            return Ok(Found::default());
+        };
+        rest.and("name = ?", [Value::Integer(name)]);
+    }
+    rest.states(&filter.states);
+    let above = after.saturating_add(1);
+    search(conn, Path::Change, &rest, above..=i64::MAX, limit)
+}
+
+/// A change below which all were made before `time`: found by halving, because times grow with the
+/// numbers but for a little.
+fn last_change_before(
+    conn: &Connection,
+    time: Timestamp,
+    newest: i64,
+) -> Result<i64, StorageError> {
+    let before = time.as_millis().saturating_sub(DISORDER_MAX_MS);
+    let mut next = conn.prepare_cached(
+        "SELECT change, updated_at FROM task INDEXED BY task_change WHERE change > ?1
+         ORDER BY change LIMIT 1",
+    )?;
+    let (mut low, mut high) = (0, newest);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let found: Option<(i64, i64)> = next
+            .query_row([middle], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        match found {
+            Some((change, at)) if at < before => low = change,
+            Some(_) | None => high = middle,
         }
     }
-    if filter.states.is_empty() {
-        return conditions.run(conn, Path::Seq, "t.seq DESC", limit);
-    }
-    let mut found = Vec::new();
-    for state in TaskState::ALL
-        .into_iter()
-        .filter(|state| filter.states.contains(state))
-    {
-        let mut conditions = conditions.clone();
-        // Literally, so that SQLite sees that the partial index holds all of them.
-        conditions.and(&format!("t.state = {}", state_number(state)), []);
-        let path = match state {
-            TaskState::Blocked | TaskState::Completed => Path::Seq,
-            TaskState::Pending if counts(conn)?.pending > PENDING_SORTED_MAX => Path::Seq,
-            TaskState::Pending => Path::Pending,
-            TaskState::Running => Path::Running,
-            TaskState::Failed | TaskState::Cancelled => {
-                conditions.and("t.state >= 4", []);
-                Path::Unsuccessful
-            }
-        };
-        found.extend(conditions.run(conn, path, "t.seq DESC", limit)?);
-    }
-    found.sort_by_key(|(seq, _task)| std::cmp::Reverse(*seq));
-    Ok(found)
+    Ok(low)
 }
 
-fn seq_of(conn: &Connection, position: ListPosition) -> Result<Option<i64>, StorageError> {
-    Ok(conn
-        .prepare_cached("SELECT seq FROM task WHERE id = ?1")?
-        .query_row([position.id.0.as_bytes()], |row| row.get(0))
-        .optional()?)
-}
-
-fn changed(
+/// The first `limit` tasks along a path, and where it goes on.
+fn search(
     conn: &Connection,
-    filter: &TaskFilter,
-    since: Timestamp,
+    path: Path,
+    rest: &Rest,
+    places: RangeInclusive<i64>,
     limit: u32,
-) -> Result<Vec<(i64, Task)>, StorageError> {
-    let mut conditions = Conditions::of(filter);
-    let from = filter
-        .after
-        .map_or(since, |position| position.at.max(since));
-    if let Some(position) = filter.after {
-        conditions.and(
-            "(t.updated_at, t.id) > (?, ?)",
-            [
-                Value::Integer(position.at.as_millis()),
-                Value::Blob(position.id.0.as_bytes().to_vec()),
-            ],
-        );
+) -> Result<Found, StorageError> {
+    let (mut from, mut to) = places.into_inner();
+    let (table, own, place) = path.parts();
+    let direction = if path == Path::Change { "ASC" } else { "DESC" };
+    let range = format!("{own} AND {place} >= ? AND {place} <= ?");
+    let mut stopped_at = None;
+    if !rest.is_empty() {
+        // Whatever is found or not, this is the last place that is looked at.
+        let last: Option<i64> = conn
+            .prepare_cached(&format!(
+                "SELECT {place} FROM {table} WHERE {range} ORDER BY {place} {direction}
+                 LIMIT 1 OFFSET ?"
+            ))?
+            .query_row([from, to, SCAN_MAX - 1], |row| row.get(0))
+            .optional()?;
+        stopped_at = last;
+        match last {
+            Some(last) if path == Path::Change => to = last,
+            Some(last) => from = last,
+            None => {}
+        }
     }
-    let wanted = |state: &TaskState| filter.states.is_empty() || filter.states.contains(state);
-    let mut found = Vec::new();
-    for state in TaskState::ALL.into_iter().filter(wanted) {
-        let mut conditions = conditions.clone();
-        conditions.and(&format!("t.state = {}", state_number(state)), []);
-        let (path, order) = match state {
-            // Few or none, but without an index: looked for only if there are any.
-            TaskState::Blocked if counts(conn)?.blocked == 0 => continue,
-            TaskState::Blocked => (Path::Seq, "t.updated_at, t.id"),
-            TaskState::Pending => (Path::Pending, "t.updated_at, t.id"),
-            TaskState::Running => (Path::Running, "t.updated_at, t.id"),
-            TaskState::Completed | TaskState::Failed | TaskState::Cancelled => {
-                conditions.and(
-                    "t.state >= 3 AND t.finished_at >= ?",
-                    [Value::Integer(from.as_millis())],
-                );
-                (Path::Final, "t.finished_at, t.id")
-            }
-        };
-        conditions.and("t.updated_at >= ?", [Value::Integer(from.as_millis())]);
-        found.extend(conditions.run(conn, path, order, limit)?);
+    let sql = format!(
+        "SELECT {place}, seq FROM {table} WHERE {range}{} ORDER BY {place} {direction} LIMIT ?",
+        rest.sql
+    );
+    let values = [Value::Integer(from), Value::Integer(to)]
+        .into_iter()
+        .chain(rest.values.iter().cloned())
+        .chain([Value::Integer(i64::from(limit) + 1)]);
+    let mut statement = conn.prepare_cached(&sql)?;
+    let tasks = statement
+        .query_map(params_from_iter(values), |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(cut(Found { tasks, stopped_at }, limit))
+}
+
+/// A page of what was found, which goes on behind its last task if there was more.
+fn cut(found: Found, limit: u32) -> Found {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let Found {
+        mut tasks,
+        mut stopped_at,
+    } = found;
+    if tasks.len() > limit {
+        tasks.truncate(limit);
+        stopped_at = tasks.last().map(|(place, _)| *place);
     }
-    found.sort_by_key(|(_seq, task)| (task.updated_at, task.id));
-    Ok(found)
+    Found { tasks, stopped_at }
+}
+
+/// The number of a module's name; `None` if no task is of such a module.
+fn name_number(conn: &Connection, name: &str) -> Result<Option<i64>, StorageError> {
+    Ok(conn
+        .prepare_cached("SELECT id FROM module_name WHERE name = ?1")?
+        .query_row([name], |row| row.get(0))
+        .optional()?)
 }

@@ -27,6 +27,7 @@ pub(super) fn put_module(
     if current.as_ref() == Some(info.digest.as_bytes()) {
         return Ok(PutModule::Unchanged);
     }
+    db.budget.check(&db.conn, wasm.len())?;
     db.conn
         .prepare_cached(
             "INSERT INTO module (digest, info, wasm) VALUES (?1, ?2, ?3)

@@ -128,6 +128,12 @@ fn remove_unused_modules(db: &mut Db) -> Result<Vec<Digest>, StorageError> {
         .execute([])?;
     if gone > 0 {
         db.templates.clear();
+        db.conn
+            .prepare_cached(
+                "DELETE FROM module_name WHERE NOT EXISTS
+                    (SELECT 1 FROM template p WHERE p.name = module_name.id)",
+            )?
+            .execute([])?;
     }
     let digests = db
         .conn

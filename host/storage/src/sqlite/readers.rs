@@ -1,10 +1,14 @@
 //! A few threads with a read-only connection each, so that reading never waits for writing and
 //! never blocks an async thread.
+//!
+//! Each read has a deadline, from when its thread begins with it: whatever it is that takes so long,
+//! it does not keep the others waiting.
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot};
@@ -18,6 +22,9 @@ const THREADS: usize = 3;
 /// Reads that may wait; further callers wait for a place.
 const QUEUE_JOBS_MAX: usize = 1024;
 
+/// Steps of SQLite's machine between two looks at the clock.
+const STEPS_PER_LOOK: i32 = 2000;
+
 type Job = Box<dyn FnOnce(&Connection) + Send>;
 
 /// The way to the readers.
@@ -28,13 +35,16 @@ pub(super) struct Readers {
 
 impl Readers {
     /// Opens the connections and starts the threads.
-    pub(super) fn start(database: &Path) -> Result<(Readers, Vec<JoinHandle<()>>), StorageError> {
+    pub(super) fn start(
+        database: &Path,
+        timeout: Duration,
+    ) -> Result<(Readers, Vec<JoinHandle<()>>), StorageError> {
         let (jobs, queue) = channel();
         let queue = Arc::new(Mutex::new(queue));
         let places = Arc::new(Semaphore::new(QUEUE_JOBS_MAX));
         let mut handles = Vec::with_capacity(THREADS);
         for number in 0..THREADS {
-            let conn = open_reader(database)?;
+            let conn = Reader::new(open_reader(database)?, timeout)?;
             let (queue, places) = (Arc::clone(&queue), Arc::clone(&places));
             let name = format!("storage-read-{number}");
             let handle = vital::spawn(name, move || run(&conn, &queue, &places))
@@ -76,14 +86,49 @@ impl Readers {
     }
 }
 
-fn run(conn: &Connection, queue: &Mutex<Receiver<Option<Job>>>, places: &Semaphore) {
+/// A connection that gives up what takes too long.
+struct Reader {
+    conn: Connection,
+    timeout: Duration,
+    /// When the read that is going on is given up.
+    deadline: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Reader {
+    fn new(mut conn: Connection, timeout: Duration) -> Result<Reader, StorageError> {
+        let deadline = Arc::new(Mutex::new(None::<Instant>));
+        let seen = Arc::clone(&deadline);
+        let is_late = move || {
+            let deadline = *seen.lock().unwrap_or_else(PoisonError::into_inner);
+            deadline.is_some_and(|at| Instant::now() >= at)
+        };
+        conn.progress_handler(STEPS_PER_LOOK, Some(is_late))?;
+        Ok(Reader {
+            conn,
+            timeout,
+            deadline,
+        })
+    }
+
+    fn read(&self, job: Job) {
+        self.set_deadline(Some(Instant::now() + self.timeout));
+        job(&self.conn);
+        self.set_deadline(None);
+    }
+
+    fn set_deadline(&self, deadline: Option<Instant>) {
+        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = deadline;
+    }
+}
+
+fn run(reader: &Reader, queue: &Mutex<Receiver<Option<Job>>>, places: &Semaphore) {
     loop {
         // One thread at a time waits at the queue; the others wait for the lock.
         let message = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match message {
             Ok(Some(job)) => {
                 places.add_permits(1);
-                job(conn);
+                reader.read(job);
             }
             Ok(None) | Err(_) => return,
         }

@@ -13,10 +13,10 @@ use cofferdam_domain::time::Timestamp;
 
 const END: &str = "
     UPDATE task SET state = ?2, fence = NULL, cancel_requested = 0, updated_at = ?3,
-        finished_at = ?3 WHERE seq = ?1";
+        finished_at = ?3, change = ?4 WHERE seq = ?1";
 const AGAIN: &str = "
     UPDATE task SET state = 1, fence = NULL, cancel_requested = 0, updated_at = ?2,
-        run_at = coalesce(?3, run_at) WHERE seq = ?1";
+        run_at = coalesce(?3, run_at), change = ?4 WHERE seq = ?1";
 
 /// A running task as far as its end needs it.
 pub(super) struct Running {
@@ -102,6 +102,7 @@ impl<'db> Settling<'db> {
             templates,
             tallies,
             random: _,
+            budget: _,
         } = db;
         let conn: &'db Connection = conn;
         Ok(Settling {
@@ -150,15 +151,16 @@ impl Settling<'_> {
     ) -> Result<TaskState, StorageError> {
         record::record(&mut self.record, task, ending)?;
         let at = ending.finished_at.as_millis();
+        let change = self.tallies.next_change();
         let state = match after {
             After::Final(state) => {
                 self.end
-                    .execute(params![task.seq, state_number(state), at])?;
+                    .execute(params![task.seq, state_number(state), at, change])?;
                 state
             }
             After::Again(run_at) => {
                 let run_at = run_at.map(Timestamp::as_millis);
-                self.again.execute(params![task.seq, at, run_at])?;
+                self.again.execute(params![task.seq, at, run_at, change])?;
                 TaskState::Pending
             }
         };

@@ -19,6 +19,8 @@ const KEPT_MAX: usize = 64;
 /// One template.
 pub(super) struct Template {
     pub(super) id: i64,
+    /// The number of the module's name.
+    pub(super) name: i64,
     pub(super) module: ModuleName,
     pub(super) digest: Digest,
     pub(super) limits: Limits,
@@ -48,42 +50,51 @@ impl Templates {
         self.kept.clear();
     }
 
-    /// The id of the template of `spec`, which is written if there is none.
+    /// The template of `spec`, which is written if there is none.
     pub(super) fn of_spec(
         &mut self,
         conn: &Connection,
         spec: &TaskSpec,
-    ) -> Result<i64, StorageError> {
+    ) -> Result<Arc<Template>, StorageError> {
         if let Some(place) = self.kept.iter().position(|template| template.fits(spec)) {
-            return Ok(self.brought_forward(place).id);
+            return Ok(Arc::clone(self.brought_forward(place)));
         }
         let settings = Settings::of(spec).to_json()?;
         let key = params![spec.digest.as_bytes(), spec.module.as_str(), settings];
-        let known: Option<i64> = conn
+        let known: Option<(i64, i64)> = conn
             .prepare_cached(
-                "SELECT id FROM template WHERE digest = ?1 AND module = ?2 AND settings = ?3",
+                "SELECT id, name FROM template WHERE digest = ?1 AND module = ?2 AND settings = ?3",
             )?
-            .query_row(key, |row| row.get(0))
+            .query_row(key, |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
-        let id = match known {
-            Some(id) => id,
+        let (id, name) = match known {
+            Some(known) => known,
             None => {
                 check_module(conn, spec.digest)?;
-                conn.prepare_cached(
-                    "INSERT INTO template (digest, module, settings, tasks) VALUES (?1, ?2, ?3, 0)",
-                )?
-                .insert(key)?
+                let name = number_of(conn, &spec.module)?;
+                let id = conn
+                    .prepare_cached(
+                        "INSERT INTO template (digest, module, settings, tasks, name)
+                         VALUES (?1, ?2, ?3, 0, ?4)",
+                    )?
+                    .insert(params![
+                        spec.digest.as_bytes(),
+                        spec.module.as_str(),
+                        settings,
+                        name
+                    ])?;
+                (id, name)
             }
         };
-        self.keep(Template {
+        Ok(self.keep(Template {
             id,
+            name,
             module: spec.module.clone(),
             digest: spec.digest,
             limits: spec.limits,
             retry: spec.retry.clone(),
             grants: spec.grants.clone(),
-        });
-        Ok(id)
+        }))
     }
 
     /// The template of that id.
@@ -123,12 +134,28 @@ fn check_module(conn: &Connection, digest: Digest) -> Result<(), StorageError> {
     }
 }
 
+/// The number of a module's name, which is given one if it has none.
+fn number_of(conn: &Connection, name: &ModuleName) -> Result<i64, StorageError> {
+    let known: Option<i64> = conn
+        .prepare_cached("SELECT id FROM module_name WHERE name = ?1")?
+        .query_row([name.as_str()], |row| row.get(0))
+        .optional()?;
+    match known {
+        Some(number) => Ok(number),
+        None => Ok(conn
+            .prepare_cached("INSERT INTO module_name (name) VALUES (?1)")?
+            .insert([name.as_str()])?),
+    }
+}
+
 /// Reads one template.
 pub(super) fn read(conn: &Connection, id: i64) -> Result<Template, StorageError> {
     let mut statement =
-        conn.prepare_cached("SELECT module, digest, settings FROM template WHERE id = ?1")?;
-    let (module, digest, settings): (String, [u8; 32], String) =
-        statement.query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        conn.prepare_cached("SELECT module, digest, settings, name FROM template WHERE id = ?1")?;
+    let (module, digest, settings, name): (String, [u8; 32], String, i64) = statement
+        .query_row([id], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })?;
     let Settings {
         limits,
         retry,
@@ -136,6 +163,7 @@ pub(super) fn read(conn: &Connection, id: i64) -> Result<Template, StorageError>
     } = Settings::from_json(&settings)?;
     Ok(Template {
         id,
+        name,
         module: ModuleName::parse(&module).map_err(StorageError::corrupt)?,
         digest: Digest::from_bytes(digest),
         limits: limits.into(),

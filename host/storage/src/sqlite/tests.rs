@@ -17,13 +17,14 @@ struct Sqlite {
 }
 
 fn open(dir: &std::path::Path) -> Result<SqliteStorage, StorageError> {
-    SqliteStorage::open(dir, StdRng::seed_from_u64(7))
+    SqliteStorage::open(&settings(dir), StdRng::seed_from_u64(7))
 }
 
 impl Backend for Sqlite {
     async fn fresh() -> Sqlite {
         let dir = tempfile::tempdir().unwrap();
         let storage = open(dir.path()).unwrap();
+        put_echo(&storage).await;
         Sqlite { dir, storage }
     }
 

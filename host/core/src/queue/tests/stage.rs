@@ -36,6 +36,7 @@ use cofferdam_sandbox::compile::Compiled;
 use cofferdam_sandbox::control::Control;
 use cofferdam_sandbox::threads::GuestThreads;
 use cofferdam_sandbox::{CompileError, EngineClass, LoadedModule, OutputFiles, Report};
+use cofferdam_storage::settings::StorageConfig;
 use cofferdam_storage::sqlite::SqliteStorage;
 use cofferdam_storage::{Pruned, Storage};
 
@@ -186,7 +187,11 @@ pub(super) fn one_slot() -> QueueConfig {
 /// A database with a module in it, before any host opened it.
 pub(super) async fn database() -> (TempDir, Arc<dyn Storage>) {
     let data = TempDir::new().unwrap();
-    let storage = SqliteStorage::open(data.path(), StdRng::seed_from_u64(1)).unwrap();
+    let settings = StorageConfig {
+        data: data.path().to_owned(),
+        ..StorageConfig::default()
+    };
+    let storage = SqliteStorage::open(&settings, StdRng::seed_from_u64(1)).unwrap();
     let info = ModuleInfo {
         digest: Digest::from_bytes([7; 32]),
         kind: ModuleKind::Task,

@@ -45,9 +45,10 @@ impl From<StorageError> for ApiError {
             StorageError::Refused(cause) => {
                 ApiError::host("storage_refused", "storage refused this request", cause)
             }
-            StorageError::Full(_) => {
+            StorageError::Full(_) | StorageError::OverBudget { .. } => {
                 ApiError::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", text)
             }
+            StorageError::TooSlow => ApiError::busy("read_timeout", text, UNAVAILABLE_RETRY_S),
             StorageError::Unavailable(cause) => {
                 tracing::warn!(cause, "storage is unavailable");
                 let detail = "storage is unavailable";
