@@ -14,6 +14,7 @@ mod ends;
 mod exec;
 mod foreign;
 mod leaks;
+mod left_over;
 mod limits;
 mod mcp;
 mod modules;

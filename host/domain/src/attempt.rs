@@ -222,6 +222,9 @@ pub struct Streams {
     pub log: Captured,
 }
 
+/// The longest path of an artifact.
+pub const ARTIFACT_PATH_BYTES_MAX: usize = 1024;
+
 /// A file the guest left under `/out`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Artifact {

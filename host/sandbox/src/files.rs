@@ -13,7 +13,6 @@ mod open;
 mod p1;
 mod p2;
 mod quota;
-mod remove;
 mod scratch;
 mod stream;
 #[cfg(test)]

@@ -68,7 +68,10 @@ impl FileStorage {
                 .create(dir)?;
         }
         spool::remove_unfinished(&spool)?;
-        let used = bytes_below(&spool)? + bytes_below(&artifacts)? + bytes_below(&executions)?;
+        let used = [&spool, &artifacts, &executions]
+            .into_iter()
+            .map(|dir| artifacts::bytes_below(dir))
+            .sum();
         Ok(FileStorage {
             spool,
             artifacts,
@@ -128,8 +131,9 @@ impl FileStorage {
 
     /// Removes every artifact of a task. It is no error if there is none.
     pub async fn remove_task(&self, task: TaskId) -> Result<(), StorageError> {
-        let (dir, budget) = (self.task_dir(task), Arc::clone(&self.budget));
-        blocking(move || artifacts::remove(&dir, &budget)).await
+        let files = self.clone();
+        let remove = move || artifacts::remove(&files.artifacts, &task.to_string(), &files.budget);
+        blocking(remove).await
     }
 
     /// A name for the files of an execution that is no task; it holds the time it was made.
@@ -164,17 +168,18 @@ impl FileStorage {
         blocking(move || artifacts::files_below(&dir)).await
     }
 
-    /// Removes the files of executions that were made before `time`.
+    /// Removes the files of executions that were made before `time`. What cannot be removed is
+    /// logged and tried again the next time.
     pub async fn prune_executions(&self, time: Timestamp) -> Result<(), StorageError> {
         let files = self.clone();
         blocking(move || {
             for id in artifacts::list(&files.executions)? {
-                let made = id.0.get_timestamp().map_or((0, 0), |it| it.to_unix());
-                let made_ms = i64::try_from(made.0)
-                    .unwrap_or(i64::MAX)
-                    .saturating_mul(1000);
-                if Timestamp::from_millis(made_ms) < time {
-                    artifacts::remove(&files.execution_dir(id.0), &files.budget)?;
+                if made_at(id) >= time {
+                    continue;
+                }
+                let removed = artifacts::remove(&files.executions, &id.to_string(), &files.budget);
+                if let Err(error) = removed {
+                    tracing::warn!(execution = %id, %error, "files were left behind");
                 }
             }
             Ok(())
@@ -183,7 +188,8 @@ impl FileStorage {
     }
 
     /// Removes what a crash left behind: spooled inputs and artifacts of tasks that `storage` does
-    /// not know. Meant for the start, before anything is submitted.
+    /// not know. Meant for the start, before anything is submitted. What cannot be removed is
+    /// logged and tried again at the next start.
     pub async fn sweep(&self, storage: &dyn Storage) -> Result<Orphans, StorageError> {
         let files = self.clone();
         let (blobs, tasks) = blocking(move || {
@@ -193,6 +199,7 @@ impl FileStorage {
             ))
         })
         .await?;
+        let tasks: Vec<_> = tasks.into_iter().map(TaskId).collect();
         let mut swept = Orphans::default();
         for some in blobs.chunks(SWEEP_CHUNK) {
             swept
@@ -205,10 +212,14 @@ impl FileStorage {
                 .extend(storage.orphans(Vec::new(), some.to_vec()).await?.tasks);
         }
         for blob in &swept.blobs {
-            self.remove_blob(*blob).await?;
+            if let Err(error) = self.remove_blob(*blob).await {
+                tracing::warn!(blob = %blob.0, %error, "a spooled input was left behind");
+            }
         }
         for task in &swept.tasks {
-            self.remove_task(*task).await?;
+            if let Err(error) = self.remove_task(*task).await {
+                tracing::warn!(task.id = %task, %error, "artifacts were left behind");
+            }
         }
         Ok(swept)
     }
@@ -216,6 +227,15 @@ impl FileStorage {
     fn task_dir(&self, task: TaskId) -> PathBuf {
         self.artifacts.join(task.to_string())
     }
+}
+
+/// When an execution was made, which its name holds.
+fn made_at(id: Uuid) -> Timestamp {
+    let (seconds, _) = id.get_timestamp().map_or((0, 0), |made| made.to_unix());
+    let millis = i64::try_from(seconds)
+        .unwrap_or(i64::MAX)
+        .saturating_mul(1000);
+    Timestamp::from_millis(millis)
 }
 
 /// Runs `work` where it may block.
@@ -236,29 +256,6 @@ fn absent_is_fine<T>(found: io::Result<T>) -> io::Result<Option<T>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// Bytes of every regular file below `dir`; links are not followed.
-fn bytes_below(dir: &Path) -> io::Result<u64> {
-    let mut sum = 0;
-    let mut dirs = vec![dir.to_owned()];
-    while let Some(dir) = dirs.pop() {
-        let Some(entries) = absent_is_fine(std::fs::read_dir(&dir))? else {
-            continue;
-        };
-        for entry in entries {
-            let entry = entry?;
-            let Some(metadata) = absent_is_fine(entry.metadata())? else {
-                continue;
-            };
-            if metadata.is_dir() {
-                dirs.push(entry.path());
-            } else if metadata.is_file() {
-                sum += metadata.len();
-            }
-        }
-    }
-    Ok(sum)
 }
 
 impl From<io::Error> for StorageError {

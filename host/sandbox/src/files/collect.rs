@@ -1,8 +1,11 @@
 //! What a run left: regular files below `/out` and `/work`, and nothing else.
 //!
 //! A guest may have left links, and the host's own code walks here with the host's rights. So each
-//! directory is opened from its parent without following a link, a file counts only if it is a
-//! regular one with a single name, and depth and number are bounded. Everything here blocks.
+//! directory is opened from its parent without following a link, and a file counts only if it is a
+//! regular one with a single name. Which files are listed is decided in `listing`. Everything here
+//! blocks.
+
+mod listing;
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -10,20 +13,17 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Arc;
 
+use cofferdam_trees::{DIRECTORY, open_root};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, mkdirat, openat, renameat, statat};
+use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat, renameat};
 use rustix::io::Errno;
 
+use crate::files::collect::listing::list;
 use crate::files::input::{InputContent, InputFile};
-use crate::files::remove::{DIRECTORY, file_type};
 use crate::files::scratch::{ScratchDir, private_dir};
 use cofferdam_domain::attempt::Artifact;
 
-/// Directories below one another that are looked into.
-const DEPTH_MAX: usize = 32;
-
-/// Entries looked at; a quota above it leaves the rest unlisted.
-const ENTRIES_MAX: usize = 100_000;
+pub use listing::Listing;
 
 /// Which of a run's directories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,22 +43,14 @@ impl Area {
     }
 }
 
-/// The files below one directory.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listing {
-    /// Regular files, in the order of their paths.
-    pub files: Vec<Artifact>,
-    /// Entries left out: links, names that are not UTF-8, and what lies too deep.
-    pub skipped: u64,
-}
-
 /// The directory of a run. It is removed, in the background, when the last of these and the run
 /// itself are gone.
 #[derive(Clone, Debug)]
 pub struct OutputFiles {
     /// Regular files below `/out`, checked through their descriptors.
     pub artifacts: Vec<Artifact>,
-    /// Entries of `/out` that are no artifacts: links, names that are not UTF-8, what lies too deep.
+    /// Entries of `/out` that are no artifacts: links, names that are not UTF-8, paths that are too
+    /// long.
     pub skipped: u64,
     /// Which directory the artifacts are in.
     area: Area,
@@ -67,7 +59,7 @@ pub struct OutputFiles {
 
 impl OutputFiles {
     pub(super) fn list(dir: Arc<ScratchDir>) -> OutputFiles {
-        let listing = list(&dir.path().join(Area::Out.dir())).unwrap_or_else(|error| {
+        let listing = list_at(&dir.path().join(Area::Out.dir())).unwrap_or_else(|error| {
             tracing::warn!(%error, "what a run left cannot be listed");
             Listing::default()
         });
@@ -115,7 +107,7 @@ impl OutputFiles {
 
     /// The files below one of the directories.
     pub fn files(&self, area: Area) -> io::Result<Listing> {
-        list(&self.dir.path().join(area.dir()))
+        list_at(&self.dir.path().join(area.dir()))
     }
 
     /// Opens one of the files for reading.
@@ -189,6 +181,10 @@ impl OutputFiles {
     }
 }
 
+fn list_at(root: &Path) -> io::Result<Listing> {
+    Ok(list(open_root(root)?))
+}
+
 /// The directory that holds `path` below `root`.
 fn descend(root: &OwnedFd, path: &str, make: bool) -> io::Result<OwnedFd> {
     let mut at = root.try_clone()?;
@@ -224,87 +220,4 @@ fn copy(mut source: File, to: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     let mut target = File::from(openat(to, name, flags, Mode::RUSR | Mode::WUSR)?);
     io::copy(&mut source, &mut target)?;
     target.sync_all()
-}
-
-/// A directory that is being looked through.
-struct Open {
-    fd: OwnedFd,
-    entries: Dir,
-    prefix: String,
-}
-
-fn list(root: &Path) -> io::Result<Listing> {
-    let mut listing = Listing::default();
-    let mut seen = 0;
-    let fd = openat(CWD, root, DIRECTORY, Mode::empty())?;
-    let entries = Dir::read_from(&fd)?;
-    let mut open = vec![Open {
-        fd,
-        entries,
-        prefix: String::new(),
-    }];
-    while let Some(level) = open.last_mut() {
-        let Some(entry) = level.entries.next() else {
-            open.pop();
-            continue;
-        };
-        let entry = entry?;
-        if matches!(entry.file_name().to_bytes(), b"." | b"..") {
-            continue;
-        }
-        seen += 1;
-        let Some(name) = entry
-            .file_name()
-            .to_str()
-            .ok()
-            .filter(|_| seen <= ENTRIES_MAX)
-        else {
-            listing.skipped += 1;
-            continue;
-        };
-        let path = format!("{}{name}", level.prefix);
-        match file_type(level.fd.as_fd(), entry.file_name(), entry.file_type()) {
-            FileType::RegularFile => match regular(level.fd.as_fd(), entry.file_name()) {
-                Some(size_bytes) => listing.files.push(Artifact { path, size_bytes }),
-                None => listing.skipped += 1,
-            },
-            FileType::Directory if open.len() < DEPTH_MAX => {
-                match enter(level_fd(&open), entry.file_name(), path) {
-                    Ok(inner) => open.push(inner),
-                    Err(_) => listing.skipped += 1,
-                }
-            }
-            FileType::Directory
-            | FileType::Symlink
-            | FileType::Fifo
-            | FileType::Socket
-            | FileType::CharacterDevice
-            | FileType::BlockDevice
-            | FileType::Unknown => listing.skipped += 1,
-        }
-    }
-    listing.files.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(listing)
-}
-
-fn level_fd(open: &[Open]) -> Option<BorrowedFd<'_>> {
-    open.last().map(|level| level.fd.as_fd())
-}
-
-fn enter(parent: Option<BorrowedFd<'_>>, name: &CStr, path: String) -> io::Result<Open> {
-    let parent = parent.ok_or(Errno::NOENT)?;
-    let fd = openat(parent, name, DIRECTORY, Mode::empty())?;
-    let entries = Dir::read_from(&fd)?;
-    Ok(Open {
-        fd,
-        entries,
-        prefix: path + "/",
-    })
-}
-
-/// The size of a regular file with one name.
-fn regular(parent: BorrowedFd<'_>, name: &CStr) -> Option<u64> {
-    let found = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-    let is_file = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile;
-    (is_file && found.st_nlink == 1).then(|| u64::try_from(found.st_size).unwrap_or(0))
 }

@@ -9,12 +9,12 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use cofferdam_trees::DIRECTORY;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::files::counted::facts;
 use crate::files::quota::{DiskExceeded, Ledger, Refusal, Zone};
-use crate::files::remove::DIRECTORY;
 use crate::files::scratch::{Scratch, ScratchDir, private_dir};
 use crate::files::{FilesError, FilesPlan, InputContent, InputFile, InputPlace};
 

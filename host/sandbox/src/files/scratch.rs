@@ -15,12 +15,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use cofferdam_trees::{open_root, remove_tree};
 use rustix::fd::{AsFd, OwnedFd};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime_wasi::filesystem::{Dir, WasiFilesystemCtx};
 use wasmtime_wasi::{FsPerms, OpenMode, WasiCtxBuilder};
 
-use crate::files::remove::{open_root, remove_tree};
 use crate::files::{is_at, own};
 
 /// Attempts' directories that exist at once, those still to be removed included. A run beyond

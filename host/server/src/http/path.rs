@@ -10,11 +10,9 @@ use uuid::Uuid;
 
 use crate::http::error::ApiError;
 use cofferdam::sessions::{SessionError, SessionId};
+use cofferdam_domain::attempt::ARTIFACT_PATH_BYTES_MAX;
 use cofferdam_domain::module::ModuleRef;
 use cofferdam_domain::task::TaskId;
-
-/// The longest path of an artifact.
-const ARTIFACT_PATH_BYTES_MAX: usize = 1024;
 
 /// The decoded parts of a route's pattern, in order.
 pub(crate) struct PathParts(Vec<String>);

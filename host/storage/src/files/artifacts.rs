@@ -3,6 +3,7 @@
 //! A guest chose every name in there, so each directory is opened from its parent without
 //! following a link, and only a regular file is given out.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,12 +11,15 @@ use std::path::{Path, PathBuf};
 use cap_fs_ext::{DirExt, FollowSymlinks, OpenOptionsFollowExt};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
+use cofferdam_trees::{Next, measure, open_root, remove_tree, walk};
+use rustix::fd::AsFd;
+use rustix::fs::FileType;
 use uuid::Uuid;
 
+use super::absent_is_fine;
 use super::budget::Budget;
-use super::{absent_is_fine, bytes_below};
 use crate::StorageError;
-use cofferdam_domain::task::TaskId;
+use cofferdam_domain::attempt::ARTIFACT_PATH_BYTES_MAX;
 
 /// Opens `path` below `dir`, and tells its length.
 pub(super) fn open(dir: &Path, path: &str) -> Result<Option<(File, u64)>, StorageError> {
@@ -60,44 +64,52 @@ fn is_no_such_file(error: &io::Error) -> bool {
 }
 
 /// Regular files below `dir`, each with its path there; `None` if there is no such directory.
+/// Paths that nobody could ask for are left out.
 pub(super) fn files_below(dir: &Path) -> Result<Option<Vec<(String, PathBuf)>>, StorageError> {
+    let Some(root) = absent_is_fine(open_root(dir))? else {
+        return Ok(None);
+    };
     let mut files = Vec::new();
-    let mut dirs = vec![(String::new(), dir.to_owned())];
-    while let Some((prefix, at)) = dirs.pop() {
-        let Some(entries) = absent_is_fine(std::fs::read_dir(&at))? else {
-            return Ok(None);
-        };
-        for entry in entries {
-            let entry = entry?;
-            let (kind, name) = (entry.file_type()?, entry.file_name());
-            let path = format!("{prefix}{}", name.to_string_lossy());
-            if kind.is_dir() {
-                dirs.push((format!("{path}/"), entry.path()));
-            } else if kind.is_file() {
-                files.push((path, entry.path()));
-            }
+    let _looked_at_what_could_be = walk(root, &mut |entry| {
+        if entry.path_bytes() > ARTIFACT_PATH_BYTES_MAX {
+            return Next::Pass;
         }
-    }
+        if entry.kind == FileType::RegularFile
+            && let Some(path) = entry.path()
+        {
+            let at = dir.join(&path);
+            files.push((path, at));
+        }
+        Next::Enter
+    });
     Ok(Some(files))
 }
 
-/// Removes a directory and what is in it.
-pub(super) fn remove(dir: &Path, budget: &Budget) -> Result<(), StorageError> {
-    let size_bytes = bytes_below(dir)?;
-    if absent_is_fine(std::fs::remove_dir_all(dir))?.is_some() {
-        budget.give(size_bytes);
-    }
-    Ok(())
+/// What is below `dir`; nothing if it is no directory.
+pub(super) fn bytes_below(dir: &Path) -> u64 {
+    open_root(dir).map_or(0, |root| measure(root).bytes)
 }
 
-/// The tasks that left any.
-pub(super) fn list(artifacts: &Path) -> Result<Vec<TaskId>, StorageError> {
-    let mut tasks = Vec::new();
-    for entry in std::fs::read_dir(artifacts)? {
+/// Removes the directory `name` of `parent` and what is in it. What cannot be removed is still in
+/// use afterwards.
+pub(super) fn remove(parent: &Path, name: &str, budget: &Budget) -> Result<(), StorageError> {
+    let dir = parent.join(name);
+    let before = bytes_below(&dir);
+    let name = CString::new(name).map_err(io::Error::from)?;
+    let removed = remove_tree(open_root(parent)?.as_fd(), &name, &|| true);
+    let after = bytes_below(&dir);
+    budget.give(before.saturating_sub(after));
+    Ok(removed?)
+}
+
+/// The directories in `dir` that are called by an id.
+pub(super) fn list(dir: &Path) -> Result<Vec<Uuid>, StorageError> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
         let name = entry?.file_name();
         if let Some(uuid) = name.to_str().and_then(|name| Uuid::try_parse(name).ok()) {
-            tasks.push(TaskId(uuid));
+            found.push(uuid);
         }
     }
-    Ok(tasks)
+    Ok(found)
 }

@@ -134,15 +134,13 @@ pub(super) fn list(spool: &Path) -> Result<Vec<BlobId>, StorageError> {
     Ok(blobs)
 }
 
-/// Removes what a process that died was writing.
+/// Removes what a process that died was writing. What cannot be removed stays counted.
 pub(super) fn remove_unfinished(spool: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(spool)? {
         let path = entry?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == UNFINISHED)
-        {
-            std::fs::remove_file(path)?;
+        let unfinished = path.extension().is_some_and(|it| it == UNFINISHED);
+        if unfinished && let Err(error) = std::fs::remove_file(&path) {
+            tracing::warn!(path = %path.display(), %error, "an unfinished spool file is left");
         }
     }
     Ok(())

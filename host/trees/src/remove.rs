@@ -8,9 +8,11 @@
 use std::io;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, chmodat};
-use rustix::fs::{openat, renameat_with, statat, unlinkat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, RenameFlags, chmodat};
+use rustix::fs::{openat, renameat_with, unlinkat};
 use rustix::io::Errno;
+
+use crate::{DIRECTORY, file_type, is_dot};
 
 /// Says after every so many entries whether to go on.
 const ENTRIES_PER_CHECK: u32 = 256;
@@ -23,7 +25,7 @@ const IDLE_PASSES_MAX: u32 = 3;
 
 /// Removes `name` in `parent` and everything below it. Stops early, with what is left in place,
 /// when `go_on` says no.
-pub(super) fn remove_tree(
+pub fn remove_tree(
     parent: BorrowedFd<'_>,
     name: &std::ffi::CStr,
     go_on: &dyn Fn() -> bool,
@@ -55,17 +57,6 @@ pub(super) fn remove_tree(
         }
     }
 }
-
-/// Opens a root directory that the operator named.
-pub(super) fn open_root(path: &std::path::Path) -> io::Result<OwnedFd> {
-    Ok(openat(CWD, path, DIRECTORY, Mode::empty())?)
-}
-
-/// How every directory is opened: never through a link.
-pub(super) const DIRECTORY: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
 
 enum Pass {
     Empty,
@@ -190,29 +181,6 @@ fn open_dir(parent: BorrowedFd<'_>, name: &std::ffi::CStr) -> Result<OwnedFd, Er
     }
 }
 
-fn is_dot(name: &std::ffi::CStr) -> bool {
-    matches!(name.to_bytes(), b"." | b"..")
-}
-
-/// Whether it is a directory; asked from the file system where the listing does not tell.
-pub(super) fn is_directory(
-    parent: BorrowedFd<'_>,
-    name: &std::ffi::CStr,
-    listed: FileType,
-) -> bool {
+fn is_directory(parent: BorrowedFd<'_>, name: &std::ffi::CStr, listed: FileType) -> bool {
     file_type(parent, name, listed) == FileType::Directory
-}
-
-/// What an entry is, without following a link.
-pub(super) fn file_type(
-    parent: BorrowedFd<'_>,
-    name: &std::ffi::CStr,
-    listed: FileType,
-) -> FileType {
-    if listed != FileType::Unknown {
-        return listed;
-    }
-    statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).map_or(FileType::Unknown, |found| {
-        FileType::from_raw_mode(found.st_mode)
-    })
 }
