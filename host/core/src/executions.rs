@@ -4,7 +4,7 @@
 //! Every door that runs code answers through this, so a file has the same address whichever was
 //! used. Running is the runner's work, serving the files is `http`'s.
 
-use std::io;
+use std::path::Path;
 
 use uuid::Uuid;
 
@@ -23,35 +23,22 @@ pub struct Kept {
     pub id: Option<Uuid>,
 }
 
-/// Why the files of an execution could not be kept.
-#[derive(Debug, thiserror::Error)]
-pub enum KeepError {
-    /// There is no room for them.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    /// They could not be moved.
-    #[error("the files of an execution cannot be moved: {0}")]
-    Move(#[from] io::Error),
-}
-
 /// Keeps the files and writes the answer down.
 pub async fn keep(
     storage: &FileStorage,
     now: Timestamp,
     executed: Executed,
-) -> Result<Kept, KeepError> {
+) -> Result<Kept, StorageError> {
     let files = executed.files.clone();
-    let Some(files) = files.filter(|files| !files.artifacts.is_empty()) else {
+    let Some(files) = files.filter(|files| !files.artifacts().is_empty()) else {
         let answer = executed.into_answer("");
         return Ok(Kept { answer, id: None });
     };
     let id = storage.new_execution(now);
-    let size_bytes = files.artifacts.iter().map(|file| file.size_bytes).sum();
-    let room = storage.artifact_room(size_bytes)?;
-    let target = storage.execution_dir(id);
-    let moved = tokio::task::spawn_blocking(move || files.persist(&target)).await;
-    moved.map_err(io::Error::other)??;
-    room.keep();
+    let occupied_bytes = files.occupied_bytes();
+    let put = move |target: &Path| files.persist(target);
+    let kept = storage.keep_execution(id, occupied_bytes, put).await?;
+    kept.stay();
     let url = format!("/v1/exec/{id}/files/");
     Ok(Kept {
         answer: executed.into_answer(&url),

@@ -225,6 +225,59 @@ pub struct Streams {
 /// The longest path of an artifact.
 pub const ARTIFACT_PATH_BYTES_MAX: usize = 1024;
 
+/// Entries under `/out` that did not become artifacts, by their reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Symbolic links, which lead elsewhere.
+    pub symbolic_links: u64,
+    /// Pipes, sockets and devices.
+    pub special_files: u64,
+    /// Files whose path is not UTF-8.
+    pub names_not_utf8: u64,
+    /// Files whose path has more than [`ARTIFACT_PATH_BYTES_MAX`].
+    pub long_paths: u64,
+    /// Files beyond what one list holds.
+    pub too_many: u64,
+    /// What could not be looked at.
+    pub unreadable: u64,
+}
+
+impl LeftOut {
+    /// Each reason there is, by name, with its count.
+    pub fn reasons(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let LeftOut {
+            symbolic_links,
+            special_files,
+            names_not_utf8,
+            long_paths,
+            too_many,
+            unreadable,
+        } = *self;
+        [
+            ("symbolic_links", symbolic_links),
+            ("special_files", special_files),
+            ("names_not_utf8", names_not_utf8),
+            ("long_paths", long_paths),
+            ("too_many", too_many),
+            ("unreadable", unreadable),
+        ]
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+    }
+
+    /// Both together.
+    pub fn plus(self, other: LeftOut) -> LeftOut {
+        LeftOut {
+            symbolic_links: self.symbolic_links + other.symbolic_links,
+            special_files: self.special_files + other.special_files,
+            names_not_utf8: self.names_not_utf8 + other.names_not_utf8,
+            long_paths: self.long_paths + other.long_paths,
+            too_many: self.too_many + other.too_many,
+            unreadable: self.unreadable + other.unreadable,
+        }
+    }
+}
+
 /// A file the guest left under `/out`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Artifact {
@@ -257,6 +310,8 @@ pub struct Attempt {
     pub truncated: [bool; 3],
     /// The files it left.
     pub artifacts: Vec<Artifact>,
+    /// What it left beside them.
+    pub left_out: LeftOut,
 }
 
 #[cfg(test)]

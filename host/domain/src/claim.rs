@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::attempt::{Artifact, Fence, Outcome, Streams, Usage};
+use crate::attempt::{Artifact, Fence, LeftOut, Outcome, Streams, Usage};
 use crate::task::{TaskId, TaskSpec};
 use crate::time::Timestamp;
 
@@ -52,6 +52,8 @@ pub struct AttemptEnd {
     pub streams: Streams,
     /// The files it left.
     pub artifacts: Vec<Artifact>,
+    /// What it left beside them.
+    pub left_out: LeftOut,
     /// What becomes of the task.
     pub next: Next,
 }

@@ -1,23 +1,29 @@
-//! Large bytes that belong in files: spooled inputs and artifacts, under one byte budget.
+//! Large bytes that belong in files: spooled inputs and artifacts, under one budget.
 //!
-//! Below its root lie `spool/<blob>`, `artifacts/<task>/<attempt>/…` and `executions/<id>/…`. What refers to them is in
-//! the database; a file nothing refers to is an orphan, which the sweep at start removes. Guests
-//! chose the names and contents of artifacts, so those are read through cap-std, without following
-//! links.
+//! Below its root lie `spool/<blob>`, `artifacts/<task>/<attempt>/…` and `executions/<id>/…`. What
+//! refers to them is in the database; a file nothing refers to is an orphan, which the sweep at
+//! start removes. Guests chose the names and contents of artifacts, so those are read through
+//! cap-std, without following links.
 
 mod artifacts;
 mod budget;
+mod place;
 mod spool;
+mod sync;
 
+use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use cofferdam_trees::BLOCK_BYTES;
 use uuid::Uuid;
 
 use self::budget::Budget;
-pub use self::spool::SpoolWriter;
+pub use self::place::Kept;
+pub use self::spool::{SpoolWriter, Spooled};
+use self::sync::{Fsync, SyncDir};
 use super::{Orphans, Storage, StorageError};
 use cofferdam_domain::task::{BlobId, TaskId};
 use cofferdam_domain::time::Timestamp;
@@ -29,27 +35,7 @@ pub struct FileStorage {
     artifacts: PathBuf,
     executions: PathBuf,
     budget: Arc<Budget>,
-}
-
-/// Room taken for artifacts; given back when dropped, unless they were moved in.
-#[must_use]
-#[derive(Debug)]
-pub struct ArtifactRoom {
-    budget: Arc<Budget>,
-    size_bytes: u64,
-}
-
-impl ArtifactRoom {
-    /// The artifacts are in place: their room is given back when the task's files are removed.
-    pub fn keep(mut self) {
-        self.size_bytes = 0;
-    }
-}
-
-impl Drop for ArtifactRoom {
-    fn drop(&mut self) {
-        self.budget.give(self.size_bytes);
-    }
+    sync: Arc<dyn SyncDir>,
 }
 
 /// Files asked about at once by the sweep.
@@ -59,35 +45,47 @@ impl FileStorage {
     /// Opens the directory `root`, creating it if need be, and counts what is in it. Blocks; meant
     /// for the start of the process, after the data directory was locked by opening the database.
     pub fn open(root: &Path, budget_bytes: u64) -> Result<FileStorage, StorageError> {
+        FileStorage::open_with(root, budget_bytes, Arc::new(Fsync))
+    }
+
+    fn open_with(
+        root: &Path,
+        budget_bytes: u64,
+        sync: Arc<dyn SyncDir>,
+    ) -> Result<FileStorage, StorageError> {
         let (spool, artifacts) = (root.join("spool"), root.join("artifacts"));
         let executions = root.join("executions");
         for dir in [&spool, &artifacts, &executions] {
-            std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(dir)?;
+            private_dir().recursive(true).create(dir)?;
         }
+        sync.dir(root)?;
         spool::remove_unfinished(&spool)?;
-        let used = [&spool, &artifacts, &executions]
-            .into_iter()
-            .map(|dir| artifacts::bytes_below(dir))
-            .sum();
+        let mut used = artifacts::occupied_below(&spool) + artifacts::occupied_below(&executions);
+        for task in artifacts::list(&artifacts)? {
+            used += artifacts::occupied_below(&artifacts.join(task.to_string()));
+        }
         Ok(FileStorage {
             spool,
             artifacts,
             executions,
             budget: Arc::new(Budget::new(budget_bytes, used)),
+            sync,
         })
     }
 
-    /// Bytes in use, and the most there may be.
+    /// Bytes that files take up, and the most there may be.
     pub fn usage(&self) -> (u64, u64) {
         self.budget.usage()
     }
 
     /// A new file in the spool, to be written chunk by chunk.
     pub async fn spool(&self) -> Result<SpoolWriter, StorageError> {
-        SpoolWriter::create(&self.spool, Arc::clone(&self.budget)).await
+        SpoolWriter::create(
+            &self.spool,
+            Arc::clone(&self.budget),
+            Arc::clone(&self.sync),
+        )
+        .await
     }
 
     /// Where a spooled input is.
@@ -102,18 +100,21 @@ impl FileStorage {
     }
 
     /// Where the artifacts of an attempt are kept. The directory exists only if it left any.
-    pub fn artifacts_dir(&self, task: TaskId, attempt: u32) -> PathBuf {
+    fn artifacts_dir(&self, task: TaskId, attempt: u32) -> PathBuf {
         self.task_dir(task).join(attempt.to_string())
     }
 
-    /// Takes room for the artifacts of an attempt, before they are moved into
-    /// [`FileStorage::artifacts_dir`]. [`StorageError::Full`] if there is none.
-    pub fn artifact_room(&self, size_bytes: u64) -> Result<ArtifactRoom, StorageError> {
-        self.budget.take(size_bytes)?;
-        Ok(ArtifactRoom {
-            budget: Arc::clone(&self.budget),
-            size_bytes,
-        })
+    /// Keeps the artifacts of an attempt: `put` places them in the directory it is given and makes
+    /// them durable; they take up `occupied_bytes`. [`StorageError::Full`] if there is no room.
+    pub async fn keep_artifacts(
+        &self,
+        task: TaskId,
+        attempt: u32,
+        occupied_bytes: u64,
+        put: impl FnOnce(&Path) -> io::Result<()> + Send + 'static,
+    ) -> Result<Kept, StorageError> {
+        let (files, dir) = (self.clone(), self.artifacts_dir(task, attempt));
+        blocking(move || files.place(&files.artifacts, dir, occupied_bytes, put)).await
     }
 
     /// Opens an artifact by its path below `/out`, and tells its length. `None` if there is none:
@@ -132,8 +133,7 @@ impl FileStorage {
     /// Removes every artifact of a task. It is no error if there is none.
     pub async fn remove_task(&self, task: TaskId) -> Result<(), StorageError> {
         let files = self.clone();
-        let remove = move || artifacts::remove(&files.artifacts, &task.to_string(), &files.budget);
-        blocking(remove).await
+        blocking(move || artifacts::remove(&files.task_dir(task), 0, &files.budget)).await
     }
 
     /// A name for the files of an execution that is no task; it holds the time it was made.
@@ -142,8 +142,30 @@ impl FileStorage {
         uuid::Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid()
     }
 
+    /// Keeps the files of an execution, as [`FileStorage::keep_artifacts`] does an attempt's.
+    pub async fn keep_execution(
+        &self,
+        id: Uuid,
+        occupied_bytes: u64,
+        put: impl FnOnce(&Path) -> io::Result<()> + Send + 'static,
+    ) -> Result<Kept, StorageError> {
+        let files = self.clone();
+        blocking(move || files.place_execution(id, occupied_bytes, put)).await
+    }
+
+    /// The same for a caller that may block.
+    pub fn place_execution(
+        &self,
+        id: Uuid,
+        occupied_bytes: u64,
+        put: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> Result<Kept, StorageError> {
+        let dir = self.execution_dir(id);
+        self.place(&self.executions, dir, occupied_bytes, put)
+    }
+
     /// Where the files of an execution are kept. The directory exists only if it left any.
-    pub fn execution_dir(&self, id: Uuid) -> PathBuf {
+    fn execution_dir(&self, id: Uuid) -> PathBuf {
         self.executions.join(id.to_string())
     }
 
@@ -177,8 +199,8 @@ impl FileStorage {
                 if made_at(id) >= time {
                     continue;
                 }
-                let removed = artifacts::remove(&files.executions, &id.to_string(), &files.budget);
-                if let Err(error) = removed {
+                let dir = files.execution_dir(id);
+                if let Err(error) = artifacts::remove(&dir, BLOCK_BYTES, &files.budget) {
                     tracing::warn!(execution = %id, %error, "files were left behind");
                 }
             }
@@ -236,6 +258,13 @@ fn made_at(id: Uuid) -> Timestamp {
         .unwrap_or(i64::MAX)
         .saturating_mul(1000);
     Timestamp::from_millis(millis)
+}
+
+/// Makes directories that nobody else on the machine can enter.
+fn private_dir() -> DirBuilder {
+    let mut builder = DirBuilder::new();
+    builder.mode(0o700);
+    builder
 }
 
 /// Runs `work` where it may block.

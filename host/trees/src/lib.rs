@@ -26,6 +26,18 @@ pub const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
+/// What the smallest entry of a directory takes up.
+pub const BLOCK_BYTES: u64 = 4096;
+
+/// What an entry takes up on a disk, near enough to be paid for: whole blocks, and at least one,
+/// because a name and an inode are room as well.
+pub fn occupied(size_bytes: u64) -> u64 {
+    size_bytes
+        .div_ceil(BLOCK_BYTES)
+        .max(1)
+        .saturating_mul(BLOCK_BYTES)
+}
+
 /// Opens a directory of the host's own, which is no link.
 pub fn open_root(path: &Path) -> io::Result<OwnedFd> {
     Ok(openat(CWD, path, DIRECTORY, Mode::empty())?)

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, mkdirat, mknodat, openat};
 
-use super::{Next, Usage, measure, open_root, walk};
+use super::{BLOCK_BYTES, Next, Usage, measure, open_root, walk};
 
 /// Each level is made from the one above, because the path is too long to be written down.
 fn make_deep(path: &Path, name: &str, levels: usize) {
@@ -30,9 +30,9 @@ fn in_memory() -> tempfile::TempDir {
         .unwrap()
 }
 
-fn usage(bytes: u64, entries: u64, failed: u64) -> Usage {
+fn usage(blocks: u64, entries: u64, failed: u64) -> Usage {
     Usage {
-        bytes,
+        occupied_bytes: blocks * BLOCK_BYTES,
         entries,
         failed,
     }
@@ -45,7 +45,7 @@ fn depth_and_length_of_names_cost_no_descriptors_and_no_errors() {
     make_deep(&dir.path().join("b"), &"n".repeat(255), 40);
     fs::write(dir.path().join("c"), "xyz").unwrap();
     let root = open_root(dir.path()).unwrap();
-    assert_eq!(measure(root), usage(5 + 5 + 3, 10_001 + 41 + 3, 0));
+    assert_eq!(measure(root), usage(10_001 + 41 + 3, 10_001 + 41 + 3, 0));
     // What cannot be removed by a path is not left behind by the test.
     let root = open_root(dir.path()).unwrap();
     for name in [c"a", c"b"] {
@@ -63,9 +63,9 @@ fn links_are_not_followed_and_a_file_of_two_names_counts_once() {
     fs::write(outside.join("precious"), "precious").unwrap();
     std::os::unix::fs::symlink(&outside, root.join("link")).unwrap();
     mknodat(CWD, root.join("pipe"), FileType::Fifo, Mode::RUSR, 0).unwrap();
-    fs::write(root.join("one"), "1234").unwrap();
+    fs::write(root.join("one"), [0; 4097]).unwrap();
     fs::hard_link(root.join("one"), root.join("sub/two")).unwrap();
-    assert_eq!(measure(open_root(&root).unwrap()), usage(4, 5, 0));
+    assert_eq!(measure(open_root(&root).unwrap()), usage(6, 5, 0));
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_directory_that_cannot_be_looked_into_stops_nobody() {
     }
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o000);
     fs::set_permissions(dir.path().join("locked"), mode).unwrap();
-    assert_eq!(measure(open_root(dir.path()).unwrap()), usage(4, 5, 1));
+    assert_eq!(measure(open_root(dir.path()).unwrap()), usage(5, 5, 1));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, fstat, openat, statat};
 use rustix::io::Errno;
 
-use crate::{DIRECTORY, file_type, is_dot};
+use crate::{DIRECTORY, file_type, is_dot, occupied};
 
 /// One entry of a directory, while the walk is there.
 #[derive(Debug)]
@@ -205,8 +205,9 @@ impl Walk {
 /// What a tree holds, its root excepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Apparent sizes of regular files, each once however many names it has.
-    pub bytes: u64,
+    /// What all entries take up, as [`occupied`] counts; a file of several names has one size and
+    /// each further name costs what an empty file does.
+    pub occupied_bytes: u64,
     /// Entries of any kind.
     pub entries: u64,
     /// Directories that could not be looked into.
@@ -218,13 +219,21 @@ pub fn measure(root: OwnedFd) -> Usage {
     let mut usage = Usage::default();
     let mut linked = HashSet::new();
     let failed = walk(root, &mut |entry| {
+        let facts = match entry.kind {
+            FileType::RegularFile => entry.facts().ok(),
+            FileType::Directory
+            | FileType::Symlink
+            | FileType::Fifo
+            | FileType::Socket
+            | FileType::CharacterDevice
+            | FileType::BlockDevice
+            | FileType::Unknown => None,
+        };
+        let size_bytes = facts
+            .filter(|facts| facts.links == 1 || linked.insert(facts.id))
+            .map_or(0, |facts| facts.size_bytes);
         usage.entries += 1;
-        if entry.kind == FileType::RegularFile
-            && let Ok(facts) = entry.facts()
-            && (facts.links == 1 || linked.insert(facts.id))
-        {
-            usage.bytes = usage.bytes.saturating_add(facts.size_bytes);
-        }
+        usage.occupied_bytes = usage.occupied_bytes.saturating_add(occupied(size_bytes));
         Next::Enter
     });
     Usage { failed, ..usage }

@@ -173,3 +173,24 @@ fn a_script_that_is_not_sound_is_refused_with_the_place() {
         .delete("/v1/modules/interpreters/python")
         .expect_problem(400, "invalid_module_name");
 }
+
+#[test]
+fn what_a_script_puts_out_is_an_artifact_and_its_work_is_scratch() {
+    let host = ready("");
+    let python = "def run(input):\n    open('/out/a.txt', 'w').write('out')\n    open('scratch', 'w').write('x')\n";
+    let javascript = "const fs = require('fs'); fs.writeFileSync('/out/a.txt', 'out'); fs.writeFileSync('scratch', 'x');";
+    put(&host, "py", "text/x-python", python).expect(201);
+    put(&host, "js", "text/javascript", javascript).expect(201);
+    for module in ["py", "js"] {
+        let task = host.client.submit_and_wait(&json!({"module": module}));
+        assert_eq!(task["status"], "completed", "{task}");
+        let id = task["task_id"].as_str().unwrap();
+        let artifacts = format!("/v1/tasks/{id}/artifacts");
+        let listed = host.client.get(&artifacts).expect(200).json();
+        let expected = json!([{"path": "a.txt", "size_bytes": 3}]);
+        assert_eq!(listed["items"], expected, "{module}");
+        assert_eq!(listed["left_out"], json!({}));
+        let content = host.client.get(&format!("{artifacts}/a.txt")).expect(200);
+        assert_eq!(content.text(), "out");
+    }
+}

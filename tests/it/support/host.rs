@@ -40,6 +40,13 @@ pub(crate) struct Footprint {
     scratch: usize,
 }
 
+impl Footprint {
+    /// Attempts' directories.
+    pub(crate) fn scratch(&self) -> usize {
+        self.scratch
+    }
+}
+
 /// By how much a footprint may have grown without being a leak.
 #[derive(Debug)]
 pub(crate) struct Slack {

@@ -9,7 +9,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use cofferdam_domain::attempt::{Artifact, Failure, FailureKind, Outcome, Payload, Streams, Usage};
+use cofferdam_domain::attempt::{
+    Artifact, Failure, FailureKind, LeftOut, Outcome, Payload, Streams, Usage,
+};
+use cofferdam_sandbox::OutputFiles;
 
 /// The answer.
 #[derive(Debug, Serialize)]
@@ -31,6 +34,9 @@ pub struct Answer {
     pub error: Option<ExecError>,
     /// Files it wrote, by their path below the working directory.
     pub files: BTreeMap<String, WrittenFile>,
+    /// How many entries beside them are not kept, by the reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub files_left_out: BTreeMap<&'static str, u64>,
     /// What it used.
     pub usage: ExecUsage,
     /// Which streams hold less than was written.
@@ -58,6 +64,25 @@ pub struct WrittenFile {
     pub size_bytes: u64,
     /// Where to get it.
     pub url: String,
+}
+
+/// What code left in files.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Written<'a> {
+    /// Those that are kept.
+    pub kept: &'a [Artifact],
+    /// The others.
+    pub left_out: LeftOut,
+}
+
+impl<'a> Written<'a> {
+    /// What a run left; nothing if it used no file.
+    pub fn of(files: Option<&'a OutputFiles>) -> Written<'a> {
+        files.map_or_else(Written::default, |files| Written {
+            kept: files.artifacts(),
+            left_out: files.left_out(),
+        })
+    }
 }
 
 /// What was used.
@@ -159,12 +184,12 @@ impl Verdict {
         }
     }
 
-    /// The answer. `files` can be had below `url`, which ends in a slash.
+    /// The answer. The files can be had below `url`, which ends in a slash.
     pub fn into_answer(
         self,
         streams: &Streams,
         usage: &Usage,
-        files: &[Artifact],
+        files: Written<'_>,
         url: &str,
     ) -> Answer {
         let class = self.class;
@@ -186,7 +211,8 @@ impl Verdict {
             stderr: streams.stderr.text(),
             exit_code: self.exit_code,
             error,
-            files: files.iter().map(|file| written(file, url)).collect(),
+            files: files.kept.iter().map(|file| written(file, url)).collect(),
+            files_left_out: files.left_out.reasons().collect(),
             usage: ExecUsage {
                 duration_us: micros(usage.duration),
                 cpu_us: micros(usage.cpu),

@@ -15,7 +15,7 @@ use crate::queue::executor::observer::Told;
 use crate::queue::executor::verdict::verdict;
 use crate::queue::running::Attempting;
 use crate::queue::shared::Shared;
-use cofferdam_domain::attempt::{Artifact, Failure, FailureKind, Outcome, Streams, Usage};
+use cofferdam_domain::attempt::{Artifact, Failure, FailureKind, LeftOut, Outcome, Streams, Usage};
 use cofferdam_domain::claim::{AttemptEnd, Claim, Next};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{TaskId, TaskSpec};
@@ -139,8 +139,9 @@ impl<A: Attempts> Executor<A> {
             streams,
             files,
         } = report;
-        let mut artifacts = Vec::new();
+        let (mut artifacts, mut left_out) = (Vec::new(), LeftOut::default());
         if let Some(files) = files {
+            left_out = files.left_out();
             match self
                 .attempts
                 .keep(claim.task_id, claim.attempt, files)
@@ -167,6 +168,7 @@ impl<A: Attempts> Executor<A> {
                 usage,
                 streams,
                 artifacts,
+                left_out,
                 next,
             },
             created_at: claim.created_at,
@@ -197,6 +199,7 @@ pub(crate) fn never_began(claim: &Claim, next: Next, kind: FailureKind, now: Tim
             usage: Usage::default(),
             streams: Streams::default(),
             artifacts: Vec::new(),
+            left_out: LeftOut::default(),
             next,
         },
         created_at: claim.created_at,

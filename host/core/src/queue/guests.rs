@@ -1,7 +1,7 @@
 //! What the queue's services need of the layers below: guests are run by the runner, what they
 //! leave goes to the files, and what is pruned leaves both.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -46,26 +46,17 @@ impl Attempts for Guests {
         attempt: u32,
         files: OutputFiles,
     ) -> Result<Vec<Artifact>, String> {
-        if files.artifacts.is_empty() {
+        if files.artifacts().is_empty() {
             return Ok(Vec::new());
         }
-        let size_bytes = files
-            .artifacts
-            .iter()
-            .map(|artifact| artifact.size_bytes)
-            .sum();
-        let room = self
-            .files
-            .artifact_room(size_bytes)
-            .map_err(|error| error.to_string())?;
-        let target = self.files.artifacts_dir(task_id, attempt);
-        let artifacts = files.artifacts.clone();
-        let persist = move || files.persist(&target);
-        let kept = tokio::task::spawn_blocking(persist)
+        let artifacts = files.artifacts().to_vec();
+        let occupied_bytes = files.occupied_bytes();
+        let put = move |target: &Path| files.persist(target);
+        self.files
+            .keep_artifacts(task_id, attempt, occupied_bytes, put)
             .await
-            .map_err(|error| error.to_string())?;
-        kept.map_err(|error| error.to_string())?;
-        room.keep();
+            .map_err(|error| error.to_string())?
+            .stay();
         Ok(artifacts)
     }
 }

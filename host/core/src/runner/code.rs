@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::interpreters::answer::{Answer, Verdict};
+use crate::interpreters::answer::{Answer, Verdict, Written};
 use crate::interpreters::request::{BadRequest, Prepared, Request};
 use crate::registry::RegistryError;
 use crate::runner::{RunError, RunRequest, Runner, not_begun};
@@ -21,7 +21,7 @@ use cofferdam_domain::limits::{LimitRequest, Limits};
 use cofferdam_domain::module::{Descriptor, Language, ModuleInfo, ModuleKind};
 use cofferdam_domain::task::Input;
 use cofferdam_sandbox::control::{Control, Observer};
-use cofferdam_sandbox::files::{Area, InputFile};
+use cofferdam_sandbox::files::InputFile;
 use cofferdam_sandbox::{
     EngineClass, GuestInput, Identity, LoadedModule, Mount, OutputFiles, Report, Run,
 };
@@ -62,7 +62,7 @@ pub struct Executed {
     pub usage: Usage,
     /// What it wrote.
     pub streams: Streams,
-    /// The files it wrote: what changed in its working directory.
+    /// The files that are kept of it.
     pub files: Option<OutputFiles>,
 }
 
@@ -75,12 +75,9 @@ impl Executed {
 
     /// The answer. The files can be had below `url`, which ends in a slash.
     pub fn into_answer(self, url: &str) -> Answer {
-        let left = self
-            .files
-            .as_ref()
-            .map_or(&[][..], |files| &files.artifacts);
         let (streams, usage) = (&self.streams, &self.usage);
-        self.verdict.into_answer(streams, usage, left, url)
+        let files = Written::of(self.files.as_ref());
+        self.verdict.into_answer(streams, usage, files, url)
     }
 }
 
@@ -151,6 +148,7 @@ impl Runner {
         let prepared = self.prepared(language, info, &input).await??;
         let module = self.interpreters.get(language)?.module;
         let mut work = Work::new(module, prepared, limits, request.control);
+        work.keeps = Keeps::of(info.kind);
         work.dirs.extend(self.admission.mounts(&request.grants)?);
         let executed = self.perform(work).await;
         Ok(told(info.kind, executed, "").await)
@@ -178,6 +176,7 @@ impl Runner {
             Err(why) => return not_begun(FailureKind::HostError, why),
         };
         let mut work = Work::new(module, prepared, spec.limits, control);
+        work.keeps = Keeps::of(info.kind);
         match self.admission.mounts(&spec.grants) {
             Ok(dirs) => work.dirs.extend(dirs),
             Err(error) => return not_begun(FailureKind::InvalidInput, error.to_string()),
@@ -233,6 +232,7 @@ impl Runner {
     }
 
     async fn perform(&self, work: Work) -> Executed {
+        let keeps = work.keeps;
         let (module, run) = work.into_run();
         let inputs = run.files.clone();
         let kill = run.control.kill.clone();
@@ -254,7 +254,10 @@ impl Runner {
             verdict: Verdict::of(report.outcome),
             usage: report.usage,
             streams: report.streams,
-            files: changed(report.files, inputs).await,
+            files: match keeps {
+                Keeps::Written => written(report.files, inputs).await,
+                Keeps::Out => report.files,
+            },
         }
     }
 }
@@ -271,8 +274,30 @@ async fn killed(kill: &tokio_util::sync::CancellationToken) -> Report {
     )
 }
 
+/// Which files of a run are kept.
+#[derive(Clone, Copy, Debug)]
+enum Keeps {
+    /// All that code wrote, wherever it may write: whoever sends code wants them back.
+    Written,
+    /// Those in `/out`, as of every module.
+    Out,
+}
+
+impl Keeps {
+    fn of(kind: ModuleKind) -> Keeps {
+        match kind {
+            ModuleKind::Interpreter(_) => Keeps::Written,
+            ModuleKind::Script(_)
+            | ModuleKind::Task
+            | ModuleKind::Command
+            | ModuleKind::CoreCommand => Keeps::Out,
+        }
+    }
+}
+
 /// A run of an interpreter that is about to begin.
 pub(super) struct Work {
+    keeps: Keeps,
     module: Arc<LoadedModule>,
     run: Run,
     pub(super) dirs: Vec<Mount>,
@@ -306,6 +331,7 @@ impl Work {
             control,
         };
         Work {
+            keeps: Keeps::Written,
             module,
             run,
             dirs: mounts,
@@ -319,19 +345,21 @@ impl Work {
             mut run,
             dirs,
             identity,
+            keeps: _,
         } = self;
         (run.dirs, run.identity) = (dirs, identity);
         (module, run)
     }
 }
 
-/// The files that the code wrote: those in its working directory that are new or not as they came.
-pub(super) async fn changed(
+/// The files that the code wrote: those in its working directory that are new or not as they came,
+/// and those in `/out`.
+pub(super) async fn written(
     files: Option<OutputFiles>,
     inputs: Vec<InputFile>,
 ) -> Option<OutputFiles> {
     let files = files?;
-    let look = move || files.changed(Area::Work, &inputs);
+    let look = move || files.written(&inputs);
     // It panics only where the sandbox does, and then nothing is left to be kept.
     tokio::task::spawn_blocking(look).await.ok()
 }
@@ -357,8 +385,8 @@ async fn told(kind: ModuleKind, executed: Executed, url: &str) -> Report {
             | ModuleKind::Command
             | ModuleKind::CoreCommand,
         ) => {
-            let left = files.as_ref().map_or(&[][..], |files| &files.artifacts);
-            let answer = verdict.into_answer(&streams, &usage, left, url);
+            let written = Written::of(files.as_ref());
+            let answer = verdict.into_answer(&streams, &usage, written, url);
             let text = serde_json::to_vec(&answer).expect("an answer is plain JSON");
             Outcome::Completed(json(text.into()))
         }

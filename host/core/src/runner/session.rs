@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::interpreters::Interpreters;
 use crate::interpreters::answer::Verdict;
 use crate::interpreters::request::{Prepared, SessionSetup};
-use crate::runner::code::{Work, changed};
+use crate::runner::code::{Work, written};
 use crate::runner::{Executed, RunError, Runner, Watcher};
 use crate::telemetry::metrics::Metrics;
 use cofferdam_domain::attempt::{Failure, Stream};
@@ -154,7 +154,7 @@ impl Kept {
                 language,
                 metrics: Arc::clone(&metrics),
             }),
-            After::Ended(files) => Left::Ended(changed(files, Vec::new()).await),
+            After::Ended(files) => Left::Ended(written(files, Vec::new()).await),
         };
         let files = left.files().await;
         let executed = Executed {
@@ -177,7 +177,7 @@ impl Left {
         };
         async {
             match live {
-                Some(files) => changed(files.await, Vec::new()).await,
+                Some(files) => written(files.await, Vec::new()).await,
                 None => ended,
             }
         }

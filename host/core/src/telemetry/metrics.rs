@@ -56,6 +56,7 @@ pub struct Metrics {
     active: Gauge,
     slots: Gauge,
     sessions: Gauge,
+    files: Gauge,
     memory: Gauge,
 }
 
@@ -82,6 +83,8 @@ pub struct Readings {
     pub slots: u64,
     /// Interpreters kept for callers here.
     pub sessions: u64,
+    /// What spooled inputs, artifacts and files of code take up.
+    pub files_bytes: u64,
     /// Resident memory of this process.
     pub memory_bytes: u64,
 }
@@ -120,6 +123,7 @@ impl Metrics {
             active: Gauge::default(),
             slots: Gauge::default(),
             sessions: Gauge::default(),
+            files: Gauge::default(),
             memory: Gauge::default(),
             registry: Registry::default(),
         };
@@ -206,6 +210,12 @@ impl Metrics {
             self.sessions.clone(),
         );
         registry.register_with_unit(
+            "files",
+            "What spooled inputs, artifacts and files of code take up, in whole blocks",
+            Unit::Bytes,
+            self.files.clone(),
+        );
+        registry.register_with_unit(
             "resident_memory",
             "Resident memory of this process",
             Unit::Bytes,
@@ -281,6 +291,7 @@ impl Metrics {
         self.active.set(signed(readings.active));
         self.slots.set(signed(readings.slots));
         self.sessions.set(signed(readings.sessions));
+        self.files.set(signed(readings.files_bytes));
         self.memory.set(signed(readings.memory_bytes));
         let mut out = String::new();
         text::encode(&mut out, &self.registry).expect("writing to a String cannot fail");

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use cofferdam_domain::attempt::ARTIFACT_PATH_BYTES_MAX;
+
 /// A file the guest finds when it starts.
 #[derive(Clone, Debug)]
 pub struct InputFile {
@@ -36,31 +38,28 @@ pub enum InputContent {
 
 /// A name that is not a plain relative path.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{name:?} is not a relative path of at most {DEPTH_MAX} plain names")]
+#[error(
+    "{name:?} is not a relative path of plain names, of at most {ARTIFACT_PATH_BYTES_MAX} bytes"
+)]
 pub struct BadInputName {
     name: String,
 }
-
-/// Directories an input may lie in, one below the other, its own name included.
-const DEPTH_MAX: usize = 16;
 
 /// The longest single name that file systems take.
 const NAME_BYTES_MAX: usize = 255;
 
 impl InputFile {
-    /// A file called `name`, a path with `/` between its parts.
+    /// A file called `name`, a path with `/` between its parts. Whatever a run may leave, another
+    /// may be given.
     pub fn new(
         name: &str,
         place: InputPlace,
         content: InputContent,
     ) -> Result<InputFile, BadInputName> {
         let plain = |part: &str| {
-            !matches!(part, "" | "." | "..")
-                && part.len() <= NAME_BYTES_MAX
-                && !part.contains(['\0', '\\'])
+            !matches!(part, "" | "." | "..") && part.len() <= NAME_BYTES_MAX && !part.contains('\0')
         };
-        let parts = name.split('/');
-        if parts.clone().count() > DEPTH_MAX || !parts.clone().all(plain) {
+        if name.len() > ARTIFACT_PATH_BYTES_MAX || !name.split('/').all(plain) {
             return Err(BadInputName {
                 name: name.to_owned(),
             });
@@ -102,6 +101,7 @@ mod tests {
             InputFile::new(name, InputPlace::Work, InputContent::Bytes(Bytes::new())).is_ok()
         };
         assert!(parse("main.py") && parse("pkg/data/a b.csv") && parse("..."));
+        assert!(parse("back\\slash") && parse(&("d/".repeat(500) + "f")));
         for bad in [
             "",
             "/etc/passwd",
@@ -111,10 +111,9 @@ mod tests {
             "a/",
             "a\0",
             "..",
-            "a\\b",
         ] {
             assert!(!parse(bad), "{bad:?}");
         }
-        assert!(!parse(&"d/".repeat(16)) && !parse(&"n".repeat(256)));
+        assert!(!parse(&("d/".repeat(512) + "f")) && !parse(&"n".repeat(256)));
     }
 }

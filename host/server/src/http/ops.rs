@@ -144,6 +144,7 @@ fn readings(services: &Services, counts: &Counts) -> Readings {
         active: stats.active,
         slots: stats.slots,
         sessions: services.sessions.count(),
+        files_bytes: services.files.usage().0,
         memory_bytes: services.process.resident_bytes(),
     }
 }

@@ -7,7 +7,9 @@ use uuid::Uuid;
 
 use crate::settings::StorageConfig;
 use crate::{Finished, Inserted, Storage};
-use cofferdam_domain::attempt::{Failure, FailureKind, Outcome, Payload, Streams, Usage, WorkerId};
+use cofferdam_domain::attempt::{
+    Failure, FailureKind, LeftOut, Outcome, Payload, Streams, Usage, WorkerId,
+};
 use cofferdam_domain::claim::{AttemptEnd, Claim, Next};
 use cofferdam_domain::grants::Grants;
 use cofferdam_domain::limits::Limits;
@@ -185,6 +187,7 @@ pub(crate) fn end(claim: &Claim, now: Timestamp, outcome: Outcome, next: Next) -
         },
         streams: Streams::default(),
         artifacts: Vec::new(),
+        left_out: LeftOut::default(),
         next,
     }
 }

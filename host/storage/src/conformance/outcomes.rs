@@ -8,7 +8,7 @@ use super::Backend;
 use super::fixture::*;
 use crate::{Cancelled, Finished, Progress, Retried};
 use cofferdam_domain::attempt::{
-    Artifact, Captured, Failure, FailureKind, Fence, Outcome, Stream, Streams, Usage,
+    Artifact, Captured, Failure, FailureKind, Fence, LeftOut, Outcome, Stream, Streams, Usage,
 };
 use cofferdam_domain::claim::Next;
 use cofferdam_domain::state::TaskState;
@@ -38,7 +38,12 @@ pub(crate) async fn a_result_is_kept_with_its_streams<B: Backend>(backend: B) ->
         peak_memory_bytes: 65_536,
         disk_bytes: 7,
     };
-    let (usage, artifacts) = (end.usage, end.artifacts.clone());
+    end.left_out = LeftOut {
+        symbolic_links: 1,
+        too_many: 2,
+        ..LeftOut::default()
+    };
+    let (usage, artifacts, left_out) = (end.usage, end.artifacts.clone(), end.left_out);
     assert_eq!(
         finish_one(storage, end).await,
         Finished::Recorded(TaskState::Completed)
@@ -67,8 +72,12 @@ pub(crate) async fn a_result_is_kept_with_its_streams<B: Backend>(backend: B) ->
         (digest(1), at(1))
     );
     assert_eq!(
-        (attempts[0].usage, &attempts[0].artifacts),
-        (usage, &artifacts)
+        (
+            attempts[0].usage,
+            &attempts[0].artifacts,
+            attempts[0].left_out
+        ),
+        (usage, &artifacts, left_out)
     );
     backend
 }

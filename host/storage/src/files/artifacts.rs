@@ -6,6 +6,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use cap_fs_ext::{DirExt, FollowSymlinks, OpenOptionsFollowExt};
@@ -85,20 +86,36 @@ pub(super) fn files_below(dir: &Path) -> Result<Option<Vec<(String, PathBuf)>>, 
     Ok(Some(files))
 }
 
-/// What is below `dir`; nothing if it is no directory.
-pub(super) fn bytes_below(dir: &Path) -> u64 {
-    open_root(dir).map_or(0, |root| measure(root).bytes)
+/// What the entries below `dir` take up; nothing if it is no directory.
+pub(super) fn occupied_below(dir: &Path) -> u64 {
+    open_root(dir).map_or(0, |root| measure(root).occupied_bytes)
 }
 
-/// Removes the directory `name` of `parent` and what is in it. What cannot be removed is still in
-/// use afterwards.
-pub(super) fn remove(parent: &Path, name: &str, budget: &Budget) -> Result<(), StorageError> {
-    let dir = parent.join(name);
-    let before = bytes_below(&dir);
-    let name = CString::new(name).map_err(io::Error::from)?;
-    let removed = remove_tree(open_root(parent)?.as_fd(), &name, &|| true);
-    let after = bytes_below(&dir);
-    budget.give(before.saturating_sub(after));
+/// Removes a directory and what is in it. It is no error if there is none.
+pub(super) fn remove_dir(dir: &Path) -> io::Result<()> {
+    let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let Some(parent) = absent_is_fine(open_root(parent))? else {
+        return Ok(());
+    };
+    let name = CString::new(name.as_bytes()).map_err(io::Error::from)?;
+    remove_tree(parent.as_fd(), &name, &|| true)
+}
+
+/// Removes a directory, whose own cost is `own_bytes`, and what is in it. What cannot be removed
+/// is still paid for afterwards.
+pub(super) fn remove(dir: &Path, own_bytes: u64, budget: &Budget) -> Result<(), StorageError> {
+    let cost = |is_there: bool| {
+        if is_there {
+            own_bytes + occupied_below(dir)
+        } else {
+            0
+        }
+    };
+    let before = cost(dir.is_dir());
+    let removed = remove_dir(dir);
+    budget.give(before.saturating_sub(cost(dir.is_dir())));
     Ok(removed?)
 }
 

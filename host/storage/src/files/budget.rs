@@ -1,5 +1,10 @@
-//! The byte budget that spool and artifacts share.
+//! The budget that spool, artifacts and files of executions share.
+//!
+//! It counts what files take up, not what they hold: an empty file costs a block like any other
+//! entry. Room that was taken belongs to a [`Room`], and goes when that is dropped, unless it was
+//! left with files that stay.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::StorageError;
@@ -24,7 +29,7 @@ impl Budget {
     }
 
     /// Takes `size_bytes`, or nothing if that is more than is left.
-    pub(super) fn take(&self, size_bytes: u64) -> Result<(), StorageError> {
+    fn take(&self, size_bytes: u64) -> Result<(), StorageError> {
         let fits = |used: u64| {
             used.checked_add(size_bytes)
                 .filter(|sum| *sum <= self.limit)
@@ -42,12 +47,52 @@ impl Budget {
         }
     }
 
-    /// Gives back what a removed file held.
+    /// Gives back what removed files took up.
     pub(super) fn give(&self, size_bytes: u64) {
         let less = |used: u64| Some(used.saturating_sub(size_bytes));
         // The closure always answers with a value.
         let _before = self
             .used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+}
+
+/// Room that was taken, and is given back when this is dropped.
+#[must_use]
+#[derive(Debug)]
+pub(super) struct Room {
+    budget: Arc<Budget>,
+    size_bytes: u64,
+}
+
+impl Room {
+    /// Takes room for `size_bytes`.
+    pub(super) fn take(budget: &Arc<Budget>, size_bytes: u64) -> Result<Room, StorageError> {
+        budget.take(size_bytes)?;
+        Ok(Room {
+            budget: Arc::clone(budget),
+            size_bytes,
+        })
+    }
+
+    /// Makes it room for `size_bytes` in all, or leaves it as it is.
+    pub(super) fn resize(&mut self, size_bytes: u64) -> Result<(), StorageError> {
+        match size_bytes.checked_sub(self.size_bytes) {
+            Some(more) => self.budget.take(more)?,
+            None => self.budget.give(self.size_bytes - size_bytes),
+        }
+        self.size_bytes = size_bytes;
+        Ok(())
+    }
+
+    /// The files stay: their room is given back when they are removed.
+    pub(super) fn leave(mut self) {
+        self.size_bytes = 0;
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.budget.give(self.size_bytes);
     }
 }

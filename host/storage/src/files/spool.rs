@@ -10,7 +10,10 @@ use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
 
-use super::budget::Budget;
+use cofferdam_trees::occupied;
+
+use super::budget::{Budget, Room};
+use super::sync::SyncDir;
 use super::{absent_is_fine, blocking};
 use crate::StorageError;
 use cofferdam_domain::task::BlobId;
@@ -22,26 +25,46 @@ const UNFINISHED: &str = "part";
 #[derive(Debug)]
 pub struct SpoolWriter {
     file: tokio::fs::File,
+    spooled: Spooled,
+    sync: Arc<dyn SyncDir>,
+}
+
+/// A file of the spool, with its room. Dropped before [`Spooled::stay`] it is removed.
+#[must_use]
+#[derive(Debug)]
+pub struct Spooled {
     blob: BlobId,
     size_bytes: u64,
-    /// Removes the file and gives its bytes back, unless told that it stays.
-    unfinished: Unfinished,
-}
-
-#[derive(Debug)]
-struct Unfinished {
     path: PathBuf,
-    taken_bytes: u64,
-    budget: Arc<Budget>,
-    stays: bool,
+    room: Option<Room>,
 }
 
-impl Drop for Unfinished {
+impl Spooled {
+    /// Its name.
+    pub fn blob(&self) -> BlobId {
+        self.blob
+    }
+
+    /// Its length.
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// Something refers to it, or may: it stays until that is pruned, or until the sweep at start
+    /// finds that nothing does.
+    pub fn stay(mut self) {
+        if let Some(room) = self.room.take() {
+            room.leave();
+        }
+    }
+}
+
+impl Drop for Spooled {
     fn drop(&mut self) {
-        if !self.stays {
-            // If this fails, the next start removes it.
-            let _left = std::fs::remove_file(&self.path);
-            self.budget.give(self.taken_bytes);
+        let Some(room) = self.room.take() else { return };
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "a spooled input was left behind");
+            room.leave();
         }
     }
 }
@@ -50,60 +73,61 @@ impl SpoolWriter {
     pub(super) async fn create(
         spool: &Path,
         budget: Arc<Budget>,
+        sync: Arc<dyn SyncDir>,
     ) -> Result<SpoolWriter, StorageError> {
         // The name means nothing; it only has to be another one each time.
         let blob = BlobId(uuid::Builder::from_random_bytes(rand::random()).into_uuid());
         let path = path(spool, blob).with_extension(UNFINISHED);
-        let unfinished = Unfinished {
-            path: path.clone(),
-            taken_bytes: 0,
-            budget,
-            stays: false,
-        };
-        let file = blocking(move || {
-            Ok(File::options()
+        // The file and what removes it are made together, whether or not anybody still waits.
+        let (file, spooled) = blocking(move || {
+            let room = Room::take(&budget, occupied(0))?;
+            let file = File::options()
                 .write(true)
                 .create_new(true)
                 .mode(0o600)
-                .open(path)?)
+                .open(&path)?;
+            let spooled = Spooled {
+                blob,
+                size_bytes: 0,
+                path,
+                room: Some(room),
+            };
+            Ok((file, spooled))
         })
         .await?;
         Ok(SpoolWriter {
             file: tokio::fs::File::from_std(file),
-            blob,
-            size_bytes: 0,
-            unfinished,
+            spooled,
+            sync,
         })
     }
 
     /// Appends `chunk`. Beyond the budget nothing is written.
     pub async fn write(&mut self, chunk: Bytes) -> Result<(), StorageError> {
         let size = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
-        self.unfinished.budget.take(size)?;
-        self.unfinished.taken_bytes += size;
+        let size_bytes = self.spooled.size_bytes.saturating_add(size);
+        if let Some(room) = &mut self.spooled.room {
+            room.resize(occupied(size_bytes))?;
+        }
         self.file.write_all(&chunk).await?;
-        self.size_bytes += size;
+        self.spooled.size_bytes = size_bytes;
         Ok(())
     }
 
-    /// Makes the file durable under its name, and tells its length.
-    pub async fn commit(mut self) -> Result<(BlobId, u64), StorageError> {
+    /// Makes the file durable under its name.
+    pub async fn commit(mut self) -> Result<Spooled, StorageError> {
         self.file.flush().await?;
         self.file.sync_all().await?;
-        let unfinished = self.unfinished.path.clone();
+        let (mut spooled, sync) = (self.spooled, self.sync);
         blocking(move || {
-            std::fs::rename(&unfinished, unfinished.with_extension(""))?;
-            sync_parent(&unfinished)
+            let named = spooled.path.with_extension("");
+            std::fs::rename(&spooled.path, &named)?;
+            spooled.path = named;
+            sync.dir(spooled.path.parent().unwrap_or(Path::new(".")))?;
+            Ok(spooled)
         })
-        .await?;
-        self.unfinished.stays = true;
-        Ok((self.blob, self.size_bytes))
+        .await
     }
-}
-
-fn sync_parent(path: &Path) -> Result<(), StorageError> {
-    let parent = path.parent().unwrap_or(Path::new("."));
-    Ok(File::open(parent)?.sync_all()?)
 }
 
 /// Where a blob is.
@@ -117,7 +141,7 @@ pub(super) fn remove(path: &Path, budget: &Budget) -> Result<(), StorageError> {
         return Ok(());
     };
     if absent_is_fine(std::fs::remove_file(path))?.is_some() {
-        budget.give(metadata.len());
+        budget.give(occupied(metadata.len()));
     }
     Ok(())
 }

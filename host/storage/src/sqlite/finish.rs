@@ -53,6 +53,7 @@ impl Settling<'_> {
             usage: end.usage,
             streams: &end.streams,
             artifacts: &end.artifacts,
+            left_out: end.left_out,
         };
         if task.cancel_requested {
             return self.settle_cancelled(task, end.next, &ending);

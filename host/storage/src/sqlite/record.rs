@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rusqlite::{CachedStatement, params};
 
-use super::rows::{ArtifactRow, FailureRow, to_json};
+use super::rows::{ArtifactsRow, FailureRow, to_json};
 use super::settle::{Ending, Running};
 use crate::StorageError;
 use cofferdam_domain::attempt::{Captured, Outcome, Streams};
@@ -43,12 +43,9 @@ pub(super) fn record(
         }
         Outcome::Failed(failure) => (Some(to_json(&FailureRow::from(failure))?), None, None),
     };
-    let artifacts = match ending.artifacts {
-        [] => None,
-        some => Some(to_json(
-            &some.iter().map(ArtifactRow::from).collect::<Vec<_>>(),
-        )?),
-    };
+    let artifacts = ArtifactsRow::of(ending.artifacts, ending.left_out)
+        .map(|row| to_json(&row))
+        .transpose()?;
     let Streams {
         stdout,
         stderr,

@@ -5,7 +5,7 @@ use rusqlite::params;
 use super::db::Db;
 use super::settle::{After, Ending, Running, Settling};
 use crate::{Rescued, StorageError};
-use cofferdam_domain::attempt::{Failure, FailureKind, Outcome, Streams, Usage, WorkerId};
+use cofferdam_domain::attempt::{Failure, FailureKind, LeftOut, Outcome, Streams, Usage, WorkerId};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::TaskId;
 use cofferdam_domain::time::Timestamp;
@@ -69,6 +69,7 @@ fn rescue_one(
         usage: Usage::default(),
         streams: &Streams::default(),
         artifacts: &[],
+        left_out: LeftOut::default(),
     };
     settling.settle_loss(task, after, &ending)
 }

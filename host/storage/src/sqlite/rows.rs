@@ -11,7 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::StorageError;
 
-pub(super) use self::attempt::{ArtifactRow, FailureRow};
+pub(super) use self::attempt::{ArtifactsRow, FailureRow};
 pub(super) use self::module::InfoRow;
 pub(super) use self::settings::Settings;
 

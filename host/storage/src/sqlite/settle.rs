@@ -7,7 +7,7 @@ use super::db::{Db, Tallies, state_number};
 use super::record::{self, ATTEMPT_MAX};
 use super::templates::Templates;
 use crate::StorageError;
-use cofferdam_domain::attempt::{Artifact, Outcome, Streams, Usage};
+use cofferdam_domain::attempt::{Artifact, LeftOut, Outcome, Streams, Usage};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::time::Timestamp;
 
@@ -83,6 +83,7 @@ pub(super) struct Ending<'a> {
     pub(super) usage: Usage,
     pub(super) streams: &'a Streams,
     pub(super) artifacts: &'a [Artifact],
+    pub(super) left_out: LeftOut,
 }
 
 /// What settling needs, prepared once for many attempts.

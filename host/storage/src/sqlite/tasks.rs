@@ -6,11 +6,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::db::state_of;
 use super::insert::NO_METADATA;
-use super::rows::{ArtifactRow, FailureRow, from_json};
+use super::rows::{ArtifactsRow, FailureRow, from_json};
 use crate::{Counts, StorageError};
-use cofferdam_domain::attempt::{
-    Artifact, Attempt, Captured, Failure, Payload, Stream, Usage, WorkerId,
-};
+use cofferdam_domain::attempt::{Attempt, Captured, Failure, Payload, Stream, Usage, WorkerId};
 use cofferdam_domain::module::{Digest, ModuleName};
 use cofferdam_domain::task::{Priority, Task, TaskId};
 use cofferdam_domain::time::Timestamp;
@@ -184,7 +182,9 @@ pub(super) fn attempts(conn: &Connection, id: TaskId) -> Result<Vec<Attempt>, St
 
 fn attempt_of(row: &Row<'_>) -> Result<Attempt, StorageError> {
     let artifacts: Option<String> = row.get(13)?;
-    let artifacts: Vec<ArtifactRow> = artifacts.map_or(Ok(Vec::new()), |text| from_json(&text))?;
+    let left: ArtifactsRow =
+        artifacts.map_or(Ok(ArtifactsRow::default()), |text| from_json(&text))?;
+    let (artifacts, left_out) = left.into_parts();
     Ok(Attempt {
         number: row.get(0)?,
         worker: WorkerId(uuid::Uuid::from_bytes(row.get(1)?)),
@@ -195,7 +195,8 @@ fn attempt_of(row: &Row<'_>) -> Result<Attempt, StorageError> {
         usage: usage_of(row, 6)?,
         result_bytes: row.get::<_, i64>(11)?.cast_unsigned(),
         truncated: truncated_of(row.get(12)?),
-        artifacts: artifacts.into_iter().map(Artifact::from).collect(),
+        artifacts,
+        left_out,
     })
 }
 

@@ -2,14 +2,16 @@
 //!
 //! Only regular files can be kept, and only under a path that can be asked for again: UTF-8, no
 //! longer than the API takes, and in sum no more than an answer can hold. Everything else is
-//! counted, at any depth.
+//! counted by its reason, at any depth.
 
+use std::collections::{HashMap, HashSet};
+
+use cofferdam_trees::{BLOCK_BYTES, Entry, Next, occupied, walk};
 use rustix::fd::OwnedFd;
 use rustix::fs::FileType;
 
-use cofferdam_trees::{Entry, Next, walk};
-
-use cofferdam_domain::attempt::{ARTIFACT_PATH_BYTES_MAX, Artifact};
+use crate::files::quota::FileId;
+use cofferdam_domain::attempt::{ARTIFACT_PATH_BYTES_MAX, Artifact, LeftOut};
 
 /// Files of one listing; a quota above it leaves the rest unlisted.
 const FILES_MAX: usize = 100_000;
@@ -22,52 +24,103 @@ const PATHS_BYTES_MAX: usize = 4 << 20;
 pub struct Listing {
     /// Regular files, in the order of their paths.
     pub files: Vec<Artifact>,
-    /// Entries left out: links, names that are not UTF-8, paths that are too long, and what is
-    /// more than a listing holds.
-    pub skipped: u64,
+    /// Everything else, but for directories.
+    pub left_out: LeftOut,
+    /// Files of several names, by path.
+    linked: HashMap<String, FileId>,
+    path_bytes: usize,
 }
 
-/// Lists what is below `root`.
-pub(super) fn list(root: OwnedFd) -> Listing {
-    let mut listing = Listing::default();
-    let mut path_bytes = 0;
-    let failed = walk(root, &mut |entry| {
-        match entry.kind {
-            FileType::Directory => {}
-            FileType::RegularFile => match artifact(entry, listing.files.len(), path_bytes) {
-                Some(file) => {
-                    path_bytes += file.path.len();
-                    listing.files.push(file);
-                }
-                None => listing.skipped += 1,
-            },
-            FileType::Symlink
-            | FileType::Fifo
-            | FileType::Socket
-            | FileType::CharacterDevice
-            | FileType::BlockDevice
-            | FileType::Unknown => listing.skipped += 1,
-        }
-        Next::Enter
-    });
-    listing.skipped += failed;
-    listing.files.sort_by(|a, b| a.path.cmp(&b.path));
-    listing
-}
-
-/// A regular file that fits beside so many others.
-fn artifact(entry: &Entry<'_>, files: usize, path_bytes: usize) -> Option<Artifact> {
-    let length = entry.path_bytes();
-    if length > ARTIFACT_PATH_BYTES_MAX
-        || files >= FILES_MAX
-        || path_bytes + length > PATHS_BYTES_MAX
-    {
-        return None;
+impl Listing {
+    /// Lists what is below `root`.
+    pub(super) fn of(root: OwnedFd) -> Listing {
+        let mut listing = Listing::default();
+        let unreadable = walk(root, &mut |entry| {
+            match entry.kind {
+                FileType::Directory => {}
+                FileType::RegularFile => listing.file(entry),
+                FileType::Symlink => listing.left_out.symbolic_links += 1,
+                FileType::Fifo
+                | FileType::Socket
+                | FileType::CharacterDevice
+                | FileType::BlockDevice => listing.left_out.special_files += 1,
+                FileType::Unknown => listing.left_out.unreadable += 1,
+            }
+            Next::Enter
+        });
+        listing.left_out.unreadable += unreadable;
+        listing.files.sort_by(|a, b| a.path.cmp(&b.path));
+        listing
     }
-    let path = entry.path()?;
-    let facts = entry.facts().ok()?;
-    (facts.links == 1).then_some(Artifact {
-        path,
-        size_bytes: facts.size_bytes,
-    })
+
+    fn file(&mut self, entry: &Entry<'_>) {
+        let left_out = &mut self.left_out;
+        let path_bytes = self.path_bytes + entry.path_bytes();
+        if entry.path_bytes() > ARTIFACT_PATH_BYTES_MAX {
+            left_out.long_paths += 1;
+        } else if self.files.len() >= FILES_MAX || path_bytes > PATHS_BYTES_MAX {
+            left_out.too_many += 1;
+        } else {
+            match (entry.path(), entry.facts()) {
+                (None, _) => left_out.names_not_utf8 += 1,
+                (Some(_), Err(_)) => left_out.unreadable += 1,
+                (Some(path), Ok(facts)) => {
+                    if facts.links > 1 {
+                        self.linked.insert(path.clone(), facts.id);
+                    }
+                    self.path_bytes = path_bytes;
+                    self.files.push(Artifact {
+                        path,
+                        size_bytes: facts.size_bytes,
+                    });
+                }
+            }
+        }
+    }
+
+    /// The same without the files that `stays` denies.
+    pub(super) fn only(mut self, stays: impl Fn(&Artifact) -> bool) -> Listing {
+        self.files.retain(stays);
+        self.path_bytes = self.files.iter().map(|file| file.path.len()).sum();
+        self
+    }
+
+    /// Both, without those of this listing that the other has as well.
+    pub(super) fn and(self, other: Listing) -> Listing {
+        let taken: HashSet<&str> = other.files.iter().map(|it| it.path.as_str()).collect();
+        let mut left_out = self.left_out.plus(other.left_out);
+        let mut both = self.only(|file| !taken.contains(file.path.as_str()));
+        both.linked.extend(other.linked);
+        both.path_bytes += other.path_bytes;
+        for file in other.files {
+            both.files.push(file);
+        }
+        both.files.sort_by(|a, b| a.path.cmp(&b.path));
+        while both.path_bytes > PATHS_BYTES_MAX
+            && let Some(last) = both.files.pop()
+        {
+            both.path_bytes -= last.path.len();
+            left_out.too_many += 1;
+        }
+        both.left_out = left_out;
+        both
+    }
+
+    /// What the files and the directories that hold them take up once they are kept.
+    pub(super) fn occupied_bytes(&self) -> u64 {
+        let (mut seen, mut dirs) = (HashSet::new(), HashSet::new());
+        let mut sum = BLOCK_BYTES;
+        for file in &self.files {
+            let is_first = self.linked.get(&file.path).is_none_or(|id| seen.insert(id));
+            sum += occupied(if is_first { file.size_bytes } else { 0 });
+            let mut path = file.path.as_str();
+            while let Some((dir, _)) = path.rsplit_once('/') {
+                if !dirs.insert(dir) {
+                    break;
+                }
+                path = dir;
+            }
+        }
+        sum.saturating_add(BLOCK_BYTES.saturating_mul(dirs.len() as u64))
+    }
 }

@@ -9,7 +9,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, mkdirat, mknodat, openat};
 
 use super::rig::{BOTH, Rig};
 use crate::files::*;
-use cofferdam_domain::attempt::Artifact;
+use cofferdam_domain::attempt::{Artifact, LeftOut};
 
 fn artifact(path: &str, size_bytes: u64) -> Artifact {
     Artifact {
@@ -19,7 +19,7 @@ fn artifact(path: &str, size_bytes: u64) -> Artifact {
 }
 
 #[tokio::test]
-async fn only_regular_files_with_one_name_are_collected() {
+async fn only_regular_files_are_collected() {
     let rig = Rig::new();
     for road in BOTH {
         let ended = rig.scenario(road, "leave", 1 << 20).await;
@@ -31,12 +31,20 @@ async fn only_regular_files_with_one_name_are_collected() {
         fs::write(out.join(std::ffi::OsStr::from_bytes(b"\xff")), "x").unwrap();
 
         let left = ended.files.collect().await.unwrap();
-        let expected = vec![artifact("a/b/deep.txt", 4), artifact("top.txt", 3)];
-        assert_eq!(left.artifacts, expected);
-        assert_eq!(
-            left.skipped, 6,
-            "two names of a file, two symlinks, the fifo, the bad name"
-        );
+        let expected = vec![
+            artifact("a/b/deep.txt", 4),
+            artifact("names", 5),
+            artifact("top.txt", 3),
+            artifact("two", 5),
+        ];
+        assert_eq!(left.artifacts(), expected);
+        let left_out = LeftOut {
+            symbolic_links: 2,
+            special_files: 1,
+            names_not_utf8: 1,
+            ..LeftOut::default()
+        };
+        assert_eq!(left.left_out(), left_out);
         assert_eq!(
             left.files(Area::Work).unwrap().files,
             vec![artifact("work.txt", 4)]
@@ -59,10 +67,10 @@ async fn only_regular_files_with_one_name_are_collected() {
         assert_eq!(text, "deep");
 
         let kept = rig.dir.path().join(format!("kept/{road:?}"));
-        assert_eq!(left.artifacts, expected);
+        assert_eq!(left.artifacts(), expected);
         left.persist(&kept).unwrap();
         let left = left.changed(Area::Work, &[]);
-        assert_eq!(left.artifacts.len(), 1);
+        assert_eq!(left.artifacts().len(), 1);
         left.persist(&kept).unwrap();
         assert_eq!(
             fs::read_to_string(kept.join("a/b/deep.txt")).unwrap(),
@@ -70,8 +78,8 @@ async fn only_regular_files_with_one_name_are_collected() {
         );
         assert_eq!(
             fs::read_dir(&kept).unwrap().count(),
-            3,
-            "a, top.txt and work.txt"
+            5,
+            "a, names, top.txt, two and work.txt"
         );
 
         drop(left);

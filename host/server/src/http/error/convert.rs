@@ -4,7 +4,6 @@ use axum::http::StatusCode;
 
 use crate::http::error::ApiError;
 use crate::http::run::failure_problem;
-use cofferdam::executions::KeepError;
 use cofferdam::interpreters::Unavailable;
 use cofferdam::queue::QueueError;
 use cofferdam::registry::{CompileFailure, RegistryError};
@@ -126,15 +125,6 @@ impl From<SessionError> for ApiError {
             }
             SessionError::NotBegun(failure) => failure_problem(&failure),
             SessionError::Run(error) => error.into(),
-        }
-    }
-}
-
-impl From<KeepError> for ApiError {
-    fn from(error: KeepError) -> ApiError {
-        match error {
-            KeepError::Storage(error) => error.into(),
-            KeepError::Move(_) => ApiError::internal(error),
         }
     }
 }

@@ -191,6 +191,8 @@ pub(crate) struct ExecAnswer {
     error: Option<ExecErrorJson>,
     /// The files it wrote, by name.
     files: BTreeMap<String, ExecFileJson>,
+    /// How many entries beside them are not kept, by the reason; absent if none.
+    files_left_out: Option<BTreeMap<String, u64>>,
     usage: UsageJson,
     truncated: ExecTruncatedJson,
 }

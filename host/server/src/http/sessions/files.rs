@@ -1,5 +1,7 @@
 //! A session's files: listed, read, and kept beyond the session.
 
+use std::path::Path;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -9,6 +11,8 @@ use crate::http::json::Time;
 use crate::http::path::PathParts;
 use crate::http::sessions::wire::{SessionFiles, SnapshotJson, files_url, listed};
 use crate::http::{AppState, guest, json};
+use cofferdam::interpreters::answer::Written;
+use cofferdam_storage::StorageError;
 
 /// List a session's files
 ///
@@ -24,11 +28,16 @@ pub(crate) async fn list(
     path: PathParts,
 ) -> Result<Response, ApiError> {
     let id = path.session()?;
-    let artifacts = services.sessions.with_files(id, |files| {
-        files.map_or_else(Vec::new, |files| files.artifacts.clone())
+    let found = services.sessions.with_files(id, |files| {
+        let Written { kept, left_out } = Written::of(files);
+        (kept.to_vec(), left_out)
     });
-    let files = listed(&artifacts.await?, &files_url(id));
-    Ok(json::answer(StatusCode::OK, &SessionFiles { files }))
+    let (artifacts, left_out) = found.await?;
+    let answer = SessionFiles {
+        files: listed(&artifacts, &files_url(id)),
+        files_left_out: left_out.reasons().collect(),
+    };
+    Ok(json::answer(StatusCode::OK, &answer))
 }
 
 /// Get a file of a session
@@ -73,26 +82,22 @@ pub(crate) async fn snapshot(
     let id = path.session()?;
     let now = services.clock.now();
     let snapshot = services.files.new_execution(now);
-    let (storage, target) = (
-        services.files.clone(),
-        services.files.execution_dir(snapshot),
-    );
+    let storage = services.files.clone();
     let copied = services.sessions.with_files(id, move |files| {
-        let Some(files) = files else {
-            std::fs::create_dir(&target)?;
-            return Ok(Vec::new());
-        };
-        let size_bytes = files.artifacts.iter().map(|file| file.size_bytes).sum();
-        let room = storage.artifact_room(size_bytes)?;
-        files.copy_to(&target)?;
-        room.keep();
-        Ok::<_, cofferdam_storage::StorageError>(files.artifacts.clone())
+        let Written { kept, left_out } = Written::of(files);
+        let artifacts = kept.to_vec();
+        let occupied_bytes = files.map_or(0, |files| files.occupied_bytes());
+        let put = |target: &Path| files.map_or(Ok(()), |files| files.copy_to(target));
+        let kept = storage.place_execution(snapshot, occupied_bytes, put)?;
+        Ok::<_, StorageError>((artifacts, left_out, kept))
     });
-    let artifacts = copied.await??;
+    let (artifacts, left_out, kept) = copied.await??;
+    kept.stay();
     let answer = SnapshotJson {
         snapshot: snapshot.to_string(),
         expires_at: Time(now.plus(services.files_retention)),
         files: listed(&artifacts, &format!("/v1/exec/{snapshot}/files/")),
+        files_left_out: left_out.reasons().collect(),
     };
     Ok(json::answer(StatusCode::CREATED, &answer))
 }

@@ -247,6 +247,9 @@ pub(crate) fn turn_answer(answer: Answer, state: &SessionState) -> Turn {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct SessionFiles {
     pub(crate) files: BTreeMap<String, ExecFileJson>,
+    /// How many entries beside them cannot be had, by the reason.
+    #[schema(value_type = BTreeMap<String, u64>)]
+    pub(crate) files_left_out: BTreeMap<&'static str, u64>,
 }
 
 /// A snapshot of a session's files.
@@ -258,6 +261,9 @@ pub(crate) struct SnapshotJson {
     #[schema(value_type = String)]
     pub(crate) expires_at: Time,
     pub(crate) files: BTreeMap<String, ExecFileJson>,
+    /// How many entries beside them are not in it, by the reason.
+    #[schema(value_type = BTreeMap<String, u64>)]
+    pub(crate) files_left_out: BTreeMap<&'static str, u64>,
 }
 
 /// Where a session's files can be had; ends in a slash.

@@ -1,5 +1,6 @@
 //! The files a task left under `/out`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -22,6 +23,9 @@ pub(crate) struct ArtifactList {
     /// The attempt that left them; null if none has finished.
     attempt: Option<u32>,
     items: Vec<ArtifactJson>,
+    /// How many entries beside them are not kept, by the reason.
+    #[schema(value_type = BTreeMap<String, u64>)]
+    left_out: BTreeMap<&'static str, u64>,
 }
 
 /// List the files a task left
@@ -42,6 +46,10 @@ pub(crate) async fn list(
     let attempt = attempt(&services, id, &uri).await?;
     let list = ArtifactList {
         attempt: attempt.as_ref().map(|attempt| attempt.number),
+        left_out: attempt
+            .iter()
+            .flat_map(|attempt| attempt.left_out.reasons())
+            .collect(),
         items: attempt
             .map(|attempt| {
                 attempt

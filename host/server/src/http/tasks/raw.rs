@@ -4,11 +4,13 @@
 //! The body stays in memory up to the inline limit. Beyond it everything goes to the spool, which
 //! is committed before the task that refers to it is submitted.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::request::Parts;
 use bytes::{Bytes, BytesMut};
+use tokio::sync::oneshot;
 
 use crate::http::body::{BodyLimit, BodyReader};
 use crate::http::error::ApiError;
@@ -19,13 +21,15 @@ use crate::http::run::pairs;
 use crate::http::tasks::submission::{DELAY_MS_MAX, check_words, dedup_key, priority};
 use crate::http::tasks::submit::{one, shorten};
 use crate::http::{Services, guest};
-use cofferdam::queue::{Submission, Submitted};
+use cofferdam::queue::{QueueError, Submission, Submitted};
 use cofferdam_domain::attempt::Payload;
 use cofferdam_domain::grants::Grants;
 use cofferdam_domain::limits::LimitRequest;
 use cofferdam_domain::module::ModuleRef;
 use cofferdam_domain::retry::RetryPolicy;
-use cofferdam_domain::task::{BlobId, Input};
+use cofferdam_domain::task::Input;
+use cofferdam_storage::StorageError;
+use cofferdam_storage::files::Spooled;
 
 /// Reads the rest of the query and the body, and submits the task.
 pub(super) async fn submit(
@@ -52,53 +56,54 @@ pub(super) async fn submit(
     let mut reader = BodyReader::new(&parts.headers, body, limit)?;
     let stored = read(services, &mut reader, &mut hasher).await?;
     submission.fingerprint = shorten(hasher.finalize());
-    let blob = stored.blob();
-    submission.input = stored.into_input(content_type);
-    let submitted = services.queue.submit(vec![submission]).await;
-    // Nothing refers to the blob of a task that was refused, or that an earlier one stands for.
-    // Whether a lost commit refers to it is unknown; the sweep at the next start decides.
-    let is_orphan = match &submitted {
-        Ok(submitted) => submitted
-            .iter()
-            .any(|one| matches!(one, Submitted::Existing(_))),
-        Err(cofferdam::queue::QueueError::Storage(cofferdam_storage::StorageError::Unknown(_))) => {
-            false
+    match stored {
+        Stored::Memory(body) => {
+            submission.input = Input::Inline(Payload {
+                content_type: content_type.into(),
+                body,
+            });
+            one(services.queue.submit(vec![submission]).await?)
         }
-        Err(_) => true,
-    };
-    if let Some(blob) = blob.filter(|_| is_orphan) {
-        services.files.remove_blob(blob).await?;
+        Stored::Spool(spooled) => {
+            submission.input = Input::Spooled {
+                content_type: content_type.to_owned(),
+                blob: spooled.blob(),
+                size_bytes: spooled.size_bytes(),
+            };
+            submit_spooled(services, submission, spooled).await
+        }
     }
+}
+
+/// Submits a task with a spooled input. This goes to its end even where the caller goes away,
+/// because only the answer tells whether anything refers to the blob.
+async fn submit_spooled(
+    services: &Services,
+    submission: Submission,
+    spooled: Spooled,
+) -> Result<Submitted, ApiError> {
+    let queue = Arc::clone(&services.queue);
+    let (reply, answer) = oneshot::channel();
+    services.shutdown.spawn("submission", async move {
+        let submitted = queue.submit(vec![submission]).await;
+        match &submitted {
+            // Nothing refers to the blob of a task that an earlier one stands for.
+            Ok(submitted) if !submitted.iter().all(|one| matches!(one, Submitted::New(_))) => {}
+            // Whether a lost commit refers to it is unknown; the sweep at the next start decides.
+            Ok(_) | Err(QueueError::Storage(StorageError::Unknown(_))) => spooled.stay(),
+            Err(_) => {}
+        }
+        // Whoever asked may have gone away.
+        let _unheard = reply.send(submitted);
+    });
+    let submitted = answer.await.map_err(ApiError::internal)?;
     one(submitted?)
 }
 
 /// Where a body ended up.
 enum Stored {
     Memory(Bytes),
-    Spool(BlobId, u64),
-}
-
-impl Stored {
-    fn blob(&self) -> Option<BlobId> {
-        match self {
-            Stored::Memory(_) => None,
-            Stored::Spool(blob, _) => Some(*blob),
-        }
-    }
-
-    fn into_input(self, content_type: &str) -> Input {
-        match self {
-            Stored::Memory(body) => Input::Inline(Payload {
-                content_type: content_type.into(),
-                body,
-            }),
-            Stored::Spool(blob, size_bytes) => Input::Spooled {
-                content_type: content_type.to_owned(),
-                blob,
-                size_bytes,
-            },
-        }
-    }
+    Spool(Spooled),
 }
 
 async fn read(
@@ -128,8 +133,7 @@ async fn read(
         hasher.update(&chunk);
         writer.write(chunk).await?;
     }
-    let (blob, size_bytes) = writer.commit().await?;
-    Ok(Stored::Spool(blob, size_bytes))
+    Ok(Stored::Spool(writer.commit().await?))
 }
 
 fn from_query(mut query: Query<'_>, module: &str) -> Result<Submission, ApiError> {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::StorageError;
-use cofferdam_domain::attempt::{Artifact, Failure, FailureKind};
+use cofferdam_domain::attempt::{Artifact, Failure, FailureKind, LeftOut};
 
 #[derive(Serialize, Deserialize)]
 pub(in crate::sqlite) struct FailureRow {
@@ -50,6 +50,79 @@ impl TryFrom<FailureRow> for Failure {
 pub(in crate::sqlite) struct ArtifactRow {
     path: String,
     size_bytes: u64,
+}
+
+/// What an attempt left: its artifacts alone, or with what became none.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+pub(in crate::sqlite) enum ArtifactsRow {
+    Alone(Vec<ArtifactRow>),
+    With {
+        files: Vec<ArtifactRow>,
+        left_out: LeftOutRow,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+pub(in crate::sqlite) struct LeftOutRow {
+    symbolic_links: u64,
+    special_files: u64,
+    names_not_utf8: u64,
+    long_paths: u64,
+    too_many: u64,
+    unreadable: u64,
+}
+
+impl Default for ArtifactsRow {
+    fn default() -> ArtifactsRow {
+        ArtifactsRow::Alone(Vec::new())
+    }
+}
+
+impl ArtifactsRow {
+    /// The row; none for an attempt that left nothing.
+    pub(in crate::sqlite) fn of(artifacts: &[Artifact], left_out: LeftOut) -> Option<ArtifactsRow> {
+        let files: Vec<_> = artifacts.iter().map(ArtifactRow::from).collect();
+        if left_out != LeftOut::default() {
+            let left_out = LeftOutRow::from(left_out);
+            return Some(ArtifactsRow::With { files, left_out });
+        }
+        (!files.is_empty()).then_some(ArtifactsRow::Alone(files))
+    }
+
+    pub(in crate::sqlite) fn into_parts(self) -> (Vec<Artifact>, LeftOut) {
+        let (files, left_out) = match self {
+            ArtifactsRow::Alone(files) => (files, LeftOut::default()),
+            ArtifactsRow::With { files, left_out } => (files, left_out.into()),
+        };
+        (files.into_iter().map(Artifact::from).collect(), left_out)
+    }
+}
+
+impl From<LeftOut> for LeftOutRow {
+    fn from(left_out: LeftOut) -> LeftOutRow {
+        LeftOutRow {
+            symbolic_links: left_out.symbolic_links,
+            special_files: left_out.special_files,
+            names_not_utf8: left_out.names_not_utf8,
+            long_paths: left_out.long_paths,
+            too_many: left_out.too_many,
+            unreadable: left_out.unreadable,
+        }
+    }
+}
+
+impl From<LeftOutRow> for LeftOut {
+    fn from(row: LeftOutRow) -> LeftOut {
+        LeftOut {
+            symbolic_links: row.symbolic_links,
+            special_files: row.special_files,
+            names_not_utf8: row.names_not_utf8,
+            long_paths: row.long_paths,
+            too_many: row.too_many,
+            unreadable: row.unreadable,
+        }
+    }
 }
 
 impl From<&Artifact> for ArtifactRow {
