@@ -13,6 +13,7 @@ mod disk;
 mod ends;
 mod exec;
 mod foreign;
+mod kept;
 mod leaks;
 mod left_over;
 mod limits;

@@ -41,6 +41,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::queue::events::Subscription;
+use crate::queue::pruner::Attic;
 use crate::queue::shared::Shared;
 use crate::registry::Registry;
 use crate::runner::RunError;
@@ -48,7 +49,7 @@ use crate::runner::admission::Admission;
 use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{Task, TaskId};
-use cofferdam_storage::{Cancelled, Inserted, Retried, StorageError};
+use cofferdam_storage::{Cancelled, Inserted, Purged, Retried, StorageError};
 
 pub use crate::queue::start::Parts;
 pub use crate::queue::submission::{Submission, Submitted};
@@ -59,6 +60,7 @@ pub struct Queue {
     registry: Arc<Registry>,
     admission: Admission,
     cancels: mpsc::Sender<TaskId>,
+    attic: Arc<dyn Attic>,
 }
 
 /// Why a change to a task was refused.
@@ -155,6 +157,15 @@ impl Queue {
         if answer == Retried::Pending {
             shared.events.status(id, TaskState::Pending, 0);
             shared.work.notify_one();
+        }
+        Ok(answer)
+    }
+
+    /// Removes a final task with everything it left.
+    pub async fn purge(&self, id: TaskId) -> Result<Purged, QueueError> {
+        let answer = self.shared.storage.purge(id).await?;
+        if let Purged::Removed(pruned) = &answer {
+            self.attic.remove(pruned.clone()).await;
         }
         Ok(answer)
     }

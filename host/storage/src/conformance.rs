@@ -77,6 +77,7 @@ macro_rules! conformance {
             pruning {
                 by_age_and_by_number running_tasks_stay blobs_go_with_their_last_task
                 modules_go_with_their_last_task orphans_are_what_nobody_knows
+                a_final_task_is_purged_with_all_it_left
             }
             modules {
                 a_name_means_what_was_put_last versions_are_kept_and_pinned names_are_listed_in_order

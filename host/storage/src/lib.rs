@@ -179,6 +179,10 @@ pub trait Storage: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Pruned, StorageError>;
 
+    /// Removes one final task at once, whatever its age: its result, its attempts and what they wrote.
+    /// Its idempotency and dedup keys are free again.
+    async fn purge(&self, id: TaskId) -> Result<Purged, StorageError>;
+
     /// Of these files' owners, those it does not know: inputs no task refers to, and tasks there
     /// are none of.
     async fn orphans(
@@ -340,6 +344,17 @@ pub struct Pruned {
     pub blobs: Vec<BlobId>,
     /// Module versions nothing refers to any more.
     pub modules: Vec<Digest>,
+}
+
+/// The answer to a purge.
+#[derive(Clone, Debug)]
+pub enum Purged {
+    /// It is gone; its files can go too.
+    Removed(Pruned),
+    /// It waits or runs.
+    NotFinal(TaskState),
+    /// There is no such task.
+    Unknown,
 }
 
 /// Owners of files that storage does not know.

@@ -39,8 +39,8 @@ use self::db::Db;
 use self::readers::Readers;
 use self::writer::Writer;
 use super::{
-    Cancelled, Counts, Finished, Inserted, Orphans, Progress, Pruned, PutModule, Rescued, Retried,
-    Storage, StorageError, StoredModule, TaskFilter, TaskPage,
+    Cancelled, Counts, Finished, Inserted, Orphans, Progress, Pruned, Purged, PutModule, Rescued,
+    Retried, Storage, StorageError, StoredModule, TaskFilter, TaskPage,
 };
 use crate::settings::StorageConfig;
 use cofferdam_domain::attempt::{Attempt, Captured, Payload, Stream, WorkerId};
@@ -288,6 +288,10 @@ impl Storage for SqliteStorage {
         self.writer
             .call(move |db| prune::prune(db, finished_before, keep_max, limit, now))
             .await
+    }
+
+    async fn purge(&self, id: TaskId) -> Result<Purged, StorageError> {
+        self.writer.call(move |db| prune::purge(db, id)).await
     }
 
     async fn orphans(

@@ -110,12 +110,13 @@ impl Queue {
         if rescued > 0 {
             tracing::info!(tasks = rescued, "rescued from earlier incarnations");
         }
-        let cancels = spawn(&shared, &threads, attempts, attic);
+        let cancels = spawn(&shared, &threads, attempts, Arc::clone(&attic));
         Ok(Arc::new(Queue {
             shared,
             registry,
             admission,
             cancels,
+            attic,
         }))
     }
 }

@@ -46,6 +46,11 @@ pub(super) enum Task {
         /// Its id.
         id: String,
     },
+    /// Remove a final task with its result, its artifacts and its input.
+    Purge {
+        /// Its id.
+        id: String,
+    },
     /// List tasks, newest first.
     List {
         /// Only those in this state.
@@ -93,6 +98,9 @@ pub(super) fn run(command: Task, client: &Client, json: bool) -> anyhow::Result<
             if json {
                 output::json(&answer.json()?);
             }
+        }
+        Task::Purge { id } => {
+            client.delete(&format!("/v1/tasks/{}?purge=true", encoded(&id)))?;
         }
         Task::List {
             status,

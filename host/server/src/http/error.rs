@@ -12,7 +12,7 @@
 //! | 403 | `host_refused` `origin_refused` |
 //! | 404 | `not_found` `module_not_found` `task_not_found` `attempt_not_found` `artifact_not_found` `result_not_found` `session_not_found` `snapshot_not_found` |
 //! | 405, 408 | `method_not_allowed`, `body_timeout` |
-//! | 409 | `conflict` `task_final` `task_not_failed` `task_exhausted` |
+//! | 409 | `conflict` `task_final` `task_not_failed` `task_not_final` `task_exhausted` |
 //! | 410 | `session_ended` |
 //! | 413 | `body_too_large` `module_too_large` |
 //! | 415 | `unsupported_media_type` `unsupported_content_encoding` |

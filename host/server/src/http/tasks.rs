@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::http::error::ApiError;
@@ -25,7 +25,7 @@ use crate::http::{AppState, Services};
 use cofferdam_domain::module::ModuleName;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{Priority, Task, TaskId};
-use cofferdam_storage::{Cancelled, ChangeNumber, Retried, Since, TaskFilter};
+use cofferdam_storage::{Cancelled, ChangeNumber, Purged, Retried, Since, TaskFilter};
 
 /// A page of tasks.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -123,16 +123,21 @@ pub(crate) async fn list(State(services): State<AppState>, uri: Uri) -> Result<R
     Ok(json::answer(StatusCode::OK, &TaskPage { page, as_of }))
 }
 
-/// Cancel a task
+/// Cancel a task, or remove one that is final
 ///
 /// One that has not begun is cancelled at once. One that runs is asked to end, and killed after
-/// the grace period.
+/// the grace period. With `purge=true` a final task is removed at once, with its result, what it
+/// wrote, its artifacts and its input.
 #[utoipa::path(
     delete, path = "/v1/tasks/{id}", tag = "Tasks",
-    params(("id" = String, Path, description = "The task's id")),
+    params(
+        ("id" = String, Path, description = "The task's id"),
+        ("purge" = Option<bool>, Query, description = "Remove a final task instead of cancelling one"),
+    ),
     responses(
         (status = 202, description = "It is cancelled, or will be", body = TaskStatus),
-        (status = 409, description = "It is final", body = crate::http::error::Problem),
+        (status = 204, description = "It is removed"),
+        (status = 409, description = "It is final; or, to be removed, it is not", body = crate::http::error::Problem),
     ),
 )]
 pub(crate) async fn cancel(
@@ -140,10 +145,31 @@ pub(crate) async fn cancel(
     path: PathParts,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    Query::of(&uri)?.done()?;
+    let mut query = Query::of(&uri)?;
+    let purge = query.parsed("purge", "true or false", |text| text.parse().ok())?;
+    query.done()?;
     let id = path.task()?;
+    if purge == Some(true) {
+        return remove(&services, id).await;
+    }
     let status = request_cancel(&services, id).await?;
     Ok(json::answer(StatusCode::ACCEPTED, &status))
+}
+
+async fn remove(services: &Services, id: TaskId) -> Result<Response, ApiError> {
+    match services.queue.purge(id).await? {
+        Purged::Removed(_) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Purged::NotFinal(state) => Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "task_not_final",
+            format!(
+                "task {id} is {}; cancel it and remove it once it is final",
+                state.as_str()
+            ),
+        )
+        .with("task_status", state.as_str())),
+        Purged::Unknown => Err(unknown_task(id)),
+    }
 }
 
 /// Try a failed or cancelled task anew

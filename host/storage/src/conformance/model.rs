@@ -12,7 +12,8 @@ use rand::{Rng, SeedableRng};
 use super::Backend;
 use super::fixture::*;
 use crate::{
-    Cancelled, ChangeNumber, Counts, Finished, Inserted, Retried, Since, Storage, TaskFilter,
+    Cancelled, ChangeNumber, Counts, Finished, Inserted, Purged, Retried, Since, Storage,
+    TaskFilter,
 };
 use cofferdam_domain::attempt::{FailureKind, Fence, WorkerId};
 use cofferdam_domain::claim::{AttemptEnd, Claim, Next};
@@ -97,7 +98,7 @@ impl Model {
     async fn step(&mut self, storage: &dyn Storage, random: &mut StdRng) {
         let number = random.random_range(1..TASKS);
         let worker = random.random_range(0..WORKERS.len());
-        match random.random_range(0..22) {
+        match random.random_range(0..24) {
             0..5 => self.insert(storage, number).await,
             5..8 => self.claim(storage, worker, random.random_range(1..4)).await,
             8..12 if !self.claims.is_empty() => {
@@ -109,7 +110,8 @@ impl Model {
             14..16 => self.retry(storage, number).await,
             16 => self.heartbeat(storage, worker).await,
             17 => self.prune(storage, random.random_range(0..4)).await,
-            18 | 19 => {
+            18 | 19 => self.purge(storage, number).await,
+            20 | 21 => {
                 self.listen(storage, random.random_range(1..6)).await;
             }
             _ => self.rescue(storage, worker).await,
@@ -276,6 +278,22 @@ impl Model {
             let state = task.after_loss();
             task.leave_worker(state, self.now);
             assert_eq!(rescued.state, state);
+        }
+    }
+
+    async fn purge(&mut self, storage: &dyn Storage, number: u128) {
+        let purged = storage.purge(id(number)).await.unwrap();
+        match (purged, self.tasks.get(&number)) {
+            (Purged::Unknown, None) => {}
+            (Purged::NotFinal(state), Some(task)) => {
+                assert_eq!((state, task.finished_at), (task.seen.state, None));
+            }
+            (Purged::Removed(pruned), Some(task)) => {
+                assert_eq!(pruned.tasks, [id(number)]);
+                assert!(task.seen.state.is_final());
+                self.tasks.remove(&number);
+            }
+            other => panic!("{other:?}"),
         }
     }
 

@@ -2,8 +2,9 @@
 
 use super::Backend;
 use super::fixture::*;
-use crate::{Inserted, Orphans, Storage};
+use crate::{Inserted, Orphans, Pruned, Purged, Storage};
 use cofferdam_domain::module::ModuleRef;
+use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{BlobId, ClaimOrder, Input, NewTask};
 
 async fn complete_all(storage: &dyn Storage, now: i64) {
@@ -136,5 +137,39 @@ pub(crate) async fn orphans_are_what_nobody_knows<B: Backend>(backend: B) -> B {
             tasks: vec![id(2)]
         }
     );
+    backend
+}
+
+pub(crate) async fn a_final_task_is_purged_with_all_it_left<B: Backend>(backend: B) -> B {
+    let storage = backend.storage();
+    let mut task = spooled(1, 50);
+    task.idempotency_key = Some("key".to_owned());
+    let again = task.clone();
+    insert_all(storage, vec![task, spooled(2, 50), new_task(3)]).await;
+    let purge = async |number| storage.purge(id(number)).await.unwrap();
+    assert!(matches!(
+        purge(1).await,
+        Purged::NotFinal(TaskState::Pending)
+    ));
+    let claim = claim_one(storage, ME, at(1)).await;
+    assert!(matches!(
+        purge(1).await,
+        Purged::NotFinal(TaskState::Running)
+    ));
+    finish_one(storage, completed(&claim, at(2))).await;
+    assert!(matches!(
+        purge(1).await,
+        // The other task has the same input.
+        Purged::Removed(Pruned { tasks, blobs, .. }) if tasks == [id(1)] && blobs.is_empty()
+    ));
+    assert!(matches!(purge(1).await, Purged::Unknown));
+    assert!(storage.task(id(1)).await.unwrap().is_none());
+    assert!(storage.result(id(1)).await.unwrap().is_none());
+    storage.cancel(id(2), at(3)).await.unwrap();
+    assert!(matches!(
+        purge(2).await,
+        Purged::Removed(Pruned { blobs, .. }) if blobs == [BlobId(id(50).0)]
+    ));
+    insert(storage, again).await;
     backend
 }

@@ -326,3 +326,6 @@ fn name_number(conn: &Connection, name: &str) -> Result<Option<i64>, StorageErro
         .query_row([name], |row| row.get(0))
         .optional()?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::db::{Db, state_of};
 use super::record::ATTEMPTS_PER_TASK;
-use crate::{Orphans, Pruned, StorageError};
+use crate::{Orphans, Pruned, Purged, StorageError};
 use cofferdam_domain::module::Digest;
 use cofferdam_domain::task::{BlobId, TaskId};
 use cofferdam_domain::time::Timestamp;
@@ -45,11 +45,42 @@ pub(super) fn prune(
     Ok(pruned)
 }
 
+/// Removes one final task now. What it alone referred to besides its input goes with the next prune.
+pub(super) fn purge(db: &mut Db, id: TaskId) -> Result<Purged, StorageError> {
+    let found = db
+        .conn
+        .prepare_cached("SELECT seq, id, template, state FROM task WHERE id = ?1")?
+        .query_row([id.0.as_bytes()], old_task)
+        .optional()?;
+    let Some(task) = found else {
+        return Ok(Purged::Unknown);
+    };
+    let state = state_of(task.state)?;
+    if !state.is_final() {
+        return Ok(Purged::NotFinal(state));
+    }
+    let blobs = remove_task(db, &task)?.into_iter().collect();
+    Ok(Purged::Removed(Pruned {
+        tasks: vec![id],
+        blobs,
+        modules: Vec::new(),
+    }))
+}
+
 struct OldTask {
     seq: i64,
     id: TaskId,
     template: i64,
     state: u8,
+}
+
+fn old_task(row: &rusqlite::Row<'_>) -> rusqlite::Result<OldTask> {
+    Ok(OldTask {
+        seq: row.get(0)?,
+        id: TaskId(uuid::Uuid::from_bytes(row.get(1)?)),
+        template: row.get(2)?,
+        state: row.get(3)?,
+    })
 }
 
 fn old_tasks(
@@ -58,14 +89,6 @@ fn old_tasks(
     keep_max: u64,
     limit: u32,
 ) -> Result<Vec<OldTask>, StorageError> {
-    let old_task = |row: &rusqlite::Row<'_>| {
-        Ok(OldTask {
-            seq: row.get(0)?,
-            id: TaskId(uuid::Uuid::from_bytes(row.get(1)?)),
-            template: row.get(2)?,
-            state: row.get(3)?,
-        })
-    };
     let by_age: Vec<OldTask> = db
         .conn
         .prepare_cached(BY_AGE)?

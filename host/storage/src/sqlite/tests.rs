@@ -245,3 +245,56 @@ async fn a_panic_of_a_storage_thread_ends_the_process() {
         assert_eq!(signal, Some(6), "{thread}: {ended:?}");
     }
 }
+
+#[tokio::test]
+async fn a_read_that_takes_too_long_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let quick = crate::settings::StorageConfig {
+        read_timeout: std::time::Duration::from_millis(20),
+        ..settings(dir.path())
+    };
+    let storage = SqliteStorage::open(&quick, StdRng::seed_from_u64(7)).unwrap();
+    let endless = storage.readers.call(|conn| {
+        let sql = "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n)
+            SELECT count(*) FROM n";
+        Ok(conn.query_row(sql, [], |row| row.get::<_, i64>(0))?)
+    });
+    assert!(matches!(endless.await, Err(StorageError::TooSlow)));
+    for _ in 0..8 {
+        storage.counts().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_database_above_its_budget_takes_no_task_and_records_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut tight = settings(dir.path());
+    tight.database_budget_bytes = 1 << 20;
+    let storage = SqliteStorage::open(&tight, StdRng::seed_from_u64(7)).unwrap();
+    put_echo(&storage).await;
+    insert_all(&storage, vec![new_task(1), new_task(2), new_task(3)]).await;
+    let claim = claim_one(&storage, ME, at(1)).await;
+    let mut large = new_task(4);
+    large.spec.input = cofferdam_domain::task::Input::Inline(payload(&[b' '; 1 << 20]));
+    let over_budget =
+        |error: Option<StorageError>| matches!(error, Some(StorageError::OverBudget { .. }));
+    let insert = async |task| storage.insert_tasks(vec![task], 9, at(1)).await;
+    assert!(over_budget(insert(large).await.err()));
+    assert_eq!(insert(new_task(5)).await.unwrap(), [Inserted::New]);
+    let mut end = completed(&claim, at(2));
+    end.outcome = cofferdam_domain::attempt::Outcome::Completed(payload(&[b' '; 2 << 20]));
+    finish_one(&storage, end).await;
+    assert!(over_budget(insert(new_task(6)).await.err()));
+    // Whoever repeats what was taken is answered.
+    assert_eq!(
+        insert(new_task(5)).await.unwrap(),
+        [Inserted::Repeated(id(5))]
+    );
+    // A quarter more was for what tasks give; that is used up as well.
+    let claimed = storage
+        .claim(ME, 1, cofferdam_domain::task::ClaimOrder::Fifo, at(3))
+        .await;
+    assert!(over_budget(claimed.err()));
+    storage.prune(at(9), 0, 9, at(9)).await.unwrap();
+    claim_one(&storage, ME, at(9)).await;
+}
