@@ -22,6 +22,7 @@ mod modules;
 mod queue;
 mod recovery;
 mod run;
+mod schemas;
 mod server;
 mod support;
 mod tasks;

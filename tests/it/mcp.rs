@@ -14,7 +14,7 @@ use crate::support::http::Answer;
 const PATIENT: &str = "[ceilings]\ncpu_ms = 600000\ntimeout_ms = 600000\n";
 
 /// A client of the older, session-bound kind, byte by byte.
-struct Session<'a> {
+pub(crate) struct Session<'a> {
     host: &'a Host,
     id: String,
 }
@@ -35,7 +35,7 @@ fn post(host: &Host, headers: &[(&str, &str)], body: &str) -> Answer {
 }
 
 impl Session<'_> {
-    fn begin(host: &Host) -> Session<'_> {
+    pub(crate) fn begin(host: &Host) -> Session<'_> {
         let answer = post(host, &[ACCEPT, JSON], &initialize().to_string()).expect(200);
         let id = answer.header("mcp-session-id").to_owned();
         let session = Session { host, id };
@@ -44,13 +44,13 @@ impl Session<'_> {
         session
     }
 
-    fn send(&self, message: &Value) -> Answer {
+    pub(crate) fn send(&self, message: &Value) -> Answer {
         let headers = [ACCEPT, JSON, ("mcp-session-id", self.id.as_str())];
         post(self.host, &headers, &message.to_string())
     }
 
     /// The answer to a request.
-    fn ask(&self, method: &str, params: &Value) -> Value {
+    pub(crate) fn ask(&self, method: &str, params: &Value) -> Value {
         let message = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         let events = self.send(&message).expect(200).text();
         let mut data = events.lines().filter_map(|line| line.strip_prefix("data:"));

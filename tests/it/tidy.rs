@@ -148,7 +148,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     (
         "registry",
-        &["storage", "sandbox", "domain", "clock", "telemetry"],
+        &[
+            "storage",
+            "sandbox",
+            "domain",
+            "clock",
+            "telemetry",
+            // Descriptions and schemas are a stranger's; what they cost is a guest's.
+            "threads",
+        ],
     ),
     ("telemetry", &["domain"]),
     ("shutdown", &[]),

@@ -66,12 +66,9 @@ pub struct Queue {
 /// Why a change to a task was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
-    /// The module, a limit or a grant.
+    /// The module, the input, a limit or a grant.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// The input does not fit the module's schema.
-    #[error("the input does not fit the module's schema: {0}")]
-    Schema(String),
     /// The host is draining.
     #[error("this host is shutting down")]
     Draining,

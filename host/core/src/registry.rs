@@ -7,7 +7,7 @@
 mod loaded;
 pub mod loader;
 mod names;
-mod schema;
+pub mod schema;
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::registry::loaded::LoadedModules;
 use crate::registry::names::Names;
-use crate::registry::schema::Schemas;
+use crate::registry::schema::{Misfit, Schemas, Which};
 use crate::telemetry::metrics::Metrics;
 use cofferdam_domain::attempt::Payload;
 use cofferdam_domain::clock::Clock;
@@ -65,11 +65,13 @@ pub enum RegistryError {
 }
 
 impl Registry {
-    /// A registry that keeps `loaded_modules_max` modules of each class mapped.
+    /// A registry that keeps `loaded_modules_max` modules of each class mapped and holds inputs
+    /// against their schemas by `schemas`.
     pub fn new(
         storage: Arc<dyn Storage>,
         loader: Arc<dyn Loader>,
         loaded_modules_max: usize,
+        schemas: Schemas,
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Registry {
@@ -80,7 +82,7 @@ impl Registry {
             metrics,
             names: Names::default(),
             loaded: LoadedModules::new(loaded_modules_max),
-            schemas: Schemas::default(),
+            schemas,
         }
     }
 
@@ -106,7 +108,10 @@ impl Registry {
         descriptor: Descriptor,
     ) -> Result<(PutModule, Arc<ModuleInfo>), RegistryError> {
         free(name)?;
-        schema::check_descriptor(&descriptor).map_err(CompileError::Refused)?;
+        self.schemas
+            .check_descriptor(&descriptor, schema::said_by_script)
+            .await
+            .map_err(CompileError::Refused)?;
         // The language is part of the address: one text can be sound in two.
         let address = Sha256::new()
             .chain_update(language.as_str())
@@ -206,15 +211,18 @@ impl Registry {
         self.loaded.get(digest, class)
     }
 
-    /// Whether an input fits the module's schema, where it has one and the input is JSON. The
-    /// answer to one that does not names the place and the rule.
-    pub fn check_input(&self, info: &ModuleInfo, input: &Payload) -> Result<(), String> {
+    /// Holds an input against the module's schema, where it has one. Such a module takes JSON,
+    /// whatever the content type says: many clients send JSON under another name.
+    pub async fn check_input(&self, info: &ModuleInfo, input: &Payload) -> Result<(), Misfit> {
         let schema = info
             .descriptor
             .as_ref()
             .and_then(|descriptor| descriptor.input_schema.as_ref());
         match schema {
-            Some(schema) => self.schemas.check(info.digest, schema, input),
+            Some(schema) => {
+                let (digest, text) = (info.digest, &input.body);
+                self.schemas.check(digest, Which::Input, schema, text).await
+            }
             None => Ok(()),
         }
     }
@@ -290,7 +298,10 @@ impl Registry {
             ModuleKind::Task | ModuleKind::Interpreter(_) | ModuleKind::Script(_) => {
                 let descriptor = self.loader.describe(module).await?;
                 if let Some(descriptor) = &descriptor {
-                    schema::check_descriptor(descriptor).map_err(CompileError::Refused)?;
+                    self.schemas
+                        .check_descriptor(descriptor, schema::said_by_component)
+                        .await
+                        .map_err(CompileError::Refused)?;
                 }
                 Ok(descriptor)
             }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use crate::interpreters::request::BadRequest;
 use crate::interpreters::{Interpreters, Unavailable};
+use crate::registry::schema::Misfit;
 use crate::registry::{Registry, RegistryError};
 use crate::runner::admission::Admission;
 use crate::telemetry::metrics::Metrics;
@@ -99,7 +100,7 @@ pub enum RunError {
     Grant(String),
     /// The input does not fit the module's schema.
     #[error("the input does not fit the module's schema: {0}")]
-    Schema(String),
+    Schema(Misfit),
     /// The request is none that an interpreter takes.
     #[error(transparent)]
     Code(#[from] BadRequest),
@@ -141,6 +142,7 @@ impl Runner {
         if let GuestInput::Inline(payload) = &request.input {
             self.registry
                 .check_input(&info, payload)
+                .await
                 .map_err(RunError::Schema)?;
         }
         if let Some(language) = info.kind.language() {

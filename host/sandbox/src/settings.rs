@@ -32,6 +32,8 @@ pub struct SandboxConfig {
     pub compile_timeout: Duration,
     /// The address space of one compiling child.
     pub compile_memory_bytes: u64,
+    /// How long holding one value against a module's schema may take.
+    pub schema_check_timeout: Duration,
     /// Compiled modules kept mapped, each class counted apart.
     pub loaded_modules_max: usize,
     /// Bytes of compiled artefacts kept on disk; the least recently used go first.
@@ -97,6 +99,7 @@ impl Default for SandboxConfig {
             compiles_max: 0,
             compile_timeout: Duration::from_secs(60),
             compile_memory_bytes: 3 * 1024 * 1024 * 1024,
+            schema_check_timeout: Duration::from_secs(2),
             loaded_modules_max: 256,
             artefact_cache_bytes: 4 * 1024 * 1024 * 1024,
             over_quota: OverQuota::Refuse,

@@ -91,6 +91,17 @@ impl GuestThreadsHandle {
         AbortOnDrop(self.handle.spawn(work)).await
     }
 
+    /// Computes at the guests' priority, on a thread that may be busy for as long as it takes.
+    /// Dropping the future lets the work end by itself.
+    pub async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        match self.handle.spawn_blocking(work).await {
+            Ok(done) => done,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The guest threads are gone: the process is ending and nobody will be answered.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
     /// The runtime of the guest threads, for services that live there.
     pub fn runtime(&self) -> &Handle {
         &self.handle

@@ -25,6 +25,7 @@ use cofferdam::interpreters::Interpreters;
 use cofferdam::queue::{Parts, Queue};
 use cofferdam::registry::Registry;
 use cofferdam::registry::loader::SandboxLoader;
+use cofferdam::registry::schema::Schemas;
 use cofferdam::runner::Runner;
 use cofferdam::runner::admission::Admission;
 use cofferdam::sessions::Sessions;
@@ -102,7 +103,7 @@ impl Host {
         let metrics = Arc::new(Metrics::new());
         let sandbox = Sandbox::new(&config.sandbox, data, random.random(), clock.clone())?;
         let dyn_storage: Arc<dyn Storage> = Arc::<SqliteStorage>::clone(&storage);
-        let registry = registry(config, &dyn_storage, &sandbox, &clock, &metrics)?;
+        let registry = registry(config, &dyn_storage, &sandbox, guests, &clock, &metrics)?;
         let interpreters = interpreters(config, &registry)?;
         let admission = Admission::new(config.limits, config.dirs.clone());
         let runner = Arc::new(Runner::new(
@@ -230,17 +231,25 @@ fn registry(
     config: &Config,
     storage: &Arc<dyn Storage>,
     sandbox: &Sandbox,
+    guests: &GuestThreads,
     clock: &Clock,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Arc<Registry>> {
     let artefacts = Artefacts::open(&config.storage.data.join("artefacts"), &config.sandbox)?;
     let program = std::env::current_exe().context("the path of this program")?;
     let compiler = Compiler::new(&config.sandbox, program, artefacts);
-    let loader = SandboxLoader::new(sandbox.clone(), compiler, config.limits.defaults);
+    let limits = config.limits.defaults;
+    let loader = SandboxLoader::new(sandbox.clone(), compiler, limits, guests.handle());
+    let schemas = Schemas::new(
+        guests.handle(),
+        threads_or_cores(config.sandbox.guest_threads),
+        config.sandbox.schema_check_timeout,
+    );
     Ok(Arc::new(Registry::new(
         Arc::clone(storage),
         Arc::new(loader),
         config.sandbox.loaded_modules_max,
+        schemas,
         clock.clone(),
         Arc::clone(metrics),
     )))

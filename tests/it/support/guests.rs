@@ -31,6 +31,36 @@ pub(crate) fn wat(name: &str) -> Vec<u8> {
     format!("{}{inside}{}", &outside[..begin], &outside[end..]).into_bytes()
 }
 
+/// A task module that answers with its input and says that these are its schemas.
+pub(crate) fn described(input_schema: Option<&str>, output_schema: Option<&str>) -> Vec<u8> {
+    use std::fmt::Write;
+    const PART_BYTES: usize = 5 * 65_536;
+    let mut data = String::new();
+    let mut say = String::new();
+    for (number, schema) in [input_schema, output_schema].into_iter().enumerate() {
+        let Some(schema) = schema else { continue };
+        let (from, option) = (PART_BYTES * (number + 1), 72 + 12 * number);
+        assert!(schema.len() <= PART_BYTES, "the guest has no room for it");
+        let escaped: String = schema.bytes().map(|byte| format!("\\{byte:02x}")).collect();
+        writeln!(data, "(data (i32.const {from}) \"{escaped}\")").expect("memory");
+        for (at, value) in [(option, 1), (option + 4, from), (option + 8, schema.len())] {
+            writeln!(say, "(i32.store (i32.const {at}) (i32.const {value}))").expect("memory");
+        }
+    }
+    let echo = String::from_utf8(wat("echo.wat")).expect("WAT is text");
+    let free = 3 * PART_BYTES;
+    let echo = echo
+        .replacen("\"memory\") 2)", "\"memory\") 16)", 1)
+        .replacen(
+            "(mut i32) (i32.const 4096))",
+            &format!("(mut i32) (i32.const {free})) {data}"),
+            1,
+        )
+        .replacen("(i32.const 23))\n", &format!("(i32.const 23))\n{say}"), 1);
+    assert!(echo.contains(&say), "echo.wat is not as it was");
+    echo.into_bytes()
+}
+
 /// A built module, by name.
 #[track_caller]
 pub(crate) fn built(name: &str) -> Vec<u8> {

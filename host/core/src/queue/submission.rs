@@ -76,7 +76,8 @@ impl Queue {
         if let Input::Inline(payload) = &submission.input {
             self.registry
                 .check_input(&module, payload)
-                .map_err(QueueError::Schema)?;
+                .await
+                .map_err(RunError::Schema)?;
         }
         let earliest = now.plus(submission.delay);
         let window = self.shared.config.dedup_window;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use cofferdam_domain::limits::Limits;
 use cofferdam_domain::module::{Descriptor, Digest, ModuleKind};
 use cofferdam_sandbox::compile::{Compiled, Compiler};
+use cofferdam_sandbox::threads::GuestThreadsHandle;
 use cofferdam_sandbox::{CompileError, EngineClass, LoadError, LoadedModule, Sandbox};
 
 /// Compiles, maps and describes modules. The sandbox does; tests put something in its place.
@@ -34,16 +35,23 @@ pub struct SandboxLoader {
     sandbox: Sandbox,
     compiler: Compiler,
     limits: Limits,
+    threads: GuestThreadsHandle,
 }
 
 impl SandboxLoader {
-    /// Compiles with `compiler`, maps into `sandbox`, and lets modules describe themselves under
-    /// `limits`.
-    pub fn new(sandbox: Sandbox, compiler: Compiler, limits: Limits) -> SandboxLoader {
+    /// Compiles with `compiler`, maps into `sandbox`, and lets modules describe themselves on
+    /// `threads`, under `limits`.
+    pub fn new(
+        sandbox: Sandbox,
+        compiler: Compiler,
+        limits: Limits,
+        threads: GuestThreadsHandle,
+    ) -> SandboxLoader {
         SandboxLoader {
             sandbox,
             compiler,
             limits,
+            threads,
         }
     }
 }
@@ -84,7 +92,10 @@ impl Loader for SandboxLoader {
         &self,
         module: Arc<LoadedModule>,
     ) -> Result<Option<Descriptor>, CompileError> {
-        let described = self.sandbox.describe(&module, &self.limits).await;
+        // A description is a guest's work like any other, its start functions included.
+        let (sandbox, limits) = (self.sandbox.clone(), self.limits);
+        let describe = async move { sandbox.describe(&module, &limits).await };
+        let described = self.threads.hand_over(describe).await;
         described.map_err(|failure| {
             CompileError::Refused(format!("describe() failed: {}", failure.message))
         })

@@ -1,265 +1,247 @@
-//! JSON Schemas that modules give of their input, applied before a task is stored.
+//! JSON Schemas that modules give of their input and output, and values held against them.
 //!
-//! A schema comes from an untrusted module and the host applies it, so its cost is bounded before
-//! that: no references to elsewhere, no recursion, at most so many rules once all references are
-//! followed, patterns in linear time, and a bound on rules times input. A schema or an input beyond
-//! these bounds is no error; checking it is then left to the guest, which has limits of its own.
+//! A schema comes from an untrusted module, a value from anybody, and the host applies the one to
+//! the other. So nothing here is trusted to be cheap. A schema is read without recursion, by where
+//! each word stands; its automata are bounded; a check pays for every step. What is cheap is done at
+//! once, on the thread that asks. Everything else goes to a guest thread, few at a time, and ends at
+//! a deadline. What cannot be held is refused, never let pass.
 
-use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod apply;
+mod budget;
+mod dialect;
+mod ecma;
+mod equal;
+mod number;
+mod pattern;
+mod prepare;
+mod ready;
+mod references;
+mod rules;
+#[cfg(test)]
+mod tests;
 
-use jsonschema::{PatternOptions, Validator};
-use lru::LruCache;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
-use cofferdam_domain::attempt::Payload;
+use crate::registry::schema::apply::Fault;
+use crate::registry::schema::budget::{Budget, Stopped};
+use crate::registry::schema::prepare::prepare;
+use crate::registry::schema::ready::{Ready, Schema};
 use cofferdam_domain::module::{Descriptor, Digest};
+use cofferdam_sandbox::threads::GuestThreadsHandle;
 
-/// The longest schema.
-const SCHEMA_BYTES_MAX: usize = 256 * 1024;
-/// JSON values in a schema, each counted as often as references lead to it.
-const RULES_MAX: u64 = 10_000;
-/// References followed from one another; deeper ones would deepen the stack as well.
-const FOLLOWED_MAX: usize = 64;
-/// Rules times bytes of input.
-const WORK_MAX: u64 = 20_000_000;
-/// Schemas kept ready.
-const READY_MAX: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
-/// The longest text of the caller's that an answer repeats.
-const QUOTE_CHARS_MAX: usize = 300;
+/// The longest value that is checked on the thread that asks.
+const AT_ONCE_BYTES: usize = 8 * 1024;
+/// Steps that a check takes there; it then begins anew on a guest thread.
+const AT_ONCE_STEPS: u64 = 4_000;
+/// How much longer than its deadline a check is waited for, which looks at the time by itself.
+const GRACE: Duration = Duration::from_secs(1);
 
-/// Schemas made ready, by module.
-#[derive(Debug)]
-pub(crate) struct Schemas {
-    ready: Mutex<LruCache<Digest, Arc<Schema>>>,
+/// Which of a module's schemas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Which {
+    Input,
+    Output,
 }
 
-/// A schema made ready.
-#[derive(Debug)]
-enum Schema {
-    /// It can be applied at this cost for each byte of input.
-    Bounded(Box<Validator>, u64),
-    /// It is left to the guest.
-    Unbounded,
-}
-
-impl Default for Schemas {
-    fn default() -> Schemas {
-        Schemas {
-            ready: Mutex::new(LruCache::new(READY_MAX)),
+impl Which {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Which::Input => "input",
+            Which::Output => "output",
         }
     }
+}
+
+/// Why there is no "it fits".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Misfit {
+    /// The value breaks a rule; the text names place and rule.
+    #[error("{0}")]
+    Unfit(String),
+    /// The check did not end in its time.
+    #[error("holding it against the schema takes longer than {} ms", .0.as_millis())]
+    Costly(Duration),
+    /// The module was stored before this host refused such a schema.
+    #[error("the module's own schema {0}")]
+    Schema(String),
+    /// Too many long checks wait already.
+    #[error("too many long checks wait already; try again later")]
+    Busy,
+}
+
+/// Holds values against schemas, and keeps schemas ready.
+pub struct Schemas {
+    ready: Arc<Ready>,
+    threads: GuestThreadsHandle,
+    places: Arc<Semaphore>,
+    timeout: Duration,
 }
 
 impl Schemas {
-    /// Checks a JSON input; any other passes.
-    pub(crate) fn check(
+    /// Long checks run on `threads`, at most `at_once` of them, each for at most `timeout`.
+    pub fn new(threads: GuestThreadsHandle, at_once: usize, timeout: Duration) -> Schemas {
+        Schemas {
+            ready: Arc::new(Ready::default()),
+            threads,
+            places: Arc::new(Semaphore::new(at_once.max(1))),
+            timeout,
+        }
+    }
+
+    /// Holds JSON text against a module's schema. No text at all is `null`, as modules read it.
+    pub(crate) async fn check(
         &self,
         digest: Digest,
+        which: Which,
         schema: &str,
-        input: &Payload,
+        text: &Bytes,
+    ) -> Result<(), Misfit> {
+        let ready = self.ready.get(digest, which);
+        if let Some(schema) = &ready
+            && text.len() <= AT_ONCE_BYTES
+        {
+            match held(schema, text, AT_ONCE_STEPS, &mut || false) {
+                Err(Held::Stopped(Stopped::Spent)) => {}
+                Ok(()) => return Ok(()),
+                Err(Held::Unfit(why)) => return Err(Misfit::Unfit(why)),
+                Err(Held::Stopped(Stopped::TooDeep)) => return Err(too_deep()),
+            }
+        }
+        let schema_text = match ready {
+            Some(_) => String::new(),
+            None => schema.to_owned(),
+        };
+        let (known, text, timeout) = (Arc::clone(&self.ready), text.clone(), self.timeout);
+        let check = move || {
+            let mut more = deadline(timeout);
+            let schema = match ready {
+                Some(schema) => schema,
+                None => {
+                    let book = prepare(&schema_text, &mut more).map_err(Misfit::Schema)?;
+                    known.keep(digest, which, Schema::new(&schema_text, book))
+                }
+            };
+            match held(&schema, &text, 0, &mut more) {
+                Ok(()) => Ok(()),
+                Err(Held::Unfit(why)) => Err(Misfit::Unfit(why)),
+                Err(Held::Stopped(Stopped::TooDeep)) => Err(too_deep()),
+                Err(Held::Stopped(Stopped::Spent)) => Err(Misfit::Costly(timeout)),
+            }
+        };
+        self.apart(check).await?
+    }
+
+    /// Refuses a description whose schemas this host cannot hold. `said_by` is what the answer
+    /// calls each of them.
+    pub(crate) async fn check_descriptor(
+        &self,
+        descriptor: &Descriptor,
+        said_by: fn(Which) -> String,
     ) -> Result<(), String> {
-        if !is_json(&input.content_type) {
+        let schemas = [
+            (Which::Input, descriptor.input_schema.clone()),
+            (Which::Output, descriptor.output_schema.clone()),
+        ];
+        if schemas.iter().all(|(_, schema)| schema.is_none()) {
             return Ok(());
         }
-        match &*self.ready(digest, schema)? {
-            Schema::Unbounded => Ok(()),
-            Schema::Bounded(_, rules)
-                if rules.saturating_mul(input.body.len() as u64) > WORK_MAX =>
-            {
-                Ok(())
-            }
-            Schema::Bounded(validator, _) => {
-                let instance = serde_json::from_slice(&input.body)
-                    .map_err(|error| format!("it is not valid JSON: {error}"))?;
-                validator.validate(&instance).map_err(|error| {
-                    let place = error.instance_path().to_string();
-                    let place = if place.is_empty() {
-                        "the whole"
-                    } else {
-                        &place
-                    };
-                    let why: String = error.to_string().chars().take(QUOTE_CHARS_MAX).collect();
-                    format!("at {place}: {why}")
-                })
-            }
-        }
-    }
-
-    /// Lets go of a module's schema.
-    pub(crate) fn remove(&self, digest: Digest) {
-        self.lock().pop(&digest);
-    }
-
-    fn ready(&self, digest: Digest, text: &str) -> Result<Arc<Schema>, String> {
-        if let Some(schema) = self.lock().get(&digest) {
-            return Ok(Arc::clone(schema));
-        }
-        let schema = Arc::new(prepare(text)?);
-        self.lock().put(digest, Arc::clone(&schema));
-        Ok(schema)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, LruCache<Digest, Arc<Schema>>> {
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Whether the schemas a module describes itself with are schemas at all.
-pub(crate) fn check_descriptor(descriptor: &Descriptor) -> Result<(), String> {
-    let schemas = [
-        ("input", &descriptor.input_schema),
-        ("output", &descriptor.output_schema),
-    ];
-    for (which, schema) in schemas {
-        if let Some(text) = schema {
-            prepare(text).map_err(|why| format!("describe(): the {which} schema {why}"))?;
-        }
-    }
-    Ok(())
-}
-
-fn prepare(text: &str) -> Result<Schema, String> {
-    if text.len() > SCHEMA_BYTES_MAX {
-        return Err(format!(
-            "is {} bytes long, {SCHEMA_BYTES_MAX} are the most",
-            text.len()
-        ));
-    }
-    let schema: Value =
-        serde_json::from_str(text).map_err(|error| format!("is not valid JSON: {error}"))?;
-    if let Err(error) = jsonschema::meta::validate(&schema) {
-        let why: String = error.to_string().chars().take(QUOTE_CHARS_MAX).collect();
-        return Err(format!(
-            "is no JSON Schema: at {:?}: {why}",
-            error.instance_path().to_string()
-        ));
-    }
-    let Some(rules) = rules(&schema) else {
-        return Ok(Schema::Unbounded);
-    };
-    let validator = jsonschema::options()
-        .with_pattern_options(PatternOptions::regex())
-        .build(&schema)
-        .map_err(|error| format!("cannot be applied: {error}"))?;
-    Ok(Schema::Bounded(Box::new(validator), rules))
-}
-
-/// How many values the schema has once its references are followed; `None` if that is not bounded.
-fn rules(schema: &Value) -> Option<u64> {
-    let mut left = RULES_MAX;
-    spend(schema, schema, &mut Vec::new(), &mut left)?;
-    Some(RULES_MAX - left)
-}
-
-fn spend<'a>(
-    root: &'a Value,
-    value: &'a Value,
-    followed: &mut Vec<&'a str>,
-    left: &mut u64,
-) -> Option<()> {
-    *left = left.checked_sub(1)?;
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Some(()),
-        Value::Array(items) => items
-            .iter()
-            .try_for_each(|item| spend(root, item, followed, left)),
-        Value::Object(members) => members
-            .iter()
-            .try_for_each(|(key, member)| match key.as_str() {
-                // Counted where a reference leads there.
-                "$defs" | "definitions" => Some(()),
-                "$dynamicRef" | "$recursiveRef" | "$id" | "$anchor" | "$dynamicAnchor" => None,
-                "$ref" => {
-                    let pointer = member.as_str()?.strip_prefix('#')?;
-                    if followed.len() >= FOLLOWED_MAX || followed.contains(&pointer) {
-                        return None;
-                    }
-                    followed.push(pointer);
-                    let spent = spend(root, root.pointer(pointer)?, followed, left);
-                    followed.pop();
-                    spent
+        let timeout = self.timeout;
+        let check = move || {
+            let mut more = deadline(timeout);
+            for (which, schema) in schemas {
+                if let Some(schema) = schema {
+                    prepare(&schema, &mut more)
+                        .map_err(|why| format!("{} {why}", said_by(which)))?;
                 }
-                _ => spend(root, member, followed, left),
-            }),
-    }
-}
-
-fn is_json(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("application/json")
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-
-    fn check(schema: &str, content_type: &str, body: &str) -> Result<(), String> {
-        let body = Bytes::copy_from_slice(body.as_bytes());
-        let input = Payload {
-            content_type: content_type.into(),
-            body,
+            }
+            Ok(())
         };
-        Schemas::default().check(Digest::from_bytes([1; 32]), schema, &input)
+        let checked = self.apart(check).await;
+        checked.unwrap_or_else(|misfit| Err(format!("the schemas cannot be read: {misfit}")))
     }
 
-    const SCHEMA: &str = r##"{
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "type": "object",
-        "properties": {"width": {"$ref": "#/$defs/Size"}, "name": {"pattern": "^[a-z]+$"}},
-        "required": ["width"],
-        "$defs": {"Size": {"type": "integer", "minimum": 1}}
-    }"##;
-
-    #[test]
-    fn an_input_is_checked_and_the_answer_names_the_place() {
-        let json = "application/json; charset=utf-8";
-        check(SCHEMA, json, r#"{"width": 3, "name": "abc"}"#).unwrap();
-        let why = check(SCHEMA, json, r#"{"width": 0}"#).unwrap_err();
-        assert!(why.starts_with("at /width: "), "{why}");
-        assert!(check(SCHEMA, json, "{}").unwrap_err().contains("width"));
-        assert!(
-            check(SCHEMA, json, "{")
-                .unwrap_err()
-                .contains("not valid JSON")
-        );
-        check(SCHEMA, "text/plain", "{").unwrap();
+    /// Lets go of a module's schemas.
+    pub(crate) fn remove(&self, digest: Digest) {
+        self.ready.remove(digest);
     }
 
-    #[test]
-    fn a_schema_that_costs_without_bound_is_left_to_the_guest() {
-        let recursive = r##"{"$ref": "#"}"##;
-        let mut doubling = r##"{"$ref": "#/$defs/a0", "$defs": {"##.to_owned();
-        for n in 0..40 {
-            let next = n + 1;
-            doubling.push_str(&format!(
-                r##""a{n}": {{"allOf": [{{"$ref": "#/$defs/a{next}"}}, {{"$ref": "#/$defs/a{next}"}}]}},"##
-            ));
-        }
-        doubling.push_str(r#""a40": {"type": "string"}}}"#);
-        for schema in [
-            recursive,
-            &doubling,
-            r#"{"$ref": "http://127.0.0.1/schema"}"#,
-        ] {
-            check(schema, "application/json", "1").unwrap();
-        }
+    /// Does `work` on a guest thread, once there is a place for it. A caller that goes away leaves
+    /// it to its deadline, with its place.
+    async fn apart<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Misfit> {
+        let place = Arc::clone(&self.places).acquire_owned();
+        let place = tokio::time::timeout(self.timeout, place).await;
+        let Ok(Ok(place)) = place else {
+            return Err(Misfit::Busy);
+        };
+        let done = self.threads.compute(move || {
+            let done = work();
+            drop(place);
+            done
+        });
+        // However it may come to be stuck, nobody waits for it, and neither does a shutdown.
+        let done = tokio::time::timeout(self.timeout + GRACE, done).await;
+        done.map_err(|_| Misfit::Costly(self.timeout))
     }
+}
 
-    #[test]
-    fn what_is_no_schema_is_refused() {
-        let refused = |text: &str| {
-            let descriptor = Descriptor {
-                input_schema: Some(text.to_owned()),
-                ..Default::default()
+/// What the parts of a description are called that a component gives of itself.
+pub(crate) fn said_by_component(which: Which) -> String {
+    format!("describe(): the {} schema", which.as_str())
+}
+
+/// What a script's are called.
+pub(crate) fn said_by_script(which: Which) -> String {
+    format!("{}_SCHEMA:", which.as_str().to_uppercase())
+}
+
+fn deadline(timeout: Duration) -> impl FnMut() -> bool {
+    let until = Instant::now() + timeout;
+    move || Instant::now() < until
+}
+
+fn too_deep() -> Misfit {
+    Misfit::Unfit("it nests too deep to be held against the schema".to_owned())
+}
+
+/// Why a text does not fit, or not yet.
+enum Held {
+    Unfit(String),
+    Stopped(Stopped),
+}
+
+fn held(
+    schema: &Schema,
+    text: &[u8],
+    steps: u64,
+    more: &mut dyn FnMut() -> bool,
+) -> Result<(), Held> {
+    let value: Value = match text.is_empty() {
+        true => Value::Null,
+        false => serde_json::from_slice(text)
+            .map_err(|error| Held::Unfit(format!("it is not valid JSON: {error}")))?,
+    };
+    let mut budget = Budget::new(steps, more);
+    apply::apply(schema.book(), &value, &mut budget).map_err(|fault| match fault {
+        Fault::Stopped(stopped) => Held::Stopped(stopped),
+        Fault::Unfit(unfit) => {
+            let place = match unfit.place.as_str() {
+                "" => "the whole",
+                place => place,
             };
-            check_descriptor(&descriptor).unwrap_err()
-        };
-        assert!(refused("{").contains("input schema is not valid JSON"));
-        assert!(refused(r#"{"type": "integr"}"#).contains("no JSON Schema"));
-        assert!(refused(r#"{"pattern": "("}"#).contains("cannot be applied"));
-        check_descriptor(&Descriptor::default()).unwrap();
-    }
+            let empty = if text.is_empty() {
+                " (it is empty, which is null)"
+            } else {
+                ""
+            };
+            Held::Unfit(format!("at {place}: {}{empty}", unfit.why))
+        }
+    })
 }

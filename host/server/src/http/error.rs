@@ -16,11 +16,11 @@
 //! | 410 | `session_ended` |
 //! | 413 | `body_too_large` `module_too_large` |
 //! | 415 | `unsupported_media_type` `unsupported_content_encoding` |
-//! | 422 | `module_refused` `compile_limit` `invalid_input`, and every failure kind |
+//! | 422 | `module_refused` `compile_limit` `invalid_input` `schema_check_limit` `schema_refused`, and every failure kind |
 //! | 429 | `session_busy` |
 //! | 500 | `internal` `compiler_failed` `storage_corrupt` `storage_refused` `outcome_unknown` |
 //! | 501 | `interpreter_not_installed` `sessions_disabled` |
-//! | 503 | `draining` `queue_full` `storage_unavailable` `read_timeout` `compiler_busy` `interpreter_warming_up` `interpreter_failed` `sessions_full` |
+//! | 503 | `draining` `queue_full` `storage_unavailable` `read_timeout` `compiler_busy` `interpreter_warming_up` `interpreter_failed` `sessions_full` `schema_checks_busy` |
 //! | 507 | `storage_full` |
 
 mod convert;

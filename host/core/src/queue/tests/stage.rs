@@ -16,6 +16,7 @@ use crate::queue::executor::Attempts;
 use crate::queue::pruner::Attic;
 use crate::queue::settings::QueueConfig;
 use crate::queue::{Parts, Queue, Submission, Submitted};
+use crate::registry::schema::Schemas;
 use crate::registry::{Loader, Registry};
 use crate::runner::admission::Admission;
 use crate::shutdown::Shutdown;
@@ -230,14 +231,15 @@ impl Stage {
     ) -> Stage {
         let clock = Clock::manual(START);
         let metrics = Arc::new(Metrics::new());
+        let threads = GuestThreads::start(2).unwrap();
         let registry = Registry::new(
             Arc::clone(&storage),
             Arc::new(NoLoader),
             1,
+            Schemas::new(threads.handle(), 1, PATIENCE),
             clock.clone(),
             Arc::clone(&metrics),
         );
-        let threads = GuestThreads::start(2).unwrap();
         let shutdown = Shutdown::new();
         let parts = Parts {
             storage: Arc::clone(&storage),

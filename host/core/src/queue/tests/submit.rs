@@ -9,6 +9,7 @@ use super::stage::{START, Stage, one_slot, plain};
 use crate::queue::settings::QueueConfig;
 use crate::queue::{QueueError, Submission, Submitted};
 use crate::registry::RegistryError;
+use crate::registry::schema::Misfit;
 use crate::runner::RunError;
 use cofferdam_domain::attempt::Payload;
 use cofferdam_domain::limits::LimitRequest;
@@ -96,7 +97,7 @@ async fn what_cannot_be_run_is_refused_and_nothing_of_the_batch_is_stored() {
     });
     let error = refused(Submission { input, ..plain() }).await;
     assert!(
-        matches!(&error, QueueError::Schema(why) if why.contains("/n")),
+        matches!(&error, QueueError::Run(RunError::Schema(Misfit::Unfit(why))) if why.contains("/n")),
         "{error}"
     );
     assert_eq!(stage.storage.counts().await.unwrap().pending, 0);

@@ -21,6 +21,13 @@ pub(super) fn keys() -> Vec<Key> {
             sandbox.compile_timeout
         ),
         number!("sandbox", "compile_memory_bytes", (128 << 20)..=(64 << 30), "Address space of one compiling child.", sandbox.compile_memory_bytes: u64),
+        millis!(
+            "sandbox",
+            "schema_check_timeout_ms",
+            10..=60_000,
+            "How long reading one module's schemas, or holding one value against them, may take.",
+            sandbox.schema_check_timeout
+        ),
         number!("sandbox", "loaded_modules_max", 1..=100_000, "Compiled modules kept mapped.", sandbox.loaded_modules_max: usize),
         number!("sandbox", "artefact_cache_bytes", (1 << 20)..=(64 * TIB), "Compiled artefacts kept on disk; the least recently used go first.", sandbox.artefact_cache_bytes: u64),
         Key {

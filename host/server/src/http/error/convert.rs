@@ -6,6 +6,7 @@ use crate::http::error::ApiError;
 use crate::http::run::failure_problem;
 use cofferdam::interpreters::Unavailable;
 use cofferdam::queue::QueueError;
+use cofferdam::registry::schema::Misfit;
 use cofferdam::registry::{CompileFailure, RegistryError};
 use cofferdam::runner::RunError;
 use cofferdam::sessions::SessionError;
@@ -90,7 +91,7 @@ impl From<RunError> for ApiError {
         match error {
             RunError::Module(error) => error.into(),
             RunError::Limit(error) => error.into(),
-            RunError::Schema(detail) => schema_mismatch(&detail),
+            RunError::Schema(misfit) => schema_mismatch(&misfit),
             RunError::Code(bad) => ApiError::field(&bad.field, bad.why),
             RunError::Unavailable(unavailable) => unavailable.into(),
             RunError::Script(failure) => {
@@ -152,7 +153,6 @@ impl From<QueueError> for ApiError {
     fn from(error: QueueError) -> ApiError {
         match error {
             QueueError::Run(error) => error.into(),
-            QueueError::Schema(detail) => schema_mismatch(&detail),
             QueueError::Draining => ApiError::draining(),
             QueueError::Storage(error) => error.into(),
         }
@@ -180,9 +180,24 @@ impl From<BadModuleRef> for ApiError {
     }
 }
 
-fn schema_mismatch(detail: &str) -> ApiError {
-    let detail = format!("the input does not fit the module's schema: {detail}");
-    ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_input", detail)
+/// An input that was not found to fit the module's schema.
+fn schema_mismatch(misfit: &Misfit) -> ApiError {
+    let unprocessable = StatusCode::UNPROCESSABLE_ENTITY;
+    match misfit {
+        Misfit::Unfit(why) => {
+            let detail = format!("the input does not fit the module's schema: {why}");
+            ApiError::new(unprocessable, "invalid_input", detail)
+        }
+        Misfit::Costly(_) => {
+            let detail = format!("the input cannot be checked: {misfit}");
+            ApiError::new(unprocessable, "schema_check_limit", detail)
+        }
+        Misfit::Schema(_) => {
+            let detail = format!("the input cannot be checked: {misfit}; upload the module anew");
+            ApiError::new(unprocessable, "schema_refused", detail)
+        }
+        Misfit::Busy => ApiError::busy("schema_checks_busy", misfit.to_string(), FULL_RETRY_S),
+    }
 }
 
 /// The compiler's errors, which `registry` passes on as they are.

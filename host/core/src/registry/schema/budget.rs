@@ -1,0 +1,72 @@
+//! How much a check may cost, counted while it works.
+//!
+//! Every step of a check is paid for in advance, so a check ends soon after its means do, whatever
+//! the schema and the input are. The budget asks nobody what time it is: whoever starts the check
+//! says what happens when the steps given so far are used up.
+
+/// Steps of one grant; between two of them lie some hundred microseconds.
+const GRANT_STEPS: u64 = 10_000;
+
+/// The means of one check.
+pub(super) struct Budget<'a> {
+    left: u64,
+    more: &'a mut dyn FnMut() -> bool,
+}
+
+/// Why a check ended without a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stopped {
+    /// Its means are used up.
+    Spent,
+    /// The input nests deeper than a check follows.
+    TooDeep,
+}
+
+impl<'a> Budget<'a> {
+    /// A budget of `steps`, after which `more` says whether the check goes on.
+    pub(super) fn new(steps: u64, more: &'a mut dyn FnMut() -> bool) -> Budget<'a> {
+        Budget { left: steps, more }
+    }
+
+    /// Pays for `steps`.
+    pub(super) fn spend(&mut self, steps: u64) -> Result<(), Stopped> {
+        let mut owed = steps;
+        while owed > self.left {
+            owed -= self.left;
+            self.left = 0;
+            if !(self.more)() {
+                return Err(Stopped::Spent);
+            }
+            // One step that costs more than a grant is one step: it cannot be interrupted anyway.
+            self.left = GRANT_STEPS.max(owed);
+        }
+        self.left -= owed;
+        Ok(())
+    }
+
+    /// Pays for work on so many bytes that takes next to nothing for each of them.
+    pub(super) fn spend_bytes(&mut self, bytes: usize) -> Result<(), Stopped> {
+        self.spend(1 + bytes as u64 / 32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_spent_that_was_not_given() {
+        let mut asked = 0;
+        let mut more = || {
+            asked += 1;
+            asked < 3
+        };
+        let mut budget = Budget::new(5, &mut more);
+        assert_eq!(budget.spend(5), Ok(()));
+        assert_eq!(budget.spend(1), Ok(()));
+        assert_eq!(budget.spend(GRANT_STEPS - 1), Ok(()));
+        assert_eq!(budget.spend(GRANT_STEPS), Ok(()));
+        assert_eq!(budget.spend(1), Err(Stopped::Spent));
+        assert_eq!(asked, 3);
+    }
+}

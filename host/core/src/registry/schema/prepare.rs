@@ -1,0 +1,319 @@
+//! From the text of a schema to its rules.
+//!
+//! Every member is read by where it stands: `$ref` as the name of a property is a name, and what
+//! stands under a word that is none of JSON Schema's is not looked at. Each schema of the document
+//! is read once, without recursion, so the work is bounded by the text.
+
+use std::collections::{HashMap, VecDeque};
+
+use serde_json::{Map, Value};
+
+use super::dialect::Dialect;
+use super::pattern::Pattern;
+use super::references::Resources;
+use super::rules::{Id, Node, Rulebook, Rules};
+
+mod words;
+
+/// The longest schema.
+const TEXT_BYTES_MAX: usize = 256 * 1024;
+/// Schemas within a schema.
+const NODES_MAX: usize = 10_000;
+/// Patterns of one schema.
+const PATTERNS_MAX: usize = 256;
+/// What their automata take together.
+const AUTOMATA_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The longest text of the caller's that an answer repeats.
+const QUOTE_CHARS_MAX: usize = 100;
+
+/// Reads a schema. `more` says from time to time whether to go on.
+pub(super) fn prepare(text: &str, more: &mut dyn FnMut() -> bool) -> Result<Rulebook, String> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(format!(
+            "is {} bytes long, {TEXT_BYTES_MAX} are the most",
+            text.len()
+        ));
+    }
+    let schema: Value =
+        serde_json::from_str(text).map_err(|error| format!("is not valid JSON: {error}"))?;
+    let mut reader = Reader::new(&schema, more)?;
+    reader.position(&schema, 0, Place::Root)?;
+    reader.read_all()?;
+    let book = reader.book;
+    endless(&book)?;
+    Ok(book)
+}
+
+/// Where a schema stands in its document.
+#[derive(Clone, Copy, Debug)]
+enum Place<'a> {
+    Root,
+    /// Under a word of the schema it stands in.
+    Word(Id, &'a str),
+    /// Under a name below such a word.
+    Named(Id, &'a str, &'a str),
+    /// In a list below such a word.
+    Listed(Id, &'a str, usize),
+    /// Where a reference leads.
+    Referred(Id),
+}
+
+/// A schema that was found and is not read yet.
+struct Found<'a> {
+    id: Id,
+    value: &'a Value,
+    part: usize,
+}
+
+/// A reference that waits until every name is known.
+struct Waiting<'a> {
+    id: Id,
+    reference: &'a str,
+    part: usize,
+}
+
+struct Reader<'a, 'm> {
+    dialect: Dialect,
+    resources: Resources<'a>,
+    /// Schemas by their address in memory: each is read once.
+    known: HashMap<*const Value, Id>,
+    places: Vec<Place<'a>>,
+    unread: VecDeque<Found<'a>>,
+    waiting: Vec<Waiting<'a>>,
+    patterns: HashMap<&'a str, usize>,
+    automata_bytes: usize,
+    /// Whether a reference depends on who refers, which only a document without parts settles.
+    is_dynamic: bool,
+    book: Rulebook,
+    more: &'m mut dyn FnMut() -> bool,
+}
+
+impl<'a, 'm> Reader<'a, 'm> {
+    fn new(schema: &'a Value, more: &'m mut dyn FnMut() -> bool) -> Result<Self, String> {
+        Ok(Reader {
+            dialect: Dialect::of(schema)?,
+            resources: Resources::new(schema),
+            known: HashMap::new(),
+            places: Vec::new(),
+            unread: VecDeque::new(),
+            waiting: Vec::new(),
+            patterns: HashMap::new(),
+            automata_bytes: 0,
+            is_dynamic: false,
+            book: Rulebook {
+                nodes: Vec::new(),
+                patterns: Vec::new(),
+            },
+            more,
+        })
+    }
+
+    /// The number of the schema at this position.
+    fn position(&mut self, value: &'a Value, part: usize, place: Place<'a>) -> Result<Id, String> {
+        if let Some(id) = self.known.get(&std::ptr::from_ref(value)) {
+            return Ok(*id);
+        }
+        let id = self.book.nodes.len();
+        if id >= NODES_MAX {
+            return Err(format!("has more than {NODES_MAX} schemas in it"));
+        }
+        self.known.insert(std::ptr::from_ref(value), id);
+        self.places.push(place);
+        self.book.nodes.push(Node::Always(true));
+        self.unread.push_back(Found { id, value, part });
+        Ok(id)
+    }
+
+    fn read_all(&mut self) -> Result<(), String> {
+        loop {
+            while let Some(found) = self.unread.pop_front() {
+                let id = found.id;
+                self.book.nodes[id] = self.read(&found).map_err(|why| self.blamed(id, &why))?;
+            }
+            // A reference may lead to what no word of JSON Schema leads to.
+            let Some(Waiting {
+                id,
+                reference,
+                part,
+            }) = self.waiting.pop()
+            else {
+                break;
+            };
+            let target = self.refer(id, reference, part).map_err(|why| {
+                self.blamed(id, &format!("the reference {} {why}", quoted(reference)))
+            })?;
+            if let Node::Rules(rules) = &mut self.book.nodes[id] {
+                rules.in_place.reference = Some(target);
+            }
+        }
+        if self.is_dynamic && self.resources.has_parts() {
+            return Err(
+                "has dynamic references and schemas with names of their own, which this host \
+                 does not take together"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+
+    fn refer(&mut self, id: Id, reference: &str, part: usize) -> Result<Id, String> {
+        let (value, part) = self.resources.resolve(part, reference)?;
+        self.position(value, part, Place::Referred(id))
+    }
+
+    fn read(&mut self, found: &Found<'a>) -> Result<Node, String> {
+        match found.value {
+            Value::Bool(always) => Ok(Node::Always(*always)),
+            Value::Object(words) => self.rules(found, words),
+            Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                Err("a schema is an object, true or false".to_owned())
+            }
+        }
+    }
+
+    fn rules(&mut self, found: &Found<'a>, words: &'a Map<String, Value>) -> Result<Node, String> {
+        let Found { id, value, part } = *found;
+        let reference = words::text(words, "$ref")?;
+        let alone = reference.is_some() && self.dialect.reference_stands_alone();
+        let mut part = part;
+        if let Some(name) = words::text(words, self.dialect.id())?.filter(|_| !alone) {
+            part = self.resources.name(part, name, value);
+        }
+        for anchor in ["$anchor", "$dynamicAnchor"] {
+            if let Some(name) = words::text(words, anchor)? {
+                self.resources.anchor(part, name, value);
+            }
+        }
+        let mut reference = reference;
+        for dynamic in ["$dynamicRef", "$recursiveRef"] {
+            if let Some(name) = words::text(words, dynamic)? {
+                self.is_dynamic = true;
+                if reference.replace(name).is_some() {
+                    return Err(format!("has both $ref and {dynamic}"));
+                }
+            }
+        }
+        if let Some(reference) = reference {
+            let waiting = Waiting {
+                id,
+                reference,
+                part,
+            };
+            self.waiting.push(waiting);
+        }
+        let mut rules = Rules::default();
+        let mut at = words::At {
+            reader: self,
+            id,
+            part,
+            words,
+        };
+        match alone {
+            true => at.definitions()?,
+            false => at.read(&mut rules)?,
+        }
+        Ok(Node::Rules(Box::new(rules)))
+    }
+
+    /// The number of a pattern; the same text is the same pattern.
+    fn pattern(&mut self, text: &'a str) -> Result<usize, String> {
+        if let Some(known) = self.patterns.get(text) {
+            return Ok(*known);
+        }
+        let number = self.book.patterns.len();
+        if number >= PATTERNS_MAX {
+            return Err(format!("has more than {PATTERNS_MAX} patterns"));
+        }
+        if !(self.more)() {
+            return Err("takes too long to be made ready".to_owned());
+        }
+        let room = AUTOMATA_BYTES_MAX.saturating_sub(self.automata_bytes);
+        let pattern = Pattern::compile(text, room)
+            .map_err(|why| format!("the pattern {} {why}", quoted(text)))?;
+        self.automata_bytes += pattern.automaton_bytes();
+        self.book.patterns.push(pattern);
+        self.patterns.insert(text, number);
+        Ok(number)
+    }
+
+    /// Says where the mistake is.
+    fn blamed(&self, id: Id, why: &str) -> String {
+        let place = self.place(id);
+        match place.is_empty() {
+            true => why.to_owned(),
+            false => format!("at {}: {why}", quoted(&place)),
+        }
+    }
+
+    fn place(&self, id: Id) -> String {
+        let mut steps = Vec::new();
+        let mut at = id;
+        loop {
+            match self.places[at] {
+                Place::Root => break,
+                Place::Word(parent, word) => {
+                    steps.push(format!("/{word}"));
+                    at = parent;
+                }
+                Place::Named(parent, word, name) => {
+                    steps.push(format!("/{word}/{name}"));
+                    at = parent;
+                }
+                Place::Listed(parent, word, number) => {
+                    steps.push(format!("/{word}/{number}"));
+                    at = parent;
+                }
+                Place::Referred(parent) => {
+                    steps.push("/$ref".to_owned());
+                    at = parent;
+                }
+            }
+        }
+        steps.reverse();
+        steps.concat()
+    }
+}
+
+/// The caller's words, as an answer repeats them.
+fn quoted(text: &str) -> String {
+    let mut short: String = text.chars().take(QUOTE_CHARS_MAX).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    format!("{short:?}")
+}
+
+/// Refuses a schema that leads back to itself without going into its input: it has no meaning.
+fn endless(book: &Rulebook) -> Result<(), String> {
+    const OPEN: u8 = 1;
+    const DONE: u8 = 2;
+    let children = |id: Id| match &book.nodes[id] {
+        Node::Rules(rules) => rules.in_place.all_ids().collect(),
+        Node::Always(_) => Vec::new(),
+    };
+    let mut state = vec![0; book.nodes.len()];
+    for start in 0..book.nodes.len() {
+        if state[start] == DONE {
+            continue;
+        }
+        state[start] = OPEN;
+        let mut path = vec![(start, children(start))];
+        while let Some((id, left)) = path.last_mut() {
+            match left.pop() {
+                None => {
+                    state[*id] = DONE;
+                    path.pop();
+                }
+                Some(child) if state[child] == OPEN => {
+                    return Err("has a reference that leads back to itself".to_owned());
+                }
+                Some(child) if state[child] == DONE => {}
+                Some(child) => {
+                    state[child] = OPEN;
+                    path.push((child, children(child)));
+                }
+            }
+        }
+    }
+    Ok(())
+}

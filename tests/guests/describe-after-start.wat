@@ -1,0 +1,8 @@
+;; A task module that computes for ever as soon as somebody makes an instance of it, to ask what it is.
+(core module $code
+  (memory (export "memory") 2)
+  (func $spin (loop (br 0)))
+  (start $spin)
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096))
+  (func (export "run") (param i32 i32) (param i32 i32) (result i32) (i32.const 16))
+  (func (export "describe") (result i32) (i32.const 64)))
