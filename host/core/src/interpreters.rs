@@ -49,8 +49,8 @@ pub enum State {
     WarmingUp,
     /// It can be used.
     Ready(Interpreter),
-    /// It cannot, for this reason.
-    Failed(String),
+    /// It cannot; the log says why.
+    Failed,
 }
 
 /// An interpreter that can be used.
@@ -67,26 +67,17 @@ pub struct Interpreter {
 pub enum Unavailable {
     /// Nobody installed it.
     #[error(
-        "no {} interpreter is installed on this host: there is no {}",
-        language.as_str(), path.display()
+        "no {} interpreter is installed on this host; its operator finds out more by its log and \
+         interpreters.dir",
+        .0.as_str()
     )]
-    NotInstalled {
-        /// The language.
-        language: Language,
-        /// Where it would be.
-        path: PathBuf,
-    },
+    NotInstalled(Language),
     /// It will be ready soon.
     #[error("the {} interpreter is being compiled; try again in a moment", .0.as_str())]
     WarmingUp(Language),
     /// It is there and cannot be used.
-    #[error("the {} interpreter of this host cannot be used: {why}", language.as_str())]
-    Failed {
-        /// The language.
-        language: Language,
-        /// What went wrong.
-        why: String,
-    },
+    #[error("the {} interpreter of this host cannot be used; its log says why", .0.as_str())]
+    Failed(Language),
 }
 
 impl Interpreters {
@@ -123,6 +114,8 @@ impl Interpreters {
             // The small one first: it is ready in a second even where the other takes many.
             for language in [Language::JavaScript, Language::Python] {
                 if matches!(this.state(language), State::NotInstalled) {
+                    let path = file(&this.dir, language);
+                    tracing::info!(path = %path.display(), "this interpreter is not installed");
                     continue;
                 }
                 tokio::select! {
@@ -143,12 +136,9 @@ impl Interpreters {
     pub fn get(&self, language: Language) -> Result<Interpreter, Unavailable> {
         match self.state(language) {
             State::Ready(interpreter) => Ok(interpreter),
-            State::NotInstalled => Err(Unavailable::NotInstalled {
-                language,
-                path: file(&self.dir, language),
-            }),
+            State::NotInstalled => Err(Unavailable::NotInstalled(language)),
             State::WarmingUp => Err(Unavailable::WarmingUp(language)),
-            State::Failed(why) => Err(Unavailable::Failed { language, why }),
+            State::Failed => Err(Unavailable::Failed(language)),
         }
     }
 
@@ -186,7 +176,7 @@ impl Interpreters {
                     why,
                     "an interpreter cannot be used"
                 );
-                State::Failed(why)
+                State::Failed
             }
         };
         *self

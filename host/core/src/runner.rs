@@ -24,10 +24,13 @@ use cofferdam_domain::claim::Claim;
 use cofferdam_domain::grants::Grants;
 use cofferdam_domain::limits::{AboveCeiling, LimitRequest, Limits};
 use cofferdam_domain::module::{ModuleName, ModuleRef};
+use cofferdam_domain::said;
 use cofferdam_domain::task::{BlobId, Input};
 use cofferdam_sandbox::control::Control;
 use cofferdam_sandbox::threads::GuestThreadsHandle;
-use cofferdam_sandbox::{EngineClass, GuestInput, Identity, Report, Run, Sandbox, Stdin};
+use cofferdam_sandbox::{
+    CompileError, EngineClass, GuestInput, Identity, Report, Run, Sandbox, Stdin,
+};
 
 pub(crate) use crate::runner::code::unmetered;
 pub use crate::runner::code::{CodeRequest, Executed, Watcher};
@@ -194,14 +197,14 @@ impl Runner {
             None => {
                 let info = match self.registry.info(spec.digest).await {
                     Ok(info) => info,
-                    Err(error) => return not_begun(FailureKind::HostError, error.to_string()),
+                    Err(error) => return not_loaded(&error),
                 };
                 if let Some(language) = info.kind.language() {
                     return self.run_code_claim(language, &info, claim, control).await;
                 }
                 match self.registry.load(&info, class).await {
                     Ok(module) => module,
-                    Err(error) => return not_begun(FailureKind::HostError, error.to_string()),
+                    Err(error) => return not_loaded(&error),
                 }
             }
         };
@@ -266,6 +269,28 @@ impl Runner {
             },
         }
     }
+}
+
+/// The report of a run whose module could not be loaded. What the host says to itself, as the paths
+/// of its files, is for its log.
+fn not_loaded(error: &RegistryError) -> Report {
+    let why = match error {
+        RegistryError::Compile(CompileError::Host(_) | CompileError::Full(_))
+        | RegistryError::Storage(_) => {
+            tracing::error!(
+                cause = said::for_log(&error.to_string()),
+                "a module cannot be loaded"
+            );
+            "the host could not load the module; its log says why".to_owned()
+        }
+        RegistryError::Unknown(_)
+        | RegistryError::Gone(_)
+        | RegistryError::Reserved(_)
+        | RegistryError::Compile(
+            CompileError::Refused(_) | CompileError::Limit(_) | CompileError::Busy,
+        ) => error.to_string(),
+    };
+    not_begun(FailureKind::HostError, why)
 }
 
 /// The report of a run that did not begin.

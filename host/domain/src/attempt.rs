@@ -7,6 +7,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::module::Digest;
+use crate::said;
 use crate::time::Timestamp;
 
 /// One incarnation of a host process. A restarted host is another worker.
@@ -118,11 +119,11 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure with nothing but its kind and message.
+    /// A failure with nothing but its kind and message, which may hold a guest's words.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Failure {
         Failure {
             kind,
-            message: message.into(),
+            message: said::cut(message, said::MESSAGE_BYTES_MAX),
             backtrace: None,
             transient: false,
             exit_code: None,

@@ -22,6 +22,7 @@ pub mod grants;
 pub mod limits;
 pub mod module;
 pub mod retry;
+pub mod said;
 pub mod state;
 pub mod task;
 pub mod time;

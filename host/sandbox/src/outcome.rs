@@ -14,15 +14,10 @@ use crate::limiter::Denied;
 use cofferdam_domain::attempt::{Captured, Failure, FailureKind, Outcome, Payload};
 use cofferdam_domain::limits::Limits;
 use cofferdam_domain::module::{Descriptor, ModuleKind};
-
-/// The longest backtrace kept, in bytes.
-const BACKTRACE_BYTES_MAX: usize = 8 * 1024;
+use cofferdam_domain::said;
 
 /// How wasmtime opens a backtrace, which it hangs before an error's causes.
 const BACKTRACE_BEGINS: &str = "error while executing at wasm backtrace";
-
-/// The longest message of a guest or of wasmtime kept, in bytes.
-const MESSAGE_BYTES_MAX: usize = 4 * 1024;
 
 /// The end of the guarded call.
 #[derive(Debug)]
@@ -123,11 +118,11 @@ fn exit(code: i32) -> Failure {
 
 fn refused(refusal: Refusal) -> Failure {
     match refusal {
-        Refusal::InvalidInput(why) => Failure::new(FailureKind::InvalidInput, bounded(&why)),
-        Refusal::Permanent(why) => Failure::new(FailureKind::GuestError, bounded(&why)),
+        Refusal::InvalidInput(why) => Failure::new(FailureKind::InvalidInput, why),
+        Refusal::Permanent(why) => Failure::new(FailureKind::GuestError, why),
         Refusal::Transient(why) => Failure {
             transient: true,
-            ..Failure::new(FailureKind::GuestError, bounded(&why))
+            ..Failure::new(FailureKind::GuestError, why)
         },
     }
 }
@@ -147,7 +142,7 @@ pub(crate) fn stopped(stop: Stop, evidence: &Evidence<'_>) -> Failure {
         Stop::CpuExhausted => cpu_exhausted(evidence),
         Stop::Panicked(what) => Failure::new(
             FailureKind::HostError,
-            format!("a host function panicked: {}", bounded(&what)),
+            format!("a host function panicked: {what}"),
         ),
     }
 }
@@ -169,7 +164,7 @@ fn faulted(fault: &Fault, evidence: &Evidence<'_>) -> Failure {
         .error
         .downcast_ref::<WasmBacktrace>()
         .filter(|backtrace| !backtrace.frames().is_empty())
-        .map(|backtrace| cut(&backtrace.to_string(), BACKTRACE_BYTES_MAX));
+        .map(|backtrace| said::cut(backtrace.to_string(), said::BACKTRACE_BYTES_MAX));
     failure
 }
 
@@ -217,7 +212,7 @@ fn classified(fault: &Fault, evidence: &Evidence<'_>) -> Failure {
     if let Some(failure) = host_resources(&fault.error, limits) {
         return failure;
     }
-    let message = bounded(&reason(&fault.error));
+    let message = reason(&fault.error);
     match fault.stage {
         Stage::Instantiate if !fault.error.is::<WasmBacktrace>() => after_denial(
             Failure::new(
@@ -297,10 +292,13 @@ fn after_denial(failure: Failure, denied: Option<Denied>) -> Failure {
     match denied {
         None => failure,
         Some(denied) => Failure {
-            kind: FailureKind::MemoryExceeded,
-            message: format!("{denied}. The guest then ended: {}", failure.message),
             transient: false,
-            ..failure
+            backtrace: failure.backtrace,
+            exit_code: failure.exit_code,
+            ..Failure::new(
+                FailureKind::MemoryExceeded,
+                format!("{denied}. The guest then ended: {}", failure.message),
+            )
         },
     }
 }
@@ -315,15 +313,4 @@ fn text_type(bytes: &Bytes) -> Arc<str> {
         Err(error) => error.error_len().is_none(),
     };
     Arc::clone(if is_text { &TEXT } else { &BINARY })
-}
-
-fn bounded(message: &str) -> String {
-    cut(message, MESSAGE_BYTES_MAX)
-}
-
-fn cut(text: &str, bytes_max: usize) -> String {
-    if text.len() <= bytes_max {
-        return text.to_owned();
-    }
-    format!("{} …", &text[..text.floor_char_boundary(bytes_max)])
 }

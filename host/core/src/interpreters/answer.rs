@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use cofferdam_domain::attempt::{
     Artifact, Failure, FailureKind, LeftOut, Outcome, Payload, Streams, Usage,
 };
+use cofferdam_domain::said;
 use cofferdam_sandbox::OutputFiles;
 
 /// The answer.
@@ -168,7 +169,10 @@ impl Verdict {
             None => Verdict::failed(Failure::new(FailureKind::GuestError, "the code failed")),
             Some(error) => Verdict {
                 exit_code: Some(answer.exit_code),
-                class: error.class.clone(),
+                class: error
+                    .class
+                    .clone()
+                    .map(|class| said::cut(class, said::CLASS_BYTES_MAX)),
                 ..Verdict::failed(failure(error, answer.exit_code))
             },
         }
@@ -244,8 +248,10 @@ fn failure(error: GuestError, exit_code: i32) -> Failure {
         Some(class) if error.message.is_empty() => class.clone(),
         Some(_) | None => error.message,
     };
+    let traceback = error.traceback;
     Failure {
-        backtrace: error.traceback,
+        // Its last lines say what happened, its first where.
+        backtrace: traceback.map(|text| said::cut_middle(text, said::BACKTRACE_BYTES_MAX)),
         exit_code: (kind == FailureKind::Exit).then_some(exit_code),
         ..Failure::new(kind, message)
     }

@@ -17,6 +17,7 @@ use crate::queue::running::Attempting;
 use crate::queue::shared::Shared;
 use cofferdam_domain::attempt::{Artifact, Failure, FailureKind, LeftOut, Outcome, Streams, Usage};
 use cofferdam_domain::claim::{AttemptEnd, Claim, Next};
+use cofferdam_domain::said;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{TaskId, TaskSpec};
 use cofferdam_domain::time::Timestamp;
@@ -149,7 +150,8 @@ impl<A: Attempts> Executor<A> {
             {
                 Ok(kept) => artifacts = kept,
                 Err(why) => {
-                    let message = format!("the files under /out could not be kept: {why}");
+                    tracing::error!(cause = said::for_log(&why), "files could not be kept");
+                    let message = "the files under /out could not be kept; the host's log says why";
                     outcome = Outcome::Failed(Failure::new(FailureKind::HostError, message));
                 }
             }
@@ -232,7 +234,7 @@ fn log_end(outcome: &Outcome, usage: &Usage, next: Next) {
             tracing::info!(
                 duration_us,
                 kind = failure.kind.as_str(),
-                cause = failure.message.as_str(),
+                cause = said::for_log(&failure.message),
                 ?next,
                 "the attempt failed"
             );

@@ -12,13 +12,14 @@ use serde_json::value::RawValue;
 use crate::interpreters::answer::{Answer, Verdict, Written};
 use crate::interpreters::request::{BadRequest, Prepared, Request};
 use crate::registry::RegistryError;
-use crate::runner::{RunError, RunRequest, Runner, not_begun};
+use crate::runner::{RunError, RunRequest, Runner, not_begun, not_loaded};
 use crate::telemetry::metrics::Metrics;
 use cofferdam_domain::attempt::{Failure, FailureKind, Outcome, Payload, Stream, Streams, Usage};
 use cofferdam_domain::claim::Claim;
 use cofferdam_domain::grants::Grants;
 use cofferdam_domain::limits::{LimitRequest, Limits};
 use cofferdam_domain::module::{Descriptor, Language, ModuleInfo, ModuleKind};
+use cofferdam_domain::said::{SUMMARY_BYTES_MAX, cut};
 use cofferdam_domain::task::Input;
 use cofferdam_sandbox::control::{Control, Observer};
 use cofferdam_sandbox::files::InputFile;
@@ -169,11 +170,11 @@ impl Runner {
         let prepared = match self.prepared(language, info, input).await {
             Ok(Ok(prepared)) => prepared,
             Ok(Err(bad)) => return not_begun(FailureKind::InvalidInput, bad.to_string()),
-            Err(error) => return not_begun(FailureKind::HostError, error.to_string()),
+            Err(error) => return not_loaded(&error),
         };
         let module = match self.interpreter_for(language, info).await {
             Ok(module) => module,
-            Err(why) => return not_begun(FailureKind::HostError, why),
+            Err(report) => return *report,
         };
         let mut work = Work::new(module, prepared, spec.limits, control);
         work.keeps = Keeps::of(info.kind);
@@ -194,18 +195,20 @@ impl Runner {
         &self,
         language: Language,
         info: &ModuleInfo,
-    ) -> Result<Arc<LoadedModule>, String> {
+    ) -> Result<Arc<LoadedModule>, Box<Report>> {
         match info.kind {
             ModuleKind::Interpreter(_) => {
                 let loaded = self.registry.load(info, EngineClass::Interpreter).await;
-                loaded.map_err(|error| error.to_string())
+                loaded.map_err(|error| Box::new(not_loaded(&error)))
             }
             ModuleKind::Script(_)
             | ModuleKind::Task
             | ModuleKind::Command
             | ModuleKind::CoreCommand => {
                 let ready = self.interpreters.get(language);
-                ready.map(|it| it.module).map_err(|error| error.to_string())
+                ready
+                    .map(|it| it.module)
+                    .map_err(|error| Box::new(not_begun(FailureKind::HostError, error.to_string())))
             }
         }
     }
@@ -407,15 +410,14 @@ fn json(body: Bytes) -> Payload {
 }
 
 /// What a script says of itself; the guest's word is data, and what is no schema is left out.
-fn described(said: &RawValue) -> Descriptor {
-    let said: Value = serde_json::from_str(said.get()).unwrap_or_default();
-    let schema = |name: &str| said.get(name).map(Value::to_string);
+fn described(told: &RawValue) -> Descriptor {
+    let told: Value = serde_json::from_str(told.get()).unwrap_or_default();
+    let schema = |name: &str| told.get(name).map(Value::to_string);
     Descriptor {
-        summary: said
-            .get("summary")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned(),
+        summary: cut(
+            told.get("summary").and_then(Value::as_str).unwrap_or(""),
+            SUMMARY_BYTES_MAX,
+        ),
         input_schema: schema("input_schema"),
         output_schema: schema("output_schema"),
     }

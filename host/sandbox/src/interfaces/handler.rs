@@ -11,6 +11,7 @@ use super::generated::TaskPre;
 use super::generated::exports::cofferdam::task::handler;
 use cofferdam_domain::attempt::Payload;
 use cofferdam_domain::module::Descriptor;
+use cofferdam_domain::said;
 
 /// A task module, linked and its exports found.
 pub(crate) struct Handler<T: 'static>(TaskPre<T>);
@@ -65,19 +66,22 @@ pub(crate) async fn describe<T: Send>(
     task: &Task,
     store: &mut Store<T>,
 ) -> wasmtime::Result<Descriptor> {
-    let said = task.cofferdam_task_handler().call_describe(store).await?;
+    let told = task.cofferdam_task_handler().call_describe(store).await?;
     Ok(Descriptor {
-        summary: said.summary,
-        input_schema: said.input_schema,
-        output_schema: said.output_schema,
+        summary: said::cut(told.summary, said::SUMMARY_BYTES_MAX),
+        input_schema: told.input_schema,
+        output_schema: told.output_schema,
     })
 }
 
-/// Most outputs have the media type of their input, whose text is shared then.
+/// Most outputs have the media type of their input, whose text is shared then. What is no media
+/// type says nothing of the bytes.
 fn share(content_type: String, known: &Arc<str>) -> Arc<str> {
     if *content_type == **known {
-        Arc::clone(known)
-    } else {
-        content_type.into()
+        return Arc::clone(known);
+    }
+    match said::media_type(&content_type) {
+        Some(media_type) => media_type.into(),
+        None => said::OCTET_STREAM.into(),
     }
 }

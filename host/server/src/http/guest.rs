@@ -13,8 +13,8 @@ use axum::response::Response;
 use tokio::io::AsyncReadExt;
 use tokio_util::io::ReaderStream;
 
-/// What has no media type of its own.
-pub(crate) const OCTET_STREAM: &str = "application/octet-stream";
+use cofferdam_domain::said;
+pub(crate) use cofferdam_domain::said::OCTET_STREAM;
 
 /// An answer of a guest's bytes.
 pub(crate) fn answer(content_type: &str, body: Body) -> Response {
@@ -28,9 +28,9 @@ fn set_headers(headers: &mut HeaderMap, content_type: &str) {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         return;
     }
-    // A media type that is no header value is no media type.
-    let media_type = HeaderValue::from_str(content_type)
-        .unwrap_or_else(|_| HeaderValue::from_static(OCTET_STREAM));
+    let media_type = said::media_type(content_type)
+        .and_then(|media_type| HeaderValue::from_str(media_type).ok())
+        .unwrap_or_else(|| HeaderValue::from_static(OCTET_STREAM));
     headers.insert(CONTENT_TYPE, media_type);
     if content_type != OCTET_STREAM {
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -70,8 +70,11 @@ mod tests {
     }
 
     #[test]
-    fn a_media_type_cannot_smuggle_headers() {
-        let response = answer("text/plain\r\nset-cookie: a=b", Body::empty());
-        assert_eq!(response.headers()[CONTENT_TYPE], OCTET_STREAM);
+    fn a_media_type_cannot_smuggle_headers_or_fill_them() {
+        let long = format!("text/{}", "x".repeat(3 << 20));
+        for bad in ["text/plain\r\nset-cookie: a=b", &long] {
+            let response = answer(bad, Body::empty());
+            assert_eq!(response.headers()[CONTENT_TYPE], OCTET_STREAM);
+        }
     }
 }

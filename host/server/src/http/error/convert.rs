@@ -134,7 +134,7 @@ impl From<Unavailable> for ApiError {
     fn from(unavailable: Unavailable) -> ApiError {
         let text = unavailable.to_string();
         match unavailable {
-            Unavailable::NotInstalled { .. } => ApiError::new(
+            Unavailable::NotInstalled(_) => ApiError::new(
                 StatusCode::NOT_IMPLEMENTED,
                 "interpreter_not_installed",
                 text,
@@ -142,9 +142,7 @@ impl From<Unavailable> for ApiError {
             Unavailable::WarmingUp(_) => {
                 ApiError::busy("interpreter_warming_up", text, WARM_UP_RETRY_S)
             }
-            Unavailable::Failed { .. } => {
-                ApiError::busy("interpreter_failed", text, FAILED_RETRY_S)
-            }
+            Unavailable::Failed(_) => ApiError::busy("interpreter_failed", text, FAILED_RETRY_S),
         }
     }
 }

@@ -1,0 +1,129 @@
+//! What a guest says, made fit to be said again: in answers, in rows, in headers and in the log.
+//!
+//! A guest chooses these texts and may choose them to hurt: megabytes where a sentence is meant,
+//! control characters where somebody's terminal shows them. So each kind of text has a bound, held
+//! where the text enters the host; what is beyond it is cut out and said to be.
+
+/// The longest message of a failure, in bytes.
+pub const MESSAGE_BYTES_MAX: usize = 4 * 1024;
+/// The longest backtrace or traceback, in bytes.
+pub const BACKTRACE_BYTES_MAX: usize = 16 * 1024;
+/// The longest summary of a module, in bytes.
+pub const SUMMARY_BYTES_MAX: usize = 4 * 1024;
+/// The longest name of an exception's type, in bytes.
+pub const CLASS_BYTES_MAX: usize = 256;
+/// The longest media type, in bytes.
+pub const MEDIA_TYPE_BYTES_MAX: usize = 255;
+/// The most bytes of a guest's text in one line of the log, before it is escaped.
+const LOGGED_BYTES_MAX: usize = 256;
+
+/// What has no media type of its own, or none that can be said again.
+pub const OCTET_STREAM: &str = "application/octet-stream";
+
+/// What stands where something was cut out.
+const GAP: &str = " … ";
+
+/// `text` with at most `bytes_max` bytes of it: its beginning.
+pub fn cut(text: impl Into<String>, bytes_max: usize) -> String {
+    let mut text = text.into();
+    if text.len() > bytes_max {
+        text.truncate(text.floor_char_boundary(bytes_max));
+        text.push_str(GAP.trim_end());
+    }
+    text
+}
+
+/// The same for a text whose end says as much as its beginning: its middle is cut out.
+pub fn cut_middle(text: impl Into<String>, bytes_max: usize) -> String {
+    let text = text.into();
+    if text.len() <= bytes_max {
+        return text;
+    }
+    let head = text.floor_char_boundary(bytes_max / 2);
+    let tail = text.ceil_char_boundary(text.len() - bytes_max / 2);
+    format!("{}{GAP}{}", &text[..head], &text[tail..])
+}
+
+/// The media type that `text` is, if it is one that can stand in a header.
+pub fn media_type(text: &str) -> Option<&str> {
+    let is_plain = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
+    let (kind, rest) = text.split_once('/')?;
+    let is_one = (1..=MEDIA_TYPE_BYTES_MAX).contains(&text.len())
+        && text.bytes().all(is_plain)
+        && !kind.is_empty()
+        && !rest.trim_start().is_empty();
+    is_one.then_some(text)
+}
+
+/// `text` for a line of the log: the beginning of it, on one line, with nothing that a terminal
+/// would obey.
+pub fn for_log(text: &str) -> String {
+    let shown = &text[..text.floor_char_boundary(LOGGED_BYTES_MAX)];
+    let mut safe = String::with_capacity(shown.len());
+    for character in shown.chars() {
+        match character {
+            '\n' | '\r' | '\t' => safe.push(' '),
+            harmless if is_harmless(harmless) => safe.push(harmless),
+            _ => safe.push('\u{fffd}'),
+        }
+    }
+    if shown.len() < text.len() {
+        safe.push_str(&format!(" … ({} bytes)", text.len()));
+    }
+    safe
+}
+
+/// Whether a character is shown and neither moves the cursor nor reorders what stands around it.
+fn is_harmless(character: char) -> bool {
+    let reorders = ('\u{202a}'..='\u{202e}').contains(&character)
+        || ('\u{2066}'..='\u{2069}').contains(&character)
+        || ['\u{200e}', '\u{200f}', '\u{2028}', '\u{2029}', '\u{feff}'].contains(&character);
+    !character.is_control() && !reorders
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_cut_at_a_character() {
+        assert_eq!(cut("short", 5), "short");
+        assert_eq!(cut("ééé", 3), "é …");
+        assert_eq!(cut_middle("abcdefgh", 8), "abcdefgh");
+        assert_eq!(cut_middle("abcdefghij", 4), "ab … ij");
+        assert_eq!(cut_middle("ééééé", 4), "é … é");
+    }
+
+    #[test]
+    fn only_what_fits_a_header_is_a_media_type() {
+        for good in [
+            "text/plain",
+            "text/plain; charset=utf-8",
+            "application/x+json",
+        ] {
+            assert_eq!(media_type(good), Some(good));
+        }
+        let long = format!("text/{}", "x".repeat(255));
+        for bad in [
+            "",
+            "text",
+            "/plain",
+            "text/",
+            "a/b\r\nset-cookie: c",
+            "text/é",
+            &long,
+        ] {
+            assert_eq!(media_type(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_of_the_log_stays_one_line_and_short() {
+        assert_eq!(for_log("a\nb\u{1b}[2J\u{202e}c"), "a b\u{fffd}[2J\u{fffd}c");
+        let long = for_log(&"\u{1b}".repeat(10_000));
+        assert!(
+            long.len() < 1024 && long.ends_with("(10000 bytes)"),
+            "{long}"
+        );
+    }
+}
