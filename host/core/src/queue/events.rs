@@ -8,11 +8,13 @@ mod channel;
 mod hub;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::queue::events::channel::{Channel, Look};
-pub(crate) use crate::queue::events::hub::Hub;
+pub(crate) use crate::queue::events::hub::{Hub, Speaker};
 use cofferdam_domain::attempt::Stream;
 use cofferdam_domain::state::TaskState;
 
@@ -57,19 +59,30 @@ pub enum EventKind {
 pub struct Subscription {
     channel: Arc<Channel>,
     seen: u64,
-    _place: hub::Place,
+    /// When text was told last, until it has waited its time.
+    last_text: Option<Instant>,
+    place: hub::Place,
 }
+
+/// The shortest time between two pieces of text, and what each further watcher adds to it, so that
+/// many watchers of one talkative guest cost no more than few.
+const TEXT_PACE: Duration = Duration::from_millis(20);
+const TEXT_PACE_BY_WATCHER: Duration = Duration::from_micros(50);
 
 impl Subscription {
     /// The next event, after those the watcher has seen (`after` is the last number seen, 0 for
     /// none); `None` once the task is final and everything was told.
     pub async fn next(&mut self) -> Option<Event> {
+        self.keep_pace().await;
         loop {
             // Made before the look, so that an event between the look and the wait is not missed.
             let more = self.channel.more();
             match self.channel.look(self.seen) {
                 Look::Event(event) => {
                     self.seen = event.number;
+                    if matches!(event.kind, EventKind::Wrote { .. }) {
+                        self.last_text = Some(Instant::now());
+                    }
                     return Some(event);
                 }
                 Look::End => return None,
@@ -77,6 +90,20 @@ impl Subscription {
             }
             more.await;
         }
+    }
+
+    /// After text, waits its time, unless something else happens.
+    async fn keep_pace(&mut self) {
+        let Some(last) = self.last_text else { return };
+        let company = u32::try_from(self.place.company()).unwrap_or(u32::MAX);
+        let pace = TEXT_PACE + TEXT_PACE_BY_WATCHER * company;
+        let left = pace.saturating_sub(last.elapsed());
+        let urgent = self.channel.more_than_text();
+        // What was told before is told without waiting.
+        if !left.is_zero() && self.channel.is_seen(self.seen) {
+            let _either_way_it_looks = tokio::time::timeout(left, urgent).await;
+        }
+        self.last_text = None;
     }
 
     /// Ends the watch once everything known is told: for a task that was found final in storage.

@@ -6,8 +6,6 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
-
 use crate::queue::events::channel::Channel;
 use crate::queue::events::{EventKind, Subscription};
 use cofferdam_domain::attempt::Stream;
@@ -16,8 +14,6 @@ use cofferdam_domain::task::TaskId;
 
 /// Tasks whose events are remembered without anybody watching; the oldest are forgotten first.
 const UNWATCHED_MAX: usize = 1024;
-/// The most text in one event; more becomes several.
-const CHUNK_BYTES_MAX: usize = 16 * 1024;
 
 /// The channels.
 #[derive(Clone, Debug, Default)]
@@ -40,10 +36,17 @@ struct Rooms {
 #[derive(Debug, Default)]
 struct Room {
     channel: Arc<Channel>,
-    watchers: usize,
+    places: usize,
 }
 
-/// A watcher's place in a room.
+/// One attempt's way to those who watch its task.
+#[derive(Debug)]
+pub(crate) struct Speaker {
+    channel: Arc<Channel>,
+    _place: Place,
+}
+
+/// A place in a room: a watcher's or a speaker's. A room with one is not forgotten.
 #[derive(Debug)]
 pub(crate) struct Place {
     hub: Hub,
@@ -53,20 +56,35 @@ pub(crate) struct Place {
 impl Hub {
     /// Watches a task: first what is still known after event number `seen`, then what happens.
     pub(crate) fn subscribe(&self, id: TaskId, seen: u64) -> Subscription {
-        let mut rooms = self.lock();
-        let room = rooms.open(id);
-        room.watchers += 1;
-        let channel = Arc::clone(&room.channel);
-        self.recount(&rooms);
-        drop(rooms);
+        let (channel, place) = self.enter(id);
         Subscription {
             channel,
             seen,
-            _place: Place {
-                hub: self.clone(),
-                id,
-            },
+            last_text: None,
+            place,
         }
+    }
+
+    /// The way for what a guest writes; made once for each attempt, so that a write asks no lock
+    /// that others hold.
+    pub(crate) fn speaker(&self, id: TaskId) -> Speaker {
+        let (channel, place) = self.enter(id);
+        self.lock().forget_oldest();
+        Speaker {
+            channel,
+            _place: place,
+        }
+    }
+
+    fn enter(&self, id: TaskId) -> (Arc<Channel>, Place) {
+        let mut rooms = self.lock();
+        let room = rooms.open(id);
+        room.places += 1;
+        let channel = Arc::clone(&room.channel);
+        self.recount(&rooms);
+        drop(rooms);
+        let hub = self.clone();
+        (channel, Place { hub, id })
     }
 
     /// A task went on to another state.
@@ -86,17 +104,6 @@ impl Hub {
             fraction,
             note: note.to_owned(),
         });
-    }
-
-    /// A guest wrote to a stream.
-    pub(crate) fn wrote(&self, id: TaskId, stream: Stream, bytes: &[u8]) {
-        let channel = self.open(id);
-        for chunk in bytes.chunks(CHUNK_BYTES_MAX) {
-            channel.tell(EventKind::Wrote {
-                stream,
-                bytes: Bytes::copy_from_slice(chunk),
-            });
-        }
     }
 
     fn find(&self, id: TaskId) -> Option<Arc<Channel>> {
@@ -141,7 +148,7 @@ impl Rooms {
                 return;
             };
             match self.by_task.get(&id) {
-                Some(room) if room.watchers > 0 => self.by_age.push_back(id),
+                Some(room) if room.places > 0 => self.by_age.push_back(id),
                 Some(_) => {
                     self.by_task.remove(&id);
                 }
@@ -151,12 +158,27 @@ impl Rooms {
     }
 }
 
+impl Speaker {
+    /// The guest wrote to a stream.
+    pub(crate) fn wrote(&self, stream: Stream, bytes: &[u8]) {
+        self.channel.wrote(stream, bytes);
+    }
+}
+
+impl Place {
+    /// How many have a place in the same room.
+    pub(crate) fn company(&self) -> usize {
+        let rooms = self.hub.lock();
+        rooms.by_task.get(&self.id).map_or(0, |room| room.places)
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let mut rooms = self.hub.lock();
         if let Some(room) = rooms.by_task.get_mut(&self.id) {
-            room.watchers -= 1;
-            if room.watchers == 0 && room.channel.is_silent() {
+            room.places -= 1;
+            if room.places == 0 && room.channel.is_silent() {
                 rooms.by_task.remove(&self.id);
                 rooms.by_age.retain(|id| *id != self.id);
             }

@@ -23,8 +23,9 @@ async fn a_watcher_hears_everything_in_order_until_the_task_is_final() {
     let watch = hub.subscribe(id(1), 0);
     hub.status(id(1), TaskState::Running, 1);
     hub.progress(id(1), 0.5, "half");
-    hub.wrote(id(1), Stream::Stdout, b"hello");
-    hub.wrote(id(2), Stream::Stdout, b"not for this watcher");
+    hub.speaker(id(1)).wrote(Stream::Stdout, b"hello");
+    hub.speaker(id(2))
+        .wrote(Stream::Stdout, b"not for this watcher");
     hub.status(id(1), TaskState::Completed, 1);
     let told = rest(watch).await;
     assert_eq!(
@@ -57,8 +58,9 @@ async fn a_watcher_hears_everything_in_order_until_the_task_is_final() {
 #[tokio::test]
 async fn a_watcher_resumes_after_the_last_event_it_saw() {
     let hub = Hub::default();
-    hub.wrote(id(1), Stream::Log, b"one");
-    hub.wrote(id(1), Stream::Log, b"two");
+    let speaker = hub.speaker(id(1));
+    speaker.wrote(Stream::Log, b"one");
+    speaker.wrote(Stream::Stdout, b"two");
     hub.status(id(1), TaskState::Failed, 1);
     let numbers = |told: Vec<(u64, EventKind)>| told.into_iter().map(|t| t.0).collect::<Vec<_>>();
     assert_eq!(numbers(rest(hub.subscribe(id(1), 1)).await), [2, 3]);
@@ -67,9 +69,53 @@ async fn a_watcher_resumes_after_the_last_event_it_saw() {
 }
 
 #[tokio::test]
+async fn text_that_nobody_has_looked_at_is_one_event() {
+    let hub = Hub::default();
+    let speaker = hub.speaker(id(1));
+    for byte in b"byte by byte" {
+        speaker.wrote(Stream::Stdout, &[*byte]);
+    }
+    let mut watch = hub.subscribe(id(1), 0);
+    let wrote = |bytes: &'static [u8]| EventKind::Wrote {
+        stream: Stream::Stdout,
+        bytes: bytes.into(),
+    };
+    assert_eq!(watch.next().await.unwrap().kind, wrote(b"byte by byte"));
+    // What was looked at stays as it is.
+    speaker.wrote(Stream::Stdout, b", on");
+    speaker.wrote(Stream::Stdout, b"ward");
+    let next = watch.next().await.unwrap();
+    assert_eq!((next.number, next.kind), (2, wrote(b", onward")));
+}
+
+#[tokio::test]
+async fn a_watcher_of_text_keeps_its_pace_but_hears_the_end_at_once() {
+    let hub = Hub::default();
+    let speaker = hub.speaker(id(1));
+    let mut watch = hub.subscribe(id(1), 0);
+    let started = Instant::now();
+    for _ in 0..10 {
+        speaker.wrote(Stream::Stdout, b"x");
+        watch.next().await.unwrap();
+    }
+    assert!(
+        started.elapsed() >= 9 * TEXT_PACE,
+        "{:?}",
+        started.elapsed()
+    );
+    let last = Instant::now();
+    let (waiting, ()) = tokio::join!(watch.next(), async {
+        hub.status(id(1), TaskState::Completed, 1);
+    });
+    assert!(matches!(waiting.unwrap().kind, EventKind::Status { .. }));
+    assert!(last.elapsed() < TEXT_PACE, "{:?}", last.elapsed());
+}
+
+#[tokio::test]
 async fn memory_is_bounded_by_text_and_by_tasks() {
     let hub = Hub::default();
-    hub.wrote(id(1), Stream::Stdout, &vec![b'x'; 1024 * 1024]);
+    hub.speaker(id(1))
+        .wrote(Stream::Stdout, &vec![b'x'; 1024 * 1024]);
     hub.status(id(1), TaskState::Completed, 1);
     let kept: usize = rest(hub.subscribe(id(1), 0))
         .await

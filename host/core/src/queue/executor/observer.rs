@@ -1,8 +1,9 @@
 //! Passes on what a guest says while it runs.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use crate::queue::events::Speaker;
 use crate::queue::shared::Shared;
 use cofferdam_domain::attempt::{Fence, Stream};
 use cofferdam_domain::claim::Claim;
@@ -14,6 +15,8 @@ pub(crate) struct Told {
     shared: Arc<Shared>,
     task_id: TaskId,
     fence: Fence,
+    /// Made at the first write: most guests write nothing.
+    speaker: OnceLock<Speaker>,
     stdout_left: AtomicU64,
     stderr_left: AtomicU64,
     log_left: AtomicU64,
@@ -26,6 +29,7 @@ impl Told {
             shared,
             task_id: claim.task_id,
             fence: claim.fence,
+            speaker: OnceLock::new(),
             stdout_left: AtomicU64::new(limits.stdout_bytes),
             stderr_left: AtomicU64::new(limits.stderr_bytes),
             log_left: AtomicU64::new(limits.log_bytes),
@@ -51,9 +55,10 @@ impl Observer for Told {
         let told = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
         if told > 0 {
             left.store(room - told as u64, Ordering::Relaxed);
-            self.shared
-                .events
-                .wrote(self.task_id, stream, &bytes[..told]);
+            let speaker = self
+                .speaker
+                .get_or_init(|| self.shared.events.speaker(self.task_id));
+            speaker.wrote(stream, &bytes[..told]);
         }
     }
 }
