@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -365,6 +366,16 @@ impl Drop for Place {
 }
 
 impl SessionId {
+    /// What the session is called where others read: nobody can find the id by it.
+    pub fn handle(self) -> String {
+        let hash = Sha256::new()
+            .chain_update(b"cofferdam session handle\0")
+            .chain_update(self.0.as_bytes())
+            .finalize();
+        let digits = hash.iter().take(8).map(|byte| format!("{byte:02x}"));
+        digits.collect()
+    }
+
     /// A new one that nobody can guess.
     fn new(now: Timestamp) -> SessionId {
         let since_1970_ms = u64::try_from(now.as_millis()).unwrap_or(0);

@@ -284,6 +284,25 @@ fn calls_are_taken_one_after_the_other_and_deleting_ends_what_runs() {
 }
 
 #[test]
+fn the_list_of_sessions_gives_nobody_the_right_to_use_them() {
+    let host = ready("");
+    let session = Session::python(&host);
+    let own = session.get("").expect(200).json();
+    let id = own["session_id"].as_str().unwrap();
+    assert!(session.path.ends_with(id));
+    let answer = host.client.get("/v1/sessions").expect(200);
+    assert!(!answer.text().contains(id), "{}", answer.text());
+    let listed = &answer.json()["items"][0];
+    // Its maker finds it again.
+    assert_eq!(listed["handle"], own["handle"]);
+    let handle = listed["handle"].as_str().unwrap();
+    host.client
+        .get(&format!("/v1/sessions/{handle}"))
+        .expect_problem(404, "session_not_found");
+    assert!(!host.log().contains(id), "{}", host.log());
+}
+
+#[test]
 fn a_session_that_nobody_calls_goes_and_gives_everything_back() {
     let host = ready("[sessions]\nmax = 2\n");
     let short = json!({"language": "python", "idle_timeout_ms": 1000});

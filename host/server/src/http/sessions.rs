@@ -11,7 +11,7 @@ use axum::response::Response;
 
 use crate::http::error::ApiError;
 use crate::http::path::PathParts;
-use crate::http::sessions::wire::{SessionJson, SessionList, SessionRequest};
+use crate::http::sessions::wire::{SessionFacts, SessionJson, SessionList, SessionRequest};
 use crate::http::tasks::submit::json_limit;
 use crate::http::{AppState, body, json};
 
@@ -47,6 +47,8 @@ pub(crate) async fn create(
 }
 
 /// List the sessions of this host
+///
+/// By their handles: a session's id is the right to use it, and only its maker is told.
 #[utoipa::path(
     get, path = "/v1/sessions", tag = "Sessions",
     responses((status = 200, description = "All of them, the oldest first", body = SessionList)),
@@ -54,7 +56,7 @@ pub(crate) async fn create(
 pub(crate) async fn list(State(services): State<AppState>) -> Response {
     let items = services.sessions.list().into_iter();
     let list = SessionList {
-        items: items.map(SessionJson::from).collect(),
+        items: items.map(SessionFacts::from).collect(),
         next_cursor: (),
     };
     json::answer(StatusCode::OK, &list)

@@ -145,7 +145,17 @@ impl<'a> TurnRequest<'a> {
 /// A session.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct SessionJson {
+    /// Whoever knows it may use the session; told to nobody but its maker.
     session_id: String,
+    #[serde(flatten)]
+    session: SessionFacts,
+}
+
+/// What anybody may know of a session.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct SessionFacts {
+    /// Tells sessions apart in the list, and is no right to use one.
+    handle: String,
     language: &'static str,
     /// `idle`, `running`, or `ended` once its interpreter is gone and only its files are left.
     state: &'static str,
@@ -174,6 +184,15 @@ pub(crate) struct SessionErrorJson {
 
 impl From<SessionInfo> for SessionJson {
     fn from(info: SessionInfo) -> SessionJson {
+        SessionJson {
+            session_id: info.id.to_string(),
+            session: SessionFacts::from(info),
+        }
+    }
+}
+
+impl From<SessionInfo> for SessionFacts {
+    fn from(info: SessionInfo) -> SessionFacts {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let error = match &info.state {
             SessionState::Idle | SessionState::Running => None,
@@ -182,8 +201,8 @@ impl From<SessionInfo> for SessionJson {
                 message: failure.message.clone(),
             }),
         };
-        SessionJson {
-            session_id: info.id.to_string(),
+        SessionFacts {
+            handle: info.id.handle(),
             language: info.language.as_str(),
             state: word(&info.state),
             error,
@@ -210,7 +229,7 @@ fn word(state: &SessionState) -> &'static str {
 /// All sessions of this host.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct SessionList {
-    pub(crate) items: Vec<SessionJson>,
+    pub(crate) items: Vec<SessionFacts>,
     /// Always null: there are never more than fit into one answer.
     #[schema(value_type = Option<String>)]
     pub(crate) next_cursor: (),
