@@ -8,6 +8,7 @@
 )]
 
 mod cli;
+mod clients;
 mod compile;
 mod disk;
 mod ends;

@@ -18,7 +18,9 @@ use uuid::Uuid;
 
 use crate::config::Config;
 use crate::http::api::Api;
-use crate::http::server::{self, ConnectionCap};
+use crate::http::room::Room;
+use crate::http::server;
+use crate::http::server::places::{PlaceLimits, Places};
 use crate::http::{AppState, Services};
 use crate::mcp::{self, Mcp};
 use cofferdam::interpreters::Interpreters;
@@ -60,17 +62,25 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     let listeners = server::bind(config.http.listen, threads_or_cores(config.http.threads))?;
-    let address = listeners
-        .first()
-        .context("there is at least one listener")?
-        .local_addr()?;
+    let operations = match config.http.operations_listen {
+        Some(address) => server::bind(address, 1)?,
+        None => Vec::new(),
+    };
+    let address = first_address(&listeners)?;
     let guests = GuestThreads::start(threads_or_cores(config.sandbox.guest_threads))?;
     let host = runtime.block_on(Host::start(&config, &guests))?;
 
-    let cap = ConnectionCap::new(descriptors::connections_max(config.http.connections_max));
-    let mut threads = Vec::with_capacity(listeners.len());
+    let connections_max = descriptors::connections_max(config.http.connections_max);
+    let places = Places::new(PlaceLimits::of(&config.http, connections_max));
+    let mut threads = Vec::with_capacity(listeners.len() + operations.len());
     for listener in listeners {
-        threads.push(spawn_http(listener, &host, cap.clone())?);
+        threads.push(spawn_http(listener, &host, places.clone())?);
+    }
+    for listener in operations {
+        let address = listener.local_addr()?;
+        let places = Places::new(PlaceLimits::of_operations(&config.http));
+        threads.push(spawn_http(listener, &host, places)?);
+        tracing::info!(%address, "operations are answered here as well");
     }
     announce(address)?;
     runtime.block_on(wait_for_signal())?;
@@ -154,6 +164,7 @@ impl Host {
             process: Arc::new(ProcessFigures::new()),
             clock,
             shutdown: intake.clone(),
+            room: Room::new(config.http.bodies_bytes, config.http.bodies_wait),
             config: config.http.clone(),
             worker,
             started_at,
@@ -266,7 +277,7 @@ fn interpreters(config: &Config, registry: &Arc<Registry>) -> anyhow::Result<Arc
 fn spawn_http(
     listener: std::net::TcpListener,
     host: &Host,
-    cap: ConnectionCap,
+    places: Places,
 ) -> std::io::Result<JoinHandle<()>> {
     let state: AppState = host.services.clone().into_state();
     let shutdown = host.intake.clone();
@@ -282,7 +293,7 @@ fn spawn_http(
                         listener,
                         Api::new(state),
                         &config,
-                        cap,
+                        places,
                         shutdown,
                     ))
                 });
@@ -325,6 +336,13 @@ async fn wait_for_signal() -> std::io::Result<()> {
         std::process::exit(1);
     });
     Ok(())
+}
+
+fn first_address(listeners: &[std::net::TcpListener]) -> anyhow::Result<std::net::SocketAddr> {
+    let first = listeners
+        .first()
+        .context("there is at least one listener")?;
+    Ok(first.local_addr()?)
 }
 
 fn threads_or_cores(configured: usize) -> usize {

@@ -24,6 +24,7 @@ mod page;
 mod path;
 mod pool;
 mod query;
+pub mod room;
 mod routes;
 mod run;
 pub mod server;
@@ -33,6 +34,7 @@ mod tasks;
 
 use std::sync::Arc;
 
+use crate::http::room::Room;
 use crate::http::settings::HttpConfig;
 use crate::mcp::Mcp;
 use cofferdam::queue::SharedQueue;
@@ -75,6 +77,8 @@ pub struct Services {
     pub clock: Clock,
     /// Whether this host is draining.
     pub shutdown: Shutdown,
+    /// Room in memory for bodies.
+    pub room: Room,
     /// The `[http]` section.
     pub config: HttpConfig,
     /// This incarnation of the host.

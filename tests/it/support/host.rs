@@ -1,6 +1,7 @@
 //! The real binary on a free port with a data directory of its own.
 
 use std::io::{BufRead, BufReader, Read};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -206,6 +207,22 @@ impl Host {
                 .map(|incarnation| entries(incarnation).len())
                 .sum(),
         }
+    }
+
+    /// The memory that the host has now.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        self.status("VmRSS") * 1024
+    }
+
+    /// A connection to the host, for what no client would send.
+    #[track_caller]
+    pub(crate) fn connect(&self) -> TcpStream {
+        let address = self.client.base.strip_prefix("http://");
+        let address = address.expect("the base is an HTTP address");
+        let stream = TcpStream::connect(address).expect("the host listens");
+        let patience = Some(Duration::from_secs(60));
+        stream.set_read_timeout(patience).expect("a time-out");
+        stream
     }
 
     /// Waits until a run has directories, or none has.

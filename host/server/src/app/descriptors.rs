@@ -4,6 +4,7 @@
 //! What runs out of descriptors fails wherever it happens to stand: a guest's directories, the
 //! compiler's pipes, the database. So connections, which strangers open, never get them all.
 
+use crate::http::server::places::RESERVED;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The part of all descriptors that connections leave to everything else.
@@ -15,7 +16,7 @@ pub(super) fn connections_max(wanted: usize) -> usize {
     let granted = raise().map_or(usize::MAX, |limit| {
         usize::try_from(limit).unwrap_or(usize::MAX)
     });
-    let allowed = (granted / RESERVED_PART).max(1);
+    let allowed = (granted / RESERVED_PART).saturating_sub(RESERVED).max(1);
     if allowed < wanted {
         tracing::warn!(
             descriptors = granted,

@@ -16,6 +16,7 @@ use tower::Service;
 
 use crate::http::compress::{self, Coding};
 use crate::http::error::ApiError;
+use crate::http::room::Room;
 use crate::http::{AppState, origin, routes};
 use cofferdam::telemetry::metrics::{Metrics, RouteCounters};
 
@@ -25,6 +26,7 @@ use cofferdam::telemetry::metrics::{Metrics, RouteCounters};
 pub struct Api {
     router: Router,
     metrics: Arc<Metrics>,
+    room: Room,
     counters: Vec<(&'static str, RouteCounters)>,
     unmatched: RouteCounters,
 }
@@ -32,12 +34,17 @@ pub struct Api {
 impl Api {
     /// The whole API over `state`.
     pub fn new(state: AppState) -> Api {
-        let metrics = Arc::clone(&state.metrics);
-        Api::over(routes::router(state), routes::patterns(), metrics)
+        let (metrics, room) = (Arc::clone(&state.metrics), state.room.clone());
+        Api::over(routes::router(state), routes::patterns(), metrics, room)
     }
 
     /// Any router; what matches none of `patterns` is counted as `unmatched`.
-    pub(crate) fn over(router: Router, patterns: Vec<&'static str>, metrics: Arc<Metrics>) -> Api {
+    pub(crate) fn over(
+        router: Router,
+        patterns: Vec<&'static str>,
+        metrics: Arc<Metrics>,
+        room: Room,
+    ) -> Api {
         let counters = patterns
             .into_iter()
             .map(|pattern| (pattern, metrics.route(pattern)))
@@ -47,6 +54,7 @@ impl Api {
             counters,
             unmatched: metrics.route("unmatched"),
             metrics,
+            room,
         }
     }
 
@@ -61,6 +69,7 @@ impl Api {
             Ok(()) => self.route(request).await,
             Err(refused) => refused.into_response(),
         };
+        let response = self.room.admit(response).await;
         counters.count(response.status().as_u16());
         match coding {
             None => response,

@@ -1,5 +1,9 @@
 //! Request bodies: read piece by piece, decoded, timed, and never beyond their limit.
 //!
+//! Each piece has a time of its own and the whole body another, which grows with what has come, so
+//! that a body dripped byte by byte ends however patient each wait is. A body in memory takes its
+//! part of the room that all of them share (`room.rs`).
+//!
 //! What counts against the limit is what comes out of the decoder, so a compressed bomb is refused
 //! at the same size as a plain body. A body whose length is announced and too large is refused
 //! before a byte of it is read.
@@ -20,9 +24,12 @@ use futures_util::{Stream, StreamExt};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::Instant;
 use tokio_util::io::StreamReader;
 
+use crate::http::Services;
 use crate::http::error::ApiError;
+use crate::http::room::{Held, Room};
 
 /// The largest window a zstd body may ask for: 8 MiB, what `zstd` uses up to level 19.
 const ZSTD_WINDOW_LOG: u32 = 23;
@@ -33,7 +40,7 @@ const DECODED_CHUNK_BYTES: usize = 64 * 1024;
 const ENCODED_SLACK_BYTES: u64 = 64 * 1024;
 
 /// A limit on a body, and how to say that it was met.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct BodyLimit {
     /// The most bytes, decoded.
     pub(crate) bytes: u64,
@@ -41,13 +48,56 @@ pub(crate) struct BodyLimit {
     pub(crate) code: &'static str,
     /// What is too large then.
     pub(crate) what: &'static str,
-    /// How long each piece may take.
+    /// How long it may take.
+    pub(crate) pace: BodyPace,
+    /// Where it is held in memory.
+    pub(crate) room: Room,
+}
+
+/// How long a body may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BodyPace {
+    /// For each piece.
     pub(crate) idle: Duration,
+    /// In all, beside the time it needs at …
+    pub(crate) total: Duration,
+    /// … this pace.
+    pub(crate) bytes_per_second_min: u64,
 }
 
 impl BodyLimit {
+    /// The limit of `bytes` on `what`, which `code` refuses.
+    pub(crate) fn new(
+        services: &Services,
+        bytes: u64,
+        code: &'static str,
+        what: &'static str,
+    ) -> BodyLimit {
+        let config = &services.config;
+        BodyLimit {
+            bytes,
+            code,
+            what,
+            pace: BodyPace {
+                idle: config.body_idle_timeout,
+                total: config.body_timeout,
+                bytes_per_second_min: config.bytes_per_second_min,
+            },
+            room: services.room.clone(),
+        }
+    }
+
     fn exceeded(&self) -> ApiError {
         ApiError::too_large(self.code, self.what, self.bytes)
+    }
+}
+
+impl BodyPace {
+    /// How long the next piece may take, after `read_bytes` in `elapsed`.
+    fn next(&self, elapsed: Duration, read_bytes: u64) -> Duration {
+        let millis = read_bytes.saturating_mul(1000) / self.bytes_per_second_min.max(1);
+        let in_all = self.total.saturating_add(Duration::from_millis(millis));
+        self.idle.min(in_all.saturating_sub(elapsed))
     }
 }
 
@@ -55,6 +105,7 @@ impl BodyLimit {
 pub(crate) struct BodyReader {
     source: Source,
     limit: BodyLimit,
+    started: Instant,
     read_bytes: u64,
     announced_bytes: Option<u64>,
 }
@@ -84,6 +135,7 @@ impl BodyReader {
             return Ok(BodyReader {
                 source,
                 limit,
+                started: Instant::now(),
                 read_bytes: 0,
                 announced_bytes,
             });
@@ -114,6 +166,7 @@ impl BodyReader {
         Ok(BodyReader {
             source,
             limit,
+            started: Instant::now(),
             read_bytes: 0,
             announced_bytes: None,
         })
@@ -126,11 +179,13 @@ impl BodyReader {
 
     /// The next piece; `None` after the last.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, ApiError> {
+        let patience = || {
+            let pace = &self.limit.pace;
+            pace.next(self.started.elapsed(), self.read_bytes)
+        };
         let chunk = match &mut self.source {
-            Source::Plain(body) => timed(self.limit.idle, plain_chunk(body)).await?,
-            Source::Decoded(reader) => {
-                timed(self.limit.idle, decoded_chunk(reader, &self.limit)).await?
-            }
+            Source::Plain(body) => timed(patience, plain_chunk(body)).await?,
+            Source::Decoded(reader) => timed(patience, decoded_chunk(reader, &self.limit)).await?,
         }?;
         if let Some(chunk) = &chunk {
             self.read_bytes += chunk.len() as u64;
@@ -143,24 +198,45 @@ impl BodyReader {
 
     /// The whole body in memory. One that came in one piece is not copied.
     pub(crate) async fn collect(mut self) -> Result<Bytes, ApiError> {
+        let mut held = self.limit.room.none();
+        let announced = self.announced_bytes.unwrap_or(0);
+        held.grow_to(announced).await?;
         let Some(first) = self.chunk().await? else {
             return Ok(Bytes::new());
         };
         let Some(second) = self.chunk().await? else {
-            return Ok(first);
+            held.grow_to(first.len() as u64).await?;
+            return Ok(held.keep(first));
         };
-        let announced = self
-            .announced_bytes
-            .and_then(|bytes| usize::try_from(bytes).ok());
-        let mut whole =
-            BytesMut::with_capacity(announced.unwrap_or(0).max(first.len() + second.len()));
+        let announced = usize::try_from(announced).unwrap_or(usize::MAX);
+        let capacity = announced.max(first.len() + second.len());
+        held.grow_to(capacity as u64).await?;
+        let mut whole = BytesMut::with_capacity(capacity);
         whole.extend_from_slice(&first);
         whole.extend_from_slice(&second);
         while let Some(chunk) = self.chunk().await? {
-            whole.extend_from_slice(&chunk);
+            append(&mut whole, &chunk, &mut held, self.limit.bytes).await?;
         }
-        Ok(whole.freeze())
+        Ok(held.keep(whole.freeze()))
     }
+}
+
+/// Appends a piece, with room for what the buffer grows to.
+async fn append(
+    whole: &mut BytesMut,
+    chunk: &[u8],
+    held: &mut Held,
+    bytes_max: u64,
+) -> Result<(), ApiError> {
+    let needed = whole.len() + chunk.len();
+    if needed > whole.capacity() {
+        let most = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+        let grown = needed.max((whole.capacity() * 2).min(most));
+        held.grow_to(grown as u64).await?;
+        whole.reserve(grown - whole.len());
+    }
+    whole.extend_from_slice(chunk);
+    Ok(())
 }
 
 /// The body of `request`, in memory.
@@ -219,15 +295,24 @@ fn bounded(body: Body, limit_bytes: u64) -> impl Stream<Item = io::Result<Bytes>
 }
 
 /// Waits for `work`, but starts a timer only if there is something to wait for.
-async fn timed<T>(idle: Duration, work: impl Future<Output = T>) -> Result<T, ApiError> {
+async fn timed<T>(
+    patience: impl FnOnce() -> Duration,
+    work: impl Future<Output = T>,
+) -> Result<T, ApiError> {
     let mut work = pin!(work);
     if let Poll::Ready(done) = poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await {
         return Ok(done);
     }
-    tokio::time::timeout(idle, work).await.map_err(|_elapsed| {
-        let detail = format!("no piece of the body came for {} ms", idle.as_millis());
+    let patience = patience();
+    let late = |_elapsed| {
+        let detail = format!(
+            "the body came too slowly: nothing more within {} ms; see http.body_idle_timeout_ms, \
+             http.body_timeout_ms and http.bytes_per_second_min",
+            patience.as_millis()
+        );
         ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail)
-    })
+    };
+    tokio::time::timeout(patience, work).await.map_err(late)
 }
 
 fn aborted(error: &impl std::fmt::Display) -> ApiError {

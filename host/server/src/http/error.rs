@@ -20,7 +20,7 @@
 //! | 429 | `session_busy` |
 //! | 500 | `internal` `compiler_failed` `storage_corrupt` `storage_refused` `outcome_unknown` |
 //! | 501 | `interpreter_not_installed` `sessions_disabled` |
-//! | 503 | `draining` `queue_full` `storage_unavailable` `read_timeout` `compiler_busy` `interpreter_warming_up` `interpreter_failed` `sessions_full` `schema_checks_busy` |
+//! | 503 | `draining` `queue_full` `storage_unavailable` `read_timeout` `compiler_busy` `interpreter_warming_up` `interpreter_failed` `sessions_full` `schema_checks_busy` `connections_full` `memory_busy` |
 //! | 507 | `storage_full` |
 
 mod convert;
@@ -33,6 +33,8 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value};
+
+use cofferdam_domain::said;
 
 /// An answer that is an error.
 #[derive(Debug)]
@@ -129,6 +131,19 @@ impl ApiError {
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).retry_after(retry_after_s)
     }
 
+    /// Every place for a connection is taken by a busy one: 503.
+    pub(crate) fn connections_full() -> ApiError {
+        let detail = "all connections of this host are busy (http.connections_max, \
+                      http.connections_per_peer_max); try again";
+        ApiError::busy("connections_full", detail, 1)
+    }
+
+    /// There is no room in memory for a body: 503.
+    pub(crate) fn memory_busy() -> ApiError {
+        let detail = "there is no room in memory for this body now (http.bodies_bytes); try again";
+        ApiError::busy("memory_busy", detail, 2)
+    }
+
     /// The same, with the time after which it may be worth to ask again.
     fn retry_after(mut self, seconds: u32) -> ApiError {
         self.0.retry_after_s = Some(seconds);
@@ -199,7 +214,7 @@ impl IntoResponse for ApiError {
         if let Some(cause) = internal {
             tracing::error!(
                 code = problem.code,
-                cause,
+                cause = said::for_log(&cause),
                 "a request failed on the host's side"
             );
         }

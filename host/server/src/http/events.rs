@@ -29,7 +29,7 @@ use cofferdam::queue::events::{Event, EventKind, Subscription};
 use cofferdam_domain::task::TaskId;
 
 /// How often a silent stream says that it is alive.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// Watch a task
 ///
@@ -126,7 +126,7 @@ impl Watch {
             event = self.subscription.next() => event,
             () = tokio::time::sleep(HEARTBEAT) => {
                 self.phase = Phase::Following;
-                return Some(Bytes::from_static(b": heartbeat\n\n"));
+                return Some(heartbeat());
             }
             // The client resumes at a host that is not shutting down.
             () = self.services.shutdown.requested() => return None,
@@ -148,6 +148,11 @@ impl Watch {
             Err(_gone) => None,
         }
     }
+}
+
+/// What a silent stream says; every client skips it.
+pub(crate) fn heartbeat() -> Bytes {
+    Bytes::from_static(b": heartbeat\n\n")
 }
 
 fn told(event: &Event) -> Bytes {

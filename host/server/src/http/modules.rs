@@ -14,12 +14,13 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::http::body::{self, BodyLimit};
+use crate::http::body::{BodyLimit, BodyReader};
 use crate::http::error::ApiError;
 use crate::http::json::{self, Time};
 use crate::http::page::{self, Page};
 use crate::http::path::PathParts;
 use crate::http::query::Query;
+use crate::http::room::UNCOUNTED_BYTES;
 use crate::http::{AppState, Services};
 use cofferdam_domain::module::{
     Descriptor, Language, ModuleInfo, ModuleKind, ModuleName, ModuleRef,
@@ -103,16 +104,12 @@ pub(crate) async fn put(
     Query::of(&parts.uri)?.done()?;
     let sent = sent(&parts.headers)?;
     let config = &services.config;
-    let limit = BodyLimit {
-        bytes: match sent {
-            Sent::Wasm => config.module_bytes,
-            Sent::Script(_) => config.module_bytes.min(SCRIPT_BYTES_MAX),
-        },
-        code: "module_too_large",
-        what: "the module",
-        idle: config.body_idle_timeout,
+    let most = match sent {
+        Sent::Wasm => config.module_bytes,
+        Sent::Script(_) => config.module_bytes.min(SCRIPT_BYTES_MAX),
     };
-    let bytes = body::collect(&parts.headers, body, limit).await?;
+    let limit = BodyLimit::new(&services, most, "module_too_large", "the module");
+    let bytes = upload(&services, &parts.headers, body, limit).await?;
     let (put, info) = match sent {
         Sent::Wasm => services.registry.put(&name, bytes).await?,
         Sent::Script(language) => put_script(&services, &name, language, bytes).await?,
@@ -202,7 +199,9 @@ async fn one(services: &Services, reference: &ModuleRef) -> Result<Response, Api
 
 async fn bytes(services: &Services, reference: &ModuleRef) -> Result<Response, ApiError> {
     let stored = services.storage.find_module(reference).await?;
-    let ModuleInfo { digest, kind, .. } = stored.ok_or_else(|| unknown(reference))?.info;
+    let info = stored.ok_or_else(|| unknown(reference))?.info;
+    let ModuleInfo { digest, kind, .. } = info;
+    let held = services.room.take(info.size_bytes).await?;
     let wasm = services
         .storage
         .module_wasm(&digest)
@@ -223,7 +222,7 @@ async fn bytes(services: &Services, reference: &ModuleRef) -> Result<Response, A
         }
     };
     let length = HeaderValue::from(wasm.len());
-    let mut response = Response::new(Body::from(wasm));
+    let mut response = held.answer(Response::new, wasm);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(CONTENT_LENGTH, length);
@@ -231,6 +230,28 @@ async fn bytes(services: &Services, reference: &ModuleRef) -> Result<Response, A
         headers.insert(ETAG, tag);
     }
     Ok(response)
+}
+
+/// The body, which lies on disk until the whole of it has come, however slowly that is.
+async fn upload(
+    services: &Services,
+    headers: &HeaderMap,
+    body: Body,
+    limit: BodyLimit,
+) -> Result<Bytes, ApiError> {
+    let mut reader = BodyReader::new(headers, body, limit)?;
+    if reader
+        .announced_bytes()
+        .is_some_and(|bytes| bytes <= UNCOUNTED_BYTES)
+    {
+        return reader.collect().await;
+    }
+    let mut writer = services.files.spool().await?;
+    while let Some(chunk) = reader.chunk().await? {
+        writer.write(chunk).await?;
+    }
+    let held = services.room.take(writer.size_bytes()).await?;
+    Ok(held.keep(writer.take_back().await?))
 }
 
 fn new_name(text: &str) -> Result<ModuleName, ApiError> {

@@ -124,6 +124,11 @@ pub(crate) fn patterns() -> Vec<&'static str> {
     table().into_iter().map(|route| route.pattern).collect()
 }
 
+/// Whether a path is one of those that are answered even where no place is left.
+pub(crate) fn is_operation(path: &str) -> bool {
+    ["/livez", "/readyz", "/metrics", "/health"].contains(&path)
+}
+
 /// Whether `path` is one of `pattern`'s.
 pub(crate) fn matches(pattern: &str, path: &str) -> bool {
     let mut parts = path.split('/');

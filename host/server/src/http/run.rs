@@ -63,13 +63,8 @@ pub(crate) async fn run(
     let env = pairs(query.list("env"))?;
     query.done()?;
     check_words(&args, &env)?;
-    let config = &services.config;
-    let limit = BodyLimit {
-        bytes: config.inline_body_bytes,
-        code: "body_too_large",
-        what: "the input",
-        idle: config.body_idle_timeout,
-    };
+    let bytes = services.config.inline_body_bytes;
+    let limit = BodyLimit::new(&services, bytes, "body_too_large", "the input");
     let input = Payload {
         content_type: Arc::from(guest::content_type(&parts.headers)),
         body: body::collect(&parts.headers, body, limit).await?,

@@ -1,26 +1,33 @@
 //! The listeners and the accept loop.
 //!
 //! One loop runs on each API thread, over a listener of its own on the same address: the kernel
-//! spreads connections, and none ever hops between threads. A connection beyond the cap is held
-//! unserved until another ends; what one connection may cost is in `connection`.
+//! spreads connections, and none ever hops between threads. Who may have a connection is decided
+//! in `places`, what one may cost in `connection` and `watch`.
 //!
-//! Nothing here knows a route; `answer` in `http/api.rs` is all that is called.
+//! Nothing here knows a handler; `answer` in `http/api.rs` is all that is called.
 
+mod card;
 mod connection;
+pub mod places;
 mod unread;
+mod watch;
+mod wire;
 
+use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::http::api::Api;
+use crate::http::server::card::Card;
+use crate::http::server::places::{Place, Places};
+use crate::http::server::watch::Pace;
 use crate::http::settings::HttpConfig;
 use cofferdam::shutdown::Shutdown;
 
@@ -30,6 +37,10 @@ const BACKLOG: i32 = 1024;
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// The longest such wait.
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// How often a place is looked for while all are taken by busy connections.
+const PLACE_INTERVAL: Duration = Duration::from_millis(50);
+/// How many times, before the newcomer is closed.
+const PLACE_LOOKS_MAX: u32 = 40;
 /// How long what is cut off at the end of a drain gets to notice.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -49,17 +60,6 @@ pub enum BindError {
         /// What the system said.
         cause: io::Error,
     },
-}
-
-/// How many connections may be open at once, over all threads.
-#[derive(Clone, Debug)]
-pub struct ConnectionCap(Arc<Semaphore>);
-
-impl ConnectionCap {
-    /// At most `connections_max`.
-    pub fn new(connections_max: usize) -> ConnectionCap {
-        ConnectionCap(Arc::new(Semaphore::new(connections_max)))
-    }
 }
 
 /// Opens `count` listeners on one address. Port 0 is decided by the first and the same for all.
@@ -103,7 +103,7 @@ pub async fn serve(
     listener: std::net::TcpListener,
     api: Api,
     config: &HttpConfig,
-    cap: ConnectionCap,
+    places: Places,
     shutdown: Shutdown,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
@@ -116,38 +116,78 @@ pub async fn serve(
         close: CancellationToken::new(),
     });
     let connections = TaskTracker::new();
-    while let Some(stream) = accept(&listener, &shutdown).await {
-        let permit = tokio::select! {
-            biased;
-            () = shutdown.requested() => break,
-            permit = Arc::clone(&cap.0).acquire_owned() => permit,
-        };
-        let shared = Arc::clone(&shared);
-        connections.spawn(async move {
-            connection::run(stream, shared).await;
-            drop(permit);
-        });
+    let open = Open::default();
+    let pace = Pace {
+        window: config.body_idle_timeout,
+        bytes: bytes_in(config.bytes_per_second_min, config.body_idle_timeout),
+    };
+    let accepting = async {
+        while let Some((stream, place)) = accept(&listener, &places, &shutdown).await {
+            let stream = Arc::new(stream);
+            open.enter(&stream, &place.card);
+            let shared = Arc::clone(&shared);
+            connections.spawn(connection::run(stream, place, shared));
+        }
+        drop(listener);
+        shared.finish.cancel();
+        connections.close();
+        if tokio::time::timeout(config.drain_timeout, connections.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                open = connections.len(),
+                "closing connections that did not finish in time"
+            );
+            shared.close.cancel();
+            let _what_is_left_ends_with_the_thread =
+                tokio::time::timeout(CLOSE_PATIENCE, connections.wait()).await;
+        }
+    };
+    tokio::select! {
+        () = accepting => Ok(()),
+        never = open.look_after(pace) => match never {},
     }
-    drop(listener);
-    shared.finish.cancel();
-    connections.close();
-    if tokio::time::timeout(config.drain_timeout, connections.wait())
-        .await
-        .is_err()
-    {
-        tracing::warn!(
-            open = connections.len(),
-            "closing connections that did not finish in time"
-        );
-        shared.close.cancel();
-        let _what_is_left_ends_with_the_thread =
-            tokio::time::timeout(CLOSE_PATIENCE, connections.wait()).await;
-    }
-    Ok(())
 }
 
-/// The next connection; `None` once shutdown is requested.
-async fn accept(listener: &TcpListener, shutdown: &Shutdown) -> Option<TcpStream> {
+/// The open connections of one thread.
+#[derive(Default)]
+struct Open(RefCell<Vec<(Weak<TcpStream>, Arc<Card>)>>);
+
+impl Open {
+    fn enter(&self, stream: &Arc<TcpStream>, card: &Arc<Card>) {
+        let entry = (Arc::downgrade(stream), Arc::clone(card));
+        self.0.borrow_mut().push(entry);
+    }
+
+    /// Looks at each of them again and again, and forgets those that have ended.
+    async fn look_after(&self, pace: Pace) -> std::convert::Infallible {
+        let mut ticks = tokio::time::interval(watch::INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.0.borrow_mut().retain(|(stream, card)| {
+                let stream = stream.upgrade();
+                if let Some(stream) = &stream {
+                    watch::look(stream, card, pace);
+                }
+                stream.is_some()
+            });
+        }
+    }
+}
+
+fn bytes_in(per_second: u64, time: Duration) -> u64 {
+    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    per_second.saturating_mul(millis) / 1000
+}
+
+/// The next connection and its place; `None` once shutdown is requested.
+async fn accept(
+    listener: &TcpListener,
+    places: &Places,
+    shutdown: &Shutdown,
+) -> Option<(TcpStream, Place)> {
     let mut backoff = BACKOFF_MIN;
     loop {
         let accepted = tokio::select! {
@@ -156,7 +196,12 @@ async fn accept(listener: &TcpListener, shutdown: &Shutdown) -> Option<TcpStream
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => return Some(stream),
+            Ok((stream, peer)) => match place(places, peer, shutdown).await {
+                Some(place) => return Some((stream, place)),
+                None if shutdown.is_requested() => return None,
+                // It was left waiting for long enough; closing it says so soonest.
+                None => {}
+            },
             Err(error) if is_of_the_connection(&error) => {}
             // Out of descriptors or memory: the connection waits in the kernel meanwhile.
             Err(error) => {
@@ -169,6 +214,20 @@ async fn accept(listener: &TcpListener, shutdown: &Shutdown) -> Option<TcpStream
             }
         }
     }
+}
+
+/// A place for a newcomer, if need be once the next is free.
+async fn place(places: &Places, peer: SocketAddr, shutdown: &Shutdown) -> Option<Place> {
+    for _ in 0..PLACE_LOOKS_MAX {
+        if let Some(place) = places.admit(peer.ip()) {
+            return Some(place);
+        }
+        tokio::select! {
+            () = shutdown.requested() => return None,
+            () = tokio::time::sleep(PLACE_INTERVAL) => {}
+        }
+    }
+    None
 }
 
 /// Whether only the connection about to be accepted is broken.

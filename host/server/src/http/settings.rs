@@ -8,15 +8,29 @@ use std::time::Duration;
 pub struct HttpConfig {
     /// Where the API listens. Anything but loopback is refused.
     pub listen: SocketAddr,
+    /// Where operations (`/livez`, `/readyz`, `/metrics`, `/health`) are answered as well, by a thread
+    /// of its own; nowhere else if absent. Anything but loopback is refused.
+    pub operations_listen: Option<SocketAddr>,
     /// Threads that accept and serve connections; 0 is one per core.
     pub threads: usize,
-    /// Open connections at once; one more waits to be accepted.
+    /// Open connections at once. Where all are taken, one more takes the place of the one that has
+    /// been silent for longest, or is told to come again.
     pub connections_max: usize,
+    /// Open connections of one address at once.
+    pub connections_per_peer_max: usize,
     /// How long a client may take to send a request's headers, and to stay silent between two
     /// requests.
     pub header_timeout: Duration,
     /// How long a client may take for each piece of a body.
     pub body_idle_timeout: Duration,
+    /// How long a body may take in all, with the time that it needs at `bytes_per_second_min`.
+    pub body_timeout: Duration,
+    /// The slowest that a body may come, and that an answer may be taken, on average.
+    pub bytes_per_second_min: u64,
+    /// The bytes of bodies, of requests and of answers, that are in memory at once for all callers.
+    pub bodies_bytes: u64,
+    /// How long a request waits for room among them.
+    pub bodies_wait: Duration,
     /// The largest body that is kept in memory; a larger raw task input goes to disk.
     pub inline_body_bytes: u64,
     /// The largest raw task input.
@@ -33,10 +47,16 @@ impl Default for HttpConfig {
     fn default() -> HttpConfig {
         HttpConfig {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            operations_listen: None,
             threads: 0,
             connections_max: 4096,
+            connections_per_peer_max: 4000,
             header_timeout: Duration::from_secs(30),
             body_idle_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(60),
+            bytes_per_second_min: 16 * 1024,
+            bodies_bytes: 256 * 1024 * 1024,
+            bodies_wait: Duration::from_secs(10),
             inline_body_bytes: 4 * 1024 * 1024,
             spooled_body_bytes: 1024 * 1024 * 1024,
             module_bytes: 128 * 1024 * 1024,

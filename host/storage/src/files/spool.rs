@@ -114,6 +114,19 @@ impl SpoolWriter {
         Ok(())
     }
 
+    /// What was written so far.
+    pub fn size_bytes(&self) -> u64 {
+        self.spooled.size_bytes
+    }
+
+    /// Everything that was written, in memory; nothing is left of the file.
+    pub async fn take_back(mut self) -> Result<Bytes, StorageError> {
+        self.file.flush().await?;
+        let path = self.spooled.path.clone();
+        let whole = blocking(move || Ok(std::fs::read(path)?)).await?;
+        Ok(Bytes::from(whole))
+    }
+
     /// Makes the file durable under its name.
     pub async fn commit(mut self) -> Result<Spooled, StorageError> {
         self.file.flush().await?;

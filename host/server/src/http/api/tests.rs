@@ -22,6 +22,7 @@ fn api() -> (Api, Arc<Metrics>) {
         routes::with_fallbacks(routes),
         vec!["/text", "/panic"],
         Arc::clone(&metrics),
+        Room::new(1 << 20, std::time::Duration::ZERO),
     );
     (api, metrics)
 }

@@ -1,13 +1,15 @@
 //! Code that is watched while it runs: server-sent events.
 //!
-//! The connection drives the run: when the client goes away, the code ends. What it writes waits
-//! in memory until the client took it, which is no more than what the host keeps of a stream anyway.
+//! The run is a task of its own, which holds a place among the runs for as long as it needs and no
+//! longer: whether the client reads makes no difference to it. What is written waits for the
+//! client in a bounded buffer; what does not fit is left out, which a `truncated` event says, and
+//! stands in the answer all the same. When the client goes away, the code ends.
+
+mod notes;
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::body::Body;
 use axum::http::HeaderValue;
@@ -16,49 +18,67 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
 use serde::Serialize;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use serde_json::json;
+use tokio::sync::oneshot;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::http::AppState;
 use crate::http::error::ApiError;
-use crate::http::events::{piece, written};
+use crate::http::events::{HEARTBEAT, heartbeat, piece, written};
 use crate::http::exec::finish;
+use crate::http::exec::stream::notes::{Note, Notes};
+use crate::http::room::Room;
+use crate::http::{AppState, Services};
 use cofferdam::runner::{CodeRequest, Watcher};
 use cofferdam_domain::attempt::Stream;
 
-/// What is told of one stream while the code runs; the rest is dropped, as it is in the answer.
-const TOLD_BYTES_MAX: usize = 1024 * 1024;
-/// Pieces told of one run. A script that writes byte by byte is told the rest in the answer.
-const PIECES_MAX: usize = 65_536;
-
-type Work<T> = Pin<Box<dyn Future<Output = Result<T, ApiError>> + Send>>;
-
-struct Watch<T> {
-    work: Option<Work<T>>,
-    written: UnboundedReceiver<(Stream, Bytes)>,
-    result: Option<Bytes>,
+struct Watch {
+    notes: Arc<Notes>,
+    result: oneshot::Receiver<Bytes>,
+    /// Whether the run has ended.
+    is_over: bool,
+    /// The result, until it was told.
+    last: Option<Bytes>,
+    /// Ends the run with the watch.
+    _run: DropGuard,
 }
 
 /// Runs code and tells of it.
 pub(super) fn answer(services: AppState, mut code: CodeRequest) -> Response {
-    told(|watch| async move {
+    let of_run = Arc::clone(&services);
+    told(&services, |watch| async move {
         code.watch = Some(watch);
-        let executed = services.runner.execute(code).await?;
-        finish(&services, executed).await
+        let executed = of_run.runner.execute(code).await?;
+        finish(&of_run, executed).await
     })
 }
 
 /// Tells of what `begin` runs, whose answer is the result.
-pub(crate) fn told<F, T>(begin: impl FnOnce(Watcher) -> F) -> Response
+pub(crate) fn told<F, T>(services: &Services, begin: impl FnOnce(Watcher) -> F) -> Response
 where
     F: Future<Output = Result<T, ApiError>> + Send + 'static,
     T: Serialize + 'static,
 {
-    let (tell, written) = unbounded_channel();
+    let notes = Arc::new(Notes::new(&services.room));
+    let (end, result) = oneshot::channel();
+    let gone = CancellationToken::new();
     let watch = Watch {
-        work: Some(Box::pin(begin(watcher(tell)))),
-        written,
-        result: None,
+        notes: Arc::clone(&notes),
+        result,
+        is_over: false,
+        last: None,
+        _run: gone.clone().drop_guard(),
     };
+    let (work, room) = (begin(watcher(notes)), services.room.clone());
+    services.shutdown.spawn("code that is watched", async move {
+        let ended = gone.run_until_cancelled(async {
+            let done = work.await.map(|answer| piece(None, "result", &answer));
+            last_piece(done, &room).await
+        });
+        if let Some(result) = ended.await {
+            // Whoever watched may have gone at this very moment.
+            let _unheard = end.send(result);
+        }
+    });
     let pieces = stream::unfold(watch, |mut watch| async {
         let piece = watch.next().await?;
         Some((Ok::<_, Infallible>(piece), watch))
@@ -70,44 +90,56 @@ where
     response
 }
 
-fn watcher(tell: UnboundedSender<(Stream, Bytes)>) -> Watcher {
-    let told = [const { AtomicUsize::new(0) }; 2];
-    let pieces = AtomicUsize::new(0);
-    Arc::new(move |stream, bytes: &[u8]| {
-        let told = match stream {
-            Stream::Stdout => &told[0],
-            Stream::Stderr => &told[1],
-            Stream::Log => return,
-        };
-        let before = told.fetch_add(bytes.len(), Ordering::Relaxed);
-        let room = TOLD_BYTES_MAX.saturating_sub(before).min(bytes.len());
-        if room > 0 && pieces.fetch_add(1, Ordering::Relaxed) < PIECES_MAX {
-            // Nobody listens any more: the run is about to be dropped.
-            let _gone = tell.send((stream, Bytes::copy_from_slice(&bytes[..room])));
-        }
+fn watcher(notes: Arc<Notes>) -> Watcher {
+    Arc::new(move |stream, bytes: &[u8]| match stream {
+        Stream::Stdout | Stream::Stderr => notes.write(stream, bytes),
+        Stream::Log => {}
     })
 }
 
-impl<T: Serialize> Watch<T> {
+/// The event that ends the stream. It waits for its reader, so it has room of its own.
+async fn last_piece(done: Result<Bytes, ApiError>, room: &Room) -> Bytes {
+    let failed = |error: ApiError| piece(None, "error", &error.to_json());
+    let result = match done {
+        Ok(result) => result,
+        Err(error) => return failed(error),
+    };
+    match room.take(result.len() as u64).await {
+        Ok(held) => held.keep(result),
+        Err(busy) => failed(busy),
+    }
+}
+
+impl Watch {
     async fn next(&mut self) -> Option<Bytes> {
-        if let Some(work) = &mut self.work {
+        loop {
+            // Made before the look, so that what is written in between is not missed.
+            let more = self.notes.more();
+            if let Some(note) = self.notes.take() {
+                return Some(told_note(&note));
+            }
+            if self.is_over {
+                return self.last.take();
+            }
             tokio::select! {
-                biased;
-                Some((stream, bytes)) = self.written.recv() => {
-                    return Some(piece(None, stream.as_str(), &written(&bytes)));
+                () = more => {}
+                // What was written last is told first.
+                result = &mut self.result => {
+                    self.is_over = true;
+                    self.last = result.ok();
                 }
-                done = work => {
-                    self.work = None;
-                    self.result = Some(match done {
-                        Ok(answer) => piece(None, "result", &answer),
-                        Err(error) => piece(None, "error", &error.to_json()),
-                    });
-                }
+                () = tokio::time::sleep(HEARTBEAT) => return Some(heartbeat()),
             }
         }
-        match self.written.try_recv() {
-            Ok((stream, bytes)) => Some(piece(None, stream.as_str(), &written(&bytes))),
-            Err(_empty) => self.result.take(),
+    }
+}
+
+fn told_note(note: &Note) -> Bytes {
+    match note {
+        Note::Wrote(stream, bytes) => piece(None, stream.as_str(), &written(bytes)),
+        Note::Cut(stream) => {
+            let cut = json!({ "stream": stream.as_str() });
+            piece(None, "truncated", &cut)
         }
     }
 }

@@ -1,15 +1,22 @@
 //! One connection: HTTP/1.1, one request after the other.
 //!
 //! hyper's header timeout runs from the moment a request could begin, so it ends slow headers and
-//! idle keep-alive connections alike. Bodies are timed where they are read (`http/body.rs`), and a
-//! peer that stops reading is given up by the kernel after `write_timeout`. What handlers leave
-//! unread of a body is `unread.rs`'s.
+//! idle keep-alive connections alike. Bodies are timed where they are read (`http/body.rs`); a
+//! peer that stops reading, or is gone, is found by `watch.rs`. What handlers leave unread of a
+//! body is `unread.rs`'s.
 
 use std::convert::Infallible;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::http::header::{CONNECTION, CONTENT_TYPE};
+use axum::http::{HeaderValue, Version};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -18,12 +25,19 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::api::Api;
+use crate::http::error::ApiError;
+use crate::http::routes;
+use crate::http::server::card::{Card, Phase};
+use crate::http::server::places::Place;
 use crate::http::server::unread;
+use crate::http::server::wire::Wire;
 
 /// The most headers a request may have; one more is answered with 431.
 const HEADERS_MAX: usize = 100;
 /// The most bytes a request's head may have, and what is buffered of a body ahead of its reader.
 const BUFFER_BYTES: usize = 64 * 1024;
+/// What keeps a silent stream of events alive, and finds out whether anybody hears it.
+const COMMENT: &[u8] = b": \n\n";
 
 /// What the connections of one thread share.
 pub(super) struct Shared {
@@ -40,28 +54,37 @@ pub(super) struct Shared {
 }
 
 /// Serves `stream` until either side ends it.
-pub(super) async fn run(stream: TcpStream, shared: Arc<Shared>) {
+pub(super) async fn run(stream: Arc<TcpStream>, place: Place, shared: Arc<Shared>) {
     set_options(&stream, shared.write_timeout);
+    let card = Arc::clone(&place.card);
+    let wire = Wire {
+        stream,
+        card: Arc::clone(&card),
+    };
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
+        .half_close(true)
         .header_read_timeout(shared.header_timeout)
         .max_headers(HEADERS_MAX)
         .max_buf_size(BUFFER_BYTES);
-    let of_service = Arc::clone(&shared);
+    let (of_service, of_answers) = (Arc::clone(&shared), Arc::clone(&card));
     let (unread, mut rests) = mpsc::channel(1);
-    let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        let shared = Arc::clone(&of_service);
-        let request = unread::watch(request, &unread);
-        async move { Ok::<_, Infallible>(shared.api.answer(request).await) }
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let (shared, card) = (Arc::clone(&of_service), Arc::clone(&of_answers));
+        let takes_interim = request.version() > Version::HTTP_10;
+        card.begin(takes_interim, !request.body().is_end_stream());
+        let request = unread::watch(request, &unread, &card);
+        async move { Ok::<_, Infallible>(answer(&shared.api, request, card).await) }
     });
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(wire), service));
     // How a connection ends is the client's affair: resets, timeouts and malformed requests have
     // been answered by hyper where an answer is possible.
     tokio::select! {
         biased;
         _ended = connection.as_mut() => return,
         () = shared.finish.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = card.close.cancelled() => return,
         never = unread::discard(&mut rests) => match never {},
     }
     // From here on a rest is dropped where it is found, so that it holds no end up.
@@ -69,8 +92,35 @@ pub(super) async fn run(stream: TcpStream, shared: Arc<Shared>) {
     tokio::select! {
         biased;
         _ended = connection.as_mut() => {}
+        () = card.close.cancelled() => {}
         () = shared.close.cancelled() => {}
     }
+}
+
+/// The answer to one request, which may be that there is no place for it.
+async fn answer(
+    api: &Api,
+    request: hyper::Request<Body>,
+    card: Arc<Card>,
+) -> hyper::Response<Answered> {
+    let response = if card.is_reserved() {
+        let mut response = match routes::is_operation(request.uri().path()) {
+            true => api.answer(request).await,
+            false => ApiError::connections_full().into_response(),
+        };
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+        response
+    } else {
+        api.answer(request).await
+    };
+    card.answer(tells_events(&response));
+    response.map(|body| Answered { body, card })
+}
+
+fn tells_events(response: &Response) -> bool {
+    let media_type = response.headers().get(CONTENT_TYPE);
+    media_type.is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
 }
 
 fn set_options(stream: &TcpStream, write_timeout: Duration) {
@@ -78,4 +128,41 @@ fn set_options(stream: &TcpStream, write_timeout: Duration) {
     // Either may fail on a connection that is already gone, which the first read will tell.
     let _gone = socket.set_tcp_nodelay(true);
     let _gone = socket.set_tcp_user_timeout(Some(write_timeout));
+}
+
+/// An answer on its way, which the connection's card knows of.
+struct Answered {
+    body: Body,
+    card: Arc<Card>,
+}
+
+impl hyper::body::Body for Answered {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        // Each frame of a stream of events is whole events, so a comment may stand after it.
+        if polled.is_pending() && self.card.tells_events() && self.card.is_nudged(context) {
+            return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(COMMENT)))));
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Answered {
+    fn drop(&mut self) {
+        self.card.enter(Phase::Silent);
+    }
 }

@@ -11,6 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 
 use super::*;
+use crate::http::room::Room;
+use crate::http::server::places::PlaceLimits;
 use cofferdam::telemetry::metrics::Metrics;
 
 /// A server on a port of its own, on a runtime of its own.
@@ -39,15 +41,17 @@ impl Server {
             routes(&entered, &release),
             Vec::new(),
             Arc::new(Metrics::new()),
+            Room::new(1 << 20, Duration::ZERO),
         );
-        let (cap, told) = (ConnectionCap::new(config.connections_max), shutdown.clone());
+        let limits = PlaceLimits::of(&config, config.connections_max);
+        let (places, told) = (Places::new(limits), shutdown.clone());
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .unwrap();
             runtime
-                .block_on(serve(listener, api, &config, cap, told))
+                .block_on(serve(listener, api, &config, places, told))
                 .unwrap();
         });
         Server {
@@ -80,6 +84,7 @@ impl Drop for Server {
 }
 
 fn routes(entered: &Arc<Notify>, release: &Arc<Notify>) -> Router {
+    let entered_again = Arc::clone(entered);
     let (entered, release) = (Arc::clone(entered), Arc::clone(release));
     let slow = move || {
         let (entered, release) = (Arc::clone(&entered), Arc::clone(&release));
@@ -90,9 +95,28 @@ fn routes(entered: &Arc<Notify>, release: &Arc<Notify>) -> Router {
             "slow"
         }
     };
+    struct Gone(Arc<Notify>);
+    impl Drop for Gone {
+        fn drop(&mut self) {
+            self.0.notify_one();
+        }
+    }
+    let told = Arc::clone(&entered_again);
+    let guarded = move || {
+        let told = Arc::clone(&told);
+        async move {
+            told.notify_one();
+            let _gone = Gone(told);
+            std::future::pending::<&'static str>().await
+        }
+    };
+    let large = || async { vec![b'x'; LARGE_BYTES] };
     let echo = |request: Request| async { request.into_body().collect().await.unwrap().to_bytes() };
     Router::new()
         .route("/", get(|| async { "hello" }))
+        .route("/livez", get(|| async { "alive" }))
+        .route("/guarded", get(guarded))
+        .route("/large", get(large))
         .route("/slow", get(slow))
         .route("/echo", post(echo))
         .route("/refuse", post(|| async { "refused" }))
@@ -116,7 +140,10 @@ async fn read_until(stream: &mut TcpStream, end: &str) -> String {
     answer
 }
 
+/// More than the kernel holds for both sides.
+const LARGE_BYTES: usize = 64 << 20;
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+const GET_AND_CLOSE: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
 
 #[tokio::test]
 async fn a_connection_serves_one_request_after_the_other() {
@@ -246,7 +273,7 @@ async fn a_length_beside_chunks_smuggles_nothing() {
 }
 
 #[tokio::test]
-async fn a_connection_beyond_the_cap_waits() {
+async fn a_connection_beyond_the_cap_takes_the_place_of_a_silent_one() {
     let server = Server::start(|config| {
         config.connections_max = 1;
         config.header_timeout = Duration::from_secs(20);
@@ -254,12 +281,89 @@ async fn a_connection_beyond_the_cap_waits() {
     let mut first = server.connect().await;
     first.write_all(GET).await.unwrap();
     read_until(&mut first, "hello").await;
-    let mut second = server.connect().await;
-    second.write_all(GET).await.unwrap();
-    let early = tokio::time::timeout(Duration::from_millis(200), second.read_u8()).await;
-    assert!(early.is_err(), "served beyond the cap");
-    drop(first);
-    assert!(read_until(&mut second, "hello").await.contains("200 OK"));
+    // A connection that has just come keeps its place for a moment: the next is told so.
+    let early = server.tell(GET).await;
+    assert!(early.starts_with("HTTP/1.1 503"), "{early:?}");
+    assert!(
+        early.contains("retry-after") && early.contains("connections_full"),
+        "{early:?}"
+    );
+    loop {
+        let answer = server.tell(GET_AND_CLOSE).await;
+        if answer.ends_with("hello") {
+            break;
+        }
+    }
+    assert_eq!(read_all(&mut first).await, "");
+}
+
+#[tokio::test]
+async fn a_busy_host_still_answers_operations() {
+    let server = Server::start(|config| config.connections_max = 1);
+    let mut busy = server.connect().await;
+    busy.write_all(b"GET /slow HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .await
+        .unwrap();
+    server.entered.notified().await;
+    assert!(server.tell(GET).await.starts_with("HTTP/1.1 503"));
+    let livez = b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let answer = server.tell(livez).await;
+    assert!(answer.ends_with("alive"), "{answer:?}");
+    server.release.notify_waiters();
+    assert!(read_until(&mut busy, "slow").await.contains("200 OK"));
+}
+
+#[tokio::test]
+async fn a_client_that_ends_its_side_is_answered() {
+    let server = Server::start(|_| {});
+    for request in [GET, b"GET /slow HTTP/1.1\r\nhost: localhost\r\n\r\n"] {
+        let mut stream = server.connect().await;
+        stream.write_all(request).await.unwrap();
+        stream.shutdown().await.unwrap();
+        if request != GET {
+            server.entered.notified().await;
+            // It is asked whether it is still there, and is.
+            read_until(&mut stream, "HTTP/1.1 100 Continue\r\n\r\n").await;
+            server.release.notify_waiters();
+        }
+        let answer = read_all(&mut stream).await;
+        assert!(answer.contains("HTTP/1.1 200 OK"), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn work_for_a_client_that_is_gone_ends() {
+    let server = Server::start(|_| {});
+    let mut stream = server.connect().await;
+    stream
+        .write_all(b"GET /guarded HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .await
+        .unwrap();
+    server.entered.notified().await;
+    drop(stream);
+    // Told by the drop of what the handler holds.
+    let ended = tokio::time::timeout(Duration::from_secs(10), server.entered.notified());
+    ended.await.expect("the handler is dropped");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_left_unread_is_cut_off() {
+    let server = Server::start(|config| {
+        config.body_idle_timeout = Duration::from_millis(500);
+        config.bytes_per_second_min = 1 << 20;
+    });
+    let mut stream = server.connect().await;
+    stream
+        .write_all(b"GET /large HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .await
+        .unwrap();
+    let mut drop_by_drop = [0; 64];
+    // It takes a little again and again, which is not enough.
+    for _ in 0..100 {
+        stream.read_exact(&mut drop_by_drop).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(read_all(&mut stream).await.len() < LARGE_BYTES / 2);
 }
 
 #[tokio::test]

@@ -8,7 +8,8 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -18,6 +19,8 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use tokio::sync::mpsc;
 
+use crate::http::server::card::{Card, Phase};
+
 /// How long the rest of one body is read in all.
 const REST_PATIENCE: Duration = Duration::from_secs(30);
 /// How long each piece of it may take.
@@ -26,8 +29,13 @@ const REST_IDLE: Duration = Duration::from_secs(5);
 /// Where bodies go that were dropped before their end; one connection has one at a time.
 pub(super) type Unread = mpsc::Sender<Incoming>;
 
-/// `request` with a body that comes back through `unread` if it is dropped before its end.
-pub(super) fn watch(request: hyper::Request<Incoming>, unread: &Unread) -> hyper::Request<Body> {
+/// `request` with a body that comes back through `unread` if it is dropped before its end, and
+/// whose end `card` is told.
+pub(super) fn watch(
+    request: hyper::Request<Incoming>,
+    unread: &Unread,
+    card: &Arc<Card>,
+) -> hyper::Request<Body> {
     if request.body().is_end_stream() {
         return request.map(Body::new);
     }
@@ -37,6 +45,7 @@ pub(super) fn watch(request: hyper::Request<Incoming>, unread: &Unread) -> hyper
             incoming: Some(incoming),
             is_invited,
             unread: unread.clone(),
+            card: Arc::clone(card),
         })
     })
 }
@@ -62,6 +71,7 @@ struct Watched {
     /// Whether the client sends, or was told to by the first read.
     is_invited: bool,
     unread: Unread,
+    card: Arc<Card>,
 }
 
 impl hyper::body::Body for Watched {
@@ -73,10 +83,14 @@ impl hyper::body::Body for Watched {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         self.is_invited = true;
-        match &mut self.incoming {
-            Some(incoming) => Pin::new(incoming).poll_frame(context),
-            None => Poll::Ready(None),
+        let Some(incoming) = &mut self.incoming else {
+            return Poll::Ready(None);
+        };
+        let frame = ready!(Pin::new(incoming).poll_frame(context));
+        if frame.is_none() || self.is_end_stream() {
+            self.card.enter(Phase::Working);
         }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -2,6 +2,8 @@
 //!
 //! A caller that goes away leaves its code running: ending it would end the session.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -48,9 +50,10 @@ pub(crate) async fn exec(
     if wants_events(&parts.headers) {
         // What is wrong with the request is said before the stream begins.
         json::parse::<TurnRequest<'_>>(&body)?;
-        return Ok(stream::told(move |watch| async move {
-            run(&services, id, &body, Some(watch)).await
-        }));
+        return Ok(stream::told(
+            &Arc::clone(&services),
+            move |watch| async move { run(&services, id, &body, Some(watch)).await },
+        ));
     }
     let answer = run(&services, id, &body, None).await?;
     Ok(json::answer(StatusCode::OK, &answer))

@@ -53,11 +53,13 @@ pub(crate) async fn result(
 }
 
 async fn completed(services: &Services, task: &Task) -> Result<Response, ApiError> {
+    let held = services.room.take(task.result_bytes.unwrap_or(0)).await?;
     let Some(output) = services.storage.result(task.id).await? else {
         let detail = format!("the result of task {} is not kept any more", task.id);
         return Err(ApiError::not_found("result_not_found", detail));
     };
-    let mut response = guest::answer(&output.content_type, Body::from(output.body));
+    let answer = |body| guest::answer(&output.content_type, body);
+    let mut response = held.answer(answer, output.body);
     tell_truncated(response.headers_mut(), task.truncated);
     Ok(response)
 }

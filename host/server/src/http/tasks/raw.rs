@@ -46,13 +46,8 @@ pub(super) async fn submit(
     let mut hasher = blake3::Hasher::new();
     hash_query(&mut hasher, parts.uri.query().unwrap_or_default());
     hasher.update(content_type.as_bytes()).update(b"\0");
-    let config = &services.config;
-    let limit = BodyLimit {
-        bytes: config.spooled_body_bytes,
-        code: "body_too_large",
-        what: "the input",
-        idle: config.body_idle_timeout,
-    };
+    let bytes = services.config.spooled_body_bytes;
+    let limit = BodyLimit::new(services, bytes, "body_too_large", "the input");
     let mut reader = BodyReader::new(&parts.headers, body, limit)?;
     let stored = read(services, &mut reader, &mut hasher).await?;
     submission.fingerprint = shorten(hasher.finalize());
@@ -113,12 +108,15 @@ async fn read(
 ) -> Result<Stored, ApiError> {
     let inline = services.config.inline_body_bytes;
     let mut head = BytesMut::new();
+    let mut held = services.room.none();
     if reader.announced_bytes().is_none_or(|bytes| bytes <= inline) {
         loop {
             let Some(chunk) = reader.chunk().await? else {
-                return Ok(Stored::Memory(head.freeze()));
+                return Ok(Stored::Memory(held.keep(head.freeze())));
             };
             hasher.update(&chunk);
+            // What the buffer may double to.
+            held.grow_to((head.len() + chunk.len()) as u64 * 2).await?;
             head.extend_from_slice(&chunk);
             if head.len() as u64 > inline {
                 break;
@@ -129,6 +127,7 @@ async fn read(
     if !head.is_empty() {
         writer.write(head.freeze()).await?;
     }
+    drop(held);
     while let Some(chunk) = reader.chunk().await? {
         hasher.update(&chunk);
         writer.write(chunk).await?;

@@ -125,13 +125,9 @@ async fn from_json(
 
 /// The limit on a JSON body: that of an inline input, with room for base64 and the other fields.
 pub(crate) fn json_limit(services: &Services) -> BodyLimit {
-    let config = &services.config;
-    BodyLimit {
-        bytes: config.inline_body_bytes.saturating_mul(7) / 5,
-        code: "body_too_large",
-        what: "the JSON body; a larger input goes raw, with ?module=,",
-        idle: config.body_idle_timeout,
-    }
+    let bytes = services.config.inline_body_bytes.saturating_mul(7) / 5;
+    let what = "the JSON body; a larger input goes raw, with ?module=,";
+    BodyLimit::new(services, bytes, "body_too_large", what)
 }
 
 /// The hash that tells two requests of one key apart.

@@ -1,0 +1,242 @@
+//! Room in memory for bodies: those of requests on their way in, and those of answers that nobody
+//! has taken yet.
+//!
+//! Each body has a limit of its own; this is the limit on their sum, for all callers together.
+//! Room belongs to the bytes: whoever holds the last of them gives it back, however that end
+//! comes. A body that fits into what each connection buffers anyway is not counted: the number of
+//! connections bounds those.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Body as _;
+use tokio::sync::Notify;
+
+use crate::http::error::ApiError;
+
+/// The largest body that is not counted.
+pub(crate) const UNCOUNTED_BYTES: u64 = 64 * 1024;
+/// The longest wait between two looks for room.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The room, shared by all threads.
+#[derive(Clone, Debug)]
+pub struct Room(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    limit_bytes: u64,
+    used_bytes: AtomicU64,
+    patience: Duration,
+    freed: Notify,
+}
+
+/// A part of the room, given back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Held {
+    room: Room,
+    bytes: u64,
+}
+
+/// Says of an answer that its body has its room already.
+#[derive(Clone, Copy, Debug)]
+struct Counted;
+
+impl Room {
+    /// Room for `limit_bytes`; who finds none waits for up to `patience`.
+    pub fn new(limit_bytes: u64, patience: Duration) -> Room {
+        Room(Arc::new(Inner {
+            limit_bytes,
+            used_bytes: AtomicU64::new(0),
+            patience,
+            freed: Notify::new(),
+        }))
+    }
+
+    /// The bytes in use.
+    pub fn used_bytes(&self) -> u64 {
+        self.0.used_bytes.load(Ordering::Relaxed)
+    }
+
+    /// No room, to be grown.
+    pub(crate) fn none(&self) -> Held {
+        Held {
+            room: self.clone(),
+            bytes: 0,
+        }
+    }
+
+    /// Room for a body of this length, if need be once others have gone.
+    pub(crate) async fn take(&self, bytes: u64) -> Result<Held, ApiError> {
+        let mut held = self.none();
+        held.grow_to(bytes).await?;
+        Ok(held)
+    }
+
+    /// An answer with a body of its own length, once there is room for it.
+    pub(crate) async fn admit(&self, response: Response) -> Response {
+        let size = response.body().size_hint().exact().unwrap_or(0);
+        if size <= UNCOUNTED_BYTES || response.extensions().get::<Counted>().is_some() {
+            return response;
+        }
+        match self.take(size).await {
+            Ok(held) => {
+                // The whole body is one frame, or as good as: the first takes the room along.
+                let mut held = Some(held);
+                response.map(|body| {
+                    Body::new(body.map_frame(move |frame| {
+                        frame.map_data(|data| match held.take() {
+                            Some(held) => held.keep(data),
+                            None => data,
+                        })
+                    }))
+                })
+            }
+            Err(busy) => busy.into_response(),
+        }
+    }
+
+    fn try_add(&self, bytes: u64) -> bool {
+        let fits = |used: u64| Some(used + bytes).filter(|sum| *sum <= self.0.limit_bytes);
+        let added = self
+            .0
+            .used_bytes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
+        added.is_ok()
+    }
+}
+
+impl Held {
+    /// Grows to the room for `bytes`. One body alone always fits.
+    pub(crate) async fn grow_to(&mut self, bytes: u64) -> Result<(), ApiError> {
+        if self.try_grow_to(bytes) {
+            return Ok(());
+        }
+        let room = self.room.clone();
+        let waiting = async {
+            loop {
+                let mut freed = pin!(room.0.freed.notified());
+                freed.as_mut().enable();
+                if self.try_grow_to(bytes) {
+                    return;
+                }
+                // Looks again either way: somebody smaller may have been faster.
+                let _elapsed = tokio::time::timeout(LOOK_INTERVAL, freed).await;
+            }
+        };
+        let waited = tokio::time::timeout(room.0.patience, waiting).await;
+        waited.map_err(|_elapsed| ApiError::memory_busy())
+    }
+
+    /// Grows at once; false if there is no room for it.
+    pub(crate) fn try_grow_to(&mut self, bytes: u64) -> bool {
+        let wanted = match bytes {
+            uncounted if uncounted <= UNCOUNTED_BYTES => 0,
+            bytes => bytes.min(self.room.0.limit_bytes),
+        };
+        let more = wanted.saturating_sub(self.bytes);
+        if more > 0 && !self.room.try_add(more) {
+            return false;
+        }
+        self.bytes += more;
+        true
+    }
+
+    /// `bytes`, which give the room back with their last copy.
+    pub(crate) fn keep(self, bytes: Bytes) -> Bytes {
+        if self.bytes == 0 {
+            return bytes;
+        }
+        Bytes::from_owner(Kept { bytes, _room: self })
+    }
+
+    /// An answer whose body is `bytes`.
+    pub(crate) fn answer(self, respond: impl FnOnce(Body) -> Response, bytes: Bytes) -> Response {
+        let mut response = respond(Body::from(self.keep(bytes)));
+        response.extensions_mut().insert(Counted);
+        response
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.room
+                .0
+                .used_bytes
+                .fetch_sub(self.bytes, Ordering::Relaxed);
+            self.room.0.freed.notify_waiters();
+        }
+    }
+}
+
+struct Kept {
+    bytes: Bytes,
+    _room: Held,
+}
+
+impl AsRef<[u8]> for Kept {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn room() -> Room {
+        Room::new(10 * MIB, Duration::from_millis(20))
+    }
+
+    #[tokio::test]
+    async fn the_sum_is_bounded_and_the_last_copy_gives_it_back() {
+        let room = room();
+        let held = room.take(6 * MIB).await.unwrap();
+        assert_eq!(room.take(6 * MIB).await.unwrap_err().code(), "memory_busy");
+        let whole = held.keep(Bytes::from_static(b"abc"));
+        let part = whole.slice(1..);
+        drop(whole);
+        assert_eq!(room.used_bytes(), 6 * MIB);
+        drop(part);
+        assert_eq!(room.used_bytes(), 0);
+    }
+
+    #[tokio::test]
+    async fn small_bodies_and_one_alone_always_fit() {
+        let room = room();
+        let _all = room.take(100 * MIB).await.unwrap();
+        assert_eq!(room.used_bytes(), 10 * MIB);
+        assert!(room.take(UNCOUNTED_BYTES).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_served_once_another_has_gone() {
+        let room = Room::new(MIB, Duration::from_secs(60));
+        let first = room.take(MIB).await.unwrap();
+        let (second, ()) = tokio::join!(room.take(MIB), async { drop(first) });
+        assert_eq!(second.unwrap().bytes, MIB);
+    }
+
+    #[tokio::test]
+    async fn an_answer_nobody_takes_holds_its_room() {
+        let room = room();
+        let body = Bytes::from(vec![0; 2 << 20]);
+        let response = room.admit(Response::new(Body::from(body))).await;
+        assert_eq!(room.used_bytes(), 2 * MIB);
+        let mut frames = response.into_body();
+        let frame = frames.frame().await.unwrap().unwrap();
+        drop(frames);
+        assert_eq!(room.used_bytes(), 2 * MIB);
+        drop(frame);
+        assert_eq!(room.used_bytes(), 0);
+    }
+}
