@@ -96,22 +96,19 @@ fn a_huge_print_is_cut_and_says_so() {
 
 #[test]
 fn a_sleeper_holds_up_nobody() {
+    const SLEEPERS: usize = 4;
     let host = ready("[interpreters]\nrunning_max = 1\n");
+    // The file gives each a directory, which shows that it has begun.
+    let code = "import time\nopen('begun', 'w').close()\ntime.sleep(60)";
+    let request = json!({"language": "python", "code": code, "timeout_ms": 8000});
     std::thread::scope(|scope| {
-        let sleepers: Vec<_> = (0..4)
-            .map(|_| {
-                scope.spawn(|| {
-                    exec(&host, &json!({"language": "python", "code": "import time\ntime.sleep(5)", "timeout_ms": 3000}))
-                })
-            })
+        let sleepers: Vec<_> = (0..SLEEPERS)
+            .map(|_| scope.spawn(|| exec(&host, &request)))
             .collect();
-        let started = std::time::Instant::now();
+        host.await_directories(SLEEPERS);
         assert_eq!(python(&host, "1")["result"], 1);
-        assert!(
-            started.elapsed() < std::time::Duration::from_millis(2500),
-            "{:?}",
-            started.elapsed()
-        );
+        let asleep = sleepers.iter().filter(|it| !it.is_finished()).count();
+        assert_eq!(asleep, SLEEPERS, "they were not waited for");
         for sleeper in sleepers {
             assert_eq!(sleeper.join().unwrap()["error"]["kind"], "timeout");
         }

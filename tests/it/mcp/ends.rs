@@ -97,22 +97,20 @@ fn a_drain_lets_calls_finish_and_listeners_go() {
     let client = host.client.clone();
     let session = Session::begin(&host);
     let headers = [ACCEPT, JSON, ("mcp-session-id", session.id.as_str())];
-    let id = session.id.clone();
-    let code = "import time\nopen('begun', 'w').close()\ntime.sleep(2)\n'finished'";
+    let code = "import time\nopen('begun', 'w').close()\ntime.sleep(4)\n'finished'";
     let body = python_call(code).to_string();
     let begin = Instant::now();
-    let (answer, events) = std::thread::scope(|scope| {
-        let listener = scope.spawn(|| {
-            let headers = [ACCEPT, ("mcp-session-id", id.as_str())];
-            client.send("GET", "/mcp", &headers, b"")
-        });
+    // Both are there before the host is asked to end: the listener was answered, the guest has begun.
+    let (status, mut events) = client.open("/mcp", &[ACCEPT, headers[2]]);
+    assert_eq!(status, 200);
+    let answer = std::thread::scope(|scope| {
         let caller = scope.spawn(|| client.send("POST", "/mcp", &headers, body.as_bytes()));
         await_guest(&host, true);
         host.terminate();
-        (caller.join().unwrap(), listener.join().unwrap())
+        caller.join().unwrap()
     });
+    std::io::copy(&mut events, &mut std::io::sink()).expect("the stream ends in order");
     assert!(answer.expect(200).text().contains("finished"));
-    events.expect(200);
     assert!(host.wait().success());
     // The drain's own limit is thirty seconds.
     assert!(

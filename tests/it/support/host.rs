@@ -235,6 +235,16 @@ impl Host {
         }
     }
 
+    /// Waits until so many runs have directories.
+    #[track_caller]
+    pub(crate) fn await_directories(&self, runs: usize) {
+        let deadline = Instant::now() + SETTLING;
+        while self.footprint().scratch != runs {
+            assert!(Instant::now() < deadline, "{:?}", self.footprint());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Waits until the host holds no more than `before`, but for `slack`, and not one attempt's
     /// directory.
     #[track_caller]

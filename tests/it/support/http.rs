@@ -103,6 +103,23 @@ impl Client {
         })
     }
 
+    /// GETs what is answered piece by piece. The answer has begun when this returns, and the caller
+    /// reads the rest.
+    #[track_caller]
+    pub(crate) fn open(&self, path: &str, headers: &[(&str, &str)]) -> (u16, impl Read + use<>) {
+        let mut request = http::Request::builder().uri(format!("{}{path}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Vec::new()).expect("the test's request");
+        let response = self.agent.run(request);
+        let response = response.unwrap_or_else(|error| panic!("GET {path}: {error}"));
+        (
+            response.status().as_u16(),
+            response.into_body().into_reader(),
+        )
+    }
+
     /// Sends a request that must be answered.
     #[track_caller]
     pub(crate) fn send(
