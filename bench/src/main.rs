@@ -8,6 +8,7 @@ mod exec;
 mod host;
 mod hostile;
 mod machine;
+mod modules;
 mod peers;
 mod place;
 mod queue;
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::modules::ModulesPlan;
 use crate::place::Place;
 use crate::queue::QueuePlan;
 use crate::report::{Form, Report};
@@ -75,6 +77,8 @@ enum Benchmark {
     Hostile(Plan),
     /// /v1/exec beside native interpreters and other sandboxes.
     Exec(Plan),
+    /// Memory of loaded modules, and many modules in turn.
+    Modules(ModulesPlan),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -103,6 +107,7 @@ fn measure(place: &Place, benchmark: &Benchmark) -> anyhow::Result<Report> {
         Benchmark::Busy(plan) => busy::run(place, plan),
         Benchmark::Hostile(plan) => hostile::run(place, plan),
         Benchmark::Exec(plan) => exec::run(place, plan),
+        Benchmark::Modules(plan) => modules::run(place, plan),
     }
 }
 
