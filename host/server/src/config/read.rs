@@ -49,21 +49,34 @@ pub enum ConfigError {
     },
 }
 
-/// Reads a configuration from the text of a file and from `environment`.
+/// Everything that is wrong with a configuration, in the order it was read; never empty.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{}", lines(.0))]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+fn lines(errors: &[ConfigError]) -> String {
+    let lines: Vec<String> = errors.iter().map(ConfigError::to_string).collect();
+    lines.join("\n")
+}
+
+/// Reads a configuration from the text of a file and from `environment`. All of it is read even
+/// where a part is wrong, so that an operator is told of every mistake at once.
 pub fn read(
     file: Option<&str>,
     environment: impl IntoIterator<Item = (String, String)>,
-) -> Result<Config, ConfigError> {
-    let mut config = Config::default();
+) -> Result<Config, ConfigErrors> {
+    let (mut config, mut errors) = (Config::default(), Vec::new());
     let keys = keys::all();
-    if let Some(text) = file {
-        let table: Table = text
-            .parse()
-            .map_err(|error: toml::de::Error| ConfigError::Syntax(error.to_string()))?;
-        read_file(&mut config, &keys, table)?;
+    match file.map(str::parse::<Table>) {
+        None => {}
+        Some(Ok(table)) => read_file(&mut config, &keys, table, &mut errors),
+        Some(Err(error)) => errors.push(ConfigError::Syntax(error.to_string())),
     }
-    read_environment(&mut config, &keys, environment)?;
-    Ok(config)
+    read_environment(&mut config, &keys, environment, &mut errors);
+    match errors.is_empty() {
+        true => Ok(config),
+        false => Err(ConfigErrors(errors)),
+    }
 }
 
 /// Sets one key from text, as a flag or a variable gives it.
@@ -90,25 +103,30 @@ pub fn set(config: &mut Config, key: &Key, source: &str, text: &str) -> Result<(
     Ok(())
 }
 
-fn read_file(config: &mut Config, keys: &[Key], file: Table) -> Result<(), ConfigError> {
+fn read_file(config: &mut Config, keys: &[Key], file: Table, errors: &mut Vec<ConfigError>) {
     for (section, value) in file {
         let Value::Table(table) = value else {
-            return Err(unknown(&section, keys));
+            errors.push(unknown(&section, keys));
+            continue;
         };
         if section == "dirs" {
-            config.dirs = read_dirs(table)?;
+            config.dirs = read_dirs(table, errors);
             continue;
         }
         for (name, value) in table {
             let path = format!("{section}.{name}");
             let key = keys
                 .iter()
-                .find(|key| key.section == section && key.name == name)
-                .ok_or_else(|| unknown(&path, keys))?;
-            set(config, key, &path, &plain(&value, &path, key)?)?;
+                .find(|key| key.section == section && key.name == name);
+            let done = match key {
+                None => Err(unknown(&path, keys)),
+                Some(key) => {
+                    plain(&value, &path, key).and_then(|text| set(config, key, &path, &text))
+                }
+            };
+            errors.extend(done.err());
         }
     }
-    Ok(())
 }
 
 /// A TOML value as the text [`set`] takes. A number for a text key, or the other way round, is
@@ -130,33 +148,43 @@ fn read_environment(
     config: &mut Config,
     keys: &[Key],
     environment: impl IntoIterator<Item = (String, String)>,
-) -> Result<(), ConfigError> {
+    errors: &mut Vec<ConfigError>,
+) {
     let known: BTreeMap<String, &Key> = keys.iter().map(|key| (key.variable(), key)).collect();
     for (variable, value) in environment {
         if !variable.starts_with(PREFIX) || CLIENT_VARIABLES.contains(&variable.as_str()) {
             continue;
         }
-        let key = known.get(&variable).ok_or_else(|| ConfigError::Unknown {
-            hint: nearest(&variable, known.keys().map(String::as_str)),
-            key: variable.clone(),
-        })?;
-        set(config, key, &variable, &value)?;
+        let done = match known.get(&variable) {
+            Some(key) => set(config, key, &variable, &value),
+            None => Err(ConfigError::Unknown {
+                hint: nearest(&variable, known.keys().map(String::as_str)),
+                key: variable,
+            }),
+        };
+        errors.extend(done.err());
     }
-    Ok(())
 }
 
-fn read_dirs(table: Table) -> Result<Dirs, ConfigError> {
+fn read_dirs(table: Table, errors: &mut Vec<ConfigError>) -> Dirs {
     if table.len() > DIRS_MAX {
-        return Err(ConfigError::Value {
+        errors.push(ConfigError::Value {
             key: "dirs".to_owned(),
             value: format!("{} directories", table.len()),
             accepts: format!("at most {DIRS_MAX}"),
         });
+        return Dirs::new();
     }
-    table
-        .into_iter()
-        .map(|(name, value)| Ok((name.clone(), read_dir(&name, value)?)))
-        .collect()
+    let mut dirs = Dirs::new();
+    for (name, value) in table {
+        match read_dir(&name, value) {
+            Ok(dir) => {
+                dirs.insert(name, dir);
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    dirs
 }
 
 fn read_dir(name: &str, value: Value) -> Result<Dir, ConfigError> {

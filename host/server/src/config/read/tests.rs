@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn file(text: &str) -> Result<Config, ConfigError> {
+fn file(text: &str) -> Result<Config, ConfigErrors> {
     read(Some(text), [])
 }
 
@@ -36,6 +36,27 @@ fn an_unknown_key_is_refused_with_the_nearest_known_one() {
     );
     assert!(file("[limit]\ntimeout_ms = 1\n").is_err());
     assert!(file("slots = 1\n").is_err());
+}
+
+#[test]
+fn every_mistake_is_told_at_once() {
+    let text = "[queue]\nslots = -1\n[limit]\ntimeout_ms = 1\n[dirs.data]\npath = \"srv\"\n";
+    let environment = [
+        variable("COFFERDAM_LOG_FORMAT", "xml"),
+        variable("COFFERDAM_NOTHING", "1"),
+    ];
+    let told = read(Some(text), environment).unwrap_err().to_string();
+    let keys = [
+        "dirs.data",
+        "limit.timeout_ms",
+        "queue.slots",
+        "FORMAT",
+        "NOTHING",
+    ];
+    assert_eq!(told.lines().count(), keys.len(), "{told}");
+    for key in keys {
+        assert!(told.contains(key), "{key}: {told}");
+    }
 }
 
 #[test]
