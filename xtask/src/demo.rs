@@ -1,20 +1,23 @@
-//! `cargo xtask demo`: the product's main job on real input, from nothing to results.
+//! `cargo xtask demo`: the product's main jobs on real input, from nothing to results.
 //!
-//! It uses the program's own command line as its client, so what it prints is what a user would
-//! type and see.
+//! It builds what it shows and nothing else, once, and soon rather than fast (the profile `demo`).
+//! What does not depend on one another is built at the same time. How each thing is built stays
+//! with its own module.
 
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+mod host;
+
+use std::path::Path;
+use std::time::Instant;
 
 use anyhow::{Context, ensure};
 
-use crate::process::{self, say};
-use crate::{guests, interpreters};
+use crate::demo::host::Host;
+use crate::jobs::Job;
+use crate::process::say;
+use crate::{guests, interpreters, set_up};
 
 /// The modules that are uploaded.
-const MODULES: [&str; 7] = [
-    "echo",
+const MODULES: [&str; 6] = [
     "transform",
     "thumbnail",
     "wordcount",
@@ -23,40 +26,67 @@ const MODULES: [&str; 7] = [
     "report",
 ];
 
-/// Builds everything, starts a host on a fresh data directory, runs the examples, stops.
+/// Builds, starts a host on a fresh data directory, runs the examples and code, stops.
 pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
-    say("== building the example modules");
-    guests::build(root)?;
-    say("== building the host");
-    process::run(root, "cargo", &["build", "--release", "--workspace"])?;
-    say("== building the interpreters");
-    interpreters::install(root)?;
-    let data = root.join("target/demo");
+    let begun = Instant::now();
+    build(root)?;
+    let data = root.join("target/demo-data");
     if data.exists() {
         std::fs::remove_dir_all(&data).context("the last demonstration's data")?;
     }
     say("== starting a host on embedded storage");
     let host = Host::start(root, &data)?;
-    say(&format!("listening on {}", host.base));
+    say(&format!(
+        "It listens on {} and compiles its interpreters meanwhile.",
+        host.base
+    ));
     upload(root, &host)?;
-    work(root, &host)?;
+    tasks(root, &host)?;
+    code(root, &host)?;
     say("== stopping");
     host.stop()?;
-    say("The demonstration went well. Its data is in target/demo; `cofferdam --help` is next.");
+    say(&format!(
+        "The demonstration went well, after {} s. Its program is target/demo/cofferdam (`--help` is \
+         next), its data is in target/demo-data. For use, build it optimised: cargo build --release",
+        begun.elapsed().as_secs()
+    ));
     Ok(())
+}
+
+/// Builds the host, and meanwhile the guests and the interpreters.
+fn build(root: &Path) -> anyhow::Result<()> {
+    say("== what the machine must have");
+    // One after the other: package managers lock one another out.
+    set_up::c_compiler(root)?;
+    set_up::programs(
+        root,
+        &[("python3", "python3"), ("node", "nodejs"), ("npm", "npm")],
+    )?;
+    set_up::rust_targets(root, &["wasm32-wasip1", "wasm32-wasip2"])?;
+    say("== building: minutes, most of them for the host's 450 crates");
+    let python = Job::start(root, "the Python interpreter", &["build", "python"])?;
+    let examples = Job::start(root, "the example modules", &["build", "examples"])?;
+    let javascript = Job::start(root, "the JavaScript interpreter", &["build", "javascript"])?;
+    interpreters::build_host(root)?;
+    javascript.wait()?;
+    python.wait()?;
+    // It takes a snapshot with a program that came with the host.
+    interpreters::install(root)?;
+    examples.wait()
 }
 
 fn upload(root: &Path, host: &Host) -> anyhow::Result<()> {
     say("== uploading the modules: each is checked and compiled in a confined child process");
+    let folder = guests::built_soon(root);
     for name in MODULES {
-        let file = root.join(format!("target/guests/{name}.wasm"));
-        host.cofferdam(root, &["module", "push", name, &file.to_string_lossy()])?;
+        let file = folder.join(format!("{name}.wasm"));
+        let file = file.strip_prefix(root).unwrap_or(&file).to_string_lossy();
+        host.capture(root, &["module", "push", name, &file])?;
     }
     host.cofferdam(root, &["module", "list"])
 }
 
-fn work(root: &Path, host: &Host) -> anyhow::Result<()> {
-    let out = root.join("target/demo-thumbnail.png");
+fn tasks(root: &Path, host: &Host) -> anyhow::Result<()> {
     say("== a table from CSV to JSON");
     host.cofferdam(
         root,
@@ -74,108 +104,55 @@ fn work(root: &Path, host: &Host) -> anyhow::Result<()> {
         root,
         &submit("optimise", "examples/optimise/data/rastrigin.json"),
     )?;
+    thumbnail(root, host)?;
+    say("== a plain WASI command with arguments, environment and standard input");
+    let mut report = submit("report", "examples/report/data/sales.txt");
+    report.extend(["--content-type", "text/plain", "--env", "REPORT_UNIT=EUR"]);
+    report.extend(["--", "--top", "3", "Sales"]);
+    host.cofferdam(root, &report)?;
+    say("== what the host remembers");
+    host.cofferdam(root, &["task", "list"])
+}
+
+fn thumbnail(root: &Path, host: &Host) -> anyhow::Result<()> {
     say("== a photograph made small");
+    let out = root.join("target/demo-thumbnail.png");
     let mut thumbnail = submit("thumbnail", "examples/thumbnail/data/mountains.jpg");
     thumbnail.extend(["--content-type", "image/jpeg"]);
     let picture = host.capture(root, &thumbnail)?;
     ensure!(picture.starts_with(b"\x89PNG"), "the thumbnail is no PNG");
     std::fs::write(&out, &picture)?;
-    say(&format!(
-        "{} bytes of PNG in {}",
-        picture.len(),
-        out.display()
-    ));
-    say("== a plain WASI command with arguments, environment and standard input");
-    let mut report = submit("report", "examples/report/data/sales.txt");
-    report.extend([
-        "--content-type",
-        "text/plain",
-        "--env",
-        "REPORT_UNIT=EUR",
-        "--",
-        "--top",
-        "3",
-        "Sales",
-    ]);
-    host.cofferdam(root, &report)?;
-    say("== what the host remembers");
-    host.cofferdam(root, &["task", "list"])
+    let size = picture.len();
+    say(&format!("{size} bytes of PNG in {}", out.display()));
+    Ok(())
 }
 
 fn submit<'a>(module: &'a str, input: &'a str) -> Vec<&'a str> {
     vec!["task", "submit", module, "--wait", "--input", input]
 }
 
-/// A running host; killed if this is dropped without [`Host::stop`].
-struct Host {
-    child: Child,
-    base: String,
-    program: PathBuf,
-}
-
-impl Host {
-    fn start(root: &Path, data: &Path) -> anyhow::Result<Host> {
-        let program = root.join("target/release/cofferdam");
-        let mut child = Command::new(&program)
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(data)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("{} cannot be started", program.display()))?;
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("stdout is piped")).read_line(&mut line)?;
-        let base = line
-            .trim()
-            .strip_prefix("listening on ")
-            .context("the host did not start")?;
-        Ok(Host {
-            base: base.to_owned(),
-            child,
-            program,
-        })
-    }
-
-    /// Runs a client command and shows it with what it prints.
-    fn cofferdam(&self, root: &Path, args: &[&str]) -> anyhow::Result<()> {
-        let output = self.capture(root, args)?;
-        say(&String::from_utf8_lossy(&output));
-        Ok(())
-    }
-
-    fn capture(&self, root: &Path, args: &[&str]) -> anyhow::Result<Vec<u8>> {
-        say(&format!("$ cofferdam {}", args.join(" ")));
-        let output = Command::new(&self.program)
-            .args(["--server", &self.base])
-            .args(args)
-            .current_dir(root)
-            .stdin(Stdio::null())
-            .stderr(Stdio::inherit())
-            .output()?;
-        ensure!(output.status.success(), "it ended with {}", output.status);
-        Ok(output.stdout)
-    }
-
-    /// Asks the host to end as an operator would, and waits.
-    fn stop(mut self) -> anyhow::Result<()> {
-        let pid = self.child.id().to_string();
-        ensure!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()?
-                .success(),
-            "kill failed"
-        );
-        let status = self.child.wait()?;
-        ensure!(status.success(), "the host ended with {status}");
-        Ok(())
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        // After `stop` there is nothing left to end.
-        let _already_gone = self.child.kill();
-        let _already_waited_for = self.child.wait();
-    }
+fn code(root: &Path, host: &Host) -> anyhow::Result<()> {
+    say(
+        "== Python that nobody trusts, with a file of its own; the interpreters must be compiled by now",
+    );
+    let python = "import csv, statistics\n\
+        rows = list(csv.DictReader(open('cities.csv')))\n\
+        print(len(rows), 'cities')\n\
+        {'columns': list(rows[0]), 'first': rows[0]}";
+    let file = "cities.csv=examples/transform/data/cities.csv";
+    host.cofferdam(root, &["exec", "--file", file, "--python", python])?;
+    say("== JavaScript");
+    let javascript = "[...'cofferdam'].map(c => c.toUpperCase()).sort().join('')";
+    host.cofferdam(root, &["exec", "--javascript", javascript])?;
+    say("== code that does not end meets its limit");
+    host.refused(
+        root,
+        &["exec", "--timeout", "500ms", "--python", "while True: pass"],
+    )?;
+    say("== a session keeps its variables between calls");
+    let id = host.capture(root, &["session", "start", "python"])?;
+    let id = String::from_utf8_lossy(&id).trim().to_owned();
+    host.cofferdam(root, &["session", "exec", &id, "total = sum(range(101))"])?;
+    host.cofferdam(root, &["session", "exec", &id, "total * 2"])?;
+    host.cofferdam(root, &["session", "end", &id])
 }

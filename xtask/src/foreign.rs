@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 
-use crate::interpreters::{
-    CLANG, c_compiler, componentize_py, node_packages, text, unless_current,
-};
+use crate::interpreters::{componentize_py, node_packages, text, unless_current};
 use crate::process::{run, say};
+use crate::set_up::{self, CLANG};
 
 type Builder = fn(&Path, &Path) -> anyhow::Result<()>;
 
@@ -40,7 +39,7 @@ pub(crate) fn build(root: &Path, out: &Path) -> anyhow::Result<()> {
 
 /// A WASI 0.1 command. The host runs it as it is.
 fn build_c(root: &Path, module: &Path) -> anyhow::Result<()> {
-    c_compiler(root)?;
+    set_up::c_compiler(root)?;
     let arguments = [
         "--target=wasm32-wasi",
         "-O2",

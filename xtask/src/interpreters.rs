@@ -9,27 +9,31 @@ use std::hash::Hasher;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
+use crate::peers;
 use crate::process::{exists, run, run_with, say};
+use crate::set_up::{self, CLANG};
 
 const COMPONENTIZE_PY: &str = "componentize-py==0.25.1";
 const TARGET: &str = "wasm32-wasip1";
 
-/// Debian's names of a C compiler for WebAssembly and the C library to go with it.
-pub(crate) const CLANG: &str = "clang-19";
-const C_PACKAGES: [&str; 4] = [
-    "clang-19",
-    "lld-19",
-    "wasi-libc",
-    "libclang-rt-19-dev-wasm32",
-];
+/// The folders of the builds that a host is started from.
+const PROFILES: [&str; 3] = ["release", "demo", "debug"];
+/// The host with what an interpreter is made by. They are built together, because a build of one
+/// alone would choose other features of their common dependencies and compile those again.
+const HOST_PACKAGES: [&str; 4] = ["-p", "cofferdam-server", "-p", "cofferdam-snapshot"];
 
 /// Builds both interpreters and puts them where the host looks for them: beside the program.
 pub(crate) fn install(root: &Path) -> anyhow::Result<()> {
-    let modules = workshop(root).join("modules");
-    build(root, &modules)?;
-    for profile in ["debug", "release"] {
+    build_python_module(root)?;
+    build_javascript_module(root)?;
+    link(root)
+}
+
+/// Puts what was built where the host of each profile looks for it.
+fn link(root: &Path) -> anyhow::Result<()> {
+    for profile in PROFILES {
         let beside = root.join("target").join(profile);
         std::fs::create_dir_all(&beside)?;
         let link = beside.join("interpreters");
@@ -40,10 +44,9 @@ pub(crate) fn install(root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Builds both interpreters into `out`, each only if it is not up to date.
-fn build(root: &Path, out: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(out)?;
-    let python = inputs(
+/// Builds `python.wasm` if it is not up to date.
+pub(crate) fn build_python_module(root: &Path) -> anyhow::Result<()> {
+    let inputs = inputs(
         root,
         &[
             "interpreters/python",
@@ -51,8 +54,12 @@ fn build(root: &Path, out: &Path) -> anyhow::Result<()> {
             "wit",
         ],
     );
-    unless_current(root, out, "python.wasm", &python, build_python)?;
-    let javascript = inputs(
+    unless_current(root, &modules(root)?, "python.wasm", &inputs, build_python)
+}
+
+/// Builds `javascript.wasm` if it is not up to date.
+fn build_javascript_module(root: &Path) -> anyhow::Result<()> {
+    let inputs = inputs(
         root,
         &[
             "interpreters/javascript",
@@ -61,7 +68,15 @@ fn build(root: &Path, out: &Path) -> anyhow::Result<()> {
             "xtask/snapshot/src",
         ],
     );
-    unless_current(root, out, "javascript.wasm", &javascript, build_javascript)
+    let out = modules(root)?;
+    unless_current(root, &out, "javascript.wasm", &inputs, build_javascript)
+}
+
+/// Where the finished modules are.
+fn modules(root: &Path) -> anyhow::Result<PathBuf> {
+    let folder = workshop(root).join("modules");
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
 }
 
 fn inputs(root: &Path, names: &[&str]) -> Vec<PathBuf> {
@@ -163,13 +178,9 @@ pub(crate) fn componentize_py(root: &Path) -> anyhow::Result<String> {
     if exists(&tool, "--version") {
         return Ok(tool);
     }
-    if !exists("python3", "--version") {
-        bail!("python3 is not installed; componentize-py needs it (Debian: python3-venv)");
-    }
     say("Installing componentize-py into a virtual environment.");
-    run(root, "python3", &["-m", "venv", &text(&environment)])?;
-    let pip = text(&environment.join("bin/pip"));
-    run(root, &pip, &["install", "--quiet", COMPONENTIZE_PY])?;
+    peers::venv_at(root, &environment)?;
+    peers::pip(root, &environment, COMPONENTIZE_PY)?;
     Ok(tool)
 }
 
@@ -186,12 +197,7 @@ pub(crate) fn node_packages(
     if modules.exists() && std::fs::read(&copy).is_ok_and(|present| present == wanted) {
         return Ok(modules);
     }
-    if !exists("npm", "--version") {
-        bail!(
-            "npm is not installed; it is needed for {}",
-            package_json.display()
-        );
-    }
+    set_up::programs(root, &[("node", "nodejs"), ("npm", "npm")])?;
     std::fs::create_dir_all(&folder)?;
     // The copy is written last of all: it is what says that the installation was completed.
     std::fs::remove_file(&copy).or_else(ignore_missing)?;
@@ -234,27 +240,6 @@ fn dependencies(package_json: &str) -> Vec<String> {
         .collect()
 }
 
-/// Sees to a C compiler for WebAssembly, installing Debian's if there is none.
-pub(crate) fn c_compiler(root: &Path) -> anyhow::Result<()> {
-    if exists(CLANG, "--version") && Path::new("/usr/include/wasm32-wasi/stdlib.h").exists() {
-        return Ok(());
-    }
-    if !exists("apt-get", "--version") {
-        bail!(
-            "{CLANG} with a WASI C library is not installed, and there is no apt-get to install it"
-        );
-    }
-    say("Installing a C compiler for WebAssembly.");
-    let mut arguments = vec!["install", "-y", "--no-install-recommends"];
-    arguments.extend(C_PACKAGES);
-    if run(root, "apt-get", &arguments).is_ok() {
-        return Ok(());
-    }
-    run(root, "apt-get", &["update"])?;
-    run(root, "apt-get", &arguments)
-        .context("the C compiler cannot be installed (is this not root?)")
-}
-
 fn build_python(root: &Path, module: &Path) -> anyhow::Result<()> {
     let tool = componentize_py(root)?;
     // The tool mounts the folder it is given; a copy keeps everything else out of the module.
@@ -274,7 +259,7 @@ fn build_python(root: &Path, module: &Path) -> anyhow::Result<()> {
         root.join("interpreters/input.schema.json"),
         source.join("input.schema.json"),
     )?;
-    c_compiler(root)?;
+    set_up::c_compiler(root)?;
     build_immortal(&root.join("interpreters/python/immortal.c"), &source)?;
     let (wit, module) = (text(&root.join("wit")), text(module));
     run(
@@ -296,8 +281,15 @@ fn build_python(root: &Path, module: &Path) -> anyhow::Result<()> {
 }
 
 fn build_javascript(root: &Path, module: &Path) -> anyhow::Result<()> {
-    c_compiler(root)?;
-    add_target(root)?;
+    let core = text(&build_javascript_core(root)?);
+    let snapshot = text(&snapshot_program(root)?);
+    run(root, &snapshot, &[&core, &text(module)])
+}
+
+/// Compiles the interpreter and its prelude: the module that is snapshot afterwards.
+pub(crate) fn build_javascript_core(root: &Path) -> anyhow::Result<PathBuf> {
+    set_up::c_compiler(root)?;
+    set_up::rust_targets(root, &[TARGET])?;
     let crate_folder = root.join("interpreters/javascript");
     let modules = node_packages(
         root,
@@ -346,46 +338,38 @@ fn build_javascript(root: &Path, module: &Path) -> anyhow::Result<()> {
             ("CFLAGS_wasm32_wasip1", &flags),
         ],
     )?;
-    let core = text(
-        &Path::new(&target_dir)
-            .join(TARGET)
-            .join("release/cofferdam_javascript.wasm"),
-    );
-    let snapshot = text(&snapshot_program(root)?);
-    run(root, &snapshot, &[&core, &text(module)])
+    Ok(Path::new(&target_dir)
+        .join(TARGET)
+        .join("release/cofferdam_javascript.wasm"))
 }
 
-/// The program that snapshots a module: from whichever build of the workspace was made since its
-/// source last changed, else from one made now with the tests' choice of features, so that nothing
-/// is compiled twice.
+/// The program that snapshots a module: from whichever build was made since its source last
+/// changed, else from one made now together with the host, so that nothing is compiled twice.
 fn snapshot_program(root: &Path) -> anyhow::Result<PathBuf> {
     let mut sources = Vec::new();
     collect(&root.join("xtask/snapshot/src"), &mut sources)?;
     let changed = sources.iter().filter_map(modified).max();
     let built = |profile: &str| root.join("target").join(profile).join("cofferdam-snapshot");
-    if let Some(program) = ["release", "debug"]
+    if let Some(program) = PROFILES
         .map(built)
         .into_iter()
         .find(|path| modified(path) > changed)
     {
         return Ok(program);
     }
-    run(root, "cargo", &["build", "--workspace", "--all-targets"])?;
-    Ok(built("debug"))
+    build_host(root)?;
+    Ok(built("demo"))
+}
+
+/// Builds the host and the program that snapshots, soon rather than fast: the profile `demo`.
+pub(crate) fn build_host(root: &Path) -> anyhow::Result<()> {
+    let arguments = ["build", "--profile", "demo"];
+    run(root, "cargo", &[&arguments[..], &HOST_PACKAGES].concat())
 }
 
 /// When the file was last written to; `None` if there is none.
 fn modified(path: &PathBuf) -> Option<SystemTime> {
     std::fs::metadata(path).ok()?.modified().ok()
-}
-
-fn add_target(root: &Path) -> anyhow::Result<()> {
-    let installed = crate::process::output(root, "rustup", &["target", "list", "--installed"])?;
-    if installed.lines().any(|line| line.trim() == TARGET) {
-        return Ok(());
-    }
-    say(&format!("The Rust toolchain lacks {TARGET}; adding it."));
-    run(root, "rustup", &["target", "add", TARGET])
 }
 
 /// A path as an argument. Paths below the repository are the only ones, and cargo needs those to

