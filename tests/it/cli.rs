@@ -1,5 +1,9 @@
 //! The command line: `run` without a server, and the client commands against one.
 
+mod backup;
+mod code;
+mod follow;
+
 use std::ffi::OsStr;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -10,7 +14,7 @@ use serde_json::Value;
 use crate::support::guests;
 use crate::support::host::{Host, program};
 
-fn cofferdam(args: &[&str], stdin: &[u8]) -> Output {
+pub(super) fn cofferdam(args: &[&str], stdin: &[u8]) -> Output {
     let mut child = Command::new(program())
         .args(args)
         .stdin(Stdio::piped())
@@ -23,7 +27,7 @@ fn cofferdam(args: &[&str], stdin: &[u8]) -> Output {
     child.wait_with_output().unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -62,6 +66,66 @@ fn run_gives_a_command_its_arguments_environment_stdin_and_directories() {
         let output = cofferdam(&["run", &report, "--nonsense"], b"");
         assert_eq!(output.status.code(), Some(wrong_usage), "{output:?}");
     }
+}
+
+#[test]
+fn everything_after_the_file_is_the_guests() {
+    for probe in ["probe-wasip1", "probe-wasip2"] {
+        let probe = guest(probe);
+        let words = [
+            "--help",
+            "--json",
+            "--timeout",
+            "5",
+            "--",
+            "-x",
+            "--server",
+            "--version",
+        ];
+        let output = cofferdam(&[&["run", &probe, "args"], &words[..]].concat(), b"");
+        assert_eq!(
+            text(&output.stdout),
+            format!("{words:?}\n"),
+            "{}",
+            text(&output.stderr)
+        );
+        // Its input is the process's own, and its exit code comes back.
+        let output = cofferdam(&["run", &probe, "stdin"], b"typed");
+        assert_eq!(text(&output.stdout), "typed");
+        let own = if probe.contains("wasip1") { 7 } else { 1 };
+        let output = cofferdam(&["run", &probe, "exit", "7"], b"");
+        assert_eq!(output.status.code(), Some(own));
+    }
+    // Before it stands what is ours, and a word that is nobody's is refused.
+    let report = cofferdam(&["run", "--json", &guest("probe-wasip1"), "args"], b"");
+    let report: Value = serde_json::from_slice(&report.stdout).expect("a report as JSON");
+    assert_eq!(report["result"]["body"], "[]\n");
+    let refused = cofferdam(&["run", "--tiemout", "5s", &guest("report")], b"");
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("--tiemout"));
+}
+
+#[test]
+fn what_cannot_be_granted_or_run_is_named() {
+    let report = guest("report");
+    let file = guests::root().join("README.md");
+    let (file, folder) = (file.display(), guests::root().display());
+    for (dir, named) in [
+        ("/no/such::/d".to_owned(), "/no/such"),
+        (format!("{file}::/d"), "is not a directory"),
+        (format!("{folder}::d"), "HOST::/GUEST"),
+    ] {
+        let output = cofferdam(&["run", "--dir", &dir, &report], b"");
+        assert_eq!(output.status.code(), Some(2), "{dir}");
+        assert!(
+            text(&output.stderr).contains(named),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+    let output = cofferdam(&["run", "script.py"], b"");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("cofferdam exec script.py"));
 }
 
 #[test]
@@ -124,6 +188,13 @@ fn the_client_commands_speak_to_a_host() {
         "{}",
         text(&odd.stderr)
     );
+    let pulled = run(&["module", "pull", "primes", "--output", "-"], b"");
+    assert!(
+        pulled.stdout == guests::built("primes"),
+        "not what was pushed"
+    );
+    let ready = run(&["health"], b"");
+    assert!(ready.status.success() && text(&ready.stdout).starts_with("ready\n"));
     assert!(run(&["module", "rm", "primes"], b"").status.success());
     assert_eq!(
         run(&["module", "show", "primes"], b"").status.code(),
@@ -171,21 +242,63 @@ fn exit_codes_tell_usage_from_an_absent_server() {
     assert_eq!(cofferdam(&["tusk", "list"], b"").status.code(), Some(2));
     let absent = cofferdam(&["--server", "http://127.0.0.1:9", "task", "list"], b"");
     assert_eq!(absent.status.code(), Some(3), "{}", text(&absent.stderr));
-    let nowhere = cofferdam(&["--server", "nonsense", "task", "list"], b"");
-    assert_eq!(nowhere.status.code(), Some(2), "{}", text(&nowhere.stderr));
+    // Who is absent, and how to get somebody there.
+    for part in ["http://127.0.0.1:9", "cofferdam serve", "--server"] {
+        assert!(
+            text(&absent.stderr).contains(part),
+            "{}",
+            text(&absent.stderr)
+        );
+    }
+    assert_eq!(text(&absent.stderr).lines().count(), 1);
+    for (address, way_out) in [
+        ("127.0.0.1:80", "http://127.0.0.1:80"),
+        ("localhost:8080", "http://localhost:8080"),
+        ("nonsense", "http://"),
+        ("ftp://host", "http://"),
+        ("http://", "names a host"),
+        ("", "http://"),
+    ] {
+        let nowhere = cofferdam(&["--server", address, "task", "list"], b"");
+        let said = text(&nowhere.stderr);
+        assert_eq!(nowhere.status.code(), Some(2), "{address}: {said}");
+        assert!(said.contains(way_out), "{address}: {said}");
+    }
+    let help = text(&cofferdam(&["--help"], b"").stdout);
+    for code in [
+        "0  done",
+        "1  the task failed",
+        "2  the command line",
+        "3  the server",
+    ] {
+        assert!(help.contains(code), "{help}");
+    }
     let folder = tempfile::TempDir::new().unwrap();
     let file = folder.path().join("c.toml");
-    std::fs::write(&file, "[limits]\ntimeout = 5\n").unwrap();
+    std::fs::write(&file, "[limits]\ntimeout = 5\n[queue]\nslots = -1\n").unwrap();
     let refused = cofferdam(
         &["check-config", "--config", &file.display().to_string()],
         b"",
     );
     assert_eq!(refused.status.code(), Some(2));
+    // Every mistake is told, not the first only.
+    for part in ["limits.timeout_ms", "queue.slots is"] {
+        assert!(
+            text(&refused.stderr).contains(part),
+            "{}",
+            text(&refused.stderr)
+        );
+    }
+}
+
+#[test]
+fn the_version_names_the_runtime() {
+    let said = text(&cofferdam(&["--version"], b"").stdout);
     assert!(
-        text(&refused.stderr).contains("limits.timeout_ms"),
-        "{}",
-        text(&refused.stderr)
+        said.starts_with(concat!("cofferdam ", env!("CARGO_PKG_VERSION"), " (")),
+        "{said}"
     );
+    assert!(said.contains("wasmtime 48."), "{said}");
 }
 
 #[test]

@@ -27,17 +27,20 @@ const WARM_UP: Duration = Duration::from_secs(300);
 /// once for all tests of one build.
 pub(crate) fn ready(config: &str) -> Host {
     let data = TempDir::new().expect("a temporary directory");
-    let compiled = compiled();
-    let artefacts = data.path().join("artefacts");
-    std::fs::create_dir(&artefacts).expect("a new directory");
-    for entry in std::fs::read_dir(&compiled).expect("compiled once") {
-        let path = entry.expect("readable").path();
-        let name = path.file_name().expect("a file has a name");
-        std::fs::copy(&path, artefacts.join(name)).expect("a copy");
-    }
+    copy_compiled(&data.path().join("artefacts"));
     let host = Host::over(data, config);
     wait_until_ready(&host);
     host
+}
+
+/// Makes a directory of the interpreters, compiled.
+pub(crate) fn copy_compiled(into: &Path) {
+    std::fs::create_dir_all(into).expect("a new directory");
+    for entry in std::fs::read_dir(compiled()).expect("compiled once") {
+        let path = entry.expect("readable").path();
+        let name = path.file_name().expect("a file has a name");
+        std::fs::copy(&path, into.join(name)).expect("a copy");
+    }
 }
 
 /// The directory of artefacts that the first test to come makes for all.

@@ -107,12 +107,12 @@ impl Interpreters {
         }
     }
 
-    /// Reads, compiles and loads them in the background.
-    pub fn warm_up(self: &Arc<Self>, shutdown: &Shutdown) {
+    /// Reads, compiles and loads those of `languages` in the background, one after the other.
+    pub fn warm_up(self: &Arc<Self>, languages: &[Language], shutdown: &Shutdown) {
         let (this, stop) = (Arc::clone(self), shutdown.clone());
+        let languages = languages.to_vec();
         shutdown.spawn("interpreters", async move {
-            // The small one first: it is ready in a second even where the other takes many.
-            for language in [Language::JavaScript, Language::Python] {
+            for language in languages {
                 if matches!(this.state(language), State::NotInstalled) {
                     let path = file(&this.dir, language);
                     tracing::info!(path = %path.display(), "this interpreter is not installed");

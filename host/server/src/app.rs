@@ -4,7 +4,9 @@
 //! work, the queue lets running attempts finish or gives them back, then storage closes.
 
 mod descriptors;
+mod local;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -36,6 +38,7 @@ use cofferdam::telemetry::metrics::Metrics;
 use cofferdam::telemetry::process::ProcessFigures;
 use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::clock::Clock;
+use cofferdam_domain::module::Language;
 use cofferdam_sandbox::Sandbox;
 use cofferdam_sandbox::cache::Artefacts;
 use cofferdam_sandbox::compile::Compiler;
@@ -43,6 +46,9 @@ use cofferdam_sandbox::threads::GuestThreads;
 use cofferdam_storage::Storage;
 use cofferdam_storage::files::FileStorage;
 use cofferdam_storage::sqlite::SqliteStorage;
+
+pub use crate::app::local::{Interrupted, Local};
+pub use cofferdam_storage::backup::{BackupError, backup};
 
 /// How long what was spawned may take to end once everything it waits for has ended.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -68,7 +74,11 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
     };
     let address = first_address(&listeners)?;
     let guests = GuestThreads::start(threads_or_cores(config.sandbox.guest_threads))?;
-    let host = runtime.block_on(Host::start(&config, &guests))?;
+    let needs = Needs {
+        compiled: &config.storage.data.join("artefacts"),
+        languages: &WARMED_UP,
+    };
+    let host = runtime.block_on(Host::start(&config, &guests, &needs))?;
 
     let connections_max = descriptors::connections_max(config.http.connections_max);
     let places = Places::new(PlaceLimits::of(&config.http, connections_max));
@@ -91,6 +101,18 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The interpreters that a server readies, the small one first: it is ready in a second even where
+/// the other takes many.
+const WARMED_UP: [Language; 2] = [Language::JavaScript, Language::Python];
+
+/// What a host is started for.
+struct Needs<'a> {
+    /// Where compiled code is kept.
+    compiled: &'a Path,
+    /// The interpreters that are readied, in this order.
+    languages: &'a [Language],
+}
+
 /// The parts that live as long as the process.
 struct Host {
     services: Services,
@@ -101,7 +123,11 @@ struct Host {
 }
 
 impl Host {
-    async fn start(config: &Config, guests: &GuestThreads) -> anyhow::Result<Host> {
+    async fn start(
+        config: &Config,
+        guests: &GuestThreads,
+        needs: &Needs<'_>,
+    ) -> anyhow::Result<Host> {
         let (clock, mut random) = (Clock::system(), StdRng::from_os_rng());
         let started_at = clock.now();
         let data = &config.storage.data;
@@ -113,7 +139,15 @@ impl Host {
         let metrics = Arc::new(Metrics::new());
         let sandbox = Sandbox::new(&config.sandbox, data, random.random(), clock.clone())?;
         let dyn_storage: Arc<dyn Storage> = Arc::<SqliteStorage>::clone(&storage);
-        let registry = registry(config, &dyn_storage, &sandbox, guests, &clock, &metrics)?;
+        let registry = registry(
+            config,
+            needs.compiled,
+            &dyn_storage,
+            &sandbox,
+            guests,
+            &clock,
+            &metrics,
+        )?;
         let interpreters = interpreters(config, &registry)?;
         let admission = Admission::new(config.limits, config.dirs.clone());
         let runner = Arc::new(Runner::new(
@@ -142,7 +176,7 @@ impl Host {
         };
         let worker = parts.worker;
         let queue = Queue::start(parts, Arc::clone(&runner), files.clone()).await?;
-        interpreters.warm_up(&intake);
+        interpreters.warm_up(needs.languages, &intake);
         keep_executions(&files, config.interpreters.files_retention, &clock, &intake);
         let of_agents = mcp::Parts {
             runner: Arc::clone(&runner),
@@ -240,13 +274,14 @@ fn keep_executions(files: &FileStorage, retention: Duration, clock: &Clock, inta
 
 fn registry(
     config: &Config,
+    compiled: &Path,
     storage: &Arc<dyn Storage>,
     sandbox: &Sandbox,
     guests: &GuestThreads,
     clock: &Clock,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Arc<Registry>> {
-    let artefacts = Artefacts::open(&config.storage.data.join("artefacts"), &config.sandbox)?;
+    let artefacts = Artefacts::open(compiled, &config.sandbox)?;
     let program = std::env::current_exe().context("the path of this program")?;
     let compiler = Compiler::new(&config.sandbox, program, artefacts);
     let limits = config.limits.defaults;

@@ -1,14 +1,20 @@
 //! The command line: what can be said, and where each command goes.
 //!
-//! `serve` and `run` are the host itself; `exec`, `module` and `task` are a client of the HTTP API like
-//! any other and know nothing that it does not tell.
+//! `serve` and `run` are the host itself. The client commands use the HTTP API like any other client
+//! and know nothing that it does not tell; `exec` asks the same API of a host inside this process
+//! where no server is named.
 
+mod backup;
 mod client;
+mod code;
 mod exec;
+mod health;
 mod module;
 mod output;
 mod run;
 mod serve;
+mod session;
+mod stop;
 mod task;
 mod units;
 
@@ -16,24 +22,35 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::app;
 use crate::cli::client::{Client, ClientError};
+
+/// The version, with the commit where it is known and wasmtime's version (`build.rs`).
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILT_FROM"), ")");
+
+/// What every command's exit code means, below the help.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  the task failed, or the server refused
+  2  the command line or the configuration makes no sense
+  3  the server could not be reached
+run and exec end with the guest's own exit code where it chose one.";
+
+/// The server that the client commands talk to where none is named.
+const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
 
 /// A host for untrusted WebAssembly tasks.
 #[derive(Debug, Parser)]
-#[command(name = "cofferdam", version, propagate_version = true)]
+#[command(name = "cofferdam", version = VERSION, propagate_version = true, after_help = EXIT_CODES)]
 pub struct Cli {
-    /// Print what the API returned, as JSON.
+    /// Print what the API returned, as JSON; a list is one object a line.
     #[arg(long, global = true)]
     json: bool,
-    /// The host that the client commands talk to.
-    #[arg(
-        long,
-        global = true,
-        env = "COFFERDAM_SERVER",
-        default_value = "http://127.0.0.1:8080",
-        value_name = "URL"
-    )]
-    server: String,
+    /// The server that the client commands talk to [default: http://127.0.0.1:8080]. Without it
+    /// exec runs the code here.
+    #[arg(long, global = true, env = "COFFERDAM_SERVER", value_name = "URL")]
+    server: Option<String>,
     /// The key that the client commands show.
     #[arg(
         long,
@@ -53,16 +70,23 @@ enum Command {
     Serve(serve::Serve),
     /// Run one module here, without a server.
     Run(Box<run::Run>),
-    /// Run Python or JavaScript code on a server.
+    /// Run Python or JavaScript code: here, or on the server that --server names.
     Exec(Box<exec::Exec>),
-    /// Upload, list and remove modules.
+    /// Upload, list, fetch and remove modules.
     #[command(subcommand)]
     Module(module::Module),
     /// Submit tasks and look after them.
     #[command(subcommand)]
     Task(task::Task),
-    /// Check a configuration and print the effective values.
+    /// Keep an interpreter with its variables and files between calls.
+    #[command(subcommand)]
+    Session(session::Session),
+    /// Ask whether the server is ready: exit code 0 if it is, 1 if it is not.
+    Health,
+    /// Check a configuration, print the effective values or every mistake.
     CheckConfig(serve::ConfigSource),
+    /// Copy a data directory, whether a host is using it or not.
+    Backup(backup::Backup),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -77,33 +101,13 @@ const EXIT_USAGE: u8 = 2;
 /// The server could not be reached.
 const EXIT_UNREACHABLE: u8 = 3;
 
-/// Runs the command and says how it ended: 0 done, 1 the task failed, 2 usage, 3 no server.
+/// Runs the command and says how it ended.
 pub fn main(cli: Cli) -> ExitCode {
-    let client = || Client::new(&cli.server, cli.api_key.clone());
-    let ended = match cli.command {
-        Command::Serve(command) => serve::serve(&command),
-        Command::CheckConfig(source) => serve::check_config(&source),
-        Command::Run(command) => run::run(*command, cli.json),
-        Command::Exec(command) => {
-            client().and_then(|client| exec::run(&command, &client, cli.json))
-        }
-        Command::Module(command) => {
-            client().and_then(|client| module::run(command, &client, cli.json))
-        }
-        Command::Task(command) => client().and_then(|client| task::run(command, &client, cli.json)),
-        Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Cli::command(),
-                "cofferdam",
-                &mut std::io::stdout(),
-            );
-            Ok(ExitCode::SUCCESS)
-        }
-    };
+    let json = cli.json;
+    let ended = dispatch(cli);
     ended.unwrap_or_else(|error| {
         if let Some(ClientError::Refused { body, .. }) = error.downcast_ref()
-            && cli.json
+            && json
         {
             output::bytes(body);
             output::bytes(b"\n");
@@ -112,6 +116,33 @@ pub fn main(cli: Cli) -> ExitCode {
         exit_code(&error)
     })
 }
+
+fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    let (json, named) = (cli.json, cli.server.as_deref());
+    let client = || Client::new(named.unwrap_or(DEFAULT_SERVER), cli.api_key.clone());
+    match cli.command {
+        Command::Serve(command) => serve::serve(&command),
+        Command::CheckConfig(source) => serve::check_config(&source),
+        Command::Run(command) => run::run(*command, json),
+        Command::Exec(command) => {
+            let server = named.map(|_named| client()).transpose()?;
+            exec::run(&command, server, json)
+        }
+        Command::Module(command) => module::run(command, &client()?, json),
+        Command::Task(command) => task::run(command, &client()?, json),
+        Command::Session(command) => session::run(command, &client()?, json),
+        Command::Health => health::run(&client()?, json),
+        Command::Backup(command) => backup::run(&command),
+        Command::Completions { shell } => {
+            let (mut cli, mut stdout) = (Cli::command(), std::io::stdout());
+            clap_complete::generate(shell, &mut cli, "cofferdam", &mut stdout);
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Ctrl-C, as shells tell it: 128 and the signal's number.
+const EXIT_INTERRUPTED: u8 = 130;
 
 /// Something the user said that cannot be done; ends with code 2.
 #[derive(Debug, thiserror::Error)]
@@ -122,8 +153,13 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
     if error.is::<Usage>() {
         return ExitCode::from(EXIT_USAGE);
     }
+    if error.is::<app::Interrupted>() {
+        return ExitCode::from(EXIT_INTERRUPTED);
+    }
     match error.downcast_ref::<ClientError>() {
-        Some(ClientError::Unreachable { .. }) => ExitCode::from(EXIT_UNREACHABLE),
+        Some(ClientError::Unreachable { .. } | ClientError::Broken { .. }) => {
+            ExitCode::from(EXIT_UNREACHABLE)
+        }
         Some(ClientError::Refused { .. }) | None => ExitCode::from(EXIT_FAILED),
     }
 }

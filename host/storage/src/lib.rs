@@ -4,6 +4,7 @@
 //! backend. What is not here: no policy (who may submit, what is retried when), no clock (`now` is
 //! always an argument), no guest. Large bytes that belong in files are in [`files`].
 
+pub mod backup;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod files;

@@ -49,6 +49,8 @@ use cofferdam_domain::module::{Digest, ModuleInfo, ModuleName, ModuleRef};
 use cofferdam_domain::task::{BlobId, ClaimOrder, NewTask, Task, TaskId, TaskSpec};
 use cofferdam_domain::time::Timestamp;
 
+pub(crate) use self::connection::database_path;
+
 /// The embedded backend.
 pub struct SqliteStorage {
     writer: Writer,
@@ -62,7 +64,7 @@ impl SqliteStorage {
     /// process has open.
     pub fn open(settings: &StorageConfig, random: StdRng) -> Result<SqliteStorage, StorageError> {
         let lock = connection::lock(&settings.data)?;
-        let database = connection::database_path(&settings.data);
+        let database = database_path(&settings.data);
         let conn = connection::open_writer(&database)?;
         let db = Db::new(conn, random, settings.database_budget_bytes)?;
         let (readers, mut threads) = Readers::start(&database, settings.read_timeout)?;

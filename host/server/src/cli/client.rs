@@ -1,4 +1,5 @@
-//! A client of the HTTP API, as small as the commands need.
+//! A client of the HTTP API, as small as the commands need: of a server, or of a host inside this
+//! process.
 
 use std::io::Read;
 use std::time::Duration;
@@ -7,7 +8,8 @@ use anyhow::Context;
 use serde_json::Value;
 use ureq::{Agent, Body, http};
 
-use crate::cli::Usage;
+use crate::app::Local;
+use crate::cli::{DEFAULT_SERVER, Usage};
 
 /// How long the server may take to accept the connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -16,19 +18,37 @@ const ASKED_FIRST_BYTES: usize = 1024 * 1024;
 /// The largest answer that is read into memory.
 const ANSWER_BYTES_MAX: u64 = 1 << 30;
 
-/// The API of one server.
+/// The API of one host.
 pub(super) struct Client {
+    host: Host,
+}
+
+enum Host {
+    Server(Server),
+    Here(Local),
+}
+
+/// A server and how it is reached.
+struct Server {
     agent: Agent,
     base: String,
     key: Option<String>,
 }
 
-/// Why the server gave no answer, or none that was wanted.
+/// Why there was no answer, or none that was wanted.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ClientError {
-    /// No connection, or it broke.
-    #[error("{url} could not be reached: {cause}")]
-    Unreachable { url: String, cause: String },
+    /// Nobody listens there.
+    #[error(
+        "no server answers at {base} ({cause}): start one with `cofferdam serve`, or name another \
+         with --server or COFFERDAM_SERVER"
+    )]
+    Unreachable { base: String, cause: String },
+    /// The connection broke.
+    #[error(
+        "the connection to {base} broke ({cause}); whether the server did what it was asked is not known"
+    )]
+    Broken { base: String, cause: String },
     /// An answer that is a problem, as it came.
     #[error("{code}: {detail}")]
     Refused {
@@ -58,11 +78,21 @@ impl Client {
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .build();
-        Ok(Client {
+        let server = Server {
             agent: config.into(),
-            base: base.trim_end_matches('/').to_owned(),
+            base: address(base)?,
             key,
+        };
+        Ok(Client {
+            host: Host::Server(server),
         })
+    }
+
+    /// A client of a host inside this process.
+    pub(super) fn here(local: Local) -> Client {
+        Client {
+            host: Host::Here(local),
+        }
     }
 
     /// GETs a path.
@@ -95,6 +125,55 @@ impl Client {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> anyhow::Result<Answer> {
+        let answer = match &self.host {
+            Host::Server(server) => server.send(method, path, headers, body)?,
+            Host::Here(local) => {
+                let (status, body) = local.answer(method, path, headers, body)?;
+                Answer { status, body }
+            }
+        };
+        match answer.status {
+            400.. => Err(problem(answer).into()),
+            _ => Ok(answer),
+        }
+    }
+
+    /// GETs a path whose answer is read as it comes, without an end in sight.
+    pub(super) fn stream(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> anyhow::Result<Box<dyn Read>> {
+        let Host::Server(server) = &self.host else {
+            unreachable!("a host inside this process runs code and has no streams");
+        };
+        let response = server.respond("GET", path, headers, Vec::new())?;
+        if response.status().as_u16() >= 400 {
+            return Err(problem(server.read(response)?).into());
+        }
+        Ok(Box::new(response.into_body().into_reader()))
+    }
+}
+
+impl Server {
+    fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> anyhow::Result<Answer> {
+        let response = self.respond(method, path, headers, body)?;
+        Ok(self.read(response)?)
+    }
+
+    fn respond(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> anyhow::Result<http::Response<Body>> {
         let url = format!("{}{path}", self.base);
         let mut request = http::Request::builder().method(method).uri(&url);
         for (name, value) in headers {
@@ -111,33 +190,69 @@ impl Client {
         let request = request
             .body(body)
             .map_err(|error| Usage(format!("{url} cannot be asked for: {error}")))?;
-        let response = self
+        Ok(self
             .agent
             .run(request)
-            .map_err(|cause| ClientError::Unreachable {
-                url: url.clone(),
-                cause: cause.to_string(),
-            })?;
-        let answer = read(response).map_err(|cause| ClientError::Unreachable {
-            url,
-            cause: cause.to_string(),
-        })?;
-        if answer.status >= 400 {
-            return Err(problem(answer).into());
+            .map_err(|error| self.failed(&error))?)
+    }
+
+    fn read(&self, response: http::Response<Body>) -> Result<Answer, ClientError> {
+        let status = response.status().as_u16();
+        let mut body = Vec::new();
+        let mut reader = response.into_body().into_reader().take(ANSWER_BYTES_MAX);
+        match reader.read_to_end(&mut body) {
+            Ok(_) => Ok(Answer { status, body }),
+            Err(error) => Err(ClientError::Broken {
+                base: self.base.clone(),
+                cause: error.to_string(),
+            }),
         }
-        Ok(answer)
+    }
+
+    /// Whether the server was never reached, or went away in the middle.
+    fn failed(&self, error: &ureq::Error) -> ClientError {
+        let (base, cause) = (self.base.clone(), error.to_string());
+        let never = match error {
+            ureq::Error::ConnectionFailed
+            | ureq::Error::HostNotFound
+            | ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => true,
+            ureq::Error::Io(error) => matches!(
+                error.kind(),
+                std::io::ErrorKind::ConnectionRefused
+                    | std::io::ErrorKind::HostUnreachable
+                    | std::io::ErrorKind::NetworkUnreachable
+                    | std::io::ErrorKind::AddrNotAvailable
+                    | std::io::ErrorKind::PermissionDenied
+            ),
+            _ => false,
+        };
+        match never {
+            true => ClientError::Unreachable { base, cause },
+            false => ClientError::Broken { base, cause },
+        }
     }
 }
 
-fn read(response: http::Response<Body>) -> std::io::Result<Answer> {
-    let status = response.status().as_u16();
-    let mut body = Vec::new();
-    response
-        .into_body()
-        .into_reader()
-        .take(ANSWER_BYTES_MAX)
-        .read_to_end(&mut body)?;
-    Ok(Answer { status, body })
+/// The address of a server, as a prefix of every path.
+fn address(text: &str) -> anyhow::Result<String> {
+    let refused = |why: &str| Usage(format!("--server {text}: {why}, as in {DEFAULT_SERVER}"));
+    let rest = match text.split_once("://") {
+        Some(("http" | "https", rest)) => rest,
+        Some(_) => return Err(refused("an address begins with http:// or https://").into()),
+        None if text.starts_with(char::is_alphanumeric) && text.contains(':') => {
+            let meant = format!("an address begins with http://; write --server http://{text}");
+            return Err(Usage(format!("--server {text}: {meant}")).into());
+        }
+        None => return Err(refused("an address begins with http:// or https://").into()),
+    };
+    let base = text.trim_end_matches('/');
+    let parsed: Result<http::Uri, _> = text.parse();
+    match parsed {
+        Ok(uri) if uri.host().is_some_and(|host| !host.is_empty()) && !rest.contains('?') => {
+            Ok(base.to_owned())
+        }
+        _ => Err(refused("an address names a host, and a port if it is not the usual one").into()),
+    }
 }
 
 fn problem(answer: Answer) -> ClientError {

@@ -2,11 +2,9 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context;
 use clap::Subcommand;
-use indicatif::ProgressBar;
 use serde_json::Value;
 
 use crate::cli::client::{Client, encoded};
@@ -30,6 +28,14 @@ pub(super) enum Module {
         /// Its name.
         name: String,
     },
+    /// Fetch a module as it was uploaded.
+    Pull {
+        /// Its name, or name@sha256:… for one version.
+        name: String,
+        /// The file that is written; - is standard output.
+        #[arg(long, short, value_name = "FILE")]
+        output: PathBuf,
+    },
     /// Remove a module.
     Rm {
         /// Its name.
@@ -42,6 +48,14 @@ pub(super) fn run(command: Module, client: &Client, json: bool) -> anyhow::Resul
         Module::Push { name, file } => push(client, &name, &file, json)?,
         Module::List => list(client, json)?,
         Module::Show { name } => show(&client.get(&path(&name))?.json()?, json),
+        Module::Pull { name, output } => {
+            let bytes = client.get(&format!("{}/wasm", path(&name)))?.body;
+            match output.as_os_str() == "-" {
+                true => output::bytes(&bytes),
+                false => std::fs::write(&output, bytes)
+                    .with_context(|| format!("{} cannot be written", output.display()))?,
+            }
+        }
         Module::Rm { name } => {
             client.delete(&path(&name))?;
         }
@@ -63,8 +77,7 @@ fn push(client: &Client, name: &str, file: &std::path::Path, json: bool) -> anyh
         Some("js" | "mjs") => "text/javascript",
         Some(_) | None => "text/wat",
     };
-    let spinner = ProgressBar::new_spinner().with_message(format!("compiling {name}"));
-    spinner.enable_steady_tick(Duration::from_millis(100));
+    let spinner = output::spinner(&format!("compiling {name}"));
     let answer = client.send("PUT", &path(name), &[("content-type", content_type)], bytes);
     spinner.finish_and_clear();
     show(&answer?.json()?, json);

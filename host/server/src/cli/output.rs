@@ -1,7 +1,10 @@
-//! The one place that writes to the terminal.
+//! The one place that writes to the terminal, and what every command shows in the same way.
 
 use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
 
+use indicatif::ProgressBar;
 use serde_json::Value;
 
 /// Writes a line to standard output; a closed pipe ends the program quietly.
@@ -36,6 +39,27 @@ pub(super) fn error_bytes(bytes: &[u8]) {
 /// Says on standard error what went wrong.
 pub(super) fn complain(error: &anyhow::Error) {
     error_bytes(format!("cofferdam: {error:#}\n").as_bytes());
+}
+
+/// A spinner on a terminal, nothing elsewhere.
+pub(super) fn spinner(message: &str) -> ProgressBar {
+    let spinner = ProgressBar::new_spinner().with_message(message.to_owned());
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    spinner
+}
+
+/// Where compiled code is kept between two commands: in `$XDG_CACHE_HOME`, else in `~/.cache`, else
+/// in the directory for temporary files.
+pub(super) fn cache_dir() -> PathBuf {
+    let set = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    set("XDG_CACHE_HOME")
+        .or_else(|| set("HOME").map(|home| home.join(".cache")))
+        .unwrap_or_else(std::env::temp_dir)
+        .join("cofferdam")
 }
 
 /// Text that came from a guest or a server, made harmless for a terminal.

@@ -6,7 +6,8 @@
 mod report;
 mod watch;
 
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use clap::Args;
 
-use crate::cli::{Usage, units};
+use crate::cli::{Usage, output, stop, units};
 use cofferdam_domain::attempt::Payload;
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::grants::Access;
@@ -31,54 +32,72 @@ use cofferdam_sandbox::{
 
 /// Flags of `run`.
 #[derive(Debug, Args)]
+#[command(override_usage = "cofferdam run [OPTIONS] FILE [ARGS]...")]
 pub(super) struct Run {
-    /// The input: a file, or - for standard input.
+    /// The input: a file, or - for standard input [default: a command reads standard input as it
+    /// comes, a task module's input is empty].
     #[arg(long, value_name = "FILE")]
     input: Option<String>,
     /// The input's media type.
     #[arg(long, default_value = "application/json", value_name = "TYPE")]
     content_type: String,
-    /// A directory of this machine and where the guest sees it; read and write unless :ro.
+    /// A directory of this machine and where the guest sees it; read and write unless :ro. May be
+    /// repeated.
     #[arg(long, value_name = "HOST::GUEST[:ro]", value_parser = mount)]
     dir: Vec<Mount>,
-    /// An environment variable of the guest's.
+    /// An environment variable of the guest's. May be repeated.
     #[arg(long, value_parser = units::pair, value_name = "K=V")]
     env: Vec<(String, String)>,
-    /// Fuel limit; uses the metered, deterministic engine.
+    /// Fuel limit, about one unit an instruction; uses the metered, deterministic engine [default:
+    /// none].
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     fuel: Option<u64>,
-    /// Wall-clock limit.
+    /// Wall-clock limit, as 250ms, 5s, 2m or 1h [default: 30s].
     #[arg(long, value_parser = units::duration_limit, value_name = "DURATION")]
     timeout: Option<Duration>,
-    /// CPU-time limit.
+    /// CPU-time limit, as 250ms, 5s, 2m or 1h [default: that of --timeout, else 10s].
     #[arg(long, value_parser = units::duration_limit, value_name = "DURATION")]
     cpu: Option<Duration>,
-    /// Memory limit.
+    /// Memory limit, as 64KiB, 128MiB or 1GiB [default: 128MiB].
     #[arg(long, value_parser = units::bytes_limit, value_name = "SIZE")]
     memory: Option<u64>,
-    /// The module: wasm or WAT.
-    file: PathBuf,
-    /// Its arguments.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    args: Vec<String>,
+    /// The module, wasm or WAT, and then its arguments: everything after FILE is the guest's.
+    // One argument that takes the rest, so that clap looks for options of ours before it only.
+    #[arg(trailing_var_arg = true, required = true, value_name = "FILE [ARGS]")]
+    words: Vec<OsString>,
 }
 
-/// Where compiled modules are kept between two runs, below the user's cache directory.
-const CACHE: &str = "cofferdam";
+impl Run {
+    fn file(&self) -> &Path {
+        let first = self.words.first().expect("clap requires one");
+        Path::new(first)
+    }
+
+    fn args(&self) -> anyhow::Result<Vec<String>> {
+        let text = |word: &OsString| match word.to_str() {
+            Some(text) => Ok(text.to_owned()),
+            None => Err(Usage(format!(
+                "the guest's argument {} is not UTF-8",
+                word.display()
+            ))
+            .into()),
+        };
+        self.words.iter().skip(1).map(text).collect()
+    }
+}
 
 /// How long removing the guest's files may take at the end.
 const SCRATCH_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) fn run(command: Run, json: bool) -> anyhow::Result<ExitCode> {
     let limits = limits(&command)?;
-    let wasm = std::fs::read(&command.file)
-        .with_context(|| format!("{} cannot be read", command.file.display()))?;
+    let wasm = wasm(command.file())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()?;
     let ended = runtime.block_on(async {
-        let cache = cache_dir();
+        let cache = output::cache_dir();
         let config = SandboxConfig::default();
         let data = tempfile::tempdir().context("a directory for the guest's files")?;
         let incarnation = u64::from(std::process::id());
@@ -86,16 +105,26 @@ pub(super) fn run(command: Run, json: bool) -> anyhow::Result<ExitCode> {
         let (module, kind) = load(&sandbox, &config, &cache, wasm.into(), &limits).await?;
         let watcher = watch::Watcher::new(kind, json);
         let request = request(&command, kind, limits, Arc::clone(&watcher))?;
-        let ended = sandbox.start(module, request).await;
+        let ended = stop::unless_interrupted(sandbox.start(module, request)).await;
         watcher.finish();
-        let shown = report::show(&ended, kind, json);
-        drop(ended);
+        let shown = ended.and_then(|ended| report::show(&ended, kind, json));
         sandbox.close(SCRATCH_TIMEOUT);
         shown
     });
     // A read of standard input that is still waiting must not keep the process.
     runtime.shutdown_background();
     ended
+}
+
+/// What is in the file, unless its name says that it is no module.
+fn wasm(file: &Path) -> anyhow::Result<Vec<u8>> {
+    let extension = file.extension().and_then(|extension| extension.to_str());
+    let shown = file.display();
+    if matches!(extension, Some("py" | "js" | "mjs")) {
+        let way = format!("`cofferdam exec {shown}` runs it");
+        return Err(Usage(format!("{shown} is code, not a module: {way}")).into());
+    }
+    std::fs::read(file).with_context(|| format!("{shown} cannot be read"))
 }
 
 /// Compiles the module, or finds it compiled, and maps it.
@@ -109,7 +138,7 @@ async fn load(
     let class = EngineClass::for_limits(limits);
     let artefacts = Artefacts::open(&cache.join("artefacts"), config)?;
     let compiler = Compiler::new(config, std::env::current_exe()?, artefacts);
-    let spinner = watch::spinner("compiling");
+    let spinner = output::spinner("compiling");
     let compiled = compiler.compile(wasm, class).await;
     spinner.finish_and_clear();
     let compiled = compiled?;
@@ -146,7 +175,7 @@ fn request(
     };
     Ok(cofferdam_sandbox::Run {
         program: command
-            .file
+            .file()
             .file_name()
             .unwrap_or_default()
             .to_string_lossy()
@@ -155,7 +184,7 @@ fn request(
             content_type: command.content_type.as_str().into(),
             body,
         }),
-        args: command.args.clone(),
+        args: command.args()?,
         env: command.env.clone(),
         stdin: live_stdin.then(|| Stdin::Stream(Box::new(tokio::io::stdin()))),
         limits,
@@ -192,24 +221,22 @@ fn mount(text: &str) -> Result<Mount, String> {
         None => (text, Access::Write),
     };
     match text.split_once("::") {
-        Some((host, guest)) if guest.starts_with('/') && !host.is_empty() => Ok(Mount {
-            path: host.into(),
-            at: guest.to_owned(),
-            access,
-        }),
+        Some((host, guest)) if guest.starts_with('/') && !host.is_empty() => match is_dir(host) {
+            Ok(()) => Ok(Mount {
+                path: host.into(),
+                at: guest.to_owned(),
+                access,
+            }),
+            Err(why) => Err(why),
+        },
         _ => Err("write HOST::/GUEST or HOST::/GUEST:ro".to_owned()),
     }
 }
 
-/// `$XDG_CACHE_HOME`, else `~/.cache`, else the directory for temporary files.
-fn cache_dir() -> PathBuf {
-    let set = |name: &str| {
-        std::env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    set("XDG_CACHE_HOME")
-        .or_else(|| set("HOME").map(|home| home.join(".cache")))
-        .unwrap_or_else(std::env::temp_dir)
-        .join(CACHE)
+fn is_dir(path: &str) -> Result<(), String> {
+    match std::fs::metadata(path) {
+        Ok(about) if about.is_dir() => Ok(()),
+        Ok(_) => Err(format!("{path} is not a directory")),
+        Err(error) => Err(format!("{path} cannot be granted: {error}")),
+    }
 }

@@ -13,6 +13,9 @@ use cofferdam::telemetry;
 /// The file looked for in the data directory when none is named.
 const FILE_NAME: &str = "cofferdam.toml";
 
+/// The variable of the key `storage.data`.
+const DATA_VARIABLE: &str = "COFFERDAM_STORAGE_DATA";
+
 /// Where the configuration comes from.
 #[derive(Debug, Args)]
 pub(super) struct ConfigSource {
@@ -66,17 +69,27 @@ pub(super) fn check_config(source: &ConfigSource) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The configuration that the environment makes of the defaults, for a host without a file.
+pub(super) fn environment_only() -> anyhow::Result<Config> {
+    read::read(None, environment()?).map_err(usage)
+}
+
+/// The data directory that a configuration means.
+pub(super) fn data_dir(source: &ConfigSource) -> anyhow::Result<PathBuf> {
+    Ok(load(source)?.storage.data)
+}
+
 /// Reads the configuration: flags over environment over file over defaults.
 fn load(source: &ConfigSource) -> anyhow::Result<Config> {
     let environment = environment()?;
     let data = match &source.data {
         Some(data) => data.clone(),
-        None => {
-            read::read(None, environment.clone())
-                .map_err(usage)?
-                .storage
-                .data
-        }
+        // Which file to look for is the only thing that is asked here; what else is wrong with the
+        // environment is told below, together with what is wrong with the file.
+        None => environment
+            .iter()
+            .find(|(name, _)| name == DATA_VARIABLE)
+            .map_or_else(|| Config::default().storage.data, |(_, data)| data.into()),
     };
     let file = match &source.config {
         Some(path) => Some(text(path)?.ok_or_else(|| {
@@ -133,6 +146,6 @@ fn set(
     read::set(config, key, flag, text).map_err(usage)
 }
 
-fn usage(error: read::ConfigError) -> anyhow::Error {
+fn usage(error: impl std::fmt::Display) -> anyhow::Error {
     Usage(error.to_string()).into()
 }

@@ -1,7 +1,9 @@
 //! `cofferdam task …`
 
+mod follow;
 mod submit;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -9,8 +11,8 @@ use clap::{Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
-use crate::cli::client::{Client, encoded};
-use crate::cli::{EXIT_FAILED, output, units};
+use crate::cli::client::{Answer, Client, encoded};
+use crate::cli::{EXIT_FAILED, code, output, units};
 
 /// How often a waiting command asks the server.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -29,7 +31,7 @@ pub(super) enum Task {
     Wait {
         /// Its id.
         id: String,
-        /// How long to wait at most.
+        /// How long to wait at most, as 250ms, 5s, 2m or 1h [default: without an end].
         #[arg(long, value_parser = units::duration, value_name = "DURATION")]
         timeout: Option<Duration>,
     },
@@ -40,6 +42,27 @@ pub(super) enum Task {
         /// Which stream.
         #[arg(long, value_enum, default_value_t = StreamName::Stdout)]
         stream: StreamName,
+        /// Go on with what it writes until it is final.
+        #[arg(long, short)]
+        follow: bool,
+    },
+    /// Show what happens to a task until it is final.
+    Events {
+        /// Its id.
+        id: String,
+    },
+    /// List a task's finished attempts.
+    Attempts {
+        /// Its id.
+        id: String,
+    },
+    /// List the files that a task left under /out, or fetch them.
+    Artifacts {
+        /// Its id.
+        id: String,
+        /// Where they are put; without it they are only named.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
     },
     /// Cancel a task.
     Cancel {
@@ -51,9 +74,15 @@ pub(super) enum Task {
         /// Its id.
         id: String,
     },
+    /// Try a failed or cancelled task anew.
+    Retry {
+        /// Its id.
+        id: String,
+    },
     /// List tasks, newest first.
     List {
-        /// Only those in this state.
+        /// Only those in these states, separated by commas: pending, running, blocked, completed,
+        /// failed, cancelled.
         #[arg(long)]
         status: Option<String>,
         /// Only those of this module.
@@ -81,26 +110,17 @@ pub(super) fn run(command: Task, client: &Client, json: bool) -> anyhow::Result<
         Task::Submit(submit) => return submit::submit(*submit, client, json),
         Task::Wait { id, timeout } => return wait(client, &id, timeout, json),
         Task::Get { id } => show(&get(client, &id)?, json),
-        Task::Logs { id, stream } => {
-            let name = match stream {
-                StreamName::Stdout => "stdout",
-                StreamName::Stderr => "stderr",
-                StreamName::Log => "log",
-            };
-            output::bytes(
-                &client
-                    .get(&format!("/v1/tasks/{}/logs?stream={name}", encoded(&id)))?
-                    .body,
-            );
-        }
-        Task::Cancel { id } => {
-            let answer = client.delete(&format!("/v1/tasks/{}", encoded(&id)))?;
-            if json {
-                output::json(&answer.json()?);
-            }
+        Task::Logs { id, stream, follow } => follow::logs(client, &id, stream.as_str(), follow)?,
+        Task::Events { id } => follow::events(client, &id, json)?,
+        Task::Attempts { id } => attempts(client, &id, json)?,
+        Task::Artifacts { id, out } => artifacts(client, &id, out.as_deref(), json)?,
+        Task::Cancel { id } => changed(client.delete(&path(&id, ""))?, json)?,
+        Task::Retry { id } => {
+            let path = path(&id, "/retry");
+            changed(client.send("POST", &path, &[], Vec::new())?, json)?;
         }
         Task::Purge { id } => {
-            client.delete(&format!("/v1/tasks/{}?purge=true", encoded(&id)))?;
+            client.delete(&path(&id, "?purge=true"))?;
         }
         Task::List {
             status,
@@ -111,8 +131,74 @@ pub(super) fn run(command: Task, client: &Client, json: bool) -> anyhow::Result<
     Ok(ExitCode::SUCCESS)
 }
 
+impl StreamName {
+    fn as_str(self) -> &'static str {
+        match self {
+            StreamName::Stdout => "stdout",
+            StreamName::Stderr => "stderr",
+            StreamName::Log => "log",
+        }
+    }
+}
+
+fn path(id: &str, rest: &str) -> String {
+    format!("/v1/tasks/{}{rest}", encoded(id))
+}
+
 fn get(client: &Client, id: &str) -> anyhow::Result<Value> {
-    client.get(&format!("/v1/tasks/{}", encoded(id)))?.json()
+    client.get(&path(id, ""))?.json()
+}
+
+/// Says what a change made of the task.
+fn changed(answer: Answer, json: bool) -> anyhow::Result<()> {
+    let answer = answer.json()?;
+    match json {
+        true => output::json(&answer),
+        false => output::line(&text(&answer, "label")),
+    }
+    Ok(())
+}
+
+fn attempts(client: &Client, id: &str, json: bool) -> anyhow::Result<()> {
+    let list = client.get(&path(id, "/attempts"))?.json()?;
+    for attempt in list["items"].as_array().into_iter().flatten() {
+        if json {
+            output::json(attempt);
+            continue;
+        }
+        let error = &attempt["error"];
+        let ended = match error["kind"].as_str() {
+            None => "completed".to_owned(),
+            Some(kind) => format!("{kind}: {}", text(error, "message")),
+        };
+        output::line(&format!(
+            "{:>3}  {}  {}  {:>10} us  {ended}",
+            attempt["attempt"],
+            text(attempt, "started_at"),
+            text(attempt, "finished_at"),
+            attempt["usage"]["duration_us"],
+        ));
+    }
+    Ok(())
+}
+
+fn artifacts(client: &Client, id: &str, out: Option<&Path>, json: bool) -> anyhow::Result<()> {
+    let list = client.get(&path(id, "/artifacts"))?.json()?;
+    for artifact in list["items"].as_array().into_iter().flatten() {
+        let name = artifact["path"].as_str().unwrap_or_default();
+        if let Some(folder) = out {
+            let rest = format!("/artifacts/{}?attempt={}", encoded(name), list["attempt"]);
+            code::put(folder, name, &client.get(&path(id, &rest))?.body)?;
+        }
+        match json {
+            true => output::json(artifact),
+            false => {
+                let name = output::printable(name);
+                output::line(&format!("{:>12}  {name}", artifact["size_bytes"]));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn wait(
@@ -153,11 +239,7 @@ fn finish(client: &Client, task: &Value, json: bool) -> anyhow::Result<ExitCode>
     if json {
         output::json(task);
     } else if completed {
-        output::bytes(
-            &client
-                .get(&format!("/v1/tasks/{}/result", text(task, "task_id")))?
-                .body,
-        );
+        output::bytes(&client.get(&path(&text(task, "task_id"), "/result"))?.body);
     } else {
         let message = format!(
             "cofferdam: task {} {}: {}: {}\n",

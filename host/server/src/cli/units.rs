@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 /// Reads a duration: a whole number and `ms`, `s`, `m` or `h`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split(text);
@@ -59,6 +61,11 @@ fn times(number: &str, factor: u64) -> Result<u64, String> {
     number
         .checked_mul(factor)
         .ok_or_else(|| "that is too large".to_owned())
+}
+
+/// A duration as the API takes it.
+pub(super) fn millis(duration: Duration) -> Value {
+    json!(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Reads `K=V`.

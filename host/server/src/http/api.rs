@@ -20,6 +20,9 @@ use crate::http::room::Room;
 use crate::http::{AppState, origin, routes};
 use cofferdam::telemetry::metrics::{Metrics, RouteCounters};
 
+/// The largest answer that this process gives itself.
+const ASKED_BYTES_MAX: usize = 1 << 30;
+
 /// The API as one function from request to response. Make one for each thread: its parts are
 /// counted references, and a count that two threads share is slow.
 #[derive(Debug)]
@@ -75,6 +78,25 @@ impl Api {
             None => response,
             Some(coding) => compress::response(response, coding),
         }
+    }
+
+    /// Answers one request of this process's own: the status and the body.
+    pub async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> anyhow::Result<(u16, Vec<u8>)> {
+        let mut request = Request::builder().method(method).uri(path);
+        request = request.header("host", "localhost");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = self.answer(request.body(Body::from(body))?).await;
+        let status = response.status().as_u16();
+        let body = axum::body::to_bytes(response.into_body(), ASKED_BYTES_MAX).await?;
+        Ok((status, body.into()))
     }
 
     async fn route(&self, request: Request<Body>) -> Response {

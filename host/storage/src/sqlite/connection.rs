@@ -86,7 +86,7 @@ fn close_to_others(path: &Path, mode: u32) -> std::io::Result<()> {
 }
 
 /// Where the database is inside the data directory.
-pub(super) fn database_path(data: &Path) -> PathBuf {
+pub(crate) fn database_path(data: &Path) -> PathBuf {
     data.join("cofferdam.db")
 }
 

@@ -1,7 +1,6 @@
 //! What a run shows while it goes on: a command's streams as they are, a task's progress.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -60,11 +59,4 @@ impl Observer for Watcher {
             }
         }
     }
-}
-
-/// A spinner on a terminal, nothing elsewhere.
-pub(super) fn spinner(message: &'static str) -> ProgressBar {
-    let spinner = ProgressBar::new_spinner().with_message(message);
-    spinner.enable_steady_tick(Duration::from_millis(100));
-    spinner
 }

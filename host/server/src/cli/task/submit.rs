@@ -31,28 +31,29 @@ pub(crate) struct Submit {
     /// An environment variable.
     #[arg(long, value_parser = units::pair, value_name = "K=V")]
     env: Vec<(String, String)>,
-    /// critical, high, normal or low.
+    /// critical, high, normal or low [default: normal].
     #[arg(long)]
     priority: Option<String>,
-    /// How long the task must wait first.
+    /// How long the task must wait first, as 250ms, 5s, 2m or 1h [default: not at all].
     #[arg(long, value_parser = units::duration, value_name = "DURATION")]
     delay: Option<Duration>,
-    /// Wall-clock limit.
+    /// Wall-clock limit, as 250ms, 5s, 2m or 1h [default: the host's, 30s].
     #[arg(long, value_parser = units::duration_limit, value_name = "DURATION")]
     timeout: Option<Duration>,
-    /// CPU-time limit.
+    /// CPU-time limit, as 250ms, 5s, 2m or 1h [default: the host's, 10s].
     #[arg(long, value_parser = units::duration_limit, value_name = "DURATION")]
     cpu: Option<Duration>,
-    /// Fuel limit; uses the metered, deterministic engine.
+    /// Fuel limit, about one unit an instruction; uses the metered, deterministic engine [default:
+    /// none].
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     fuel: Option<u64>,
-    /// Memory limit.
+    /// Memory limit, as 64KiB, 128MiB or 1GiB [default: the host's, 128MiB].
     #[arg(long, value_parser = units::bytes_limit, value_name = "SIZE")]
     memory: Option<u64>,
-    /// Disk limit.
+    /// Limit of the files it writes, as 64KiB, 128MiB or 1GiB [default: the host's, 64MiB].
     #[arg(long, value_parser = units::bytes, value_name = "SIZE")]
     disk: Option<u64>,
-    /// Attempts in all.
+    /// Attempts in all, where a failure says that another makes sense [default: 1].
     #[arg(long)]
     max_attempts: Option<u32>,
     /// A directory the operator configured, and where the guest sees it.
@@ -61,14 +62,14 @@ pub(crate) struct Submit {
     /// Makes a repeated submission the same one.
     #[arg(long)]
     idempotency_key: Option<String>,
-    /// Taken at most once inside the host's window.
+    /// Taken at most once inside the host's window (dedup_window_ms, a minute by default).
     #[arg(long)]
     dedup_key: Option<String>,
-    /// Wait until the task is final and write its result.
+    /// Wait until the task is final and write its result. The id goes to standard error first.
     #[arg(long)]
     wait: bool,
-    /// Arguments, for commands.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    /// Arguments, for commands; those that begin with a dash come after `--`.
+    #[arg(trailing_var_arg = true)]
     args: Vec<String>,
 }
 
@@ -93,6 +94,8 @@ pub(super) fn submit(command: Submit, client: &Client, json: bool) -> anyhow::Re
     let answer = answer.json()?;
     let id = super::text(&answer, "task_id");
     if command.wait {
+        // Whoever interrupts the wait can find the task again.
+        output::error_bytes(format!("task {id}\n").as_bytes());
         return super::wait(client, &id, None, json);
     }
     if json {
@@ -124,7 +127,7 @@ fn raw_path(command: &Submit) -> String {
     }
     let mut numbers = limits(command);
     if let Some(delay) = command.delay {
-        numbers.insert("delay_ms".to_owned(), millis(delay));
+        numbers.insert("delay_ms".to_owned(), units::millis(delay));
     }
     if let Some(max_attempts) = command.max_attempts {
         numbers.insert("max_attempts".to_owned(), json!(max_attempts));
@@ -159,7 +162,7 @@ fn body(command: &Submit, input: Option<Vec<u8>>) -> anyhow::Result<Value> {
         }
     }
     if let Some(delay) = command.delay {
-        put("delay_ms", millis(delay));
+        put("delay_ms", units::millis(delay));
     }
     if let Some(max_attempts) = command.max_attempts {
         put("retry", json!({ "max_attempts": max_attempts }));
@@ -183,7 +186,7 @@ fn limits(command: &Submit) -> Map<String, Value> {
     limits.extend(
         times
             .iter()
-            .filter_map(|(field, value)| Some(((*field).to_owned(), millis((*value)?)))),
+            .filter_map(|(field, value)| Some(((*field).to_owned(), units::millis((*value)?)))),
     );
     limits.extend(
         sizes
@@ -191,10 +194,6 @@ fn limits(command: &Submit) -> Map<String, Value> {
             .filter_map(|(field, value)| Some(((*field).to_owned(), json!((*value)?)))),
     );
     limits
-}
-
-fn millis(duration: Duration) -> Value {
-    json!(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn dirs(flags: &[String]) -> anyhow::Result<Vec<Value>> {

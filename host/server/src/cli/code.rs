@@ -1,0 +1,193 @@
+//! What `exec` and `session` share: code and files on their way to the API, and its answer on the
+//! terminal.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use indicatif::ProgressBar;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use crate::cli::client::{Answer, Client, ClientError};
+use crate::cli::{EXIT_FAILED, Usage, output};
+
+/// How long an interpreter may take to be compiled before the command gives up.
+const WARM_UP_MAX: Duration = Duration::from_secs(600);
+/// How often a host is asked whether its interpreter is ready; one that was compiled earlier is ready
+/// in a fraction of a second.
+const WARM_UP_POLL: Duration = Duration::from_millis(20);
+/// A wait that is longer than this is explained.
+const EXPLAINED_AFTER: Duration = Duration::from_secs(1);
+
+/// What is shown of an answer. The value is shown letter by letter: a number that is read would be
+/// rounded.
+#[derive(Deserialize)]
+pub(super) struct Executed<'a> {
+    status: String,
+    #[serde(borrow)]
+    result: &'a RawValue,
+    result_repr: Option<String>,
+    stdout: String,
+    stderr: String,
+    exit_code: Option<i64>,
+    error: Option<Failed>,
+    files: BTreeMap<String, Written>,
+}
+
+#[derive(Deserialize)]
+struct Failed {
+    kind: String,
+    message: String,
+}
+
+#[derive(Deserialize)]
+struct Written {
+    size_bytes: u64,
+    url: String,
+}
+
+impl<'a> Executed<'a> {
+    pub(super) fn read(answer: &'a [u8]) -> anyhow::Result<Executed<'a>> {
+        serde_json::from_slice(answer).context("the server's answer is not what it should be")
+    }
+
+    /// Writes what the code wrote, then its value, then the names of its files.
+    pub(super) fn show(&self, name_files: bool) -> anyhow::Result<()> {
+        output::bytes(self.stdout.as_bytes());
+        std::io::stdout().flush()?;
+        output::error_bytes(self.stderr.as_bytes());
+        if let Some(Failed { kind, message }) = &self.error {
+            // An uncaught exception and a chosen exit code have said why themselves.
+            if !matches!(kind.as_str(), "guest_error" | "exit") {
+                output::error_bytes(format!("cofferdam: {kind}: {message}\n").as_bytes());
+            }
+        }
+        match (&self.result_repr, self.result.get()) {
+            (Some(shown), _) => output::line(shown),
+            (None, "null") => {}
+            (None, value) => output::line(value),
+        }
+        for (name, file) in &self.files {
+            if name_files && std::io::stderr().is_terminal() {
+                let line = format!("{name}: {} bytes at {}\n", file.size_bytes, file.url);
+                output::error_bytes(output::printable(&line).as_bytes());
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the files that the code wrote below `folder`.
+    pub(super) fn fetch(&self, client: &Client, folder: &Path) -> anyhow::Result<()> {
+        for (name, file) in &self.files {
+            put(folder, name, &client.get(&file.url)?.body)?;
+        }
+        Ok(())
+    }
+
+    /// The process's exit code: the code's own, as if it had run natively.
+    pub(super) fn exit_code(&self) -> ExitCode {
+        let completed = self.status == "completed";
+        match self.exit_code {
+            Some(code) if completed || code != 0 => {
+                ExitCode::from(u8::try_from(code & 0xff).unwrap_or(EXIT_FAILED))
+            }
+            None if completed => ExitCode::SUCCESS,
+            Some(_) | None => ExitCode::from(EXIT_FAILED),
+        }
+    }
+}
+
+/// Writes a file that a guest named below `folder`.
+pub(super) fn put(folder: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+    // A guest chose the name.
+    let plain = |part: &str| !matches!(part, "" | "." | "..");
+    anyhow::ensure!(name.split('/').all(plain), "{name:?} is not a file's name");
+    let target = folder.join(name);
+    if let Some(parent) = target.parent() {
+        std::fs::create_dir_all(parent)
+            .with_context(|| format!("{} cannot be created", parent.display()))?;
+    }
+    std::fs::write(&target, bytes)
+        .with_context(|| format!("{} cannot be written", target.display()))
+}
+
+/// The field `files` out of flags of the form `NAME=PATH` or `PATH`.
+pub(super) fn files(flags: &[String]) -> anyhow::Result<Value> {
+    let files: Map<String, Value> = flags
+        .iter()
+        .map(|flag| file(flag))
+        .collect::<anyhow::Result<_>>()?;
+    Ok(Value::Object(files))
+}
+
+fn file(flag: &str) -> anyhow::Result<(String, Value)> {
+    let (name, path) = match flag.split_once('=') {
+        Some((name, path)) => (name, Path::new(path)),
+        None => {
+            let path = Path::new(flag);
+            let name = path.file_name().and_then(|name| name.to_str());
+            (name.unwrap_or_default(), path)
+        }
+    };
+    let bytes = std::fs::read(path).map_err(|error| {
+        Usage(format!(
+            "--file {flag}: {} cannot be read: {error}",
+            path.display()
+        ))
+    })?;
+    Ok((name.to_owned(), json!({ "base64": STANDARD.encode(bytes) })))
+}
+
+/// A file of code.
+pub(super) fn source(path: &Path) -> anyhow::Result<String> {
+    let read = match path.as_os_str() == "-" {
+        true => std::io::read_to_string(std::io::stdin()),
+        false => std::fs::read_to_string(path),
+    };
+    read.map_err(|error| Usage(format!("{} cannot be read: {error}", path.display())).into())
+}
+
+/// POSTs a request that needs an interpreter, and waits while the host compiles that.
+pub(super) fn post_when_ready(client: &Client, path: &str, body: &Value) -> anyhow::Result<Answer> {
+    let started = Instant::now();
+    let mut shown: Option<ProgressBar> = None;
+    let answer = loop {
+        match client.post(path, &[], body) {
+            Err(error) if is_warming_up(&error) && started.elapsed() < WARM_UP_MAX => {
+                if started.elapsed() > EXPLAINED_AFTER {
+                    shown.get_or_insert_with(|| waiting(body));
+                }
+                std::thread::sleep(WARM_UP_POLL);
+            }
+            answered => break answered,
+        }
+    };
+    if let Some(shown) = shown {
+        shown.finish_and_clear();
+    }
+    answer
+}
+
+fn is_warming_up(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref(),
+        Some(ClientError::Refused { code, .. }) if code == "interpreter_warming_up"
+    )
+}
+
+fn waiting(body: &Value) -> ProgressBar {
+    let language = body["language"].as_str().unwrap_or_default();
+    let message = format!("the {language} interpreter is being compiled; this happens once");
+    let spinner = output::spinner(&message);
+    if spinner.is_hidden() {
+        output::error_bytes(format!("cofferdam: {message}\n").as_bytes());
+    }
+    spinner
+}

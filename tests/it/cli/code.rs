@@ -1,0 +1,256 @@
+//! `exec` without a server, and sessions with one.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{cofferdam, text};
+use crate::exec::{copy_compiled, ready};
+use crate::support::host::program;
+
+/// A user: a cache directory that holds the interpreters, compiled, and a working directory.
+struct User {
+    home: TempDir,
+}
+
+impl User {
+    fn new() -> User {
+        let user = User {
+            home: TempDir::new().expect("a temporary directory"),
+        };
+        copy_compiled(&user.path("cache/cofferdam/artefacts"));
+        std::fs::create_dir(user.path("tmp")).expect("a new directory");
+        user
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.home.path().join(name)
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command
+            .args(args)
+            .current_dir(self.home.path())
+            .env("XDG_CACHE_HOME", self.path("cache"))
+            .env("TMPDIR", self.path("tmp"))
+            .env_remove("COFFERDAM_SERVER")
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn exec(&self, args: &[&str]) -> Output {
+        let args = [&["exec"], args].concat();
+        self.command(&args).output().expect("the binary starts")
+    }
+
+    /// What runs left behind in the directory for temporary files.
+    fn left(&self) -> usize {
+        std::fs::read_dir(self.path("tmp"))
+            .expect("readable")
+            .count()
+    }
+}
+
+#[test]
+fn exec_needs_no_server() {
+    let user = User::new();
+    let done = user.exec(&["--python", "print('hi')\n[1, 2**70]"]);
+    assert_eq!(
+        text(&done.stdout),
+        "hi\n[1, 1180591620717411303424]\n",
+        "{}",
+        text(&done.stderr)
+    );
+    assert!(done.status.success());
+    std::fs::write(user.path("in.txt"), "data").unwrap();
+    std::fs::write(
+        user.path("shout.js"),
+        "const fs = require('fs');\n\
+         fs.writeFileSync('out.txt', fs.readFileSync('in.txt', 'utf8').toUpperCase());\n\
+         process.argv.slice(2)",
+    )
+    .unwrap();
+    let args = [
+        "--file", "in.txt", "--out", "got", "shout.js", "--json", "x",
+    ];
+    let done = user.exec(&args);
+    assert_eq!(
+        text(&done.stdout),
+        "[\"--json\",\"x\"]\n",
+        "{}",
+        text(&done.stderr)
+    );
+    assert_eq!(std::fs::read(user.path("got/out.txt")).unwrap(), b"DATA");
+    let told = user.exec(&["--json", "--javascript", "6 * 7"]);
+    let told: Value = serde_json::from_slice(&told.stdout).expect("JSON");
+    assert_eq!(
+        (&told["status"], &told["result"]),
+        (&"completed".into(), &42.into())
+    );
+    assert_eq!(user.left(), 0);
+}
+
+#[test]
+fn exec_ends_as_the_code_would_natively() {
+    let user = User::new();
+    for (code, expected) in [
+        ("import sys; sys.exit(7)", 7),
+        ("import sys; sys.exit('told')", 1),
+        ("import sys; sys.exit(0)", 0),
+        ("raise SystemExit(300)", 300 & 0xff),
+        ("1/0", 1),
+        ("1", 0),
+    ] {
+        let ended = user.exec(&["--python", code]);
+        assert_eq!(
+            ended.status.code(),
+            Some(expected),
+            "{code}: {}",
+            text(&ended.stderr)
+        );
+    }
+    let ended = user.exec(&["--javascript", "process.exit(9)"]);
+    assert_eq!(ended.status.code(), Some(9));
+    let stopped = user.exec(&["--timeout", "300ms", "--python", "while True: pass"]);
+    assert_eq!(stopped.status.code(), Some(1));
+    assert!(
+        text(&stopped.stderr).contains("timeout"),
+        "{}",
+        text(&stopped.stderr)
+    );
+    for (args, named) in [
+        (&["x.wasm"][..], "cofferdam run x.wasm"),
+        (&["x.txt"], "--python-file"),
+        (&["gone.py"], "gone.py"),
+        (&["--python", "1", "--tiemout", "1s"], "--tiemout"),
+        (&["--file", "gone.csv", "--python", "1"], "gone.csv"),
+        (&[], "--python"),
+    ] {
+        let refused = user.exec(args);
+        assert_eq!(
+            refused.status.code(),
+            Some(2),
+            "{args:?}: {}",
+            text(&refused.stderr)
+        );
+        assert!(
+            text(&refused.stderr).contains(named),
+            "{}",
+            text(&refused.stderr)
+        );
+    }
+}
+
+#[test]
+fn an_interpreter_that_is_absent_is_named_with_its_place() {
+    let user = User::new();
+    let mut command = user.command(&["exec", "--python", "1"]);
+    let output = command
+        .env("COFFERDAM_INTERPRETERS_DIR", "/nowhere")
+        .output();
+    let output = output.expect("the binary starts");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains("/nowhere/python.wasm"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+#[test]
+fn ctrl_c_leaves_nothing_behind() {
+    let user = User::new();
+    let code = "open('begun', 'w').close()\nwhile True: pass";
+    let child = user
+        .command(&["exec", "--timeout", "60s", "--cpu", "60s", "--python", code])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    await_directory(&user.path("tmp"));
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+    assert_eq!(user.left(), 0);
+}
+
+/// Waits until the guest of a host below `folder` has written a file.
+fn await_directory(folder: &Path) {
+    let entries = |path: &Path| -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
+    };
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let begun = || {
+        let incarnations = entries(folder)
+            .into_iter()
+            .flat_map(|data| entries(&data.join("scratch")));
+        incarnations.into_iter().any(|it| !entries(&it).is_empty())
+    };
+    while !begun() {
+        assert!(std::time::Instant::now() < until, "no guest has begun");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn exec_waits_until_the_interpreter_is_compiled_and_says_so() {
+    let user = User::new();
+    // Nothing is compiled.
+    std::fs::remove_dir_all(user.path("cache")).expect("removable");
+    let mut child = user
+        .command(&["exec", "--python", "1 + 1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let mut said = String::new();
+    let stderr = child.stderr.take().expect("it is piped");
+    BufReader::new(stderr)
+        .read_line(&mut said)
+        .expect("readable");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(text(&output.stdout), "2\n");
+    assert_eq!(
+        said,
+        "cofferdam: the python interpreter is being compiled; this happens once\n"
+    );
+}
+
+#[test]
+fn a_session_is_kept_from_command_to_command() {
+    let host = ready("");
+    let run = |args: &[&str]| {
+        let server = ["--server", host.client.base.as_str(), "session"];
+        let output = cofferdam(&[&server, args].concat(), b"n + 2");
+        (
+            output.status.code(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    };
+    let (code, id, err) = run(&["start", "python"]);
+    assert_eq!(code, Some(0), "{err}");
+    let id = id.trim();
+    assert_eq!(
+        run(&["exec", id, "n = 40\nopen('a.txt', 'w').write('x')\nNone"]).0,
+        Some(0)
+    );
+    assert_eq!(run(&["exec", id, "-"]).1, "42\n");
+    assert!(run(&["list"]).1.contains(id));
+    assert!(run(&["show", id]).1.contains("idle"));
+    let folder = TempDir::new().expect("a temporary directory");
+    let out = folder.path().display().to_string();
+    assert!(run(&["files", id, "--out", &out]).1.ends_with("a.txt\n"));
+    assert_eq!(std::fs::read(folder.path().join("a.txt")).unwrap(), b"x");
+    let snapshot = run(&["snapshot", id]).1;
+    assert_eq!(run(&["end", id]).0, Some(0));
+    assert_eq!(run(&["exec", id, "1"]).0, Some(1));
+    let (_, again, _) = run(&["start", "javascript", "--snapshot", snapshot.trim()]);
+    let read = "require('fs').readFileSync('a.txt', 'utf8')";
+    assert_eq!(run(&["exec", again.trim(), read]).1, "\"x\"\n");
+}
