@@ -9,7 +9,7 @@ mod artifacts;
 mod budget;
 mod place;
 mod spool;
-mod sync;
+pub(crate) mod sync;
 
 use std::fs::DirBuilder;
 use std::io;
@@ -268,7 +268,7 @@ fn private_dir() -> DirBuilder {
 }
 
 /// Runs `work` where it may block.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, StorageError> {
     match tokio::task::spawn_blocking(work).await {

@@ -5,6 +5,7 @@
 //! always an argument), no guest. Large bytes that belong in files are in [`files`].
 
 pub mod backup;
+mod blobs;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod files;

@@ -28,12 +28,13 @@ mod tests;
 mod vital;
 mod writer;
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use rand::rngs::StdRng;
+use tokio::sync::RwLock;
 
 use self::db::Db;
 use self::readers::Readers;
@@ -42,6 +43,9 @@ use super::{
     Cancelled, Counts, Finished, Inserted, Orphans, Progress, Pruned, Purged, PutModule, Rescued,
     Retried, Storage, StorageError, StoredModule, TaskFilter, TaskPage,
 };
+use crate::blobs::{BlobHash, Blobs};
+use crate::files::blocking;
+use crate::files::sync::Fsync;
 use crate::settings::StorageConfig;
 use cofferdam_domain::attempt::{Attempt, Captured, Payload, Stream, WorkerId};
 use cofferdam_domain::claim::{AttemptEnd, Claim};
@@ -55,6 +59,9 @@ pub(crate) use self::connection::database_path;
 pub struct SqliteStorage {
     writer: Writer,
     readers: Readers,
+    blobs: Arc<Blobs>,
+    /// Read while a blob is put that no row refers to yet; written while blobs are removed.
+    putting: RwLock<()>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -66,7 +73,12 @@ impl SqliteStorage {
         let lock = connection::lock(&settings.data)?;
         let database = database_path(&settings.data);
         let conn = connection::open_writer(&database)?;
-        let db = Db::new(conn, random, settings.database_budget_bytes)?;
+        let blobs = Blobs::open(connection::blobs_path(&settings.data), Arc::new(Fsync))?;
+        for hash in modules::unused_blobs(&conn, blobs.list()?)? {
+            blobs.remove(hash)?;
+        }
+        let budget_bytes = settings.database_budget_bytes;
+        let db = Db::new(conn, random, budget_bytes, blobs.used_bytes())?;
         let (readers, mut threads) = Readers::start(&database, settings.read_timeout)?;
         let (writer, thread) = Writer::start(db, lock)
             .map_err(|error| StorageError::Unavailable(error.to_string()))?;
@@ -74,8 +86,55 @@ impl SqliteStorage {
         Ok(SqliteStorage {
             writer,
             readers,
+            blobs: Arc::new(blobs),
+            putting: RwLock::new(()),
             threads: Mutex::new(threads),
         })
+    }
+
+    /// Keeps the bytes of a version, unless they are kept already. Nobody removes them before a row
+    /// refers to them as long as the caller holds `putting`.
+    async fn put_blob(&self, digest: Digest, wasm: Bytes) -> Result<BlobHash, StorageError> {
+        let known = self
+            .readers
+            .call(move |conn| modules::module_blob(conn, digest))
+            .await?;
+        if known.is_none() {
+            let size = wasm.len();
+            self.writer
+                .call(move |db| db.budget.check(&db.conn, size))
+                .await?;
+        }
+        let blobs = Arc::clone(&self.blobs);
+        blocking(move || match known {
+            Some(hash) if blobs.has(hash, wasm.len())? => Ok(hash),
+            Some(_) | None => blobs.put(&wasm),
+        })
+        .await
+    }
+
+    /// Removes blobs that modules had which are gone, unless others have them. What cannot be removed
+    /// is left to the next start.
+    async fn remove_blobs(&self, hashes: Vec<BlobHash>) {
+        if hashes.is_empty() {
+            return;
+        }
+        let _nobody_puts = self.putting.write().await;
+        let unused = self
+            .readers
+            .call(move |conn| modules::unused_blobs(conn, hashes))
+            .await;
+        let blobs = Arc::clone(&self.blobs);
+        let remove = |unused: Vec<BlobHash>| {
+            blocking(move || unused.into_iter().try_for_each(|hash| blobs.remove(hash)))
+        };
+        let removed = match unused {
+            Ok(unused) => remove(unused).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
+            tracing::warn!(%error, "the bytes of removed modules were left behind");
+        }
     }
 
     /// Finishes what was accepted, closes the database and gives the data directory back. Later
@@ -113,8 +172,10 @@ impl Storage for SqliteStorage {
         now: Timestamp,
     ) -> Result<PutModule, StorageError> {
         let (name, info) = (name.clone(), info.clone());
+        let _putting = self.putting.read().await;
+        let blob = self.put_blob(info.digest, wasm).await?;
         self.writer
-            .call(move |db| modules::put_module(db, &name, &info, &wasm, now))
+            .call(move |db| modules::put_module(db, &name, &info, blob, now))
             .await
     }
 
@@ -155,9 +216,19 @@ impl Storage for SqliteStorage {
 
     async fn module_wasm(&self, digest: &Digest) -> Result<Option<Bytes>, StorageError> {
         let digest = *digest;
-        self.readers
-            .call(move |conn| modules::module_wasm(conn, digest))
-            .await
+        let found = self
+            .readers
+            .call(move |conn| modules::module_bytes(conn, digest))
+            .await?;
+        match found {
+            None => Ok(None),
+            Some(modules::Bytes::Inside(bytes)) => Ok(Some(bytes.into())),
+            Some(modules::Bytes::Blob(hash)) => {
+                let blobs = Arc::clone(&self.blobs);
+                let bytes = blocking(move || blobs.get(hash)).await?;
+                Ok(bytes.map(Bytes::from))
+            }
+        }
     }
 
     async fn remove_module(&self, name: &ModuleName) -> Result<bool, StorageError> {
@@ -287,9 +358,12 @@ impl Storage for SqliteStorage {
         limit: u32,
         now: Timestamp,
     ) -> Result<Pruned, StorageError> {
-        self.writer
+        let (pruned, blobs) = self
+            .writer
             .call(move |db| prune::prune(db, finished_before, keep_max, limit, now))
-            .await
+            .await?;
+        self.remove_blobs(blobs).await;
+        Ok(pruned)
     }
 
     async fn purge(&self, id: TaskId) -> Result<Purged, StorageError> {

@@ -6,14 +6,14 @@ use std::io;
 use std::path::Path;
 
 /// What makes durable which entries a directory has.
-pub(super) trait SyncDir: Debug + Send + Sync {
+pub(crate) trait SyncDir: Debug + Send + Sync {
     /// Returns once the entries of `dir` are on the disk.
     fn dir(&self, dir: &Path) -> io::Result<()>;
 }
 
 /// The operating system's way.
 #[derive(Debug)]
-pub(super) struct Fsync;
+pub(crate) struct Fsync;
 
 impl SyncDir for Fsync {
     fn dir(&self, dir: &Path) -> io::Result<()> {

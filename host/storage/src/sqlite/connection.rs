@@ -15,9 +15,10 @@ use crate::StorageError;
 const VERSION_NUMBER_MIN: i32 = 3_051_003;
 /// Tells our databases from other people's: "Cffr".
 const APPLICATION_ID: i32 = 0x4366_6672;
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_changes.sql"),
+    include_str!("../../migrations/sqlite/0003_blobs.sql"),
 ];
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -83,6 +84,11 @@ fn close_to_others(path: &Path, mode: u32) -> std::io::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Where large bytes are inside the data directory.
+pub(super) fn blobs_path(data: &Path) -> PathBuf {
+    data.join("blobs")
 }
 
 /// Where the database is inside the data directory.

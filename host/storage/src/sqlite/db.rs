@@ -4,6 +4,8 @@
 //! throws the copies away.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rand::rngs::StdRng;
 use rusqlite::{Connection, params};
@@ -22,30 +24,31 @@ pub(super) struct Db {
     pub(super) budget: Budget,
 }
 
-/// How large the database may be.
-#[derive(Clone, Copy)]
+/// How large the database and the blobs beside it may be together.
 pub(super) struct Budget {
     bytes: u64,
+    blobs: Arc<AtomicU64>,
 }
 
 impl Budget {
     /// Refuses if the database has no room for `more` bytes of a task.
-    pub(super) fn check(self, conn: &Connection, more: usize) -> Result<(), StorageError> {
+    pub(super) fn check(&self, conn: &Connection, more: usize) -> Result<(), StorageError> {
         self.compare(conn, u64::try_from(more).unwrap_or(u64::MAX), self.bytes)
     }
 
     /// Refuses if it has not even room for what tasks give. A quarter is left for that.
-    pub(super) fn check_for_ends(self, conn: &Connection) -> Result<(), StorageError> {
+    pub(super) fn check_for_ends(&self, conn: &Connection) -> Result<(), StorageError> {
         self.compare(conn, 0, self.bytes.saturating_add(self.bytes / 4))
     }
 
-    fn compare(self, conn: &Connection, more: u64, limit: u64) -> Result<(), StorageError> {
+    fn compare(&self, conn: &Connection, more: u64, limit: u64) -> Result<(), StorageError> {
         let pragma = |sql| -> Result<u64, StorageError> {
             let figure: i64 = conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
             Ok(u64::try_from(figure).unwrap_or(0))
         };
         let pages = pragma("PRAGMA page_count")?.saturating_sub(pragma("PRAGMA freelist_count")?);
-        let used_bytes = pages.saturating_mul(PAGE_BYTES);
+        let blobs = self.blobs.load(Ordering::Relaxed);
+        let used_bytes = pages.saturating_mul(PAGE_BYTES).saturating_add(blobs);
         if used_bytes.saturating_add(more) > limit {
             return Err(StorageError::OverBudget {
                 used_bytes,
@@ -175,6 +178,7 @@ impl Db {
         conn: Connection,
         random: StdRng,
         budget_bytes: u64,
+        blobs: Arc<AtomicU64>,
     ) -> Result<Db, StorageError> {
         let tallies = Tallies::read(&conn)?;
         Ok(Db {
@@ -184,6 +188,7 @@ impl Db {
             random,
             budget: Budget {
                 bytes: budget_bytes,
+                blobs,
             },
         })
     }

@@ -1,10 +1,10 @@
-//! Modules: bytes by digest, versions by name.
+//! Modules: what is known of each version, versions by name. Their bytes are blobs.
 
-use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::db::Db;
 use super::rows::{InfoRow, from_json, to_json};
+use crate::blobs::BlobHash;
 use crate::{PutModule, StorageError, StoredModule};
 use cofferdam_domain::module::{Digest, ModuleInfo, ModuleName, ModuleRef};
 use cofferdam_domain::time::Timestamp;
@@ -14,9 +14,19 @@ pub(super) fn put_module(
     db: &mut Db,
     name: &ModuleName,
     info: &ModuleInfo,
-    wasm: &[u8],
+    blob: BlobHash,
     now: Timestamp,
 ) -> Result<PutModule, StorageError> {
+    db.conn
+        .prepare_cached(
+            "INSERT INTO module (digest, info, wasm, blob) VALUES (?1, ?2, x'', ?3)
+             ON CONFLICT (digest) DO UPDATE SET wasm = x'', blob = ?3 WHERE blob IS NULL",
+        )?
+        .execute(params![
+            info.digest.as_bytes(),
+            to_json(&InfoRow::from(info))?,
+            blob.0
+        ])?;
     let current: Option<[u8; 32]> = db
         .conn
         .prepare_cached(
@@ -27,17 +37,6 @@ pub(super) fn put_module(
     if current.as_ref() == Some(info.digest.as_bytes()) {
         return Ok(PutModule::Unchanged);
     }
-    db.budget.check(&db.conn, wasm.len())?;
-    db.conn
-        .prepare_cached(
-            "INSERT INTO module (digest, info, wasm) VALUES (?1, ?2, ?3)
-             ON CONFLICT (digest) DO NOTHING",
-        )?
-        .execute(params![
-            info.digest.as_bytes(),
-            to_json(&InfoRow::from(info))?,
-            wasm
-        ])?;
     // A version that comes back moves to the end: the newest is what the name means.
     db.conn
         .prepare_cached(
@@ -128,16 +127,55 @@ pub(super) fn module_info(
         .transpose()
 }
 
-/// The bytes of a version.
-pub(super) fn module_wasm(
+/// Where the bytes of a version are.
+pub(super) enum Bytes {
+    /// In its row, as those of modules that were put by an early version of this host.
+    Inside(Vec<u8>),
+    /// Beside the database.
+    Blob(BlobHash),
+}
+
+/// The bytes of a version, or where they are.
+pub(super) fn module_bytes(
     conn: &Connection,
     digest: Digest,
 ) -> Result<Option<Bytes>, StorageError> {
-    let wasm: Option<Vec<u8>> = conn
-        .prepare_cached("SELECT wasm FROM module WHERE digest = ?1")?
+    Ok(conn
+        .prepare_cached("SELECT blob, wasm FROM module WHERE digest = ?1")?
+        .query_row([digest.as_bytes()], |row| {
+            Ok(match row.get(0)? {
+                Some(hash) => Bytes::Blob(BlobHash(hash)),
+                None => Bytes::Inside(row.get(1)?),
+            })
+        })
+        .optional()?)
+}
+
+/// The blob of a version, if it has one.
+pub(super) fn module_blob(
+    conn: &Connection,
+    digest: Digest,
+) -> Result<Option<BlobHash>, StorageError> {
+    let found: Option<Option<[u8; 32]>> = conn
+        .prepare_cached("SELECT blob FROM module WHERE digest = ?1")?
         .query_row([digest.as_bytes()], |row| row.get(0))
         .optional()?;
-    Ok(wasm.map(Bytes::from))
+    Ok(found.flatten().map(BlobHash))
+}
+
+/// Of `hashes`, those that no module has.
+pub(super) fn unused_blobs(
+    conn: &Connection,
+    hashes: Vec<BlobHash>,
+) -> Result<Vec<BlobHash>, StorageError> {
+    let mut by_blob = conn.prepare_cached("SELECT 1 FROM module WHERE blob = ?1")?;
+    let mut unused = Vec::new();
+    for hash in hashes {
+        if !by_blob.exists([hash.0])? {
+            unused.push(hash);
+        }
+    }
+    Ok(unused)
 }
 
 struct VersionRow {

@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::db::{Db, state_of};
 use super::record::ATTEMPTS_PER_TASK;
+use crate::blobs::BlobHash;
 use crate::{Orphans, Pruned, Purged, StorageError};
 use cofferdam_domain::module::Digest;
 use cofferdam_domain::task::{BlobId, TaskId};
@@ -17,14 +18,15 @@ const BY_AGE: &str = "
 const BY_NUMBER: &str = "
     SELECT seq, id, template, state FROM task WHERE state >= 3 ORDER BY finished_at, seq LIMIT ?1";
 
-/// Removes up to `limit` final tasks, and then what they alone referred to.
+/// Removes up to `limit` final tasks, and then what they alone referred to. Answers with that and
+/// with the blobs that modules had which are gone.
 pub(super) fn prune(
     db: &mut Db,
     finished_before: Timestamp,
     keep_max: u64,
     limit: u32,
     now: Timestamp,
-) -> Result<Pruned, StorageError> {
+) -> Result<(Pruned, Vec<BlobHash>), StorageError> {
     let mut pruned = Pruned::default();
     for old in old_tasks(db, finished_before, keep_max, limit)? {
         if let Some(blob) = remove_task(db, &old)? {
@@ -41,8 +43,9 @@ pub(super) fn prune(
                 AND NOT EXISTS (SELECT 1 FROM task WHERE state = 2 AND task.worker = worker.id)",
         )?
         .execute([finished_before.as_millis()])?;
-    pruned.modules = remove_unused_modules(db)?;
-    Ok(pruned)
+    let blobs;
+    (pruned.modules, blobs) = remove_unused_modules(db)?;
+    Ok((pruned, blobs))
 }
 
 /// Removes one final task now. What it alone referred to besides its input goes with the next prune.
@@ -142,7 +145,7 @@ fn remove_task(db: &mut Db, task: &OldTask) -> Result<Option<BlobId>, StorageErr
         .then(|| BlobId(uuid::Uuid::from_bytes(blob))))
 }
 
-fn remove_unused_modules(db: &mut Db) -> Result<Vec<Digest>, StorageError> {
+fn remove_unused_modules(db: &mut Db) -> Result<(Vec<Digest>, Vec<BlobHash>), StorageError> {
     // Which templates are unused is a counter that this transaction may have changed.
     db.save_tallies()?;
     let gone = db
@@ -158,18 +161,19 @@ fn remove_unused_modules(db: &mut Db) -> Result<Vec<Digest>, StorageError> {
             )?
             .execute([])?;
     }
-    let digests = db
-        .conn
-        .prepare_cached(
-            "DELETE FROM module
+    let mut statement = db.conn.prepare_cached(
+        "DELETE FROM module
              WHERE NOT EXISTS (SELECT 1 FROM module_version v WHERE v.digest = module.digest)
                 AND NOT EXISTS (SELECT 1 FROM template t WHERE t.digest = module.digest)
-             RETURNING digest",
-        )?
-        .query_map([], |row| row.get(0))?
-        .map(|digest| digest.map(Digest::from_bytes))
-        .collect::<Result<_, _>>()?;
-    Ok(digests)
+             RETURNING digest, blob",
+    )?;
+    let mut rows = statement.query([])?;
+    let (mut digests, mut blobs) = (Vec::new(), Vec::new());
+    while let Some(row) = rows.next()? {
+        digests.push(Digest::from_bytes(row.get(0)?));
+        blobs.extend(row.get::<_, Option<[u8; 32]>>(1)?.map(BlobHash));
+    }
+    Ok((digests, blobs))
 }
 
 /// Of `blobs` and `tasks`, those nothing here refers to.

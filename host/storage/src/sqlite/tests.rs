@@ -298,3 +298,71 @@ async fn a_database_above_its_budget_takes_no_task_and_records_ends() {
     storage.prune(at(9), 0, 9, at(9)).await.unwrap();
     claim_one(&storage, ME, at(9)).await;
 }
+
+/// The files of large bytes.
+fn blob_files(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(dir.join("blobs")).unwrap();
+    entries.map(|entry| entry.unwrap().path()).collect()
+}
+
+#[tokio::test]
+async fn the_bytes_of_a_module_are_beside_the_database() {
+    const LARGE: usize = 8 << 20;
+    let Sqlite { dir, storage } = Sqlite::fresh().await;
+    let echo = blob_files(dir.path());
+    assert_eq!(echo.len(), 1);
+    let put = async |text: &str| {
+        let wasm = vec![7; LARGE].into();
+        storage
+            .put_module(&name(text), &module(7), wasm, at(1))
+            .await
+            .unwrap()
+    };
+    assert_eq!(put("large").await, crate::PutModule::Created);
+    assert_eq!(put("large").await, crate::PutModule::Unchanged);
+    assert_eq!(put("twin").await, crate::PutModule::Created);
+    assert_eq!(blob_files(dir.path()).len(), 2);
+    let database: u64 = ["cofferdam.db", "cofferdam.db-wal"]
+        .iter()
+        .map(|file| dir.path().join(file).metadata().unwrap().len())
+        .sum();
+    assert!(database < 1 << 20, "{database} bytes");
+    let wasm = storage.module_wasm(&digest(7)).await.unwrap().unwrap();
+    assert_eq!(wasm, vec![7; LARGE]);
+
+    storage.remove_module(&name("large")).await.unwrap();
+    storage.prune(at(0), 9, 9, at(2)).await.unwrap();
+    assert_eq!(blob_files(dir.path()).len(), 2, "another name means it");
+    storage.remove_module(&name("twin")).await.unwrap();
+    storage.prune(at(0), 9, 9, at(2)).await.unwrap();
+    assert_eq!(blob_files(dir.path()), echo);
+
+    storage.close();
+    std::fs::write(dir.path().join("blobs").join("0".repeat(64)), "left").unwrap();
+    let storage = open(dir.path()).unwrap();
+    assert_eq!(blob_files(dir.path()), echo);
+    storage.close();
+    check_database(dir.path());
+}
+
+#[tokio::test]
+async fn a_module_that_an_early_version_kept_in_its_row_is_still_had() {
+    let Sqlite { dir, storage } = Sqlite::fresh().await;
+    storage
+        .writer
+        .call(|db| {
+            let inside = "UPDATE module SET wasm = CAST('wasm' AS BLOB), blob = NULL";
+            Ok(db.conn.execute(inside, [])?)
+        })
+        .await
+        .unwrap();
+    for blob in blob_files(dir.path()) {
+        std::fs::remove_file(blob).unwrap();
+    }
+    let wasm = async || storage.module_wasm(&digest(1)).await.unwrap().unwrap();
+    assert_eq!(wasm().await, b"wasm"[..]);
+    // Put again it moves out.
+    put_echo(&storage).await;
+    assert_eq!(blob_files(dir.path()).len(), 1);
+    assert_eq!(wasm().await, b"wasm"[..]);
+}
