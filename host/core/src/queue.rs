@@ -175,7 +175,7 @@ impl Queue {
         loop {
             // Made before the look, so that an end between the look and the wait is not missed.
             let woken = waiting.woken();
-            let task = shared.storage.task(id).await?;
+            let task = shared.reads.task(id).await?;
             match &task {
                 Some(task) if !task.state.is_final() => {}
                 Some(_) | None => return Ok(task),
@@ -206,7 +206,7 @@ impl Queue {
         number: u64,
     ) -> Result<Option<(Task, Subscription)>, QueueError> {
         let subscription = self.subscribe_after(id, number);
-        let Some(task) = self.shared.storage.task(id).await? else {
+        let Some(task) = self.shared.reads.task(id).await? else {
             return Ok(None);
         };
         if task.state.is_final() {

@@ -25,13 +25,13 @@ use cofferdam_domain::module::{
 };
 use cofferdam_sandbox::compile::Compiled;
 use cofferdam_sandbox::{CompileError, EngineClass, LoadedModule};
-use cofferdam_storage::{PutModule, Storage, StorageError};
+use cofferdam_storage::{Modules, PutModule, StorageError};
 
 pub use crate::registry::loader::{Loader, SandboxLoader};
 
 /// The registry. Cheap to share behind an `Arc`.
 pub struct Registry {
-    storage: Arc<dyn Storage>,
+    storage: Arc<dyn Modules>,
     loader: Arc<dyn Loader>,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -68,7 +68,7 @@ impl Registry {
     /// A registry that keeps `loaded_modules_max` modules of each class mapped and holds inputs
     /// against their schemas by `schemas`.
     pub fn new(
-        storage: Arc<dyn Storage>,
+        storage: Arc<dyn Modules>,
         loader: Arc<dyn Loader>,
         loaded_modules_max: usize,
         schemas: Schemas,

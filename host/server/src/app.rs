@@ -43,9 +43,8 @@ use cofferdam_sandbox::Sandbox;
 use cofferdam_sandbox::cache::Artefacts;
 use cofferdam_sandbox::compile::Compiler;
 use cofferdam_sandbox::threads::GuestThreads;
-use cofferdam_storage::Storage;
 use cofferdam_storage::files::FileStorage;
-use cofferdam_storage::sqlite::SqliteStorage;
+use cofferdam_storage::{Modules, Opened, Tasks};
 
 pub use crate::app::local::{Interrupted, Local};
 pub use cofferdam_storage::backup::{BackupError, backup};
@@ -116,7 +115,7 @@ struct Needs<'a> {
 /// The parts that live as long as the process.
 struct Host {
     services: Services,
-    storage: Arc<SqliteStorage>,
+    storage: Opened,
     sandbox: Sandbox,
     /// Requested first: no new connections, no new tasks, no new claims.
     intake: Shutdown,
@@ -131,18 +130,14 @@ impl Host {
         let (clock, mut random) = (Clock::system(), StdRng::from_os_rng());
         let started_at = clock.now();
         let data = &config.storage.data;
-        let storage = Arc::new(SqliteStorage::open(
-            &config.storage,
-            StdRng::from_rng(&mut random),
-        )?);
-        let files = files(config, &storage).await?;
+        let storage = cofferdam_storage::open(&config.storage, StdRng::from_rng(&mut random))?;
+        let files = files(config, &*storage.tasks).await?;
         let metrics = Arc::new(Metrics::new());
         let sandbox = Sandbox::new(&config.sandbox, data, random.random(), clock.clone())?;
-        let dyn_storage: Arc<dyn Storage> = Arc::<SqliteStorage>::clone(&storage);
         let registry = registry(
             config,
             needs.compiled,
-            &dyn_storage,
+            &storage.modules,
             &sandbox,
             guests,
             &clock,
@@ -161,7 +156,8 @@ impl Host {
         ));
         let intake = Shutdown::new();
         let parts = Parts {
-            storage: Arc::clone(&dyn_storage),
+            storage: Arc::clone(&storage.tasks),
+            reads: Arc::clone(&storage.reads),
             registry: Arc::clone(&registry),
             admission,
             config: config.queue.clone(),
@@ -171,8 +167,7 @@ impl Host {
             threads: guests.handle(),
             shutdown: intake.clone(),
             metrics: Arc::clone(&metrics),
-            // The data directory's lock is ours.
-            sole_owner: true,
+            sole_owner: storage.exclusive,
         };
         let worker = parts.worker;
         let queue = Queue::start(parts, Arc::clone(&runner), files.clone()).await?;
@@ -180,7 +175,7 @@ impl Host {
         keep_executions(&files, config.interpreters.files_retention, &clock, &intake);
         let of_agents = mcp::Parts {
             runner: Arc::clone(&runner),
-            storage: Arc::clone(&dyn_storage),
+            modules: Arc::clone(&storage.modules),
             files: files.clone(),
             metrics: Arc::clone(&metrics),
             clock: clock.clone(),
@@ -191,7 +186,8 @@ impl Host {
             queue,
             runner,
             registry,
-            storage: dyn_storage,
+            storage: Arc::clone(&storage.reads),
+            modules: Arc::clone(&storage.modules),
             files,
             files_retention: config.interpreters.files_retention,
             metrics,
@@ -248,7 +244,7 @@ fn sessions(
 }
 
 /// The large bytes, without those that a crash left behind.
-async fn files(config: &Config, storage: &SqliteStorage) -> anyhow::Result<FileStorage> {
+async fn files(config: &Config, storage: &dyn Tasks) -> anyhow::Result<FileStorage> {
     let files = FileStorage::open(&config.storage.data, config.storage.files_budget_bytes)?;
     let swept = files.sweep(storage).await?;
     tracing::debug!(?swept, "swept what nothing refers to");
@@ -275,7 +271,7 @@ fn keep_executions(files: &FileStorage, retention: Duration, clock: &Clock, inta
 fn registry(
     config: &Config,
     compiled: &Path,
-    storage: &Arc<dyn Storage>,
+    storage: &Arc<dyn Modules>,
     sandbox: &Sandbox,
     guests: &GuestThreads,
     clock: &Clock,

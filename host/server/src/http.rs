@@ -47,8 +47,8 @@ use cofferdam::telemetry::process::ProcessFigures;
 use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::time::Timestamp;
-use cofferdam_storage::Storage;
 use cofferdam_storage::files::FileStorage;
+use cofferdam_storage::{Modules, Reads};
 
 /// What the handlers work with. Cloned once for each thread.
 #[derive(Clone)]
@@ -61,8 +61,10 @@ pub struct Services {
     pub sessions: Arc<Sessions>,
     /// Changes to modules.
     pub registry: Arc<Registry>,
-    /// Reads.
-    pub storage: Arc<dyn Storage>,
+    /// What is known of tasks.
+    pub storage: Arc<dyn Reads>,
+    /// What is known of modules.
+    pub modules: Arc<dyn Modules>,
     /// Spooled inputs and artifacts.
     pub files: FileStorage,
     /// How long the files of executions and snapshots are kept.

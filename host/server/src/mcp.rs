@@ -39,7 +39,7 @@ use cofferdam::runner::Runner;
 use cofferdam::telemetry::metrics::Metrics;
 use cofferdam_domain::clock::Clock;
 use cofferdam_sandbox::threads::GuestThreadsHandle;
-use cofferdam_storage::Storage;
+use cofferdam_storage::Modules;
 use cofferdam_storage::files::FileStorage;
 
 pub use crate::mcp::presence::Attended;
@@ -55,7 +55,7 @@ pub struct Parts {
     /// Runs modules and code.
     pub runner: Arc<Runner>,
     /// Says which modules there are.
-    pub storage: Arc<dyn Storage>,
+    pub modules: Arc<dyn Modules>,
     /// Keeps the files that code writes.
     pub files: FileStorage,
     /// What is counted.

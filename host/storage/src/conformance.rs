@@ -1,4 +1,4 @@
-//! The contract of [`Storage`] as tests, one body per behaviour, for every backend.
+//! The contract of [`Tasks`], [`Modules`] and [`Reads`] as tests, one body per behaviour, for every backend.
 //!
 //! A backend's own test module calls [`conformance`] with its [`Backend`] and gets one test for
 //! each body. What only one backend can show (a lock, a full disk) is tested beside that backend.
@@ -16,7 +16,12 @@ pub(crate) mod submission;
 
 use std::future::Future;
 
-use super::Storage;
+use crate::{Modules, Reads, Tasks};
+
+/// A whole backend.
+pub(crate) trait Storage: Tasks + Modules + Reads {}
+
+impl<T: Tasks + Modules + Reads> Storage for T {}
 
 /// A backend under test: one database of its own.
 pub(crate) trait Backend: Sized + Send + Sync {

@@ -24,7 +24,7 @@ use self::budget::Budget;
 pub use self::place::Kept;
 pub use self::spool::{SpoolWriter, Spooled};
 use self::sync::{Fsync, SyncDir};
-use super::{Orphans, Storage, StorageError};
+use super::{Orphans, StorageError, Tasks};
 use cofferdam_domain::task::{BlobId, TaskId};
 use cofferdam_domain::time::Timestamp;
 
@@ -212,7 +212,7 @@ impl FileStorage {
     /// Removes what a crash left behind: spooled inputs and artifacts of tasks that `storage` does
     /// not know. Meant for the start, before anything is submitted. What cannot be removed is
     /// logged and tried again at the next start.
-    pub async fn sweep(&self, storage: &dyn Storage) -> Result<Orphans, StorageError> {
+    pub async fn sweep(&self, storage: &dyn Tasks) -> Result<Orphans, StorageError> {
         let files = self.clone();
         let (blobs, tasks) = blocking(move || {
             Ok((

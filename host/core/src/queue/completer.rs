@@ -18,7 +18,7 @@ use crate::queue::shared::Shared;
 use cofferdam_domain::attempt::{Failure, FailureKind, Outcome, Streams};
 use cofferdam_domain::claim::{AttemptEnd, Next};
 use cofferdam_domain::state::TaskState;
-use cofferdam_storage::{Finished, Storage, StorageError};
+use cofferdam_storage::{Finished, StorageError, Tasks};
 
 /// Ends on the way to storage; one more makes its attempt wait.
 pub(crate) const QUEUED_MAX: usize = 1024;
@@ -37,14 +37,14 @@ const LAST_OFFER: Duration = Duration::from_millis(200);
 /// Where ends are recorded. Storage does it; tests put something in its place.
 #[async_trait]
 pub(crate) trait Ends: Send + Sync {
-    /// See [`Storage::finish`].
+    /// See [`Tasks::finish`].
     async fn finish(&self, ends: Vec<AttemptEnd>) -> Result<Vec<Finished>, StorageError>;
 }
 
 #[async_trait]
-impl Ends for Arc<dyn Storage> {
+impl Ends for Arc<dyn Tasks> {
     async fn finish(&self, ends: Vec<AttemptEnd>) -> Result<Vec<Finished>, StorageError> {
-        Storage::finish(&**self, ends).await
+        Tasks::finish(&**self, ends).await
     }
 }
 

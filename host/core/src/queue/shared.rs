@@ -23,11 +23,12 @@ use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::task::TaskId;
 use cofferdam_domain::time::Timestamp;
-use cofferdam_storage::Storage;
+use cofferdam_storage::{Reads, Tasks};
 
 /// The shared parts. Services know each other only through these and through storage.
 pub(crate) struct Shared {
-    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) storage: Arc<dyn Tasks>,
+    pub(crate) reads: Arc<dyn Reads>,
     pub(crate) clock: Clock,
     pub(crate) config: QueueConfig,
     /// Attempts that run at once here; `config.slots` with 0 resolved.

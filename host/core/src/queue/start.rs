@@ -36,12 +36,14 @@ use cofferdam_domain::clock::Clock;
 use cofferdam_domain::time::Timestamp;
 use cofferdam_sandbox::threads::GuestThreadsHandle;
 use cofferdam_storage::files::FileStorage;
-use cofferdam_storage::{Storage, StorageError};
+use cofferdam_storage::{Reads, StorageError, Tasks};
 
 /// What a queue is made of.
 pub struct Parts {
     /// Where tasks are kept.
-    pub storage: Arc<dyn Storage>,
+    pub storage: Arc<dyn Tasks>,
+    /// Where they are read.
+    pub reads: Arc<dyn Reads>,
     /// Where modules are known.
     pub registry: Arc<Registry>,
     /// What a task may ask for.
@@ -129,6 +131,7 @@ fn share(parts: Parts) -> Shared {
     };
     Shared {
         storage: parts.storage,
+        reads: parts.reads,
         clock: parts.clock,
         config: parts.config,
         slots: slots.min(Semaphore::MAX_PERMITS),

@@ -136,7 +136,7 @@ pub(crate) async fn list(State(services): State<AppState>, uri: Uri) -> Result<R
     let after = page::after_module(&mut query)?;
     query.done()?;
     let found = services
-        .storage
+        .modules
         .list_modules(after.as_ref(), limit + 1)
         .await?;
     let cursor = |last: &StoredModule| page::module_cursor(&last.name);
@@ -189,21 +189,21 @@ pub(crate) async fn delete(
 }
 
 async fn one(services: &Services, reference: &ModuleRef) -> Result<Response, ApiError> {
-    let stored = services.storage.find_module(reference).await?;
+    let stored = services.modules.find_module(reference).await?;
     let stored = stored.ok_or_else(|| unknown(reference))?;
-    let versions = services.storage.module_versions(&reference.name).await?;
+    let versions = services.modules.module_versions(&reference.name).await?;
     let mut module = ModuleJson::stored(&stored);
     module.versions = Some(versions.iter().map(VersionJson::from).collect());
     Ok(json::answer(StatusCode::OK, &module))
 }
 
 async fn bytes(services: &Services, reference: &ModuleRef) -> Result<Response, ApiError> {
-    let stored = services.storage.find_module(reference).await?;
+    let stored = services.modules.find_module(reference).await?;
     let info = stored.ok_or_else(|| unknown(reference))?.info;
     let ModuleInfo { digest, kind, .. } = info;
     let held = services.room.take(info.size_bytes).await?;
     let wasm = services
-        .storage
+        .modules
         .module_wasm(&digest)
         .await?
         .ok_or_else(|| unknown(reference))?;

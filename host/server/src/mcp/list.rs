@@ -36,7 +36,7 @@ pub(super) async fn page(
         }
     };
     loop {
-        let chunk = parts.storage.list_modules(after.as_ref(), CHUNK).await;
+        let chunk = parts.modules.list_modules(after.as_ref(), CHUNK).await;
         let chunk = chunk.map_err(call::internal)?;
         let is_last = chunk.len() < CHUNK as usize;
         for module in chunk {

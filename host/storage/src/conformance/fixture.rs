@@ -5,8 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use uuid::Uuid;
 
+use super::Storage;
 use crate::settings::StorageConfig;
-use crate::{Finished, Inserted, Storage};
+use crate::{Finished, Inserted};
 use cofferdam_domain::attempt::{
     Failure, FailureKind, LeftOut, Outcome, Payload, Streams, Usage, WorkerId,
 };

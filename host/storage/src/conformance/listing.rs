@@ -1,8 +1,8 @@
 //! Lists of tasks.
 
-use super::Backend;
 use super::fixture::*;
-use crate::{ChangeNumber, Since, Storage, TaskFilter, TaskPage};
+use super::{Backend, Storage};
+use crate::{ChangeNumber, Since, TaskFilter, TaskPage};
 use cofferdam_domain::attempt::FailureKind;
 use cofferdam_domain::claim::Next;
 use cofferdam_domain::state::TaskState;

@@ -9,11 +9,10 @@ use std::collections::BTreeMap;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::Backend;
 use super::fixture::*;
+use super::{Backend, Storage};
 use crate::{
-    Cancelled, ChangeNumber, Counts, Finished, Inserted, Purged, Retried, Since, Storage,
-    TaskFilter,
+    Cancelled, ChangeNumber, Counts, Finished, Inserted, Purged, Retried, Since, TaskFilter,
 };
 use cofferdam_domain::attempt::{FailureKind, Fence, WorkerId};
 use cofferdam_domain::claim::{AttemptEnd, Claim, Next};

@@ -1,8 +1,8 @@
 //! Names and versions.
 
-use super::Backend;
 use super::fixture::*;
-use crate::{PutModule, Storage, StoredModule};
+use super::{Backend, Storage};
+use crate::{PutModule, StoredModule};
 use cofferdam_domain::module::{Digest, ModuleName, ModuleRef};
 
 async fn put(storage: &dyn Storage, text: &str, byte: u8, now: i64) -> PutModule {

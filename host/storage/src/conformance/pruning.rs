@@ -1,8 +1,8 @@
 //! What is removed, and what must stay.
 
-use super::Backend;
 use super::fixture::*;
-use crate::{Inserted, Orphans, Pruned, Purged, Storage};
+use super::{Backend, Storage};
+use crate::{Inserted, Orphans, Pruned, Purged};
 use cofferdam_domain::module::ModuleRef;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{BlobId, ClaimOrder, Input, NewTask};

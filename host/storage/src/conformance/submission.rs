@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::Backend;
 use super::fixture::*;
-use crate::{Inserted, Storage, StorageError, TaskFilter};
+use super::{Backend, Storage};
+use crate::{Inserted, StorageError, TaskFilter};
 use cofferdam_domain::grants::{Access, DirGrant};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{BlobId, Dedup, Input, NewTask, Priority};

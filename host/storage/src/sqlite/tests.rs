@@ -8,8 +8,8 @@ use tempfile::TempDir;
 use super::SqliteStorage;
 use super::connection::database_path;
 use crate::conformance::fixture::*;
-use crate::conformance::{self, Backend};
-use crate::{Inserted, Storage, StorageError};
+use crate::conformance::{self, Backend, Storage};
+use crate::{Inserted, Modules, Reads, StorageError, Tasks};
 
 struct Sqlite {
     dir: TempDir,

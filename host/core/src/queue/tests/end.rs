@@ -40,7 +40,7 @@ async fn what_an_earlier_incarnation_left_running_is_rescued_at_once() {
     );
     guest.completes();
     assert_eq!(stage.finished(id).await.state, TaskState::Completed);
-    let attempts = stage.storage.attempts(id).await.unwrap();
+    let attempts = stage.reads.attempts(id).await.unwrap();
     assert_eq!(
         attempts[0].failure.as_ref().unwrap().kind,
         FailureKind::Lost
@@ -60,7 +60,7 @@ async fn shutdown_lets_attempts_finish() {
     let guest = stage.guest().await;
     stage.shutdown.request();
     guest.completes();
-    let storage = std::sync::Arc::clone(&stage.storage);
+    let storage = std::sync::Arc::clone(&stage.reads);
     stage.end().await;
     assert_eq!(
         storage.task(id).await.unwrap().unwrap().state,
@@ -88,7 +88,7 @@ async fn what_does_not_finish_is_given_back_at_shutdown() {
             ..plain()
         })
         .await;
-    let storage = std::sync::Arc::clone(&stage.storage);
+    let storage = std::sync::Arc::clone(&stage.reads);
     stage.end().await;
     let cut_off = storage.task(first).await.unwrap().unwrap();
     assert_eq!((cut_off.state, cut_off.lost), (TaskState::Pending, 1));
@@ -120,7 +120,7 @@ async fn an_attempt_that_may_not_be_repeated_is_lost_at_shutdown() {
         })
         .await;
     let _stubborn = stage.guest().await;
-    let storage = std::sync::Arc::clone(&stage.storage);
+    let storage = std::sync::Arc::clone(&stage.reads);
     stage.end().await;
     let task = storage.task(id).await.unwrap().unwrap();
     assert_eq!(task.state, TaskState::Failed);
@@ -143,7 +143,7 @@ async fn final_tasks_are_pruned_past_their_retention() {
     let bin: &Bin = &stage.bin;
     pruner::run_once(&stage.queue.shared, bin).await.unwrap();
     assert_eq!(*bin.0.lock().unwrap(), [old]);
-    assert!(stage.storage.task(old).await.unwrap().is_none());
-    assert!(stage.storage.task(young).await.unwrap().is_some());
+    assert!(stage.reads.task(old).await.unwrap().is_none());
+    assert!(stage.reads.task(young).await.unwrap().is_some());
     stage.end().await;
 }

@@ -117,7 +117,7 @@ async fn a_backlog_is_worked_off_completely() {
         let task = stage.finished(id).await;
         assert_eq!((task.state, task.attempt), (TaskState::Completed, 1));
     }
-    let counts = stage.storage.counts().await.unwrap();
+    let counts = stage.reads.counts().await.unwrap();
     assert_eq!(
         (counts.completed, counts.pending, counts.running),
         (4000, 0, 0)

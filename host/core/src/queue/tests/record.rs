@@ -17,11 +17,11 @@ use cofferdam_domain::attempt::{FailureKind, Outcome, Payload, WorkerId};
 use cofferdam_domain::claim::{AttemptEnd, Next};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{ClaimOrder, TaskId};
-use cofferdam_storage::{Finished, Storage, StorageError};
+use cofferdam_storage::{Finished, StorageError, Tasks};
 
 /// A storage that refuses every call with one of these tasks in it that has a result.
 struct Picky {
-    storage: Arc<dyn Storage>,
+    storage: Arc<dyn Tasks>,
     refused: BTreeSet<u128>,
     error: StorageError,
     calls: AtomicUsize,

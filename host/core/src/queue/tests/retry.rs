@@ -40,7 +40,7 @@ async fn a_transient_failure_is_tried_again_after_growing_waits() {
     stage.guest().await.fails(FailureKind::GuestError, true);
     let task = stage.finished(id).await;
     assert_eq!((task.state, task.attempt), (TaskState::Failed, 3));
-    assert_eq!(stage.storage.attempts(id).await.unwrap().len(), 3);
+    assert_eq!(stage.reads.attempts(id).await.unwrap().len(), 3);
 
     assert_eq!(stage.queue.retry(id).await.unwrap(), Retried::Pending);
     let guest = stage.guest().await;

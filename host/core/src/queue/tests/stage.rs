@@ -38,8 +38,7 @@ use cofferdam_sandbox::control::Control;
 use cofferdam_sandbox::threads::GuestThreads;
 use cofferdam_sandbox::{CompileError, EngineClass, LoadedModule, OutputFiles, Report};
 use cofferdam_storage::settings::StorageConfig;
-use cofferdam_storage::sqlite::SqliteStorage;
-use cofferdam_storage::{Pruned, Storage};
+use cofferdam_storage::{Opened, Pruned, Reads, Tasks};
 
 /// No signal takes this long, however busy the machine is.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -162,7 +161,8 @@ impl Attic for Bin {
 /// The stage.
 pub(super) struct Stage {
     pub(super) queue: Arc<Queue>,
-    pub(super) storage: Arc<dyn Storage>,
+    pub(super) storage: Arc<dyn Tasks>,
+    pub(super) reads: Arc<dyn Reads>,
     pub(super) clock: Clock,
     pub(super) shutdown: Shutdown,
     pub(super) bin: Arc<Bin>,
@@ -186,13 +186,13 @@ pub(super) fn one_slot() -> QueueConfig {
 }
 
 /// A database with a module in it, before any host opened it.
-pub(super) async fn database() -> (TempDir, Arc<dyn Storage>) {
+pub(super) async fn database() -> (TempDir, Opened) {
     let data = TempDir::new().unwrap();
     let settings = StorageConfig {
         data: data.path().to_owned(),
         ..StorageConfig::default()
     };
-    let storage = SqliteStorage::open(&settings, StdRng::seed_from_u64(1)).unwrap();
+    let storage = cofferdam_storage::open(&settings, StdRng::seed_from_u64(1)).unwrap();
     let info = ModuleInfo {
         digest: Digest::from_bytes([7; 32]),
         kind: ModuleKind::Task,
@@ -208,10 +208,11 @@ pub(super) async fn database() -> (TempDir, Arc<dyn Storage>) {
     };
     let name = ModuleName::parse("echo").unwrap();
     storage
+        .modules
         .put_module(&name, &info, Bytes::from_static(b"wasm"), START)
         .await
         .unwrap();
-    (data, Arc::new(storage))
+    (data, storage)
 }
 
 impl Stage {
@@ -225,7 +226,7 @@ impl Stage {
     }
 
     pub(super) async fn over(
-        (data, storage): (TempDir, Arc<dyn Storage>),
+        (data, storage): (TempDir, Opened),
         config: QueueConfig,
         played: bool,
     ) -> Stage {
@@ -233,7 +234,7 @@ impl Stage {
         let metrics = Arc::new(Metrics::new());
         let threads = GuestThreads::start(2).unwrap();
         let registry = Registry::new(
-            Arc::clone(&storage),
+            Arc::clone(&storage.modules),
             Arc::new(NoLoader),
             1,
             Schemas::new(threads.handle(), 1, PATIENCE),
@@ -242,7 +243,8 @@ impl Stage {
         );
         let shutdown = Shutdown::new();
         let parts = Parts {
-            storage: Arc::clone(&storage),
+            storage: Arc::clone(&storage.tasks),
+            reads: Arc::clone(&storage.reads),
             registry: Arc::new(registry),
             admission: Admission::new(LimitPolicy::default(), Default::default()),
             config,
@@ -266,7 +268,8 @@ impl Stage {
         let threads = Some(threads);
         Stage {
             queue,
-            storage,
+            storage: storage.tasks,
+            reads: storage.reads,
             clock,
             shutdown,
             bin,
@@ -302,7 +305,7 @@ impl Stage {
     }
 
     pub(super) async fn task(&self, id: TaskId) -> Task {
-        self.storage.task(id).await.unwrap().unwrap()
+        self.reads.task(id).await.unwrap().unwrap()
     }
 
     /// Moves the clock to `after` past the start and lets the dispatcher look at it.

@@ -100,7 +100,7 @@ async fn what_cannot_be_run_is_refused_and_nothing_of_the_batch_is_stored() {
         matches!(&error, QueueError::Run(RunError::Schema(Misfit::Unfit(why))) if why.contains("/n")),
         "{error}"
     );
-    assert_eq!(stage.storage.counts().await.unwrap().pending, 0);
+    assert_eq!(stage.reads.counts().await.unwrap().pending, 0);
     stage.end().await;
 }
 

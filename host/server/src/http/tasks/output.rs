@@ -146,7 +146,7 @@ async fn wrote_its_result(services: &Services, task: &Task) -> Result<bool, ApiE
     if task.state != TaskState::Completed {
         return Ok(false);
     }
-    let info = services.storage.module_info(&task.digest).await?;
+    let info = services.modules.module_info(&task.digest).await?;
     Ok(info.is_some_and(|info| match info.kind {
         ModuleKind::Command | ModuleKind::CoreCommand => true,
         ModuleKind::Task | ModuleKind::Interpreter(_) | ModuleKind::Script(_) => false,

@@ -1,0 +1,124 @@
+//! What storage tells of tasks: one, lists of them, their results, their numbers.
+
+use async_trait::async_trait;
+
+use crate::StorageError;
+use cofferdam_domain::attempt::{Attempt, Captured, Payload, Stream};
+use cofferdam_domain::module::ModuleName;
+use cofferdam_domain::state::TaskState;
+use cofferdam_domain::task::{Priority, Task, TaskId, TaskSpec};
+use cofferdam_domain::time::Timestamp;
+
+/// What is known of tasks. A caller whose change was answered reads its own write.
+#[async_trait]
+pub trait Reads: Send + Sync + 'static {
+    /// One task.
+    async fn task(&self, id: TaskId) -> Result<Option<Task>, StorageError>;
+
+    /// What was submitted.
+    async fn task_spec(&self, id: TaskId) -> Result<Option<TaskSpec>, StorageError>;
+
+    /// Tasks, newest first (or, with `since`, oldest change first). Newest is what was stored last.
+    /// A page may be short or empty although there is a next one: what no index finds is looked
+    /// for among so many tasks a call. Each change that was committed before a call is in that
+    /// answer or one of its next pages, unless the task has changed again since.
+    async fn tasks(&self, filter: &TaskFilter, limit: u32) -> Result<TaskPage, StorageError>;
+
+    /// The output of a completed task; `None` for any other.
+    async fn result(&self, id: TaskId) -> Result<Option<Payload>, StorageError>;
+
+    /// A stream of one finished attempt, the newest if `attempt` is absent.
+    async fn stream(
+        &self,
+        id: TaskId,
+        attempt: Option<u32>,
+        stream: Stream,
+    ) -> Result<Option<Captured>, StorageError>;
+
+    /// Every finished attempt, in order.
+    async fn attempts(&self, id: TaskId) -> Result<Vec<Attempt>, StorageError>;
+
+    /// How many tasks there are in each state; kept as counters, not counted.
+    async fn counts(&self) -> Result<Counts, StorageError>;
+
+    /// Whether the database answers, and can be written to.
+    async fn ping(&self) -> Result<(), StorageError>;
+}
+
+/// Which tasks to list.
+#[derive(Clone, Debug, Default)]
+pub struct TaskFilter {
+    /// Only those in one of these states; all if empty.
+    pub states: Vec<TaskState>,
+    /// Only those of this module.
+    pub module: Option<ModuleName>,
+    /// Only those of this priority.
+    pub priority: Option<Priority>,
+    /// Only those changed since, oldest change first.
+    pub since: Option<Since>,
+    /// Only those after this place in the list.
+    pub after: Option<ListPosition>,
+}
+
+/// From where on changes are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// Those after this one.
+    Change(ChangeNumber),
+    /// Those dated at this instant or later. Changes are dated by whoever asks for them, a moment
+    /// before they are committed: what must not be missed is asked for by number.
+    Time(Timestamp),
+}
+
+/// The number of a change: one more for each change of any task, in the order of their commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ChangeNumber(pub i64);
+
+/// A place in a list of tasks; it means something to the same kind of list only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListPosition(pub i64);
+
+/// Some tasks of a list.
+#[derive(Clone, Debug)]
+pub struct TaskPage {
+    /// The tasks, in order.
+    pub tasks: Vec<Task>,
+    /// Where the next page begins; absent on the last.
+    pub next: Option<ListPosition>,
+    /// Every change up to this one is in this answer or the earlier pages, as far as it was asked
+    /// for.
+    pub as_of: ChangeNumber,
+    /// The newest change of any task.
+    pub newest: ChangeNumber,
+}
+
+/// How many tasks there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Waiting for parents.
+    pub blocked: u64,
+    /// Waiting to be claimed, now or later.
+    pub pending: u64,
+    /// In the hands of a worker.
+    pub running: u64,
+    /// Final.
+    pub completed: u64,
+    /// Final.
+    pub failed: u64,
+    /// Final.
+    pub cancelled: u64,
+}
+
+impl Counts {
+    /// How many there are in one state.
+    pub fn of(&self, state: TaskState) -> u64 {
+        match state {
+            TaskState::Blocked => self.blocked,
+            TaskState::Pending => self.pending,
+            TaskState::Running => self.running,
+            TaskState::Completed => self.completed,
+            TaskState::Failed => self.failed,
+            TaskState::Cancelled => self.cancelled,
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The backend as [`Modules`]: rows in the database, bytes beside it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{SqliteStorage, modules};
+use crate::files::blocking;
+use crate::{Modules, PutModule, StorageError, StoredModule};
+use cofferdam_domain::module::{Digest, ModuleInfo, ModuleName, ModuleRef};
+use cofferdam_domain::time::Timestamp;
+
+#[async_trait]
+impl Modules for SqliteStorage {
+    async fn put_module(
+        &self,
+        name: &ModuleName,
+        info: &ModuleInfo,
+        wasm: Bytes,
+        now: Timestamp,
+    ) -> Result<PutModule, StorageError> {
+        let (name, info) = (name.clone(), info.clone());
+        let _putting = self.putting.read().await;
+        let blob = self.put_blob(info.digest, wasm).await?;
+        self.writer
+            .call(move |db| modules::put_module(db, &name, &info, blob, now))
+            .await
+    }
+
+    async fn find_module(
+        &self,
+        reference: &ModuleRef,
+    ) -> Result<Option<StoredModule>, StorageError> {
+        let reference = reference.clone();
+        self.readers
+            .call(move |conn| modules::find_module(conn, &reference))
+            .await
+    }
+
+    async fn list_modules(
+        &self,
+        after: Option<&ModuleName>,
+        limit: u32,
+    ) -> Result<Vec<StoredModule>, StorageError> {
+        let after = after.cloned();
+        self.readers
+            .call(move |conn| modules::list_modules(conn, after.as_ref(), limit))
+            .await
+    }
+
+    async fn module_versions(&self, name: &ModuleName) -> Result<Vec<StoredModule>, StorageError> {
+        let name = name.clone();
+        self.readers
+            .call(move |conn| modules::module_versions(conn, &name))
+            .await
+    }
+
+    async fn module_info(&self, digest: &Digest) -> Result<Option<ModuleInfo>, StorageError> {
+        let digest = *digest;
+        self.readers
+            .call(move |conn| modules::module_info(conn, digest))
+            .await
+    }
+
+    async fn module_wasm(&self, digest: &Digest) -> Result<Option<Bytes>, StorageError> {
+        let digest = *digest;
+        let found = self
+            .readers
+            .call(move |conn| modules::module_bytes(conn, digest))
+            .await?;
+        match found {
+            None => Ok(None),
+            Some(modules::Bytes::Inside(bytes)) => Ok(Some(bytes.into())),
+            Some(modules::Bytes::Blob(hash)) => {
+                let blobs = Arc::clone(&self.blobs);
+                let bytes = blocking(move || blobs.get(hash)).await?;
+                Ok(bytes.map(Bytes::from))
+            }
+        }
+    }
+
+    async fn remove_module(&self, name: &ModuleName) -> Result<bool, StorageError> {
+        let name = name.clone();
+        self.writer
+            .call(move |db| modules::remove_module(db, &name))
+            .await
+    }
+}

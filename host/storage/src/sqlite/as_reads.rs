@@ -1,0 +1,65 @@
+//! The backend as [`Reads`].
+
+use async_trait::async_trait;
+
+use super::{SqliteStorage, list, spec, tasks};
+use crate::{Counts, Reads, StorageError, TaskFilter, TaskPage};
+use cofferdam_domain::attempt::{Attempt, Captured, Payload, Stream};
+use cofferdam_domain::task::{Task, TaskId, TaskSpec};
+
+#[async_trait]
+impl Reads for SqliteStorage {
+    async fn task(&self, id: TaskId) -> Result<Option<Task>, StorageError> {
+        self.readers.call(move |conn| tasks::task(conn, id)).await
+    }
+
+    async fn task_spec(&self, id: TaskId) -> Result<Option<TaskSpec>, StorageError> {
+        self.readers
+            .call(move |conn| spec::task_spec(conn, id))
+            .await
+    }
+
+    async fn tasks(&self, filter: &TaskFilter, limit: u32) -> Result<TaskPage, StorageError> {
+        let filter = filter.clone();
+        self.readers
+            .call(move |conn| list::tasks(conn, &filter, limit))
+            .await
+    }
+
+    async fn result(&self, id: TaskId) -> Result<Option<Payload>, StorageError> {
+        self.readers.call(move |conn| tasks::result(conn, id)).await
+    }
+
+    async fn stream(
+        &self,
+        id: TaskId,
+        attempt: Option<u32>,
+        stream: Stream,
+    ) -> Result<Option<Captured>, StorageError> {
+        self.readers
+            .call(move |conn| tasks::stream(conn, id, attempt, stream))
+            .await
+    }
+
+    async fn attempts(&self, id: TaskId) -> Result<Vec<Attempt>, StorageError> {
+        self.readers
+            .call(move |conn| tasks::attempts(conn, id))
+            .await
+    }
+
+    async fn counts(&self) -> Result<Counts, StorageError> {
+        self.readers.call(tasks::counts).await
+    }
+
+    async fn ping(&self) -> Result<(), StorageError> {
+        self.writer
+            .call(|db| {
+                db.conn
+                    .prepare_cached("UPDATE ping SET n = 1 - n")?
+                    .execute([])?;
+                Ok(())
+            })
+            .await?;
+        self.readers.call(tasks::counts).await.map(|_counts| ())
+    }
+}

@@ -1,0 +1,120 @@
+//! The backend as [`Tasks`]: which call goes to the writer and which to the readers.
+
+use async_trait::async_trait;
+
+use super::{SqliteStorage, change, claim, finish, insert, prune, rescue, tasks};
+use crate::{
+    Cancelled, Finished, Inserted, Orphans, Progress, Pruned, Purged, Rescued, Retried,
+    StorageError, Tasks,
+};
+use cofferdam_domain::attempt::WorkerId;
+use cofferdam_domain::claim::{AttemptEnd, Claim};
+use cofferdam_domain::task::{BlobId, ClaimOrder, NewTask, TaskId};
+use cofferdam_domain::time::Timestamp;
+
+#[async_trait]
+impl Tasks for SqliteStorage {
+    async fn insert_tasks(
+        &self,
+        tasks: Vec<NewTask>,
+        pending_max: u64,
+        now: Timestamp,
+    ) -> Result<Vec<Inserted>, StorageError> {
+        self.writer
+            .call(move |db| insert::insert_tasks(db, &tasks, pending_max, now))
+            .await
+    }
+
+    async fn claim(
+        &self,
+        worker: WorkerId,
+        slots: u32,
+        order: ClaimOrder,
+        now: Timestamp,
+    ) -> Result<Vec<Claim>, StorageError> {
+        self.writer
+            .call(move |db| claim::claim(db, worker, slots, order, now))
+            .await
+    }
+
+    async fn finish(&self, ends: Vec<AttemptEnd>) -> Result<Vec<Finished>, StorageError> {
+        self.writer.call(move |db| finish::finish(db, &ends)).await
+    }
+
+    async fn report_progress(
+        &self,
+        reports: Vec<Progress>,
+        now: Timestamp,
+    ) -> Result<(), StorageError> {
+        self.writer
+            .call(move |db| finish::report_progress(db, &reports, now))
+            .await
+    }
+
+    async fn cancel(&self, id: TaskId, now: Timestamp) -> Result<Cancelled, StorageError> {
+        self.writer
+            .call(move |db| change::cancel(db, id, now))
+            .await
+    }
+
+    async fn retry(&self, id: TaskId, now: Timestamp) -> Result<Retried, StorageError> {
+        self.writer.call(move |db| change::retry(db, id, now)).await
+    }
+
+    async fn cancel_requests(&self, worker: WorkerId) -> Result<Vec<TaskId>, StorageError> {
+        self.readers
+            .call(move |conn| tasks::cancel_requests(conn, worker))
+            .await
+    }
+
+    async fn next_run_at(&self) -> Result<Option<Timestamp>, StorageError> {
+        self.readers.call(tasks::next_run_at).await
+    }
+
+    async fn heartbeat(&self, worker: WorkerId, now: Timestamp) -> Result<(), StorageError> {
+        self.writer
+            .call(move |db| change::heartbeat(db, worker, now))
+            .await
+    }
+
+    async fn rescue(
+        &self,
+        me: WorkerId,
+        dead_before: Timestamp,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Vec<Rescued>, StorageError> {
+        self.writer
+            .call(move |db| rescue::rescue(db, me, dead_before, limit, now))
+            .await
+    }
+
+    async fn prune(
+        &self,
+        finished_before: Timestamp,
+        keep_max: u64,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Pruned, StorageError> {
+        let (pruned, blobs) = self
+            .writer
+            .call(move |db| prune::prune(db, finished_before, keep_max, limit, now))
+            .await?;
+        self.remove_blobs(blobs).await;
+        Ok(pruned)
+    }
+
+    async fn purge(&self, id: TaskId) -> Result<Purged, StorageError> {
+        self.writer.call(move |db| prune::purge(db, id)).await
+    }
+
+    async fn orphans(
+        &self,
+        blobs: Vec<BlobId>,
+        tasks: Vec<TaskId>,
+    ) -> Result<Orphans, StorageError> {
+        self.readers
+            .call(move |conn| prune::orphans(conn, blobs, tasks))
+            .await
+    }
+}

@@ -1,0 +1,219 @@
+//! What changes tasks, and what each change answers.
+
+use async_trait::async_trait;
+
+use crate::StorageError;
+use cofferdam_domain::attempt::{Fence, WorkerId};
+use cofferdam_domain::claim::{AttemptEnd, Claim};
+use cofferdam_domain::module::Digest;
+use cofferdam_domain::state::TaskState;
+use cofferdam_domain::task::{BlobId, ClaimOrder, NewTask, TaskId};
+use cofferdam_domain::time::Timestamp;
+
+/// What changes tasks, and what the services that work them off have to know.
+///
+/// Every method that writes returns only after its effect is durable (committed and synced).
+/// Calls from one task are applied in the order they were made; calls of different tasks may share
+/// one commit. `Err` means that nothing of the call happened, except for
+/// [`StorageError::Unknown`].
+#[async_trait]
+pub trait Tasks: Send + Sync + 'static {
+    /// Stores the tasks of one submission, all or none, whatever calls share its commit. A task
+    /// whose idempotency key, id or held dedup key is taken already is not stored again; its place
+    /// in the answer says which task stands for it. The same holds between the tasks of one call,
+    /// in their order. An idempotency key is taken as long as its task is kept, a dedup key as long
+    /// as its window lasts and its task is kept.
+    /// [`StorageError::Conflict`] if one of them claims the id or idempotency key of a different
+    /// request, be it of an earlier call or of this one.
+    /// [`StorageError::ModuleGone`] if one of them is to run a version that is not kept.
+    /// [`StorageError::OverBudget`] if the database is as large as it may be.
+    /// [`StorageError::QueueFull`] if a new task would make more than `pending_max` wait, pending
+    /// and blocked ones together; what repeats an earlier request is answered even then.
+    async fn insert_tasks(
+        &self,
+        tasks: Vec<NewTask>,
+        pending_max: u64,
+        now: Timestamp,
+    ) -> Result<Vec<Inserted>, StorageError>;
+
+    /// Takes up to `slots` pending tasks whose `run_at` has come, in priority order and inside one
+    /// priority by `order`, counts an attempt for each and gives each a fresh fence.
+    /// [`StorageError::OverBudget`] if what the attempts would give has no place any more.
+    async fn claim(
+        &self,
+        worker: WorkerId,
+        slots: u32,
+        order: ClaimOrder,
+        now: Timestamp,
+    ) -> Result<Vec<Claim>, StorageError>;
+
+    /// Records how attempts ended. Each is fenced: only the current holder of a running task is
+    /// heard, everybody else gets [`Finished::Stale`] and changes nothing. A task that was asked to
+    /// be cancelled ends cancelled, whatever its attempt came to; a result is not kept then. A
+    /// retry whose attempts are used up ends failed. A retry after [`FailureKind::Lost`](cofferdam_domain::attempt::FailureKind::Lost), with
+    /// which a host that ends gives a task back, is treated as a loss is by [`Tasks::rescue`].
+    /// [`Next::GiveBack`](cofferdam_domain::claim::Next::GiveBack) takes the claim back: the attempt
+    /// is neither counted nor recorded, and the task keeps its `run_at`.
+    /// [`StorageError::TooLarge`], [`StorageError::Refused`], [`StorageError::Corrupt`] and
+    /// [`StorageError::Full`] may concern a single end: the others are recorded if they are offered
+    /// without it.
+    async fn finish(&self, ends: Vec<AttemptEnd>) -> Result<Vec<Finished>, StorageError>;
+
+    /// Records the newest progress of running attempts; stale fences are ignored.
+    async fn report_progress(
+        &self,
+        reports: Vec<Progress>,
+        now: Timestamp,
+    ) -> Result<(), StorageError>;
+
+    /// Asks for the end of a task: a blocked or pending one is cancelled at once, a running one is
+    /// marked for its worker.
+    async fn cancel(&self, id: TaskId, now: Timestamp) -> Result<Cancelled, StorageError>;
+
+    /// Makes a failed or cancelled task pending again, with as many further attempts as it had at
+    /// first and its losses forgotten.
+    async fn retry(&self, id: TaskId, now: Timestamp) -> Result<Retried, StorageError>;
+
+    /// The running tasks of `worker` that were asked to be cancelled, by whichever host.
+    async fn cancel_requests(&self, worker: WorkerId) -> Result<Vec<TaskId>, StorageError>;
+
+    /// The earliest `run_at` of a pending task, past or future.
+    async fn next_run_at(&self) -> Result<Option<Timestamp>, StorageError>;
+
+    /// Says that this incarnation is alive.
+    async fn heartbeat(&self, worker: WorkerId, now: Timestamp) -> Result<(), StorageError>;
+
+    /// Takes running tasks from workers that have not been heard of since `dead_before` (or ever),
+    /// except from `me`. Each loss is recorded as an attempt that ended `lost`; the task becomes
+    /// pending again, with one attempt more allowed, until it was lost more than its policy's
+    /// `max_lost` times, then failed; one that was asked to be cancelled ends cancelled.
+    async fn rescue(
+        &self,
+        me: WorkerId,
+        dead_before: Timestamp,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Vec<Rescued>, StorageError>;
+
+    /// Removes final tasks that finished before `finished_before`, oldest first, and those beyond
+    /// the newest `keep_max`; then idempotency and dedup keys past their time and module versions
+    /// nothing refers to. At most `limit` tasks a call.
+    async fn prune(
+        &self,
+        finished_before: Timestamp,
+        keep_max: u64,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Pruned, StorageError>;
+
+    /// Removes one final task at once, whatever its age: its result, its attempts and what they wrote.
+    /// Its idempotency and dedup keys are free again.
+    async fn purge(&self, id: TaskId) -> Result<Purged, StorageError>;
+
+    /// Of these files' owners, those it does not know: inputs no task refers to, and tasks there
+    /// are none of.
+    async fn orphans(
+        &self,
+        blobs: Vec<BlobId>,
+        tasks: Vec<TaskId>,
+    ) -> Result<Orphans, StorageError>;
+}
+
+/// What became of a task that was inserted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    /// It is stored.
+    New,
+    /// An earlier task stands for it: same id or idempotency key, same request.
+    Repeated(TaskId),
+    /// An earlier task holds its dedup key.
+    Deduplicated(TaskId),
+}
+
+/// What became of a recorded end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finished {
+    /// It is the attempt's one recorded outcome; the task is in this state now.
+    Recorded(TaskState),
+    /// Somebody else holds the task, or it is final.
+    Stale,
+}
+
+/// How far a running attempt has come.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// The task.
+    pub task_id: TaskId,
+    /// The claim it runs under.
+    pub fence: Fence,
+    /// 0 to 1.
+    pub fraction: f64,
+    /// The guest's note.
+    pub note: String,
+}
+
+/// The answer to a cancel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancelled {
+    /// It had not begun, and never will.
+    AtOnce,
+    /// It runs; its worker was told.
+    Requested(WorkerId),
+    /// It was final already.
+    Final(TaskState),
+    /// There is no such task.
+    Unknown,
+}
+
+/// The answer to a retry by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retried {
+    /// It is pending again.
+    Pending,
+    /// Only a failed or cancelled task can be retried.
+    NotFailed(TaskState),
+    /// It has had as many attempts as storage can number.
+    Exhausted,
+    /// There is no such task.
+    Unknown,
+}
+
+/// A task taken from a dead worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rescued {
+    /// The task.
+    pub task_id: TaskId,
+    /// Where it stands now: pending, failed or cancelled.
+    pub state: TaskState,
+}
+
+/// What a prune removed.
+#[derive(Clone, Debug, Default)]
+pub struct Pruned {
+    /// The tasks, whose artifacts can go.
+    pub tasks: Vec<TaskId>,
+    /// Spooled inputs nothing refers to any more.
+    pub blobs: Vec<BlobId>,
+    /// Module versions nothing refers to any more.
+    pub modules: Vec<Digest>,
+}
+
+/// The answer to a purge.
+#[derive(Clone, Debug)]
+pub enum Purged {
+    /// It is gone; its files can go too.
+    Removed(Pruned),
+    /// It waits or runs.
+    NotFinal(TaskState),
+    /// There is no such task.
+    Unknown,
+}
+
+/// Owners of files that storage does not know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Orphans {
+    /// Spooled inputs no task refers to.
+    pub blobs: Vec<BlobId>,
+    /// Tasks there are none of.
+    pub tasks: Vec<TaskId>,
+}
