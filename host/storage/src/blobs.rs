@@ -223,7 +223,7 @@ mod tests {
         let sync = Arc::<Seen>::clone(&seen) as Arc<dyn SyncDir>;
         let blobs = Blobs::open(dir.path().join("blobs"), sync).unwrap();
         let hash = blobs.put(b"bytes").unwrap();
-        let names = [vec!["blobs".into()], vec![hash.hex().into()]];
+        let names: [Vec<std::ffi::OsString>; 2] = [vec!["blobs".into()], vec![hash.hex().into()]];
         assert_eq!(*seen.0.lock().unwrap(), names);
     }
 }

@@ -60,6 +60,14 @@ pub(crate) struct SqliteStorage {
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
+/// Where bytes are.
+enum Kept {
+    /// In their row: small ones, and those of an early version of this host.
+    Inside(Vec<u8>),
+    /// Beside the database.
+    Blob(BlobHash),
+}
+
 impl SqliteStorage {
     /// Opens the database in the data directory, creating both if need be. `random` makes the
     /// fences. Blocks; meant for the start of the process. Refuses a directory that another
@@ -111,7 +119,19 @@ impl SqliteStorage {
         .await
     }
 
-    /// Removes blobs that modules had which are gone, unless others have them. What cannot be removed
+    /// The bytes, from wherever they are; `None` if they are not there any more.
+    async fn bytes(&self, kept: Kept) -> Result<Option<Bytes>, StorageError> {
+        match kept {
+            Kept::Inside(bytes) => Ok(Some(bytes.into())),
+            Kept::Blob(hash) => {
+                let blobs = Arc::clone(&self.blobs);
+                let bytes = blocking(move || blobs.get(hash)).await?;
+                Ok(bytes.map(Bytes::from))
+            }
+        }
+    }
+
+    /// Removes blobs of what is gone, unless others have them. What cannot be removed
     /// is left to the next start.
     async fn remove_blobs(&self, hashes: Vec<BlobHash>) {
         if hashes.is_empty() {
@@ -131,7 +151,7 @@ impl SqliteStorage {
             Err(error) => Err(error),
         };
         if let Err(error) = removed {
-            tracing::warn!(%error, "the bytes of removed modules were left behind");
+            tracing::warn!(%error, "bytes that nothing refers to were left behind");
         }
     }
 

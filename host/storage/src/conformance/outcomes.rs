@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::Backend;
 use super::fixture::*;
-use crate::{Cancelled, Finished, Progress, Retried};
+use crate::{Cancelled, Finished, Progress, Retried, StorageError};
 use cofferdam_domain::attempt::{
     Artifact, Captured, Failure, FailureKind, Fence, LeftOut, Outcome, Stream, Streams, Usage,
 };
@@ -257,5 +257,66 @@ pub(crate) async fn a_given_back_task_is_not_charged<B: Backend>(backend: B) -> 
     let claim = claim_one(storage, OTHER, at(3)).await;
     assert_eq!((claim.attempt, claim.lost), (2, 1));
     assert_eq!(task(storage, 1).await.max_attempts, 2);
+    backend
+}
+
+/// The others are recorded if they are offered without it.
+pub(crate) async fn what_no_row_can_hold_is_refused<B: Backend>(backend: B) -> B {
+    const FILES: usize = 70_000;
+    let storage = backend.storage();
+    insert_all(storage, vec![new_task(1), new_task(2)]).await;
+    let claims = storage
+        .claim(ME, 2, cofferdam_domain::task::ClaimOrder::Fifo, at(1))
+        .await
+        .unwrap();
+    let mut large = completed(&claims[0], at(2));
+    let path = "x".repeat(1000);
+    let file = |number| Artifact {
+        path: format!("{path}/{number}"),
+        size_bytes: 0,
+    };
+    large.artifacts = (0..FILES).map(file).collect();
+    let both = vec![large, completed(&claims[1], at(2))];
+    let refused = storage.finish(both.clone()).await;
+    assert!(
+        matches!(refused, Err(StorageError::TooLarge(_))),
+        "{refused:?}"
+    );
+    assert_eq!(storage.counts().await.unwrap().running, 2);
+    let recorded = storage.finish(both[1..].to_vec()).await.unwrap();
+    assert_eq!(recorded, [Finished::Recorded(TaskState::Completed)]);
+    backend
+}
+
+pub(crate) async fn a_large_output_is_kept_as_long_as_its_task<B: Backend>(backend: B) -> B {
+    const LARGE: &[u8] = &[7; 3 << 20];
+    let storage = backend.storage();
+    insert_all(storage, (1..=3).map(new_task).collect()).await;
+    let large = |claim: &_, now| {
+        end(
+            claim,
+            at(now),
+            Outcome::Completed(payload(LARGE)),
+            Next::Complete,
+        )
+    };
+    for number in 1..=2 {
+        let claim = claim_one(storage, ME, at(1)).await;
+        finish_one(storage, large(&claim, 2)).await;
+        assert_eq!(finish_one(storage, large(&claim, 2)).await, Finished::Stale);
+        assert_eq!(task(storage, number).await.result_bytes, Some(3 << 20));
+    }
+    let claim = claim_one(storage, ME, at(1)).await;
+    storage.cancel(id(3), at(2)).await.unwrap();
+    finish_one(storage, large(&claim, 3)).await;
+    storage.purge(id(1)).await.unwrap();
+    let backend = backend.reopened().await;
+    let storage = backend.storage();
+    let result = storage.result(id(2)).await.unwrap();
+    assert_eq!(result, Some(payload(LARGE)));
+    let attempts = storage.attempts(id(2)).await.unwrap();
+    assert_eq!(attempts[0].result_bytes, 3 << 20);
+    storage.prune(at(9), 0, 9, at(9)).await.unwrap();
+    assert_eq!(storage.result(id(2)).await.unwrap(), None);
     backend
 }

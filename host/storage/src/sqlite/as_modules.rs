@@ -1,12 +1,9 @@
 //! The backend as [`Modules`]: rows in the database, bytes beside it.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{SqliteStorage, modules};
-use crate::files::blocking;
 use crate::{Modules, PutModule, StorageError, StoredModule};
 use cofferdam_domain::module::{Digest, ModuleInfo, ModuleName, ModuleRef};
 use cofferdam_domain::time::Timestamp;
@@ -71,12 +68,7 @@ impl Modules for SqliteStorage {
             .await?;
         match found {
             None => Ok(None),
-            Some(modules::Bytes::Inside(bytes)) => Ok(Some(bytes.into())),
-            Some(modules::Bytes::Blob(hash)) => {
-                let blobs = Arc::clone(&self.blobs);
-                let bytes = blocking(move || blobs.get(hash)).await?;
-                Ok(bytes.map(Bytes::from))
-            }
+            Some(kept) => self.bytes(kept).await,
         }
     }
 

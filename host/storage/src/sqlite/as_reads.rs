@@ -27,7 +27,16 @@ impl Reads for SqliteStorage {
     }
 
     async fn result(&self, id: TaskId) -> Result<Option<Payload>, StorageError> {
-        self.readers.call(move |conn| tasks::result(conn, id)).await
+        let found = self
+            .readers
+            .call(move |conn| tasks::result(conn, id))
+            .await?;
+        let Some(tasks::Output { content_type, body }) = found else {
+            return Ok(None);
+        };
+        // A blob that is gone was pruned since it was looked for, and its task with it.
+        let body = self.bytes(body).await?;
+        Ok(body.map(|body| Payload { content_type, body }))
     }
 
     async fn stream(

@@ -1,14 +1,20 @@
 //! The backend as [`Tasks`]: which call goes to the writer and which to the readers.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use super::{SqliteStorage, change, claim, finish, insert, prune, rescue, tasks};
+use crate::blobs::BlobHash;
+use crate::files::blocking;
 use crate::{
     Cancelled, Finished, Inserted, Orphans, Progress, Pruned, Purged, Rescued, Retried,
     StorageError, Tasks,
 };
-use cofferdam_domain::attempt::WorkerId;
+use cofferdam_domain::attempt::{Outcome, WorkerId};
 use cofferdam_domain::claim::{AttemptEnd, Claim};
+use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{BlobId, ClaimOrder, NewTask, TaskId};
 use cofferdam_domain::time::Timestamp;
 
@@ -38,7 +44,11 @@ impl Tasks for SqliteStorage {
     }
 
     async fn finish(&self, ends: Vec<AttemptEnd>) -> Result<Vec<Finished>, StorageError> {
-        self.writer.call(move |db| finish::finish(db, &ends)).await
+        if ends.iter().all(|end| large_output(end).is_none()) {
+            let ends: Vec<_> = ends.into_iter().map(|end| (end, None)).collect();
+            return self.writer.call(move |db| finish::finish(db, &ends)).await;
+        }
+        self.finish_large(ends).await
     }
 
     async fn report_progress(
@@ -105,7 +115,9 @@ impl Tasks for SqliteStorage {
     }
 
     async fn purge(&self, id: TaskId) -> Result<Purged, StorageError> {
-        self.writer.call(move |db| prune::purge(db, id)).await
+        let (purged, blobs) = self.writer.call(move |db| prune::purge(db, id)).await?;
+        self.remove_blobs(blobs).await;
+        Ok(purged)
     }
 
     async fn orphans(
@@ -116,5 +128,48 @@ impl Tasks for SqliteStorage {
         self.readers
             .call(move |conn| prune::orphans(conn, blobs, tasks))
             .await
+    }
+}
+
+/// An output is kept beside the database from this length on.
+const LARGE_OUTPUT_BYTES: usize = 1 << 20;
+
+/// The output of an attempt, if it does not belong into its row.
+fn large_output(end: &AttemptEnd) -> Option<&Bytes> {
+    match &end.outcome {
+        Outcome::Completed(payload) => {
+            Some(&payload.body).filter(|body| body.len() >= LARGE_OUTPUT_BYTES)
+        }
+        Outcome::Failed(_) => None,
+    }
+}
+
+impl SqliteStorage {
+    /// Records ends of which some have a large output. Those are put beside the database first, and
+    /// removed again where no row refers to them: an end that came too late, or was not taken.
+    async fn finish_large(&self, ends: Vec<AttemptEnd>) -> Result<Vec<Finished>, StorageError> {
+        let putting = self.putting.read().await;
+        let blobs = Arc::clone(&self.blobs);
+        let put = move || {
+            let put = |end: AttemptEnd| {
+                let blob = large_output(&end).map(|body| blobs.put(body)).transpose()?;
+                Ok((end, blob))
+            };
+            ends.into_iter()
+                .map(put)
+                .collect::<Result<Vec<_>, StorageError>>()
+        };
+        let ends = blocking(put).await?;
+        let outputs: Vec<BlobHash> = ends.iter().filter_map(|(_, blob)| *blob).collect();
+        let finished = self.writer.call(move |db| finish::finish(db, &ends)).await;
+        drop(putting);
+        let completed = Finished::Recorded(TaskState::Completed);
+        let all_kept = finished
+            .as_ref()
+            .is_ok_and(|finished| finished.iter().all(|finished| *finished == completed));
+        if !all_kept {
+            self.remove_blobs(outputs).await;
+        }
+        finished
     }
 }

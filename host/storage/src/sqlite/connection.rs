@@ -15,10 +15,11 @@ use crate::StorageError;
 const VERSION_NUMBER_MIN: i32 = 3_051_003;
 /// Tells our databases from other people's: "Cffr".
 const APPLICATION_ID: i32 = 0x4366_6672;
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_changes.sql"),
     include_str!("../../migrations/sqlite/0003_blobs.sql"),
+    include_str!("../../migrations/sqlite/0004_outputs.sql"),
 ];
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

@@ -4,6 +4,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::db::Db;
 use super::settle::{After, Ending, Running, Settling};
+use crate::blobs::BlobHash;
 use crate::{Finished, Progress, StorageError};
 use cofferdam_domain::attempt::{Failure, FailureKind, Outcome};
 use cofferdam_domain::claim::{AttemptEnd, Next};
@@ -18,12 +19,15 @@ const UNCLAIM: &str = "
         worker = iif(attempt = 1, NULL, worker), claimed_at = iif(attempt = 1, NULL, claimed_at)
     WHERE seq = ?1";
 
-/// Records ends in order.
-pub(super) fn finish(db: &mut Db, ends: &[AttemptEnd]) -> Result<Vec<Finished>, StorageError> {
+/// Records ends in order. Each output that is beside the database already comes with its blob.
+pub(super) fn finish(
+    db: &mut Db,
+    ends: &[(AttemptEnd, Option<BlobHash>)],
+) -> Result<Vec<Finished>, StorageError> {
     let mut settling = Settling::prepare(db)?;
     let mut holder = settling.conn.prepare_cached(HOLDER)?;
     let mut finished = Vec::with_capacity(ends.len());
-    for end in ends {
+    for (end, blob) in ends {
         let key = params![
             end.task_id.0.as_bytes(),
             end.fence.0.cast_signed(),
@@ -32,7 +36,7 @@ pub(super) fn finish(db: &mut Db, ends: &[AttemptEnd]) -> Result<Vec<Finished>, 
         let task = holder.query_row(key, Running::from_row).optional()?;
         finished.push(match task {
             None => Finished::Stale,
-            Some(task) => Finished::Recorded(settling.finish(&task, end)?),
+            Some(task) => Finished::Recorded(settling.finish(&task, end, *blob)?),
         });
     }
     Ok(finished)
@@ -46,10 +50,16 @@ fn is_loss(outcome: &Outcome) -> bool {
 }
 
 impl Settling<'_> {
-    fn finish(&mut self, task: &Running, end: &AttemptEnd) -> Result<TaskState, StorageError> {
+    fn finish(
+        &mut self,
+        task: &Running,
+        end: &AttemptEnd,
+        output: Option<BlobHash>,
+    ) -> Result<TaskState, StorageError> {
         let ending = Ending {
             finished_at: end.finished_at,
             outcome: &end.outcome,
+            output,
             usage: end.usage,
             streams: &end.streams,
             artifacts: &end.artifacts,

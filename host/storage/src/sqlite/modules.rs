@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::Kept;
 use super::db::Db;
 use super::rows::{InfoRow, from_json, to_json};
 use crate::blobs::BlobHash;
@@ -127,25 +128,17 @@ pub(super) fn module_info(
         .transpose()
 }
 
-/// Where the bytes of a version are.
-pub(super) enum Bytes {
-    /// In its row, as those of modules that were put by an early version of this host.
-    Inside(Vec<u8>),
-    /// Beside the database.
-    Blob(BlobHash),
-}
-
 /// The bytes of a version, or where they are.
 pub(super) fn module_bytes(
     conn: &Connection,
     digest: Digest,
-) -> Result<Option<Bytes>, StorageError> {
+) -> Result<Option<Kept>, StorageError> {
     Ok(conn
         .prepare_cached("SELECT blob, wasm FROM module WHERE digest = ?1")?
         .query_row([digest.as_bytes()], |row| {
             Ok(match row.get(0)? {
-                Some(hash) => Bytes::Blob(BlobHash(hash)),
-                None => Bytes::Inside(row.get(1)?),
+                Some(hash) => Kept::Blob(BlobHash(hash)),
+                None => Kept::Inside(row.get(1)?),
             })
         })
         .optional()?)
@@ -163,12 +156,14 @@ pub(super) fn module_blob(
     Ok(found.flatten().map(BlobHash))
 }
 
-/// Of `hashes`, those that no module has.
+/// Of `hashes`, those that neither a module nor an output has.
 pub(super) fn unused_blobs(
     conn: &Connection,
     hashes: Vec<BlobHash>,
 ) -> Result<Vec<BlobHash>, StorageError> {
-    let mut by_blob = conn.prepare_cached("SELECT 1 FROM module WHERE blob = ?1")?;
+    let mut by_blob = conn.prepare_cached(
+        "SELECT 1 FROM module WHERE blob = ?1 UNION ALL SELECT 1 FROM output WHERE blob = ?1",
+    )?;
     let mut unused = Vec::new();
     for hash in hashes {
         if !by_blob.exists([hash.0])? {

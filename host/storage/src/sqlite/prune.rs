@@ -19,7 +19,7 @@ const BY_NUMBER: &str = "
     SELECT seq, id, template, state FROM task WHERE state >= 3 ORDER BY finished_at, seq LIMIT ?1";
 
 /// Removes up to `limit` final tasks, and then what they alone referred to. Answers with that and
-/// with the blobs that modules had which are gone.
+/// with the blobs that they had.
 pub(super) fn prune(
     db: &mut Db,
     finished_before: Timestamp,
@@ -28,8 +28,9 @@ pub(super) fn prune(
     now: Timestamp,
 ) -> Result<(Pruned, Vec<BlobHash>), StorageError> {
     let mut pruned = Pruned::default();
+    let mut blobs = Vec::new();
     for old in old_tasks(db, finished_before, keep_max, limit)? {
-        if let Some(blob) = remove_task(db, &old)? {
+        if let Some(blob) = remove_task(db, &old, &mut blobs)? {
             pruned.blobs.push(blob);
         }
         pruned.tasks.push(old.id);
@@ -43,31 +44,32 @@ pub(super) fn prune(
                 AND NOT EXISTS (SELECT 1 FROM task WHERE state = 2 AND task.worker = worker.id)",
         )?
         .execute([finished_before.as_millis()])?;
-    let blobs;
-    (pruned.modules, blobs) = remove_unused_modules(db)?;
+    pruned.modules = remove_unused_modules(db, &mut blobs)?;
     Ok((pruned, blobs))
 }
 
 /// Removes one final task now. What it alone referred to besides its input goes with the next prune.
-pub(super) fn purge(db: &mut Db, id: TaskId) -> Result<Purged, StorageError> {
+pub(super) fn purge(db: &mut Db, id: TaskId) -> Result<(Purged, Vec<BlobHash>), StorageError> {
     let found = db
         .conn
         .prepare_cached("SELECT seq, id, template, state FROM task WHERE id = ?1")?
         .query_row([id.0.as_bytes()], old_task)
         .optional()?;
     let Some(task) = found else {
-        return Ok(Purged::Unknown);
+        return Ok((Purged::Unknown, Vec::new()));
     };
     let state = state_of(task.state)?;
     if !state.is_final() {
-        return Ok(Purged::NotFinal(state));
+        return Ok((Purged::NotFinal(state), Vec::new()));
     }
-    let blobs = remove_task(db, &task)?.into_iter().collect();
-    Ok(Purged::Removed(Pruned {
+    let mut outputs = Vec::new();
+    let input = remove_task(db, &task, &mut outputs)?;
+    let pruned = Pruned {
         tasks: vec![id],
-        blobs,
+        blobs: input.into_iter().collect(),
         modules: Vec::new(),
-    }))
+    };
+    Ok((Purged::Removed(pruned), outputs))
 }
 
 struct OldTask {
@@ -115,8 +117,13 @@ fn old_tasks(
     Ok(by_number)
 }
 
-/// Removes every row of a task; answers with its spooled input, if nothing else refers to that.
-fn remove_task(db: &mut Db, task: &OldTask) -> Result<Option<BlobId>, StorageError> {
+/// Removes every row of a task, and adds its large outputs to `outputs`; answers with its spooled
+/// input, if nothing else refers to that.
+fn remove_task(
+    db: &mut Db,
+    task: &OldTask,
+    outputs: &mut Vec<BlobHash>,
+) -> Result<Option<BlobId>, StorageError> {
     let blob: Option<[u8; 16]> = db
         .conn
         .prepare_cached("SELECT blob FROM task_spec WHERE seq = ?1")?
@@ -131,6 +138,13 @@ fn remove_task(db: &mut Db, task: &OldTask) -> Result<Option<BlobId>, StorageErr
     db.conn
         .prepare_cached("DELETE FROM attempt WHERE id >= ?1 AND id < ?2")?
         .execute([first, first + ATTEMPTS_PER_TASK])?;
+    let mut removed = db
+        .conn
+        .prepare_cached("DELETE FROM output WHERE attempt >= ?1 AND attempt < ?2 RETURNING blob")?;
+    let mut rows = removed.query([first, first + ATTEMPTS_PER_TASK])?;
+    while let Some(row) = rows.next()? {
+        outputs.push(BlobHash(row.get(0)?));
+    }
     db.tallies.remove(state_of(task.state)?, task.template);
     let Some(blob) = blob else {
         return Ok(None);
@@ -145,7 +159,10 @@ fn remove_task(db: &mut Db, task: &OldTask) -> Result<Option<BlobId>, StorageErr
         .then(|| BlobId(uuid::Uuid::from_bytes(blob))))
 }
 
-fn remove_unused_modules(db: &mut Db) -> Result<(Vec<Digest>, Vec<BlobHash>), StorageError> {
+fn remove_unused_modules(
+    db: &mut Db,
+    blobs: &mut Vec<BlobHash>,
+) -> Result<Vec<Digest>, StorageError> {
     // Which templates are unused is a counter that this transaction may have changed.
     db.save_tallies()?;
     let gone = db
@@ -168,12 +185,12 @@ fn remove_unused_modules(db: &mut Db) -> Result<(Vec<Digest>, Vec<BlobHash>), St
              RETURNING digest, blob",
     )?;
     let mut rows = statement.query([])?;
-    let (mut digests, mut blobs) = (Vec::new(), Vec::new());
+    let mut digests = Vec::new();
     while let Some(row) = rows.next()? {
         digests.push(Digest::from_bytes(row.get(0)?));
         blobs.extend(row.get::<_, Option<[u8; 32]>>(1)?.map(BlobHash));
     }
-    Ok((digests, blobs))
+    Ok(digests)
 }
 
 /// Of `blobs` and `tasks`, those nothing here refers to.

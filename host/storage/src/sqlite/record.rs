@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rusqlite::{CachedStatement, params};
+use rusqlite::{CachedStatement, Connection, params};
 
 use super::rows::{ArtifactsRow, FailureRow, to_json};
 use super::settle::{Ending, Running};
@@ -32,6 +32,7 @@ pub(super) const RECORD: &str = "
 
 /// Writes an attempt down with `statement`, which is [`RECORD`].
 pub(super) fn record(
+    conn: &Connection,
     statement: &mut CachedStatement<'_>,
     task: &Running,
     ending: &Ending<'_>,
@@ -39,7 +40,11 @@ pub(super) fn record(
     check_size(ending)?;
     let (failure, content_type, output) = match ending.outcome {
         Outcome::Completed(payload) => {
-            (None, Some(&*payload.content_type), Some(&payload.body[..]))
+            let output = match ending.output {
+                None => &payload.body[..],
+                Some(_) => &[],
+            };
+            (None, Some(&*payload.content_type), Some(output))
         }
         Outcome::Failed(failure) => (Some(to_json(&FailureRow::from(failure))?), None, None),
     };
@@ -52,8 +57,14 @@ pub(super) fn record(
         log,
     } = ending.streams;
     let usage = &ending.usage;
+    let id = task.seq * ATTEMPTS_PER_TASK + i64::from(task.attempt);
+    if let (Outcome::Completed(payload), Some(blob)) = (ending.outcome, ending.output) {
+        let size = i64::try_from(payload.body.len()).unwrap_or(i64::MAX);
+        conn.prepare_cached("INSERT INTO output (attempt, blob, size_bytes) VALUES (?1, ?2, ?3)")?
+            .execute(params![id, blob.0, size])?;
+    }
     statement.execute(params![
-        task.seq * ATTEMPTS_PER_TASK + i64::from(task.attempt),
+        id,
         task.worker,
         task.claimed_at,
         ending.finished_at.as_millis(),
@@ -86,7 +97,13 @@ fn check_size(ending: &Ending<'_>) -> Result<(), StorageError> {
         )));
     }
     let outcome = match ending.outcome {
-        Outcome::Completed(payload) => payload.content_type.len() + payload.body.len(),
+        Outcome::Completed(payload) => {
+            let inside = match ending.output {
+                None => payload.body.len(),
+                Some(_) => 0,
+            };
+            payload.content_type.len() + inside
+        }
         Outcome::Failed(failure) => {
             let backtrace = failure.backtrace.as_deref().unwrap_or_default();
             escaped_bytes(&failure.message) + escaped_bytes(backtrace)

@@ -66,6 +66,7 @@ fn rescue_one(
     let ending = Ending {
         finished_at: now,
         outcome: &outcome,
+        output: None,
         usage: Usage::default(),
         streams: &Streams::default(),
         artifacts: &[],

@@ -7,6 +7,7 @@ use super::db::{Db, Tallies, state_number};
 use super::record::{self, ATTEMPT_MAX};
 use super::templates::Templates;
 use crate::StorageError;
+use crate::blobs::BlobHash;
 use cofferdam_domain::attempt::{Artifact, LeftOut, Outcome, Streams, Usage};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::time::Timestamp;
@@ -80,6 +81,8 @@ impl After {
 pub(super) struct Ending<'a> {
     pub(super) finished_at: Timestamp,
     pub(super) outcome: &'a Outcome,
+    /// Where the output is, if it is not to be in the row.
+    pub(super) output: Option<BlobHash>,
     pub(super) usage: Usage,
     pub(super) streams: &'a Streams,
     pub(super) artifacts: &'a [Artifact],
@@ -150,7 +153,7 @@ impl Settling<'_> {
         after: After,
         ending: &Ending<'_>,
     ) -> Result<TaskState, StorageError> {
-        record::record(&mut self.record, task, ending)?;
+        record::record(self.conn, &mut self.record, task, ending)?;
         let at = ending.finished_at.as_millis();
         let change = self.tallies.next_change();
         let state = match after {

@@ -1,14 +1,17 @@
 //! Reading one task and what its attempts left.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::Kept;
 use super::db::state_of;
 use super::insert::NO_METADATA;
 use super::rows::{ArtifactsRow, FailureRow, from_json};
+use crate::blobs::BlobHash;
 use crate::{Counts, StorageError};
-use cofferdam_domain::attempt::{Attempt, Captured, Failure, Payload, Stream, Usage, WorkerId};
+use cofferdam_domain::attempt::{Attempt, Captured, Failure, Stream, Usage, WorkerId};
 use cofferdam_domain::module::{Digest, ModuleName};
 use cofferdam_domain::task::{Priority, Task, TaskId};
 use cofferdam_domain::time::Timestamp;
@@ -22,12 +25,13 @@ macro_rules! select_tasks {
                 t.lost, t.progress, t.progress_note, t.cancel_requested, t.created_at, t.run_at,
                 t.claimed_at, t.finished_at, t.updated_at, t.worker, s.metadata,
                 a.duration_us, a.cpu_us, a.fuel, a.peak_memory_bytes, a.disk_bytes, a.failure,
-                length(a.output), a.truncated, t.seq
+                coalesce(o.size_bytes, length(a.output)), a.truncated, t.seq
              FROM task t ",
             $index,
             " JOIN template p ON p.id = t.template
              JOIN task_spec s ON s.seq = t.seq
-             LEFT JOIN attempt a ON a.id = t.seq * 1048576 + t.attempt - (t.state = 2) ",
+             LEFT JOIN attempt a ON a.id = t.seq * 1048576 + t.attempt - (t.state = 2)
+             LEFT JOIN output o ON o.attempt = a.id ",
             $rest
         )
     };
@@ -103,18 +107,28 @@ fn truncated_of(bits: u8) -> [bool; 3] {
     [bits & 1 != 0, bits & 2 != 0, bits & 4 != 0]
 }
 
-/// The output of a completed task.
-pub(super) fn result(conn: &Connection, id: TaskId) -> Result<Option<Payload>, StorageError> {
+/// Where the output of a completed task is.
+pub(super) struct Output {
+    pub(super) content_type: Arc<str>,
+    pub(super) body: Kept,
+}
+
+/// The output of a completed task, or where it is.
+pub(super) fn result(conn: &Connection, id: TaskId) -> Result<Option<Output>, StorageError> {
     Ok(conn
         .prepare_cached(
-            "SELECT a.content_type, a.output
+            "SELECT a.content_type, a.output, o.blob
              FROM task t JOIN attempt a ON a.id = t.seq * 1048576 + t.attempt
+             LEFT JOIN output o ON o.attempt = a.id
              WHERE t.id = ?1 AND t.state = 3 AND a.output IS NOT NULL",
         )?
         .query_row([id.0.as_bytes()], |row| {
-            Ok(Payload {
+            Ok(Output {
                 content_type: row.get_ref(0)?.as_str()?.into(),
-                body: row.get::<_, Vec<u8>>(1)?.into(),
+                body: match row.get(2)? {
+                    Some(hash) => Kept::Blob(BlobHash(hash)),
+                    None => Kept::Inside(row.get(1)?),
+                },
             })
         })
         .optional()?)
@@ -167,9 +181,10 @@ pub(super) fn attempts(conn: &Connection, id: TaskId) -> Result<Vec<Attempt>, St
     let mut statement = conn.prepare_cached(
         "SELECT a.id % 1048576, a.worker, p.digest, a.started_at, a.finished_at, a.failure,
             a.duration_us, a.cpu_us, a.fuel, a.peak_memory_bytes, a.disk_bytes,
-            coalesce(length(a.output), 0), a.truncated, a.artifacts
+            coalesce(o.size_bytes, length(a.output), 0), a.truncated, a.artifacts
          FROM task t JOIN template p ON p.id = t.template
          JOIN attempt a ON a.id >= t.seq * 1048576 AND a.id < (t.seq + 1) * 1048576
+         LEFT JOIN output o ON o.attempt = a.id
          WHERE t.id = ?1 ORDER BY a.id",
     )?;
     let mut rows = statement.query([id.0.as_bytes()])?;

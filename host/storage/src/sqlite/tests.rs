@@ -201,7 +201,8 @@ async fn nobody_else_can_read_the_database() {
         assert_eq!(mode(&dir), 0o700);
         for entry in std::fs::read_dir(&dir).unwrap() {
             let path = entry.unwrap().path();
-            assert_eq!(mode(&path), 0o600, "{}", path.display());
+            let private = if path.is_dir() { 0o700 } else { 0o600 };
+            assert_eq!(mode(&path), private, "{}", path.display());
         }
     };
     let storage = open(&dir).unwrap();
@@ -365,4 +366,25 @@ async fn a_module_that_an_early_version_kept_in_its_row_is_still_had() {
     put_echo(&storage).await;
     assert_eq!(blob_files(dir.path()).len(), 1);
     assert_eq!(wasm().await, b"wasm"[..]);
+}
+
+#[tokio::test]
+async fn a_large_output_is_beside_the_database_and_goes_with_its_task() {
+    let Sqlite { dir, storage } = Sqlite::fresh().await;
+    let before = blob_files(dir.path());
+    insert_all(&storage, (1..=2).map(new_task).collect()).await;
+    for number in 1..=2 {
+        let claim = claim_one(&storage, ME, at(1)).await;
+        let mut end = completed(&claim, at(2));
+        end.outcome = cofferdam_domain::attempt::Outcome::Completed(payload(&[7; 2 << 20]));
+        if number == 2 {
+            storage.cancel(id(2), at(2)).await.unwrap();
+        }
+        finish_one(&storage, end).await;
+        assert_eq!(blob_files(dir.path()).len(), before.len() + 1);
+    }
+    storage.purge(id(2)).await.unwrap();
+    assert_eq!(blob_files(dir.path()).len(), before.len() + 1);
+    storage.purge(id(1)).await.unwrap();
+    assert_eq!(blob_files(dir.path()), before);
 }
