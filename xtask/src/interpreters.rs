@@ -308,7 +308,12 @@ pub(crate) fn build_javascript_core(root: &Path) -> anyhow::Result<PathBuf> {
             "--target=es2023",
             "--charset=utf8",
             "--legal-comments=none",
+            // The engine keeps the source of each function, in the heap that is snapshotted.
+            "--minify-whitespace",
             "--log-level=warning",
+            // What the package of streams asks for is here already.
+            "--alias:process=./js/streams-process.js",
+            "--alias:abort-controller=./js/abort.js",
             &outfile,
         ],
         &[("NODE_PATH", &text(&modules))],

@@ -1,6 +1,7 @@
 // console, printing as Node does: formatted text to stdout or stderr at once, nothing held back.
 import { format, formatWithOptions, inspect } from "node-inspect-extracted";
-import { define, host, write } from "./host.js";
+import { define, host } from "./host.js";
+import { print } from "./stdio.js";
 
 let indent = "";
 const counts = new Map();
@@ -9,7 +10,7 @@ const clocks = new Map();
 function emit(fd, args) {
   let text = args.length === 1 && typeof args[0] === "string" ? args[0] : format(...args);
   if (indent) text = indent + text.replaceAll("\n", `\n${indent}`);
-  write(fd, `${text}\n`);
+  print(fd, `${text}\n`);
 }
 
 const duration = (ms) => (ms >= 1000 ? `${(ms / 1000).toFixed(3)}s` : `${Number(ms.toFixed(3))}ms`);

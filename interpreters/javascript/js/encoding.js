@@ -1,25 +1,26 @@
-// Text and bytes: TextEncoder, TextDecoder and a Buffer with the encodings that scripts use.
+// TextEncoder and TextDecoder.
 import { define, host } from "./host.js";
+import { Buffer } from "./buffer.js";
+import { coded, wrongType } from "./faults.js";
 
-const toBytes = (source) => {
+const LABELS = new Map();
+for (const [encoding, labels] of [
+  ["utf-8", "utf-8 utf8 unicode-1-1-utf-8 unicode11utf8 unicode20utf8 x-unicode20utf8"],
+  ["utf-16le", "utf-16le utf-16 ucs-2 unicode csunicode iso-10646-ucs-2 unicodefeff"],
+  ["utf-16be", "utf-16be unicodefffe"],
+  ["windows-1252", "windows-1252 latin1 iso-8859-1 iso8859-1 iso88591 iso_8859-1 l1 ascii us-ascii ansi_x3.4-1968 cp1252 cp819 ibm819 x-cp1252"],
+]) for (const label of labels.split(" ")) LABELS.set(label, encoding);
+
+// What windows-1252 has where ISO 8859-1 has control characters.
+const WINDOWS = "€\x81‚ƒ„…†‡ˆ‰Š‹Œ\x8dŽ\x8f\x90‘’“”•–—˜™š›œ\x9džŸ";
+
+const Shared = globalThis.SharedArrayBuffer ?? class {};
+
+function toBytes(source) {
   if (source === undefined) return new Uint8Array(0);
-  if (source instanceof ArrayBuffer) return new Uint8Array(source);
+  if (source instanceof ArrayBuffer || source instanceof Shared) return new Uint8Array(source);
   if (ArrayBuffer.isView(source)) return new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
-  throw new TypeError("The argument must be an ArrayBuffer or a view of one");
-};
-
-const LABELS = { "utf-8": "utf-8", utf8: "utf-8", "utf-16le": "utf-16le", "utf-16": "utf-16le", latin1: "windows-1252", "iso-8859-1": "windows-1252", ascii: "windows-1252", "us-ascii": "windows-1252", "windows-1252": "windows-1252" };
-
-function codeUnits(bytes) {
-  let text = "";
-  for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode.apply(null, bytes.subarray(i, i + 8192));
-  return text;
-}
-
-function utf16(bytes) {
-  let text = "";
-  for (let i = 0; i + 1 < bytes.length; i += 2) text += String.fromCharCode(bytes[i] | (bytes[i + 1] << 8));
-  return text;
+  throw wrongType("list", "an instance of SharedArrayBuffer, ArrayBuffer or ArrayBufferView", source);
 }
 
 class TextEncoder {
@@ -45,121 +46,63 @@ class TextEncoder {
 
 class TextDecoder {
   #held = new Uint8Array(0);
+  #begun = false;
+  #encoding;
+  #fatal;
+  #ignoreBOM;
   constructor(label = "utf-8", { fatal = false, ignoreBOM = false } = {}) {
-    const encoding = LABELS[String(label).trim().toLowerCase()];
-    if (!encoding) throw new RangeError(`The "${label}" encoding is not supported`);
-    Object.assign(this, { encoding, fatal, ignoreBOM });
+    this.#encoding = LABELS.get(String(label).trim().toLowerCase());
+    if (!this.#encoding) throw coded(RangeError, "ERR_ENCODING_NOT_SUPPORTED", `The "${label}" encoding is not supported`);
+    this.#fatal = Boolean(fatal);
+    this.#ignoreBOM = Boolean(ignoreBOM);
+  }
+  get encoding() {
+    return this.#encoding;
+  }
+  get fatal() {
+    return this.#fatal;
+  }
+  get ignoreBOM() {
+    return this.#ignoreBOM;
   }
   decode(source, { stream = false } = {}) {
     let bytes = toBytes(source);
-    if (this.#held.length) {
-      const joined = new Uint8Array(this.#held.length + bytes.length);
-      joined.set(this.#held);
-      joined.set(bytes, this.#held.length);
-      bytes = joined;
-    }
+    if (this.#held.length) bytes = Buffer.concat([this.#held, bytes]);
     this.#held = new Uint8Array(0);
-    if (this.encoding === "windows-1252") return codeUnits(bytes);
-    if (this.encoding === "utf-16le") return utf16(bytes);
     if (stream) {
-      const cut = host.utf8Boundary(bytes);
+      const cut = this.#whole(bytes);
       this.#held = bytes.slice(cut);
       bytes = bytes.subarray(0, cut);
     }
-    const text = host.utf8Decode(bytes, this.fatal);
-    if (text === null) throw new TypeError("The encoded data was not valid for encoding utf-8");
-    return !this.ignoreBOM && text.charCodeAt(0) === 0xfeff ? text.slice(1) : text;
+    const text = this.#text(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length));
+    const first = !this.#begun;
+    this.#begun = stream && (this.#begun || text !== "");
+    return first && !this.#ignoreBOM && text.charCodeAt(0) === 0xfeff ? text.slice(1) : text;
   }
-}
-
-const HEX = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, "0"));
-
-function encode(text, encoding = "utf8") {
-  switch (String(encoding).toLowerCase()) {
-    case "utf8":
-    case "utf-8":
-      return host.utf8Encode(text.toWellFormed());
-    case "hex":
-      return Uint8Array.from(text.match(/[0-9a-f]{2}/gi) ?? [], (pair) => parseInt(pair, 16));
-    case "base64":
-    case "base64url": {
-      const plain = text.replace(/[^A-Za-z0-9+/_-]/g, "").replaceAll("-", "+").replaceAll("_", "/");
-      return Uint8Array.from(atob(plain.length % 4 === 1 ? plain.slice(0, -1) : plain), (c) => c.charCodeAt(0));
+  // How many of the bytes are whole characters.
+  #whole(bytes) {
+    if (this.#encoding === "utf-8") return host.utf8Boundary(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length));
+    if (this.#encoding === "windows-1252") return bytes.length;
+    const even = bytes.length & ~1;
+    const last = even && bytes[this.#encoding === "utf-16le" ? even - 1 : even - 2];
+    return last >= 0xd8 && last <= 0xdb ? even - 2 : even;
+  }
+  #text(bytes) {
+    const bad = () => coded(TypeError, "ERR_ENCODING_INVALID_ENCODED_DATA", `The encoded data was not valid for encoding ${this.#encoding}`);
+    if (this.#encoding === "utf-8") {
+      const text = host.utf8Decode(bytes, this.#fatal);
+      if (text === undefined) throw bad();
+      return text;
     }
-    case "latin1":
-    case "binary":
-    case "ascii":
-      return Uint8Array.from(text, (c) => c.charCodeAt(0));
-    case "utf16le":
-    case "ucs2":
-      return new Uint8Array(Uint16Array.from({ length: text.length }, (_, i) => text.charCodeAt(i)).buffer);
-    default:
-      throw new TypeError(`Unknown encoding: ${encoding}`);
-  }
-}
-
-class Buffer extends Uint8Array {
-  static from(source, encoding, length) {
-    if (typeof source === "string") source = encode(source, encoding);
-    else if (source instanceof ArrayBuffer) return new Buffer(source, encoding, length);
-    const buffer = new Buffer(source.length);
-    buffer.set(source);
-    return buffer;
-  }
-  static alloc(size, fill) {
-    const buffer = new Buffer(size);
-    return fill === undefined ? buffer : buffer.fill(typeof fill === "string" ? fill.charCodeAt(0) : fill);
-  }
-  static allocUnsafe(size) {
-    return new Buffer(size);
-  }
-  static isBuffer(value) {
-    return value instanceof Buffer;
-  }
-  static byteLength(value, encoding) {
-    return typeof value === "string" ? encode(value, encoding).length : value.byteLength;
-  }
-  static concat(list, total = list.reduce((sum, part) => sum + part.length, 0)) {
-    const buffer = new Buffer(total);
-    let at = 0;
-    for (const part of list) {
-      buffer.set(part.subarray(0, Math.max(0, total - at)), at);
-      at += part.length;
-    }
-    return buffer;
-  }
-  toString(encoding = "utf8", start = 0, end = this.length) {
-    const bytes = this.subarray(start, end);
-    switch (String(encoding).toLowerCase()) {
-      case "hex":
-        return Array.prototype.map.call(bytes, (byte) => HEX[byte]).join("");
-      case "base64":
-        return btoa(codeUnits(bytes));
-      case "base64url":
-        return btoa(codeUnits(bytes)).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
-      case "latin1":
-      case "binary":
-      case "ascii":
-        return codeUnits(bytes);
-      case "utf16le":
-      case "ucs2":
-        return utf16(bytes);
-      default:
-        return host.utf8Decode(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length), false);
-    }
-  }
-  equals(other) {
-    return this.length === other.length && this.every((byte, i) => byte === other[i]);
-  }
-  toJSON() {
-    return { type: "Buffer", data: Array.from(this) };
-  }
-  [Symbol.for("nodejs.util.inspect.custom")]() {
-    const shown = Array.prototype.map.call(this.subarray(0, 50), (byte) => HEX[byte]).join(" ");
-    const more = this.length > 50 ? ` ... ${this.length - 50} more bytes` : "";
-    return `<Buffer${shown && " "}${shown}${more}>`;
+    const buffer = Buffer.from(bytes);
+    if (this.#encoding === "windows-1252") return buffer.toString("latin1").replace(/[\x80-\x9f]/g, (character) => WINDOWS[character.charCodeAt(0) - 0x80]);
+    const whole = buffer.length & ~1;
+    if (this.#encoding === "utf-16be") buffer.subarray(0, whole).swap16();
+    const text = buffer.toString("utf16le", 0, whole) + (whole < buffer.length ? "\ufffd" : "");
+    if (this.#fatal && (whole < buffer.length || !text.isWellFormed())) throw bad();
+    return text.toWellFormed();
   }
 }
 
 define(globalThis, { TextEncoder, TextDecoder, Buffer });
-export { Buffer, encode, toBytes };
+export { toBytes };

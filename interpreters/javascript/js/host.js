@@ -13,3 +13,7 @@ export function define(target, members) {
     Object.defineProperty(target, key, { ...descriptor, enumerable: false, configurable: true });
   }
 }
+
+// Where the script stands: relative paths begin here.
+export const WORK = "/work";
+export const place = { cwd: WORK };

@@ -10,51 +10,71 @@ import { host, define } from "./host.js";
 import { report } from "./errors.js";
 import { inspect } from "./console.js";
 import "./encoding.js";
+import "./abort.js";
+import { returnToWork } from "./fs/call.js";
 import { tick } from "./timers.js";
-import { beginProcess, process, setTimeOrigin } from "./process.js";
-import { builtin, builtinKeys, mainModule, missing, require } from "./modules.js";
-import { declared, endsInExpression, moduleAsScript, redeclarable } from "./source.js";
+import { runTicks } from "./ticks.js";
+import { setTimeOrigin } from "./performance.js";
+import { beginProcess, emitBeforeExit, emitExit, exitCode, takesRejection, takesUncaught } from "./process.js";
+import { BUILTINS, builtin, builtinKeys, commonJs, describe, loadedFile, mainModule, missing, notFound, require } from "./modules.js";
+import { declared } from "./declared.js";
+import { forgetPlaces } from "./places.js";
+import { assignedResult, beginCall, endCall, beginScript, exportedValue, sessionText } from "./session.js";
+import { asBody, endsInExpression, further, rewrite, withoutFence } from "./source.js";
+import "./absent.js";
+import { restoreNames } from "./names.js";
+import { brief, wordFor } from "./words.js";
+import "./locale.js";
 
-// QuickJS has no Intl; the plain form of toLocaleString is what scripts mostly want of it.
-const plainNumber = function (value, options = {}) {
-  const { minimumFractionDigits: least = 0, maximumFractionDigits: most = Math.max(3, least) } = options ?? {};
-  if (!Number.isFinite(value)) return Number.isNaN(value) ? "NaN" : value < 0 ? "-∞" : "∞";
-  let [whole, fraction = ""] = Math.abs(value).toFixed(Math.min(most, 20)).split(".");
-  while (fraction.length > least && fraction.endsWith("0")) fraction = fraction.slice(0, -1);
-  whole = whole.replace(/\B(?=(\d{3})+$)/g, ",");
-  return `${value < 0 ? "-" : ""}${whole}${fraction && `.${fraction}`}`;
-};
-define(Number.prototype, { toLocaleString(_locale, options) { return plainNumber(Number(this), options); } });
-define(BigInt.prototype, { toLocaleString() { return String(this).replace(/\B(?=(\d{3})+$)/g, ","); } });
+// The source of a module that `import` finds asks for it here.
+define(globalThis, { [Symbol.for("cofferdam.builtin")]: builtin, [Symbol.for("cofferdam.file")]: loadedFile });
+define(globalThis, { require, module: mainModule, exports: mainModule.exports, __filename: mainModule.filename, __dirname: mainModule.path, $importMeta: describe({}, "main.js") });
 
-// The source of the module that `import "fs"` finds asks for it here.
-define(globalThis, { [Symbol.for("cofferdam.builtin")]: builtin });
-define(globalThis, { require, module: mainModule, exports: mainModule.exports });
+for (const module of [...Object.values(BUILTINS), globalThis]) restoreNames(module);
 
 for (const name of lent) delete globalThis[name];
 
-const clip = (text) => (text.length > 4096 ? text.slice(0, 4096) : text);
+const SHOWN_LIMIT = 4096;
+const clip = (text) => (text.length > SHOWN_LIMIT ? text.slice(0, SHOWN_LIMIT) : text);
 
 host.boot({
-  begin(args, stdin, first) {
+  begin(args, stdin, file, first) {
     beginProcess(args, stdin);
-    if (first) setTimeOrigin();
+    forgetPlaces(file);
+    beginScript(file);
+    if (!first) return;
+    setTimeOrigin();
+    returnToWork();
   },
-  finish() {
-    for (const event of ["beforeExit", "exit"]) {
-      for (const listener of process.listeners.get(event) ?? []) listener(process.exitCode ?? 0);
-    }
-  },
-  exitCode: () => Number(process.exitCode ?? 0) | 0,
+  beginCall,
+  endCall,
+  emitBeforeExit,
+  emitExit,
+  exitCode,
+  takesRejection,
+  takesUncaught,
   tick,
+  runTicks,
   report,
-  show: (value) => clip(inspect(value)),
+  show: (value) => clip(inspect(value, { maxStringLength: SHOWN_LIMIT })),
   builtin,
   builtinKeys,
+  commonJs,
+  describe,
   missing,
-  moduleAsScript,
-  redeclarable,
+  notFound,
+  rewrite,
+  asBody,
+  sessionText,
+  withoutFence,
+  further,
   endsInExpression,
   declared,
-  exportedRun: () => mainModule.exports?.run,
+  wordFor,
+  brief,
+  isArray: Array.isArray,
+  textOf: (value) => `${value}`,
+  assignedResult,
+  exportedValue,
+  exportedRun: () => (typeof mainModule.exports === "function" ? mainModule.exports : mainModule.exports?.run),
 });

@@ -1,66 +1,10 @@
-// process, as far as a sandbox has one: arguments, streams and the exit code, no environment.
-import { define, host, write } from "./host.js";
-import { Buffer } from "./encoding.js";
-import { queueMicrotask } from "./timers.js";
-
-const stream = (fd) => ({
-  fd,
-  isTTY: false,
-  columns: 80,
-  write(chunk, encoding, done) {
-    if (typeof chunk === "string") write(fd, chunk);
-    else host.writeBytes(fd, chunk);
-    const callback = typeof encoding === "function" ? encoding : done;
-    if (callback) queueMicrotask(callback);
-    return true;
-  },
-  end(chunk) {
-    if (chunk !== undefined) this.write(chunk);
-  },
-  on() {
-    return this;
-  },
-  once() {
-    return this;
-  },
-});
-
-let input = "";
-let taken = false;
-const takeInput = () => (taken ? "" : ((taken = true), input));
-export const stdinText = () => input;
-
-const stdin = {
-  fd: 0,
-  isTTY: false,
-  encoding: null,
-  setEncoding(encoding) {
-    this.encoding = encoding;
-    return this;
-  },
-  on(event, listener) {
-    if (event === "data") queueMicrotask(() => input && listener(this.encoding ? takeInput() : Buffer.from(takeInput())));
-    else if (event === "end" || event === "close") queueMicrotask(() => queueMicrotask(listener));
-    else if (event === "readable") queueMicrotask(listener);
-    return this;
-  },
-  once(event, listener) {
-    return this.on(event, listener);
-  },
-  read() {
-    return taken || !input ? null : takeInput();
-  },
-  resume() {
-    return this;
-  },
-  pause() {
-    return this;
-  },
-  async *[Symbol.asyncIterator]() {
-    const text = takeInput();
-    if (text) yield this.encoding ? text : Buffer.from(text);
-  },
-};
+// process, as far as a sandbox has one: arguments, streams, events and the exit code.
+import { EventEmitter } from "./events.js";
+import { define, host, place, write, WORK } from "./host.js";
+import { beginInput, standardInput, stderr, stdout } from "./stdio.js";
+import { forgetTicks, nextTick } from "./ticks.js";
+import { outOfRange, unavailable, wrongType } from "./faults.js";
+import { statFor } from "./fs/call.js";
 
 const hrtime = (since) => {
   const now = host.now();
@@ -73,69 +17,126 @@ const hrtime = (since) => {
 };
 hrtime.bigint = () => BigInt(Math.floor(host.now() * 1e6));
 
-export const process = {
-  title: "cofferdam",
-  argv: ["node", "/work/main.js"],
-  argv0: "node",
-  execArgv: [],
-  env: {},
-  exitCode: undefined,
-  pid: 1,
-  ppid: 0,
-  platform: "wasi",
-  arch: "wasm32",
+// An exit code as Node takes one: an integer, or a string that is one.
+function integerCode(code) {
+  if (code === undefined || code === null) return code;
+  const number = typeof code === "string" && /^\s*-?\d+\s*$/.test(code) ? Number(code) : code;
+  if (typeof number !== "number") throw wrongType("code", "of type number", code);
+  if (!Number.isInteger(number)) throw outOfRange("code", "an integer", code);
+  return number;
+}
+
+let chosenCode;
+let leaving = false;
+let capture = null;
+export const exitCode = () => (Number(chosenCode ?? 0) & 0xff);
+
+// Tells the listeners once that the process ends.
+export function emitExit(code) {
+  if (leaving) return;
+  leaving = true;
+  if (code !== undefined) chosenCode = code;
+  process.emit("exit", chosenCode ?? 0);
+}
+
+const none = (name, why) => () => {
+  throw unavailable(`process.${name}`, why);
+};
+
+const Process = { process() {} }.process;
+Process.prototype = Object.create(EventEmitter.prototype, { constructor: { value: Process, configurable: true, writable: true } });
+export const process = Object.create(Process.prototype);
+EventEmitter.call(process);
+const members = {
+  title: "node",
   version: "v20.0.0",
   versions: { node: "20.0.0", quickjs: "0.16.2" },
-  stdin,
-  stdout: stream(1),
-  stderr: stream(2),
+  arch: "wasm32",
+  platform: "wasi",
+  release: { name: "node" },
+  argv: ["node", `${WORK}/main.js`],
+  argv0: "node",
+  execArgv: [],
+  execPath: "/usr/bin/node",
+  env: {},
+  pid: 1,
+  ppid: 0,
+  features: {},
+  config: { target_defaults: {}, variables: {} },
+  get stdin() {
+    return standardInput();
+  },
+  stdout,
+  stderr,
+  get exitCode() {
+    return chosenCode;
+  },
+  set exitCode(code) {
+    chosenCode = integerCode(code) ?? undefined;
+  },
   hrtime,
-  cwd: () => "/work",
+  cwd: () => place.cwd,
+  chdir(directory) {
+    place.cwd = statFor("chdir", directory);
+  },
   uptime: () => host.now() / 1e3,
-  memoryUsage: () => host.memory(),
-  nextTick: (callback, ...args) => queueMicrotask(() => callback(...args)),
-  exit(code = process.exitCode ?? 0) {
-    host.exit(Number(code) | 0);
+  memoryUsage: Object.assign(() => ({ ...host.memory(), external: 0, arrayBuffers: 0 }), { rss: () => host.memory().rss }),
+  cpuUsage: () => ({ user: Math.floor(host.now() * 1e3), system: 0 }),
+  resourceUsage: () => ({ userCPUTime: Math.floor(host.now() * 1e3), systemCPUTime: 0, maxRSS: host.memory().rss / 1024 }),
+  umask: () => 0o22,
+  nextTick,
+  exit(code) {
+    const chosen = integerCode(code);
+    if (chosen !== undefined && chosen !== null) chosenCode = chosen;
+    emitExit();
+    host.exit(exitCode());
   },
+  reallyExit: (code) => host.exit(Number(code) & 0xff),
   abort: () => host.exit(134),
-  emitWarning: (warning) => write(2, `(node) Warning: ${warning?.message ?? warning}\n`),
-  listeners: new Map(),
-  on(event, listener) {
-    const list = process.listeners.get(event) ?? [];
-    process.listeners.set(event, [...list, listener]);
-    return process;
+  kill: none("kill", "a sandbox has no other processes and no signals"),
+  binding: none("binding", "the interpreter is not V8"),
+  dlopen: none("dlopen", "a sandbox loads no native add-ons"),
+  emitWarning(warning, options, code) {
+    const type = typeof options === "string" ? options : (options?.type ?? "Warning");
+    const error = warning instanceof Error ? warning : Object.assign(new Error(warning), { name: type });
+    const number = typeof code === "string" ? code : options?.code;
+    if (number) error.code = number;
+    nextTick(() => {
+      write(2, `(node:1) ${number ? `[${number}] ` : ""}${error.name}: ${error.message}\n`);
+      process.emit("warning", error);
+    });
   },
-  once: (event, listener) => process.on(event, listener),
-  off: () => process,
-  removeListener: () => process,
+  hasUncaughtExceptionCaptureCallback: () => capture !== null,
+  setUncaughtExceptionCaptureCallback(callback) {
+    if (callback !== null && typeof callback !== "function") throw wrongType("fn", "of type function or null", callback);
+    capture = callback;
+  },
 };
-Object.defineProperty(process, "listeners", { enumerable: false });
-Object.defineProperty(process, Symbol.toStringTag, { value: "process" });
+Object.defineProperties(process, Object.getOwnPropertyDescriptors(members));
+Object.defineProperty(process, Symbol.toStringTag, { value: "process", configurable: true });
+
+// Whether the script itself takes an error that nobody caught.
+export function takesUncaught(error, origin) {
+  if (capture) {
+    capture(error);
+    return true;
+  }
+  process.emit("uncaughtExceptionMonitor", error, origin);
+  return process.emit("uncaughtException", error, origin);
+}
+
+export const takesRejection = (reason, promise) => process.emit("unhandledRejection", reason, promise);
 
 export function beginProcess(args, stdin) {
   process.argv.splice(2, Infinity, ...args);
-  process.exitCode = undefined;
-  input = stdin;
-  taken = false;
+  chosenCode = undefined;
+  leaving = false;
+  forgetTicks();
+  beginInput(stdin);
 }
 
-const performance = { now: () => host.now(), timeOrigin: 0, mark() {}, measure() {}, toJSON: () => ({ timeOrigin: performance.timeOrigin }) };
-export const setTimeOrigin = () => (performance.timeOrigin = Date.now());
-
-const getRandomValues = (array) => {
-  if (array.byteLength > 65536) throw new RangeError("The requested length exceeds 65,536 bytes");
-  new Uint8Array(array.buffer, array.byteOffset, array.byteLength).set(host.random(array.byteLength));
-  return array;
-};
-const HEX = (byte) => byte.toString(16).padStart(2, "0");
-function randomUUID() {
-  const bytes = host.random(16);
-  bytes[6] = (bytes[6] & 0x0f) | 0x40;
-  bytes[8] = (bytes[8] & 0x3f) | 0x80;
-  const hex = Array.from(bytes, HEX).join("");
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
-}
-export const webcrypto = { getRandomValues, randomUUID };
+// Answers whether the listeners gave the event loop something to do.
+export const emitBeforeExit = () => process.emit("beforeExit", chosenCode ?? 0);
 
 define(Math, { random: host.mathRandom });
-define(globalThis, { process, performance, crypto: webcrypto, global: globalThis });
+define(globalThis, { process, global: globalThis });

@@ -1,142 +1,205 @@
-// Questions about the script's text that its syntax tree answers. They are rare: a script is only
-// parsed here when it has import or export declarations, or when its value is in doubt.
+// The script's text as the engine is given it. A script with import or export declarations, or one
+// in a session, is rewritten; `places` then knows where each part of it stood, so that errors name
+// the user's own lines and columns.
 import { parse } from "acorn";
+import { rewritten } from "./places.js";
 
 const OPTIONS = { ecmaVersion: "latest", allowAwaitOutsideFunction: true, allowHashBang: true };
-const tree = (code, sourceType) => parse(code, { ...OPTIONS, sourceType });
+export const tree = (code, sourceType, more) => parse(code, { ...OPTIONS, sourceType, ...more });
 
-function imported(node) {
-  const from = `await import(${node.source.raw})`;
+// The syntax tree of a script, or else of a module; null if the text is neither.
+function parsed(code) {
+  for (const sourceType of ["script", "module"]) {
+    try {
+      return { program: tree(code, sourceType), strict: sourceType === "module" };
+    } catch {
+      // The engine's own error is the one to be shown.
+    }
+  }
+  return null;
+}
+
+export function* nodesBelow(node) {
+  yield node;
+  for (const child of Object.values(node)) {
+    if (Array.isArray(child)) {
+      for (const one of child) if (one && typeof one.type === "string") yield* nodesBelow(one);
+    } else if (child && typeof child.type === "string") yield* nodesBelow(child);
+  }
+}
+
+// The names that a pattern binds or assigns to.
+export function* namesIn(pattern) {
+  switch (pattern?.type) {
+    case "Identifier":
+      yield pattern.name;
+      break;
+    case "ObjectPattern":
+      for (const property of pattern.properties) yield* namesIn(property.value ?? property);
+      break;
+    case "ArrayPattern":
+      for (const element of pattern.elements) yield* namesIn(element);
+      break;
+    case "AssignmentPattern":
+      yield* namesIn(pattern.left);
+      break;
+    case "RestElement":
+      yield* namesIn(pattern.argument);
+      break;
+  }
+}
+
+// The names of the prelude's own in a rewritten script.
+const META = "$importMeta";
+const EXPORTED = "$exported=";
+const AT = "$at";
+
+// What cannot be imported is told with the place where it was asked for.
+function imported(node, keyword, [line, column]) {
+  const from = `await import(${node.source.raw}).catch(${AT}(${line},${column}))`;
   const star = node.specifiers.find((specifier) => specifier.type === "ImportNamespaceSpecifier");
   const named = node.specifiers
     .filter((specifier) => specifier !== star)
     .map((specifier) => `${specifier.type === "ImportDefaultSpecifier" ? "default" : (specifier.imported.raw ?? specifier.imported.name)}: ${specifier.local.name}`);
-  if (star && named.length) return `const ${star.local.name} = ${from}, { ${named.join(", ")} } = ${star.local.name};`;
-  if (star) return `const ${star.local.name} = ${from};`;
-  return named.length ? `const { ${named.join(", ")} } = ${from};` : `${from};`;
+  if (star && named.length) return `${keyword} ${star.local.name} = ${from}, { ${named.join(", ")} } = ${star.local.name};`;
+  if (star) return `${keyword} ${star.local.name} = ${from};`;
+  return named.length ? `${keyword} { ${named.join(", ")} } = ${from};` : `${from};`;
 }
 
-function exported(node, code) {
-  const inner = node.declaration;
-  if (!inner) return node.source ? `await import(${node.source.raw});` : ";";
-  const text = code.slice(inner.start, inner.end);
-  if (node.type === "ExportNamedDeclaration" || inner.id) return text;
-  return `globalThis.result = ${text.replace(/;$/, "")};`;
+// `export { main as run, it as default }`
+function renamed(node) {
+  const told = node.specifiers.filter(({ local, exported }) => local.name && (exported.name === "default" || (exported.name === "run" && local.name !== "run")));
+  return told.map(({ local, exported }) => (exported.name === "default" ? `${EXPORTED}${local.name};` : `module.exports.run=${local.name};`));
 }
 
-// The module as a script with top-level await: imports first, as a module would have them, and each
-// declaration on the lines where it stood. Null if the text is no module either.
-export function moduleAsScript(code) {
-  let program;
-  try {
-    program = tree(code, "module");
-  } catch {
-    return null;
+class Rewriting {
+  edits = [];
+  // Statements for the end, when everything is initialised.
+  last = [];
+  // What a session has to know before the script begins: name and kind.
+  declared = [];
+  constructor(code, session) {
+    Object.assign(this, { code, session });
   }
-  let text = "";
-  let at = 0;
-  let changed = false;
-  for (const node of program.body) {
-    let replacement;
-    if (node.type === "ImportDeclaration") replacement = imported(node);
-    else if (node.type.startsWith("Export")) replacement = exported(node, code);
-    else continue;
-    changed = true;
-    const lines = code.slice(node.start, node.end).split("\n").length - replacement.split("\n").length;
-    text += code.slice(at, node.start) + replacement + "\n".repeat(Math.max(0, lines));
-    at = node.end;
+  replace(start, end, text) {
+    // Each line of the script stays on its line.
+    const lines = this.code.slice(start, end).split("\n").length - text.split("\n").length;
+    this.edits.push({ start, end, text: text + "\n".repeat(Math.max(0, lines)) });
   }
-  return changed ? text + code.slice(at) : null;
+  place({ start }) {
+    const before = this.code.slice(0, start).split("\n");
+    return [before.length, before.at(-1).length + 1];
+  }
+  blank(start, end) {
+    this.replace(start, end, this.code.slice(start, end).replace(/[^\n]/g, " "));
+  }
+  declaration(node) {
+    if (!this.session) return;
+    if (node.type === "FunctionDeclaration") this.declared.push([node.id.name, "function"]);
+    else if (node.type === "ClassDeclaration") {
+      this.declared.push([node.id.name, "class"]);
+      this.replace(node.start, node.start, `var ${node.id.name} = `);
+      this.replace(node.end, node.end, ";");
+    } else if (node.type === "VariableDeclaration") {
+      for (const { id } of node.declarations) for (const name of namesIn(id)) this.declared.push([name, node.kind]);
+      if (node.kind !== "let" && node.kind !== "const") return;
+      this.replace(node.start, node.start + node.kind.length, "var".padEnd(node.kind.length));
+      for (const { id, init, end } of node.declarations) if (!init && id.type === "Identifier") this.replace(end, end, "=void 0");
+    }
+  }
+  exported(node) {
+    const inner = node.declaration;
+    if (!inner) {
+      if (!node.source) this.last.push(...renamed(node));
+      return this.replace(node.start, node.end, node.source ? `await import(${node.source.raw});` : ";");
+    }
+    if (node.type === "ExportNamedDeclaration") {
+      this.blank(node.start, inner.start);
+      return this.declaration(inner);
+    }
+    const declares = inner.id && (inner.type === "FunctionDeclaration" || inner.type === "ClassDeclaration");
+    if (!declares) {
+      this.replace(node.start, inner.start, EXPORTED.padEnd(inner.start - node.start));
+      return this.replace(node.end, node.end, ";");
+    }
+    this.blank(node.start, inner.start);
+    this.declaration(inner);
+    this.replace(node.end, node.end, `;${EXPORTED}${inner.id.name};`);
+  }
+  statement(node) {
+    if (node.type === "ImportDeclaration") {
+      this.replace(node.start, node.end, imported(node, this.session ? "var" : "const", this.place(node)));
+      if (this.session) for (const { local } of node.specifiers) this.declared.push([local.name, "let"]);
+    } else if (node.type.startsWith("Export")) this.exported(node);
+    else this.declaration(node);
+  }
+  text() {
+    if (this.last.length) this.edits.push({ start: this.code.length, end: this.code.length, text: `\n;${this.last.join("")}` });
+    return rewritten(this.code, this.edits.sort((a, b) => a.start - b.start || a.end - b.end));
+  }
+}
+
+// The text to evaluate, with what is known of it; null if it cannot be parsed here, or where
+// nothing of it has to be changed.
+export function rewrite(code, file, session) {
+  const found = parsed(code);
+  if (!found) return withReturn(code, file);
+  const rewriting = new Rewriting(code, session);
+  for (const node of found.program.body) rewriting.statement(node);
+  if (session) {
+    for (const node of nodesBelow(found.program)) {
+      // Functions and variables deeper down that become globals all the same.
+      if (node.type === "VariableDeclaration" && node.kind === "var") for (const { id } of node.declarations) for (const name of namesIn(id)) if (!rewriting.declared.some(([other]) => other === name)) rewriting.declared.push([name, "nested"]);
+    }
+  }
+  if (/import\s*\.\s*meta/.test(code)) {
+    for (const node of nodesBelow(found.program)) if (node.type === "MetaProperty" && node.meta.name === "import") rewriting.replace(node.start, node.end, META);
+  }
+  if (rewriting.edits.length === 0 && !session) return null;
+  const text = rewriting.text();
+  text.keep(file);
+  return { text: text.code, strict: found.strict, declared: rewriting.declared, program: found.program };
+}
+
+// A script that ends by `return`, as the body of a function.
+function withReturn(code, file) {
+  if (!/\breturn\b/.test(code)) return null;
+  for (const sourceType of ["script", "module"]) {
+    let program;
+    try {
+      program = tree(code, sourceType, { allowReturnOutsideFunction: true });
+    } catch {
+      continue;
+    }
+    return asBody(code, file, sourceType === "module" ? program.body : []);
+  }
+  return null;
+}
+
+// Also where the text is not sound: the error about the body is the one that says where.
+export function asBody(code, file, statements = []) {
+  const rewriting = new Rewriting(code, false);
+  const begin = code.startsWith("#!") ? code.indexOf("\n") + 1 || code.length : 0;
+  rewriting.replace(begin, begin, "(async()=>{");
+  for (const node of statements) rewriting.statement(node);
+  rewriting.replace(code.length, code.length, "\n})()");
+  const text = rewriting.text();
+  text.keep(file);
+  return { text: text.code, strict: statements.length > 0, declared: [] };
 }
 
 export function endsInExpression(code) {
-  try {
-    const body = tree(code, "script").body.filter((node) => node.type !== "EmptyStatement");
-    return body.at(-1)?.type === "ExpressionStatement";
-  } catch {
-    return true;
-  }
+  const body = parsed(code)?.program.body.filter((node) => node.type !== "EmptyStatement");
+  return !body || body.at(-1)?.type === "ExpressionStatement";
 }
 
-// The script with what it declares at its top level as variables that a later call of the session
-// may declare again, as in a console. Lines and columns stay where they were, but for classes.
-export function redeclarable(code) {
-  let program;
-  try {
-    program = tree(code, "script");
-  } catch {
-    return code;
-  }
-  let text = "";
-  let at = 0;
-  for (const node of program.body) {
-    if (node.type === "VariableDeclaration" && (node.kind === "let" || node.kind === "const")) {
-      text += code.slice(at, node.start) + "var".padEnd(node.kind.length);
-      at = node.start + node.kind.length;
-    } else if (node.type === "ClassDeclaration") {
-      text += `${code.slice(at, node.start)}var ${node.id.name} = ${code.slice(node.start, node.end)};`;
-      at = node.end;
-    }
-  }
-  return text + code.slice(at);
-}
+// Code as models like to give it: the marks of a Markdown block become empty.
+export const withoutFence = (code) => code.replace(/^(\s*)```[^\n`]*(\r?\n[\s\S]*?)\n?[ \t]*```\s*$/, (whole, before, body) => `${before}${body}`);
 
-const DECLARATIONS = ["INPUT_SCHEMA", "OUTPUT_SCHEMA"];
-
-// The value of an expression that is written out whole, as JSON is; nothing of it is run.
-function literal(node, name) {
-  const inner = (child) => literal(child, name);
-  switch (node.type) {
-    case "Literal":
-      if (!node.regex && !node.bigint) return node.value;
-      break;
-    case "TemplateLiteral":
-      if (node.expressions.length === 0) return node.quasis[0].value.cooked;
-      break;
-    case "UnaryExpression":
-      if (node.operator === "-" && typeof node.argument.value === "number") return -node.argument.value;
-      break;
-    case "ArrayExpression":
-      if (!node.elements.includes(null)) return node.elements.map(inner);
-      break;
-    case "ObjectExpression":
-      if (node.properties.every((property) => property.kind === "init" && !property.computed)) {
-        const value = Object.create(null);
-        for (const { key, value: child } of node.properties) value[key.name ?? key.value] = inner(child);
-        return value;
-      }
-      break;
-  }
-  throw new TypeError(`${name} must be written out as JSON is, without anything to be computed (line ${node.loc.start.line})`);
-}
-
-// The text of a comment without the stars at its edge.
-const prose = (comment) => comment.split("\n").map((line) => line.replace(/^\s*\*? ?/, "").trimEnd()).join("\n").trim();
-
-// What a script says of itself, as JSON: in the /** comment */ it begins with and in its constants.
-// Null if the text cannot be parsed.
-export function declared(code) {
-  const comments = [];
-  let program;
-  try {
-    program = parse(code, { ...OPTIONS, sourceType: "module", locations: true, onComment: comments });
-  } catch {
-    try {
-      comments.length = 0;
-      program = parse(code, { ...OPTIONS, sourceType: "script", locations: true, onComment: comments });
-    } catch {
-      return null;
-    }
-  }
-  const said = {};
-  const first = comments.find((comment) => !(comment.start === 0 && code.startsWith("#!")));
-  if (first?.type === "Block" && first.value.startsWith("*") && first.end <= (program.body[0]?.start ?? code.length)) said.summary = prose(first.value.slice(1));
-  for (const node of program.body) {
-    const declaration = node.type === "ExportNamedDeclaration" ? node.declaration : node;
-    if (declaration?.type !== "VariableDeclaration") continue;
-    for (const { id, init } of declaration.declarations) {
-      if (init && DECLARATIONS.includes(id.name)) said[id.name.toLowerCase()] = literal(init, id.name);
-    }
-  }
-  return JSON.stringify(said);
+// Which of two errors about the same text is about a later place in it: the parser that came
+// further is the one that understood what the text is.
+export function further(one, other) {
+  const place = (error) => /:(\d+):(\d+)\)?\s*$/m.exec(error?.stack ?? "")?.slice(1).map(Number) ?? [0, 0];
+  const [[lineA, columnA], [lineB, columnB]] = [place(one), place(other)];
+  return lineB > lineA || (lineB === lineA && columnB > columnA) ? other : one;
 }

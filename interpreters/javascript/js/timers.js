@@ -1,96 +1,156 @@
 // Timers and the part of the event loop that scripts see. The Rust half drains the job queue,
 // sleeps for the time `tick` answers, and calls it again until nothing is left to wait for.
 import { define, host } from "./host.js";
+import { mustBeFunction } from "./faults.js";
+import { queueMicrotask } from "./ticks.js";
 
 const LONGEST_DELAY = 2 ** 31 - 1;
+const CUSTOM_PROMISE = Symbol.for("nodejs.util.promisify.custom");
+// A timer that falls due within this many milliseconds is due: Node counts whole ones.
+const CLOCK_STEP = 1;
 const waiting = new Map();
+const immediates = new Map();
 let lastId = 0;
 let order = 0;
 
 class Timeout {
-  constructor(id) {
-    this.id = id;
-    Object.defineProperty(this, "id", { enumerable: false });
+  constructor(id, timer) {
+    define(this, { id, timer });
   }
   ref() {
+    this.timer.idle = false;
     return this;
   }
   unref() {
-    const timer = waiting.get(this.id);
-    if (timer) timer.idle = true;
+    this.timer.idle = true;
     return this;
   }
   hasRef() {
-    return !waiting.get(this.id)?.idle;
+    return !this.timer.idle;
+  }
+  refresh() {
+    if (waiting.has(this.id)) Object.assign(this.timer, { due: host.now() + this.timer.delay, order: ++order });
+    return this;
+  }
+  close() {
+    clear(this);
+    return this;
   }
   [Symbol.toPrimitive]() {
     return this.id;
   }
 }
+class Immediate extends Timeout {}
 
-function add(callback, delay, args, repeat) {
-  if (typeof callback !== "function") throw new TypeError('The "callback" argument must be of type function');
+function add(callback, delay, args, kind) {
+  mustBeFunction(callback);
   delay = Number(delay);
-  if (!(delay >= 1 && delay <= LONGEST_DELAY)) delay = delay === 0 && repeat === "immediate" ? 0 : 1;
+  if (!(delay >= 1 && delay <= LONGEST_DELAY)) delay = 1;
   const id = ++lastId;
-  waiting.set(id, { callback, args, due: host.now() + delay, order: ++order, every: repeat === true ? delay : null, idle: false });
-  return new Timeout(id);
+  const timer = { callback, args, delay, due: host.now() + delay, order: ++order, repeats: kind === "interval", idle: false };
+  waiting.set(id, timer);
+  return new Timeout(id, timer);
 }
 
-const clear = (timer) => void waiting.delete(timer instanceof Timeout ? timer.id : Number(timer));
+function addImmediate(callback, args) {
+  mustBeFunction(callback);
+  const id = ++lastId;
+  const timer = { callback, args, idle: false };
+  immediates.set(id, timer);
+  return new Immediate(id, timer);
+}
 
-function earliest() {
-  let first = null;
-  for (const [id, timer] of waiting) {
-    if (first === null || timer.due < first[1].due || (timer.due === first[1].due && timer.order < first[1].order)) first = [id, timer];
+function clear(timer) {
+  const id = timer instanceof Timeout ? timer.id : Number(timer);
+  waiting.delete(id);
+  immediates.delete(id);
+}
+
+// The ids that are run before the loop looks at the clock again: the timers that are due, and then
+// what waits for this turn's end.
+let turn = [];
+let timersNext = true;
+
+function nextTurn(now) {
+  if (!timersNext) {
+    timersNext = true;
+    return [...immediates.keys()];
   }
-  return first;
+  timersNext = false;
+  const due = [...waiting].filter(([, timer]) => timer.due <= now + CLOCK_STEP);
+  return due.sort(([, a], [, b]) => a.due - b.due || a.order - b.order).map(([id]) => id);
 }
 
-// Runs one due timer. Answers 0 if one ran, the milliseconds to wait, or -1 when nothing is left.
+function run(id, now) {
+  const timer = waiting.get(id);
+  const immediate = immediates.get(id);
+  if (!timer && !immediate) return false;
+  if (timer?.repeats) Object.assign(timer, { due: now + timer.delay, order: ++order });
+  else clear(id);
+  const { callback, args } = timer ?? immediate;
+  callback(...args);
+  return true;
+}
+
+// Runs one callback. Answers 0 if one ran, the milliseconds to wait, or -1 when nothing is left.
 export function tick() {
-  if (waiting.size === 0) return -1;
-  const [id, timer] = earliest();
+  if (waiting.size === 0 && immediates.size === 0) return -1;
   const now = host.now();
-  if (timer.due > now) {
-    for (const other of waiting.values()) if (!other.idle) return timer.due - now;
-    return -1;
+  for (let empty = 0; empty < 2; ) {
+    while (turn.length) if (run(turn.shift(), now)) return 0;
+    turn = nextTurn(now);
+    if (turn.length === 0) empty++;
   }
-  if (timer.every === null) waiting.delete(id);
-  else {
-    timer.due = now + timer.every;
-    timer.order = ++order;
+  let first = Infinity;
+  let idle = true;
+  for (const timer of waiting.values()) {
+    first = Math.min(first, timer.due);
+    idle &&= timer.idle;
   }
-  timer.callback(...timer.args);
-  return 0;
+  return idle && waiting.size ? -1 : first - now;
 }
 
 export const timers = {
-  setTimeout: (callback, delay = 1, ...args) => add(callback, delay, args, false),
-  setInterval: (callback, delay = 1, ...args) => add(callback, delay, args, true),
-  setImmediate: (callback, ...args) => add(callback, 0, args, "immediate"),
+  setTimeout: (callback, delay = 1, ...args) => add(callback, delay, args, "timeout"),
+  setInterval: (callback, delay = 1, ...args) => add(callback, delay, args, "interval"),
+  setImmediate: (callback, ...args) => addImmediate(callback, args),
   clearTimeout: clear,
   clearInterval: clear,
   clearImmediate: clear,
 };
 
-// Through a promise, so that what the callback throws is reported like any unhandled rejection.
-const resolved = Promise.resolve();
-const then = Promise.prototype.then;
-export function queueMicrotask(callback) {
-  if (typeof callback !== "function") throw new TypeError('The "callback" argument must be of type function');
-  Reflect.apply(then, resolved, [() => void callback()]);
+function promised(delay, value, { signal, ref = true } = {}, kind) {
+  return new Promise((resolve, reject) => {
+    signal?.throwIfAborted();
+    const abort = () => {
+      clear(timer);
+      reject(signal.reason);
+    };
+    const done = () => {
+      signal?.removeEventListener("abort", abort);
+      resolve(value);
+    };
+    const timer = kind === "immediate" ? addImmediate(done, []) : add(done, delay, [], kind);
+    if (!ref) timer.unref();
+    signal?.addEventListener("abort", abort, { once: true });
+  });
 }
 
 export const timerPromises = {
-  setTimeout: (delay, value) => new Promise((resolve) => add(resolve, delay, [value], false)),
-  setImmediate: (value) => new Promise((resolve) => add(resolve, 0, [value], "immediate")),
-  async *setInterval(delay, value) {
+  setTimeout: async (delay, value, options) => promised(delay, value, options, "timeout"),
+  setImmediate: async (value, options) => promised(0, value, options, "immediate"),
+  async *setInterval(delay, value, options) {
     for (;;) {
-      await timerPromises.setTimeout(delay);
+      await promised(delay, undefined, options, "timeout");
       yield value;
     }
   },
+  scheduler: {
+    wait: async (delay, options) => promised(delay, undefined, options, "timeout"),
+    yield: async () => promised(0, undefined, {}, "immediate"),
+  },
 };
+
+for (const name of ["setTimeout", "setImmediate"]) define(timers[name], { [CUSTOM_PROMISE]: timerPromises[name] });
 
 define(globalThis, { ...timers, queueMicrotask });

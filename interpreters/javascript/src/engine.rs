@@ -3,12 +3,22 @@
 
 use std::alloc::{Layout, alloc, dealloc};
 use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::VecDeque;
 
 use rquickjs::{Context, Ctx, Function, Object, Persistent, Runtime, Value};
 
-use crate::{event_loop, host, modules};
+use crate::{event_loop, host, json, modules};
 
 const PRELUDE: &str = include_str!(env!("COFFERDAM_PRELUDE"));
+
+/// What the prelude uses of the language's globals.
+const INTRINSICS: &str = "AggregateError, Array, ArrayBuffer, BigInt, BigInt64Array, \
+    BigUint64Array, Boolean, DataView, Date, Error, EvalError, Float32Array, Float64Array, \
+    Function, Int16Array, Int32Array, Int8Array, Iterator, JSON, Map, Math, Number, Object, Promise, \
+    Proxy, RangeError, ReferenceError, Reflect, RegExp, Set, String, Symbol, SyntaxError, \
+    TypeError, URIError, Uint16Array, Uint32Array, Uint8Array, Uint8ClampedArray, WeakMap, \
+    WeakRef, WeakSet, decodeURIComponent, encodeURIComponent, isFinite, isNaN, parseFloat, \
+    parseInt";
 
 /// QuickJS throws `RangeError: Maximum call stack size exceeded` here. It measures the stack in
 /// linear memory (1 MiB, see build.rs); the host's own guest stack fills about twice as fast, and
@@ -36,7 +46,8 @@ pub(crate) struct Engine {
     /// Calls so far: more than one only in a session.
     pub(crate) calls: Cell<u32>,
     /// Promises rejected without a handler so far, with their reasons.
-    pub(crate) rejections: RefCell<Vec<(Persistent<Value<'static>>, Persistent<Value<'static>>)>>,
+    pub(crate) rejections:
+        RefCell<VecDeque<(Persistent<Value<'static>>, Persistent<Value<'static>>)>>,
 }
 
 /// The guest has one thread, so what lives in it may be reached from anywhere.
@@ -59,10 +70,11 @@ pub(crate) fn prepare() {
         boot: OnceCell::new(),
         exit: Cell::new(None),
         calls: Cell::new(0),
-        rejections: RefCell::new(Vec::new()),
+        rejections: RefCell::new(VecDeque::new()),
     };
     assert!(ENGINE.0.set(engine).is_ok(), "prepared once");
     get().context.with(|ctx| {
+        json::check_classes(&ctx);
         host::install(&ctx).expect("the native functions are defined");
         evaluate_prelude(&ctx);
     });
@@ -101,12 +113,17 @@ fn fill_holes() {
     }
 }
 
+/// The prelude has names of its own for what the language gives it, so that a script which declares
+/// one of these as its own global changes nothing for it.
 fn evaluate_prelude(ctx: &Ctx<'_>) {
     let mut options = rquickjs::context::EvalOptions::default();
     options.filename = Some("cofferdam:prelude".to_owned());
     options.strict = true;
-    if ctx.eval_with_options::<(), _>(PRELUDE, options).is_err() {
-        panic!("the prelude failed: {:?}", ctx.catch());
+    let source = format!("(() => {{ const {{ {INTRINSICS} }} = globalThis;\n{PRELUDE}\n}})();");
+    if ctx.eval_with_options::<(), _>(source, options).is_err() {
+        let error = ctx.catch();
+        let stack = error.as_exception().and_then(|error| error.stack());
+        panic!("the prelude failed: {error:?} {stack:?}");
     }
 }
 

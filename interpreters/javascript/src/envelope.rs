@@ -115,6 +115,29 @@ impl Answer {
         }
     }
 
+    /// What `run` gave is no JSON.
+    pub(crate) fn unsaid(class: &str, message: String) -> Self {
+        let error = Error {
+            kind: "guest_error",
+            class: class.to_owned(),
+            message,
+            traceback: None,
+        };
+        Self {
+            error: Some(error),
+            ..Self::failed(1)
+        }
+    }
+
+    pub(crate) fn exit_code(&self) -> i32 {
+        self.exit_code
+    }
+
+    /// A failure stays one, whatever the script says of its exit.
+    pub(crate) fn with_exit_code(self, exit_code: i32) -> Self {
+        Self { exit_code, ..self }
+    }
+
     /// Node's exit code for a script that waits for what will never come.
     pub(crate) fn unsettled() -> Self {
         let message = "the script awaits a promise that nothing will settle".to_owned();

@@ -1,15 +1,13 @@
 //! One run: evaluate the script, let the event loop run idle, and say how it ended.
 
-use rquickjs::context::EvalOptions;
 use rquickjs::promise::PromiseState;
-use rquickjs::{Ctx, Function, Object, Promise, Value};
+use rquickjs::{Ctx, FromJs, Function, Object, Promise, Value};
 
-use crate::engine;
 use crate::envelope::{Answer, Mode, Request};
-use crate::event_loop::{Stop, caught, run_until_idle};
-use crate::{files, host};
-
-const MAIN: &str = "main.js";
+use crate::event_loop::{Stop, caught, run_until_idle, take_own_error};
+use crate::json::{self, NoJson};
+use crate::script::{self, file_name};
+use crate::{engine, files, host};
 
 enum Ending<'js> {
     Value(Value<'js>),
@@ -18,16 +16,28 @@ enum Ending<'js> {
 
 pub(crate) fn execute(request: &Request) -> Answer {
     engine::get().context.with(|ctx| {
-        let ended = begin(&ctx, request).and_then(|()| match request.mode {
-            Mode::Check => check(&ctx, &request.code),
-            Mode::Exec | Mode::Script | Mode::Session => {
-                evaluate(&ctx, request).and_then(|ending| finish(&ctx, ending, request.mode))
+        let begun = begin(&ctx, request).and_then(|()| script::text(&ctx, request));
+        let (code, ended) = match begun {
+            Err(stop) => (request.code.clone(), Err(stop)),
+            Ok(code) => {
+                let ended = match request.mode {
+                    Mode::Check => check(&ctx, &code),
+                    Mode::Exec | Mode::Script | Mode::Session => evaluate(&ctx, request, &code)
+                        .and_then(|ending| finish(&ctx, ending, request.mode)),
+                };
+                (code, ended)
             }
-        });
+        };
         match ended {
             Ok(answer) => answer,
             Err(Stop::Exit(code)) => Answer::exited(code),
-            Err(Stop::Threw(thrown)) => report(&ctx, thrown, &request.code),
+            Err(Stop::Threw(thrown)) => {
+                let answer = report(&ctx, thrown, &code);
+                match request.mode {
+                    Mode::Session | Mode::Check => answer,
+                    Mode::Exec | Mode::Script => exiting(&ctx, answer),
+                }
+            }
         }
     })
 }
@@ -41,11 +51,28 @@ fn begin<'js>(ctx: &Ctx<'js>, request: &Request) -> Result<(), Stop<'js>> {
     engine.calls.set(engine.calls.get() + 1);
     engine.exit.set(None);
     engine.rejections.borrow_mut().clear();
-    let begin = engine.prelude(ctx, "begin").map_err(|_| caught(ctx))?;
-    begin
-        .call::<_, ()>((request.args.clone(), request.stdin.as_str(), first))
-        .map_err(|_| caught(ctx))?;
+    if request.mode == Mode::Session && !first {
+        ask::<()>(ctx, "endCall", ())?;
+    }
+    let stdin = request.stdin.as_str();
+    ask::<()>(
+        ctx,
+        "begin",
+        (request.args.clone(), stdin, file_name(), first),
+    )?;
     put(ctx, request).map_err(|_| caught(ctx))
+}
+
+/// Asks the prelude for something.
+fn ask<'js, T: FromJs<'js>>(
+    ctx: &Ctx<'js>,
+    name: &str,
+    arguments: impl rquickjs::function::IntoArgs<'js>,
+) -> Result<T, Stop<'js>> {
+    engine::get()
+        .prelude(ctx, name)
+        .and_then(|function| function.call(arguments))
+        .map_err(|_| caught(ctx))
 }
 
 /// Writes the files that a call of a session brings; the sandbox's quota is the guest's.
@@ -59,30 +86,14 @@ fn put(ctx: &Ctx<'_>, request: &Request) -> rquickjs::Result<()> {
     Ok(())
 }
 
-/// What stacks call the script: the calls of a session are told apart.
-fn file_name() -> String {
-    match engine::get().calls.get() {
-        0 | 1 => MAIN.to_owned(),
-        call => format!("main-{call}.js"),
-    }
-}
-
-/// What the script says of itself, if it is sound. A text is parsed to its end before its first
-/// statement is run, and that one ends it here; its functions exist by then and may hide the
-/// platform's, so what it says is read before.
+/// What the script says of itself, if it is sound. Nothing of it is run.
 fn check<'js>(ctx: &Ctx<'js>, code: &str) -> Result<Answer, Stop<'js>> {
-    let declared = engine::get()
-        .prelude(ctx, "declared")
-        .and_then(|declared| declared.call::<_, Option<String>>((code,)))
-        .map_err(|_| caught(ctx));
-    if start(ctx, &format!("throw null;{code}")).is_err() {
-        // Once more as it is, so that the error says the right column.
-        start(ctx, code)?;
-    }
-    Ok(Answer::completed(declared?, None))
+    let declared: Option<String> = ask(ctx, "declared", (code,))?;
+    script::compile(ctx, code, Mode::Check)?;
+    Ok(Answer::completed(declared, None))
 }
 
-fn evaluate<'js>(ctx: &Ctx<'js>, request: &Request) -> Result<Ending<'js>, Stop<'js>> {
+fn evaluate<'js>(ctx: &Ctx<'js>, request: &Request, code: &str) -> Result<Ending<'js>, Stop<'js>> {
     let input = match (request.mode, &request.input) {
         (Mode::Script, Some(input)) => ctx.json_parse(input.get()).map_err(|_| caught(ctx))?,
         (Mode::Script, None) => Value::new_null(ctx.clone()),
@@ -93,71 +104,30 @@ fn evaluate<'js>(ctx: &Ctx<'js>, request: &Request) -> Result<Ending<'js>, Stop<
             .set("input", input.clone())
             .map_err(|_| caught(ctx))?;
     }
-    let promise = match request.mode {
-        Mode::Exec | Mode::Script | Mode::Check => start(ctx, &request.code)?,
-        Mode::Session => start(ctx, &redeclarable(ctx, &request.code)?)?,
+    let compiled = script::compile(ctx, code, request.mode)?;
+    if request.mode == Mode::Session {
+        ask::<()>(ctx, "beginCall", ())?;
+    }
+    let promise = compiled.run().map_err(|_| caught(ctx))?;
+    take_own_error(ctx, &promise)?;
+    run_until_idle(ctx, Some(&promise))?;
+    let value = match promise.result::<Object>() {
+        None => return Ok(Ending::Unsettled),
+        Some(Ok(completion)) => completion.get("value").map_err(|_| caught(ctx))?,
+        // The script took its own error, or the loop would have ended with it.
+        Some(Err(_)) => {
+            ctx.catch();
+            return Ok(Ending::Value(Value::new_undefined(ctx.clone())));
+        }
     };
-    run_until_idle(ctx)?;
-    let Some(settled) = promise.result::<Object>() else {
-        return Ok(Ending::Unsettled);
-    };
-    let value: Value = settled
-        .and_then(|completion| completion.get("value"))
-        .map_err(|_| caught(ctx))?;
     if request.mode == Mode::Script
         && let Some(run) = defined_run(ctx)?
     {
         let value = run.call((input,)).map_err(|_| caught(ctx))?;
         return awaited(ctx, value);
     }
-    let value = choose(ctx, value, &request.code)?;
+    let value = choose(ctx, value, code, request.mode)?;
     awaited(ctx, value)
-}
-
-/// Text without declarations that a later call could not repeat.
-fn redeclarable<'js>(ctx: &Ctx<'js>, code: &str) -> Result<String, Stop<'js>> {
-    let asked = |name: &str| engine::get().prelude(ctx, name).map_err(|_| caught(ctx));
-    if !["let", "const", "class", "import", "export"]
-        .iter()
-        .any(|word| code.contains(word))
-    {
-        return Ok(code.to_owned());
-    }
-    let script: Option<String> = asked("moduleAsScript")?
-        .call((code,))
-        .map_err(|_| caught(ctx))?;
-    asked("redeclarable")?
-        .call((script.as_deref().unwrap_or(code),))
-        .map_err(|_| caught(ctx))
-}
-
-/// Evaluates the script in the global scope with top-level await, which gives its completion value.
-/// A text with import or export declarations is no script: its declarations are rewritten first.
-fn start<'js>(ctx: &Ctx<'js>, code: &str) -> Result<Promise<'js>, Stop<'js>> {
-    match evaluate_script(ctx, code) {
-        Ok(promise) => Ok(promise),
-        Err(_) => {
-            let stop = caught(ctx);
-            if !code.contains("import") && !code.contains("export") {
-                return Err(stop);
-            }
-            let rewrite = engine::get()
-                .prelude(ctx, "moduleAsScript")
-                .map_err(|_| caught(ctx))?;
-            match rewrite.call::<_, Option<String>>((code,)) {
-                Ok(Some(script)) => evaluate_script(ctx, &script).map_err(|_| caught(ctx)),
-                Ok(None) | Err(_) => Err(stop),
-            }
-        }
-    }
-}
-
-fn evaluate_script<'js>(ctx: &Ctx<'js>, code: &str) -> rquickjs::Result<Promise<'js>> {
-    let mut options = EvalOptions::default();
-    options.strict = false;
-    options.promise = true;
-    options.filename = Some(file_name());
-    ctx.eval_with_options(code, options)
 }
 
 /// `run`, however the script declared or exported it.
@@ -166,16 +136,18 @@ fn defined_run<'js>(ctx: &Ctx<'js>) -> Result<Option<Function<'js>>, Stop<'js>> 
     if run.is_function() {
         return Ok(run.into_function());
     }
-    let exported = engine::get()
-        .prelude(ctx, "exportedRun")
-        .map_err(|_| caught(ctx))?;
-    let run: Value = exported.call(()).map_err(|_| caught(ctx))?;
-    Ok(run.into_function())
+    for exported in ["exportedRun", "exportedValue"] {
+        let run: Value = ask(ctx, exported, ())?;
+        if run.is_function() {
+            return Ok(run.into_function());
+        }
+    }
+    Ok(None)
 }
 
 /// Reads a global of the script's, declarations by let and const included.
 fn lookup<'js>(ctx: &Ctx<'js>, expression: &str) -> Result<Value<'js>, Stop<'js>> {
-    let mut options = EvalOptions::default();
+    let mut options = rquickjs::context::EvalOptions::default();
     options.strict = false;
     options.filename = Some("cofferdam:lookup".to_owned());
     ctx.eval_with_options(expression, options)
@@ -183,21 +155,32 @@ fn lookup<'js>(ctx: &Ctx<'js>, expression: &str) -> Result<Value<'js>, Stop<'js>
 }
 
 /// The value of the last expression, or of the variable `result` if the last statement is none.
-fn choose<'js>(ctx: &Ctx<'js>, value: Value<'js>, code: &str) -> Result<Value<'js>, Stop<'js>> {
-    if !code.contains("result") && !code.contains("export") {
-        return Ok(value);
-    }
-    let result = lookup(ctx, "typeof result === 'undefined' ? undefined : result")?;
+fn choose<'js>(
+    ctx: &Ctx<'js>,
+    value: Value<'js>,
+    code: &str,
+    mode: Mode,
+) -> Result<Value<'js>, Stop<'js>> {
+    let result: Value = if code.contains("export") {
+        ask(ctx, "exportedValue", ())?
+    } else {
+        Value::new_undefined(ctx.clone())
+    };
+    let result = match mode {
+        _ if !result.is_undefined() => result,
+        Mode::Session => ask(ctx, "assignedResult", ())?,
+        Mode::Exec | Mode::Script | Mode::Check if code.contains("result") => {
+            lookup(ctx, "typeof result === 'undefined' ? undefined : result")?
+        }
+        Mode::Exec | Mode::Script | Mode::Check => return Ok(value),
+    };
     if result.is_undefined() {
         return Ok(value);
     }
     if value.is_undefined() {
         return Ok(result);
     }
-    let ends = engine::get()
-        .prelude(ctx, "endsInExpression")
-        .map_err(|_| caught(ctx))?;
-    let ends_in_expression: bool = ends.call((code,)).map_err(|_| caught(ctx))?;
+    let ends_in_expression: bool = ask(ctx, "endsInExpression", (code,))?;
     Ok(if ends_in_expression { value } else { result })
 }
 
@@ -206,7 +189,11 @@ fn awaited<'js>(ctx: &Ctx<'js>, value: Value<'js>) -> Result<Ending<'js>, Stop<'
     let Some(promise) = value.as_promise().cloned() else {
         return Ok(Ending::Value(value));
     };
-    run_until_idle(ctx)?;
+    run_until_idle(ctx, Some(&promise))?;
+    settled(ctx, &promise)
+}
+
+fn settled<'js>(ctx: &Ctx<'js>, promise: &Promise<'js>) -> Result<Ending<'js>, Stop<'js>> {
     match promise.state() {
         PromiseState::Pending => Ok(Ending::Unsettled),
         PromiseState::Resolved | PromiseState::Rejected => match promise.result::<Value>() {
@@ -216,49 +203,58 @@ fn awaited<'js>(ctx: &Ctx<'js>, value: Value<'js>) -> Result<Ending<'js>, Stop<'
     }
 }
 
+/// Tells the script's listeners that it ends. A session goes on.
 fn finish<'js>(ctx: &Ctx<'js>, ending: Ending<'js>, mode: Mode) -> Result<Answer, Stop<'js>> {
-    let engine = engine::get();
     let value = match ending {
         Ending::Value(value) => value,
-        Ending::Unsettled => return Ok(Answer::unsettled()),
+        Ending::Unsettled if mode == Mode::Session => return Ok(Answer::unsettled()),
+        Ending::Unsettled => {
+            // Node tells its listeners 0, and leaves with 13.
+            ask::<()>(ctx, "emitExit", (0,))?;
+            return Ok(Answer::unsettled());
+        }
     };
     if mode != Mode::Session {
-        let finish = engine.prelude(ctx, "finish").map_err(|_| caught(ctx))?;
-        finish.call::<_, ()>(()).map_err(|_| caught(ctx))?;
+        loop {
+            ask::<()>(ctx, "emitBeforeExit", ())?;
+            if !run_until_idle(ctx, None)? {
+                break;
+            }
+        }
+        ask::<()>(ctx, "emitExit", ())?;
     }
-    let exit_code = engine
-        .prelude(ctx, "exitCode")
-        .and_then(|exit_code| exit_code.call(()));
-    let exit_code: i32 = exit_code.map_err(|_| caught(ctx))?;
+    let exit_code: i32 = ask(ctx, "exitCode", ())?;
     if exit_code != 0 {
         return Err(Stop::Exit(exit_code));
     }
-    Ok(present(ctx, value))
+    present(ctx, value, mode)
 }
 
-fn present<'js>(ctx: &Ctx<'js>, value: Value<'js>) -> Answer {
-    if value.is_undefined() {
-        return Answer::completed(None, None);
+/// A failure is told to who listens for the exit. What such a listener does last is its own: it may
+/// leave with another code, or throw once more.
+fn exiting(ctx: &Ctx<'_>, answer: Answer) -> Answer {
+    match ask::<()>(ctx, "emitExit", (answer.exit_code(),)) {
+        Ok(()) => match ask::<i32>(ctx, "exitCode", ()) {
+            Ok(code) => answer.with_exit_code(code),
+            Err(_) => answer,
+        },
+        Err(Stop::Exit(code)) => answer.with_exit_code(code),
+        Err(Stop::Threw(thrown)) => report(ctx, thrown, ""),
     }
-    let json = match ctx.json_stringify(value.clone()) {
-        Ok(text) => text.and_then(|text| text.to_string().ok()),
-        Err(_) => {
-            ctx.catch();
-            None
-        }
+}
+
+fn present<'js>(ctx: &Ctx<'js>, value: Value<'js>, mode: Mode) -> Result<Answer, Stop<'js>> {
+    let unsaid = match json::text(ctx, value.clone()) {
+        Ok(text) => return Ok(Answer::completed(Some(text), None)),
+        Err(NoJson::Stop(stop)) => return Err(stop),
+        Err(NoJson::Unsaid(unsaid)) => unsaid,
     };
-    // A Map or an Error has no JSON of its own; `{}` would pass for an empty object.
-    if json.as_deref().is_some_and(|text| text != "{}") {
-        return Answer::completed(json, None);
+    // Whoever calls a script gets JSON and nothing else.
+    if mode == Mode::Script {
+        return Ok(Answer::unsaid(unsaid.class, unsaid.message));
     }
-    let shown: Option<String> = engine::get()
-        .prelude(ctx, "show")
-        .and_then(|show| show.call((value,)))
-        .ok();
-    if json.is_some() && shown.as_deref() == Some("{}") {
-        return Answer::completed(json, None);
-    }
-    Answer::completed(None, shown)
+    let shown = ask(ctx, "show", (value,))?;
+    Ok(Answer::completed(None, Some(shown)))
 }
 
 fn report<'js>(ctx: &Ctx<'js>, thrown: Value<'js>, code: &str) -> Answer {

@@ -6,7 +6,7 @@ use std::mem::ManuallyDrop;
 use std::os::fd::FromRawFd;
 use std::time::Instant;
 
-use rquickjs::prelude::Opt;
+use rquickjs::prelude::Rest;
 use rquickjs::{Array, Ctx, Function, Object, Persistent, TypedArray, Value, qjs};
 use sha2::Digest;
 
@@ -183,8 +183,7 @@ fn evaluate<'js>(ctx: Ctx<'js>, source: String, file: String) -> rquickjs::Resul
 fn file<'js>(
     ctx: Ctx<'js>,
     operation: String,
-    path: String,
-    argument: Opt<Value<'js>>,
+    arguments: Rest<Value<'js>>,
 ) -> rquickjs::Result<Array<'js>> {
-    files::call(ctx, &operation, &path, argument.0)
+    files::call(&ctx, &operation, arguments.0)
 }

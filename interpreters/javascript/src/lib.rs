@@ -5,13 +5,16 @@
 //! user's script. What scripts find beside the language is in `js/`; this half holds what needs
 //! Rust: the engine, the event loop, native functions, and the request and answer.
 
+mod compile;
 mod engine;
 mod envelope;
 mod event_loop;
 mod execute;
 mod files;
 mod host;
+mod json;
 mod modules;
+mod script;
 mod usual_pages;
 
 wit_bindgen::generate!({ world: "task", path: "../../wit" });

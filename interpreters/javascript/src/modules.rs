@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use rquickjs::loader::{ImportAttributes, Loader, Resolver};
 use rquickjs::module::Declared;
-use rquickjs::{Ctx, Module, Value};
+use rquickjs::{Ctx, Module, Object, Value};
 
 use crate::engine;
 
@@ -25,11 +25,18 @@ impl Resolver for Files {
         if !builtin.is_undefined() {
             return Ok(format!("{BUILTIN}{name}"));
         }
+        let name = name.strip_prefix("file://").unwrap_or(name);
         if !name.starts_with("./") && !name.starts_with("../") && !name.starts_with('/') {
             let missing: Value = engine::get().prelude(ctx, "missing")?.call((name,))?;
             return Err(ctx.throw(missing));
         }
-        Ok(relative_to_work(&normalized(base, name)))
+        let path = normalized(base, name);
+        let name = relative_to_work(&path);
+        if !path.is_file() {
+            let not_found = engine::get().prelude(ctx, "notFound")?;
+            return Err(ctx.throw(not_found.call((name, base))?));
+        }
+        Ok(name)
     }
 }
 
@@ -40,31 +47,37 @@ impl Loader for Files {
         name: &str,
         _attributes: Option<ImportAttributes<'js>>,
     ) -> rquickjs::Result<Module<'js, Declared>> {
+        let prelude = |function| engine::get().prelude(ctx, function);
         if let Some(builtin) = name.strip_prefix(BUILTIN) {
-            let keys: Vec<String> = engine::get()
-                .prelude(ctx, "builtinKeys")?
-                .call((builtin,))?;
-            return Module::declare(ctx.clone(), name, builtin_source(builtin, &keys));
+            let keys: Vec<String> = prelude("builtinKeys")?.call((builtin,))?;
+            let source = reexported("cofferdam.builtin", builtin, &keys);
+            return Module::declare(ctx.clone(), name, source);
         }
-        let path = Path::new(WORK).join(name);
-        let text = std::fs::read_to_string(&path).map_err(|error| {
-            let message = format!("Cannot find module '{name}': {error}");
+        if name.ends_with(".json") {
+            return Module::declare(ctx.clone(), name, reexported("cofferdam.file", name, &[]));
+        }
+        let text = std::fs::read_to_string(Path::new(WORK).join(name)).map_err(|error| {
+            let message = format!("Cannot read module '{name}': {error}");
             rquickjs::Exception::throw_message(ctx, &message)
         })?;
-        let text = if name.ends_with(".json") {
-            format!("export default {text};")
-        } else {
-            text
-        };
-        Module::declare(ctx.clone(), name, text)
+        let keys: Option<Vec<String>> = prelude("commonJs")?.call((name, text.as_str()))?;
+        if let Some(keys) = keys {
+            let source = reexported("cofferdam.file", name, &keys);
+            return Module::declare(ctx.clone(), name, source);
+        }
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let module = Module::declare(ctx.clone(), name, text)?;
+        prelude("describe")?.call::<_, Object>((module.meta()?, name))?;
+        Ok(module)
     }
 }
 
 /// Asks the prelude by a symbol and not by `require`, which a script may well redefine.
-fn builtin_source(name: &str, keys: &[String]) -> String {
+fn reexported(symbol: &str, name: &str, keys: &[String]) -> String {
+    let name = serde_json::Value::from(name);
     let keys = keys.join(", ");
     format!(
-        "const builtin = globalThis[Symbol.for('cofferdam.builtin')]('{name}');\nexport default builtin;\nexport const {{ {keys} }} = builtin;\n"
+        "const found = globalThis[Symbol.for('{symbol}')]({name});\nexport default found;\nexport const {{ {keys} }} = found ?? {{}};\n"
     )
 }
 

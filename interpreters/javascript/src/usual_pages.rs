@@ -15,9 +15,9 @@ use crate::execute::execute;
 
 const PAGE_BYTES: u32 = 4096;
 
-/// How many stretches there can be: a quarter of what the host keeps, because what other scripts
+/// How many stretches there can be: half of what the host keeps, because what other scripts
 /// once wrote to between them stays and counts as well.
-const STRETCHES_MAX: usize = 8;
+const STRETCHES_MAX: usize = 16;
 
 /// First page and number of pages of each stretch; written by the build, and all zero before.
 static STRETCHES: [[AtomicU32; 2]; STRETCHES_MAX] =

@@ -10,7 +10,7 @@ use crate::support::guests::root;
 use crate::support::host::Host;
 
 /// The programs of one language, in the order of their names.
-fn programs(folder: &str, extension: &str) -> Vec<PathBuf> {
+pub(super) fn programs(folder: &str, extension: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(root().join("interpreters/corpus").join(folder)).unwrap();
     let mut found: Vec<PathBuf> = entries
         .map(|entry| entry.unwrap().path())

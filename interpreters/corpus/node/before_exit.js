@@ -1,0 +1,1 @@
+let n = 0; process.on("beforeExit", (code) => { console.log("before", code); if (n++ < 2) setTimeout(() => console.log("more", n), 1); }); process.on("exit", (code) => { console.log("exit", code); process.exitCode = 9; }); process.exitCode = 3;

@@ -1,0 +1,1 @@
+process.on("exit", (code) => { console.log("exit", code, process.exitCode); setTimeout(() => console.log("never"), 0); }); process.once("exit", () => console.log("once")); process.on("beforeExit", () => console.log("never before")); process.exit(7);

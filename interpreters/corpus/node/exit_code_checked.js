@@ -1,0 +1,1 @@
+try { process.exitCode = "abc"; } catch (e) { console.log(e.code, e.message); } try { process.exit(1.5); } catch (e) { console.log(e.code, e.message); } try { process.exit("x"); } catch (e) { console.log(e.code); } process.exitCode = "4";

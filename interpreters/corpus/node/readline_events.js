@@ -1,0 +1,1 @@
+const rl = require("readline").createInterface({ input: process.stdin, output: process.stdout }); rl.on("line", (l) => console.log("line", JSON.stringify(l))); rl.on("close", () => console.log("closed"));

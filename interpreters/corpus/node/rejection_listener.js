@@ -1,0 +1,1 @@
+process.on("unhandledRejection", (reason, promise) => console.log("unhandled", reason, promise instanceof Promise)); Promise.reject(5); new Promise((_, reject) => setTimeout(reject, 1, "x")); (async () => { throw new RangeError("r"); })().catch((e) => console.log("handled", e.name)); process.on("exit", (c) => console.log(c));

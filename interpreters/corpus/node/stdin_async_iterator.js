@@ -1,0 +1,1 @@
+(async () => { const parts = []; for await (const c of process.stdin) parts.push(c); console.log(Buffer.concat(parts)); })();

@@ -1,0 +1,1 @@
+const fs = require("fs"); const b = Buffer.alloc(3); console.log(fs.readSync(0, b, 0, 3, null), JSON.stringify(b.toString())); console.log(JSON.stringify(fs.readFileSync(0, "utf8"))); console.log(fs.readSync(0, b));

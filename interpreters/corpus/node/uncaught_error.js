@@ -1,0 +1,1 @@
+process.on("exit", (code) => console.log("exit", code)); setTimeout(() => console.log("never"), 10); throw new TypeError("boom");

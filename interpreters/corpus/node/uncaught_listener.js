@@ -1,0 +1,1 @@
+process.on("uncaughtException", (error, origin) => console.log("caught", error.message, origin)); setTimeout(() => console.log("goes on"), 50); process.nextTick(() => { throw new Error("tick"); }); queueMicrotask(() => { throw new Error("micro"); }); Promise.reject(new Error("rejected")); throw new Error("main");

@@ -1,0 +1,1 @@
+import fs from "fs"; export {}; process.on("exit", (c) => console.log("exit", c)); await new Promise(() => {});

@@ -1,0 +1,16 @@
+// node:path: the package that Node's own was taken out of, with Node's words for a wrong argument.
+import path from "path-browserify";
+import { wrongType } from "./faults.js";
+
+for (const name of ["basename", "dirname", "extname", "isAbsolute", "join", "normalize", "parse", "relative", "resolve"]) {
+  const work = path[name];
+  path[name] = {
+    [name](...args) {
+      for (const arg of args) if (typeof arg !== "string" && !(name === "basename" && arg === undefined && typeof args[0] === "string")) throw wrongType("path", "of type string", arg);
+      return work(...args);
+    },
+  }[name];
+}
+path.posix = path;
+path.toNamespacedPath = (text) => text;
+export { path };

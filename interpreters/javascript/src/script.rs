@@ -1,0 +1,107 @@
+//! From the text of a request to a script that can be run: without the marks around it, rewritten
+//! where it is a module or a session's, and refused with the error that says the right place.
+
+use rquickjs::{Ctx, Module, Object, Value};
+
+use crate::compile::Compiled;
+use crate::engine;
+use crate::envelope::{Mode, Request};
+use crate::event_loop::{Stop, caught, thrown};
+
+const MAIN: &str = "main.js";
+
+/// What stacks call the script: the calls of a session are told apart.
+pub(crate) fn file_name() -> String {
+    match engine::get().calls.get() {
+        0 | 1 => MAIN.to_owned(),
+        call => format!("main-{call}.js"),
+    }
+}
+
+/// The text without what editors and models put around it. Its lines stay where they were.
+pub(crate) fn text<'js>(ctx: &Ctx<'js>, request: &Request) -> Result<String, Stop<'js>> {
+    let code = request
+        .code
+        .strip_prefix('\u{feff}')
+        .unwrap_or(&request.code);
+    if !code.trim_start().starts_with("```") {
+        return Ok(code.to_owned());
+    }
+    engine::get()
+        .prelude(ctx, "withoutFence")
+        .and_then(|without| without.call((code,)))
+        .map_err(|_| caught(ctx))
+}
+
+pub(crate) fn compile<'js>(
+    ctx: &Ctx<'js>,
+    code: &str,
+    mode: Mode,
+) -> Result<Compiled<'js>, Stop<'js>> {
+    let file = file_name();
+    if mode == Mode::Session {
+        let text = engine::get()
+            .prelude(ctx, "sessionText")
+            .and_then(|text| text.call((code, file.as_str())));
+        if let Some(script) = text.map_err(|_| caught(ctx))? {
+            return compile_rewritten(ctx, &script, &file);
+        }
+    }
+    match Compiled::new(ctx, code, &file, false) {
+        Ok(compiled) => Ok(compiled),
+        Err(_) => {
+            let error = thrown(ctx)?;
+            compile_otherwise(ctx, code, &file, error)
+        }
+    }
+}
+
+/// A text with import or export declarations is no script: its declarations are rewritten first.
+fn compile_otherwise<'js>(
+    ctx: &Ctx<'js>,
+    code: &str,
+    file: &str,
+    error: Value<'js>,
+) -> Result<Compiled<'js>, Stop<'js>> {
+    let words = ["import", "export", "return"];
+    if !words.iter().any(|word| code.contains(word)) {
+        return Err(Stop::Threw(error));
+    }
+    let script: Option<Object> = engine::get()
+        .prelude(ctx, "rewrite")
+        .and_then(|rewrite| rewrite.call((code, file, false)))
+        .map_err(|_| caught(ctx))?;
+    if let Some(script) = script {
+        return compile_rewritten(ctx, &script, file);
+    }
+    if message(&error).is_some_and(|message| message.contains("return not in a function")) {
+        let script: Object = engine::get()
+            .prelude(ctx, "asBody")
+            .and_then(|body| body.call((code, file)))
+            .map_err(|_| caught(ctx))?;
+        return compile_rewritten(ctx, &script, file);
+    }
+    // The text may be a module that is not sound: its own error is the one that says where.
+    if Module::declare(ctx.clone(), file, code).is_ok() {
+        return Err(Stop::Threw(error));
+    }
+    let as_module = thrown(ctx)?;
+    let further = engine::get()
+        .prelude(ctx, "further")
+        .and_then(|further| further.call((error, as_module)));
+    Err(Stop::Threw(further.map_err(|_| caught(ctx))?))
+}
+
+fn message(error: &Value<'_>) -> Option<String> {
+    error.as_exception()?.message()
+}
+
+fn compile_rewritten<'js>(
+    ctx: &Ctx<'js>,
+    script: &Object<'js>,
+    file: &str,
+) -> Result<Compiled<'js>, Stop<'js>> {
+    let parts = || Ok((script.get("text")?, script.get("strict")?));
+    let (text, strict): (String, bool) = parts().map_err(|_: rquickjs::Error| caught(ctx))?;
+    Compiled::new(ctx, &text, file, strict).map_err(|_| caught(ctx))
+}
