@@ -44,15 +44,55 @@ pub(crate) use p2::{FilesCtxView, FilesView, add_to_linker_p2};
 pub use quota::{Axis, DiskExceeded};
 pub use scratch::Scratch;
 
-/// The directories every run has, in the order the guest sees them. Granted ones come before them:
+/// The directories a run has, in the order the guest sees them. Granted ones come before them:
 /// some toolchains take the first for the working directory, and a guest that counts descriptors
 /// finds what it was granted where every other host has it. A granted one at the path of one of
 /// these takes its place.
-const PREOPENS: [(&str, FsPerms); 3] = [
-    ("/work", FsPerms::ReadWrite),
-    ("/out", FsPerms::ReadWrite),
-    ("/in", FsPerms::ReadOnly),
+const PREOPENS: [Preopen; 6] = [
+    Preopen::new("/work", FsPerms::ReadWrite, "work"),
+    Preopen::new("/out", FsPerms::ReadWrite, "out"),
+    Preopen::new("/in", FsPerms::ReadOnly, "in"),
+    Preopen::new("/tmp", FsPerms::ReadWrite, "tmp"),
+    Preopen::new("/mnt/data", FsPerms::ReadWrite, "work"),
+    Preopen::new("/", FsPerms::ReadOnly, "."),
 ];
+
+/// The preopens of a module, the first of all.
+const MODULE_PREOPENS: usize = 3;
+
+/// A directory that a run has of its own.
+#[derive(Clone, Copy, Debug)]
+struct Preopen {
+    at: &'static str,
+    perms: FsPerms,
+    /// In the attempt's directory.
+    dir: &'static str,
+}
+
+impl Preopen {
+    const fn new(at: &'static str, perms: FsPerms, dir: &'static str) -> Preopen {
+        Preopen { at, perms, dir }
+    }
+}
+
+/// What a guest finds besides what it is granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Places {
+    /// `/work`, `/out` and `/in`.
+    Module,
+    /// Also what code expects of any machine: a root that can be listed, `/tmp`, and `/mnt/data`,
+    /// which is the working directory by the name that other sandboxes have for it.
+    Code,
+}
+
+impl Places {
+    fn preopens(self) -> &'static [Preopen] {
+        match self {
+            Places::Module => &PREOPENS[..MODULE_PREOPENS],
+            Places::Code => &PREOPENS,
+        }
+    }
+}
 
 /// What a run is given in files.
 #[derive(Clone, Debug)]
@@ -63,6 +103,8 @@ pub struct FilesPlan {
     pub disk_files: u64,
     /// What happens past either.
     pub over_quota: OverQuota,
+    /// The directories it has without a grant.
+    pub places: Places,
     /// The granted directories.
     pub mounts: Vec<Mount>,
     /// A spooled input that appears as `/in/payload`.
@@ -73,17 +115,20 @@ pub struct FilesPlan {
 
 impl FilesPlan {
     /// The run's own directories that no granted one stands in for.
-    fn own(&self) -> impl Iterator<Item = (&'static str, FsPerms)> {
-        own(|at| self.mounts.iter().any(|mount| is_at(&mount.at, at)))
+    fn own(&self) -> impl Iterator<Item = &'static Preopen> {
+        own(self.places, |at| {
+            self.mounts.iter().any(|mount| is_at(&mount.at, at))
+        })
     }
 }
 
-fn own(granted: impl Fn(&str) -> bool) -> impl Iterator<Item = (&'static str, FsPerms)> {
-    PREOPENS.into_iter().filter(move |(at, _)| !granted(at))
+fn own(places: Places, granted: impl Fn(&str) -> bool) -> impl Iterator<Item = &'static Preopen> {
+    let preopens = places.preopens().iter();
+    preopens.filter(move |preopen| !granted(preopen.at))
 }
 
 fn is_at(path: &str, at: &str) -> bool {
-    path.trim_end_matches('/') == at
+    path.trim_end_matches('/') == at.trim_end_matches('/')
 }
 
 /// Why a run's directories could not be made. The guest traps with it.
@@ -189,12 +234,12 @@ impl Files {
         if let Some(mount) = mounts.get(number) {
             return Some((&mount.at, perms(mount.access), Zone::Mount(number)));
         }
-        let (at, perms) = self.plan.own().nth(number - mounts.len())?;
-        let zone = match perms {
+        let own = self.plan.own().nth(number - mounts.len())?;
+        let zone = match own.perms {
             FsPerms::ReadOnly => Zone::Input,
             FsPerms::ReadWrite => Zone::Scratch,
         };
-        Some((at, perms, zone))
+        Some((own.at, own.perms, zone))
     }
 
     fn preopen_count(&self) -> usize {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use wasmtime::component::ResourceTable;
 
 use crate::control::Control;
-use crate::files::{Files, FilesPlan, InputFile};
+use crate::files::{Files, FilesPlan, InputFile, Places};
 use crate::interfaces::context::Remaining;
 use crate::interfaces::wasi::{Input, Setup, Wasi};
 use crate::interfaces::{context, log};
@@ -76,7 +76,8 @@ pub(crate) async fn of_run(
         random_bytes: limits.random_bytes,
         resources: limits.resources,
     };
-    let files = files_of(shared, &limits, dirs, spooled, files);
+    let places = places(module.kind());
+    let files = files_of(shared, &limits, places, dirs, spooled, files);
     Ok((
         state(setup, files, &limits, identity, control, meter),
         input,
@@ -103,7 +104,8 @@ pub(crate) fn of_description(
         random_bytes: limits.random_bytes,
         resources: limits.resources,
     };
-    let files = files_of(shared, limits, Vec::new(), None, Vec::new());
+    let places = places(module.kind());
+    let files = files_of(shared, limits, places, Vec::new(), None, Vec::new());
     state(setup, files, limits, Identity::default(), control, meter)
 }
 
@@ -139,9 +141,17 @@ fn output(stream: Stream, kept_bytes: u64, control: &Control) -> Output {
     Output::new(stream, in_memory(kept_bytes), control.observer.clone())
 }
 
+fn places(kind: ModuleKind) -> Places {
+    match kind {
+        ModuleKind::Interpreter(_) | ModuleKind::Script(_) => Places::Code,
+        ModuleKind::Task | ModuleKind::Command | ModuleKind::CoreCommand => Places::Module,
+    }
+}
+
 fn files_of(
     shared: &Shared,
     limits: &Limits,
+    places: Places,
     mounts: Vec<Mount>,
     payload: Option<PathBuf>,
     inputs: Vec<InputFile>,
@@ -150,6 +160,7 @@ fn files_of(
         disk_bytes: limits.disk_bytes,
         disk_files: limits.disk_files,
         over_quota: shared.over_quota,
+        places,
         mounts,
         payload,
         inputs,

@@ -16,7 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::files::counted::facts;
 use crate::files::quota::{DiskExceeded, Ledger, Refusal, Zone};
 use crate::files::scratch::{Scratch, ScratchDir, private_dir};
-use crate::files::{FilesError, FilesPlan, InputContent, InputFile, InputPlace};
+use crate::files::{FilesError, FilesPlan, InputContent, InputFile, InputPlace, Places};
 
 /// An attempt's directory and every preopen, in their order.
 pub(super) struct OpenedDirs {
@@ -24,8 +24,11 @@ pub(super) struct OpenedDirs {
     pub(super) dirs: Vec<Arc<File>>,
 }
 
-/// The names inside an attempt's directory, in the order of the preopens after the granted ones.
+/// The names inside an attempt's directory.
 const DIRS: [&str; 3] = ["work", "out", "in"];
+
+/// Those that code has besides. The last two are only to be seen: `/mnt/data` leads elsewhere.
+const CODE_DIRS: [&str; 3] = ["tmp", "mnt", "mnt/data"];
 
 pub(super) fn make(
     scratch_root: &Scratch,
@@ -34,7 +37,7 @@ pub(super) fn make(
     ledger: &mut Ledger,
 ) -> Result<OpenedDirs, FilesError> {
     let scratch = scratch_root.create(room).map_err(FilesError::Scratch)?;
-    let mut dirs = Vec::with_capacity(DIRS.len() + plan.mounts.len());
+    let mut dirs = Vec::new();
     for mount in &plan.mounts {
         // The operator's own path may go through links.
         let opened = openat(
@@ -50,15 +53,22 @@ pub(super) fn make(
         dirs.push(Arc::new(File::from(opened)));
     }
     let inputs = plan.payload.is_some() || plan.inputs.iter().any(|it| it.place == InputPlace::In);
-    for name in DIRS {
-        let dir = match name {
+    let names = match plan.places {
+        Places::Module => DIRS.iter().chain(&[]),
+        Places::Code => DIRS.iter().chain(&CODE_DIRS),
+    };
+    for name in names {
+        if *name != "in" || inputs {
+            let path = scratch.path().join(name);
+            private_dir().create(&path).map_err(FilesError::Scratch)?;
+        }
+    }
+    for preopen in plan.own() {
+        dirs.push(match preopen.dir {
             // Nothing is ever in it: the directory that is always empty will do.
             "in" if !inputs => scratch_root.placeholder_file(),
-            _ => make_dir(&scratch.path().join(name)).map_err(FilesError::Scratch)?,
-        };
-        if plan.own().any(|(at, _)| at.strip_prefix('/') == Some(name)) {
-            dirs.push(dir);
-        }
+            name => open_dir(&scratch.path().join(name)).map_err(FilesError::Scratch)?,
+        });
     }
     if let Some(payload) = &plan.payload {
         let at = scratch.path().join("in/payload");
@@ -73,8 +83,7 @@ pub(super) fn make(
     Ok(OpenedDirs { scratch, dirs })
 }
 
-fn make_dir(path: &Path) -> io::Result<Arc<File>> {
-    private_dir().create(path)?;
+fn open_dir(path: &Path) -> io::Result<Arc<File>> {
     Ok(Arc::new(File::from(openat(
         CWD,
         path,

@@ -21,7 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime_wasi::filesystem::{Dir, WasiFilesystemCtx};
 use wasmtime_wasi::{FsPerms, OpenMode, WasiCtxBuilder};
 
-use crate::files::{is_at, own};
+use crate::files::{Places, is_at, own};
 
 /// Attempts' directories that exist at once, those still to be removed included. A run beyond
 /// waits at its first file.
@@ -188,9 +188,11 @@ impl Scratch {
 
 fn placeholder_ctx(path: &Path, granted: &[(String, FsPerms)]) -> io::Result<WasiFilesystemCtx> {
     let mut builder = WasiCtxBuilder::new();
-    let own = own(|at| granted.iter().any(|(path, _)| is_at(path, at)));
+    let own = own(Places::Module, |at| {
+        granted.iter().any(|(path, _)| is_at(path, at))
+    });
     let granted = granted.iter().map(|(at, perms)| (at.as_str(), *perms));
-    for (at, perms) in granted.chain(own.map(|(at, perms)| (at as &str, perms))) {
+    for (at, perms) in granted.chain(own.map(|preopen| (preopen.at, preopen.perms))) {
         builder
             .preopened_dir(path, at, perms)
             .map_err(io::Error::other)?;

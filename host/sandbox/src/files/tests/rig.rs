@@ -238,6 +238,7 @@ pub(super) fn plan(quota: u64) -> FilesPlan {
         disk_bytes: quota,
         disk_files: quota.min(10_000),
         over_quota: OverQuota::Refuse,
+        places: Places::Module,
         mounts: Vec::new(),
         payload: None,
         inputs: Vec::new(),
