@@ -210,11 +210,21 @@ impl Language {
         }
     }
 
-    /// The language of that name.
+    /// The words that mean it. The first is its name.
+    const fn words(self) -> &'static [&'static str] {
+        match self {
+            Language::Python => &["python", "python3", "py"],
+            Language::JavaScript => &["javascript", "js", "node", "nodejs"],
+        }
+    }
+
+    /// The language that a word means, in whatever case.
     pub fn parse(word: &str) -> Option<Language> {
-        Language::ALL
-            .into_iter()
-            .find(|language| language.as_str() == word)
+        let means = |language: &Language| {
+            let mut words = language.words().iter();
+            words.any(|known| known.eq_ignore_ascii_case(word))
+        };
+        Language::ALL.into_iter().find(means)
     }
 
     /// The name that the language's interpreter has among the modules.
