@@ -215,13 +215,17 @@ impl Sessions {
         limits: &LimitRequest,
         watch: Option<Watcher>,
     ) -> Result<Executed, SessionError> {
-        let (commands, kill, members, own) = self.entry(id, |entry| {
-            let (members, limits) = (Arc::clone(&entry.members), lock(&entry.info).limits);
-            (entry.commands.clone(), entry.kill.clone(), members, limits)
+        let (commands, kill, members, own, language) = self.entry(id, |entry| {
+            let (commands, kill) = (entry.commands.clone(), entry.kill.clone());
+            let info = lock(&entry.info);
+            let members = Arc::clone(&entry.members);
+            (commands, kill, members, info.limits, info.language)
         })?;
         let (timeout, cpu) = self.runner.turn_limits(&own, limits)?;
         let turn = CodeTurn {
-            prepared: request.prepare_turn(&members).map_err(RunError::from)?,
+            prepared: request
+                .prepare_turn(language, &members)
+                .map_err(RunError::from)?,
             timeout,
             cpu,
             watch,

@@ -10,15 +10,18 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use wasmtime::Store;
 
 use crate::admission::Admitted;
 use crate::guard::Guarded;
 use crate::instance::{self, Answer, Instance};
+use crate::interfaces::wasi::Input;
 use crate::meter::Meter;
 use crate::outcome::{self, End};
 use crate::state::GuestState;
+use crate::streams::CallInput;
 use crate::{LoadedModule, OutputFiles, Report, Run, Sandbox, Shared, run, surroundings};
 use cofferdam_domain::attempt::{Failure, FailureKind, Payload, Streams, Usage};
 use cofferdam_domain::limits::Limits;
@@ -29,6 +32,7 @@ pub struct Session {
     module: Arc<LoadedModule>,
     limits: Limits,
     instance: Instance,
+    stdin: CallInput,
     store: Store<GuestState>,
     /// Last, because room is free only once the store is gone.
     _admitted: Admitted,
@@ -38,6 +42,8 @@ pub struct Session {
 pub struct Turn {
     /// What the guest works on.
     pub input: Payload,
+    /// The call's standard input.
+    pub stdin: Bytes,
     /// The call's wall-clock limit.
     pub timeout: Duration,
     /// The call's CPU limit.
@@ -67,8 +73,10 @@ impl Sandbox {
         let admitted = run::admit(&shared, &module, &limits, &kill).await?;
         let meter = Arc::new(Meter::new(limits.cpu));
         let prepared = surroundings::of_run(&shared, &module, run, Arc::clone(&meter)).await;
-        let (state, _nothing) =
+        let (mut state, _nothing) =
             prepared.map_err(|error| Failure::new(FailureKind::HostError, error.to_string()))?;
+        let stdin = CallInput::default();
+        state.wasi.read_from(Input::Calls(stdin.clone()));
         let class = module.class();
         let started = state.wasi.started();
         let engine = &shared.engines.of(class).engine;
@@ -96,6 +104,7 @@ impl Sandbox {
                 module,
                 limits,
                 instance,
+                stdin,
                 store,
                 _admitted: admitted,
             })),
@@ -123,6 +132,7 @@ impl Session {
         let (started, meter) = (Instant::now(), Arc::new(Meter::new(limits.cpu)));
         let deadline = surroundings::deadline(started, &limits);
         self.store.data_mut().begin_call(&meter, deadline);
+        self.stdin.set(turn.stdin);
         instance::begin_slice(&mut self.store);
         let end = {
             let _ticking = self.shared.ticker.run();

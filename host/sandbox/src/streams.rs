@@ -200,6 +200,71 @@ impl Live {
     }
 }
 
+/// The standard input of a guest that is called more than once: each call has its own.
+#[derive(Clone, Default)]
+pub(crate) struct CallInput(Arc<Mutex<Bytes>>);
+
+impl CallInput {
+    /// What the next call reads. What the last one left unread is gone.
+    pub(crate) fn set(&self, bytes: Bytes) {
+        *self.unread() = bytes;
+    }
+
+    fn take(&self, size: usize) -> Bytes {
+        let mut unread = self.unread();
+        let length = size.min(unread.len());
+        unread.split_to(length)
+    }
+
+    fn unread(&self) -> MutexGuard<'_, Bytes> {
+        self.0
+            .lock()
+            .expect("nothing panics while it holds a stream")
+    }
+}
+
+impl IsTerminal for CallInput {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdinStream for CallInput {
+    fn async_stream(&self) -> Box<dyn AsyncRead + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn InputStream> {
+        Box::new(self.clone())
+    }
+}
+
+#[async_trait::async_trait]
+impl Pollable for CallInput {
+    async fn ready(&mut self) {}
+}
+
+impl InputStream for CallInput {
+    fn read(&mut self, size: usize) -> StreamResult<Bytes> {
+        let bytes = self.take(size);
+        match bytes.is_empty() && size > 0 {
+            true => Err(StreamError::Closed),
+            false => Ok(bytes),
+        }
+    }
+}
+
+impl AsyncRead for CallInput {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        buffer.put_slice(&self.take(buffer.remaining()));
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl IsTerminal for LiveInput {
     fn is_terminal(&self) -> bool {
         false

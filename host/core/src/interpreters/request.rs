@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -85,6 +86,8 @@ pub struct SessionSetup {
 pub struct Prepared {
     /// The guest's input.
     pub(crate) payload: Payload,
+    /// Its standard input, where that is not part of the payload.
+    pub(crate) stdin: Option<Bytes>,
     /// What is put into `/work`.
     pub(crate) files: Vec<InputFile>,
     /// The packages, if any.
@@ -100,9 +103,7 @@ impl<'a> Request<'a> {
     /// Checks the request and puts it into the guest's form.
     pub fn prepare(&self, language: Language, packages: &Packages) -> Result<Prepared, BadRequest> {
         let mut guest = Guest::new(self.code)?;
-        if let Some(stdin) = self.stdin {
-            guest.string("stdin", stdin)?;
-        }
+        let stdin = guest.stdin(language, self.stdin)?;
         if !self.args.is_empty() {
             words("args", &self.args)?;
             guest.json("args", &self.args);
@@ -110,6 +111,7 @@ impl<'a> Request<'a> {
         let mounts = guest.packages(language, self.packages.as_deref(), packages)?;
         Ok(Prepared {
             payload: guest.finish(),
+            stdin,
             files: self.input_files()?,
             mounts,
         })
@@ -117,12 +119,10 @@ impl<'a> Request<'a> {
 
     /// Checks a call of a session and puts it into the guest's form. The guest itself writes the
     /// files, because a directory that it has changed is no place for the host to write to.
-    pub fn prepare_turn(&self, members: &[u8]) -> Result<Prepared, BadRequest> {
+    pub fn prepare_turn(&self, language: Language, members: &[u8]) -> Result<Prepared, BadRequest> {
         let mut guest = Guest::new(self.code)?;
         guest.json("mode", "session");
-        if let Some(stdin) = self.stdin {
-            guest.string("stdin", stdin)?;
-        }
+        let stdin = guest.stdin(language, self.stdin)?;
         if !self.args.is_empty() {
             words("args", &self.args)?;
             guest.json("args", &self.args);
@@ -134,6 +134,7 @@ impl<'a> Request<'a> {
         guest.0.extend_from_slice(members);
         Ok(Prepared {
             payload: guest.finish(),
+            stdin,
             files: Vec::new(),
             mounts: Vec::new(),
         })
@@ -190,6 +191,7 @@ impl SessionSetup {
     pub(crate) fn opening(self) -> Prepared {
         Prepared {
             payload: Guest(vec![b'{']).finish(),
+            stdin: None,
             files: self.files,
             mounts: self.mounts,
         }
@@ -240,6 +242,7 @@ impl Prepared {
         let mounts = guest.packages(language, None, packages)?;
         Ok(Prepared {
             payload: guest.finish(),
+            stdin: None,
             files: Vec::new(),
             mounts,
         })
@@ -252,6 +255,7 @@ impl Prepared {
         guest.json("mode", "check");
         Prepared {
             payload: guest.finish(),
+            stdin: None,
             files: Vec::new(),
             mounts: Vec::new(),
         }
@@ -270,6 +274,23 @@ impl Guest {
         guest.0.push(b'{');
         guest.string("code", code)?;
         Ok(guest)
+    }
+
+    /// Standard input: CPython reads it from its descriptor, JavaScript's takes it with the request.
+    fn stdin(
+        &mut self,
+        language: Language,
+        stdin: Option<&RawValue>,
+    ) -> Result<Option<Bytes>, BadRequest> {
+        let Some(stdin) = stdin else { return Ok(None) };
+        match language {
+            Language::JavaScript => self.string("stdin", stdin).map(|()| None),
+            Language::Python => {
+                let text: Text = serde_json::from_str(stdin.get())
+                    .map_err(|_other| bad("stdin", "must be a string"))?;
+                Ok(Some(text.0))
+            }
+        }
     }
 
     fn string(&mut self, field: &str, value: &RawValue) -> Result<(), BadRequest> {
@@ -325,6 +346,29 @@ impl Guest {
             content_type: "application/json".into(),
             body: self.0.into(),
         }
+    }
+}
+
+/// A JSON string as bytes. Half a surrogate pair, which no UTF-8 can hold, is its three bytes.
+struct Text(Bytes);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text, D::Error> {
+        deserializer.deserialize_bytes(TextVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl Visitor<'_> for TextVisitor {
+    type Value = Text;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("a string")
+    }
+
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Text, E> {
+        Ok(Text(Bytes::copy_from_slice(bytes)))
     }
 }
 

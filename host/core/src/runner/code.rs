@@ -24,7 +24,7 @@ use cofferdam_domain::task::Input;
 use cofferdam_sandbox::control::{Control, Observer};
 use cofferdam_sandbox::files::InputFile;
 use cofferdam_sandbox::{
-    EngineClass, GuestInput, Identity, LoadedModule, Mount, OutputFiles, Report, Run,
+    EngineClass, GuestInput, Identity, LoadedModule, Mount, OutputFiles, Report, Run, Stdin,
 };
 
 /// Code that is to be run at once.
@@ -318,6 +318,7 @@ impl Work {
         limits.table_elements = limits.table_elements.max(TABLE_ELEMENTS_MIN);
         let Prepared {
             payload,
+            stdin,
             files,
             mounts,
         } = prepared;
@@ -326,7 +327,7 @@ impl Work {
             input: GuestInput::Inline(payload),
             args: Vec::new(),
             env: Vec::new(),
-            stdin: None,
+            stdin: stdin.map(Stdin::Bytes),
             limits,
             files,
             dirs: Vec::new(),

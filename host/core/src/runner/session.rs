@@ -140,6 +140,7 @@ impl Kept {
         ear.listen(turn.watch);
         let call = session.call(Turn {
             input: turn.prepared.payload,
+            stdin: turn.prepared.stdin.unwrap_or_default(),
             timeout: turn.timeout,
             cpu: turn.cpu,
             kill: turn.kill,

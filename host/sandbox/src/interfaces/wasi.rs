@@ -14,7 +14,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 use crate::EngineClass;
 use crate::clocks::{CoarseMonotonic, CoarseWall, CountingMonotonic, FixedWall};
 use crate::randomness::{INSECURE_SEED, Seeded};
-use crate::streams::{LiveInput, Output};
+use crate::streams::{CallInput, LiveInput, Output};
 use cofferdam_domain::clock::Clock;
 
 /// What a context is built from.
@@ -42,6 +42,8 @@ pub(crate) enum Input {
     Bytes(Bytes),
     /// A live stream.
     Live(LiveInput),
+    /// What each call is given.
+    Calls(CallInput),
 }
 
 /// A context that does not exist before it is needed, for both WASI versions.
@@ -59,6 +61,11 @@ impl Wasi {
             components: None,
             core: None,
         }
+    }
+
+    /// Gives a guest that has not begun another standard input.
+    pub(crate) fn read_from(&mut self, input: Input) {
+        self.setup.stdin = input;
     }
 
     /// The context of a component.
@@ -112,6 +119,9 @@ impl Setup {
             }
             Input::Live(live) => {
                 builder.stdin(live);
+            }
+            Input::Calls(calls) => {
+                builder.stdin(calls);
             }
         }
         match self.class {
