@@ -72,6 +72,10 @@ pub(crate) fn outcome(end: End, stdout: &Captured, evidence: &Evidence<'_>) -> O
                 content_type: text_type(&stdout.bytes),
                 body: stdout.bytes.clone(),
             }),
+            // A process that ends itself has its own reason, whatever memory it was denied before.
+            (ModuleKind::Interpreter(_) | ModuleKind::Script(_), code) => {
+                Outcome::Failed(exit(code))
+            }
             // A task module owes an answer: leaving with 0 instead is a failure too.
             (_, code) => Outcome::Failed(after_denial(exit(code), evidence.denied)),
         },

@@ -145,12 +145,35 @@ impl Verdict {
     pub fn of(outcome: Outcome) -> Verdict {
         match outcome {
             Outcome::Completed(output) => Verdict::answered(&output),
+            Outcome::Failed(Failure {
+                kind: FailureKind::Exit,
+                exit_code: Some(code),
+                ..
+            }) => Verdict::exited(code),
             // Frames of the interpreter's own machine code say nothing of the script.
             Outcome::Failed(failure) => Verdict::failed(Failure {
                 backtrace: None,
                 ..failure
             }),
         }
+    }
+
+    /// The code ended its process at once, without an answer.
+    fn exited(code: i32) -> Verdict {
+        if code == 0 {
+            return Verdict {
+                result: RawValue::NULL.to_owned(),
+                result_repr: None,
+                exit_code: Some(0),
+                failure: None,
+                class: None,
+            };
+        }
+        let message = format!("the script exited with code {code}");
+        Verdict::failed(Failure {
+            exit_code: Some(code),
+            ..Failure::new(FailureKind::Exit, message)
+        })
     }
 
     fn answered(output: &Payload) -> Verdict {
