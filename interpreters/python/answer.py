@@ -1,75 +1,81 @@
 """Puts together what a run answers: the value as JSON, or the error with the user's frames only."""
 
 import json
-import linecache
-import math
+import reprlib
 import sys
 import traceback
+
+import advice
+import lines
+import value
 
 REPR_LIMIT = 4096
 MESSAGE_LIMIT = 16 * 1024
 TRACEBACK_LIMIT = 64 * 1024
-MAIN = "main.py"
-# Where the tool that builds the module mounts this directory.
-OURS = "/0/"
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _format = traceback.TracebackException
-_cache = linecache.cache
-
-# Sources of a session's calls that its tracebacks can quote; older ones are shown by number only.
-REMEMBERED = 256
-_remembered = []
+# For values that repr() itself would not come back from.
+_brief = reprlib.Repr(maxlevel=20, maxdict=100, maxlist=100, maxtuple=100, maxset=100, maxstring=1000, maxother=1000)
 
 
-def shown(value):
+def _shown(item, nested):
     try:
-        text = hex(value) if type(value) is int else repr(value)
+        if nested:
+            text = _brief.repr(item)
+        else:
+            text = hex(item) if type(item) is int else repr(item)
     except BaseException:
-        text = object.__repr__(value)
-    return text if len(text) <= REPR_LIMIT else text[:REPR_LIMIT]
+        text = _shown_briefly(item)
+    return _clean(text if len(text) <= REPR_LIMIT else text[:REPR_LIMIT])
 
 
-def _finite(value):
-    """The value with NaN and the infinities as null, for JSON has no word for them."""
-    if type(value) is float:
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value
-
-
-def result_fields(value):
-    """The fields `result` and, where JSON cannot say it all, `result_repr`, as JSON text."""
-    if value is None:
-        return '"result":null'
+def _shown_briefly(item):
     try:
-        return '"result":' + _encode(value)
-    except ValueError:
-        try:
-            return f'"result":{_encode(_finite(value))},"result_repr":{_encode(shown(value))}'
-        except BaseException:
-            pass
+        return _brief.repr(item)
     except BaseException:
-        pass
-    return f'"result":null,"result_repr":{_encode(shown(value))}'
+        return object.__repr__(item)
 
 
-def completed(value):
-    return f'{{"status":"completed",{result_fields(value)},"exit_code":0,"error":null}}'
+def _clean(text):
+    """The text, with what no UTF-8 can hold written as an escape."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _said(*members):
+    return f'{{"status":"completed",{",".join(members)},"exit_code":0,"error":null}}'.encode()
+
+
+def completed(result):
+    """The value, or how it reads where JSON cannot say all of it."""
+    try:
+        text = value.json_of(result)
+    except value.Unsayable as unsayable:
+        return _said('"result":null', f'"result_repr":{_encode(_shown(result, unsayable.nested))}')
+    return b'{"status":"completed","result":%b,"exit_code":0,"error":null}' % text
+
+
+def returned(result):
+    """The value of a script, whose caller gets JSON and nothing else."""
+    try:
+        text = value.json_of(result)
+    except value.Unsayable as unsayable:
+        return failed(1, "guest_error", unsayable.native, str(unsayable), None)
+    return b'{"status":"completed","result":%b,"exit_code":0,"error":null}' % text
 
 
 def exited(code):
     if code == 0:
-        return completed(None)
-    return _failed(code, "exit", "SystemExit", f"the script exited with code {code}", None)
+        return _said('"result":null')
+    return failed(code, "exit", "SystemExit", f"the script exited with code {code}", None)
 
 
-def _failed(code, kind, name, message, text):
+def failed(code, kind, name, message, text):
     error = {"kind": kind, "type": name, "message": message, "traceback": text}
-    return f'{{"status":"failed","result":null,"exit_code":{code},"error":{_encode(error)}}}'
+    for member in ("message", "traceback", "type"):
+        if error[member] is not None:
+            error[member] = _clean(error[member])
+    return f'{{"status":"failed","result":null,"exit_code":{code},"error":{_encode(error)}}}'.encode()
 
 
 def _clip(text, limit):
@@ -79,7 +85,7 @@ def _clip(text, limit):
 def _without_ours(report):
     """Takes out the frames below the script's that are the interpreter's, through all causes."""
     while report is not None:
-        report.stack[:] = [frame for frame in report.stack if not frame.filename.startswith(OURS)]
+        report.stack[:] = [frame for frame in report.stack if not frame.filename.startswith(lines.OURS)]
         report = report.__cause__ or report.__context__
 
 
@@ -90,27 +96,22 @@ def _users_frames(trace, file):
     return trace
 
 
-def _quotable(file, source):
-    _cache[file] = (len(source), None, source.splitlines(True), file)
-
-
-def remember(file, source):
-    """Keeps the source of a session's call, for an error in a later one."""
-    _quotable(file, source)
-    _remembered.append(file)
-    if len(_remembered) > REMEMBERED:
-        _cache.pop(_remembered.pop(0), None)
-
-
 def raised(error, source, file):
     """Reports an uncaught exception, on stderr as well, as Python itself does."""
     name = type(error).__qualname__
     try:
-        _quotable(file, source)
+        lines.quotable(file, source)
+        if isinstance(error, SyntaxError) and error.filename == file:
+            # What the compiler finds late it quotes from the disk, where there is no such file.
+            error.text = lines.line(file, error.lineno) or error.text
         report = _format(type(error), error, _users_frames(error.__traceback__, file), compact=True, limit=-100)
         _without_ours(report)
         text = "".join(report.format())
         message = str(error)
+        hint = advice.on(error, message)
+        if hint:
+            text = f"{text.rstrip('\n')}\n{hint}\n"
+            message = f"{message}: {hint}" if message else hint
     except BaseException:
         # Out of memory or of stack, even to say so.
         text = message = name
@@ -120,4 +121,4 @@ def raised(error, source, file):
         sys.stderr.write(text if text.endswith("\n") else text + "\n")
     except BaseException:
         pass
-    return _failed(1, "guest_error", name, _clip(message, MESSAGE_LIMIT), text)
+    return failed(1, "guest_error", name, _clip(message, MESSAGE_LIMIT), text)

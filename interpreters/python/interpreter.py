@@ -1,4 +1,4 @@
-"""The Python interpreter: a module of the world `cofferdam:task/task` around CPython.
+"""The Python interpreter: a module of the world `cofferdam:python/interpreter` around CPython.
 
 It is ordinary guest code and has no privilege. Everything above `Handler` runs once, while the
 module is built, and is part of the snapshot; a run only compiles and executes the user's source.
@@ -6,7 +6,6 @@ module is built, and is part of the snapshot; a run only compiles and executes t
 
 import preload  # First: what it imports is what scripts find.
 
-import ast
 import atexit
 import base64
 import builtins
@@ -14,22 +13,37 @@ import gc
 import io
 import json
 import os
+import posix
 import random
 import site
 import sys
 import types
 
 import answer
+import clock
+import execution
+import hashes
+import library
+import lines
+import network
 import open_files
+import paths
 import platform_limits
 import snapshot
+import source
+import workers
 import wit_world.exports
+import zones
 from componentize_py_types import Err
 from wit_world.exports.handler import Descriptor, Failure_InvalidInput, Payload
+from wit_world.imports import exit as process
 
 WORK = "/work"
-DECLARATIONS = ("INPUT_SCHEMA", "OUTPUT_SCHEMA")
-OWN_MODULES = ("answer", "immortal", "open_files", "platform_limits", "preload", "snapshot")
+OWN_MODULES = (
+    "advice", "answer", "clock", "execution", "hashes", "immortal", "library", "lines", "network",
+    "open_files", "paths", "platform_limits", "preload", "results", "snapshot", "source", "value", "workers",
+    "zones",
+)
 
 # Python code calling Python code takes no stack of the guest's, so the usual limit holds. Calls
 # through C (repr, json, sort keys) are bounded by CPython's own check of the stack.
@@ -45,30 +59,47 @@ REHEARSALS = 32
 # Given back when memory has run out, so that there is some to say so with.
 BALLAST_BYTES = 256 * 1024
 
+library.install(preload.ROOT, preload.BROKEN)
 _finder = platform_limits.install()
+zones.install()
+hashes.install()
+clock.install()
+network.install()
+workers.install()
+_chdir = os.chdir
+paths.install()
+lines.install()
 open_files.install()
 _loads = json.loads
-_parse = ast.parse
-_Expr, _Module, _Expression = ast.Expr, ast.Module, ast.Expression
-_compile, _exec, _eval, _open = compile, exec, eval, open
+_open = open
 _reseed = random.seed
 _atexit_before = atexit._ncallbacks()
-_asyncio_run = sys.modules["asyncio"].run
-_iscoroutine = sys.modules["inspect"].iscoroutine
-_MISSING = object()
+
+
+def _stdin(raw):
+    """Standard input as Python makes it on Linux: lines end as they came."""
+    return io.TextIOWrapper(io.BufferedReader(raw), "utf-8", "surrogateescape", "\n")
+
+
+def _leave(status):
+    """Ends the process at once, with its exit code."""
+    process.exit_with_code(status & 0xFF)
 
 
 def _prepare_snapshot():
     site.setquit()
     site.sethelper()
     sys.setrecursionlimit(RECURSION_LIMIT)
+    sys.stdin = sys.__stdin__ = _new_stdin()
     sys.stdout.reconfigure(line_buffering=True, write_through=False, errors="backslashreplace", newline="\n")
     sys.stderr.reconfigure(line_buffering=True, write_through=True, newline="\n")
     sys.path[:] = [WORK]
     sys.dont_write_bytecode = True
     sys.executable = ""
+    os._exit = posix._exit = _leave
     for name in OWN_MODULES:
         sys.modules.pop(name, None)
+    lines.forget()
     # The components of the standard library are found in sys.modules; nothing is read from disk.
     sys.path_importer_cache.clear()
     gc.set_threshold(COLLECT_AFTER)
@@ -78,13 +109,20 @@ def _prepare_snapshot():
     Handler.ballast = bytearray(BALLAST_BYTES)
 
 
+def _new_stdin():
+    raw = io.FileIO(0, "r", closefd=False)
+    raw.name = "<stdin>"
+    return _stdin(raw)
+
+
 def _begin(request):
     """Makes fresh what must not come from the snapshot, once in the life of an instance."""
     _reseed()
     open_files.begin()
+    clock.forget()
     sys.modules.pop(__name__, None)
     try:
-        os.chdir(WORK)
+        _chdir(WORK)
     except OSError:
         pass  # A run without files has no working directory.
     if request.get("offered") is not None:
@@ -92,67 +130,11 @@ def _begin(request):
     if request.get("packages"):
         _finder.wheels = list(request["packages"])
         sys.path.extend(f"{platform_limits.PACKAGES}/{name}" for name in request["packages"])
+    os.environ["HOME"] = WORK
     main = types.ModuleType("__main__")
-    main.__dict__.update(__builtins__=builtins, __file__=answer.MAIN)
+    main.__dict__.update(__builtins__=builtins, __file__=lines.MAIN)
     sys.modules["__main__"] = main
     return main.__dict__
-
-
-def _surround(request):
-    """What each call has of its own."""
-    sys.argv = [answer.MAIN, *request.get("args", ())]
-    stdin = request.get("stdin", "").encode("utf-8", "surrogatepass")
-    sys.stdin = io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8")
-
-
-def _compiled(source, file):
-    """The script without its last statement if that is an expression, and that expression."""
-    tree = _parse(source, file)
-    last = tree.body[-1] if tree.body else None
-    if not isinstance(last, _Expr):
-        return _compile(tree, file, "exec"), None
-    value = _compile(_Expression(last.value), file, "eval")
-    del tree.body[-1]
-    return (_compile(tree, file, "exec") if tree.body else None), value
-
-
-def _declared(source):
-    """What a script says of itself in its docstring and its constants; nothing of it is run."""
-    tree = _parse(source, answer.MAIN)
-    _compile(tree, answer.MAIN, "exec")
-    said = {"summary": ast.get_docstring(tree)}
-    for statement in tree.body:
-        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-            name = statement.targets[0].id
-            if name in DECLARATIONS:
-                said[name.lower()] = ast.literal_eval(statement.value)
-    return said
-
-
-def _execute(source, names, script, given):
-    if script:
-        names["input"] = given
-    statements, expression = _compiled(source, answer.MAIN)
-    if statements is not None:
-        _exec(statements, names)
-    value = _MISSING if expression is None else _eval(expression, names)
-    if script and callable(names.get("run")):
-        value = names["run"](given)
-    if value is _MISSING:
-        value = names.get("result")
-    return _asyncio_run(value) if _iscoroutine(value) else value
-
-
-def _execute_more(source, names, file):
-    """Code of a session, whose `result` counts only where this call names it."""
-    statements, expression = _compiled(source, file)
-    if statements is not None:
-        _exec(statements, names)
-    if expression is not None:
-        value = _eval(expression, names)
-    else:
-        value = names.get("result") if statements and "result" in statements.co_names else None
-    return _asyncio_run(value) if _iscoroutine(value) else value
 
 
 def _put(files):
@@ -175,7 +157,8 @@ def _exit_code(code):
     if code is None:
         return 0
     if isinstance(code, int):
-        return code & 0xFF
+        # A number that no C long holds is -1 there.
+        return code & 0xFF if -(1 << 63) <= code < 1 << 63 else 0xFF
     print(code, file=sys.stderr)
     return 1
 
@@ -208,52 +191,58 @@ class Handler(wit_world.exports.Handler):
     def run(self, input):
         try:
             request = _loads(input.body)
-            source = request["code"]
+            text = source.bare(request["code"])
         except (ValueError, KeyError, TypeError) as error:
             raise Err(Failure_InvalidInput(f"not a request of the interpreter: {error!r}")) from None
         mode = request.get("mode")
         if mode == "session":
-            text = self._more(source, request)
+            body = self._more(text, request)
             _flush()
+            clock.pause()
         else:
             names = _begin(request)
-            _surround(request)
-            text = self._outcome(source, answer.MAIN, lambda: self._once(source, names, mode, request))
+            sys.argv = [lines.MAIN, *request.get("args", ())]
+            # The caller of a script gets JSON and nothing else.
+            said = answer.completed if mode is None else answer.returned
+            body = self._outcome(text, lines.MAIN, said, lambda: self._once(text, names, mode, request))
             _finish(names)
-        return Payload("application/json", text.encode("utf-8", "replace"))
+        return Payload("application/json", body)
 
-    def _once(self, source, names, mode, request):
+    def _once(self, text, names, mode, request):
         if mode == "check":
-            return _declared(source)
-        return _execute(source, names, mode == "script", request.get("input"))
+            return source.declared(text, lines.MAIN)
+        return execution.execute(text, names, mode == "script", request.get("input"))
 
-    def _more(self, source, request):
+    def _more(self, text, request):
         """One call of a session."""
         if Handler.names is None:
             Handler.names = _begin(request)
+        else:
+            clock.resume()
         Handler.calls += 1
-        file = answer.MAIN if Handler.calls == 1 else f"main-{Handler.calls}.py"
-        answer.remember(file, source)
-        _surround(request)
+        file = lines.MAIN if Handler.calls == 1 else f"main-{Handler.calls}.py"
+        lines.remember(file, text)
+        sys.argv = [lines.MAIN, *request.get("args", ())]
+        sys.stdin = _new_stdin()
 
         def work():
             if Handler.ballast is None:
                 Handler.ballast = bytearray(BALLAST_BYTES)
             _put(request.get("files", {}))
-            return _execute_more(source, Handler.names, file)
+            return execution.execute_more(text, Handler.names, file)
 
-        return self._outcome(source, file, work)
+        return self._outcome(text, file, answer.completed, work)
 
-    def _outcome(self, source, file, work):
+    def _outcome(self, text, file, said, work):
         try:
-            return answer.completed(work())
+            return said(work())
         except SystemExit as stop:
             return answer.exited(_exit_code(stop.code))
         except MemoryError as error:
             Handler.ballast = None
-            return answer.raised(error, source, file)
+            return answer.raised(error, text, file)
         except BaseException as error:
-            return answer.raised(error, source, file)
+            return answer.raised(error, text, file)
 
 
 def _rehearse():
@@ -264,6 +253,7 @@ def _rehearse():
     sys.stderr = io.TextIOWrapper(io.BytesIO(), write_through=True)
     for _ in range(REHEARSALS):
         for code in snapshot.SCRIPTS:
+            sys.stdin = _stdin(io.BytesIO())
             Handler().run(Payload("application/json", json.dumps({"code": code, "offered": []}).encode()))
     sys.argv, sys.stdin, sys.stdout, sys.stderr, sys.modules["__main__"], sys.modules[__name__] = surroundings
 

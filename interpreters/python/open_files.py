@@ -1,19 +1,96 @@
-"""Remembers the files that a script has opened, so that those it left open can be written out.
+"""`open`, as far as it differs here, and which files a script has opened.
 
-Looking for them among all objects would touch every page of the snapshot, which costs several times
-what a short script does. It is done only where a script made a file object past `open`.
+Those that it left open are written out at its end. Looking for them among all objects would touch
+every page of the snapshot, which costs several times what a short script does. It is done only where
+a script made a file object past `open`.
 """
 
 import builtins
 import functools
 import gc
 import io
+import os
 import sys
 import weakref
+
+import paths
+
+# The standard streams as files.
+_STREAMS = {
+    f"{folder}/{name}": number
+    for number, stream in enumerate(("stdin", "stdout", "stderr"))
+    for folder, name in (("/dev", stream), ("/dev/fd", number), ("/proc/self/fd", number))
+}
 
 _known = weakref.WeakSet()
 _raw_opens = 0
 _opens = 0
+
+
+class Device(io.RawIOBase):
+    """A file that takes everything and gives what `fill` makes."""
+
+    def __init__(self, name, fill):
+        self.name, self._fill = name, fill
+        self.mode = "rb+"
+
+    def readable(self):
+        return True
+
+    def writable(self):
+        return True
+
+    def readinto(self, buffer):
+        data = self._fill(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def write(self, data):
+        return memoryview(data).nbytes
+
+
+_DEVICES = {
+    "/dev/null": lambda size: b"",
+    "/dev/zero": bytes,
+    "/dev/random": os.urandom,
+    "/dev/urandom": os.urandom,
+}
+
+
+class Appending(io.FileIO):
+    """A file that is appended to and read. The C library's own idea of the place in such a file is
+    its end, wherever that is asked for, so it never is."""
+
+    _place = 0
+
+    def seek(self, offset, whence=os.SEEK_SET, /):
+        if whence == os.SEEK_CUR:
+            offset, whence = self._place + offset, os.SEEK_SET
+        self._place = super().seek(offset, whence)
+        return self._place
+
+    def tell(self):
+        return self._place
+
+    def write(self, data, /):
+        written = super().write(data)
+        self.seek(0, os.SEEK_END)
+        return written
+
+    def readinto(self, buffer, /):
+        super().seek(self._place)
+        size = super().readinto(buffer)
+        self._place += size or 0
+        return size
+
+    def read(self, size=-1, /):
+        return io.RawIOBase.read(self, size)
+
+    def readall(self):
+        return io.RawIOBase.readall(self)
+
+    def truncate(self, size=None, /):
+        return super().truncate(self._place if size is None else size)
 
 
 def _count(event, arguments):
@@ -23,16 +100,54 @@ def _count(event, arguments):
         _raw_opens += 1
 
 
+def _layered(raw, mode, buffering, encoding, errors, newline):
+    """What `open` puts over a raw file."""
+    binary = "b" in mode
+    if binary and (encoding, errors, newline) != (None, None, None):
+        raise ValueError("binary mode doesn't take an encoding, errors or newline argument")
+    if buffering == 0:
+        if not binary:
+            raise ValueError("can't have unbuffered text I/O")
+        return raw
+    size = buffering if buffering > 1 else io.DEFAULT_BUFFER_SIZE
+    if "+" in mode:
+        buffered = io.BufferedRandom(raw, size) if raw.seekable() else io.BufferedRWPair(raw, raw, size)
+    elif "r" in mode:
+        buffered = io.BufferedReader(raw, size)
+    else:
+        buffered = io.BufferedWriter(raw, size)
+    if binary:
+        return buffered
+    text = io.TextIOWrapper(buffered, io.text_encoding(encoding), errors, newline, buffering == 1)
+    text.mode = mode
+    return text
+
+
 def _remembering(original):
     @functools.wraps(original)
-    def open(*args, **kwargs):
+    def open(file, mode="r", buffering=-1, encoding=None, errors=None, newline=None, closefd=True, opener=None):
         global _opens, _raw_opens
+        if file == "" or file == b"":
+            raise paths.missing(file)
+        place = os.fspath(file) if isinstance(file, os.PathLike) else file
         before = _raw_opens
-        file = original(*args, **kwargs)
+        if place in _DEVICES:
+            raw = Device(place, _DEVICES[place])
+            opened = _layered(raw, mode, buffering, encoding, errors, newline)
+        elif "a" in mode and "+" in mode:
+            raw = Appending(file, mode.replace("b", "").replace("t", ""), closefd, opener)
+            raw.seek(0, os.SEEK_END)
+            opened = _layered(raw, mode, buffering, encoding, errors, newline)
+        else:
+            if place in _STREAMS:
+                file = _STREAMS[place]
+            # The standard streams outlive whatever else reads or writes them.
+            closefd = closefd and not (type(file) is int and 0 <= file <= 2)
+            opened = original(file, mode, buffering, encoding, errors, newline, closefd, opener)
         if _raw_opens > before:
             _opens += 1
-        _known.add(file)
-        return file
+        _known.add(opened)
+        return opened
 
     return open
 

@@ -11,6 +11,9 @@ import sys
 import time
 import zipfile
 
+import advice
+import workers
+
 PACKAGES = "/packages"
 _STDLIB_REASON = (
     "{name} is not available here: this part of the standard library needs the operating system "
@@ -20,6 +23,18 @@ _REASON = (
     "{name} is not available here: the Python standard library is, and pure-Python wheels the "
     "operator offers: {offered}{broken}"
 )
+_WINDOWS = ("_winapi", "msvcrt", "nt", "winreg", "winsound")
+_INSTALLERS = ("ensurepip", "micropip", "pip", "uv")
+_CLIENTS = ("aiohttp", "httpx", "requests", "urllib3")
+_INSTEAD = {
+    "bz2": "zlib and gzip are available",
+    "compression.zstd": "zlib and gzip are available",
+    "ctypes": "only Python code can be loaded",
+    "lzma": "zlib and gzip are available",
+    "ssl": "the host speaks TLS for code with a grant in `grants.http`",
+    "tkinter": "there is no screen, but a file with a picture can be written",
+    "turtle": "there is no screen, but a file with a picture can be written",
+}
 _NATIVE = (".so", ".pyd", ".dylib")
 # Wheels that an explanation names; it is for people.
 _BROKEN_MAX = 4
@@ -59,11 +74,21 @@ class MissingPackages:
     def find_spec(self, name, path=None, target=None):
         # importlib.util.find_spec asks whether a module exists and wants None for an answer.
         importing = self._frame(2).f_code.co_name == "_find_and_load_unlocked"
-        if path is not None or not importing:
+        if not importing or (path is not None and name not in _INSTEAD):
             return None
+        if name in _INSTALLERS:
+            reason = f"{name} is not available here: {advice.NO_INSTALL}: {self._list()}"
+            raise ModuleNotFoundError(reason, name=name)
+        if name in _WINDOWS:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         if name in sys.stdlib_module_names:
-            raise ModuleNotFoundError(_STDLIB_REASON.format(name=name), name=name)
+            reason = _STDLIB_REASON.format(name=name)
+            if name in _INSTEAD:
+                reason = f"{reason}; {_INSTEAD[name]}"
+            raise ModuleNotFoundError(reason, name=name)
         reason = _REASON.format(name=name, offered=self._list(), broken=self._broken(name))
+        if name in _CLIENTS:
+            reason = f"{reason}; urllib.request is there, and the network needs a grant in `grants.http`"
         raise ModuleNotFoundError(reason, name=name)
 
 
@@ -92,6 +117,9 @@ class TimerLoop(asyncio.BaseEventLoop):
     def _write_to_self(self):
         pass
 
+    async def _make_subprocess_transport(self, *args, **kwargs):
+        workers.no_processes()
+
     def run_in_executor(self, executor, func, *args):
         # There are no threads: the work is done at once, and the future is ready.
         future = self.create_future()
@@ -118,17 +146,20 @@ class TimerLoopPolicy(asyncio.events._AbstractEventLoopPolicy):
         return TimerLoop()
 
 
-def _no_processes(*args, **kwargs):
-    raise OSError(errno.ENOTSUP, "this sandbox cannot start processes")
+def _no_command(command, *args, **kwargs):
+    words = command if isinstance(command, str) else " ".join(map(str, command))
+    if " install " in f"{words} " and any(tool in words for tool in _INSTALLERS):
+        raise OSError(errno.ENOTSUP, advice.NO_INSTALL)
+    workers.no_processes()
 
 
 def install():
     """Puts all of it in place; answers the finder, whose `offered` a run may set."""
-    os.system = os.popen = _no_processes
+    os.system = os.popen = _no_command
     import subprocess
 
-    subprocess.Popen.__init__ = _no_processes
-    subprocess.Popen.__del__ = lambda self, **kwargs: None
+    subprocess.Popen.__init__ = lambda self, args, *rest, **options: _no_command(args)
+    subprocess.Popen.__del__ = lambda self, **options: None
     asyncio.events._set_event_loop_policy(TimerLoopPolicy())
     finder = MissingPackages(sys._getframe)
     sys.meta_path.append(finder)

@@ -19,11 +19,15 @@ SKIPPED = {
 }
 
 
+# What cannot be imported here.
+BROKEN = set()
+
+
 def _load(name):
     try:
         importlib.import_module(name)
     except BaseException:
-        return
+        BROKEN.add(name)
 
 
 def _walk(directory, prefix):
@@ -41,4 +45,5 @@ with warnings.catch_warnings():
     for _name in sorted(sys.stdlib_module_names - SKIPPED):
         _load(_name)
     # Not os.__file__: os is frozen into the interpreter and names a directory that is not there.
-    _walk(os.path.dirname(subprocess.__file__), "")
+    ROOT = os.path.dirname(subprocess.__file__)
+    _walk(ROOT, "")

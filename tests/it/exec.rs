@@ -3,15 +3,19 @@
 mod corpus;
 mod ends;
 mod files;
+mod habits;
 mod hostile;
 mod javascript;
 mod limits;
+mod lines;
 mod node;
 mod packages;
+mod process;
 mod scripts;
 mod semantics;
 mod sessions;
 mod tasks;
+mod values;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

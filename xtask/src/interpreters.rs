@@ -4,6 +4,8 @@
 //! A stamp over everything that goes into a build says whether it is up to date. The tools live
 //! under `target/`, nothing is installed for the whole machine but the C compiler.
 
+mod python;
+
 use std::collections::hash_map::DefaultHasher;
 use std::hash::Hasher;
 use std::path::{Path, PathBuf};
@@ -54,7 +56,7 @@ pub(crate) fn build_python_module(root: &Path) -> anyhow::Result<()> {
             "wit",
         ],
     );
-    unless_current(root, &modules(root)?, "python.wasm", &inputs, build_python)
+    unless_current(root, &modules(root)?, "python.wasm", &inputs, python::build)
 }
 
 /// Builds `javascript.wasm` if it is not up to date.
@@ -113,6 +115,7 @@ fn stamp(root: &Path, inputs: &[PathBuf]) -> anyhow::Result<String> {
     files.sort();
     let mut hasher = DefaultHasher::new();
     hasher.write(include_bytes!("interpreters.rs"));
+    hasher.write(include_bytes!("interpreters/python.rs"));
     hasher.write(include_bytes!("foreign.rs"));
     for file in files {
         let name = file.strip_prefix(root).unwrap_or(&file);
@@ -140,35 +143,6 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
 /// The folder for tools and intermediate files.
 fn workshop(root: &Path) -> PathBuf {
     root.join("target/interpreters")
-}
-
-/// Builds the native module as a library that the tool links with CPython.
-fn build_immortal(c: &Path, folder: &Path) -> anyhow::Result<()> {
-    let (c, object) = (text(c), text(&folder.join("immortal.o")));
-    let compile = [
-        "--target=wasm32-wasip1",
-        "-fPIC",
-        "-O2",
-        "-fvisibility=hidden",
-        "-c",
-        &c,
-        "-o",
-        &object,
-    ];
-    run(folder, CLANG, &compile)?;
-    let library = text(&folder.join("immortal.cpython-314-wasm32-wasi.so"));
-    let link = [
-        "-shared",
-        "--experimental-pic",
-        "--no-entry",
-        "--unresolved-symbols=import-dynamic",
-        &object,
-        "-o",
-        &library,
-    ];
-    run(folder, "wasm-ld-19", &link)?;
-    std::fs::remove_file(&object)?;
-    Ok(())
 }
 
 /// componentize-py in a virtual environment of its own.
@@ -238,46 +212,6 @@ fn dependencies(package_json: &str) -> Vec<String> {
         .filter(|(_, version)| version.starts_with(|first: char| first.is_ascii_digit()))
         .map(|(name, version)| format!("{name}@{version}"))
         .collect()
-}
-
-fn build_python(root: &Path, module: &Path) -> anyhow::Result<()> {
-    let tool = componentize_py(root)?;
-    // The tool mounts the folder it is given; a copy keeps everything else out of the module.
-    let source = workshop(root).join("python");
-    std::fs::remove_dir_all(&source).or_else(ignore_missing)?;
-    std::fs::create_dir_all(&source)?;
-    for entry in std::fs::read_dir(root.join("interpreters/python"))? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "py") {
-            std::fs::copy(
-                &path,
-                source.join(path.file_name().expect("a file has a name")),
-            )?;
-        }
-    }
-    std::fs::copy(
-        root.join("interpreters/input.schema.json"),
-        source.join("input.schema.json"),
-    )?;
-    set_up::c_compiler(root)?;
-    build_immortal(&root.join("interpreters/python/immortal.c"), &source)?;
-    let (wit, module) = (text(&root.join("wit")), text(module));
-    run(
-        &source,
-        &tool,
-        &[
-            "-d",
-            &wit,
-            "-w",
-            "task",
-            "componentize",
-            "interpreter",
-            "-p",
-            ".",
-            "-o",
-            &module,
-        ],
-    )
 }
 
 fn build_javascript(root: &Path, module: &Path) -> anyhow::Result<()> {

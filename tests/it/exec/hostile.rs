@@ -26,7 +26,7 @@ fn the_operating_system_is_not_there() {
     }
     assert_eq!(
         python(&host, "import os\ndict(os.environ)")["result"],
-        json!({})
+        json!({"HOME": "/work"})
     );
     for code in [
         "require('child_process')",

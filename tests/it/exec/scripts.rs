@@ -5,7 +5,12 @@ use serde_json::json;
 use super::ready;
 use crate::support::host::Host;
 
-fn put(host: &Host, name: &str, kind: &str, source: &str) -> crate::support::http::Answer {
+pub(super) fn put(
+    host: &Host,
+    name: &str,
+    kind: &str,
+    source: &str,
+) -> crate::support::http::Answer {
     let header = [("content-type", kind)];
     host.client.send(
         "PUT",
@@ -67,6 +72,43 @@ fn a_script_is_a_module_like_any_other() {
             .text(),
         "seen\n"
     );
+}
+
+#[test]
+fn python_scripts_say_what_they_take_in_any_form() {
+    let host = ready("");
+    let described = |source: &str| {
+        let module = put(&host, "described", "text/x-python", source);
+        let answer = module.json();
+        assert!([200, 201].contains(&module.status), "{source}: {answer}");
+        answer["descriptor"]["input_schema"].clone()
+    };
+    for source in [
+        "INPUT_SCHEMA: dict = {'type': 'object'}",
+        "INPUT_SCHEMA = {'type': 'object'}",
+        "from typing import Any\nINPUT_SCHEMA: dict[str, Any] = {'type': 'object'}",
+        "OUTPUT_SCHEMA = INPUT_SCHEMA = {'type': 'object'}",
+        "\u{feff}INPUT_SCHEMA = {'type': 'object'}",
+        "```python\nINPUT_SCHEMA = {'type': 'object'}\n```",
+    ] {
+        assert_eq!(described(source), json!({"type": "object"}), "{source}");
+    }
+    assert_eq!(described("INPUT_SCHEMA: dict"), json!(null));
+    for (source, place) in [
+        ("x = 1\nINPUT_SCHEMA = dict()", "line 2"),
+        ("INPUT_SCHEMA = {**{}}", "line 1"),
+        ("if True:\n    INPUT_SCHEMA = {}", "line 2"),
+        ("INPUT_SCHEMA, a = {}, 1", "line 1"),
+        ("from a import INPUT_SCHEMA", "line 1"),
+        ("INPUT_SCHEMA = {}\nINPUT_SCHEMA = {}", "line 2"),
+        ("INPUT_SCHEMA = {'enum': {1, 2}}", ""),
+    ] {
+        let problem = put(&host, "refused", "text/x-python", source);
+        let problem = problem.expect_problem(422, "module_refused");
+        let detail = problem["detail"].as_str().unwrap().to_ascii_lowercase();
+        assert!(detail.contains("input_schema"), "{source}: {problem}");
+        assert!(detail.contains(place), "{source}: {problem}");
+    }
 }
 
 #[test]

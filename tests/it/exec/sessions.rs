@@ -105,6 +105,37 @@ fn each_call_has_its_own_streams_and_tracebacks_quote_the_right_call() {
 }
 
 #[test]
+fn a_call_is_answered_with_what_it_assigned_itself() {
+    let host = ready("");
+    let session = Session::python(&host);
+    for (code, value) in [
+        ("result = 10", json!(10)),
+        ("results = [1]\nprint(result)", Value::Null),
+        ("if False:\n    result = 10", Value::Null),
+        ("if results is None:\n    result = 10", Value::Null),
+        ("result = 10", json!(10)),
+        ("for result in [10]:\n    pass", json!(10)),
+        ("result += 0", json!(10)),
+        (
+            "def f():\n    global result\n    result = 10\nf()\nx = 1",
+            json!(10),
+        ),
+        ("x = result", Value::Null),
+        (
+            "import io\nwith io.StringIO('a') as result:\n    result = result.read()",
+            json!("a"),
+        ),
+        ("result = [1]", json!([1])),
+        ("result.append(2)\nx = 3", Value::Null),
+        ("exec('result = 4')\nx = 1", json!(4)),
+        ("del result", Value::Null),
+        ("def result():\n    pass\nx = result = None", Value::Null),
+    ] {
+        assert_eq!(session.run(code)["result"], value, "{code}");
+    }
+}
+
+#[test]
 fn javascript_keeps_what_it_declared_and_may_declare_it_again() {
     let host = ready("");
     let session = Session::javascript(&host);

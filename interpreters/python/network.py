@@ -1,0 +1,80 @@
+"""What code is told that asks for the network, which it has none of: a grant is what it lacks."""
+
+import errno
+import http.client
+import socket
+import urllib.request
+
+_REASON = "the network is closed to this code: no grant in `grants.http` lets it reach {place}"
+
+
+def refused(place):
+    return PermissionError(errno.EACCES, _REASON.format(place=place))
+
+
+def _place(host, port=None):
+    host = host.decode(errors="replace") if isinstance(host, (bytes, bytearray)) else host
+    return f"{host or 'this machine'}:{port}" if port else f"{host or 'this machine'}"
+
+
+def _look_up(host, port=None, *args, **kwargs):
+    raise refused(_place(host, port))
+
+
+def _look_up_name(name="", *args):
+    raise refused(_place(name))
+
+
+def _connect(address, *args, **kwargs):
+    raise refused(_place(*address[:2]))
+
+
+class Socket(socket.socket):
+    """A socket that says why it leads nowhere."""
+
+    def __init__(self, *args, **kwargs):
+        try:
+            super().__init__(*args, **kwargs)
+        except OSError:
+            raise refused("another machine") from None
+
+    def connect(self, address):
+        raise refused(_place(*address[:2]))
+
+    def connect_ex(self, address):
+        return errno.EACCES
+
+    def bind(self, address):
+        raise refused(_place(*address[:2]))
+
+    def sendto(self, data, *rest):
+        raise refused(_place(*rest[-1][:2]))
+
+
+class HTTPSConnection(http.client.HTTPConnection):
+    """A connection that is refused as one without encryption is."""
+
+    default_port = http.client.HTTPS_PORT
+
+    def __init__(self, host, port=None, *, context=None, **options):
+        super().__init__(host, port, **options)
+
+
+class HTTPSHandler(urllib.request.AbstractHTTPHandler):
+    def __init__(self, debuglevel=None, context=None, check_hostname=None):
+        super().__init__(debuglevel)
+
+    def https_open(self, request):
+        return self.do_open(HTTPSConnection, request)
+
+    https_request = urllib.request.AbstractHTTPHandler.do_request_
+
+
+def install():
+    socket.getaddrinfo = _look_up
+    socket.gethostbyname = socket.gethostbyname_ex = socket.gethostbyaddr = _look_up_name
+    socket.create_connection = socket.create_server = _connect
+    socket.socket = Socket
+    if not hasattr(http.client, "HTTPSConnection"):
+        http.client.HTTPSConnection = HTTPSConnection
+        urllib.request.HTTPSHandler = HTTPSHandler
