@@ -60,7 +60,7 @@ def returned(result):
     try:
         text = value.json_of(result)
     except value.Unsayable as unsayable:
-        return failed(1, "guest_error", unsayable.native, str(unsayable), None)
+        return failed(1, "guest_error", unsayable.native, _clip(str(unsayable), MESSAGE_LIMIT), None)
     return b'{"status":"completed","result":%b,"exit_code":0,"error":null}' % text
 
 
