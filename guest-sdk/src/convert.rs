@@ -7,12 +7,12 @@ use schemars::generate::SchemaSettings;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Failure, OrFail, Payload};
+use crate::{Failure, OrFail, Payload, Unread};
 
 /// What a task can take as its input.
 ///
-/// It is implemented for [`Payload`] (raw bytes), for [`Json`], and for every type that implements
-/// `serde::Deserialize` and `schemars::JsonSchema`.
+/// It is implemented for [`Payload`] (raw bytes), for [`Unread`] (raw bytes that are streamed), for
+/// [`Json`], and for every type that implements `serde::Deserialize` and `schemars::JsonSchema`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the input of a task",
     label = "not a task's input",
@@ -88,8 +88,19 @@ impl<T: Serialize> Output for Json<T> {
 }
 
 impl Input for Payload {
+    /// Whole, also where the host keeps it in a file.
     fn decode(payload: Payload) -> Result<Self, Failure> {
-        Ok(payload)
+        payload.load().or_transient("reading the large input")
+    }
+
+    fn schema() -> Option<String> {
+        None
+    }
+}
+
+impl Input for Unread {
+    fn decode(payload: Payload) -> Result<Self, Failure> {
+        Ok(Self(payload))
     }
 
     fn schema() -> Option<String> {

@@ -1,5 +1,5 @@
 //! The other side of the contract: the host's imports in a guest, the test harness natively. Both
-//! answer the same seven questions; nothing else in the crate knows which one it talks to.
+//! answer the same eight questions; nothing else in the crate knows which one it talks to.
 
 #[cfg(target_arch = "wasm32")]
 pub(crate) mod component;
@@ -7,6 +7,6 @@ pub(crate) mod component;
 mod native;
 
 #[cfg(target_arch = "wasm32")]
-pub(crate) use component::{attempt, cancelled, log, progress, remaining_ms, task_id};
+pub(crate) use component::{attempt, cancelled, dir, log, progress, remaining_ms, task_id};
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use native::{attempt, cancelled, log, progress, remaining_ms, task_id};
+pub(crate) use native::{attempt, cancelled, dir, log, progress, remaining_ms, task_id};

@@ -116,13 +116,15 @@
 //! | a type with serde's traits and `schemars::JsonSchema` | JSON and its schema |
 //! | [`Json<T>`](Json) | JSON without a schema |
 //! | [`Payload`] | raw bytes and their content type |
+//! | [`Unread`], as an input | the same, read piece by piece |
 //! | `()` | `null`; as an input also an empty body |
 //!
 //! An input that cannot be read is [`Failure::InvalidInput`] with the place and the reason: ``the
 //! input does not fit at `sizes[2].width`: invalid type: string "wide", expected u32 at line 1
-//! column 64``. An input too large for a message is a read-only file, [`LARGE_INPUT`]; JSON is read
-//! from there without further ado, raw bytes by [`Payload::load`]. Files left under `/out` become
-//! artifacts, and `/work` is scratch space; `std::fs` reads and writes them.
+//! column 64``. An input too large for a message is a read-only file, [`LARGE_INPUT`]; JSON and
+//! [`Payload`] are read from there without further ado. Files left under `/out` become artifacts,
+//! and `/work` is scratch space; `std::fs` reads and writes them. [`dirs`] names them, in a sandbox
+//! and in a test alike.
 //!
 //! # Failures
 //!
@@ -167,6 +169,7 @@ extern crate self as cofferdam_guest;
 
 pub mod context;
 mod convert;
+pub mod dirs;
 mod failure;
 mod host;
 pub mod log;
@@ -178,7 +181,7 @@ pub mod testing;
 pub use cofferdam_guest_macros::task;
 pub use convert::{Input, Json, Output};
 pub use failure::{Failure, OrFail, ResultExt};
-pub use payload::{LARGE_INPUT, Payload};
+pub use payload::{LARGE_INPUT, Payload, Unread};
 pub use task::{Descriptor, Task};
 
 /// What the expansion of `#[task]` names. Not for use by hand: it changes without notice.

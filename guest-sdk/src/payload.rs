@@ -5,7 +5,9 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 
-/// Where an input is found that is too large to be handed over: a read-only file.
+use crate::dirs;
+
+/// Where a sandbox has an input that is too large to be handed over: a read-only file.
 pub const LARGE_INPUT: &str = "/in/payload";
 
 /// An input or an output as the host carries it: bytes and what they are.
@@ -52,12 +54,12 @@ impl Payload {
         Self::new("application/octet-stream", body)
     }
 
-    /// The payload with its body in memory: an input above the host's inline limit comes with an
-    /// empty body and is read from [`LARGE_INPUT`]. Whoever wants to stream opens that file.
+    /// The payload with its body in memory. A task that takes a `Payload` has it already; one that
+    /// takes an [`Unread`] reads it here.
     pub fn load(mut self) -> io::Result<Self> {
-        // Without a large input there is no such file, and often no `/in` to look for it.
+        // Without a large input the file does not exist, and often `/in` does not either.
         if self.body.is_empty()
-            && let Ok(mut file) = File::open(LARGE_INPUT)
+            && let Ok(mut file) = File::open(dirs::input().join("payload"))
         {
             file.read_to_end(&mut self.body)?;
         }
@@ -69,6 +71,31 @@ impl Payload {
     pub fn essence(&self) -> String {
         let essence = self.content_type.split(';').next().unwrap_or_default();
         essence.trim().to_ascii_lowercase()
+    }
+}
+
+/// An input whose body is not in memory where it is large: for a task that streams it.
+///
+/// ```
+/// use std::io::BufRead;
+/// use cofferdam_guest::{Failure, Unread};
+///
+/// #[cofferdam_guest::task]
+/// fn lines(input: Unread) -> Result<usize, Failure> {
+///     Ok(std::io::BufReader::new(input.reader()?).lines().count())
+/// }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread(pub Payload);
+
+impl Unread {
+    /// Reads the body from wherever it is.
+    pub fn reader(self) -> io::Result<Box<dyn Read>> {
+        let path = dirs::input().join("payload");
+        match self.0.body.is_empty() && path.exists() {
+            true => Ok(Box::new(File::open(path)?)),
+            false => Ok(Box::new(io::Cursor::new(self.0.body))),
+        }
     }
 }
 

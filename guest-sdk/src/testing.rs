@@ -23,12 +23,32 @@
 //!
 //! assert_eq!(double(1), Ok(2));
 //! ```
+//!
+//! Files are those of the context, where the task asks [`dirs`](crate::dirs) for them:
+//!
+//! ```
+//! use cofferdam_guest::testing::Context;
+//! use cofferdam_guest::{Failure, Payload, dirs};
+//!
+//! #[cofferdam_guest::task]
+//! fn keep(input: Payload) -> Result<(), Failure> {
+//!     Ok(std::fs::write(dirs::out().join("copy"), input.body)?)
+//! }
+//!
+//! let context = Context::new().large_input("far too large to be handed over");
+//! context.run::<keep>("").unwrap();
+//! assert_eq!(context.output("copy").unwrap(), b"far too large to be handed over");
+//! ```
+
+mod folder;
 
 use std::cell::RefCell;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::log::Level;
+use crate::testing::folder::Folder;
 use crate::{Failure, Payload, Task};
 
 thread_local! {
@@ -116,6 +136,27 @@ impl Context {
         self
     }
 
+    /// Puts a file below `/in`.
+    #[must_use]
+    pub fn input_file(self, path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> Self {
+        let (path, bytes) = (path.as_ref(), bytes.as_ref());
+        self.state.borrow_mut().folder().put("in", path, bytes);
+        self
+    }
+
+    /// Puts the input where a host puts one that is too large to be handed over. The task is run
+    /// with an empty body then, which is what the host hands over.
+    #[must_use]
+    pub fn large_input(self, bytes: impl AsRef<[u8]>) -> Self {
+        self.input_file("payload", bytes)
+    }
+
+    /// A file that the task left below `/out`; `None` if it left none of that name.
+    pub fn output(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {
+        let out = self.state.borrow_mut().folder().area("out");
+        std::fs::read(out.join(path)).ok()
+    }
+
     /// Runs a task from bytes to bytes, as the host would.
     pub fn run<T: Task>(&self, input: impl Into<TestInput>) -> Result<Payload, Failure> {
         let TestInput(payload) = input.into();
@@ -171,9 +212,15 @@ pub(crate) struct State {
     pub(crate) progress: Vec<Progress>,
     pub(crate) log: Vec<Line>,
     answers_until_cancelled: Option<u32>,
+    folder: Option<Folder>,
 }
 
 impl State {
+    /// The context's directories, made when they are first asked for.
+    pub(crate) fn folder(&mut self) -> &Folder {
+        self.folder.get_or_insert_with(Folder::new)
+    }
+
     /// Answers `cancelled()`, counting down to the cancel that the test ordered.
     pub(crate) fn ask_cancelled(&mut self) -> bool {
         match &mut self.answers_until_cancelled {
@@ -196,6 +243,7 @@ impl Default for State {
             progress: Vec::new(),
             log: Vec::new(),
             answers_until_cancelled: None,
+            folder: None,
         }
     }
 }

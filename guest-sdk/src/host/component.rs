@@ -1,6 +1,8 @@
 //! The bindings that `wit/` gives rise to, and the conversions between their types and ours. The
 //! generated types stay inside: authors see only this crate's own.
 
+use std::path::PathBuf;
+
 use crate::log::Level;
 use crate::{Failure, Payload, Task};
 
@@ -38,6 +40,10 @@ pub(crate) fn remaining_ms() -> u64 {
 
 pub(crate) fn cancelled() -> bool {
     context::cancelled()
+}
+
+pub(crate) fn dir(name: &str) -> PathBuf {
+    PathBuf::from(format!("/{name}"))
 }
 
 pub(crate) fn progress(fraction: f64, note: &str) {

@@ -1,6 +1,8 @@
 //! The host of a native test: the thread's [`Context`](crate::testing::Context), or plain answers
 //! when no test has entered one.
 
+use std::path::PathBuf;
+
 use crate::log::Level;
 use crate::testing::{Line, Progress, current};
 
@@ -21,6 +23,12 @@ pub(crate) fn remaining_ms() -> u64 {
 
 pub(crate) fn cancelled() -> bool {
     current(|state| state.ask_cancelled()).unwrap_or(false)
+}
+
+/// The directories of the context. Outside of any there are none: the paths are those of a sandbox,
+/// where a native program finds nothing.
+pub(crate) fn dir(name: &str) -> PathBuf {
+    current(|state| state.folder().area(name)).unwrap_or_else(|| PathBuf::from(format!("/{name}")))
 }
 
 pub(crate) fn progress(fraction: f64, note: &str) {
