@@ -5,9 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use cofferdam_guest::testing::{self, Context};
-use cofferdam_guest::{
-    Failure, Json, OrFail, Payload, ResultExt, Task, Unread, context, dirs, task,
-};
+use cofferdam_guest::{Failure, Json, OrFail, Payload, ResultExt, Task, context, task};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -302,18 +300,26 @@ fn outside_a_context_the_functions_still_answer() {
     assert_eq!(patient::wait(1).unwrap(), (String::new(), 1, 30));
 }
 
-/// Counts the bytes of a text, keeps it, and leaves notes.
-#[task]
-fn keep(input: Payload) -> Result<usize, Failure> {
-    std::fs::write(dirs::work().join("draft"), "scratch")?;
-    std::fs::create_dir_all(dirs::out().join("notes"))?;
-    std::fs::write(dirs::out().join("notes/copy.txt"), &input.body)?;
-    Ok(input.body.len())
+mod keeping {
+    use cofferdam_guest::{Failure, Payload, dirs, task};
+
+    /// Counts the bytes of a text, keeps it, and leaves notes.
+    #[task]
+    pub fn keep(input: Payload) -> Result<usize, Failure> {
+        std::fs::write(dirs::work().join("draft"), "scratch")?;
+        std::fs::create_dir_all(dirs::out().join("notes"))?;
+        std::fs::write(dirs::out().join("notes/copy.txt"), &input.body)?;
+        Ok(input.body.len())
+    }
 }
 
-#[task]
-fn count(input: Unread) -> Result<u64, Failure> {
-    Ok(std::io::copy(&mut input.reader()?, &mut std::io::sink())?)
+mod counting {
+    use cofferdam_guest::{Failure, Unread, task};
+
+    #[task]
+    pub fn count(input: Unread) -> Result<u64, Failure> {
+        Ok(std::io::copy(&mut input.reader()?, &mut std::io::sink())?)
+    }
 }
 
 #[test]
@@ -321,13 +327,16 @@ fn a_task_has_directories_of_its_own_in_a_test() {
     let large = "x".repeat(5 << 20);
     let context = Context::new().large_input(&large);
     // The host hands over an empty body then; the task sees all of it.
-    let output = context.run::<keep>(Payload::bytes("")).unwrap();
+    let output = context.run::<keeping::keep>(Payload::bytes("")).unwrap();
     assert_eq!(output, Payload::json(large.len().to_string()));
     assert_eq!(context.output("notes/copy.txt").unwrap(), large.as_bytes());
     assert_eq!(context.output("draft"), None);
-    let streamed = context.run::<count>(Payload::bytes("")).unwrap();
+    let streamed = context.run::<counting::count>(Payload::bytes("")).unwrap();
     assert_eq!(streamed, Payload::json(large.len().to_string()));
     let small = Context::new();
-    assert_eq!(small.run::<count>("12345"), Ok(Payload::json("5")));
+    assert_eq!(
+        small.run::<counting::count>("12345"),
+        Ok(Payload::json("5"))
+    );
     assert_eq!(small.output("notes/copy.txt"), None);
 }
