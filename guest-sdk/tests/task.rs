@@ -305,7 +305,7 @@ mod keeping {
 
     /// Counts the bytes of a text, keeps it, and leaves notes.
     #[task]
-    pub fn keep(input: Payload) -> Result<usize, Failure> {
+    pub(super) fn keep(input: Payload) -> Result<usize, Failure> {
         std::fs::write(dirs::work().join("draft"), "scratch")?;
         std::fs::create_dir_all(dirs::out().join("notes"))?;
         std::fs::write(dirs::out().join("notes/copy.txt"), &input.body)?;
@@ -317,7 +317,7 @@ mod counting {
     use cofferdam_guest::{Failure, Unread, task};
 
     #[task]
-    pub fn count(input: Unread) -> Result<u64, Failure> {
+    pub(super) fn count(input: Unread) -> Result<u64, Failure> {
         Ok(std::io::copy(&mut input.reader()?, &mut std::io::sink())?)
     }
 }
