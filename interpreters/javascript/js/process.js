@@ -31,12 +31,15 @@ let leaving = false;
 let capture = null;
 export const exitCode = () => (Number(chosenCode ?? 0) & 0xff);
 
+// Whether anybody listens. A script without listeners ends in peace whatever it did to the language.
+const heard = (event) => process._events?.[event] !== undefined;
+
 // Tells the listeners once that the process ends.
 export function emitExit(code) {
   if (leaving) return;
   leaving = true;
   if (code !== undefined) chosenCode = code;
-  process.emit("exit", chosenCode ?? 0);
+  if (heard("exit")) process.emit("exit", chosenCode ?? 0);
 }
 
 const none = (name, why) => () => {
@@ -121,11 +124,11 @@ export function takesUncaught(error, origin) {
     capture(error);
     return true;
   }
-  process.emit("uncaughtExceptionMonitor", error, origin);
-  return process.emit("uncaughtException", error, origin);
+  if (heard("uncaughtExceptionMonitor")) process.emit("uncaughtExceptionMonitor", error, origin);
+  return heard("uncaughtException") && process.emit("uncaughtException", error, origin);
 }
 
-export const takesRejection = (reason, promise) => process.emit("unhandledRejection", reason, promise);
+export const takesRejection = (reason, promise) => heard("unhandledRejection") && process.emit("unhandledRejection", reason, promise);
 
 export function beginProcess(args, stdin) {
   process.argv.splice(2, Infinity, ...args);
@@ -135,8 +138,8 @@ export function beginProcess(args, stdin) {
   beginInput(stdin);
 }
 
-// Answers whether the listeners gave the event loop something to do.
-export const emitBeforeExit = () => process.emit("beforeExit", chosenCode ?? 0);
+// The listeners may give the event loop something to do.
+export const emitBeforeExit = () => void (heard("beforeExit") && process.emit("beforeExit", chosenCode ?? 0));
 
 define(Math, { random: host.mathRandom });
 define(globalThis, { process, global: globalThis });
