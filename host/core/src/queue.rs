@@ -37,7 +37,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::queue::events::Subscription;
@@ -160,11 +160,18 @@ impl Queue {
 
     /// Removes a final task with everything it left.
     pub async fn purge(&self, id: TaskId) -> Result<Purged, QueueError> {
-        let answer = self.shared.storage.purge(id).await?;
-        if let Purged::Removed(pruned) = &answer {
-            self.attic.remove(pruned.clone()).await;
-        }
-        Ok(answer)
+        let (shared, attic) = (Arc::clone(&self.shared), Arc::clone(&self.attic));
+        let (tell, told) = oneshot::channel();
+        // On its own, so that a caller who goes away does not leave the files behind.
+        self.shared.shutdown.spawn("purge", async move {
+            let answer = shared.storage.purge(id).await;
+            if let Ok(Purged::Removed(pruned)) = &answer {
+                attic.remove(pruned.clone()).await;
+            }
+            let _gone = tell.send(answer);
+        });
+        let lost = |_| StorageError::Unknown("the host is ending".to_owned());
+        Ok(told.await.map_err(lost)??)
     }
 
     /// The task once it is final, or as it stands after `patience`; `None` if there is none.

@@ -83,6 +83,16 @@ impl Blobs {
         Arc::clone(&self.used_bytes)
     }
 
+    /// Counts bytes that are about to be put, until what is answered is dropped.
+    pub(crate) fn take_room(&self, length: usize) -> Room {
+        let size = u64::try_from(length).unwrap_or(u64::MAX);
+        self.used_bytes.fetch_add(size, Ordering::Relaxed);
+        Room {
+            used_bytes: Arc::clone(&self.used_bytes),
+            size,
+        }
+    }
+
     /// Keeps `bytes`, and returns once they outlive a crash. Bytes that are kept already are written
     /// anew, which mends a file that the disk has spoilt.
     pub(crate) fn put(&self, bytes: &[u8]) -> Result<BlobHash, StorageError> {
@@ -148,6 +158,18 @@ impl Blobs {
 
     fn path(&self, hash: BlobHash) -> PathBuf {
         self.root.join(hash.hex())
+    }
+}
+
+/// Room for bytes that are not kept yet.
+pub(crate) struct Room {
+    used_bytes: Arc<AtomicU64>,
+    size: u64,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.used_bytes.fetch_sub(self.size, Ordering::Relaxed);
     }
 }
 

@@ -8,6 +8,7 @@
 mod as_modules;
 mod as_reads;
 mod as_tasks;
+mod beside;
 mod change;
 mod claim;
 mod connection;
@@ -34,19 +35,16 @@ mod writer;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use bytes::Bytes;
 use rand::rngs::StdRng;
-use tokio::sync::RwLock;
 
+use self::beside::Beside;
 use self::db::Db;
 use self::readers::Readers;
 use self::writer::Writer;
 use crate::StorageError;
-use crate::blobs::{BlobHash, Blobs};
-use crate::files::blocking;
+use crate::blobs::Blobs;
 use crate::files::sync::Fsync;
 use crate::settings::StorageConfig;
-use cofferdam_domain::module::Digest;
 
 pub(crate) use self::connection::database_path;
 
@@ -54,18 +52,8 @@ pub(crate) use self::connection::database_path;
 pub(crate) struct SqliteStorage {
     writer: Writer,
     readers: Readers,
-    blobs: Arc<Blobs>,
-    /// Read while a blob is put that no row refers to yet; written while blobs are removed.
-    putting: RwLock<()>,
+    beside: Beside,
     threads: Mutex<Vec<JoinHandle<()>>>,
-}
-
-/// Where bytes are.
-enum Kept {
-    /// In their row: small ones, and those of an early version of this host.
-    Inside(Vec<u8>),
-    /// Beside the database.
-    Blob(BlobHash),
 }
 
 impl SqliteStorage {
@@ -92,67 +80,9 @@ impl SqliteStorage {
         Ok(SqliteStorage {
             writer,
             readers,
-            blobs: Arc::new(blobs),
-            putting: RwLock::new(()),
+            beside: Beside::new(Arc::new(blobs)),
             threads: Mutex::new(threads),
         })
-    }
-
-    /// Keeps the bytes of a version, unless they are kept already. Nobody removes them before a row
-    /// refers to them as long as the caller holds `putting`.
-    async fn put_blob(&self, digest: Digest, wasm: Bytes) -> Result<BlobHash, StorageError> {
-        let known = self
-            .readers
-            .call(move |conn| modules::module_blob(conn, digest))
-            .await?;
-        if known.is_none() {
-            let size = wasm.len();
-            self.writer
-                .call(move |db| db.budget.check(&db.conn, size))
-                .await?;
-        }
-        let blobs = Arc::clone(&self.blobs);
-        blocking(move || match known {
-            Some(hash) if blobs.has(hash, wasm.len())? => Ok(hash),
-            Some(_) | None => blobs.put(&wasm),
-        })
-        .await
-    }
-
-    /// The bytes, from wherever they are; `None` if they are not there any more.
-    async fn bytes(&self, kept: Kept) -> Result<Option<Bytes>, StorageError> {
-        match kept {
-            Kept::Inside(bytes) => Ok(Some(bytes.into())),
-            Kept::Blob(hash) => {
-                let blobs = Arc::clone(&self.blobs);
-                let bytes = blocking(move || blobs.get(hash)).await?;
-                Ok(bytes.map(Bytes::from))
-            }
-        }
-    }
-
-    /// Removes blobs of what is gone, unless others have them. What cannot be removed
-    /// is left to the next start.
-    async fn remove_blobs(&self, hashes: Vec<BlobHash>) {
-        if hashes.is_empty() {
-            return;
-        }
-        let _nobody_puts = self.putting.write().await;
-        let unused = self
-            .readers
-            .call(move |conn| modules::unused_blobs(conn, hashes))
-            .await;
-        let blobs = Arc::clone(&self.blobs);
-        let remove = |unused: Vec<BlobHash>| {
-            blocking(move || unused.into_iter().try_for_each(|hash| blobs.remove(hash)))
-        };
-        let removed = match unused {
-            Ok(unused) => remove(unused).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = removed {
-            tracing::warn!(%error, "bytes that nothing refers to were left behind");
-        }
     }
 
     /// Finishes what was accepted, closes the database and gives the data directory back. Later

@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::beside::Fresh;
 use super::{SqliteStorage, modules};
+use crate::files::blocking;
 use crate::{Modules, PutModule, StorageError, StoredModule};
 use cofferdam_domain::module::{Digest, ModuleInfo, ModuleName, ModuleRef};
 use cofferdam_domain::time::Timestamp;
@@ -18,10 +20,9 @@ impl Modules for SqliteStorage {
         now: Timestamp,
     ) -> Result<PutModule, StorageError> {
         let (name, info) = (name.clone(), info.clone());
-        let _putting = self.putting.read().await;
-        let blob = self.put_blob(info.digest, wasm).await?;
+        let fresh = self.put_bytes(info.digest, wasm).await?;
         self.writer
-            .call(move |db| modules::put_module(db, &name, &info, blob, now))
+            .call(move |db| modules::put_module(db, &name, &info, fresh.hash(), now))
             .await
     }
 
@@ -68,7 +69,7 @@ impl Modules for SqliteStorage {
             .await?;
         match found {
             None => Ok(None),
-            Some(kept) => self.bytes(kept).await,
+            Some(kept) => self.beside.get(kept).await,
         }
     }
 
@@ -77,5 +78,29 @@ impl Modules for SqliteStorage {
         self.writer
             .call(move |db| modules::remove_module(db, &name))
             .await
+    }
+}
+
+impl SqliteStorage {
+    /// Keeps the bytes of a version, unless they are kept already.
+    async fn put_bytes(&self, digest: Digest, wasm: Bytes) -> Result<Fresh, StorageError> {
+        let putting = self.beside.begin().await;
+        let known = self
+            .readers
+            .call(move |conn| modules::module_blob(conn, digest))
+            .await?;
+        if let Some(known) = known {
+            return blocking(move || putting.put_known(known, &wasm)).await;
+        }
+        // Taken before it is compared, so that many at once do not exceed it together.
+        let room = self.beside.blobs().take_room(wasm.len());
+        self.writer
+            .call(move |db| db.budget.check(&db.conn, 0))
+            .await?;
+        blocking(move || {
+            let _given_back_when_the_file_counts = room;
+            putting.put(&wasm)
+        })
+        .await
     }
 }

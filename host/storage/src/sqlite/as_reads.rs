@@ -35,7 +35,7 @@ impl Reads for SqliteStorage {
             return Ok(None);
         };
         // A blob that is gone was pruned since it was looked for, and its task with it.
-        let body = self.bytes(body).await?;
+        let body = self.beside.get(body).await?;
         Ok(body.map(|body| Payload { content_type, body }))
     }
 

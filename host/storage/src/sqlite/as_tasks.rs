@@ -1,12 +1,9 @@
 //! The backend as [`Tasks`]: which call goes to the writer and which to the readers.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{SqliteStorage, change, claim, finish, insert, prune, rescue, tasks};
-use crate::blobs::BlobHash;
 use crate::files::blocking;
 use crate::{
     Cancelled, Finished, Inserted, Orphans, Progress, Pruned, Purged, Rescued, Retried,
@@ -14,7 +11,6 @@ use crate::{
 };
 use cofferdam_domain::attempt::{Outcome, WorkerId};
 use cofferdam_domain::claim::{AttemptEnd, Claim};
-use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{BlobId, ClaimOrder, NewTask, TaskId};
 use cofferdam_domain::time::Timestamp;
 
@@ -110,13 +106,13 @@ impl Tasks for SqliteStorage {
             .writer
             .call(move |db| prune::prune(db, finished_before, keep_max, limit, now))
             .await?;
-        self.remove_blobs(blobs).await;
+        self.beside.remove(&self.readers, blobs).await;
         Ok(pruned)
     }
 
     async fn purge(&self, id: TaskId) -> Result<Purged, StorageError> {
         let (purged, blobs) = self.writer.call(move |db| prune::purge(db, id)).await?;
-        self.remove_blobs(blobs).await;
+        self.beside.remove(&self.readers, blobs).await;
         Ok(purged)
     }
 
@@ -145,31 +141,20 @@ fn large_output(end: &AttemptEnd) -> Option<&Bytes> {
 }
 
 impl SqliteStorage {
-    /// Records ends of which some have a large output. Those are put beside the database first, and
-    /// removed again where no row refers to them: an end that came too late, or was not taken.
+    /// Records ends of which some have a large output. Those are put beside the database first.
     async fn finish_large(&self, ends: Vec<AttemptEnd>) -> Result<Vec<Finished>, StorageError> {
-        let putting = self.putting.read().await;
-        let blobs = Arc::clone(&self.blobs);
-        let put = move || {
-            let put = |end: AttemptEnd| {
-                let blob = large_output(&end).map(|body| blobs.put(body)).transpose()?;
-                Ok((end, blob))
-            };
-            ends.into_iter()
-                .map(put)
-                .collect::<Result<Vec<_>, StorageError>>()
+        let putting = self.beside.begin().await;
+        let put = move |end: AttemptEnd| {
+            let output = large_output(&end)
+                .map(|body| putting.put(body))
+                .transpose()?;
+            Ok((end, output))
         };
-        let ends = blocking(put).await?;
-        let outputs: Vec<BlobHash> = ends.iter().filter_map(|(_, blob)| *blob).collect();
-        let finished = self.writer.call(move |db| finish::finish(db, &ends)).await;
-        drop(putting);
-        let completed = Finished::Recorded(TaskState::Completed);
-        let all_kept = finished
-            .as_ref()
-            .is_ok_and(|finished| finished.iter().all(|finished| *finished == completed));
-        if !all_kept {
-            self.remove_blobs(outputs).await;
-        }
-        finished
+        let ends = blocking(move || {
+            let put: Result<Vec<_>, StorageError> = ends.into_iter().map(put).collect();
+            put
+        })
+        .await?;
+        self.writer.call(move |db| finish::finish(db, &ends)).await
     }
 }

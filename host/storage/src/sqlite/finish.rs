@@ -2,6 +2,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
+use super::beside::Fresh;
 use super::db::Db;
 use super::settle::{After, Ending, Running, Settling};
 use crate::blobs::BlobHash;
@@ -19,15 +20,15 @@ const UNCLAIM: &str = "
         worker = iif(attempt = 1, NULL, worker), claimed_at = iif(attempt = 1, NULL, claimed_at)
     WHERE seq = ?1";
 
-/// Records ends in order. Each output that is beside the database already comes with its blob.
+/// Records ends in order. Each output that is beside the database already comes with where.
 pub(super) fn finish(
     db: &mut Db,
-    ends: &[(AttemptEnd, Option<BlobHash>)],
+    ends: &[(AttemptEnd, Option<Fresh>)],
 ) -> Result<Vec<Finished>, StorageError> {
     let mut settling = Settling::prepare(db)?;
     let mut holder = settling.conn.prepare_cached(HOLDER)?;
     let mut finished = Vec::with_capacity(ends.len());
-    for (end, blob) in ends {
+    for (end, output) in ends {
         let key = params![
             end.task_id.0.as_bytes(),
             end.fence.0.cast_signed(),
@@ -36,7 +37,9 @@ pub(super) fn finish(
         let task = holder.query_row(key, Running::from_row).optional()?;
         finished.push(match task {
             None => Finished::Stale,
-            Some(task) => Finished::Recorded(settling.finish(&task, end, *blob)?),
+            Some(task) => {
+                Finished::Recorded(settling.finish(&task, end, output.as_ref().map(Fresh::hash))?)
+            }
         });
     }
     Ok(finished)

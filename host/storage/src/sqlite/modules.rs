@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::Kept;
+use super::beside::Kept;
 use super::db::Db;
 use super::rows::{InfoRow, from_json, to_json};
 use crate::blobs::BlobHash;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::Kept;
+use super::beside::Kept;
 use super::db::state_of;
 use super::insert::NO_METADATA;
 use super::rows::{ArtifactsRow, FailureRow, from_json};

@@ -384,7 +384,42 @@ async fn a_large_output_is_beside_the_database_and_goes_with_its_task() {
         assert_eq!(blob_files(dir.path()).len(), before.len() + 1);
     }
     storage.purge(id(2)).await.unwrap();
-    assert_eq!(blob_files(dir.path()).len(), before.len() + 1);
+    assert_eq!(
+        blob_files(dir.path()).len(),
+        before.len() + 1,
+        "one still has it"
+    );
     storage.purge(id(1)).await.unwrap();
     assert_eq!(blob_files(dir.path()), before);
+}
+
+#[tokio::test]
+async fn bytes_whose_caller_went_away_are_removed() {
+    let Sqlite { dir, storage } = Sqlite::fresh().await;
+    let before = blob_files(dir.path());
+    let used = || {
+        storage
+            .beside
+            .blobs()
+            .used_bytes()
+            .load(std::sync::atomic::Ordering::Relaxed)
+    };
+    let used_before = used();
+    // At every point at which a caller can go away.
+    for polls in 0..12 {
+        let wasm = vec![polls; 1 << 20].into();
+        let (text, info) = (name("left"), module(100 + polls));
+        let mut put = std::pin::pin!(storage.put_module(&text, &info, wasm, at(1)));
+        for _ in 0..polls {
+            if futures_util::poll!(&mut put).is_ready() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+        }
+    }
+    storage.remove_module(&name("left")).await.unwrap();
+    // Waits for those that are still being written.
+    storage.prune(at(0), 9, 9, at(2)).await.unwrap();
+    storage.prune(at(0), 9, 9, at(2)).await.unwrap();
+    assert_eq!((blob_files(dir.path()), used()), (before, used_before));
 }
