@@ -91,7 +91,8 @@ impl<'a> Recorder<'a> {
     pub(crate) async fn record(&mut self, batch: &mut [Ended]) {
         self.shared.recording.begun();
         let mut all_taken = true;
-        let mut parts: Vec<Range<usize>> = vec![0..batch.len()];
+        let whole = 0..batch.len();
+        let mut parts: Vec<Range<usize>> = std::iter::once(whole).collect();
         while let Some(part) = parts.pop() {
             match self.offer(&batch[part.clone()]).await {
                 Offered::Recorded => {}
