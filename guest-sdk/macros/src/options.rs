@@ -1,4 +1,4 @@
-//! What may stand in the brackets of `#[task(…)]`, and the summary taken from a doc comment. It
+//! What the brackets of `#[task(…)]` may hold, and the summary taken from a doc comment. It
 //! knows nothing of the function below.
 
 use syn::parse::{Parse, ParseStream};

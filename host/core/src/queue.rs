@@ -174,7 +174,7 @@ impl Queue {
         Ok(told.await.map_err(lost)??)
     }
 
-    /// The task once it is final, or as it stands after `patience`; `None` if there is none.
+    /// The task once it is final, or as it is after `patience`; `None` for an unknown task.
     pub async fn wait(&self, id: TaskId, patience: Duration) -> Result<Option<Task>, QueueError> {
         let shared = &self.shared;
         let waiting = shared.waiters.enter(id);
@@ -205,7 +205,7 @@ impl Queue {
         self.shared.events.subscribe(id, number)
     }
 
-    /// The task as it stands and what happens from then on; `None` if there is no such task. The
+    /// The task as it is and what happens from then on; `None` for an unknown task. The
     /// subscription of a final task tells what is still known and ends.
     pub async fn watch(
         &self,

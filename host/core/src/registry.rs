@@ -1,7 +1,7 @@
 //! Modules: upload, resolve, load. The one door for changes to modules.
 //!
 //! Storage says what a name means and keeps the bytes as uploaded; the sandbox compiles and maps
-//! them. What stands here is the order of these steps and the memory that makes the common case
+//! them. This file holds the order of these steps and the memory that makes the common case
 //! free: names in use, mapped modules, compiled input schemas. Each is bounded.
 
 mod loaded;

@@ -104,7 +104,7 @@ pub enum RunError {
     /// The input does not fit the module's schema.
     #[error("the input does not fit the module's schema: {0}")]
     Schema(Misfit),
-    /// The request is none that an interpreter takes.
+    /// An interpreter does not take such a request.
     #[error(transparent)]
     Code(#[from] BadRequest),
     /// No code of that language can be run now.

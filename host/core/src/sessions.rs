@@ -130,7 +130,7 @@ pub enum SessionError {
         /// The most there is.
         max_ms: u64,
     },
-    /// There is none of that name, or no longer.
+    /// No session has that name, or it has ended.
     #[error("there is no session {0}, or no longer")]
     Unknown(String),
     /// Its interpreter was ended.

@@ -1,7 +1,7 @@
 //! Limits: what a run may use, and the ceilings the operator sets above them.
 //!
 //! A task names only the limits it cares about ([`LimitRequest`]); [`LimitPolicy::resolve`] fills
-//! in the defaults and refuses what stands above a ceiling. Inside the host there are only
+//! in the defaults and refuses what is above a ceiling. Inside the host there are only
 //! resolved [`Limits`].
 
 use std::time::Duration;

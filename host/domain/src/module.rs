@@ -152,7 +152,7 @@ pub enum BadModuleRef {
     #[error(transparent)]
     Name(#[from] BadModuleName),
     /// The part after `@`.
-    #[error("after '@' stands sha256: and 64 lower-case hexadecimal digits")]
+    #[error("'@' is followed by sha256: and 64 lower-case hexadecimal digits")]
     Digest,
 }
 

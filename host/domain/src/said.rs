@@ -17,10 +17,10 @@ pub const MEDIA_TYPE_BYTES_MAX: usize = 255;
 /// The most bytes of a guest's text in one line of the log, before it is escaped.
 const LOGGED_BYTES_MAX: usize = 256;
 
-/// What has no media type of its own, or none that can be said again.
+/// The media type of what has none of its own, or one that cannot be repeated.
 pub const OCTET_STREAM: &str = "application/octet-stream";
 
-/// What stands where something was cut out.
+/// The mark where something was cut out.
 const GAP: &str = " … ";
 
 /// `text` with at most `bytes_max` bytes of it: its beginning.
@@ -44,7 +44,7 @@ pub fn cut_middle(text: impl Into<String>, bytes_max: usize) -> String {
     format!("{}{GAP}{}", &text[..head], &text[tail..])
 }
 
-/// The media type that `text` is, if it is one that can stand in a header.
+/// The media type that `text` is, if a header can hold it.
 pub fn media_type(text: &str) -> Option<&str> {
     let is_plain = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
     let (kind, rest) = text.split_once('/')?;
@@ -73,7 +73,7 @@ pub fn for_log(text: &str) -> String {
     safe
 }
 
-/// Whether a character is shown and neither moves the cursor nor reorders what stands around it.
+/// Whether a character is shown and neither moves the cursor nor reorders what is around it.
 fn is_harmless(character: char) -> bool {
     let reorders = ('\u{202a}'..='\u{202e}').contains(&character)
         || ('\u{2066}'..='\u{2069}').contains(&character)

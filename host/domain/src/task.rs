@@ -172,7 +172,7 @@ pub struct NewTask {
 pub struct Dedup {
     /// The submitter's key.
     pub key: String,
-    /// How long an earlier task with this key stands for a new one.
+    /// How long an earlier task with this key takes the place of a new one.
     pub window: Duration,
 }
 

@@ -1,7 +1,7 @@
 //! Compiled artefacts on disk.
 //!
 //! An artefact is native code: whoever can put one here and have it loaded owns the host. So each
-//! stands beside a seal, a MAC over its name, its label and its bytes under a key that only the
+//! has a seal beside it, a MAC over its name, its label and its bytes under a key that only the
 //! owner of this directory can read, and its path is given out only after the seal was checked.
 //! What does not pass is removed and compiled anew. Loading it is `load`'s business, not this
 //! file's, and so is what a label says.

@@ -61,10 +61,10 @@ pub(crate) const MEMORIES_MAX: u32 = 16;
 /// Tables in one store.
 pub(crate) const TABLES_MAX: u32 = 64;
 
-/// Linear memories that one slot of the pool stands for.
+/// Linear memories of one slot of the pool.
 pub(crate) const MEMORIES_PER_SLOT: u32 = 2;
 
-/// Tables that one slot of the pool stands for.
+/// Tables of one slot of the pool.
 pub(crate) const TABLES_PER_SLOT: u32 = 4;
 
 /// Slots beyond those that are admitted, for stores that are being taken apart.

@@ -1,7 +1,7 @@
 //! The files of one run: `/in`, `/work`, `/out` and the granted directories, under a quota.
 //!
 //! [`Files`] lives beside the WASI state of a run's store. wasmtime-wasi does the file work; the
-//! layer here stands in front of those of its calls that grow a file or create an entry, in `p2`
+//! layer here is in front of those of its calls that grow a file or create an entry, in `p2`
 //! for components and in `p1` for core modules, which translates to `p2`. Nothing is made on the
 //! host's disk until the guest first uses a path: until then all its directories lead to one that
 //! is always empty. What limits mean and who is granted what is decided elsewhere.
@@ -114,7 +114,7 @@ pub struct FilesPlan {
 }
 
 impl FilesPlan {
-    /// The run's own directories that no granted one stands in for.
+    /// The run's own directories that no granted one replaces.
     fn own(&self) -> impl Iterator<Item = &'static Preopen> {
         own(self.places, |at| {
             self.mounts.iter().any(|mount| is_at(&mount.at, at))

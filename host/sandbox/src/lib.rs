@@ -167,7 +167,7 @@ pub struct Mount {
 /// What a run is told about itself.
 #[derive(Clone, Debug, Default)]
 pub struct Identity {
-    /// The task's id as text; empty for a run that is no task.
+    /// The task's id as text; empty for a run that is not a task.
     pub task_id: String,
     /// The attempt's number, from 1.
     pub attempt: u32,

@@ -44,7 +44,7 @@ pub struct SandboxConfig {
     pub interpreters: InterpreterPool,
 }
 
-/// What differs for interpreters; the keys stand in `[interpreters]`.
+/// What differs for interpreters; the keys are in `[interpreters]`.
 #[derive(Clone, Copy, Debug)]
 pub struct InterpreterPool {
     /// Interpreters that exist at once; 0 is four per core and at least 16. A burst beyond waits.

@@ -4,7 +4,7 @@
 //! `registry` for changes to modules, read from storage, and write the answer. What no handler
 //! does: decide policy, touch the sandbox, or keep a request waiting without a limit.
 //!
-//! `api.rs` stands around the router, `server.rs` around the connections, `routes.rs` lists what
+//! `api.rs` surrounds the router, `server.rs` the connections, `routes.rs` lists what
 //! there is.
 
 pub mod api;

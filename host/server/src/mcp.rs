@@ -2,7 +2,7 @@
 //! agent can call.
 //!
 //! The protocol itself (framing, sessions, negotiation of its version) is crate rmcp's, and only
-//! this module names it. What stands here is what the tools are and do. It runs nothing itself and
+//! this module names it. This file says what the tools are and do. It runs nothing itself and
 //! keeps nothing but sessions; the connection, the size of a body and the time it may take are
 //! `http`'s, which mounts this at `/mcp`.
 //!

@@ -135,7 +135,7 @@ impl Blobs {
         Ok(Some(bytes))
     }
 
-    /// Removes a blob. It is no error if there is none.
+    /// Removes a blob. An absent one is not an error.
     pub(crate) fn remove(&self, hash: BlobHash) -> Result<(), StorageError> {
         let path = self.path(hash);
         let Some(size) = size_of(&path)? else {

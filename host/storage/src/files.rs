@@ -93,7 +93,7 @@ impl FileStorage {
         spool::path(&self.spool, blob)
     }
 
-    /// Removes a spooled input. It is no error if there is none.
+    /// Removes a spooled input. An absent one is not an error.
     pub async fn remove_blob(&self, blob: BlobId) -> Result<(), StorageError> {
         let (path, budget) = (self.spool_path(blob), Arc::clone(&self.budget));
         blocking(move || spool::remove(&path, &budget)).await
@@ -117,7 +117,7 @@ impl FileStorage {
         blocking(move || files.place(&files.artifacts, dir, occupied_bytes, put)).await
     }
 
-    /// Opens an artifact by its path below `/out`, and tells its length. `None` if there is none:
+    /// Opens an artifact by its path below `/out`, and tells its length. `None` if it is absent:
     /// no such file, no regular file, or a link on the way.
     pub async fn open_artifact(
         &self,
@@ -130,13 +130,13 @@ impl FileStorage {
         Ok(opened.map(|(file, size)| (tokio::fs::File::from_std(file), size)))
     }
 
-    /// Removes every artifact of a task. It is no error if there is none.
+    /// Removes every artifact of a task. An absent one is not an error.
     pub async fn remove_task(&self, task: TaskId) -> Result<(), StorageError> {
         let files = self.clone();
         blocking(move || artifacts::remove(&files.task_dir(task), 0, &files.budget)).await
     }
 
-    /// A name for the files of an execution that is no task; it holds the time it was made.
+    /// A name for the files of an execution that is not a task; it holds the time it was made.
     pub fn new_execution(&self, now: Timestamp) -> Uuid {
         let millis = u64::try_from(now.as_millis()).unwrap_or(0);
         uuid::Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid()
@@ -169,7 +169,7 @@ impl FileStorage {
         self.executions.join(id.to_string())
     }
 
-    /// Opens a file of an execution, and tells its length; `None` if there is none.
+    /// Opens a file of an execution, and tells its length; `None` if it is absent.
     pub async fn open_execution_file(
         &self,
         id: Uuid,

@@ -20,7 +20,7 @@ use cofferdam_domain::time::Timestamp;
 pub trait Tasks: Send + Sync + 'static {
     /// Stores the tasks of one submission, all or none, whatever calls share its commit. A task
     /// whose idempotency key, id or held dedup key is taken already is not stored again; its place
-    /// in the answer says which task stands for it. The same holds between the tasks of one call,
+    /// in the answer says which task takes its place. The same holds between the tasks of one call,
     /// in their order. An idempotency key is taken as long as its task is kept, a dedup key as long
     /// as its window lasts and its task is kept.
     /// [`StorageError::Conflict`] if one of them claims the id or idempotency key of a different
@@ -124,7 +124,7 @@ pub trait Tasks: Send + Sync + 'static {
 pub enum Inserted {
     /// It is stored.
     New,
-    /// An earlier task stands for it: same id or idempotency key, same request.
+    /// An earlier task takes its place: same id or idempotency key, same request.
     Repeated(TaskId),
     /// An earlier task holds its dedup key.
     Deduplicated(TaskId),
@@ -183,7 +183,7 @@ pub enum Retried {
 pub struct Rescued {
     /// The task.
     pub task_id: TaskId,
-    /// Where it stands now: pending, failed or cancelled.
+    /// Its state now: pending, failed or cancelled.
     pub state: TaskState,
 }
 
@@ -214,6 +214,6 @@ pub enum Purged {
 pub struct Orphans {
     /// Spooled inputs no task refers to.
     pub blobs: Vec<BlobId>,
-    /// Tasks there are none of.
+    /// Ids that no task has.
     pub tasks: Vec<TaskId>,
 }

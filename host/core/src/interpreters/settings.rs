@@ -1,4 +1,4 @@
-//! `[interpreters]`: code execution. The pool's own keys stand with the sandbox's fields.
+//! `[interpreters]`: code execution. The pool's own keys are with the sandbox's fields.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +9,7 @@ pub struct InterpretersConfig {
     /// Where `python.wasm` and `javascript.wasm` are; empty is the directory `interpreters` beside
     /// the program.
     pub dir: PathBuf,
-    /// Wheels that Python code may import; empty is none.
+    /// Wheels that Python code may import; if empty, none.
     pub packages: PathBuf,
     /// Executions that begin at once; 0 is one per core. Others wait their turn.
     pub running_max: usize,

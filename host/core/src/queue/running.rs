@@ -81,7 +81,7 @@ impl Running {
         self.count.load(Ordering::Acquire)
     }
 
-    /// Tells the attempt at a task that it is cancelled; `None` if there is none here.
+    /// Tells the attempt at a task that it is cancelled; `None` if it does not run here.
     pub(crate) fn cancel(&self, id: TaskId) -> Option<Arc<Attempting>> {
         let attempting = self.lock().get(&id).cloned()?;
         attempting.stop(Stop::Cancel);

@@ -51,7 +51,7 @@ pub struct Submission {
 pub enum Submitted {
     /// A new task.
     New(TaskId),
-    /// An earlier task that stands for it.
+    /// An earlier task takes its place.
     Existing(TaskId),
 }
 

@@ -17,7 +17,7 @@ pub trait Loader: Send + Sync + 'static {
     /// Checks and compiles, and leaves the artefact in the cache.
     async fn compile(&self, wasm: Bytes, class: EngineClass) -> Result<Compiled, CompileError>;
 
-    /// Maps the artefact from the cache; `None` if there is none that this host can use.
+    /// Maps the artefact from the cache; `None` if this host can use none of them.
     async fn open(
         &self,
         digest: &Digest,

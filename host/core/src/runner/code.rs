@@ -410,7 +410,7 @@ fn json(body: Bytes) -> Payload {
     }
 }
 
-/// What a script says of itself; the guest's word is data, and what is no schema is left out.
+/// What a script says of itself; the guest's word is data, and anything but a schema is left out.
 fn described(told: &RawValue) -> Descriptor {
     let told: Value = serde_json::from_str(told.get()).unwrap_or_default();
     let schema = |name: &str| told.get(name).map(Value::to_string);

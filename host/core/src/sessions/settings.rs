@@ -1,4 +1,4 @@
-//! `[sessions]`: interpreters that callers keep. How many there may be stands with the pool's fields.
+//! `[sessions]`: interpreters that callers keep. Their number is set with the pool's fields.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Log lines: one subscriber, to standard error, for people or as JSON.
 //!
-//! Text of a guest's or a caller's only ever stands in a text field's value, where both formats
+//! Text of a guest's or a caller's is only ever the value of a text field, where both formats
 //! escape it (neither does so in `message`, nor the human one where a field is told by `%`);
 //! standard output belongs to the command line's own answers.
 

@@ -36,7 +36,7 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    /// Of the file at `path`; none if there is none.
+    /// Of the file at `path`; none if it is absent.
     pub(super) fn of(path: &Path) -> io::Result<Option<Stamp>> {
         match fs::symlink_metadata(path) {
             Ok(about) => Ok(Some(Stamp::from(&about))),
@@ -134,7 +134,7 @@ pub(super) fn check(dir: &Path, name: &str, key: &[u8; 32]) -> io::Result<(Stamp
     }
 }
 
-/// Marks an artefact as just used. Its age stands on the seal, so that the artefact itself keeps
+/// Marks an artefact as just used. Its age is that of the seal, so that the artefact itself keeps
 /// its times.
 pub(super) fn touch(seal: &Path) {
     let now = rustix::fs::Timespec {

@@ -1,7 +1,7 @@
 //! The child: reads one module, says what it is, compiles it, and ends.
 //!
 //! It is this program started again with an empty environment. Nothing it does can reach beyond
-//! its standard input and output; how that is made so stands in `confine`.
+//! its standard input and output; `confine` says how that is made so.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};

@@ -93,7 +93,7 @@ fn landlocked() -> bool {
         .and_then(|rules| rules.create())
         .and_then(|rules| rules.restrict_self());
     // On an older kernel some rights are not known to Landlock: still better than nothing, and
-    // seccomp stands behind it.
+    // seccomp is behind it.
     status.is_ok_and(|status| status.ruleset != RulesetStatus::NotEnforced)
 }
 

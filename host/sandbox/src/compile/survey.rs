@@ -25,7 +25,7 @@ const IMPORTS_MAX: u64 = 50_000;
 const MODULES_MAX: u64 = 256;
 /// Instances that a component makes of modules and components.
 const INSTANCES_MAX: u64 = 1_000;
-/// How deep they may stand in each other.
+/// How deep they may be nested.
 const DEPTH_MAX: usize = 16;
 /// Data and element segments. clang has a few; esbuild, a Go program, 7 000.
 const SEGMENTS_MAX: u64 = 100_000;
@@ -211,7 +211,7 @@ impl Counts {
                 self.depth += 1;
                 if self.depth > DEPTH_MAX {
                     return Err(Rejection::Limit(format!(
-                        "modules stand in each other more than {DEPTH_MAX} deep"
+                        "modules are nested more than {DEPTH_MAX} deep"
                     )));
                 }
                 count("inner modules", &mut self.modules, 1, MODULES_MAX)

@@ -48,7 +48,7 @@ const WASI_02: [(&str, &[&str]); 6] = [
 const TASK_IMPORTS: [&str; 2] = ["context", "log"];
 
 /// The functions of WASI 0.1 with their core signatures: `i` is i32, `I` is i64, the result
-/// stands after `>`.
+/// follows `>`.
 pub(super) const PREVIEW1: [(&str, &str); 46] = [
     ("args_get", "ii>i"),
     ("args_sizes_get", "ii>i"),

@@ -151,7 +151,7 @@ impl OutputFiles {
         open_regular(&parent, &name)
     }
 
-    /// Opens one of the artifacts for reading; `None` if there is none of that path.
+    /// Opens one of the artifacts for reading; `None` if none has that path.
     pub fn open_artifact(&self, path: &str) -> io::Result<Option<(File, u64)>> {
         if !self.artifacts().iter().any(|it| it.path == path) {
             return Ok(None);

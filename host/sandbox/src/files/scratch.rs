@@ -27,7 +27,7 @@ use crate::files::{Places, is_at, own};
 /// waits at its first file.
 const SCRATCHES_MAX: usize = 4096;
 
-/// An always empty directory that stands for a guest's directories until it uses one.
+/// An always empty directory in the place of a guest's directories until it uses one.
 const PLACEHOLDER: &str = ".empty";
 
 /// The scratch root. Cheap to clone; all clones share the thread.

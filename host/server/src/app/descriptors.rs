@@ -28,7 +28,7 @@ pub(super) fn connections_max(wanted: usize) -> usize {
     wanted.min(allowed)
 }
 
-/// The limit now; `None` if there is none.
+/// The limit now; `None` if nothing limits it.
 fn raise() -> Option<u64> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised = Rlimit {

@@ -35,7 +35,7 @@ struct Server {
     key: Option<String>,
 }
 
-/// Why there was no answer, or none that was wanted.
+/// Why there was no answer, or not the one that was asked for.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ClientError {
     /// Nobody listens there.

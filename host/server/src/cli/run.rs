@@ -116,7 +116,7 @@ pub(super) fn run(command: Run, json: bool) -> anyhow::Result<ExitCode> {
     ended
 }
 
-/// What is in the file, unless its name says that it is no module.
+/// What is in the file, unless its name says that it is not a module.
 fn wasm(file: &Path) -> anyhow::Result<Vec<u8>> {
     let extension = file.extension().and_then(|extension| extension.to_str());
     let shown = file.display();

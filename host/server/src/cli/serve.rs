@@ -105,7 +105,7 @@ fn load(source: &ConfigSource) -> anyhow::Result<Config> {
     Ok(config)
 }
 
-/// The variables that can be ours. What is no Unicode is somebody else's, unless its name is ours.
+/// The variables that can be ours. One that is not Unicode is somebody else's, unless its name is ours.
 fn environment() -> anyhow::Result<Vec<(String, String)>> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
@@ -142,7 +142,7 @@ fn set(
     let key = keys
         .iter()
         .find(|key| key.section == section && key.name == name)
-        .expect("the flag stands for a key of the table");
+        .expect("the flag sets a key of the table");
     read::set(config, key, flag, text).map_err(usage)
 }
 

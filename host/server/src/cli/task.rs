@@ -233,7 +233,7 @@ fn wait(
     finish(client, &task, json)
 }
 
-/// Writes a final task's result, or says why there is none.
+/// Writes a final task's result, or says why it has none.
 fn finish(client: &Client, task: &Value, json: bool) -> anyhow::Result<ExitCode> {
     let completed = task["status"] == "completed";
     if json {

@@ -1,8 +1,8 @@
 //! Every key of the configuration in one table: name, range, meaning, and the field it sets.
 //!
 //! The file, the environment, `check-config` and the documentation are all driven by this table,
-//! so a key that exists is documented, bounded and settable everywhere. Its longer sections stand in
-//! files of their own.
+//! so a key that exists is documented, bounded and settable everywhere. Its longer sections are
+//! in files of their own.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use cofferdam::telemetry::settings::LogFormat;
 
 /// One key.
 pub struct Key {
-    /// The table it stands in.
+    /// Its table in the file.
     pub section: &'static str,
     /// Its name; a trailing `_ms` or `_bytes` is its unit.
     pub name: &'static str,

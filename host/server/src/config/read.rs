@@ -14,7 +14,7 @@ use crate::config::keys::{self, Key, Kind};
 use cofferdam::runner::dirs::{Dir, Dirs};
 use cofferdam_domain::grants::Access;
 
-/// What stands in front of every environment variable of ours.
+/// The prefix of every environment variable of ours.
 pub const PREFIX: &str = "COFFERDAM_";
 
 /// Variables of ours that are no configuration of the host: they address the client commands.

@@ -1,4 +1,4 @@
-//! What stands around the router: strangers are refused, a panic becomes an answer, every answer
+//! What surrounds the router: strangers are refused, a panic becomes an answer, every answer
 //! is counted, and one that is large is compressed if the caller wishes.
 //!
 //! This is one function instead of a stack of middleware, because each layer of a stack boxes

@@ -99,7 +99,7 @@ fn is_compressed_already(media_type: &HeaderValue) -> bool {
     .any(|prefix| media_type.starts_with(prefix))
 }
 
-/// Other bytes need another strong tag; a weak one stands for both.
+/// Other bytes need another strong tag; a weak one covers both.
 fn weaken_etag(headers: &mut HeaderMap) {
     let weak = headers
         .get(ETAG)

@@ -4,7 +4,7 @@
 //! on purpose. The enums of the inner layers know no HTTP; each is mapped in [`convert`], by
 //! matches without a wildcard.
 //!
-//! The codes, besides the failure kinds of DESIGN.md, which stand with 422 for a run that failed:
+//! The codes, besides the failure kinds of DESIGN.md, which come with 422 for a run that failed:
 //!
 //! | status | codes |
 //! |---|---|
@@ -168,11 +168,11 @@ impl ApiError {
         ApiError::busy("storage_unavailable", detail, convert::UNAVAILABLE_RETRY_S)
     }
 
-    /// The same error with one more member, which is none of those that every problem has.
+    /// The same error with one more member, beside those that every problem has.
     pub(crate) fn with(mut self, member: &str, value: impl Into<Value>) -> ApiError {
         debug_assert!(
             !["type", "title", "status", "code", "detail"].contains(&member),
-            "{member} would stand twice in the body"
+            "{member} would occur twice in the body"
         );
         self.0
             .problem

@@ -170,7 +170,7 @@ fn told(event: &Event) -> Bytes {
     piece(Some(event.number), name, &data)
 }
 
-/// What was written to a stream: text, or base64 where it is none.
+/// What was written to a stream: text, or base64 where it is not UTF-8.
 pub(crate) fn written(bytes: &[u8]) -> Value {
     match std::str::from_utf8(bytes) {
         Ok(text) => json!({ "text": text }),

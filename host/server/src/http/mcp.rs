@@ -16,7 +16,7 @@ use crate::http::error::ApiError;
 use crate::http::tasks::submit::json_limit;
 use crate::http::{AppState, body};
 
-/// What JSON-RPC answers to what is no JSON.
+/// What JSON-RPC answers where the request is not JSON.
 const PARSE_ERROR: &str =
     r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"the body is not JSON"}}"#;
 /// What it answers to JSON that is no message.

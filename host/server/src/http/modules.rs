@@ -260,7 +260,7 @@ fn new_name(text: &str) -> Result<ModuleName, ApiError> {
         false => Ok(name),
         true => Err(ApiError::bad_request(
             "invalid_module_name",
-            "a module's name does not end in /wasm, which stands for the module's bytes",
+            "a module's name does not end in /wasm, which names the module's bytes",
         )),
     }
 }
@@ -289,7 +289,7 @@ enum Sent {
     Script(Language),
 }
 
-/// Refuses what says that it is no module. What wasm or WAT really is, its first bytes say.
+/// Refuses what says that it is not a module. What wasm or WAT really is, its first bytes say.
 fn sent(headers: &HeaderMap) -> Result<Sent, ApiError> {
     let said = headers
         .get(CONTENT_TYPE)
@@ -346,7 +346,7 @@ impl ModuleJson {
 
 impl From<&Descriptor> for DescriptorJson {
     fn from(descriptor: &Descriptor) -> DescriptorJson {
-        // What is no JSON was refused when the module was put.
+        // Anything but JSON was refused when the module was put.
         let schema = |text: &Option<String>| {
             text.clone()
                 .and_then(|text| RawValue::from_string(text).ok())

@@ -49,7 +49,7 @@ fn named<B>(request: &Request<B>) -> Result<Option<&str>, ApiError> {
     }
 }
 
-/// The value of a header that may stand there once. What is no text is no name of ours.
+/// The value of a header that may occur once. A value that is not text is not a name of ours.
 fn one<'a>(
     headers: &'a HeaderMap,
     header: &HeaderName,

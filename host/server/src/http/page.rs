@@ -79,7 +79,7 @@ impl TaskList {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// The place a cursor of this list stands for.
+    /// The place that a cursor of this list means.
     pub(crate) fn place(self, query: &mut Query<'_>) -> Result<Option<Place>, ApiError> {
         let Some(cursor) = query.text("cursor")? else {
             return Ok(None);
@@ -113,7 +113,7 @@ pub(crate) fn module_cursor(name: &ModuleName) -> String {
     URL_SAFE_NO_PAD.encode(format!("m{name}"))
 }
 
-/// The name a cursor of the list of modules stands for.
+/// The name that a cursor of the list of modules means.
 pub(crate) fn after_module(query: &mut Query<'_>) -> Result<Option<ModuleName>, ApiError> {
     let Some(cursor) = query.text("cursor")? else {
         return Ok(None);

@@ -54,7 +54,7 @@ impl Route {
     }
 }
 
-/// The table. What is asked for most stands first, because the counters are found in this order.
+/// The table. What is asked for most comes first, because the counters are found in this order.
 pub(crate) fn table() -> Vec<Route> {
     vec![
         Route::at("/v1/run/{*module}").post(run::run),

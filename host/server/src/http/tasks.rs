@@ -248,7 +248,7 @@ pub(crate) fn view(services: &Services, task: Task) -> TaskJson {
     TaskJson::new(task, services.clock.now(), services.queue.estimated_wait())
 }
 
-/// Cancels, and tells how the task stands then.
+/// Cancels, and tells the task's state then.
 pub(crate) async fn request_cancel(
     services: &Services,
     id: TaskId,

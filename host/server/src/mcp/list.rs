@@ -85,7 +85,9 @@ fn position(cursor: &str) -> Result<ModuleName, ErrorData> {
     let name = URL_SAFE_NO_PAD.decode(cursor).ok();
     let name = name.and_then(|name| String::from_utf8(name).ok());
     name.and_then(|name| ModuleName::parse(&name).ok())
-        .ok_or_else(|| ErrorData::invalid_params("the cursor is none that a list gave", None))
+        .ok_or_else(|| {
+            ErrorData::invalid_params("the cursor does not come from an earlier list", None)
+        })
 }
 
 fn code_tool(parts: &Parts, language: Language) -> Option<(Tool, usize)> {

@@ -1,7 +1,7 @@
 //! What a module is called as a tool, and back.
 //!
 //! Tool names have letters, digits, `_` and `-`; module names have no capital letters, but `/` and
-//! `.`. So a capital letter stands for what tool names lack, and each name has exactly one other.
+//! `.`. So a capital letter replaces what tool names lack, and each name has exactly one other.
 
 use cofferdam_domain::module::{Language, ModuleName};
 

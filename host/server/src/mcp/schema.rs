@@ -21,7 +21,7 @@ pub(super) enum InputSchema {
 }
 
 impl InputSchema {
-    /// The tool's schema for a module with this one; `None` if the text is no schema.
+    /// The tool's schema for a module with this one; `None` if the text is not a schema.
     pub(super) fn of(text: &str) -> Option<InputSchema> {
         match object(text) {
             Some(schema) => Some(InputSchema::Object(schema)),

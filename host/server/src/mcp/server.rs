@@ -18,7 +18,7 @@ use crate::mcp::{Parts, call, code, list, module};
 /// What a client may tell its model of this host.
 const INSTRUCTIONS: &str = "Runs Python, JavaScript and WebAssembly modules, each call in a fresh \
     sandbox with hard limits, without network, and without anything that an earlier call left. \
-    Capital letters in a tool's name stand for the / (S) and . (D) of a module's name.";
+    Capital letters in a tool's name replace the / (S) and . (D) of a module's name.";
 
 /// Answers the requests of one client or of many; it remembers none of them.
 pub(super) struct Server {

@@ -45,7 +45,7 @@ impl Sessions {
         }
     }
 
-    /// Notes that a session was used, if there is such a one.
+    /// Notes that a session was used, if it exists.
     fn touch(&self, id: &SessionId) {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(last) = used.get_mut(id) {

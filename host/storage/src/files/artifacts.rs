@@ -86,12 +86,12 @@ pub(super) fn files_below(dir: &Path) -> Result<Option<Vec<(String, PathBuf)>>, 
     Ok(Some(files))
 }
 
-/// What the entries below `dir` take up; nothing if it is no directory.
+/// What the entries below `dir` take up; nothing if it is not a directory.
 pub(super) fn occupied_below(dir: &Path) -> u64 {
     open_root(dir).map_or(0, |root| measure(root).occupied_bytes)
 }
 
-/// Removes a directory and what is in it. It is no error if there is none.
+/// Removes a directory and what is in it. An absent one is not an error.
 pub(super) fn remove_dir(dir: &Path) -> io::Result<()> {
     let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());

@@ -41,7 +41,7 @@ pub(super) struct DataLock {
     _locked: File,
 }
 
-/// Takes the data directory, creating it if there is none.
+/// Takes the data directory, creating it if it is absent.
 pub(super) fn lock(data: &Path) -> Result<DataLock, StorageError> {
     let path = data.join("lock");
     let refused = |what: &dyn std::fmt::Display| {

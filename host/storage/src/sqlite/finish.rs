@@ -132,7 +132,7 @@ pub(super) fn report_progress(
          WHERE id = ?1 AND state = 2 AND fence = ?2",
     )?;
     for report in reports {
-        // SQLite keeps no NaN; a fraction that is none is no progress.
+        // SQLite keeps no NaN; without a fraction there is no progress.
         let fraction = if report.fraction.is_finite() {
             report.fraction
         } else {

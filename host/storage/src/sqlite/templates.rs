@@ -50,7 +50,7 @@ impl Templates {
         self.kept.clear();
     }
 
-    /// The template of `spec`, which is written if there is none.
+    /// The template of `spec`, which is written if it is absent.
     pub(super) fn of_spec(
         &mut self,
         conn: &Connection,

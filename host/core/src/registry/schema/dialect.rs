@@ -48,7 +48,7 @@ impl Dialect {
         }
     }
 
-    /// Whether a reference is all that counts of the schema it stands in.
+    /// Whether a reference is all that counts of the schema around it.
     pub(super) fn reference_stands_alone(self) -> bool {
         self <= Dialect::Draft7
     }

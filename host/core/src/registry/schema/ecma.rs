@@ -147,7 +147,7 @@ fn push_char(out: &mut String, c: char) {
     }
 }
 
-/// What stands between `[` and `]`.
+/// What is between `[` and `]`.
 fn class(chars: &mut Peekable<Chars<'_>>, out: &mut String) -> Result<(), String> {
     let negated = chars.next_if_eq(&'^').is_some();
     if chars.next_if_eq(&']').is_some() {

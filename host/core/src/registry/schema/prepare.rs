@@ -44,11 +44,11 @@ pub(super) fn prepare(text: &str, more: &mut dyn FnMut() -> bool) -> Result<Rule
     Ok(book)
 }
 
-/// Where a schema stands in its document.
+/// Where a schema is in its document.
 #[derive(Clone, Copy, Debug)]
 enum Place<'a> {
     Root,
-    /// Under a word of the schema it stands in.
+    /// Under a word of the schema around it.
     Word(Id, &'a str),
     /// Under a name below such a word.
     Named(Id, &'a str, &'a str),

@@ -59,7 +59,7 @@ pub(super) enum Type {
     Number,
     String,
     Integer,
-    /// An integer as draft 4 has it: 1.0 is none.
+    /// An integer as draft 4 has it: 1.0 is not one.
     WrittenInteger,
 }
 

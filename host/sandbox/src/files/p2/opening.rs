@@ -1,7 +1,7 @@
 //! `open-at`, which may create a file, empty one, and always gives a descriptor to keep account of.
 //!
 //! It is in two halves around the opening itself, because on the other road wasmtime-wasi's own
-//! `path_open` stands between them.
+//! `path_open` is between them.
 
 use std::any::Any;
 use std::fs::File;

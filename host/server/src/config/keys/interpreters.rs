@@ -16,7 +16,7 @@ pub(super) fn keys() -> Vec<Key> {
         path!(
             "interpreters",
             "packages",
-            "A directory of pure-Python wheels that code may import; empty is none.",
+            "A directory of pure-Python wheels that code may import; if empty, none.",
             interpreters.packages
         ),
         number!("interpreters", "running_max", 0..=4096, "Executions that begin at once; 0 is one per core. Others wait their turn.", interpreters.running_max: usize),

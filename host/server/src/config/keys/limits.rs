@@ -13,7 +13,7 @@ macro_rules! limit_keys {
             Key {
                 section: $section,
                 name: "fuel",
-                doc: "Fuel of a run; 0 is none. A run with fuel uses the metered, deterministic engine.",
+                doc: "Fuel of a run; 0 means no limit. A run with fuel uses the metered, deterministic engine.",
                 kind: Kind::Number {
                     range: 0..=(1 << 62),
                     get: |config| config.limits.$which.fuel.unwrap_or(0),

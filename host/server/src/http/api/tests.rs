@@ -1,4 +1,4 @@
-//! What stands around the router, over a small router of the tests' own.
+//! What surrounds the router, over a small router of the tests' own.
 
 use axum::body::Bytes;
 use axum::http::StatusCode;

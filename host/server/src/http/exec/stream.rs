@@ -3,7 +3,7 @@
 //! The run is a task of its own, which holds a place among the runs for as long as it needs and no
 //! longer: whether the client reads makes no difference to it. What is written waits for the
 //! client in a bounded buffer; what does not fit is left out, which a `truncated` event says, and
-//! stands in the answer all the same. When the client goes away, the code ends.
+//! is in the answer all the same. When the client goes away, the code ends.
 
 mod notes;
 

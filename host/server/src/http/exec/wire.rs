@@ -152,7 +152,7 @@ impl<'a> PoolCode<'a> {
     }
 }
 
-/// Files in which no name stands twice. serde's maps would keep the last.
+/// Files whose names all differ. serde's maps would keep the last of two.
 fn files_once<'de, D: Deserializer<'de>>(input: D) -> Result<Files<'de>, D::Error> {
     struct Once<'a>(PhantomData<&'a ()>);
     impl<'de> Visitor<'de> for Once<'de> {
@@ -166,7 +166,7 @@ fn files_once<'de, D: Deserializer<'de>>(input: D) -> Result<Files<'de>, D::Erro
             let mut files = Files::new();
             while let Some((name, content)) = map.next_entry()? {
                 if files.insert(name, content).is_some() {
-                    return Err(de::Error::custom("a file's name stands there twice"));
+                    return Err(de::Error::custom("a file's name occurs twice"));
                 }
             }
             Ok(files)

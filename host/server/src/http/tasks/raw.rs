@@ -82,7 +82,7 @@ async fn submit_spooled(
     services.shutdown.spawn("submission", async move {
         let submitted = queue.submit(vec![submission]).await;
         match &submitted {
-            // Nothing refers to the blob of a task that an earlier one stands for.
+            // Nothing refers to the blob of a task whose place an earlier one takes.
             Ok(submitted) if !submitted.iter().all(|one| matches!(one, Submitted::New(_))) => {}
             // Whether a lost commit refers to it is unknown; the sweep at the next start decides.
             Ok(_) | Err(QueueError::Storage(StorageError::Unknown(_))) => spooled.stay(),

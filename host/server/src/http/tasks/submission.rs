@@ -184,7 +184,7 @@ impl From<LimitsJson> for LimitRequest {
     }
 }
 
-/// The input, as a part of `body` where it stands there word for word.
+/// The input, as a part of `body` where that holds it word for word.
 fn input(
     body: &Bytes,
     json: Option<&RawValue>,

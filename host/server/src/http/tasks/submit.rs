@@ -25,7 +25,7 @@ const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// Submit a task
 ///
 /// The body is JSON; or, with `module` in the query, the raw input of any content type, which may
-/// be large, and everything else about the task stands in the query. An `Idempotency-Key`, a
+/// be large, and everything else about the task is in the query. An `Idempotency-Key`, a
 /// repeated `task_id` or a held `dedup_key` gives the earlier task with 200.
 #[utoipa::path(
     post, path = "/v1/tasks", tag = "Tasks",
@@ -55,7 +55,7 @@ const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
     )),
     responses(
         (status = 202, description = "The task is stored", body = super::TaskStatus),
-        (status = 200, description = "The task is final, or an earlier one stands for it", body = super::TaskJson),
+        (status = 200, description = "The task is final, or an earlier one takes its place", body = super::TaskJson),
         (status = 409, description = "The id or key belongs to another request", body = crate::http::error::Problem),
         (status = 503, description = "The queue is full, or the host is draining", body = crate::http::error::Problem),
     ),

@@ -116,7 +116,7 @@ pub(crate) struct ArtifactJson {
 }
 
 impl TaskJson {
-    /// The task as it stands at `now`; `estimated_wait` is told for one that is not final.
+    /// The task as it is at `now`; `estimated_wait` is told for one that is not final.
     pub(crate) fn new(task: Task, now: Timestamp, estimated_wait: std::time::Duration) -> TaskJson {
         let label = task.label(now);
         let estimated_completion = match task.state.is_final() {

@@ -126,7 +126,7 @@ impl GrantsJson {
     }
 }
 
-/// A JSON object of texts in which no name stands twice. serde's maps would keep the last.
+/// A JSON object of texts whose names all differ. serde's maps would keep the last of two.
 #[derive(Debug, Default)]
 pub(crate) struct UniqueMap(pub(super) Vec<(String, String)>);
 
@@ -145,9 +145,7 @@ impl<'de> Deserialize<'de> for UniqueMap {
                 let mut pairs = Vec::new();
                 while let Some((name, value)) = map.next_entry::<String, String>()? {
                     if !names.insert(name.clone()) {
-                        return Err(de::Error::custom(format_args!(
-                            "{name:?} stands there twice"
-                        )));
+                        return Err(de::Error::custom(format_args!("{name:?} occurs twice")));
                     }
                     pairs.push((name, value));
                 }
