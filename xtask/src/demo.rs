@@ -136,13 +136,13 @@ fn code(root: &Path, host: &Host) -> anyhow::Result<()> {
         "== Python that nobody trusts, with a file of its own; the interpreters must be compiled by now",
     );
     let python = "import csv, statistics\n\
-        rows = list(csv.DictReader(open('cities.csv')))\n\
-        print(len(rows), 'cities')\n\
-        {'columns': list(rows[0]), 'first': rows[0]}";
+        rows = list(csv.DictReader(open(\"cities.csv\")))\n\
+        print(len(rows), \"cities\")\n\
+        {\"columns\": list(rows[0]), \"first\": rows[0]}";
     let file = "cities.csv=examples/transform/data/cities.csv";
     host.cofferdam(root, &["exec", "--file", file, "--python", python])?;
     say("== JavaScript");
-    let javascript = "[...'cofferdam'].map(c => c.toUpperCase()).sort().join('')";
+    let javascript = r#"[..."cofferdam"].map(c => c.toUpperCase()).sort().join("")"#;
     host.cofferdam(root, &["exec", "--javascript", javascript])?;
     say("== code that does not end meets its limit");
     host.refused(

@@ -24,6 +24,10 @@ impl Host {
         let mut child = Command::new(&program)
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
+            // The steps are what is shown; a warning would still be.
+            .env("COFFERDAM_LOG_LEVEL", "warn")
+            // The program is not optimised, and the machine may be busy.
+            .env("COFFERDAM_SANDBOX_COMPILE_TIMEOUT_MS", "300000")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
