@@ -83,10 +83,14 @@ impl Keeper {
             info.state = match (&left, &executed.verdict.failure) {
                 (Left::Live(_), _) => SessionState::Idle,
                 (Left::Ended(_), Some(failure)) => SessionState::Ended(failure.clone()),
-                (Left::Ended(_), None) => SessionState::Ended(Failure::new(
-                    FailureKind::HostError,
-                    "the interpreter ended without a reason",
-                )),
+                // Only a process that ends itself leaves without a failure.
+                (Left::Ended(_), None) => SessionState::Ended(Failure {
+                    exit_code: Some(0),
+                    ..Failure::new(
+                        FailureKind::Exit,
+                        "the code ended its process with exit code 0",
+                    )
+                }),
             };
         }
         let _unheard = reply.send(Ok(Box::new(executed)));
