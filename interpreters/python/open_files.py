@@ -15,13 +15,6 @@ import weakref
 
 import paths
 
-# The standard streams as files.
-_STREAMS = {
-    f"{folder}/{name}": number
-    for number, stream in enumerate(("stdin", "stdout", "stderr"))
-    for folder, name in (("/dev", stream), ("/dev/fd", number), ("/proc/self/fd", number))
-}
-
 _known = weakref.WeakSet()
 _raw_opens = 0
 _opens = 0
@@ -139,8 +132,8 @@ def _remembering(original):
             raw.seek(0, os.SEEK_END)
             opened = _layered(raw, mode, buffering, encoding, errors, newline)
         else:
-            if place in _STREAMS:
-                file = _STREAMS[place]
+            if place in paths.STREAMS:
+                file = paths.STREAMS[place]
             # The standard streams outlive whatever else reads or writes them.
             closefd = closefd and not (type(file) is int and 0 <= file <= 2)
             opened = original(file, mode, buffering, encoding, errors, newline, closefd, opener)

@@ -1,11 +1,24 @@
-"""What the C library takes for a path and a system does not: the empty one, which it reads as the
-working directory.
+"""Paths that a system knows and the C library here does not, and the other way about.
+
+It reads the empty path as the working directory, and has no devices: `/dev/stdin` and its like are
+names of descriptors, `/dev/null` and its like are made in `open_files`.
 """
 
 import errno
 import functools
 import os
+import stat
 
+# The standard streams as files.
+STREAMS = {
+    f"{folder}/{name}": number
+    for number, stream in enumerate(("stdin", "stdout", "stderr"))
+    for folder, name in (("/dev", stream), ("/dev/fd", number), ("/proc/self/fd", number))
+}
+DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
+
+_NAMES = frozenset((*STREAMS, *DEVICES))
+_ABOUT = os.stat_result((stat.S_IFCHR | 0o666, 0, 0, 1, 0, 0, 0, 0, 0, 0))
 _ONE = (
     "chdir", "chmod", "listdir", "lstat", "mkdir", "open", "readlink", "remove", "rmdir", "scandir",
     "stat", "truncate", "unlink", "utime",
@@ -29,6 +42,27 @@ def _of_one(function):
     return call
 
 
+def _is_device(path):
+    return isinstance(path, (str, os.PathLike)) and os.fspath(path) in _NAMES
+
+
+def _about(function):
+    @functools.wraps(function)
+    def call(path, *args, **kwargs):
+        return _ABOUT if _is_device(path) else function(path, *args, **kwargs)
+
+    return call
+
+
+def _opening(function):
+    @functools.wraps(function)
+    def open(path, *args, **kwargs):
+        name = os.fspath(path)
+        return STREAMS[name] if name in STREAMS else function(path, *args, **kwargs)
+
+    return open
+
+
 def _of_two(function):
     @functools.wraps(function)
     def call(*args, **kwargs):
@@ -43,13 +77,20 @@ def _of_two(function):
 def _accessible(function):
     @functools.wraps(function)
     def access(path, mode, **kwargs):
-        return path != "" and path != b"" and function(path, mode, **kwargs)
+        return path != "" and path != b"" and (_is_device(path) or function(path, mode, **kwargs))
 
     return access
 
 
 def install():
-    for names, guard in ((_ONE, _of_one), (_TWO, _of_two), (("access",), _accessible)):
+    guards = (
+        (("stat", "lstat"), _about),
+        (("open",), _opening),
+        (_ONE, _of_one),
+        (_TWO, _of_two),
+        (("access",), _accessible),
+    )
+    for names, guard in guards:
         for name in names:
             original = getattr(os, name, None)
             if original is not None:

@@ -244,6 +244,6 @@ fn the_library_is_whole() {
         "def dedent"
     );
     let devices = "import os, contextlib\nwith contextlib.redirect_stdout(open(os.devnull, 'w')):\n    print('no')\n\
-                   [open('/dev/null').read(), len(open('/dev/urandom', 'rb').read(4)), os.path.expanduser('~')]";
-    assert_eq!(value(devices), json!(["", 4, "/work"]));
+                   [open('/dev/null').read(), len(open('/dev/urandom', 'rb').read(4)), os.path.expanduser('~'), os.path.exists(os.devnull)]";
+    assert_eq!(value(devices), json!(["", 4, "/work", true]));
 }

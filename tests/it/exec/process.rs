@@ -16,6 +16,7 @@ fn standard_input_is_reached_in_every_way_and_unchanged() {
         "import os; os.read(0, 100).decode()",
         "open('/dev/stdin', newline='').read()",
         "open('/dev/fd/0', 'rb').read().decode()",
+        "import os; os.read(os.open('/dev/stdin', os.O_RDONLY), 100).decode()",
         "import pathlib; pathlib.Path('/dev/stdin').read_bytes().decode()",
         "import fileinput; ''.join(fileinput.input('-'))",
         "import sys; ''.join(sys.stdin)",
@@ -105,6 +106,28 @@ fn a_process_ends_with_the_code_it_chose() {
             "{code}: {answer}"
         );
         assert_eq!(answer["stdout"], "done\n");
+    }
+}
+
+#[test]
+fn a_session_ends_with_its_process() {
+    let host = ready("");
+    for code in [0, 3] {
+        let made = host
+            .client
+            .post("/v1/sessions", &json!({"language": "python"}))
+            .expect(201);
+        let path = format!("{}/exec", made.header("location"));
+        let exit = json!({"code": format!("import os\nos._exit({code})")});
+        let answer = host.client.post(&path, &exit).expect(200).json();
+        assert_eq!(
+            (&answer["session"], &answer["exit_code"]),
+            (&json!("ended"), &json!(code)),
+            "{answer}"
+        );
+        let gone = host.client.post(&path, &json!({"code": "1"}));
+        let gone = gone.expect_problem(410, "session_ended");
+        assert_eq!(gone["failure"], "exit", "{gone}");
     }
 }
 
