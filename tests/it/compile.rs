@@ -3,12 +3,12 @@
 //!
 //! The bombs are made here, byte by byte, because no assembler would make them.
 
-#[path = "compile/artefacts.rs"]
-mod artefacts;
 #[path = "compile/bombs.rs"]
 mod bombs;
 #[path = "compile/children.rs"]
 mod children;
+#[path = "compile/code_cache.rs"]
+mod code_cache;
 #[path = "compile/verdicts.rs"]
 mod verdicts;
 #[path = "compile/wasm.rs"]
@@ -17,7 +17,7 @@ mod wasm;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cofferdam_sandbox::cache::Artefacts;
+use cofferdam_sandbox::cache::CodeCache;
 use cofferdam_sandbox::compile::{Compiled, Compiler};
 use cofferdam_sandbox::settings::SandboxConfig;
 use cofferdam_sandbox::{CompileError, EngineClass};
@@ -53,8 +53,8 @@ impl Bench {
     /// With another child than the real one; `program` is given a directory to put it in.
     fn with_program(config: &SandboxConfig, program: impl FnOnce(&Path) -> PathBuf) -> Bench {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let artefacts = Artefacts::open(&dir.path().join("artefacts"), config).expect("a cache");
-        let compiler = Compiler::new(config, program(dir.path()), artefacts);
+        let code_cache = CodeCache::open(&dir.path().join("compiled"), config).expect("a cache");
+        let compiler = Compiler::new(config, program(dir.path()), code_cache);
         Bench { compiler, dir }
     }
 

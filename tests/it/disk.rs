@@ -8,7 +8,7 @@ use crate::support::guests;
 use crate::support::host::Host;
 use crate::support::http::Answer;
 
-/// Room for a database, its log and some artefacts.
+/// Room for a database, its log and some compiled code.
 const DISK_MEBIBYTES: u64 = 64;
 /// What is left of it when it is almost full: room for some tasks and not for their ends.
 const LEFT_BYTES: u64 = 512 * 1024;

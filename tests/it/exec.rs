@@ -33,7 +33,7 @@ const WARM_UP: Duration = Duration::from_secs(300);
 /// once for all tests of one build.
 pub(crate) fn ready(config: &str) -> Host {
     let data = TempDir::new().expect("a temporary directory");
-    copy_compiled(&data.path().join("artefacts"));
+    copy_compiled(&data.path().join("compiled"));
     let host = Host::over(data, config);
     wait_until_ready(&host);
     host
@@ -49,32 +49,28 @@ pub(crate) fn copy_compiled(into: &Path) {
     }
 }
 
-/// The directory of artefacts that the first test to come makes for all.
+/// The directory of compiled code that the first test to come makes for all.
 fn compiled() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let target = folder.join(format!("artefacts-{}", built_at().as_nanos()));
-    let lock = File::create(folder.join("artefacts.lock")).expect("a lock file");
+    let target = folder.join(format!("compiled-{}", built_at().as_nanos()));
+    let lock = File::create(folder.join("compiled.lock")).expect("a lock file");
     lock.lock().expect("the lock is free in time");
     if !target.exists() {
         let mut host = Host::over(TempDir::new().expect("a temporary directory"), "");
         wait_until_ready(&host);
         host.stop();
         for entry in std::fs::read_dir(folder).expect("readable").flatten() {
-            if entry
-                .file_name()
-                .to_string_lossy()
-                .starts_with("artefacts-")
-            {
+            if entry.file_name().to_string_lossy().starts_with("compiled-") {
                 // Of an earlier build.
                 std::fs::remove_dir_all(entry.path()).expect("removable");
             }
         }
-        let draft = folder.join("artefacts.draft");
+        let draft = folder.join("compiled.draft");
         if draft.exists() {
             std::fs::remove_dir_all(&draft).expect("removable");
         }
         std::fs::create_dir(&draft).expect("a new directory");
-        let made = std::fs::read_dir(host.data().join("artefacts")).expect("it compiled");
+        let made = std::fs::read_dir(host.data().join("compiled")).expect("it compiled");
         for entry in made.flatten() {
             std::fs::copy(entry.path(), draft.join(entry.file_name())).expect("a copy");
         }

@@ -82,6 +82,19 @@ fn a_data_directory_of_an_older_host_with_any_tree_in_it_starts_and_is_pruned() 
         std::thread::sleep(Duration::from_millis(50));
     }
     assert!(host.data().join("executions").exists());
+
+    // A copy of such a directory can be made as well.
+    make_hostile(&host.data().join(&places[1]));
+    let to = tempfile::tempdir_in(host.data().parent().unwrap()).unwrap();
+    let copy = to.path().join("copy");
+    let made = std::process::Command::new(crate::support::host::program())
+        .args(["backup", "--data"])
+        .args([host.data(), &copy])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&made.stderr);
+    assert!(made.status.success(), "{said}");
+    assert!(copy.join(&places[1]).join("one").exists());
 }
 
 /// The directory right below the one that holds all of a kind.

@@ -67,6 +67,7 @@ const CASES: &[Case] = &[
     case("fill-memory.wat", CPU, "cpu_exhausted", CPU_SAYS),
     case("ask-the-clock.wat", CPU, "cpu_exhausted", CPU_SAYS),
     case("drip.wat", CPU, "cpu_exhausted", CPU_SAYS),
+    case("walk-paths.wat", CPU, "cpu_exhausted", CPU_SAYS),
     case("spin.wat", TIMEOUT, "timeout", TIMEOUT_SAYS),
     case("sleep.wat", TIMEOUT, "timeout", TIMEOUT_SAYS),
     case("block.wat", TIMEOUT, "timeout", TIMEOUT_SAYS),
@@ -102,11 +103,19 @@ const CASES: &[Case] = &[
         "20000 are allowed",
     ),
     case(
+        "grow-past-the-pool.wat",
+        &[],
+        "memory_exceeded",
+        "asked for 1000001 more; 20000 are allowed",
+    ),
+    case(
         "demand-memory.wat",
         &[],
         "memory_exceeded",
         "asked for 1073741824 more; 134217728 are allowed",
     ),
+    // Names that a guest chose decide nothing.
+    case("names-of-limits.wat", &[], "trap", "unreachable"),
     // Memory of the host.
     case(
         "leak-handles.wat",
@@ -410,4 +419,39 @@ fn an_input_that_nobody_reads_holds_nothing_up() {
     );
     let task = spooled.expect(200).json();
     assert_eq!(task["error"]["exit_code"], 7, "{task}");
+}
+
+/// How much more than its limit a guest may make the host work: what cannot be measured, and the
+/// host's own work around each call.
+const CHARGED_FACTOR: u32 = 3;
+
+#[test]
+fn what_the_host_does_for_a_guest_is_charged_to_it() {
+    let host = Host::start();
+    let guest = guests::wat("walk-paths.wat");
+    host.client.put_module("walk", &guest).expect(201);
+    let run = || host.client.run("walk?cpu_ms=500", "text/plain", b"");
+    run().expect_problem(422, "cpu_exhausted");
+    let before = cpu_time(&host);
+    run().expect_problem(422, "cpu_exhausted");
+    let used = cpu_time(&host) - before;
+    println!("500 ms allowed, {used:?} used");
+    assert!(
+        used < Duration::from_millis(500) * CHARGED_FACTOR,
+        "{used:?}"
+    );
+}
+
+/// What the whole process has used of the processor.
+fn cpu_time(host: &Host) -> Duration {
+    let path = format!("/proc/{}/stat", host.pid());
+    let stat = std::fs::read_to_string(path).expect("the host runs");
+    let (_, fields) = stat.rsplit_once(") ").expect("the name is in brackets");
+    let ticks: u64 = fields
+        .split(' ')
+        .skip(11)
+        .take(2)
+        .map(|field| field.parse::<u64>().expect("a number"))
+        .sum();
+    Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
 }

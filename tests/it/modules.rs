@@ -144,6 +144,41 @@ fn what_is_no_module_is_refused_with_the_reason() {
 }
 
 #[test]
+fn text_as_it_was_written_until_this_year_is_read() {
+    let host = Host::start();
+    let new = String::from_utf8(guests::wat("echo.wat")).unwrap();
+    let old = new
+        .replace(
+            "(memory (core memory $guest \"memory\"))",
+            "(memory $guest \"memory\")",
+        )
+        .replace("(realloc (core func $guest", "(realloc (func $guest");
+    assert_ne!(old, new, "it is written in the new way");
+    for text in [new, old] {
+        host.client.put_module("echo", text.as_bytes()).expect(201);
+        host.client.delete("/v1/modules/echo").expect(204);
+    }
+}
+
+#[test]
+fn a_name_in_a_module_does_not_choose_the_refusal() {
+    let host = Host::start();
+    let export = |name: &str| format!("(export \"{name}\" (func 0)) (export \"{name}\" (func 0))");
+    for name in [
+        "Cannot allocate memory",
+        "memory allocation of 9 bytes failed",
+    ] {
+        let text = format!("(module (func (export \"_start\")) {})", export(name));
+        let answer = host.client.put_module("twice", text.as_bytes());
+        let problem = answer.expect_problem(422, "module_refused");
+        assert!(
+            problem["detail"].as_str().unwrap().contains(name),
+            "{problem}"
+        );
+    }
+}
+
+#[test]
 fn a_bad_name_or_type_is_refused() {
     let host = Host::start();
     for name in ["A", "a..b", "a%2F..%2Fb", ".a", "a%00", "%C3%A9"] {

@@ -326,6 +326,29 @@ fn artifacts_and_streams_are_kept() {
 }
 
 #[test]
+fn a_task_on_raw_bytes_is_given_the_whole_of_a_large_body() {
+    let host = Host::with_config("[http]\ninline_body_bytes = 65536\n");
+    host.client
+        .put_module("echo", &guests::built("echo"))
+        .expect(201);
+    let body: Vec<u8> = (0..1_000_003_u32).map(|n| n.to_le_bytes()[0]).collect();
+    let target = "/v1/tasks?module=echo&wait_ms=60000";
+    let headers = [("content-type", "application/octet-stream")];
+    let task = host
+        .client
+        .send("POST", target, &headers, &body)
+        .expect(200);
+    let task = task.json();
+    assert_eq!(task["status"], "completed", "{task}");
+    let id = task["task_id"].as_str().unwrap();
+    let result = host
+        .client
+        .get(&format!("/v1/tasks/{id}/result"))
+        .expect(200);
+    assert!(result.body == body, "{} bytes came back", result.body.len());
+}
+
+#[test]
 fn a_large_input_is_spooled_and_seen_as_a_file() {
     let host = Host::with_config("[http]\ninline_body_bytes = 65536\n");
     host.client

@@ -235,7 +235,7 @@ impl Registry {
         Ok(removed?)
     }
 
-    /// Lets go of versions that storage no longer keeps. Their artefacts leave the disk when the
+    /// Lets go of versions that storage no longer keeps. Their compiled code leaves the disk when the
     /// cache needs the room.
     pub(crate) fn discard(&self, digests: &[Digest]) {
         for digest in digests {
@@ -279,7 +279,7 @@ impl Registry {
         class: EngineClass,
         kind: ModuleKind,
     ) -> Result<Arc<LoadedModule>, RegistryError> {
-        let missing = || CompileError::Host("the artefact vanished after it was made".to_owned());
+        let missing = || CompileError::Host("the code vanished after it was made".to_owned());
         let module = self.loader.open(digest, class, kind).await?;
         Ok(module.ok_or_else(missing)?)
     }

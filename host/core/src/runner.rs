@@ -29,7 +29,8 @@ use cofferdam_domain::task::{BlobId, Input};
 use cofferdam_sandbox::control::Control;
 use cofferdam_sandbox::threads::GuestThreadsHandle;
 use cofferdam_sandbox::{
-    CompileError, EngineClass, GuestInput, Identity, Report, Run, Sandbox, Stdin,
+    Attachments, CompileError, EngineClass, GuestInput, Identity, Report, Run, RunSpec, Sandbox,
+    Stdin,
 };
 
 pub(crate) use crate::runner::code::unmetered;
@@ -159,18 +160,21 @@ impl Runner {
             .load(&info, EngineClass::for_limits(&limits))
             .await?;
         let usually_long = module.is_usually_long();
-        let run = Run {
+        let spec = RunSpec {
             program: request.module.name.as_str().to_owned(),
             input: request.input,
             args: request.args,
             env: request.env,
-            stdin: request.stdin,
             limits,
             files: Vec::new(),
             dirs: self.admission.mounts(&request.grants)?,
             identity: Identity::default(),
+        };
+        let attachments = Attachments {
+            stdin: request.stdin,
             control: request.control,
         };
+        let run = Run { spec, attachments };
         let running = self.sandbox.start(module, run);
         let report = if usually_long {
             self.threads.hand_over(running).await
@@ -213,12 +217,11 @@ impl Runner {
             Ok(dirs) => dirs,
             Err(error) => return not_begun(FailureKind::InvalidInput, error.to_string()),
         };
-        let run = Run {
+        let spec = RunSpec {
             program: spec.module.as_str().to_owned(),
             input: self.input_of(&spec.input),
             args: spec.args.clone(),
             env: spec.env.clone(),
-            stdin: None,
             limits: spec.limits,
             files: Vec::new(),
             dirs,
@@ -226,9 +229,9 @@ impl Runner {
                 task_id: claim.task_id.to_string(),
                 attempt: claim.attempt,
             },
-            control,
         };
-        self.sandbox.start(module, run).await
+        let attachments = control.into();
+        self.sandbox.start(module, Run { spec, attachments }).await
     }
 
     /// Checks what a task asks for without running it.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::time::Timestamp;
 
@@ -33,15 +33,26 @@ impl Clock {
     /// The current time.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
+            Source::System => Timestamp::EPOCH.plus(self.since_epoch()),
+            Source::Manual(millis) => Timestamp::from_millis(millis.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// The time since 1970, as exactly as the clock knows it.
+    pub fn since_epoch(&self) -> Duration {
+        match &self.0 {
             Source::System => {
                 #[expect(
                     clippy::disallowed_methods,
                     reason = "this is the one place that may ask"
                 )]
                 let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
-                Timestamp::EPOCH.plus(since_epoch.unwrap_or_default())
+                since_epoch.unwrap_or_default()
             }
-            Source::Manual(millis) => Timestamp::from_millis(millis.load(Ordering::SeqCst)),
+            Source::Manual(millis) => {
+                let millis = millis.load(Ordering::SeqCst);
+                Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+            }
         }
     }
 

@@ -1,6 +1,6 @@
-//! Compiled artefacts on disk.
+//! Compiled code on disk.
 //!
-//! An artefact is native code: whoever can put one here and have it loaded owns the host. So each
+//! Compiled code is native code: whoever can put any here and have it loaded owns the host. So each file
 //! has a seal beside it, a MAC over its name, its label and its bytes under a key that only the
 //! owner of this directory can read, and its path is given out only after the seal was checked.
 //! What does not pass is removed and compiled anew. Loading it is `load`'s business, not this
@@ -13,7 +13,7 @@ mod entry;
 mod key;
 
 use std::fs::{self, DirBuilder, File, Metadata, Permissions};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -26,22 +26,22 @@ use wasmtime::Engine;
 
 pub(crate) use self::entry::Draft;
 
-use self::entry::{ARTEFACT, SEAL, Stamp};
+use self::entry::{CODE, SEAL, Stamp};
 use crate::EngineClass;
 use crate::engine::{EngineShape, engine_config};
 use crate::settings::SandboxConfig;
 use cofferdam_domain::module::Digest;
 
-/// Artefacts whose seal is known to be good; beyond, a seal is checked again.
+/// Files whose seal is known to be good; beyond, a seal is checked again.
 const CHECKED_MAX: NonZeroUsize = NonZeroUsize::new(4096).expect("4096 is not zero");
 /// The start of the names of files that are being written.
 const DRAFT: &str = "draft-";
 
 /// Why the cache could not do its work. What it holds is never an error: it is removed.
 #[derive(Debug, thiserror::Error)]
-pub enum ArtefactError {
+pub enum CodeCacheError {
     /// A file or directory.
-    #[error("the artefact cache: {}: {source}", path.display())]
+    #[error("the cache of compiled code: {}: {source}", path.display())]
     Io {
         /// Which one.
         path: PathBuf,
@@ -49,13 +49,44 @@ pub enum ArtefactError {
         source: io::Error,
     },
     /// No engine can be made of this configuration.
-    #[error("the artefact cache: no engine: {0}")]
+    #[error("the cache of compiled code: no engine: {0}")]
     Engine(String),
+}
+
+/// Machine code that this host compiled, and whose seal was found to be good. Nothing else can be
+/// loaded, and only [`CodeCache::verified`] makes one.
+#[derive(Debug, PartialEq, Eq)]
+pub struct VerifiedCode {
+    path: PathBuf,
+    class: EngineClass,
+}
+
+/// Where it is.
+impl AsRef<Path> for VerifiedCode {
+    fn as_ref(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl VerifiedCode {
+    /// The engine it was compiled for.
+    pub(crate) fn class(&self) -> EngineClass {
+        self.class
+    }
+
+    /// What a test compiled itself.
+    #[cfg(test)]
+    pub(crate) fn of_test(path: &Path, class: EngineClass) -> VerifiedCode {
+        VerifiedCode {
+            path: path.to_owned(),
+            class,
+        }
+    }
 }
 
 /// The cache. Cheap to clone. Its calls touch the disk: call them where blocking is allowed.
 #[derive(Clone)]
-pub struct Artefacts {
+pub struct CodeCache {
     shared: Arc<Shared>,
 }
 
@@ -70,11 +101,11 @@ struct Shared {
     _in_use: File,
 }
 
-impl Artefacts {
+impl CodeCache {
     /// Opens `dir`, making it if need be; nobody else may look into it. What an earlier process
     /// left half written is cleared away, and the cache is brought down to its budget.
-    pub fn open(dir: &Path, config: &SandboxConfig) -> Result<Artefacts, ArtefactError> {
-        let io = |source| ArtefactError::Io {
+    pub fn open(dir: &Path, config: &SandboxConfig) -> Result<CodeCache, CodeCacheError> {
+        let io = |source| CodeCacheError::Io {
             path: dir.to_owned(),
             source,
         };
@@ -93,35 +124,38 @@ impl Artefacts {
         let in_use = hold(dir).map_err(io)?;
         let shared = Shared {
             dir: dir.to_owned(),
-            budget_bytes: config.artefact_cache_bytes,
+            budget_bytes: config.code_cache_bytes,
             key: key::read_or_make(dir).map_err(io)?,
             engines: engines(config)?,
             checked: Mutex::new(LruCache::new(CHECKED_MAX)),
             _in_use: in_use,
         };
         shared.shrink(None).map_err(io)?;
-        Ok(Artefacts {
+        Ok(CodeCache {
             shared: Arc::new(shared),
         })
     }
 
-    /// Where the artefact is, if it is there and its seal is good. It may be removed to make room
-    /// at any time, but what was mapped by then stays mapped.
+    /// The compiled code, if it is there and its seal is good. It may be removed to make room at
+    /// any time, but what was mapped by then stays mapped.
     pub fn verified(
         &self,
         digest: &Digest,
         class: EngineClass,
-    ) -> Result<Option<PathBuf>, ArtefactError> {
+    ) -> Result<Option<VerifiedCode>, CodeCacheError> {
         let found = self.find(digest, class)?;
-        Ok(found.map(|name| self.shared.path(&name, ARTEFACT)))
+        Ok(found.map(|name| VerifiedCode {
+            path: self.shared.path(&name, CODE),
+            class,
+        }))
     }
 
-    /// What was written on the artefact when it was kept, if it is there and its seal is good.
+    /// What was written on the code when it was kept, if it is there and its seal is good.
     pub(crate) fn label(
         &self,
         digest: &Digest,
         class: EngineClass,
-    ) -> Result<Option<Arc<str>>, ArtefactError> {
+    ) -> Result<Option<Arc<str>>, CodeCacheError> {
         let Some(name) = self.find(digest, class)? else {
             return Ok(None);
         };
@@ -133,19 +167,19 @@ impl Artefacts {
         Ok(checked.get(&name).map(|(_, label)| label.clone()))
     }
 
-    /// A file to write a new artefact to. Nothing is seen of it until it is kept.
+    /// A file to write new code to. Nothing is seen of it until it is kept.
     pub(crate) fn draft(
         &self,
         digest: &Digest,
         class: EngineClass,
-    ) -> Result<Draft, ArtefactError> {
+    ) -> Result<Draft, CodeCacheError> {
         let shared = &self.shared;
         let name = shared.name(digest, class);
         Draft::new(&shared.dir, name, &shared.key).map_err(|source| shared.error(source))
     }
 
     /// Seals and publishes what was written, and makes room for it.
-    pub(crate) fn keep(&self, draft: Draft, label: &str) -> Result<(), ArtefactError> {
+    pub(crate) fn keep(&self, draft: Draft, label: &str) -> Result<(), CodeCacheError> {
         let shared = &self.shared;
         let keep = || {
             let name = draft.publish(&shared.dir, label)?;
@@ -154,11 +188,11 @@ impl Artefacts {
         keep().map_err(|source| shared.error(source))
     }
 
-    /// The name of the artefact, once it is known to be good.
-    fn find(&self, digest: &Digest, class: EngineClass) -> Result<Option<String>, ArtefactError> {
+    /// The name of the code, once it is known to be good.
+    fn find(&self, digest: &Digest, class: EngineClass) -> Result<Option<String>, CodeCacheError> {
         let shared = &self.shared;
         let name = shared.name(digest, class);
-        let path = shared.path(&name, ARTEFACT);
+        let path = shared.path(&name, CODE);
         let Some(stamp) = Stamp::of(&path).map_err(|source| shared.error(source))? else {
             return Ok(None);
         };
@@ -179,7 +213,7 @@ impl Artefacts {
                     checked.put(name.clone(), (stamp, label));
                 }
                 Err(why) => {
-                    tracing::warn!(artefact = name, %why, "removed an artefact");
+                    tracing::warn!(code = name, %why, "removed compiled code");
                     shared.remove(&name);
                     return Ok(None);
                 }
@@ -205,8 +239,8 @@ impl Shared {
         self.dir.join(format!("{name}.{extension}"))
     }
 
-    fn error(&self, source: io::Error) -> ArtefactError {
-        ArtefactError::Io {
+    fn error(&self, source: io::Error) -> CodeCacheError {
+        CodeCacheError::Io {
             path: self.dir.clone(),
             source,
         }
@@ -217,13 +251,13 @@ impl Shared {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .pop(name);
-        for extension in [ARTEFACT, SEAL] {
+        for extension in [CODE, SEAL] {
             // Somebody else may have been faster.
             let _gone = fs::remove_file(self.path(name, extension));
         }
     }
 
-    /// Removes the least recently used artefacts until the rest fits the budget. The one just made
+    /// Removes what was used least recently until the rest fits the budget. The one just made
     /// stays, however large it is.
     fn shrink(&self, newest: Option<&str>) -> io::Result<()> {
         let mut entries = entry::list(&self.dir)?;
@@ -257,22 +291,42 @@ fn hold(dir: &Path) -> io::Result<File> {
     Ok(held)
 }
 
-/// What tells artefacts of one engine from those of another: wasmtime's own hash over its version,
+/// What tells the code of one engine from that of another: wasmtime's own hash over its version,
 /// the processor's features and every switch that matters.
-fn engines(config: &SandboxConfig) -> Result<[String; 3], ArtefactError> {
+fn engines(config: &SandboxConfig) -> Result<[String; 3], CodeCacheError> {
     let hash = |class: EngineClass| {
         let stack_bytes = class.stack_bytes(config);
         let engine = Engine::new(&engine_config(EngineShape { class, stack_bytes }))
-            .map_err(|error| ArtefactError::Engine(format!("{error:#}")))?;
-        let mut hasher = DefaultHasher::new();
+            .map_err(|error| CodeCacheError::Engine(format!("{error:#}")))?;
+        let mut hasher = Blake3(blake3::Hasher::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        Ok(format!("{:016x}", hasher.finish()))
+        Ok(hasher.0.finalize().to_hex()[..ENGINE_HEX].to_owned())
     };
     Ok([
         hash(EngineClass::Fast)?,
         hash(EngineClass::Metered)?,
         hash(EngineClass::Interpreter)?,
     ])
+}
+
+/// Digits of an engine's hash in the name of what it compiled.
+const ENGINE_HEX: usize = 32;
+
+/// A hash that stays the same from one version of Rust to the next, for what can only be hashed by
+/// the standard library's trait.
+struct Blake3(blake3::Hasher);
+
+impl Hasher for Blake3 {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        let hash = self.0.finalize();
+        hash.as_bytes()[..8]
+            .iter()
+            .fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+    }
 }
 
 /// Whether only we can have written a file.

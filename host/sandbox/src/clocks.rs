@@ -1,7 +1,8 @@
 //! What time a guest is told.
 //!
 //! On the fast engine both clocks are coarser than the machine's, so that a guest cannot time
-//! what shares its processor. On the metered engine time is made up, so that it is the same in
+//! what shares its processor. Both and the times of files are rounded down to the same step, so
+//! that what a guest compares fits together: no file is younger than now. On the metered engine time is made up, so that it is the same in
 //! every run: the wall clock stands still and the monotonic clock moves one step at each reading.
 
 use std::cell::Cell;
@@ -11,28 +12,26 @@ use wasmtime_wasi::{HostMonotonicClock, HostWallClock};
 
 use cofferdam_domain::clock::Clock;
 
-/// The steps of the fast engine's monotonic clock.
-const MONOTONIC_STEP_NS: u64 = 100_000;
-
-/// The steps of the fast engine's wall clock.
-const WALL_STEP: Duration = Duration::from_millis(1);
+/// The step of everything that a guest is told of time.
+pub(crate) const STEP_NS: u32 = 100_000;
 
 /// What the metered engine's monotonic clock advances by at each reading.
 const READING_NS: u64 = 1_000_000;
 
 /// The metered engine's wall clock: 2026-01-01T00:00:00Z.
-const FIXED_WALL: Duration = Duration::from_secs(1_767_225_600);
+pub(crate) const FIXED_WALL: Duration = Duration::from_secs(1_767_225_600);
 
-/// The machine's time in milliseconds.
+/// The machine's time, rounded down.
 pub(crate) struct CoarseWall(pub(crate) Clock);
 
 impl HostWallClock for CoarseWall {
     fn resolution(&self) -> Duration {
-        WALL_STEP
+        Duration::from_nanos(STEP_NS.into())
     }
 
     fn now(&self) -> Duration {
-        Duration::from_millis(u64::try_from(self.0.now().as_millis()).unwrap_or(0))
+        let now = self.0.since_epoch();
+        Duration::new(now.as_secs(), now.subsec_nanos() / STEP_NS * STEP_NS)
     }
 }
 
@@ -41,12 +40,12 @@ pub(crate) struct CoarseMonotonic(pub(crate) Instant);
 
 impl HostMonotonicClock for CoarseMonotonic {
     fn resolution(&self) -> u64 {
-        MONOTONIC_STEP_NS
+        STEP_NS.into()
     }
 
     fn now(&self) -> u64 {
         let elapsed = u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        elapsed - elapsed % MONOTONIC_STEP_NS
+        elapsed - elapsed % u64::from(STEP_NS)
     }
 }
 
@@ -55,7 +54,7 @@ pub(crate) struct FixedWall;
 
 impl HostWallClock for FixedWall {
     fn resolution(&self) -> Duration {
-        WALL_STEP
+        Duration::from_nanos(STEP_NS.into())
     }
 
     fn now(&self) -> Duration {

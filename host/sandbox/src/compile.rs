@@ -1,4 +1,4 @@
-//! The compiler: one upload becomes one checked, authenticated artefact on disk.
+//! The compiler: one upload becomes one checked, authenticated file of compiled code.
 //!
 //! Compiling untrusted code is the most expensive thing a stranger can ask of the host, and the
 //! most complicated code it runs on his behalf. So it happens in a child process (`child`,
@@ -13,6 +13,8 @@ mod child;
 mod confine;
 mod flights;
 mod inspect;
+#[cfg(test)]
+mod mutants;
 mod process;
 mod protocol;
 mod survey;
@@ -34,7 +36,7 @@ pub use self::protocol::Confinement;
 
 use self::flights::Flights;
 use self::protocol::{Orders, Verdict, shortened};
-use crate::cache::{ArtefactError, Artefacts};
+use crate::cache::{CodeCache, CodeCacheError};
 use crate::settings::SandboxConfig;
 use crate::{CompileError, EngineClass};
 use cofferdam_domain::module::{Descriptor, Digest, ModuleInfo, ModuleKind};
@@ -52,7 +54,7 @@ const REFUSALS_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("1024 is not z
 /// For how long. A module may have run into the deadline only because the machine was busy.
 const REFUSAL_KEPT: Duration = Duration::from_secs(600);
 
-/// A module as it was found to be; its artefact is in the cache.
+/// A module as it was found to be; its code is in the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compiled {
     /// The address of the bytes as uploaded.
@@ -95,7 +97,7 @@ pub struct Compiler {
 
 struct Shared {
     program: PathBuf,
-    artefacts: Artefacts,
+    code_cache: CodeCache,
     timeout: Duration,
     memory_bytes: u64,
     /// Of each class, in the order of [`EngineClass::ALL`].
@@ -112,7 +114,7 @@ struct Shared {
 
 impl Compiler {
     /// A compiler whose children are `program`, this very program, started with [`COMMAND`].
-    pub fn new(config: &SandboxConfig, program: PathBuf, artefacts: Artefacts) -> Compiler {
+    pub fn new(config: &SandboxConfig, program: PathBuf, code_cache: CodeCache) -> Compiler {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let children = if config.compiles_max == 0 {
             cores
@@ -121,7 +123,7 @@ impl Compiler {
         };
         let shared = Shared {
             program,
-            artefacts,
+            code_cache,
             timeout: config.compile_timeout,
             memory_bytes: config.compile_memory_bytes,
             stack_bytes: EngineClass::ALL.map(|class| class.stack_bytes(config)),
@@ -137,7 +139,7 @@ impl Compiler {
         }
     }
 
-    /// Checks `wasm` (a binary or text) and sees to it that its artefact for `class` is in the
+    /// Checks `wasm` (a binary or text) and sees to it that its code for `class` is in the
     /// cache. Dropping the future ends the child, unless someone else waits for the same module.
     pub async fn compile(&self, wasm: Bytes, class: EngineClass) -> Result<Compiled, CompileError> {
         let shared = &self.shared;
@@ -150,9 +152,9 @@ impl Compiler {
         shared.flights.join(key, || shared.compile(key, wasm)).await
     }
 
-    /// The artefacts that this compiler makes.
-    pub fn artefacts(&self) -> &Artefacts {
-        &self.shared.artefacts
+    /// The cache of compiled code that this compiler makes.
+    pub fn code_cache(&self) -> &CodeCache {
+        &self.shared.code_cache
     }
 
     /// What held the first child that answered; none before.
@@ -185,8 +187,8 @@ impl Shared {
 
     /// What an earlier compilation, perhaps of an earlier process, found.
     async fn recall(&self, (digest, class): Key) -> Result<Option<Verdict>, CompileError> {
-        let artefacts = self.artefacts.clone();
-        let label = blocking(move || artefacts.label(&digest, class))
+        let code_cache = self.code_cache.clone();
+        let label = blocking(move || code_cache.label(&digest, class))
             .await?
             .map_err(cache)?;
         // Under a valid MAC a label that cannot be read is one of another version of this program.
@@ -195,8 +197,8 @@ impl Shared {
 
     async fn compile_in_child(&self, key: Key, wasm: Bytes) -> Result<Verdict, CompileError> {
         let (digest, class) = key;
-        let artefacts = self.artefacts.clone();
-        let draft = blocking(move || artefacts.draft(&digest, class))
+        let code_cache = self.code_cache.clone();
+        let draft = blocking(move || code_cache.draft(&digest, class))
             .await?
             .map_err(cache)?;
         let orders = Orders {
@@ -212,8 +214,8 @@ impl Shared {
         let (verdict, draft) = answer.result?;
         let label = serde_json::to_string(&verdict)
             .map_err(|error| CompileError::Host(error.to_string()))?;
-        let artefacts = self.artefacts.clone();
-        blocking(move || artefacts.keep(draft, &label))
+        let code_cache = self.code_cache.clone();
+        blocking(move || code_cache.keep(draft, &label))
             .await?
             .map_err(cache)?;
         Ok(verdict)
@@ -282,12 +284,12 @@ fn cut(error: CompileError) -> CompileError {
     }
 }
 
-fn cache(error: ArtefactError) -> CompileError {
+fn cache(error: CodeCacheError) -> CompileError {
     match &error {
-        ArtefactError::Io { source, .. } if no_room(source) => {
+        CodeCacheError::Io { source, .. } if no_room(source) => {
             CompileError::Full(error.to_string())
         }
-        ArtefactError::Io { .. } | ArtefactError::Engine(_) => {
+        CodeCacheError::Io { .. } | CodeCacheError::Engine(_) => {
             CompileError::Host(error.to_string())
         }
     }

@@ -1,7 +1,7 @@
 //! The engines and why each switch is set.
 //!
 //! The same configuration compiles (in the child process) and runs (here), so both are built from
-//! [`engine_config`]; wasmtime refuses an artefact made under another one.
+//! [`engine_config`]; wasmtime refuses compiled code made under another one.
 
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
@@ -71,7 +71,7 @@ pub(crate) const TABLES_PER_SLOT: u32 = 4;
 const SPARE_SLOTS: u32 = 8;
 
 /// The most elements that one table may have; the room for them is address space only.
-const TABLE_ELEMENTS_MAX: usize = 1_000_000;
+pub(crate) const TABLE_ELEMENTS_MAX: usize = 1_000_000;
 
 /// Free slots of the pool that keep memory from their last guest.
 const WARM_SLOTS_MAX: u32 = 16;

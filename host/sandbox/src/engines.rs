@@ -87,7 +87,12 @@ impl Linked {
         })
     }
 
-    /// An engine that accepts the same artefacts and knows no limits of a pool. Nothing runs on it.
+    /// A guest's stack.
+    pub(crate) fn stack_bytes(&self) -> usize {
+        self.shape.stack_bytes
+    }
+
+    /// An engine that accepts the same compiled code and knows no limits of a pool. Nothing runs on it.
     pub(crate) fn without_pool(&self) -> wasmtime::Result<Engine> {
         Engine::new(&engine_config(self.shape))
     }

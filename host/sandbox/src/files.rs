@@ -8,7 +8,9 @@
 
 mod collect;
 mod counted;
+mod elsewhere;
 mod input;
+mod listing;
 mod open;
 mod p1;
 mod p2;
@@ -17,6 +19,7 @@ mod scratch;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod times;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -30,10 +33,13 @@ use wasmtime_wasi::runtime::spawn_blocking;
 use wasmtime_wasi::{FsPerms, OpenMode};
 
 use crate::Mount;
+use crate::files::listing::DirListing;
 use crate::files::open::OpenedDirs;
 use crate::files::p1::GuestFds;
 use crate::files::quota::{Quota, Zone};
 use crate::files::scratch::ScratchDir;
+use crate::files::times::Times;
+use crate::meter::Meter;
 use crate::settings::OverQuota;
 use cofferdam_domain::grants::Access;
 
@@ -43,6 +49,7 @@ pub(crate) use p1::{P1FilesView, P1View, add_to_linker_p1};
 pub(crate) use p2::{FilesCtxView, FilesView, add_to_linker_p2};
 pub use quota::{Axis, DiskExceeded};
 pub use scratch::Scratch;
+pub use times::FileClock;
 
 /// The directories a run has, in the order the guest sees them. Granted ones come before them:
 /// some toolchains take the first for the working directory, and a guest that counts descriptors
@@ -111,9 +118,16 @@ pub struct FilesPlan {
     pub payload: Option<PathBuf>,
     /// Further files put there before the guest starts.
     pub inputs: Vec<InputFile>,
+    /// What the run's clock shows.
+    pub clock: FileClock,
 }
 
 impl FilesPlan {
+    /// Whether anything is in `/in`.
+    fn has_inputs(&self) -> bool {
+        self.payload.is_some() || self.inputs.iter().any(|it| it.place == InputPlace::In)
+    }
+
     /// The run's own directories that no granted one replaces.
     fn own(&self) -> impl Iterator<Item = &'static Preopen> {
         own(self.places, |at| {
@@ -172,8 +186,13 @@ pub struct Files {
     waiting: Vec<(u32, usize)>,
     /// A core module's numbers for them.
     fds: GuestFds,
-    /// Listings of directories that are being read.
-    listings: u32,
+    /// Host memory that listings of directories take which the guest is reading.
+    listed_bytes: u64,
+    /// Those of a core module, by the place of the directory.
+    p1_listings: HashMap<u32, DirListing>,
+    times: Times,
+    /// Who pays for work on blocking threads.
+    meter: Arc<Meter>,
 }
 
 /// The directories, once they exist.
@@ -185,18 +204,26 @@ struct Made {
 
 impl Files {
     /// The files of a run that starts.
-    pub fn new(scratch: &Scratch, plan: FilesPlan) -> Files {
+    pub(crate) fn new(scratch: &Scratch, plan: FilesPlan, meter: Arc<Meter>) -> Files {
         Files {
             scratch: scratch.clone(),
             quota: Quota::new(plan.disk_bytes, plan.disk_files, plan.over_quota),
+            times: Times::new(plan.clock),
             plan,
             delegate: WasiFilesystemCtx::default(),
             made: None,
             zones: HashMap::new(),
             waiting: Vec::new(),
             fds: GuestFds::default(),
-            listings: 0,
+            listed_bytes: 0,
+            p1_listings: HashMap::new(),
+            meter,
         }
+    }
+
+    /// What is done from now on is charged to this.
+    pub(crate) fn charge_to(&mut self, meter: &Arc<Meter>) {
+        self.meter = Arc::clone(meter);
     }
 
     /// The most bytes that were in use at once.
@@ -301,8 +328,15 @@ impl Files {
     /// A descriptor was closed.
     fn forget(&mut self, rep: u32) {
         self.zones.remove(&rep);
+        self.forget_listing(rep);
         // Its place may be taken by another that must not be led to a preopen.
         self.waiting.retain(|(waiting, _)| *waiting != rep);
+    }
+
+    fn forget_listing(&mut self, rep: u32) {
+        if let Some(listing) = self.p1_listings.remove(&rep) {
+            self.listed_bytes = self.listed_bytes.saturating_sub(listing.bytes);
+        }
     }
 
     /// Who pays for what is written through a descriptor.

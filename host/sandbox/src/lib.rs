@@ -1,6 +1,6 @@
 //! The sandbox: what surrounds one run of a guest, and the compiler in front of it.
 //!
-//! `compile` checks and compiles a module in a child process; `load` maps the compiled artefact;
+//! `compile` checks and compiles a module in a child process; `load` maps the compiled code;
 //! `start` gives a run: a fresh store with every limit armed, driven by polling it like any
 //! future. No wasmtime type appears in a signature here, and nothing here knows tasks, queues or
 //! databases.
@@ -43,6 +43,7 @@ use bytes::Bytes;
 use tokio::io::AsyncRead;
 
 use crate::admission::Admission;
+use crate::cache::VerifiedCode;
 use crate::control::Control;
 use crate::engines::Engines;
 use crate::epoch::Ticker;
@@ -108,6 +109,15 @@ impl EngineClass {
 
 /// Everything one run is given.
 pub struct Run {
+    /// What it is.
+    pub spec: RunSpec,
+    /// What it is held by while it runs.
+    pub attachments: Attachments,
+}
+
+/// A run as plain data: it can be kept, sent to another process, and done again.
+#[derive(Clone, Debug)]
+pub struct RunSpec {
     /// What the guest is told that it is called: its first argument.
     pub program: String,
     /// What the guest works on. A command reads the body as its standard input unless `stdin`
@@ -117,8 +127,6 @@ pub struct Run {
     pub args: Vec<String>,
     /// Environment variables; nothing of the host's own is added.
     pub env: Vec<(String, String)>,
-    /// Standard input, where it is not the input's body.
-    pub stdin: Option<Stdin>,
     /// What it may use.
     pub limits: Limits,
     /// Files put into its directories before it starts.
@@ -127,11 +135,28 @@ pub struct Run {
     pub dirs: Vec<Mount>,
     /// Who it is.
     pub identity: Identity,
+}
+
+/// The live handles of one run, which end with it.
+#[derive(Default)]
+pub struct Attachments {
+    /// Standard input, where it is not the input's body.
+    pub stdin: Option<Stdin>,
     /// How it is watched and stopped.
     pub control: Control,
 }
 
+impl From<Control> for Attachments {
+    fn from(control: Control) -> Attachments {
+        Attachments {
+            stdin: None,
+            control,
+        }
+    }
+}
+
 /// A run's input.
+#[derive(Clone, Debug)]
 pub enum GuestInput {
     /// In memory.
     Inline(Payload),
@@ -203,7 +228,6 @@ struct Shared {
     clock: Clock,
     scratch: Scratch,
     over_quota: OverQuota,
-    stack_bytes: usize,
 }
 
 /// A run under way: poll it like any future to drive the guest; dropping it ends the guest.
@@ -251,29 +275,26 @@ impl Sandbox {
             clock,
             scratch,
             over_quota: config.over_quota,
-            stack_bytes: config.stack_bytes,
         };
         Ok(Sandbox {
             shared: Arc::new(shared),
         })
     }
 
-    /// Maps a compiled artefact and links it. The file must be one that this host's compiler made
-    /// and whose authentication was just checked: its machine code is run as it is.
-    pub fn load_file(
+    /// Maps compiled code and links it.
+    pub fn load(
         &self,
-        path: &Path,
-        class: EngineClass,
+        code: &VerifiedCode,
         kind: ModuleKind,
     ) -> Result<Arc<LoadedModule>, LoadError> {
-        let linked = self.shared.engines.of(class);
-        Ok(Arc::new(LoadedModule::map(linked, path, class, kind)?))
+        let linked = self.shared.engines.of(code.class());
+        Ok(Arc::new(LoadedModule::map(linked, code, kind)?))
     }
 
     /// A run of `module`. Nothing happens before it is polled. Waiting for room is part of it and
     /// is charged to none of its limits.
     pub fn start(&self, module: Arc<LoadedModule>, run: Run) -> Running {
-        let meter = Arc::new(Meter::new(run.limits.cpu));
+        let meter = Arc::new(Meter::new(run.spec.limits.cpu));
         let work = run::execute(Arc::clone(&self.shared), module, run, Arc::clone(&meter));
         Running {
             work: Box::pin(work),
@@ -328,7 +349,7 @@ pub enum CompileError {
     /// The compiler itself failed.
     #[error("the compiler failed: {0}")]
     Host(String),
-    /// The disk has no room for the artefact.
+    /// The disk has no room for the code.
     #[error("there is no room for the compiled module: {0}")]
     Full(String),
     /// Too many modules wait for the compiler already.

@@ -6,7 +6,7 @@
 
 use wasmtime::ResourceLimiter;
 
-use crate::engine::{INSTANCES_MAX, MEMORIES_MAX, TABLES_MAX};
+use crate::engine::{INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
 use cofferdam_domain::limits::Limits;
 
 /// Host memory that one table element takes.
@@ -130,10 +130,20 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if maximum.is_some_and(|maximum| desired > maximum) {
+        let more = desired.saturating_sub(current) as u64;
+        if let Some(maximum) = maximum
+            && desired > maximum
+        {
+            // Where the module declares no maximum it is the pool's, which is a limit of ours.
+            if maximum >= TABLE_ELEMENTS_MAX {
+                self.denied = Some(Denied::Elements {
+                    used: self.elements,
+                    asked: more,
+                    allowed: self.elements_allowed.min(TABLE_ELEMENTS_MAX as u64),
+                });
+            }
             return Ok(false);
         }
-        let more = desired.saturating_sub(current) as u64;
         if self.elements.saturating_add(more) > self.elements_allowed {
             self.denied = Some(Denied::Elements {
                 used: self.elements,

@@ -1,6 +1,5 @@
 //! Compiled modules, mapped into memory and linked once for all their runs.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use wasmtime::component::Component;
@@ -8,6 +7,7 @@ use wasmtime::{Engine, InstancePre, Module, ModuleExport, ResourcesRequired};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::EngineClass;
+use crate::cache::VerifiedCode;
 use crate::engine::{MEMORIES_PER_SLOT, TABLES_PER_SLOT};
 use crate::engines::Linked;
 use crate::interfaces::handler::Handler;
@@ -36,10 +36,10 @@ pub(crate) enum Program {
 /// Why a compiled module could not be loaded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
-    /// The file is not an artefact of this engine: from another version, damaged or missing. It
+    /// The file is not code of this engine: from another version, damaged or missing. It
     /// can be made again from the module.
-    #[error("the compiled artefact cannot be used: {0}")]
-    Artefact(String),
+    #[error("the compiled code cannot be used: {0}")]
+    Unusable(String),
     /// The module asks for what no run is given.
     #[error("{0}")]
     Refused(String),
@@ -51,25 +51,25 @@ const LONG_RUNS_MAX: u8 = 4;
 const LONG_RUNS_EXPECTED: u8 = 2;
 
 impl LoadedModule {
-    /// Maps the artefact at `path`, which must come out of this host's own compiler.
+    /// Maps compiled code.
     pub(crate) fn map(
         linked: &Linked,
-        path: &Path,
-        class: EngineClass,
+        code: &VerifiedCode,
         kind: ModuleKind,
     ) -> Result<LoadedModule, LoadError> {
-        let mapped = Mapped::from_file(&linked.engine, path, kind).map_err(|error| {
+        let class = code.class();
+        let mapped = Mapped::of(&linked.engine, code, kind).map_err(|error| {
             let error = format!("{error:#}");
-            // A sound artefact that only an engine with a pool refuses is of a module that does
+            // Sound code that only an engine with a pool refuses is of a module that does
             // not fit into the pool; it would be made in vain again and again.
             let fits_elsewhere = linked
                 .without_pool()
-                .and_then(|engine| Mapped::from_file(&engine, path, kind))
+                .and_then(|engine| Mapped::of(&engine, code, kind))
                 .is_ok();
             if fits_elsewhere {
                 LoadError::Refused(error)
             } else {
-                LoadError::Artefact(error)
+                LoadError::Unusable(error)
             }
         })?;
         match mapped {
@@ -150,6 +150,11 @@ impl LoadedModule {
         self.class
     }
 
+    /// Both.
+    pub(crate) fn named(&self) -> (ModuleKind, EngineClass) {
+        (self.kind, self.class)
+    }
+
     /// Whether its last runs were long, so that the next one had better start on a guest thread.
     pub fn is_usually_long(&self) -> bool {
         self.long_runs.load(Ordering::Relaxed) >= LONG_RUNS_EXPECTED
@@ -179,19 +184,20 @@ impl LoadedModule {
     }
 }
 
-/// Machine code mapped from an artefact.
+/// Machine code mapped from compiled code.
 enum Mapped {
     Component(Component),
     Module(Module),
 }
 
 impl Mapped {
-    fn from_file(engine: &Engine, path: &Path, kind: ModuleKind) -> wasmtime::Result<Mapped> {
+    fn of(engine: &Engine, code: &VerifiedCode, kind: ModuleKind) -> wasmtime::Result<Mapped> {
+        let path = code.as_ref();
         match kind {
             ModuleKind::Task | ModuleKind::Interpreter(_) | ModuleKind::Command => {
                 #[expect(unsafe_code, reason = "wasmtime cannot check machine code it maps")]
-                // SAFETY: `Sandbox::load_file` is given only artefacts that this host's compiler
-                // made and whose authentication was checked.
+                // SAFETY: `VerifiedCode` stands for nothing but what this host's compiler made and
+                // whose seal was checked.
                 let component = unsafe { Component::deserialize_file(engine, path) };
                 component.map(Mapped::Component)
             }

@@ -46,6 +46,21 @@ impl Meter {
         self.closed_ns.fetch_add(used, Ordering::Relaxed);
     }
 
+    /// Adds what was used for the run on another thread.
+    pub(crate) fn charge(&self, used: Duration) {
+        let used = u64::try_from(used.as_nanos()).unwrap_or(u64::MAX);
+        self.closed_ns.fetch_add(used, Ordering::Relaxed);
+    }
+
+    /// Does `work` on this thread, which no slice is open on, and adds what it uses.
+    pub(crate) fn charging<T>(&self, work: impl FnOnce() -> T) -> T {
+        let before = thread_cpu_ns();
+        let done = work();
+        let used = thread_cpu_ns().saturating_sub(before);
+        self.closed_ns.fetch_add(used, Ordering::Relaxed);
+        done
+    }
+
     /// CPU time of the slices that were closed.
     pub(crate) fn used(&self) -> Duration {
         Duration::from_nanos(self.closed_ns.load(Ordering::Relaxed))

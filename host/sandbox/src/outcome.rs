@@ -242,8 +242,19 @@ fn reason(error: &wasmtime::Error) -> String {
     causes.join(": ")
 }
 
+/// What wasmtime says where a store holds as many handles as it may.
+const HANDLES: [&str; 2] = [
+    "cannot allocate another handle: store handle limit exceeded",
+    "cannot lend resource: store handle limit exceeded",
+];
+
+/// What it says where a host call is given, or gives, more than it may.
+const HOSTCALL: &str = "too much data is being copied between the host and the guest: \
+                        fuel allocated for hostcalls has been exhausted";
+
 /// The limits that wasmtime itself holds, which it reports with private error types; a test pins
-/// each text.
+/// each text. Only the innermost cause is looked at and only as a whole: the others, and the
+/// backtrace first of all, quote names that the guest chose.
 fn host_resources(error: &wasmtime::Error, limits: &Limits) -> Option<Failure> {
     let exceeded = |message| Some(Failure::new(FailureKind::HostResourcesExceeded, message));
     if matches!(
@@ -255,14 +266,14 @@ fn host_resources(error: &wasmtime::Error, limits: &Limits) -> Option<Failure> {
             "the guest holds {allowed} host resources; no more are allowed"
         ));
     }
-    let text = format!("{error:#}");
-    if text.contains("store handle limit exceeded") {
+    let cause = error.root_cause().to_string();
+    if HANDLES.contains(&cause.as_str()) {
         let allowed = limits.handles;
         return exceeded(format!(
             "the guest holds {allowed} handles; no more are allowed"
         ));
     }
-    if text.contains("fuel allocated for hostcalls has been exhausted") {
+    if cause == HOSTCALL {
         // Data on its way into a host function has guest frames below it; a result has none.
         if error.is::<WasmBacktrace>() {
             let allowed = limits.hostcall_bytes;
@@ -278,17 +289,16 @@ fn host_resources(error: &wasmtime::Error, limits: &Limits) -> Option<Failure> {
             ),
         ));
     }
-    let asked = text
-        .split("requested len ")
-        .nth(1)
-        .and_then(|rest| rest.split(' ').next());
-    if let (Some(asked), true) = (asked, text.contains("exceeds limit")) {
-        let allowed = limits.random_bytes;
-        return exceeded(format!(
+    let allowed = limits.random_bytes;
+    let asked = cause
+        .strip_prefix("requested len ")
+        .and_then(|rest| rest.strip_suffix(&format!(" exceeds limit {allowed}")))
+        .and_then(|asked| asked.parse::<u64>().ok());
+    asked.and_then(|asked| {
+        exceeded(format!(
             "one call asked for {asked} random bytes; {allowed} are allowed"
-        ));
-    }
-    None
+        ))
+    })
 }
 
 /// A guest that failed after it was refused memory failed for want of it.

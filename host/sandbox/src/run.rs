@@ -31,7 +31,7 @@ pub(crate) async fn execute(
     run: Run,
     meter: Arc<Meter>,
 ) -> Report {
-    let (limits, kill) = (run.limits, run.control.kill.clone());
+    let (limits, kill) = (run.spec.limits, run.attachments.control.kill.clone());
     let admitted = match admit(&shared, &module, &limits, &kill).await {
         Ok(admitted) => admitted,
         Err(failure) => return Report::without_run(failure),
@@ -49,7 +49,7 @@ pub(crate) async fn execute(
     let driven = drive(&shared, &module, state, &limits, &kill, Call::Run(&input)).await;
     drop(admitted);
     module.learn(meter.is_long());
-    report(&shared, module.kind(), driven, &limits).await
+    report(&shared, module.named(), driven, &limits).await
 }
 
 /// Asks a module what it is for, under limits like any run.
@@ -63,7 +63,7 @@ pub(crate) async fn describe(
     let _admitted = admit(shared, module, limits, &kill).await?;
     let state = surroundings::of_description(shared, module, limits, meter);
     let driven = drive(shared, module, state, limits, &kill, Call::Describe).await;
-    let evidence = evidence(shared, module.kind(), &driven.state, &driven.usage, limits);
+    let evidence = evidence(shared, module.named(), &driven.state, &driven.usage, limits);
     outcome::description(driven.end, &evidence)
 }
 
@@ -129,7 +129,7 @@ async fn drive(
 
 pub(crate) fn evidence<'a>(
     shared: &Shared,
-    kind: ModuleKind,
+    (kind, class): (ModuleKind, EngineClass),
     state: &GuestState,
     usage: &Usage,
     limits: &'a Limits,
@@ -137,7 +137,7 @@ pub(crate) fn evidence<'a>(
     Evidence {
         kind,
         limits,
-        stack_bytes: shared.stack_bytes,
+        stack_bytes: shared.engines.of(class).stack_bytes(),
         denied: state.limiter.denied(),
         duration: usage.duration,
         cpu: usage.cpu,
@@ -145,7 +145,12 @@ pub(crate) fn evidence<'a>(
     }
 }
 
-async fn report(shared: &Shared, kind: ModuleKind, driven: Driven, limits: &Limits) -> Report {
+async fn report(
+    shared: &Shared,
+    named: (ModuleKind, EngineClass),
+    driven: Driven,
+    limits: &Limits,
+) -> Report {
     let Driven {
         end,
         mut state,
@@ -160,7 +165,7 @@ async fn report(shared: &Shared, kind: ModuleKind, driven: Driven, limits: &Limi
     let outcome = outcome::outcome(
         end,
         &stdout,
-        &evidence(shared, kind, &state, &usage, limits),
+        &evidence(shared, named, &state, &usage, limits),
     );
     match &outcome {
         Outcome::Completed(_) if output_is_stdout => stdout.bytes.clear(),

@@ -62,14 +62,14 @@ pub enum After {
 
 impl Sandbox {
     /// Makes a guest that is kept. Of `run`, the input and the time limits mean nothing yet. Waiting
-    /// for room is part of it, until `run.control.kill`.
+    /// for room is part of it, until `run.attachments.control.kill`.
     pub async fn open_session(
         &self,
         module: Arc<LoadedModule>,
         run: Run,
     ) -> Result<Box<Session>, Failure> {
         let shared = Arc::clone(&self.shared);
-        let (limits, kill) = (run.limits, run.control.kill.clone());
+        let (limits, kill) = (run.spec.limits, run.attachments.control.kill.clone());
         let admitted = run::admit(&shared, &module, &limits, &kill).await?;
         let meter = Arc::new(Meter::new(limits.cpu));
         let prepared = surroundings::of_run(&shared, &module, run, Arc::clone(&meter)).await;
@@ -114,7 +114,8 @@ impl Sandbox {
             )),
             End::Stopped(stop) => {
                 let usage = Usage::default();
-                let evidence = run::evidence(&shared, module.kind(), store.data(), &usage, &limits);
+                let evidence =
+                    run::evidence(&shared, module.named(), store.data(), &usage, &limits);
                 Err(outcome::stopped(stop, &evidence))
             }
         }
@@ -158,8 +159,8 @@ impl Session {
             stderr: stderr.take(),
             log: state.log.take(),
         };
-        let kind = self.module.kind();
-        let evidence = run::evidence(&self.shared, kind, state, &usage, &limits);
+        let named = self.module.named();
+        let evidence = run::evidence(&self.shared, named, state, &usage, &limits);
         let outcome = outcome::outcome(end, &streams.stdout, &evidence);
         let report = Report {
             outcome,

@@ -36,8 +36,8 @@ pub struct SandboxConfig {
     pub schema_check_timeout: Duration,
     /// Compiled modules kept mapped, each class counted apart.
     pub loaded_modules_max: usize,
-    /// Bytes of compiled artefacts kept on disk; the least recently used go first.
-    pub artefact_cache_bytes: u64,
+    /// Bytes of compiled code kept on disk; the least recently used go first.
+    pub code_cache_bytes: u64,
     /// What happens to a guest that writes past its disk quota.
     pub over_quota: OverQuota,
     /// The pool that interpreters run in.
@@ -101,7 +101,7 @@ impl Default for SandboxConfig {
             compile_memory_bytes: 3 * 1024 * 1024 * 1024,
             schema_check_timeout: Duration::from_secs(2),
             loaded_modules_max: 256,
-            artefact_cache_bytes: 4 * 1024 * 1024 * 1024,
+            code_cache_bytes: 4 * 1024 * 1024 * 1024,
             over_quota: OverQuota::Refuse,
             interpreters: InterpreterPool::default(),
         }

@@ -27,6 +27,7 @@ impl GuestState {
     /// What is each call's own, for a guest that is called again.
     pub(crate) fn begin_call(&mut self, meter: &Arc<Meter>, deadline: Instant) {
         self.meter = Arc::clone(meter);
+        self.files.charge_to(meter);
         self.limiter.begin_call();
         self.context.remaining = context::Remaining::Until(deadline);
     }

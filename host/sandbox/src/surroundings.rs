@@ -9,7 +9,7 @@ use bytes::Bytes;
 use wasmtime::component::ResourceTable;
 
 use crate::control::Control;
-use crate::files::{Files, FilesPlan, InputFile, Places};
+use crate::files::{FileClock, Files, FilesPlan, InputFile, Places};
 use crate::interfaces::context::Remaining;
 use crate::interfaces::wasi::{Input, Setup, Wasi};
 use crate::interfaces::{context, log};
@@ -17,7 +17,10 @@ use crate::limiter::Limiter;
 use crate::meter::Meter;
 use crate::state::GuestState;
 use crate::streams::{LiveInput, Output};
-use crate::{EngineClass, GuestInput, Identity, LoadedModule, Mount, Run, Shared, Stdin};
+use crate::{
+    Attachments, EngineClass, GuestInput, Identity, LoadedModule, Mount, Run, RunSpec, Shared,
+    Stdin,
+};
 use cofferdam_domain::attempt::{Payload, Stream};
 use cofferdam_domain::limits::Limits;
 use cofferdam_domain::module::ModuleKind;
@@ -33,18 +36,17 @@ pub(crate) async fn of_run(
     run: Run,
     meter: Arc<Meter>,
 ) -> io::Result<(GuestState, Payload)> {
-    let Run {
+    let Attachments { stdin, control } = run.attachments;
+    let RunSpec {
         program,
         input,
         args,
         env,
-        stdin,
         limits,
         files,
         dirs,
         identity,
-        control,
-    } = run;
+    } = run.spec;
     let (input, spooled) = match input {
         GuestInput::Inline(payload) => (payload, None),
         GuestInput::File { content_type, path } => (
@@ -76,8 +78,7 @@ pub(crate) async fn of_run(
         random_bytes: limits.random_bytes,
         resources: limits.resources,
     };
-    let places = places(module.kind());
-    let files = files_of(shared, &limits, places, dirs, spooled, files);
+    let files = files_of(shared, module, &limits, dirs, (spooled, files), &meter);
     Ok((
         state(setup, files, &limits, identity, control, meter),
         input,
@@ -104,8 +105,14 @@ pub(crate) fn of_description(
         random_bytes: limits.random_bytes,
         resources: limits.resources,
     };
-    let places = places(module.kind());
-    let files = files_of(shared, limits, places, Vec::new(), None, Vec::new());
+    let files = files_of(
+        shared,
+        module,
+        limits,
+        Vec::new(),
+        (None, Vec::new()),
+        &meter,
+    );
     state(setup, files, limits, Identity::default(), control, meter)
 }
 
@@ -150,22 +157,26 @@ fn places(kind: ModuleKind) -> Places {
 
 fn files_of(
     shared: &Shared,
+    module: &LoadedModule,
     limits: &Limits,
-    places: Places,
     mounts: Vec<Mount>,
-    payload: Option<PathBuf>,
-    inputs: Vec<InputFile>,
+    (payload, inputs): (Option<PathBuf>, Vec<InputFile>),
+    meter: &Arc<Meter>,
 ) -> Files {
     let plan = FilesPlan {
         disk_bytes: limits.disk_bytes,
         disk_files: limits.disk_files,
         over_quota: shared.over_quota,
-        places,
+        places: places(module.kind()),
         mounts,
         payload,
         inputs,
+        clock: match module.class() {
+            EngineClass::Fast | EngineClass::Interpreter => FileClock::Coarse,
+            EngineClass::Metered => FileClock::Fixed,
+        },
     };
-    Files::new(&shared.scratch, plan)
+    Files::new(&shared.scratch, plan, Arc::clone(meter))
 }
 
 fn state(

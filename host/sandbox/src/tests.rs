@@ -72,7 +72,7 @@ impl Rig {
     async fn run(&self, file: &str, change: impl FnOnce(&mut Run)) -> Report {
         let mut run = a_run();
         change(&mut run);
-        let module = self.load(file, EngineClass::for_limits(&run.limits));
+        let module = self.load(file, EngineClass::for_limits(&run.spec.limits));
         let report = self.sandbox.start(module, run).await;
         self.assert_empty();
         report
@@ -122,19 +122,20 @@ fn guest(file: &str) -> String {
 /// A run with nothing granted and short limits.
 fn a_run() -> Run {
     Run {
-        program: "guest".to_owned(),
-        input: GuestInput::Inline(payload(b"")),
-        args: Vec::new(),
-        env: Vec::new(),
-        stdin: None,
-        files: Vec::new(),
-        limits: Limits {
-            timeout: Duration::from_secs(20),
-            ..Limits::DEFAULT
+        spec: RunSpec {
+            program: "guest".to_owned(),
+            input: GuestInput::Inline(payload(b"")),
+            args: Vec::new(),
+            env: Vec::new(),
+            files: Vec::new(),
+            limits: Limits {
+                timeout: Duration::from_secs(20),
+                ..Limits::DEFAULT
+            },
+            dirs: Vec::new(),
+            identity: Identity::default(),
         },
-        dirs: Vec::new(),
-        identity: Identity::default(),
-        control: Control::default(),
+        attachments: Attachments::default(),
     }
 }
 

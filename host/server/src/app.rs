@@ -40,7 +40,7 @@ use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::module::Language;
 use cofferdam_sandbox::Sandbox;
-use cofferdam_sandbox::cache::Artefacts;
+use cofferdam_sandbox::cache::CodeCache;
 use cofferdam_sandbox::compile::Compiler;
 use cofferdam_sandbox::threads::GuestThreads;
 use cofferdam_storage::files::FileStorage;
@@ -74,7 +74,7 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
     let address = first_address(&listeners)?;
     let guests = GuestThreads::start(threads_or_cores(config.sandbox.guest_threads))?;
     let needs = Needs {
-        compiled: &config.storage.data.join("artefacts"),
+        compiled: &config.storage.data.join("compiled"),
         languages: &WARMED_UP,
     };
     let host = runtime.block_on(Host::start(&config, &guests, &needs))?;
@@ -268,6 +268,17 @@ fn keep_executions(files: &FileStorage, retention: Duration, clock: &Clock, inta
     });
 }
 
+/// Compiled code lay elsewhere until 2026, under names that a new compiler of this program would
+/// have taken for others'. What is needed of it is compiled anew.
+fn remove_old_code(compiled: &Path) {
+    match std::fs::remove_dir_all(compiled.with_file_name("artefacts")) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(%error, "an older host's compiled code is left behind");
+        }
+        Ok(()) | Err(_) => {}
+    }
+}
+
 fn registry(
     config: &Config,
     compiled: &Path,
@@ -277,9 +288,10 @@ fn registry(
     clock: &Clock,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Arc<Registry>> {
-    let artefacts = Artefacts::open(compiled, &config.sandbox)?;
+    remove_old_code(compiled);
+    let code_cache = CodeCache::open(compiled, &config.sandbox)?;
     let program = std::env::current_exe().context("the path of this program")?;
-    let compiler = Compiler::new(&config.sandbox, program, artefacts);
+    let compiler = Compiler::new(&config.sandbox, program, code_cache);
     let limits = config.limits.defaults;
     let loader = SandboxLoader::new(sandbox.clone(), compiler, limits, guests.handle());
     let schemas = Schemas::new(

@@ -5,17 +5,23 @@
 //! never change once they are published. A file that nothing refers to is swept when a host starts
 //! over the copy. What can be made anew is left out: compiled code and the directories of runs.
 
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use cofferdam_trees::{Next, open_root, walk};
 use rusqlite::{Connection, OpenFlags};
+use rustix::fs::FileType;
 
 use super::sqlite::database_path;
 
 /// What is made anew or belongs to one process, by its name in the data directory.
-const LEFT_OUT: [&str; 3] = ["lock", "scratch", "artefacts"];
+const LEFT_OUT: [&str; 3] = ["lock", "scratch", "compiled"];
+
+/// The longest path below the data directory that is copied: an artifact's, and what is before it.
+const PATH_BYTES_MAX: usize = 2048;
 
 /// What a copy holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,9 +74,9 @@ pub fn backup(data: &Path, to: &Path) -> Result<Copied, BackupError> {
     }
     make_dir(&draft)?;
     let mut copied = Copied::default();
-    copy_below(data, &draft, true, &mut copied)?;
+    copy_below(data, &draft, &mut copied)?;
     copy_database(&database, &database_path(&draft), &mut copied)?;
-    copy_below(data, &draft, true, &mut copied)?;
+    copy_below(data, &draft, &mut copied)?;
     std::fs::rename(&draft, to).map_err(at(to))?;
     let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
     sync(parent.unwrap_or(Path::new(".")))?;
@@ -97,38 +103,62 @@ fn copy_database(from: &Path, to: &Path, copied: &mut Copied) -> Result<(), Back
 }
 
 /// Copies every regular file below `from` that is not below `to` yet. One that vanishes meanwhile
-/// was removed by the host and is not missed: the database is copied later.
-fn copy_below(
+/// was removed by the host and is not missed: the database is copied later. An older host kept
+/// files under paths that nobody can ask for; they are left out.
+fn copy_below(from: &Path, to: &Path, copied: &mut Copied) -> Result<(), BackupError> {
+    let from = from.canonicalize().map_err(at(from))?;
+    let root = open_root(&from).map_err(at(&from))?;
+    let (mut dirs, mut failed) = (BTreeSet::from([to.to_owned()]), None);
+    let unreadable = walk(root, &mut |entry| {
+        let is_root = entry.prefix.is_empty();
+        let name = entry.name.to_string_lossy();
+        if is_root && (LEFT_OUT.contains(&&*name) || name.starts_with("cofferdam.db")) {
+            return Next::Pass;
+        }
+        let path = entry.path().filter(|path| path.len() <= PATH_BYTES_MAX);
+        let Some(path) = path.filter(|_| entry.kind == FileType::RegularFile) else {
+            // Links and pipes are nothing that a host keeps.
+            return Next::Enter;
+        };
+        match copy_new(&from, to, Path::new(&path), &mut dirs, copied) {
+            Ok(()) => Next::Enter,
+            Err(error) => {
+                failed = Some(error);
+                Next::Stop
+            }
+        }
+    });
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    if unreadable > 0 {
+        tracing::warn!(
+            unreadable,
+            "directories that cannot be read are not in the backup"
+        );
+    }
+    dirs.iter().try_for_each(|dir| sync(dir))
+}
+
+/// Copies the file at `path` unless it is there, and notes the directories that hold it.
+fn copy_new(
     from: &Path,
     to: &Path,
-    is_root: bool,
+    path: &Path,
+    dirs: &mut BTreeSet<PathBuf>,
     copied: &mut Copied,
 ) -> Result<(), BackupError> {
-    let entries = match std::fs::read_dir(from) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(at(from))?,
-    };
-    for entry in entries {
-        let entry = entry.map_err(at(from))?;
-        let (name, path) = (entry.file_name(), entry.path());
-        let plain = name.to_string_lossy();
-        if is_root && (LEFT_OUT.contains(&&*plain) || plain.starts_with("cofferdam.db")) {
-            continue;
-        }
-        let target = to.join(&name);
-        match entry.file_type().map_err(at(&path))? {
-            kind if kind.is_dir() => {
-                if !target.is_dir() {
-                    make_dir(&target)?;
-                }
-                copy_below(&path, &target, false, copied)?;
-            }
-            kind if kind.is_file() && !target.exists() => copy_file(&path, &target, copied)?,
-            // Links and pipes are nothing that a host keeps.
-            _ => {}
-        }
+    let target = to.join(path);
+    if target.exists() {
+        return Ok(());
     }
-    sync(to)
+    let above = target.ancestors().skip(1).take_while(|dir| *dir != to);
+    let new: Vec<_> = above.filter(|dir| !dirs.contains(*dir)).collect();
+    for dir in new.into_iter().rev() {
+        make_dir(dir)?;
+        dirs.insert(dir.to_owned());
+    }
+    copy_file(&from.join(path), &target, copied)
 }
 
 fn copy_file(from: &Path, to: &Path, copied: &mut Copied) -> Result<(), BackupError> {

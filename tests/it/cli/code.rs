@@ -21,7 +21,7 @@ impl User {
         let user = User {
             home: TempDir::new().expect("a temporary directory"),
         };
-        copy_compiled(&user.path("cache/cofferdam/artefacts"));
+        copy_compiled(&user.path("cache/cofferdam/compiled"));
         std::fs::create_dir(user.path("tmp")).expect("a new directory");
         user
     }

@@ -136,8 +136,8 @@ async fn a_huge_custom_section_is_carried_but_not_kept() {
         wasm::section(0, &name),
     ]);
     let compiled = bench.compile(module).await.unwrap();
-    let artefacts = bench.compiler.artefacts();
-    let path = artefacts.verified(&compiled.digest, EngineClass::Fast);
+    let code_cache = bench.compiler.code_cache();
+    let path = code_cache.verified(&compiled.digest, EngineClass::Fast);
     let bytes = std::fs::metadata(path.unwrap().unwrap()).unwrap().len();
     assert!(bytes < 1 << 20, "{bytes}");
 }

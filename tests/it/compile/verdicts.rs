@@ -84,7 +84,7 @@ fn digest_of(bytes: &[u8]) -> Digest {
 }
 
 #[tokio::test]
-async fn each_class_has_an_artefact_of_its_own() {
+async fn each_class_has_code_of_its_own() {
     let bench = Bench::new(&ample());
     let module = wasm::command(wasm::body(0, &[]));
     for class in EngineClass::ALL {
@@ -95,18 +95,18 @@ async fn each_class_has_an_artefact_of_its_own() {
             .unwrap();
         let path = bench
             .compiler
-            .artefacts()
+            .code_cache()
             .verified(&compiled.digest, class)
             .unwrap()
             .unwrap();
         let kind = wasmtime::Engine::detect_precompiled_file(&path).unwrap();
         assert!(matches!(kind, Some(wasmtime::Precompiled::Module)));
     }
-    let files = std::fs::read_dir(bench.dir.path().join("artefacts"))
+    let files = std::fs::read_dir(bench.dir.path().join("compiled"))
         .unwrap()
         .count();
     let expected = 2 * EngineClass::ALL.len() + 1;
-    assert_eq!(files, expected, "an artefact and a seal each, and the key");
+    assert_eq!(files, expected, "code and a seal each, and the key");
 }
 
 #[tokio::test]
@@ -157,7 +157,7 @@ async fn a_refusal_says_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn a_precompiled_artefact_is_refused() {
+async fn precompiled_code_is_refused() {
     let bench = Bench::new(&ample());
     let compiled = bench
         .compile(wasm::command(wasm::body(0, &[])))
@@ -165,7 +165,7 @@ async fn a_precompiled_artefact_is_refused() {
         .unwrap();
     let path = bench
         .compiler
-        .artefacts()
+        .code_cache()
         .verified(&compiled.digest, EngineClass::Fast)
         .unwrap()
         .unwrap();

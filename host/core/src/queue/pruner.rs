@@ -14,7 +14,7 @@ const BATCH: u32 = 500;
 /// Removes what was pruned from where large bytes are kept.
 #[async_trait::async_trait]
 pub(crate) trait Attic: Send + Sync + 'static {
-    /// Removes artifacts, spooled inputs and compiled artefacts. What cannot be removed now is
+    /// Removes artifacts, spooled inputs and compiled code. What cannot be removed now is
     /// logged and left to the sweep at the next start.
     async fn remove(&self, pruned: Pruned);
 }

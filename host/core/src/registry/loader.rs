@@ -1,4 +1,4 @@
-//! What the registry needs of the sandbox: a compiler, its artefacts, a way to map them.
+//! What the registry needs of the sandbox: a compiler, its cache, a way to map them.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use cofferdam_sandbox::{CompileError, EngineClass, LoadError, LoadedModule, Sand
 /// Compiles, maps and describes modules. The sandbox does; tests put something in its place.
 #[async_trait]
 pub trait Loader: Send + Sync + 'static {
-    /// Checks and compiles, and leaves the artefact in the cache.
+    /// Checks and compiles, and leaves the code in the cache.
     async fn compile(&self, wasm: Bytes, class: EngineClass) -> Result<Compiled, CompileError>;
 
-    /// Maps the artefact from the cache; `None` if this host can use none of them.
+    /// Maps the code from the cache; `None` if it holds none that this host can use.
     async fn open(
         &self,
         digest: &Digest,
@@ -68,18 +68,18 @@ impl Loader for SandboxLoader {
         class: EngineClass,
         kind: ModuleKind,
     ) -> Result<Option<Arc<LoadedModule>>, CompileError> {
-        let (sandbox, artefacts) = (self.sandbox.clone(), self.compiler.artefacts().clone());
+        let (sandbox, code_cache) = (self.sandbox.clone(), self.compiler.code_cache().clone());
         let digest = *digest;
         let open = move || {
-            let path = artefacts
+            let code = code_cache
                 .verified(&digest, class)
                 .map_err(|error| CompileError::Host(error.to_string()))?;
-            let Some(path) = path else { return Ok(None) };
-            match sandbox.load_file(&path, class, kind) {
+            let Some(code) = code else { return Ok(None) };
+            match sandbox.load(&code, kind) {
                 Ok(module) => Ok(Some(module)),
                 Err(LoadError::Refused(why)) => Err(CompileError::Refused(why)),
-                Err(LoadError::Artefact(why)) => {
-                    tracing::warn!(%digest, why, "an artefact is made anew");
+                Err(LoadError::Unusable(why)) => {
+                    tracing::warn!(%digest, why, "compiled code is made anew");
                     Ok(None)
                 }
             }

@@ -24,7 +24,8 @@ use cofferdam_domain::task::Input;
 use cofferdam_sandbox::control::{Control, Observer};
 use cofferdam_sandbox::files::InputFile;
 use cofferdam_sandbox::{
-    EngineClass, GuestInput, Identity, LoadedModule, Mount, OutputFiles, Report, Run, Stdin,
+    Attachments, EngineClass, GuestInput, Identity, LoadedModule, Mount, OutputFiles, Report, Run,
+    RunSpec, Stdin,
 };
 
 /// Code that is to be run at once.
@@ -237,8 +238,8 @@ impl Runner {
     async fn perform(&self, work: Work) -> Executed {
         let keeps = work.keeps;
         let (module, run) = work.into_run();
-        let inputs = run.files.clone();
-        let kill = run.control.kill.clone();
+        let inputs = run.spec.files.clone();
+        let kill = run.attachments.control.kill.clone();
         let usually_long = module.is_usually_long();
         let running = self.sandbox.start(module, run);
         let driven = async {
@@ -322,22 +323,24 @@ impl Work {
             files,
             mounts,
         } = prepared;
-        let run = Run {
+        let spec = RunSpec {
             program: "main".to_owned(),
             input: GuestInput::Inline(payload),
             args: Vec::new(),
             env: Vec::new(),
-            stdin: stdin.map(Stdin::Bytes),
             limits,
             files,
             dirs: Vec::new(),
             identity: Identity::default(),
+        };
+        let attachments = Attachments {
+            stdin: stdin.map(Stdin::Bytes),
             control,
         };
         Work {
             keeps: Keeps::Written,
             module,
-            run,
+            run: Run { spec, attachments },
             dirs: mounts,
             identity: Identity::default(),
         }
@@ -351,7 +354,7 @@ impl Work {
             identity,
             keeps: _,
         } = self;
-        (run.dirs, run.identity) = (dirs, identity);
+        (run.spec.dirs, run.spec.identity) = (dirs, identity);
         (module, run)
     }
 }

@@ -1,6 +1,6 @@
-//! One artefact on disk: the file, its seal beside it, and how both come and go.
+//! The compiled code of one module on disk: the file, its seal beside it, and how both come and go.
 //!
-//! `NAME.cwasm` holds the artefact and nothing else, because it is mapped as it is. `NAME.seal`
+//! `NAME.cwasm` holds the code and nothing else, because it is mapped as it is. `NAME.seal`
 //! holds the MAC in hexadecimal and, after a newline, the label.
 
 use std::fs::{self, File};
@@ -16,8 +16,8 @@ use tempfile::NamedTempFile;
 
 use super::{DRAFT, guarded};
 
-/// The extension of artefacts.
-pub(super) const ARTEFACT: &str = "cwasm";
+/// The extension of compiled code.
+pub(super) const CODE: &str = "cwasm";
 /// The extension of seals.
 pub(super) const SEAL: &str = "seal";
 
@@ -58,7 +58,7 @@ impl From<&fs::Metadata> for Stamp {
     }
 }
 
-/// An artefact being written. Dropped before it is published, it leaves nothing behind.
+/// Compiled code being written. Dropped before it is published, it leaves nothing behind.
 pub(crate) struct Draft {
     name: String,
     file: NamedTempFile,
@@ -75,14 +75,14 @@ impl Draft {
         })
     }
 
-    /// Appends to the artefact.
+    /// Appends to the code.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.mac.update(bytes);
         self.file.write_all(bytes)
     }
 
-    /// Puts the artefact and its seal in place, durably, and gives its name. The seal goes first:
-    /// an artefact without its seal would be taken for a forgery.
+    /// Puts the code and its seal in place, durably, and gives its name. The seal goes first:
+    /// compiled code without its seal would be taken for a forgery.
     pub(super) fn publish(mut self, dir: &Path, label: &str) -> io::Result<String> {
         let bytes = self.file.as_file().metadata()?.len();
         let mac = finish(&mut self.mac, bytes, label);
@@ -93,17 +93,17 @@ impl Draft {
         seal.persist(dir.join(format!("{}.{SEAL}", self.name)))
             .map_err(|error| error.error)?;
         self.file
-            .persist(dir.join(format!("{}.{ARTEFACT}", self.name)))
+            .persist(dir.join(format!("{}.{CODE}", self.name)))
             .map_err(|error| error.error)?;
         File::open(dir)?.sync_all()?;
         Ok(self.name)
     }
 }
 
-/// Checks an artefact against its seal. What it was when it was read, and its label, or what is
+/// Checks compiled code against its seal. What it was when it was read, and its label, or what is
 /// wrong with it.
 pub(super) fn check(dir: &Path, name: &str, key: &[u8; 32]) -> io::Result<(Stamp, Arc<str>)> {
-    let mut artefact = open(&dir.join(format!("{name}.{ARTEFACT}")))?;
+    let mut code = open(&dir.join(format!("{name}.{CODE}")))?;
     let seal = open(&dir.join(format!("{name}.{SEAL}")))?;
     let mut text = String::new();
     seal.take(SEAL_BYTES_MAX).read_to_string(&mut text)?;
@@ -112,12 +112,12 @@ pub(super) fn check(dir: &Path, name: &str, key: &[u8; 32]) -> io::Result<(Stamp
         .ok_or_else(|| wrong("its seal is broken"))?;
     let sealed = Hash::from_hex(sealed).map_err(|_| wrong("its seal is broken"))?;
 
-    let before = Stamp::from(&artefact.metadata()?);
+    let before = Stamp::from(&code.metadata()?);
     let mut mac = mac_of(key, name);
     let mut piece = vec![0_u8; PIECE_BYTES];
     let mut bytes = 0;
     loop {
-        let read = artefact.read(&mut piece)?;
+        let read = code.read(&mut piece)?;
         if read == 0 {
             break;
         }
@@ -128,13 +128,13 @@ pub(super) fn check(dir: &Path, name: &str, key: &[u8; 32]) -> io::Result<(Stamp
     if finish(&mut mac, bytes, label) != sealed {
         return Err(wrong("its seal is another's"));
     }
-    match Stamp::from(&artefact.metadata()?) == before {
+    match Stamp::from(&code.metadata()?) == before {
         true => Ok((before, Arc::from(label))),
         false => Err(wrong("it changed while it was read")),
     }
 }
 
-/// Marks an artefact as just used. Its age is that of the seal, so that the artefact itself keeps
+/// Marks compiled code as just used. Its age is that of the seal, so that the code itself keeps
 /// its times.
 pub(super) fn touch(seal: &Path) {
     let now = rustix::fs::Timespec {
@@ -149,7 +149,7 @@ pub(super) fn touch(seal: &Path) {
     let _unmarked = File::open(seal).map(|seal| rustix::fs::futimens(&seal, &times));
 }
 
-/// An artefact as the budget sees it.
+/// Compiled code as the budget sees it.
 pub(super) struct Entry {
     pub(super) name: String,
     pub(super) bytes: u64,
@@ -157,7 +157,7 @@ pub(super) struct Entry {
     pub(super) used: SystemTime,
 }
 
-/// Everything that is kept in `dir`, by the artefacts' and the seals' names together, so that half
+/// Everything that is kept in `dir`, by the names of code and seals together, so that half
 /// a pair counts and goes as well.
 pub(super) fn list(dir: &Path) -> io::Result<Vec<Entry>> {
     let mut entries = std::collections::HashMap::new();
@@ -167,10 +167,10 @@ pub(super) fn list(dir: &Path) -> io::Result<Vec<Entry>> {
         let (Some(name), Some(extension)) = (path.file_stem(), path.extension()) else {
             continue;
         };
-        let (is_artefact, is_seal) = (extension == ARTEFACT, extension == SEAL);
+        let (is_code, is_seal) = (extension == CODE, extension == SEAL);
         // A file that is gone by now was removed by another process.
         let Ok(about) = file.metadata() else { continue };
-        if !is_artefact && !is_seal {
+        if !is_code && !is_seal {
             continue;
         }
         let name = name.to_string_lossy().into_owned();
@@ -202,10 +202,10 @@ fn mac_of(key: &[u8; 32], name: &str) -> Hasher {
     mac
 }
 
-/// The lengths keep an artefact's end from being taken for a label's start.
-fn finish(mac: &mut Hasher, artefact_bytes: u64, label: &str) -> Hash {
+/// The lengths keep compiled code's end from being taken for a label's start.
+fn finish(mac: &mut Hasher, code_bytes: u64, label: &str) -> Hash {
     mac.update(label.as_bytes());
-    mac.update(&artefact_bytes.to_le_bytes());
+    mac.update(&code_bytes.to_le_bytes());
     mac.update(&(label.len() as u64).to_le_bytes());
     mac.finalize()
 }

@@ -1,4 +1,4 @@
-//! The secret that artefacts are authenticated with: 32 random bytes in a file of mode 0600.
+//! The secret that compiled code are authenticated with: 32 random bytes in a file of mode 0600.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

@@ -8,7 +8,8 @@ use std::io::{self, Read, Write};
 use std::process::ExitCode;
 use std::sync::mpsc;
 
-use wasmtime::Engine;
+use rustix::io::Errno;
+use wasmtime::{Engine, OutOfMemory};
 
 use super::confine::lock_in;
 use super::inspect;
@@ -30,15 +31,15 @@ pub fn child_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     // On a thread of the pool, whose stack was mapped before memory could run short.
     let answer = rayon::scope(|_| work(&orders, &input_is_read));
-    let (answer, artefact) = match answer {
-        Ok((verdict, artefact)) => {
-            let artefact_bytes = artefact.len() as u64;
+    let (answer, code) = match answer {
+        Ok((verdict, code)) => {
+            let code_bytes = code.len() as u64;
             (
                 Ok(Accepted {
                     verdict,
-                    artefact_bytes,
+                    code_bytes,
                 }),
-                artefact,
+                code,
             )
         }
         Err(rejection) => (Err(rejection), Vec::new()),
@@ -51,7 +52,7 @@ pub fn child_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             answer,
         },
     )
-    .and_then(|()| out.write_all(&artefact))
+    .and_then(|()| out.write_all(&code))
     .and_then(|()| out.flush());
     match sent {
         Ok(()) => ExitCode::SUCCESS,
@@ -66,7 +67,7 @@ fn complain(what: &str) -> ExitCode {
 }
 
 /// The parent keeps our standard input open for as long as it waits. Its end is the parent's end,
-/// and then nobody needs the artefact.
+/// and then nobody needs the code.
 fn leave_with_the_parent(input_is_read: mpsc::Receiver<()>) -> io::Result<()> {
     let watch = move || {
         if input_is_read.recv().is_ok() {
@@ -105,11 +106,11 @@ fn work(
         stack_bytes: orders.stack_bytes,
     };
     let engine = Engine::new(&engine_config(shape)).map_err(|error| failure(&error))?;
-    let artefact = match verdict.kind {
+    let code = match verdict.kind {
         Kind::Task | Kind::Command => engine.precompile_component(&wasm),
         Kind::CoreCommand => engine.precompile_module(&wasm),
     };
-    Ok((verdict, artefact.map_err(|error| refusal(&error))?))
+    Ok((verdict, code.map_err(|error| refusal(&error))?))
 }
 
 fn refusal(error: &wasmtime::Error) -> Rejection {
@@ -138,9 +139,9 @@ fn in_full(error: &wasmtime::Error) -> String {
 /// A failed mapping comes as an error, where a failed allocation ends the process.
 fn out_of_memory(error: &wasmtime::Error) -> bool {
     error.chain().any(|cause| {
-        cause
-            .downcast_ref::<io::Error>()
-            .is_some_and(|e| e.kind() == io::ErrorKind::OutOfMemory)
-            || cause.to_string().contains("Cannot allocate memory")
+        let as_io = cause.downcast_ref::<io::Error>();
+        as_io.is_some_and(|error| error.kind() == io::ErrorKind::OutOfMemory)
+            || cause.downcast_ref::<Errno>() == Some(&Errno::NOMEM)
+            || cause.is::<OutOfMemory>()
     })
 }

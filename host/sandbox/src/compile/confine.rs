@@ -7,6 +7,7 @@
 use std::io;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, setrlimit};
+use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 
 use super::protocol::{Confinement, Orders};
 
@@ -99,7 +100,7 @@ fn landlocked() -> bool {
 
 /// System calls that compiling needs once its threads are there: memory, locks, and reading and
 /// writing what is open. Everything else answers `EPERM`.
-const ALLOWED: [libc::c_long; 33] = [
+const ALLOWED: [libc::c_long; 31] = [
     libc::SYS_read,
     libc::SYS_readv,
     libc::SYS_write,
@@ -121,7 +122,6 @@ const ALLOWED: [libc::c_long; 33] = [
     libc::SYS_getrandom,
     libc::SYS_getpid,
     libc::SYS_gettid,
-    libc::SYS_tgkill,
     libc::SYS_rt_sigaction,
     libc::SYS_rt_sigprocmask,
     libc::SYS_rt_sigreturn,
@@ -130,10 +130,22 @@ const ALLOWED: [libc::c_long; 33] = [
     libc::SYS_set_robust_list,
     libc::SYS_rseq,
     libc::SYS_membarrier,
-    libc::SYS_prlimit64,
     libc::SYS_exit,
     libc::SYS_exit_group,
 ];
+
+/// Calls that name a process and are allowed on this one only: an abort signals its own thread, and
+/// the C library asks for its own limits.
+fn own_process() -> Result<[(libc::c_long, Vec<SeccompRule>); 2], seccompiler::BackendError> {
+    let names = |process: u64| {
+        let is = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, process)?;
+        Ok(vec![SeccompRule::new(vec![is])?])
+    };
+    Ok([
+        (libc::SYS_tgkill, names(std::process::id().into())?),
+        (libc::SYS_prlimit64, names(0)?),
+    ])
+}
 
 /// Installs the filter on all threads. False where the kernel or the processor has none.
 fn filtered() -> bool {
@@ -141,7 +153,12 @@ fn filtered() -> bool {
     let Ok(arch) = TargetArch::try_from(std::env::consts::ARCH) else {
         return false;
     };
-    let rules = ALLOWED.into_iter().map(|call| (call, Vec::new())).collect();
+    let Ok(own) = own_process() else { return false };
+    let rules = ALLOWED
+        .into_iter()
+        .map(|call| (call, Vec::new()))
+        .chain(own)
+        .collect();
     let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     SeccompFilter::new(rules, refuse, SeccompAction::Allow, arch)
         .and_then(BpfProgram::try_from)

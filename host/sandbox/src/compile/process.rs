@@ -18,20 +18,23 @@ use super::{COMMAND, no_room};
 use crate::CompileError;
 use crate::cache::Draft;
 
+/// Has the text parser read components as they were written until 2026 as well: it knows no other
+/// way to be told.
+const OLD_TEXT: (&str, &str) = ("WAST_STRICT_COMPONENT_INDICES", "0");
 /// What is kept of the child's standard error.
 const STDERR_BYTES_MAX: u64 = 16 * 1024;
-/// The artefact goes to disk in pieces of this size.
+/// The code goes to disk in pieces of this size.
 const PIECE_BYTES: usize = 256 * 1024;
 
 /// What came of a child that ended by itself.
 pub(super) struct Answer {
     /// What holds it on this machine.
     pub(super) confinement: Confinement,
-    /// The verdict and the artefact, written but not yet sealed.
+    /// The verdict and the code, written but not yet sealed.
     pub(super) result: Result<(Verdict, Draft), CompileError>,
 }
 
-/// Compiles `wasm` in a child of `program`; the artefact goes to `draft`.
+/// Compiles `wasm` in a child of `program`; the code goes to `draft`.
 ///
 /// Dropping the future kills the child.
 pub(super) async fn compile(
@@ -46,6 +49,7 @@ pub(super) async fn compile(
         .arg(COMMAND)
         .args(orders.to_args())
         .env_clear()
+        .env(OLD_TEXT.0, OLD_TEXT.1)
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -63,9 +67,9 @@ pub(super) async fn compile(
         return Err(CompileError::Host("the child has no pipes".to_owned()));
     };
     let stdout = File::from(stdout.into_owned_fd().map_err(host)?);
-    let artefact_max = orders.memory_bytes;
+    let code_max = orders.memory_bytes;
     // Ends when the child's standard output does, which is at the latest when it is killed.
-    let receiver = tokio::task::spawn_blocking(move || receive(stdout, draft, artefact_max));
+    let receiver = tokio::task::spawn_blocking(move || receive(stdout, draft, code_max));
     let talk = async {
         // A child that refuses early does not read to the end, and its answer says more.
         let send = async { stdin.write_all(&wasm).await.ok() };
@@ -104,14 +108,14 @@ fn answer(header: Header, draft: Draft, orders: &Orders) -> Answer {
     }
 }
 
-/// Takes the child's answer: the header, and the artefact straight to disk, to the byte.
-fn receive(mut from: File, mut draft: Draft, artefact_max: u64) -> io::Result<(Header, Draft)> {
+/// Takes the child's answer: the header, and the code straight to disk, to the byte.
+fn receive(mut from: File, mut draft: Draft, code_max: u64) -> io::Result<(Header, Draft)> {
     let header = read_header(&mut from)?;
     let Ok(accepted) = &header.answer else {
         return Ok((header, draft));
     };
-    let promised = accepted.artefact_bytes;
-    if promised == 0 || promised > artefact_max {
+    let promised = accepted.code_bytes;
+    if promised == 0 || promised > code_max {
         return Err(io::Error::other(format!(
             "the child promises {promised} bytes"
         )));
@@ -141,11 +145,17 @@ async fn first_of(stderr: tokio::process::ChildStderr) -> String {
 /// Why a child died that gave no answer.
 fn died(status: ExitStatus, complaint: &str, orders: &Orders, timeout: Duration) -> CompileError {
     let signal = status.signal().and_then(Signal::from_named_raw);
-    let out_of_memory = complaint.contains("memory allocation of");
+    // Whole lines of the runtime's own: a complaint may quote names that are the module's.
+    let says = |begin: &str, end: &str| {
+        let is_it = |line: &str| line.starts_with(begin) && line.ends_with(end);
+        complaint.lines().any(is_it)
+    };
+    let out_of_memory = says("memory allocation of ", " bytes failed");
+    let overflow = says("thread '", " has overflowed its stack");
     match signal {
         Some(signal) if signal == Signal::XCPU => too_long(timeout),
         Some(signal) if signal == Signal::ABORT && out_of_memory => too_much_memory(orders),
-        Some(_) | None if complaint.contains("has overflowed its stack") => CompileError::Limit(
+        Some(signal) if signal == Signal::ABORT && overflow => CompileError::Limit(
             "the module nests so deeply that the compiler ran out of stack".to_owned(),
         ),
         Some(_) | None => {

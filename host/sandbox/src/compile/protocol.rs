@@ -2,7 +2,7 @@
 //!
 //! The parent gives the child its orders as arguments and the module on standard input. The child
 //! answers on standard output with one frame: a magic word, the length of a JSON header, the
-//! header, and behind it, if the module was accepted, the artefact to the last byte the header
+//! header, and behind it, if the module was accepted, the code to the last byte the header
 //! promised. The parent believes none of it without a check of lengths.
 
 use std::ffi::OsString;
@@ -69,7 +69,7 @@ impl Orders {
     }
 }
 
-/// Why the child made no artefact.
+/// Why the child made no code.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Rejection {
@@ -102,7 +102,7 @@ impl From<Kind> for ModuleKind {
     }
 }
 
-/// What the inspection found. It is kept beside the artefact, under the same MAC.
+/// What the inspection found. It is kept beside the code, under the same MAC.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Verdict {
     pub(super) kind: Kind,
@@ -142,14 +142,14 @@ pub(super) struct Header {
     pub(super) answer: Result<Accepted, Rejection>,
 }
 
-/// The good answer: an artefact follows.
+/// The good answer: code follows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Accepted {
     pub(super) verdict: Verdict,
-    pub(super) artefact_bytes: u64,
+    pub(super) code_bytes: u64,
 }
 
-/// Writes the frame's start; the artefact is written behind it.
+/// Writes the frame's start; the code is written behind it.
 pub(super) fn write_header(out: &mut impl Write, header: &Header) -> std::io::Result<()> {
     let json = serde_json::to_vec(header)?;
     let length = u32::try_from(json.len()).map_err(std::io::Error::other)?;

@@ -15,7 +15,9 @@ use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
 use wasmtime_wasi::p2::{FsError, StreamError};
 use wasmtime_wasi::runtime::{AbortOnDropJoinHandle, spawn, spawn_blocking};
 
+use crate::files::elsewhere::charged;
 use crate::files::quota::{DiskExceeded, FileFacts, Ledger, Quota, Refusal, Zone};
+use crate::meter::Meter;
 
 /// An open file and who pays for its growth.
 #[derive(Clone)]
@@ -23,6 +25,7 @@ pub(super) struct CountedFile {
     pub(super) file: Arc<File>,
     pub(super) zone: Zone,
     pub(super) quota: Quota,
+    pub(super) meter: Arc<Meter>,
 }
 
 /// Where a write goes.
@@ -103,7 +106,7 @@ impl CountedFile {
     pub(super) async fn write(&self, target: Target, data: Bytes) -> Result<Written, ChangeError> {
         let mut ledger = self.quota.lock().await;
         let this = self.clone();
-        spawn_blocking(move || this.write_holding(&mut ledger, target, &data)).await
+        spawn_blocking(move || this.write_charged(&mut ledger, target, &data)).await
     }
 
     /// Starts such a write. A lack of room is told at once where no other change is under way, so
@@ -120,7 +123,7 @@ impl CountedFile {
         let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
         self.admit_write(&mut ledger, target, length)?;
         Ok(spawn_blocking(move || {
-            this.write_holding(&mut ledger, target, &data)
+            this.write_charged(&mut ledger, target, &data)
         }))
     }
 
@@ -157,7 +160,7 @@ impl CountedFile {
     pub(super) async fn set_size(&self, size: u64) -> Result<(), ChangeError> {
         let mut ledger = self.quota.lock().await;
         let Self { file, zone, .. } = self.clone();
-        spawn_blocking(move || {
+        charged(&self.meter, move || {
             let before = facts(&file)?;
             ledger.admit(size.saturating_sub(before.size), 0)?;
             file.set_len(size)?;
@@ -165,6 +168,11 @@ impl CountedFile {
             Ok(())
         })
         .await
+    }
+
+    fn write_charged(&self, ledger: &mut Ledger, target: Target, data: &[u8]) -> WriteResult {
+        let write = || self.write_holding(ledger, target, data);
+        self.meter.charging(write)
     }
 
     fn write_holding(&self, ledger: &mut Ledger, target: Target, data: &[u8]) -> WriteResult {

@@ -52,7 +52,7 @@ pub(super) fn make(
         })?;
         dirs.push(Arc::new(File::from(opened)));
     }
-    let inputs = plan.payload.is_some() || plan.inputs.iter().any(|it| it.place == InputPlace::In);
+    let inputs = plan.has_inputs();
     let names = match plan.places {
         Places::Module => DIRS.iter().chain(&[]),
         Places::Code => DIRS.iter().chain(&CODE_DIRS),

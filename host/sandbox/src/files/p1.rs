@@ -7,6 +7,7 @@
 
 mod call;
 mod calls;
+mod facts;
 
 use std::collections::HashMap;
 

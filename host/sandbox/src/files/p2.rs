@@ -7,6 +7,8 @@
 mod guarded;
 mod opening;
 
+use std::sync::Arc;
+
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemCtxView};
 use wasmtime_wasi::p2::bindings::filesystem::types::{HostDescriptor, HostDirectoryEntryStream};
@@ -15,11 +17,11 @@ use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
 
 use crate::files::Files;
 use crate::files::counted::Target;
+use crate::files::elsewhere::{charged, check_path, elsewhere};
+use crate::files::listing::{DirListing, LISTED_BYTES_MAX, ListedEntry};
+use crate::files::stream::ChargedInput;
 
-type Fd = Resource<Descriptor>;
-
-/// Directories a guest reads at once. wasmtime-wasi holds a whole listing in the host's memory.
-const LISTINGS_MAX: u32 = 64;
+pub(super) type Fd = Resource<Descriptor>;
 
 /// A directory that is not made before it is used.
 const UNMADE: types::DescriptorStat = types::DescriptorStat {
@@ -80,11 +82,36 @@ impl FilesCtxView<'_> {
         path == "." && self.files.made.is_none() && self.files.zones.contains_key(&fd.rep())
     }
 
-    /// The same, after which the work is wasmtime-wasi's.
-    async fn ready_delegate(&mut self) -> FsResult<WasiFilesystemCtxView<'_>> {
-        self.ready().await.map_err(FsError::trap)?;
-        Ok(self.delegate())
+    async fn ready_fs(&mut self) -> FsResult<()> {
+        self.ready().await.map_err(FsError::trap)
     }
+
+    /// The same once no write is under way, for what looks at a file: a libc may have begun a write
+    /// and not waited for it.
+    async fn settled(&mut self) -> FsResult<()> {
+        self.ready_fs().await?;
+        drop(self.files.quota.lock().await);
+        Ok(())
+    }
+
+    /// Reads a directory whose listing still fits.
+    pub(super) async fn list(&mut self, fd: &Fd) -> FsResult<DirListing> {
+        self.ready_fs().await?;
+        let dir = match self.table.get(fd)? {
+            Descriptor::Dir(dir) => Arc::clone(&dir.dir),
+            Descriptor::File(_) => return Err(types::ErrorCode::NotDirectory.into()),
+        };
+        let left = LISTED_BYTES_MAX.saturating_sub(self.files.listed_bytes);
+        let listing = charged(&self.files.meter, move || DirListing::read(&dir, left)).await?;
+        self.files.listed_bytes += listing.bytes;
+        Ok(listing)
+    }
+}
+
+/// A listing that a guest reads entry by entry.
+struct Reading {
+    entries: std::vec::IntoIter<ListedEntry>,
+    bytes: u64,
 }
 
 impl preopens::Host for FilesCtxView<'_> {
@@ -116,12 +143,21 @@ impl HostDirectoryEntryStream for FilesCtxView<'_> {
         &mut self,
         stream: Resource<types::DirectoryEntryStream>,
     ) -> FsResult<Option<types::DirectoryEntry>> {
-        self.delegate().read_directory_entry(stream).await
+        let reading = Resource::<Reading>::new_borrow(stream.rep());
+        let Some(entry) = self.table.get_mut(&reading)?.entries.next() else {
+            return Ok(None);
+        };
+        Ok(Some(types::DirectoryEntry {
+            type_: entry.kind,
+            name: entry.name?,
+        }))
     }
 
     fn drop(&mut self, stream: Resource<types::DirectoryEntryStream>) -> wasmtime::Result<()> {
-        self.files.listings = self.files.listings.saturating_sub(1);
-        HostDirectoryEntryStream::drop(&mut self.delegate(), stream)
+        let reading = Resource::<Reading>::new_own(stream.rep());
+        let reading = self.table.delete(reading)?;
+        self.files.listed_bytes = self.files.listed_bytes.saturating_sub(reading.bytes);
+        Ok(())
     }
 }
 
@@ -210,11 +246,13 @@ impl HostDescriptor for FilesCtxView<'_> {
     }
 
     async fn sync_data(&mut self, fd: Fd) -> FsResult<()> {
-        self.ready_delegate().await?.sync_data(fd).await
+        self.settled().await?;
+        elsewhere!(self, fd; |view| view.sync_data(fd))
     }
 
     async fn sync(&mut self, fd: Fd) -> FsResult<()> {
-        self.ready_delegate().await?.sync(fd).await
+        self.settled().await?;
+        elsewhere!(self, fd; |view| view.sync(fd))
     }
 
     async fn get_flags(&mut self, fd: Fd) -> FsResult<types::DescriptorFlags> {
@@ -231,31 +269,41 @@ impl HostDescriptor for FilesCtxView<'_> {
         accessed: types::NewTimestamp,
         modified: types::NewTimestamp,
     ) -> FsResult<()> {
-        self.ready_delegate()
-            .await?
-            .set_times(fd, accessed, modified)
-            .await
+        self.ready_fs().await?;
+        self.files.times.give(&accessed);
+        self.files.times.give(&modified);
+        elsewhere!(self, fd; |view| view.set_times(fd, accessed, modified))
     }
 
     async fn read(&mut self, fd: Fd, length: u64, offset: u64) -> FsResult<(Vec<u8>, bool)> {
-        self.delegate().read(fd, length, offset).await
+        self.settled().await?;
+        elsewhere!(self, fd; |view| view.read(fd, length, offset))
     }
 
     fn read_via_stream(&mut self, fd: Fd, offset: u64) -> FsResult<Resource<DynInputStream>> {
-        self.delegate().read_via_stream(fd, offset)
+        let stream = self.delegate().read_via_stream(fd, offset)?;
+        let inner = self.table.delete(stream)?;
+        let stream: DynInputStream = Box::new(ChargedInput::new(
+            inner,
+            &self.files.quota,
+            &self.files.meter,
+        ));
+        Ok(self.table.push(stream)?)
     }
 
     async fn read_directory(&mut self, fd: Fd) -> FsResult<Resource<types::DirectoryEntryStream>> {
-        if self.files.listings >= LISTINGS_MAX {
-            return Err(types::ErrorCode::InsufficientMemory.into());
-        }
-        let listing = self.ready_delegate().await?.read_directory(fd).await?;
-        self.files.listings += 1;
-        Ok(listing)
+        let listing = self.list(&fd).await?;
+        let reading = self.table.push(Reading {
+            entries: listing.entries.into_iter(),
+            bytes: listing.bytes,
+        })?;
+        Ok(Resource::new_own(reading.rep()))
     }
 
     async fn stat(&mut self, fd: Fd) -> FsResult<types::DescriptorStat> {
-        self.ready_delegate().await?.stat(fd).await
+        self.settled().await?;
+        let stat = elsewhere!(self, fd; |view| view.stat(fd))?;
+        Ok(self.files.times.told(stat))
     }
 
     async fn stat_at(
@@ -264,13 +312,13 @@ impl HostDescriptor for FilesCtxView<'_> {
         path_flags: types::PathFlags,
         path: String,
     ) -> FsResult<types::DescriptorStat> {
+        check_path(&path)?;
         if self.is_unmade(&fd, &path) {
             return Ok(UNMADE);
         }
-        self.ready_delegate()
-            .await?
-            .stat_at(fd, path_flags, path)
-            .await
+        self.settled().await?;
+        let stat = elsewhere!(self, fd; |view| view.stat_at(fd, path_flags, path))?;
+        Ok(self.files.times.told(stat))
     }
 
     async fn set_times_at(
@@ -281,14 +329,17 @@ impl HostDescriptor for FilesCtxView<'_> {
         accessed: types::NewTimestamp,
         modified: types::NewTimestamp,
     ) -> FsResult<()> {
-        let mut delegate = self.ready_delegate().await?;
-        delegate
-            .set_times_at(fd, path_flags, path, accessed, modified)
-            .await
+        check_path(&path)?;
+        self.ready_fs().await?;
+        self.files.times.give(&accessed);
+        self.files.times.give(&modified);
+        elsewhere!(self, fd; |view| view.set_times_at(fd, path_flags, path, accessed, modified))
     }
 
     async fn readlink_at(&mut self, fd: Fd, path: String) -> FsResult<String> {
-        self.ready_delegate().await?.readlink_at(fd, path).await
+        check_path(&path)?;
+        self.ready_fs().await?;
+        elsewhere!(self, fd; |view| view.readlink_at(fd, path))
     }
 
     async fn is_same_object(&mut self, a: Fd, b: Fd) -> wasmtime::Result<bool> {
@@ -297,7 +348,8 @@ impl HostDescriptor for FilesCtxView<'_> {
     }
 
     async fn metadata_hash(&mut self, fd: Fd) -> FsResult<types::MetadataHashValue> {
-        self.ready_delegate().await?.metadata_hash(fd).await
+        self.ready_fs().await?;
+        elsewhere!(self, fd; |view| view.metadata_hash(fd))
     }
 
     async fn metadata_hash_at(
@@ -306,13 +358,12 @@ impl HostDescriptor for FilesCtxView<'_> {
         path_flags: types::PathFlags,
         path: String,
     ) -> FsResult<types::MetadataHashValue> {
+        check_path(&path)?;
         if self.is_unmade(&fd, &path) {
             let (lower, upper) = (u64::from(fd.rep()), 0);
             return Ok(types::MetadataHashValue { lower, upper });
         }
-        self.ready_delegate()
-            .await?
-            .metadata_hash_at(fd, path_flags, path)
-            .await
+        self.ready_fs().await?;
+        elsewhere!(self, fd; |view| view.metadata_hash_at(fd, path_flags, path))
     }
 }

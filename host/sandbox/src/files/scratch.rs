@@ -45,6 +45,7 @@ struct Shared {
     cleaner: Mutex<Option<JoinHandle<()>>>,
     stop_at: Arc<OnceLock<Instant>>,
     placeholder: Dir,
+    blocking: Dir,
     placeholder_ctx: WasiFilesystemCtx,
 }
 
@@ -101,6 +102,12 @@ impl Scratch {
                 OpenMode::READ,
                 false,
             ),
+            blocking: Dir::new(
+                File::from(open_root(&placeholder_path)?),
+                FsPerms::ReadOnly,
+                OpenMode::READ,
+                true,
+            ),
             placeholder_ctx: placeholder_ctx(&placeholder_path, &[])?,
         };
         let scratch = Scratch {
@@ -156,7 +163,12 @@ impl Scratch {
         &self.shared.placeholder
     }
 
-    /// The same, without the rights.
+    /// A directory whose calls may block, to be made a copy of another.
+    pub(super) fn blocking_dir(&self) -> &Dir {
+        &self.shared.blocking
+    }
+
+    /// The same as the placeholder, without the rights.
     pub(super) fn placeholder_file(&self) -> Arc<File> {
         Arc::clone(&self.shared.placeholder.dir)
     }

@@ -1,15 +1,22 @@
-//! The output stream over a counted file: `write-via-stream` and `append-via-stream`.
+//! The streams over files: the output stream of a counted one, `write-via-stream` and
+//! `append-via-stream`, and the input stream, whose reads are charged.
 //!
 //! One write is under way at a time. What a write does and costs is in `counted`.
 
 use std::mem;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
+use wasmtime_wasi::p2::{
+    DynInputStream, InputStream, OutputStream, Pollable, StreamError, StreamResult,
+};
 use wasmtime_wasi::runtime::AbortOnDropJoinHandle;
 
 use crate::files::counted::{ChangeError, CountedFile, Target, WriteResult};
+use crate::files::elsewhere::charge_read;
+use crate::files::quota::Quota;
+use crate::meter::Meter;
 
 /// The most bytes one stream takes before it has to be waited for.
 const STREAM_CAPACITY_BYTES: usize = 64 * 1024;
@@ -125,5 +132,47 @@ impl Pollable for CountedStream {
             let result = task.await;
             self.finish(result);
         }
+    }
+}
+
+/// An input stream over a file whose reads the run pays for.
+pub(super) struct ChargedInput {
+    inner: DynInputStream,
+    quota: Quota,
+    meter: Arc<Meter>,
+}
+
+impl ChargedInput {
+    pub(super) fn new(inner: DynInputStream, quota: &Quota, meter: &Arc<Meter>) -> ChargedInput {
+        ChargedInput {
+            inner,
+            quota: quota.clone(),
+            meter: Arc::clone(meter),
+        }
+    }
+}
+
+#[async_trait]
+impl InputStream for ChargedInput {
+    fn read(&mut self, size: usize) -> StreamResult<Bytes> {
+        // A guest that does not wait for its writes reads what it wrote all the same.
+        if self.quota.try_lock().is_none() {
+            return Ok(Bytes::new());
+        }
+        let read = self.inner.read(size)?;
+        charge_read(&self.meter, read.len() as u64);
+        Ok(read)
+    }
+
+    async fn cancel(&mut self) {
+        self.inner.cancel().await;
+    }
+}
+
+#[async_trait]
+impl Pollable for ChargedInput {
+    async fn ready(&mut self) {
+        drop(self.quota.lock().await);
+        self.inner.ready().await;
     }
 }

@@ -3,5 +3,6 @@
 
 mod guests;
 mod hostile;
+mod ledger;
 mod left_over;
 mod rig;

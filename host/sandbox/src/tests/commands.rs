@@ -7,7 +7,7 @@ async fn streams_are_cut_off_and_never_kill() {
     let ear = Arc::new(Ear::default());
     let report = Rig::new()
         .run("flood-stdout.wat", |run| {
-            run.control.observer = Some(ear.clone())
+            run.attachments.control.observer = Some(ear.clone())
         })
         .await;
     assert_eq!(report.streams.stderr.bytes.len() as u64, MIB);
@@ -54,12 +54,14 @@ async fn the_body_is_standard_input_unless_another_is_given() {
     let rig = Rig::new();
     let body = b"never read".to_vec();
     let input = || GuestInput::Inline(payload(&body));
-    let report = rig.run("read-stdin.wat", |run| run.input = input()).await;
+    let report = rig
+        .run("read-stdin.wat", |run| run.spec.input = input())
+        .await;
     assert_eq!(&output(report).body[..], body);
     let report = rig
         .run("read-stdin.wat", |run| {
-            run.input = input();
-            run.stdin = Some(Stdin::Bytes(Bytes::from_static(&[0xff, 0xfe])));
+            run.spec.input = input();
+            run.attachments.stdin = Some(Stdin::Bytes(Bytes::from_static(&[0xff, 0xfe])));
         })
         .await;
     let output = output(report);
@@ -76,7 +78,7 @@ async fn the_metered_engine_repeats_itself() {
     for _ in 0..2 {
         let report = rig
             .run("clock-and-random.wat", |run| {
-                run.limits.fuel = Some(100_000)
+                run.spec.limits.fuel = Some(100_000)
             })
             .await;
         let fuel = report.usage.fuel;
@@ -104,8 +106,8 @@ async fn log_lines_are_json_and_bounded() {
     let ear = Arc::new(Ear::default());
     let report = Rig::new()
         .run("log.wat", |run| {
-            run.control.observer = Some(ear.clone());
-            run.limits.log_bytes = 10 * LINE.len() as u64 + 5;
+            run.attachments.control.observer = Some(ear.clone());
+            run.spec.limits.log_bytes = 10 * LINE.len() as u64 + 5;
         })
         .await;
     assert_eq!(report.streams.log.bytes, LINE.repeat(10));

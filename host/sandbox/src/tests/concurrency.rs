@@ -22,8 +22,8 @@ async fn waiting_for_memory_is_not_charged() {
     let rig = Rig::with(|config| config.memory_budget_bytes = 100 * MIB);
     let half = |millis| {
         let mut run = a_run();
-        run.limits.memory_bytes = 60 * MIB;
-        run.limits.timeout = Duration::from_millis(millis);
+        run.spec.limits.memory_bytes = 60 * MIB;
+        run.spec.limits.timeout = Duration::from_millis(millis);
         run
     };
     let first = rig
@@ -46,7 +46,7 @@ async fn waiting_for_memory_is_not_charged() {
 async fn what_can_never_fit_fails_at_once() {
     let rig = Rig::with(|config| config.memory_budget_bytes = 100 * MIB);
     let failure = rig
-        .fail("echo.wat", |run| run.limits.memory_bytes = 101 * MIB)
+        .fail("echo.wat", |run| run.spec.limits.memory_bytes = 101 * MIB)
         .await;
     assert_eq!(failure.kind, FailureKind::MemoryExceeded);
     assert!(
@@ -64,7 +64,7 @@ async fn a_kill_ends_the_wait() {
     let mut first = rig.sandbox.start(sleeper.clone(), a_run());
     assert!(futures_util::poll!(&mut first).is_pending());
     let run = a_run();
-    let kill = run.control.kill.clone();
+    let kill = run.attachments.control.kill.clone();
     let mut second = rig.sandbox.start(sleeper, run);
     assert!(futures_util::poll!(&mut second).is_pending());
     kill.cancel();
@@ -78,7 +78,7 @@ async fn a_module_is_known_by_its_last_runs() {
     assert!(!spinner.is_usually_long());
     for _ in 0..2 {
         let mut run = a_run();
-        run.limits.cpu = Duration::from_millis(10);
+        run.spec.limits.cpu = Duration::from_millis(10);
         assert_eq!(
             failure(rig.sandbox.start(spinner.clone(), run).await).kind,
             FailureKind::CpuExhausted
@@ -92,7 +92,7 @@ async fn a_guest_that_was_handed_over_is_finished_elsewhere() {
     let rig = Rig::new();
     let threads = GuestThreads::start(1).unwrap();
     let mut run = a_run();
-    run.limits.cpu = Duration::from_millis(100);
+    run.spec.limits.cpu = Duration::from_millis(100);
     let running = rig
         .sandbox
         .start(rig.load("spin.wat", EngineClass::Fast), run);

@@ -11,7 +11,7 @@ async fn a_guest_that_spins_uses_up_its_cpu_time() {
     let rig = Rig::new();
     for guest in ["spin.wat", "spin-at-start.wat"] {
         let began = Instant::now();
-        let report = rig.run(guest, |run| run.limits.cpu = CPU).await;
+        let report = rig.run(guest, |run| run.spec.limits.cpu = CPU).await;
         assert!(began.elapsed() < CPU + GRACE, "{guest}");
         assert!(
             report.usage.cpu >= CPU && report.usage.cpu < CPU + GRACE,
@@ -45,9 +45,9 @@ async fn a_guest_that_is_still_there_at_its_timeout_ends() {
         let began = Instant::now();
         let failure = rig
             .fail(guest, |run| {
-                run.limits.timeout = CPU;
+                run.spec.limits.timeout = CPU;
                 if guest == "read-stdin.wat" {
-                    run.stdin = stdin.take();
+                    run.attachments.stdin = stdin.take();
                 }
             })
             .await;
@@ -66,7 +66,7 @@ async fn a_kill_ends_a_guest_whatever_it_does() {
     for guest in ["spin.wat", "sleep.wat"] {
         let module = rig.load(guest, EngineClass::Fast);
         let run = a_run();
-        let kill = run.control.kill.clone();
+        let kill = run.attachments.control.kill.clone();
         let mut running = rig.sandbox.start(module, run);
         // Polled once, the guest is under way: it sleeps, or its first slice is over.
         assert!(futures_util::poll!(&mut running).is_pending());
@@ -97,7 +97,7 @@ async fn fuel_runs_out_at_the_same_place_every_time() {
     let mut used = Vec::new();
     for _ in 0..2 {
         let report = rig
-            .run("spin.wat", |run| run.limits.fuel = Some(1_000_000))
+            .run("spin.wat", |run| run.spec.limits.fuel = Some(1_000_000))
             .await;
         used.push(report.usage.fuel);
         let failure = failure(report);
@@ -127,7 +127,7 @@ async fn live_input_arrives_as_it_is_written() {
     let rig = Rig::new();
     let (reader, mut writer) = tokio::io::duplex(16);
     let mut run = a_run();
-    run.stdin = Some(Stdin::Stream(Box::new(reader)));
+    run.attachments.stdin = Some(Stdin::Stream(Box::new(reader)));
     let running = rig
         .sandbox
         .start(rig.load("read-stdin.wat", EngineClass::Fast), run);

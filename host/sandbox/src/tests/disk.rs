@@ -9,7 +9,7 @@ const DISK: u64 = MIB;
 async fn a_full_disk_is_said_to_the_guest_or_kills_it() {
     let rig = Rig::new();
     let report = rig
-        .run("fill-disk.wat", |run| run.limits.disk_bytes = DISK)
+        .run("fill-disk.wat", |run| run.spec.limits.disk_bytes = DISK)
         .await;
     assert_eq!(report.usage.disk_bytes, DISK);
     let failure = failure(report);
@@ -22,7 +22,7 @@ async fn a_full_disk_is_said_to_the_guest_or_kills_it() {
 
     let rig = Rig::with(|config| config.over_quota = OverQuota::Kill);
     let failure = rig
-        .fail("fill-disk.wat", |run| run.limits.disk_bytes = DISK)
+        .fail("fill-disk.wat", |run| run.spec.limits.disk_bytes = DISK)
         .await;
     assert_eq!(failure.kind, FailureKind::DiskExceeded);
     assert!(
@@ -38,7 +38,7 @@ async fn a_spooled_input_is_a_commands_standard_input() {
     std::fs::write(&path, b"from a file").unwrap();
     let report = rig
         .run("read-stdin.wat", |run| {
-            run.input = GuestInput::File {
+            run.spec.input = GuestInput::File {
                 content_type: "text/plain".into(),
                 path,
             };

@@ -8,7 +8,9 @@ const MEMORY: u64 = 64 * MIB;
 async fn memories_are_summed() {
     let rig = Rig::new();
     for guest in ["grow-memory.wat", "grow-many-memories.wat"] {
-        let report = rig.run(guest, |run| run.limits.memory_bytes = MEMORY).await;
+        let report = rig
+            .run(guest, |run| run.spec.limits.memory_bytes = MEMORY)
+            .await;
         let peak = report.usage.peak_memory_bytes;
         assert!(peak <= MEMORY && peak > MEMORY - 2 * MIB, "{guest}: {peak}");
         let failure = failure(report);
@@ -28,7 +30,7 @@ async fn memories_are_summed() {
 async fn a_guest_may_cope_with_a_refused_growth() {
     let report = Rig::new()
         .run("grow-memory-and-cope.wat", |run| {
-            run.limits.memory_bytes = MEMORY
+            run.spec.limits.memory_bytes = MEMORY
         })
         .await;
     assert!(
@@ -73,7 +75,7 @@ async fn host_resources_have_a_limit_each() {
     ];
     for (guest, message) in cases {
         let began = Instant::now();
-        let failure = rig.fail(guest, |run| run.limits.resources = 500).await;
+        let failure = rig.fail(guest, |run| run.spec.limits.resources = 500).await;
         assert!(began.elapsed() < GRACE * 2, "{guest}");
         assert_eq!(
             failure.kind,

@@ -1,6 +1,7 @@
 //! Task modules: input, output, their own failures, their description.
 
 use super::*;
+use crate::cache::VerifiedCode;
 
 #[tokio::test]
 async fn a_task_module_answers() {
@@ -8,8 +9,8 @@ async fn a_task_module_answers() {
     for fuel in [None, Some(10_000_000)] {
         let report = rig
             .run("echo.wat", |run| {
-                run.input = GuestInput::Inline(payload(b"{\"a\":1}"));
-                run.limits.fuel = fuel;
+                run.spec.input = GuestInput::Inline(payload(b"{\"a\":1}"));
+                run.spec.limits.fuel = fuel;
             })
             .await;
         assert_eq!(report.usage.fuel.is_some(), fuel.is_some());
@@ -23,7 +24,7 @@ async fn a_large_input_arrives_whole() {
     let body = vec![7; 4 << 20];
     let report = Rig::new()
         .run("echo.wat", |run| {
-            run.input = GuestInput::Inline(payload(&body))
+            run.spec.input = GuestInput::Inline(payload(&body))
         })
         .await;
     assert_eq!(output(report).body, body);
@@ -40,7 +41,7 @@ async fn a_module_says_how_it_failed() {
     for (input, kind, transient) in cases {
         let failure = rig
             .fail("task-fails.wat", |run| {
-                run.input = GuestInput::Inline(payload(input.as_bytes()));
+                run.spec.input = GuestInput::Inline(payload(input.as_bytes()));
             })
             .await;
         assert_eq!(
@@ -71,9 +72,9 @@ async fn an_output_is_bounded() {
         let began = Instant::now();
         let failure = rig
             .fail("task-output.wat", |run| {
-                run.limits.memory_bytes = 2048 * MIB;
+                run.spec.limits.memory_bytes = 2048 * MIB;
                 let length = u32::try_from(length).unwrap();
-                run.input = GuestInput::Inline(payload(&length.to_le_bytes()));
+                run.spec.input = GuestInput::Inline(payload(&length.to_le_bytes()));
             })
             .await;
         assert!(began.elapsed() < GRACE * 2);
@@ -107,7 +108,7 @@ async fn progress_is_clamped_and_heard() {
     let ear = Arc::new(Ear::default());
     let _too_long_a_note = Rig::new()
         .fail("progress.wat", |run| {
-            run.control.observer = Some(ear.clone())
+            run.attachments.control.observer = Some(ear.clone())
         })
         .await;
     assert_eq!(*ear.progress.lock().unwrap(), [0.0, 1.0, 0.0]);
@@ -125,7 +126,7 @@ async fn a_panic_of_the_host_ends_only_the_run() {
     let rig = Rig::new();
     let failure = rig
         .fail("progress.wat", |run| {
-            run.control.observer = Some(Arc::new(Clumsy))
+            run.attachments.control.observer = Some(Arc::new(Clumsy))
         })
         .await;
     assert_eq!(failure.kind, FailureKind::HostError);
@@ -135,7 +136,7 @@ async fn a_panic_of_the_host_ends_only_the_run() {
 }
 
 #[tokio::test]
-async fn an_artefact_is_loaded_only_by_the_engine_it_is_for() {
+async fn code_is_loaded_only_by_the_engine_it_is_for() {
     let rig = Rig::new();
     let dir = tempfile::tempdir().unwrap();
     let wasm = wat::parse_str(guest("echo.wat")).unwrap();
@@ -143,7 +144,10 @@ async fn an_artefact_is_loaded_only_by_the_engine_it_is_for() {
     let path = dir.path().join("echo.fast");
     std::fs::write(&path, fast.precompile_component(&wasm).unwrap()).unwrap();
 
-    let load = |path: &Path, class| rig.sandbox.load_file(path, class, ModuleKind::Task);
+    let load = |path: &Path, class| {
+        let code = VerifiedCode::of_test(path, class);
+        rig.sandbox.load(&code, ModuleKind::Task)
+    };
     let module = load(&path, EngineClass::Fast).unwrap();
     assert!(matches!(
         rig.sandbox.start(module, a_run()).await.outcome,
@@ -152,12 +156,12 @@ async fn an_artefact_is_loaded_only_by_the_engine_it_is_for() {
 
     assert!(matches!(
         load(&path, EngineClass::Metered),
-        Err(LoadError::Artefact(_))
+        Err(LoadError::Unusable(_))
     ));
-    std::fs::write(&path, b"not an artefact").unwrap();
+    std::fs::write(&path, b"not code").unwrap();
     assert!(matches!(
         load(&path, EngineClass::Fast),
-        Err(LoadError::Artefact(_))
+        Err(LoadError::Unusable(_))
     ));
     let other = fast
         .precompile_component(&wat::parse_str("(component)").unwrap())

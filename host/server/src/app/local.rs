@@ -40,7 +40,7 @@ impl Local {
             .enable_all()
             .build()?;
         let guests = GuestThreads::start(super::threads_or_cores(config.sandbox.guest_threads))?;
-        let compiled = cache.join("artefacts");
+        let compiled = cache.join("compiled");
         let needs = Needs {
             compiled: &compiled,
             languages,

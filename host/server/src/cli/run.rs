@@ -22,12 +22,13 @@ use cofferdam_domain::clock::Clock;
 use cofferdam_domain::grants::Access;
 use cofferdam_domain::limits::{LimitPolicy, LimitRequest, Limits};
 use cofferdam_domain::module::ModuleKind;
-use cofferdam_sandbox::cache::Artefacts;
+use cofferdam_sandbox::cache::CodeCache;
 use cofferdam_sandbox::compile::Compiler;
 use cofferdam_sandbox::control::Control;
 use cofferdam_sandbox::settings::SandboxConfig;
 use cofferdam_sandbox::{
-    self, EngineClass, GuestInput, Identity, LoadedModule, Mount, Sandbox, Stdin,
+    self, Attachments, EngineClass, GuestInput, Identity, LoadedModule, Mount, RunSpec, Sandbox,
+    Stdin,
 };
 
 /// Flags of `run`.
@@ -136,20 +137,17 @@ async fn load(
     limits: &Limits,
 ) -> anyhow::Result<(Arc<LoadedModule>, ModuleKind)> {
     let class = EngineClass::for_limits(limits);
-    let artefacts = Artefacts::open(&cache.join("artefacts"), config)?;
-    let compiler = Compiler::new(config, std::env::current_exe()?, artefacts);
+    let code_cache = CodeCache::open(&cache.join("compiled"), config)?;
+    let compiler = Compiler::new(config, std::env::current_exe()?, code_cache);
     let spinner = output::spinner("compiling");
     let compiled = compiler.compile(wasm, class).await;
     spinner.finish_and_clear();
     let compiled = compiled?;
-    let path = compiler
-        .artefacts()
+    let code = compiler
+        .code_cache()
         .verified(&compiled.digest, class)?
         .context("the compiled module vanished from the cache")?;
-    Ok((
-        sandbox.load_file(&path, class, compiled.kind)?,
-        compiled.kind,
-    ))
+    Ok((sandbox.load(&code, compiled.kind)?, compiled.kind))
 }
 
 fn request(
@@ -173,7 +171,7 @@ fn request(
         ModuleKind::Command | ModuleKind::CoreCommand => command.input.is_none(),
         ModuleKind::Task | ModuleKind::Interpreter(_) | ModuleKind::Script(_) => false,
     };
-    Ok(cofferdam_sandbox::Run {
+    let spec = RunSpec {
         program: command
             .file()
             .file_name()
@@ -186,7 +184,6 @@ fn request(
         }),
         args: command.args()?,
         env: command.env.clone(),
-        stdin: live_stdin.then(|| Stdin::Stream(Box::new(tokio::io::stdin()))),
         limits,
         files: Vec::new(),
         dirs: command.dir.clone(),
@@ -194,11 +191,15 @@ fn request(
             task_id: String::new(),
             attempt: 1,
         },
+    };
+    let attachments = Attachments {
+        stdin: live_stdin.then(|| Stdin::Stream(Box::new(tokio::io::stdin()))),
         control: Control {
             observer: Some(watcher),
             ..Control::default()
         },
-    })
+    };
+    Ok(cofferdam_sandbox::Run { spec, attachments })
 }
 
 /// On one's own machine there is no operator: the ceilings are the widest there are.

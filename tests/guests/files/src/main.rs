@@ -5,6 +5,7 @@
 
 use std::ffi::{CString, c_char, c_int};
 use std::fs::{self, File, OpenOptions};
+use std::time::{Duration, SystemTime};
 use std::io::{Error, ErrorKind, Read, Seek, SeekFrom, Write};
 
 const CHUNK: usize = 4096;
@@ -29,6 +30,7 @@ fn main() {
         "mounts" => mounts(quota),
         "input" => input(),
         "leave" => leave(),
+        "small-print" => small_print(),
         "touch" => drop(File::create("/work/touched").unwrap()),
         other => panic!("{other}?"),
     }
@@ -340,6 +342,53 @@ fn input() {
     assert!(fs::hard_link("/in/payload", "/work/payload").is_err());
     fs::write("/work/pkg/main.py", "print(1)").unwrap();
     println!("{text}");
+}
+
+fn small_print() {
+    // Many directories are read at once.
+    fs::create_dir("/work/dir").unwrap();
+    for name in ["a", "b", "c"] {
+        fs::write(format!("/work/dir/{name}"), name).unwrap();
+    }
+    let mut readers: Vec<_> = (0..100).map(|_| fs::read_dir("/work/dir").unwrap()).collect();
+    for _ in 0..3 {
+        for reader in &mut readers {
+            reader.next().unwrap().unwrap();
+        }
+    }
+    assert!(readers.iter_mut().all(|reader| reader.next().is_none()));
+
+    // The empty path is none.
+    let error = fs::metadata("").unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+
+    // A file is never younger than now, and keeps to the nanosecond a time that it was given.
+    let file = File::create("/work/stamped").unwrap();
+    for _ in 0..500 {
+        fs::write("/work/stamped", "x").unwrap();
+        let modified = fs::metadata("/work/stamped").unwrap().modified().unwrap();
+        assert!(modified <= SystemTime::now());
+        assert!(file.metadata().unwrap().modified().unwrap() <= SystemTime::now());
+    }
+    let given = SystemTime::UNIX_EPOCH + Duration::new(1_234_567_890, 123_456_789);
+    file.set_modified(given).unwrap();
+    assert_eq!(file.metadata().unwrap().modified().unwrap(), given);
+
+    // What is appended can be read back.
+    let mut file = OpenOptions::new()
+        .append(true)
+        .read(true)
+        .create(true)
+        .open("/work/appended")
+        .unwrap();
+    file.write_all(b"first ").unwrap();
+    file.seek(SeekFrom::Start(0)).unwrap();
+    file.write_all(b"second").unwrap();
+    file.seek(SeekFrom::Start(0)).unwrap();
+    // Not to its end: a libc that asks where it is moves to the end of a file that is appended to.
+    let mut text = [0; 12];
+    file.read_exact(&mut text).unwrap();
+    assert_eq!(&text, b"first second");
 }
 
 fn leave() {

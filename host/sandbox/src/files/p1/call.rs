@@ -9,15 +9,18 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p1::types::{Errno, Error, Fd, Fdflags, Lookupflags, Oflags, Whence};
 use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1 as _;
 use wasmtime_wasi::p2::StreamError;
-use wasmtime_wasi::p2::bindings::filesystem::types::{OpenFlags, PathFlags};
+use wasmtime_wasi::p2::bindings::filesystem::types::{HostDescriptor as _, OpenFlags, PathFlags};
 use wiggle::{GuestMemory, GuestPtr};
 
 use super::{GuestFd, original};
 use crate::files::counted::Target;
 use crate::files::{Files, FilesCtxView};
 
-/// The longest path taken from a guest; far above what any file system takes.
+/// The longest path copied from a guest; what is too long is refused where it is used.
 const PATH_BYTES_MAX: u32 = 64 * 1024;
+
+/// Opening a path up to this long costs less than the call itself.
+const UNPAID_PATH_BYTES_MAX: usize = 256;
 
 /// The arguments of `path_open`, in its order.
 pub(super) type PathOpen = (i32, i32, i32, i32, i32, i64, i64, i32, i32);
@@ -125,6 +128,7 @@ impl Call<'_> {
         let opening = match self.known(fd) {
             Some(known) => {
                 let path = string(memory, path, len)?;
+                self.pay_for_walk(known, &path).await;
                 let open_flags = OpenFlags::from(Oflags::from_bits_truncate(bits(oflags)));
                 let dir = Resource::new_borrow(known.rep);
                 let mut files = self.files();
@@ -154,6 +158,18 @@ impl Call<'_> {
         let append = Fdflags::from_bits_truncate(bits(fdflags)).contains(Fdflags::APPEND);
         self.files.fds.known.insert(opened, GuestFd { rep, append });
         Ok(())
+    }
+
+    /// The original walks the path where nobody counts. So a long one is walked here as well, where
+    /// it is measured; what it leads to is the original's to find out.
+    async fn pay_for_walk(&mut self, known: GuestFd, path: &str) {
+        if path.len() > UNPAID_PATH_BYTES_MAX {
+            let dir = Resource::new_borrow(known.rep);
+            let _measured = self
+                .files()
+                .stat_at(dir, PathFlags::empty(), path.to_owned())
+                .await;
+        }
     }
 
     pub(super) async fn fd_close(
@@ -264,7 +280,7 @@ fn first_buffer(
     Ok(Bytes::new())
 }
 
-fn put_u32(memory: &mut GuestMemory<'_>, at: i32, value: u64) -> Result<(), Error> {
+pub(super) fn put_u32(memory: &mut GuestMemory<'_>, at: i32, value: u64) -> Result<(), Error> {
     let value = u32::try_from(value)?;
     Ok(memory.write(GuestPtr::<u32>::new(at.cast_unsigned()), value)?)
 }

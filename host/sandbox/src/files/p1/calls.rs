@@ -5,6 +5,7 @@ use wasmtime_wasi::p1::types::{Errno, Fdflags};
 use wasmtime_wasi::p2::bindings::filesystem::types::HostDescriptor as _;
 
 use super::call::{PathOpen, path_flags, string, succeeded};
+use super::facts::{borrowed, new_times, put_bytes, put_filestat};
 use super::{P1FilesView, enter, errno, original};
 
 const MODULE: &str = "wasi_snapshot_preview1";
@@ -26,38 +27,77 @@ macro_rules! counted {
     };
 }
 
-/// Defines a call that is wasmtime-wasi's own, once the directories are there.
-macro_rules! delegated {
-    ($linker:ident, $($name:ident($($arg:ident: $ty:ty),*);)*) => {
-        $($linker.func_wrap_async(
-            MODULE,
-            stringify!($name),
-            |mut caller: Caller<'_, T>, ($($arg,)*): ($($ty,)*)| {
-                Box::new(async move {
-                    let (mut memory, mut view) = enter(&mut caller)?;
-                    view.files().ready().await?;
-                    original::$name(view.wasi, &mut memory, $($arg),*).await
-                })
-            },
-        )?;)*
-    };
-}
-
 pub(super) fn define<T: P1FilesView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    delegated!(linker,
-        fd_readdir(fd: i32, buf: i32, len: i32, cookie: i64, out: i32);
-        fd_filestat_get(fd: i32, out: i32);
-        fd_filestat_set_times(fd: i32, accessed: i64, modified: i64, flags: i32);
-        fd_sync(fd: i32);
-        path_filestat_get(fd: i32, flags: i32, path: i32, len: i32, out: i32);
-        path_filestat_set_times(
-            fd: i32, flags: i32, path: i32, len: i32, accessed: i64, modified: i64, set: i32
-        );
-        path_readlink(fd: i32, path: i32, len: i32, buf: i32, buf_len: i32, out: i32);
-    );
+    define_reads(linker)?;
+    define_facts(linker)?;
     define_writes(linker)?;
     define_descriptors(linker)?;
     define_entries(linker)
+}
+
+/// What reads files and directories.
+fn define_reads<T: P1FilesView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    counted!(linker, fd_read(fd: i32, iovs: i32, count: i32, out: i32), view, memory, async {
+        succeeded(original::fd_read(view.wasi, &mut memory, fd, iovs, count, out).await)?;
+        view.charge_read(&memory, out)
+    });
+    counted!(linker, fd_pread(fd: i32, iovs: i32, count: i32, offset: i64, out: i32),
+    view, memory, async {
+        let read = original::fd_pread(view.wasi, &mut memory, fd, iovs, count, offset, out);
+        succeeded(read.await)?;
+        view.charge_read(&memory, out)
+    });
+    counted!(linker, fd_readdir(fd: i32, buf: i32, len: i32, cookie: i64, out: i32),
+        view, memory, view.fd_readdir(&mut memory, fd, (buf, len), cookie, out));
+    counted!(linker,
+    path_readlink(fd: i32, path: i32, len: i32, buf: i32, buf_len: i32, out: i32),
+    view, memory, async {
+        let (dir, path) = (view.dir(fd)?, string(&memory, path, len)?);
+        let target = view.files().readlink_at(dir, path).await?;
+        put_bytes(&mut memory, (buf, buf_len), target.as_bytes(), out)
+    });
+    // A descriptor that is a directory of the host's own making is none that a guest could shut.
+    counted!(linker, sock_shutdown(fd: i32, how: i32), view, memory, async {
+        match view.is_preopen(fd) {
+            true => Err(Errno::Badf.into()),
+            false => succeeded(original::sock_shutdown(view.wasi, &mut memory, fd, how)),
+        }
+    });
+    Ok(())
+}
+
+/// What tells and sets what is known of a file.
+fn define_facts<T: P1FilesView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    counted!(linker, fd_filestat_get(fd: i32, out: i32), view, memory,
+        view.fd_filestat_get(&mut memory, fd, out));
+    counted!(linker, path_filestat_get(fd: i32, flags: i32, path: i32, len: i32, out: i32),
+    view, memory, async {
+        let (dir, path) = (view.dir(fd)?, string(&memory, path, len)?);
+        let stat = view.files().stat_at(borrowed(&dir), path_flags(flags), path.clone()).await?;
+        let hash = view.files().metadata_hash_at(dir, path_flags(flags), path).await?;
+        put_filestat(&mut memory, out, &stat, &hash)
+    });
+    counted!(linker, fd_filestat_set_times(fd: i32, accessed: i64, modified: i64, flags: i32),
+    view, _memory, async {
+        let (accessed, modified) = new_times(accessed, modified, flags)?;
+        let fd = view.file_or_dir(fd)?;
+        Ok(view.files().set_times(fd, accessed, modified).await?)
+    });
+    counted!(linker,
+    path_filestat_set_times(
+        fd: i32, flags: i32, path: i32, len: i32, accessed: i64, modified: i64, set: i32
+    ),
+    view, memory, async {
+        let (accessed, modified) = new_times(accessed, modified, set)?;
+        let (dir, path) = (view.dir(fd)?, string(&memory, path, len)?);
+        let flags = path_flags(flags);
+        Ok(view.files().set_times_at(dir, flags, path, accessed, modified).await?)
+    });
+    counted!(linker, fd_sync(fd: i32), view, _memory, async {
+        let (file, _) = view.file(fd)?.ok_or(Errno::Badf)?;
+        Ok(view.files().sync(file).await?)
+    });
+    Ok(())
 }
 
 /// What grows a file.

@@ -14,10 +14,10 @@ use wasmtime::component::Resource;
 use wasmtime_wasi::filesystem::Descriptor;
 use wasmtime_wasi::p2::bindings::filesystem::types::{ErrorCode, HostDescriptor as _, PathFlags};
 use wasmtime_wasi::p2::{DynOutputStream, FsError, FsResult};
-use wasmtime_wasi::runtime::spawn_blocking;
 
 use super::{Fd, FilesCtxView};
 use crate::files::counted::{ChangeError, CountedFile, Target};
+use crate::files::elsewhere::{charged, check_path, elsewhere};
 use crate::files::quota::{FileFacts, Ledger, Refusal, Zone};
 use crate::files::stream::CountedStream;
 
@@ -58,9 +58,10 @@ impl FilesCtxView<'_> {
     }
 
     pub(super) async fn guarded_create_directory(&mut self, fd: Fd, path: String) -> FsResult<()> {
+        check_path(&path)?;
         let mut ledger = self.begin().await?;
         ledger.admit(0, 1)?;
-        self.delegate().create_directory_at(fd, path).await?;
+        elsewhere!(self, fd; |view| view.create_directory_at(fd, path))?;
         ledger.entered();
         Ok(())
     }
@@ -71,9 +72,11 @@ impl FilesCtxView<'_> {
         old_path: String,
         new_path: String,
     ) -> FsResult<()> {
+        check_path(&old_path)?;
+        check_path(&new_path)?;
         let mut ledger = self.begin().await?;
         ledger.admit(0, 1)?;
-        self.delegate().symlink_at(fd, old_path, new_path).await?;
+        elsewhere!(self, fd; |view| view.symlink_at(fd, old_path, new_path))?;
         ledger.entered();
         Ok(())
     }
@@ -86,20 +89,21 @@ impl FilesCtxView<'_> {
         new_fd: Fd,
         new_path: String,
     ) -> FsResult<()> {
+        check_path(&old_path)?;
+        check_path(&new_path)?;
         let mut ledger = self.begin().await?;
         self.same_zone(&fd, &new_fd)?;
         ledger.admit(0, 1)?;
-        self.delegate()
-            .link_at(fd, flags, old_path, new_fd, new_path)
-            .await?;
+        elsewhere!(self, fd, new_fd; |view| view.link_at(fd, flags, old_path, new_fd, new_path))?;
         ledger.entered();
         Ok(())
     }
 
     pub(super) async fn guarded_unlink(&mut self, fd: Fd, path: String) -> FsResult<()> {
+        check_path(&path)?;
         let mut ledger = self.begin().await?;
         let was = self.peek_scratch(&fd, &path).await?;
-        self.delegate().unlink_file_at(fd, path).await?;
+        elsewhere!(self, fd; |view| view.unlink_file_at(fd, path))?;
         if let Some(was) = was {
             ledger.removed(&was);
         }
@@ -107,9 +111,10 @@ impl FilesCtxView<'_> {
     }
 
     pub(super) async fn guarded_remove_directory(&mut self, fd: Fd, path: String) -> FsResult<()> {
+        check_path(&path)?;
         let mut ledger = self.begin().await?;
         let was = self.peek_scratch(&fd, &path).await?;
-        self.delegate().remove_directory_at(fd, path).await?;
+        elsewhere!(self, fd; |view| view.remove_directory_at(fd, path))?;
         if let Some(was) = was {
             ledger.removed(&was);
         }
@@ -123,13 +128,13 @@ impl FilesCtxView<'_> {
         new_fd: Fd,
         new_path: String,
     ) -> FsResult<()> {
+        check_path(&old_path)?;
+        check_path(&new_path)?;
         let mut ledger = self.begin().await?;
         self.same_zone(&fd, &new_fd)?;
         let moved = self.peek_scratch(&fd, &old_path).await?;
         let replaced = self.peek_scratch(&new_fd, &new_path).await?;
-        self.delegate()
-            .rename_at(fd, old_path, new_fd, new_path)
-            .await?;
+        elsewhere!(self, fd, new_fd; |view| view.rename_at(fd, old_path, new_fd, new_path))?;
         // Two names of one file: renaming one to the other does nothing.
         if let (Some(moved), Some(replaced)) = (moved, replaced)
             && moved.id != replaced.id
@@ -141,7 +146,7 @@ impl FilesCtxView<'_> {
 
     /// The directories and the ledger.
     async fn begin(&mut self) -> FsResult<OwnedMutexGuard<Ledger>> {
-        self.ready().await.map_err(FsError::trap)?;
+        self.ready_fs().await?;
         Ok(self.files.quota.lock().await)
     }
 
@@ -165,6 +170,7 @@ impl FilesCtxView<'_> {
                 file: Arc::clone(&file.file),
                 zone: self.files.zone(fd.rep()),
                 quota: self.files.quota.clone(),
+                meter: Arc::clone(&self.files.meter),
             }),
             Descriptor::Dir(_) => Err(ErrorCode::BadDescriptor.into()),
         }
@@ -191,9 +197,8 @@ impl FilesCtxView<'_> {
             Descriptor::File(_) => return Err(ErrorCode::NotDirectory.into()),
         };
         let path = path.to_owned();
-        Ok(spawn_blocking(move || peek_blocking(&dir, &path, follow))
-            .await
-            .ok())
+        let peek = move || peek_blocking(&dir, &path, follow);
+        Ok(charged(&self.files.meter, peek).await.ok())
     }
 }
 

@@ -15,7 +15,9 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
 use wasmtime_wasi::p2::{FsError, FsResult};
 
 use super::{Fd, FilesCtxView};
+use crate::files::Places;
 use crate::files::counted::facts;
+use crate::files::elsewhere::{check_path, elsewhere};
 use crate::files::quota::{FileFacts, Ledger, Zone};
 
 /// What is known before a file is opened.
@@ -41,10 +43,11 @@ impl FilesCtxView<'_> {
         flags: DescriptorFlags,
     ) -> FsResult<Fd> {
         let opening = self.before_open(&fd, path_flags, &path, open_flags).await?;
-        let opened = self
-            .delegate()
-            .open_at(fd, path_flags, path, open_flags, flags)
-            .await?;
+        let opened: Descriptor = elsewhere!(self, fd; |view| async {
+            let opened = view.open_at(fd, path_flags, path, open_flags, flags).await?;
+            Ok::<_, FsError>(view.table.delete(opened)?)
+        })?;
+        let opened = self.table.push(opened)?;
         self.after_open(opening, opened.rep()).await?;
         Ok(opened)
     }
@@ -59,7 +62,11 @@ impl FilesCtxView<'_> {
         path: &str,
         open_flags: OpenFlags,
     ) -> FsResult<Opening> {
-        self.ready().await.map_err(FsError::trap)?;
+        check_path(path)?;
+        if self.has_no_such_input(fd, path, open_flags) {
+            return Err(ErrorCode::NoEntry.into());
+        }
+        self.ready_fs().await?;
         let zone = self.files.zone(fd.rep());
         let creates = open_flags.contains(OpenFlags::CREATE);
         let truncates = open_flags.contains(OpenFlags::TRUNCATE);
@@ -91,6 +98,18 @@ impl FilesCtxView<'_> {
                 truncates,
             }),
         })
+    }
+
+    /// Whether a name is looked for in a `/in` that holds nothing. Every task of the SDK that is
+    /// given an empty body looks, which is no reason to make the run's directories. Code has other
+    /// directories that are read-only.
+    fn has_no_such_input(&self, fd: &Fd, path: &str, open_flags: OpenFlags) -> bool {
+        self.files.made.is_none()
+            && self.files.plan.places == Places::Module
+            && self.files.zone(fd.rep()) == Zone::Input
+            && !self.files.plan.has_inputs()
+            && !open_flags.contains(OpenFlags::CREATE)
+            && !path.starts_with(['.', '/'])
     }
 
     /// Enters what opening changed, and the descriptor it gave.

@@ -70,6 +70,14 @@ async fn appending_appends() {
 }
 
 #[tokio::test]
+async fn the_small_print_is_as_on_any_machine() {
+    let rig = Rig::new();
+    for road in BOTH {
+        rig.scenario(road, "small-print", QUOTA).await;
+    }
+}
+
+#[tokio::test]
 async fn no_path_and_no_link_leads_outside() {
     let rig = Rig::new();
     for road in BOTH {

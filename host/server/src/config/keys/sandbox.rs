@@ -29,7 +29,7 @@ pub(super) fn keys() -> Vec<Key> {
             sandbox.schema_check_timeout
         ),
         number!("sandbox", "loaded_modules_max", 1..=100_000, "Compiled modules kept mapped.", sandbox.loaded_modules_max: usize),
-        number!("sandbox", "artefact_cache_bytes", (1 << 20)..=(64 * TIB), "Compiled artefacts kept on disk; the least recently used go first.", sandbox.artefact_cache_bytes: u64),
+        number!("sandbox", "code_cache_bytes", (1 << 20)..=(64 * TIB), "Compiled code kept on disk; the least recently used go first.", sandbox.code_cache_bytes: u64),
         Key {
             section: "sandbox",
             name: "over_quota",

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use cofferdam_domain::module::Digest;
 use cofferdam_sandbox::EngineClass;
-use cofferdam_sandbox::cache::Artefacts;
+use cofferdam_sandbox::cache::CodeCache;
 use cofferdam_sandbox::settings::SandboxConfig;
 
 use super::{Bench, ample, wasm};
@@ -19,15 +19,16 @@ fn module(number: usize) -> Vec<u8> {
 
 impl Bench {
     /// The cache as a process sees it that has just started.
-    fn reopened(&self) -> Artefacts {
-        Artefacts::open(&self.dir.path().join("artefacts"), &ample()).expect("a cache")
+    fn reopened(&self) -> CodeCache {
+        CodeCache::open(&self.dir.path().join("compiled"), &ample()).expect("a cache")
     }
 
     fn verified(&self, digest: &Digest) -> Option<PathBuf> {
         self.compiler
-            .artefacts()
+            .code_cache()
             .verified(digest, EngineClass::Fast)
             .expect("the cache answers")
+            .map(|code| code.as_ref().to_owned())
     }
 }
 
@@ -39,7 +40,7 @@ fn flip(path: &Path, at: usize) {
 }
 
 #[tokio::test]
-async fn a_forged_artefact_is_removed_and_compiled_again() {
+async fn forged_code_is_removed_and_compiled_again() {
     let bench = Bench::new(&ample());
     let digest = bench.compile(module(0)).await.unwrap().digest;
     let path = bench.verified(&digest).unwrap();
@@ -101,7 +102,7 @@ async fn a_change_under_a_running_host_is_noticed() {
 }
 
 #[tokio::test]
-async fn an_artefact_cannot_take_anothers_place() {
+async fn code_cannot_take_anothers_place() {
     let bench = Bench::new(&ample());
     let one = bench.compile(module(0)).await.unwrap().digest;
     let two = bench.compile(module(1)).await.unwrap().digest;
@@ -117,22 +118,22 @@ async fn an_artefact_cannot_take_anothers_place() {
 }
 
 #[tokio::test]
-async fn artefacts_outlive_the_process_and_half_written_ones_do_not() {
+async fn compiled_code_outlives_the_process_and_half_written_ones_do_not() {
     let bench = Bench::new(&ample());
     let first = bench.compile(module(0)).await.unwrap();
     let Bench { compiler, dir } = bench;
     drop(compiler);
-    let artefacts = dir.path().join("artefacts");
-    std::fs::write(artefacts.join("draft-killed"), b"half").unwrap();
+    let code_cache = dir.path().join("compiled");
+    std::fs::write(code_cache.join("draft-killed"), b"half").unwrap();
     let bench = Bench {
         compiler: cofferdam_sandbox::compile::Compiler::new(
             &ample(),
             PathBuf::from("/no/child/is/needed"),
-            Artefacts::open(&artefacts, &ample()).unwrap(),
+            CodeCache::open(&code_cache, &ample()).unwrap(),
         ),
         dir,
     };
-    assert!(!artefacts.join("draft-killed").exists());
+    assert!(!code_cache.join("draft-killed").exists());
     let again = bench.compile(module(0)).await.unwrap();
     assert_eq!((again.digest, again.imports), (first.digest, first.imports));
 }
@@ -149,14 +150,14 @@ async fn the_least_recently_used_make_room() {
         .unwrap()
         .len();
     let config = SandboxConfig {
-        artefact_cache_bytes: bytes * 5 / 2,
+        code_cache_bytes: bytes * 5 / 2,
         ..ample()
     };
-    let artefacts = Artefacts::open(&bench.dir.path().join("artefacts"), &config).unwrap();
+    let code_cache = CodeCache::open(&bench.dir.path().join("compiled"), &config).unwrap();
     let left: Vec<bool> = digests
         .iter()
         .map(|digest| {
-            artefacts
+            code_cache
                 .verified(digest, EngineClass::Fast)
                 .unwrap()
                 .is_some()
@@ -168,19 +169,19 @@ async fn the_least_recently_used_make_room() {
 #[test]
 fn the_directory_and_its_key_are_closed_to_others() {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("artefacts");
+    let path = dir.path().join("compiled");
     std::fs::create_dir(&path).unwrap();
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o777)).unwrap();
-    Artefacts::open(&path, &ample()).unwrap();
+    CodeCache::open(&path, &ample()).unwrap();
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&path), mode(&path.join("key"))), (0o700, 0o600));
     let key = std::fs::read(path.join("key")).unwrap();
     assert_eq!(key.len(), 32);
-    Artefacts::open(&path, &ample()).unwrap();
+    CodeCache::open(&path, &ample()).unwrap();
     assert_eq!(std::fs::read(path.join("key")).unwrap(), key);
     std::fs::set_permissions(path.join("key"), PermissionsExt::from_mode(0o644)).unwrap();
     assert!(
-        Artefacts::open(&path, &ample()).is_err(),
+        CodeCache::open(&path, &ample()).is_err(),
         "a key that others could read is no secret"
     );
 }

@@ -1,0 +1,7 @@
+;; Grows a table beyond what any table may hold, and gives up when that is refused.
+(module
+  (memory (export "memory") 1)
+  (table $table 0 funcref)
+  (func (export "_start")
+    (drop (table.grow $table (ref.null func) (i32.const 1000001)))
+    (unreachable)))
