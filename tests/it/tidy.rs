@@ -13,6 +13,7 @@ const CRATES: &[(&str, &str)] = &[
     ("core", "cofferdam"),
     ("storage", "cofferdam_storage"),
     ("sandbox", "cofferdam_sandbox"),
+    ("trees", "cofferdam_trees"),
     ("domain", "cofferdam_domain"),
 ];
 
@@ -160,8 +161,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("telemetry", &["domain"]),
     ("shutdown", &[]),
-    ("storage", &["domain"]),
-    ("sandbox", &["domain", "threads", "clock"]),
+    ("storage", &["domain", "trees"]),
+    ("sandbox", &["domain", "threads", "clock", "trees"]),
+    ("trees", &[]),
     ("threads", &[]),
     ("domain", &["clock"]),
     ("clock", &["domain"]),
@@ -354,7 +356,7 @@ fn layer_of(file: &Path) -> (String, String) {
 fn layer(krate: &str, module: &str) -> String {
     match (krate, module) {
         ("sandbox", "threads") | ("domain", "clock") => module.to_owned(),
-        ("domain" | "sandbox" | "storage", _) => krate.to_owned(),
+        ("domain" | "sandbox" | "storage" | "trees", _) => krate.to_owned(),
         _ => module.to_owned(),
     }
 }
