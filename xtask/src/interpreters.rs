@@ -230,27 +230,30 @@ pub(crate) fn build_javascript_core(root: &Path) -> anyhow::Result<PathBuf> {
         &crate_folder.join("package.json"),
         "javascript-packages",
     )?;
-    let prelude = text(&workshop(root).join("prelude.js"));
-    let outfile = format!("--outfile={prelude}");
-    run_with(
+    let prelude = bundled(
+        root,
         &crate_folder,
-        &text(&modules.join("esbuild/bin/esbuild")),
+        &modules,
+        "main.js",
         &[
-            "js/main.js",
-            "--bundle",
-            "--format=iife",
-            "--target=es2023",
-            "--charset=utf8",
             "--legal-comments=none",
             // The engine keeps the source of each function, in the heap that is snapshotted.
             "--minify-whitespace",
-            "--log-level=warning",
             // What the package of streams asks for is here already.
             "--alias:process=./js/streams-process.js",
             "--alias:abort-controller=./js/abort.js",
-            &outfile,
         ],
-        &[("NODE_PATH", &text(&modules))],
+    )?;
+    let typescript = bundled(
+        root,
+        &crate_folder,
+        &modules,
+        "typescript.js",
+        &[
+            "--legal-comments=none",
+            "--minify",
+            "--global-name=cofferdamTypes",
+        ],
     )?;
     let target_dir = text(&workshop(root).join("javascript"));
     let flags = format!(
@@ -271,6 +274,7 @@ pub(crate) fn build_javascript_core(root: &Path) -> anyhow::Result<PathBuf> {
         ],
         &[
             ("COFFERDAM_PRELUDE", &prelude),
+            ("COFFERDAM_TYPESCRIPT", &typescript),
             ("RQUICKJS_SYS_NO_WASI_SDK", "1"),
             ("CC_wasm32_wasip1", CLANG),
             ("AR_wasm32_wasip1", "ar"),
@@ -280,6 +284,35 @@ pub(crate) fn build_javascript_core(root: &Path) -> anyhow::Result<PathBuf> {
     Ok(Path::new(&target_dir)
         .join(TARGET)
         .join("release/cofferdam_javascript.wasm"))
+}
+
+/// Puts a file of the interpreter's own and all it imports into one.
+fn bundled(
+    root: &Path,
+    crate_folder: &Path,
+    modules: &Path,
+    entry: &str,
+    options: &[&str],
+) -> anyhow::Result<String> {
+    let bundle = text(&workshop(root).join(format!("bundle-{entry}")));
+    let (entry, outfile) = (format!("js/{entry}"), format!("--outfile={bundle}"));
+    let mut arguments = vec![
+        entry.as_str(),
+        "--bundle",
+        "--format=iife",
+        "--target=es2023",
+        "--charset=utf8",
+        "--log-level=warning",
+        &outfile,
+    ];
+    arguments.extend_from_slice(options);
+    run_with(
+        crate_folder,
+        &text(&modules.join("esbuild/bin/esbuild")),
+        &arguments,
+        &[("NODE_PATH", &text(modules))],
+    )?;
+    Ok(bundle)
 }
 
 /// The program that snapshots a module: from whichever build was made since its source last

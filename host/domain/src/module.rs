@@ -210,11 +210,11 @@ impl Language {
         }
     }
 
-    /// The words that mean it. The first is its name.
+    /// The words that mean it. The first is its name. JavaScript's interpreter takes types off.
     const fn words(self) -> &'static [&'static str] {
         match self {
             Language::Python => &["python", "python3", "py"],
-            Language::JavaScript => &["javascript", "js", "node", "nodejs"],
+            Language::JavaScript => &["javascript", "js", "node", "nodejs", "typescript", "ts"],
         }
     }
 

@@ -22,6 +22,7 @@ import { forgetPlaces } from "./places.js";
 import { assignedResult, beginCall, endCall, beginScript, exportedValue, sessionText } from "./session.js";
 import { asBody, endsInExpression, further, rewrite, withoutFence } from "./source.js";
 import "./absent.js";
+import { hasTypes, withoutTypes } from "./types.js";
 import { restoreNames } from "./names.js";
 import { brief, wordFor } from "./words.js";
 import "./locale.js";
@@ -64,6 +65,8 @@ host.boot({
   missing,
   notFound,
   rewrite,
+  hasTypes,
+  withoutTypes,
   asBody,
   sessionText,
   withoutFence,

@@ -88,8 +88,8 @@ fn put(ctx: &Ctx<'_>, request: &Request) -> rquickjs::Result<()> {
 
 /// What the script says of itself, if it is sound. Nothing of it is run.
 fn check<'js>(ctx: &Ctx<'js>, code: &str) -> Result<Answer, Stop<'js>> {
+    let (_, code) = script::compile(ctx, code.to_owned(), Mode::Check)?;
     let declared: Option<String> = ask(ctx, "declared", (code,))?;
-    script::compile(ctx, code, Mode::Check)?;
     Ok(Answer::completed(declared, None))
 }
 
@@ -104,7 +104,7 @@ fn evaluate<'js>(ctx: &Ctx<'js>, request: &Request, code: &str) -> Result<Ending
             .set("input", input.clone())
             .map_err(|_| caught(ctx))?;
     }
-    let compiled = script::compile(ctx, code, request.mode)?;
+    let (compiled, code) = script::compile(ctx, code.to_owned(), request.mode)?;
     if request.mode == Mode::Session {
         ask::<()>(ctx, "beginCall", ())?;
     }
@@ -126,7 +126,7 @@ fn evaluate<'js>(ctx: &Ctx<'js>, request: &Request, code: &str) -> Result<Ending
         let value = run.call((input,)).map_err(|_| caught(ctx))?;
         return awaited(ctx, value);
     }
-    let value = choose(ctx, value, code, request.mode)?;
+    let value = choose(ctx, value, &code, request.mode)?;
     awaited(ctx, value)
 }
 

@@ -15,6 +15,7 @@ mod host;
 mod json;
 mod modules;
 mod script;
+mod types;
 mod usual_pages;
 
 wit_bindgen::generate!({ world: "task", path: "../../wit" });

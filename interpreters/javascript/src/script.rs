@@ -7,6 +7,7 @@ use crate::compile::Compiled;
 use crate::engine;
 use crate::envelope::{Mode, Request};
 use crate::event_loop::{Stop, caught, thrown};
+use crate::types;
 
 const MAIN: &str = "main.js";
 
@@ -33,7 +34,32 @@ pub(crate) fn text<'js>(ctx: &Ctx<'js>, request: &Request) -> Result<String, Sto
         .map_err(|_| caught(ctx))
 }
 
+/// The script, and the text it was compiled from: without its types, if it has some.
 pub(crate) fn compile<'js>(
+    ctx: &Ctx<'js>,
+    code: String,
+    mode: Mode,
+) -> Result<(Compiled<'js>, String), Stop<'js>> {
+    let error = match compile_javascript(ctx, &code, mode) {
+        Ok(compiled) => return Ok((compiled, code)),
+        Err(Stop::Threw(error)) => error,
+        Err(stop) => return Err(stop),
+    };
+    let Some(stripped) = types::strip(ctx, &code, &file_name())? else {
+        return Err(Stop::Threw(error));
+    };
+    let compiled = match stripped {
+        Ok(code) => compile_javascript(ctx, &code, mode).map(|compiled| (compiled, code)),
+        Err(error) => Err(Stop::Threw(error)),
+    };
+    match compiled {
+        // The text may be JavaScript that is not sound.
+        Err(Stop::Threw(other)) => Err(Stop::Threw(further(ctx, error, other)?)),
+        Ok(_) | Err(Stop::Exit(_)) => compiled,
+    }
+}
+
+fn compile_javascript<'js>(
     ctx: &Ctx<'js>,
     code: &str,
     mode: Mode,
@@ -86,10 +112,19 @@ fn compile_otherwise<'js>(
         return Err(Stop::Threw(error));
     }
     let as_module = thrown(ctx)?;
-    let further = engine::get()
+    Err(Stop::Threw(further(ctx, error, as_module)?))
+}
+
+/// Of two errors about a text, the one of the parser that came further in it.
+fn further<'js>(
+    ctx: &Ctx<'js>,
+    one: Value<'js>,
+    other: Value<'js>,
+) -> Result<Value<'js>, Stop<'js>> {
+    engine::get()
         .prelude(ctx, "further")
-        .and_then(|further| further.call((error, as_module)));
-    Err(Stop::Threw(further.map_err(|_| caught(ctx))?))
+        .and_then(|further| further.call((one, other)))
+        .map_err(|_| caught(ctx))
 }
 
 fn message(error: &Value<'_>) -> Option<String> {

@@ -171,6 +171,70 @@ fn errors_name_the_users_own_lines_and_columns() {
 }
 
 #[test]
+fn typescript_is_javascript_with_its_types_taken_off() {
+    let host = ready("");
+    let source = r#"import { join } from "path";
+import type { Gone } from "./gone";
+interface User { name: string; age?: number }
+type Pair<T> = [T, T];
+enum Color { Red, Green = 5 }
+abstract class Base<T> { constructor(protected readonly items: T[]) {} abstract size(): number }
+class Store extends Base<User> { size(): number { return this.items.length } }
+function swap<T>([a, b]: Pair<T>): Pair<T> { return [b, a]; }
+const x: number = 5;
+[new Store([{ name: "a" }]).size(), Color.Green, swap<number>([1, x])!, join("a", "b") as string]
+"#;
+    for language in ["typescript", "ts", "TypeScript", "javascript"] {
+        let answer = exec(&host, &json!({"language": language, "code": source}));
+        assert_eq!(answer["result"], json!([1, 5, [5, 1], "a/b"]), "{answer}");
+    }
+    for (code, place) in [
+        ("const a: number = 1;\nlet b: string = ;", "main.js:2:17"),
+        (
+            "interface A {\n  a: string\n}\nconst a: A = { a: '' };\nnope()",
+            "main.js:5:1",
+        ),
+        ("const a = { b: c, d };\nlet e = ;", "main.js:2:9"),
+    ] {
+        let error = javascript(&host, code)["error"].clone();
+        let traceback = error["traceback"].as_str().unwrap_or_default();
+        assert!(traceback.contains(place), "{code}: {error}");
+    }
+    let header = [("content-type", "text/typescript")];
+    let source = b"/** Adds. */\nconst INPUT_SCHEMA = { type: 'object' };\n\
+        export function run(input: { n: number }): number { return input.n + 1 }";
+    let put = host
+        .client
+        .send("PUT", "/v1/modules/typed", &header, source);
+    assert_eq!(
+        put.expect(201).json()["descriptor"]["input_schema"],
+        json!({"type": "object"})
+    );
+    let ran = host.client.run("typed", "application/json", br#"{"n": 4}"#);
+    assert_eq!(ran.expect(200).json(), 5);
+}
+
+#[test]
+fn the_places_that_code_expects_are_there() {
+    let host = ready("");
+    let code = "const fs = require('fs'), os = require('os'), path = require('path');\n\
+                fs.writeFileSync('/mnt/data/out.txt', 'kept');\n\
+                const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'x-'));\n\
+                fs.writeFileSync(path.join(folder, 'y'), 'scratch');\n\
+                process.chdir('/tmp');\n\
+                [fs.readFileSync('/work/out.txt', 'utf8'), fs.readdirSync('.').length, process.cwd(),\n\
+                 ['mnt', 'tmp', 'work'].every((name) => fs.readdirSync('/').includes(name))]";
+    let answer = javascript(&host, code);
+    assert_eq!(
+        answer["result"],
+        json!(["kept", 1, "/tmp", true]),
+        "{answer}"
+    );
+    let files: Vec<_> = answer["files"].as_object().unwrap().keys().collect();
+    assert_eq!(files, ["out.txt"]);
+}
+
+#[test]
 fn nothing_of_a_script_is_run_when_it_is_looked_at() {
     let host = ready("");
     let source = b"#!/usr/bin/env node\nfor (;;) {}";

@@ -74,7 +74,7 @@ fn push(client: &Client, name: &str, file: &std::path::Path, json: bool) -> anyh
     let content_type = match extension {
         _ if bytes.starts_with(b"\0asm") => "application/wasm",
         Some("py") => "text/x-python",
-        Some("js" | "mjs") => "text/javascript",
+        Some("js" | "mjs" | "cjs" | "ts" | "mts" | "cts") => "text/javascript",
         Some(_) | None => "text/wat",
     };
     let spinner = output::spinner(&format!("compiling {name}"));

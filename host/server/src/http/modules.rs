@@ -301,15 +301,18 @@ fn sent(headers: &HeaderMap) -> Result<Sent, ApiError> {
     match essence.as_deref() {
         None | Some("application/wasm" | "text/wat" | "application/octet-stream") => Ok(Sent::Wasm),
         Some("text/x-python" | "application/x-python") => Ok(Sent::Script(Language::Python)),
-        Some("text/javascript" | "application/javascript") => {
-            Ok(Sent::Script(Language::JavaScript))
-        }
+        Some(
+            "text/javascript"
+            | "application/javascript"
+            | "text/typescript"
+            | "application/typescript",
+        ) => Ok(Sent::Script(Language::JavaScript)),
         Some(other) => Err(ApiError::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",
             format!(
-                "a module is application/wasm, text/wat, application/octet-stream, text/x-python \
-                 or text/javascript, not {other:?}"
+                "a module is application/wasm, text/wat, application/octet-stream, text/x-python, \
+                 text/javascript or text/typescript, not {other:?}"
             ),
         )),
     }

@@ -28,7 +28,8 @@ type Files<'a> = BTreeMap<Cow<'a, str>, FileContent<'a>>;
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ExecRequest<'a> {
-    /// `python` (or `py`, `python3`) or `javascript` (or `js`, `node`, `nodejs`), in any case.
+    /// `python` (or `py`, `python3`) or `javascript` (or `js`, `node`, `nodejs`, `typescript`,
+    /// `ts`), in any case. Types are taken off.
     #[schema(value_type = String, example = "python")]
     language: Cow<'a, str>,
     /// The source.
