@@ -6,10 +6,13 @@ use rand::Rng;
 use rusqlite::{Connection, Row, params};
 
 use super::db::Db;
+use super::settle::{After, Ending, Running, Settling};
 use super::spec::{SpecParts, spec_parts};
 use super::templates::Template;
 use crate::StorageError;
-use cofferdam_domain::attempt::{Fence, WorkerId};
+use cofferdam_domain::attempt::{
+    Failure, FailureKind, Fence, LeftOut, Outcome, Streams, Usage, WorkerId,
+};
 use cofferdam_domain::claim::Claim;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{ClaimOrder, Priority, TaskId};
@@ -32,6 +35,10 @@ const TAKE: &str = "
     UPDATE task SET state = 2, attempt = attempt + 1, fence = ?2, worker = ?3, claimed_at = ?4,
         updated_at = ?4, progress = 0, progress_note = '', change = ?5 WHERE seq = ?1";
 
+const HELD: &str = "
+    SELECT seq, template, attempt, max_attempts, lost, cancel_requested, worker, claimed_at
+    FROM task WHERE seq = ?1";
+
 /// A row of [`READ`].
 struct Candidate {
     id: TaskId,
@@ -45,7 +52,8 @@ struct Candidate {
     parts: SpecParts,
 }
 
-/// Takes up to `slots` tasks for `worker`.
+/// Takes up to `slots` tasks for `worker`. One whose rows make no sense ends failed, so that it does
+/// not keep the others from being claimed.
 pub(super) fn claim(
     db: &mut Db,
     worker: WorkerId,
@@ -65,9 +73,12 @@ pub(super) fn claim(
     let mut read = conn.prepare_cached(READ)?;
     let mut take = conn.prepare_cached(TAKE)?;
     let mut claims = Vec::with_capacity(seqs.len());
+    let mut unreadable = Vec::new();
     for seq in seqs {
-        let found = read.query_row([seq], candidate)?;
-        let template = templates.get(conn, found.template)?;
+        let found = read
+            .query_row([seq], candidate)
+            .map_err(StorageError::from)
+            .and_then(|found| Ok((templates.get(conn, found.template)?, found)));
         let fence = Fence(random.random());
         take.execute(params![
             seq,
@@ -76,11 +87,52 @@ pub(super) fn claim(
             now.as_millis(),
             tallies.next_change(),
         ])?;
-        claims.push(found.into_claim(&template, fence, now)?);
+        match found.and_then(|(template, found)| found.into_claim(&template, fence, now)) {
+            Ok(claim) => claims.push(claim),
+            Err(StorageError::Corrupt(why)) => unreadable.push((seq, why)),
+            Err(error) => return Err(error),
+        }
     }
-    let taken = i64::try_from(claims.len()).map_err(StorageError::corrupt)?;
+    let taken = i64::try_from(claims.len() + unreadable.len()).map_err(StorageError::corrupt)?;
     tallies.moved(TaskState::Pending, TaskState::Running, taken);
+    drop((read, take));
+    end_unreadable(db, unreadable, now)?;
     Ok(claims)
+}
+
+fn end_unreadable(
+    db: &mut Db,
+    unreadable: Vec<(i64, String)>,
+    now: Timestamp,
+) -> Result<(), StorageError> {
+    if unreadable.is_empty() {
+        return Ok(());
+    }
+    let mut settling = Settling::prepare(db)?;
+    for (seq, why) in unreadable {
+        tracing::error!(
+            seq,
+            why,
+            "what is stored of a task cannot be read; it ends failed"
+        );
+        let task = settling
+            .conn
+            .prepare_cached(HELD)?
+            .query_row([seq], Running::from_row)?;
+        let message = format!("what is stored of this task cannot be read: {why}");
+        let outcome = Outcome::Failed(Failure::new(FailureKind::HostError, message));
+        let ending = Ending {
+            finished_at: now,
+            outcome: &outcome,
+            output: None,
+            usage: Usage::default(),
+            streams: &Streams::default(),
+            artifacts: &[],
+            left_out: LeftOut::default(),
+        };
+        settling.settle(&task, After::Final(TaskState::Failed), &ending)?;
+    }
+    Ok(())
 }
 
 fn candidates(

@@ -52,7 +52,18 @@ fn rescue_one(
     task: &Running,
     now: Timestamp,
 ) -> Result<TaskState, StorageError> {
-    let max_lost = settling.max_lost(task)?;
+    let max_lost = match settling.max_lost(task) {
+        // Nobody could run it again; it must not keep the others from being rescued.
+        Err(StorageError::Corrupt(why)) => {
+            tracing::error!(
+                seq = task.seq,
+                why,
+                "what is stored of a lost task cannot be read"
+            );
+            0
+        }
+        known => known?,
+    };
     let after = After::loss(task, max_lost, None);
     let message = match after {
         After::Final(TaskState::Failed) => format!(
