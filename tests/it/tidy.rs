@@ -31,6 +31,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "telemetry",
             "sandbox",
             "runner",
+            "interpreters",
             "threads",
             "domain",
             "clock",

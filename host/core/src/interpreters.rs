@@ -81,16 +81,18 @@ pub enum Unavailable {
 }
 
 impl Interpreters {
+    /// Where the interpreter of a language is looked for. `program` is this program.
+    pub fn file_of(config: &InterpretersConfig, program: &Path, language: Language) -> PathBuf {
+        file(&folder(config, program), language)
+    }
+
     /// The interpreters that `config` names, none of them loaded. `program` is this program.
     pub fn new(
         registry: Arc<Registry>,
         config: &InterpretersConfig,
         program: &Path,
     ) -> Interpreters {
-        let dir = match config.dir.as_os_str().is_empty() {
-            true => program.with_file_name(DEFAULT_DIR),
-            false => config.dir.clone(),
-        };
+        let dir = folder(config, program);
         let state = |language| {
             RwLock::new(match file(&dir, language).exists() {
                 true => State::WarmingUp,
@@ -200,6 +202,13 @@ impl Interpreters {
             Language::Python => python,
             Language::JavaScript => javascript,
         }
+    }
+}
+
+fn folder(config: &InterpretersConfig, program: &Path) -> PathBuf {
+    match config.dir.as_os_str().is_empty() {
+        true => program.with_file_name(DEFAULT_DIR),
+        false => config.dir.clone(),
     }
 }
 

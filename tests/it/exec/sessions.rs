@@ -1,6 +1,6 @@
 //! Sessions: what is kept between calls, what ends one, and what is never shared.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -443,19 +443,11 @@ fn a_session_that_nobody_calls_goes_and_gives_everything_back() {
         .client
         .post("/v1/sessions", &short)
         .expect_problem(503, "sessions_full");
-    assert!(
-        full["detail"]
-            .as_str()
-            .unwrap()
-            .contains("there are 2 sessions"),
-        "{full}"
-    );
-    let until = std::time::Instant::now() + Duration::from_secs(30);
+    let detail = full["detail"].to_string();
+    assert!(detail.contains("there are 2 sessions"), "{full}");
+    let until = Instant::now() + Duration::from_secs(30);
     while host.client.get(&session.path).status != 404 {
-        assert!(
-            std::time::Instant::now() < until,
-            "the session is still there"
-        );
+        assert!(Instant::now() < until, "the session is still there");
         std::thread::sleep(Duration::from_millis(20));
     }
     let third = Session::new(&host, &short);

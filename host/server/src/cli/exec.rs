@@ -16,6 +16,7 @@ use crate::app::Local;
 use crate::cli::client::Client;
 use crate::cli::code::{self, Executed};
 use crate::cli::{Usage, output, serve, units};
+use cofferdam::interpreters::Interpreters;
 use cofferdam_domain::module::Language;
 
 /// Code as flags.
@@ -73,11 +74,7 @@ pub(super) fn run(command: &Exec, server: Option<Client>, json: bool) -> anyhow:
     let body = body(command, &program)?;
     let client = match server {
         Some(server) => server,
-        None => Client::here(Local::start(
-            serve::environment_only()?,
-            &output::cache_dir(),
-            &[program.language],
-        )?),
+        None => Client::here(here(program.language)?),
     };
     let answer = code::post_when_ready(&client, "/v1/exec", &body)?.body;
     let executed = Executed::read(&answer)?;
@@ -91,6 +88,21 @@ pub(super) fn run(command: &Exec, server: Option<Client>, json: bool) -> anyhow:
         executed.show(command.out.is_none())?;
     }
     Ok(executed.exit_code())
+}
+
+/// A host in this process that runs code of a language.
+fn here(language: Language) -> anyhow::Result<Local> {
+    let config = serve::environment_only()?;
+    let interpreter =
+        Interpreters::file_of(&config.interpreters, &std::env::current_exe()?, language);
+    anyhow::ensure!(
+        interpreter.exists(),
+        "no {} interpreter is installed: {} does not exist. `cargo xtask interpreters` builds it, and \
+         COFFERDAM_INTERPRETERS_DIR names another directory; --server names a host that has one",
+        language.as_str(),
+        interpreter.display()
+    );
+    Local::start(config, &output::cache_dir(), &[language])
 }
 
 /// What is run, with what the words on the command line mean.

@@ -18,7 +18,7 @@ pub(super) enum Session {
     Start(Start),
     /// Run code in a session. Code that meets a limit ends it.
     Exec(Exec),
-    /// List the server's sessions.
+    /// List the server's sessions by their handles; only who began a session knows its id.
     List,
     /// Show a session.
     Show {
@@ -195,7 +195,10 @@ fn show(session: &Value, json: bool) {
     let text = |field: &str| output::printable(session[field].as_str().unwrap_or_default());
     output::line(&format!(
         "{}  {:<10} {:<8} {:>5} calls  until {}",
-        text("session_id"),
+        match session["session_id"].is_string() {
+            true => text("session_id"),
+            false => text("handle"),
+        },
         text("language"),
         text("state"),
         session["calls"],
