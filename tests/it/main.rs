@@ -7,6 +7,7 @@
     reason = "a test that panics has failed, and the figures it prints are for whoever looks"
 )]
 
+mod api_client;
 mod cli;
 mod clients;
 mod compile;

@@ -1,6 +1,6 @@
 //! Uploading, resolving and removing modules.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::guests;
 use crate::support::host::Host;
@@ -188,4 +188,45 @@ fn a_bad_name_or_type_is_refused() {
     host.client
         .send("PUT", "/v1/modules/m", &kind, b"(module)")
         .expect_problem(415, "unsupported_media_type");
+}
+
+#[test]
+fn what_a_module_says_of_itself_and_of_its_output_is_bounded() {
+    let host = Host::start();
+    let put = host
+        .client
+        .put_module("loud", &guests::wat("loud.wat"))
+        .expect(201)
+        .json();
+    let summary = put["descriptor"]["summary"].as_str().unwrap();
+    assert!(summary.len() < 5000, "{} bytes", summary.len());
+    assert!(host.client.get("/v1/modules").expect(200).body.len() < 50_000);
+    let answer = host.client.run("loud", "text/plain", b"").expect(200);
+    assert_eq!(answer.header("content-type"), "application/octet-stream");
+    let task = host.client.submit_and_wait(&json!({"module": "loud"}));
+    let path = format!("/v1/tasks/{}/result", task["task_id"].as_str().unwrap());
+    let result = host.client.get(&path).expect(200);
+    assert_eq!(result.header("content-type"), "application/octet-stream");
+}
+
+#[test]
+fn an_upload_that_does_not_say_what_it_is_is_told_how_to() {
+    let host = Host::start();
+    let script = b"def run(input):\n    return input\n";
+    let put = |name: &str, headers: &[(&str, &str)], body: &[u8]| {
+        let path = format!("/v1/modules/{name}");
+        host.client.send("PUT", &path, headers, body)
+    };
+    // As `curl -T` sends it; there is no interpreter here, which is the next thing to be told.
+    put("report.py", &[], script).expect_problem(501, "interpreter_not_installed");
+    let unsaid = put("report", &[], script).expect_problem(415, "unsupported_media_type");
+    let detail = unsaid["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("text/x-python") && detail.contains(".py"),
+        "{detail}"
+    );
+    put("report.ts", &[], script).expect_problem(501, "interpreter_not_installed");
+    put("echo", &[], &guests::wat("echo.wat")).expect(201);
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    put("echo", &form, &guests::wat("echo.wat")).expect(200);
 }

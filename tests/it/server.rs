@@ -379,3 +379,29 @@ fn an_address_that_is_not_loopback_is_refused() {
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("loopback"));
 }
+
+#[test]
+fn the_address_itself_says_what_this_is() {
+    let host = Host::start();
+    let page = host.client.get("/").expect(200);
+    assert!(page.header("content-type").starts_with("text/html"));
+    assert!(
+        page.header("content-security-policy")
+            .contains("default-src 'none'")
+    );
+    let text = page.text();
+    assert!(
+        text.contains("/openapi.json") && !text.contains("<script"),
+        "{text}"
+    );
+    let accept = [("accept", "application/json")];
+    let home = host
+        .client
+        .send("GET", "/", &accept, b"")
+        .expect(200)
+        .json();
+    assert_eq!(home["name"], "cofferdam");
+    for link in ["openapi", "ready", "metrics", "modules", "tasks"] {
+        host.client.get(home[link].as_str().unwrap()).expect(200);
+    }
+}

@@ -448,3 +448,70 @@ fn a_refusal_over_a_tasks_state_keeps_its_own_status() {
     let problem = retry.expect_problem(409, "task_not_failed");
     assert_eq!(problem["task_status"], "completed");
 }
+
+#[test]
+fn a_page_ends_early_where_its_tasks_hold_much_text() {
+    let host = Host::start();
+    host.client
+        .put_module("echo", &guests::wat("echo.wat"))
+        .expect(201);
+    let text = "x".repeat(16_000);
+    for _ in 0..200 {
+        host.client
+            .submit(&json!({"module": "echo", "delay_ms": 600_000,
+            "metadata": {"text": text}}));
+    }
+    let (mut seen, mut pages, mut cursor) = (0, 0, String::new());
+    loop {
+        let answer = host.client.get(&format!("/v1/tasks?limit=1000{cursor}"));
+        let answer = answer.expect(200);
+        assert!(answer.body.len() < 4 << 20, "{} bytes", answer.body.len());
+        let page = answer.json();
+        seen += page["items"].as_array().unwrap().len();
+        pages += 1;
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert!(seen == 200 && pages > 1, "{seen} tasks on {pages} pages");
+}
+
+#[test]
+fn refusals_name_the_field_and_the_way_out() {
+    let host = Host::start();
+    let refused = |body: &str| {
+        let headers = [("content-type", "Application/JSON; charset=UTF-8")];
+        let answer = host
+            .client
+            .send("POST", "/v1/tasks", &headers, body.as_bytes());
+        let problem = answer.expect_problem(400, "invalid_field");
+        problem["detail"].as_str().unwrap().to_owned()
+    };
+    let typo = refused(r#"{"module": "x", "inptu": 1}"#);
+    assert!(typo.ends_with("did you mean `input`?"), "{typo}");
+    let null = refused(r#"{"module": "x", "args": null}"#);
+    assert!(
+        null.starts_with("args: ") && null.contains("leave the field out"),
+        "{null}"
+    );
+    let status = host
+        .client
+        .get("/v1/tasks?status=done")
+        .expect_problem(400, "invalid_parameter");
+    let detail = status["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("status") && detail.contains("completed"),
+        "{detail}"
+    );
+    let typo = host
+        .client
+        .get("/v1/tasks?stauts=failed")
+        .expect_problem(400, "unknown_parameter");
+    assert!(
+        typo["detail"]
+            .as_str()
+            .unwrap()
+            .ends_with("did you mean status?")
+    );
+}

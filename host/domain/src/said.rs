@@ -55,6 +55,14 @@ pub fn media_type(text: &str) -> Option<&str> {
     is_one.then_some(text)
 }
 
+/// Whether a media type is JSON, however it is spelt and whatever parameters it has.
+pub fn is_json(media_type: &str) -> bool {
+    let essence = media_type.split(';').next().unwrap_or_default().trim();
+    let essence = essence.to_ascii_lowercase();
+    essence == "application/json"
+        || essence.starts_with("application/") && essence.ends_with("+json")
+}
+
 /// `text` for a line of the log: the beginning of it, on one line, with nothing that a terminal
 /// would obey.
 pub fn for_log(text: &str) -> String {
@@ -114,6 +122,20 @@ mod tests {
             &long,
         ] {
             assert_eq!(media_type(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn json_is_known_however_it_is_spelt() {
+        for json in [
+            "application/json",
+            "Application/JSON; charset=utf-8",
+            "application/ld+json",
+        ] {
+            assert!(is_json(json), "{json}");
+        }
+        for other in ["text/json", "application/jsonl", "+json", ""] {
+            assert!(!is_json(other), "{other}");
         }
     }
 

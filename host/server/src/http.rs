@@ -14,6 +14,7 @@ mod error;
 mod events;
 mod exec;
 mod guest;
+mod home;
 mod json;
 mod mcp;
 mod modules;

@@ -145,3 +145,35 @@ fn a_script_writes_no_lines_into_the_hosts_log() {
     let line = log.lines().find(|line| line.contains("forged")).unwrap();
     assert!(line.contains("the attempt failed"), "{log}");
 }
+
+#[test]
+fn the_message_a_script_forges_is_bounded_wherever_it_is_told() {
+    let host = ready("");
+    let code = "class E(Exception): pass\nE.__name__ = 'E' * 1000\nraise E('\\x1b[31m' * 700_000)";
+    let body = json!({"language": "python", "code": code});
+    let run = host.client.post("/v1/exec", &body).expect(200).json();
+    let error = &run["error"];
+    let length = |field: &str| error[field].as_str().map_or(0, str::len);
+    assert!(length("message") < 5000, "{}", length("message"));
+    assert!(length("traceback") < 20_000, "{}", length("traceback"));
+    assert!(length("type") < 300, "{}", length("type"));
+    let task = host
+        .client
+        .post("/v1/exec?async=true", &body)
+        .expect(202)
+        .json();
+    host.client.final_task(task["task_id"].as_str().unwrap());
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !host.log().contains("the attempt failed") {
+        assert!(std::time::Instant::now() < until, "{}", host.log());
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let log = host.log();
+    assert!(
+        log.len() < 20_000 && !log.contains('\u{1b}'),
+        "{} bytes",
+        log.len()
+    );
+    // JSON writes six characters for each of these.
+    assert!(host.client.get("/v1/tasks").expect(200).body.len() < 150_000);
+}

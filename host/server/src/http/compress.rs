@@ -11,10 +11,13 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
-use futures_util::TryStreamExt;
+use bytes::Bytes;
+use futures_util::{Stream, TryStreamExt, stream};
 use hyper::body::Body as _;
 use tokio_util::io::{ReaderStream, StreamReader};
 
+/// What is compressed before others have their turn.
+const PIECE_BYTES: usize = 64 * 1024;
 /// The smallest body that is compressed.
 const SIZE_MIN_BYTES: u64 = 1024;
 
@@ -57,7 +60,7 @@ pub(crate) fn response(response: Response, coding: Coding) -> Response {
         .headers
         .append(VARY, HeaderValue::from_static("accept-encoding"));
     weaken_etag(&mut parts.headers);
-    let plain = StreamReader::new(body.into_data_stream().map_err(std::io::Error::other));
+    let plain = StreamReader::new(Box::pin(pieces(body)));
     let (name, body) = match coding {
         Coding::Zstd => {
             let encoder = ZstdEncoder::with_quality(plain, Level::Fastest);
@@ -72,6 +75,24 @@ pub(crate) fn response(response: Response, coding: Coding) -> Response {
         .headers
         .insert(CONTENT_ENCODING, HeaderValue::from_static(name));
     Response::from_parts(parts, body)
+}
+
+/// The body in pieces, after each of which others have their turn on this thread: packing what lies
+/// in memory never waits by itself.
+fn pieces(body: Body) -> impl Stream<Item = std::io::Result<Bytes>> + Send {
+    let begin = (body.into_data_stream(), Bytes::new());
+    stream::try_unfold(begin, |(mut body, mut rest)| async move {
+        if rest.is_empty() {
+            match body.try_next().await.map_err(std::io::Error::other)? {
+                Some(next) => rest = next,
+                None => return Ok(None),
+            }
+        } else {
+            tokio::task::yield_now().await;
+        }
+        let piece = rest.split_to(rest.len().min(PIECE_BYTES));
+        Ok(Some((piece, (body, rest))))
+    })
 }
 
 fn is_worth_it(response: &Response) -> bool {
@@ -136,7 +157,7 @@ mod tests {
         assert!(!short.headers().contains_key(CONTENT_ENCODING));
         let long = response(Response::new(Body::from("x".repeat(1024))), Coding::Gzip);
         assert_eq!(long.headers()[CONTENT_ENCODING], "gzip");
-        let pieces = futures_util::stream::iter([Ok::<_, std::io::Error>("x".repeat(4096))]);
+        let pieces = stream::iter([Ok::<_, std::io::Error>("x".repeat(4096))]);
         let stream = response(Response::new(Body::from_stream(pieces)), Coding::Gzip);
         assert!(!stream.headers().contains_key(CONTENT_ENCODING));
     }

@@ -36,7 +36,7 @@ pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 /// `status`, `progress`, `stdout`, `stderr`, `log`, and at the end `result`, which holds the whole
 /// task. Output that is not UTF-8 comes as `base64` instead of `text`.
 #[utoipa::path(
-    get, path = "/v1/tasks/{id}/events", tag = "Tasks",
+    get, path = "/v1/tasks/{id}/events", operation_id = "watch_task", tag = "Tasks",
     params(
         ("id" = String, Path, description = "The task's id"),
         ("Last-Event-ID" = Option<u64>, Header, description = "Resume after this event"),

@@ -38,7 +38,7 @@ use cofferdam_domain::task::{Input, Priority, TaskId};
 /// kind. With `Accept: text/event-stream`, `stdout` and `stderr` come while it runs and `result` at
 /// the end. With `?async=true` it becomes a task.
 #[utoipa::path(
-    post, path = "/v1/exec", tag = "Code",
+    post, path = "/v1/exec", operation_id = "run_code", tag = "Code",
     params(
         ("async" = Option<bool>, Query, description = "Answer with a task instead of waiting"),
         ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$", description = "With async: 1 to 255 visible characters"),
@@ -46,7 +46,10 @@ use cofferdam_domain::task::{Input, Priority, TaskId};
     request_body(content = ExecRequest),
     responses(
         (status = 200, description = "What became of it", body = ExecAnswer),
-        (status = 202, description = "With async: the task is stored", body = crate::http::tasks::TaskStatus),
+        (
+            status = 202, description = "With async: the task is stored", body = crate::http::tasks::TaskStatus,
+            headers(("Location" = String, description = "Where the task is")),
+        ),
         (status = 501, description = "No interpreter of that language is installed", body = crate::http::error::Problem),
         (status = 503, description = "The interpreter is being compiled", body = crate::http::error::Problem),
     ),

@@ -11,6 +11,7 @@ use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
 use serde::{Serialize, Serializer};
 
 use crate::http::error::ApiError;
+use cofferdam_domain::said;
 use cofferdam_domain::time::Timestamp;
 
 /// Reads a body that must be one JSON object of this shape.
@@ -50,8 +51,7 @@ pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     else {
         return false;
     };
-    let essence = media_type.split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("application/json")
+    said::is_json(media_type)
 }
 
 /// Refuses a body that does not say that it is JSON.
@@ -72,7 +72,7 @@ fn refusal<'a, T: Deserialize<'a>>(body: &'a [u8], first: &serde_json::Error) ->
         let mut reader = serde_json::Deserializer::from_slice(body);
         if let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut reader) {
             let path = error.path().to_string();
-            let message = error.into_inner().to_string();
+            let message = helpful(error.into_inner().to_string());
             let code = if message.contains(UNSUPPORTED) {
                 "unsupported_field"
             } else {
@@ -86,6 +86,33 @@ fn refusal<'a, T: Deserialize<'a>>(body: &'a [u8], first: &serde_json::Error) ->
     }
     ApiError::bad_request("invalid_json", format!("the body is not JSON: {first}"))
 }
+
+/// The parser's message with the way out: the nearest known name, or that a field may be absent.
+fn helpful(message: String) -> String {
+    let nearest = message
+        .strip_prefix("unknown field `")
+        .and_then(|rest| nearest(rest.split('`')));
+    if let Some(nearest) = nearest {
+        return format!("{message}; did you mean `{nearest}`?");
+    }
+    match message.contains("invalid type: null") {
+        true => format!("{message}; leave the field out if you have no value for it"),
+        false => message,
+    }
+}
+
+/// The name among the quoted parts of a message that is most like the first of them.
+fn nearest<'a>(mut quoted: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let asked = quoted.next()?;
+    let known = quoted.skip(1).step_by(2);
+    let similar = known.map(|known| (strsim::jaro_winkler(asked, known), known));
+    let best = similar.max_by(|(one, _), (other, _)| one.total_cmp(other));
+    best.filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
+        .map(|(_, known)| known)
+}
+
+/// How much alike two names must be for the one to be meant by the other.
+pub(crate) const LIKENESS_MIN: f64 = 0.8;
 
 const UNSUPPORTED: &str = "is not supported by this version of the host";
 
@@ -235,6 +262,14 @@ mod tests {
             unknown.detail().contains("`number`"),
             "{}",
             unknown.detail()
+        );
+        let detail = unknown.detail();
+        assert!(detail.ends_with("did you mean `number`?"), "{detail}");
+        let null = refused(r#"{"inner":null}"#);
+        let detail = null.detail();
+        assert!(
+            detail.starts_with("inner: ") && detail.contains("leave"),
+            "{detail}"
         );
         assert_eq!(
             refused(r#"{"inner":{"later":{}}}"#).code(),

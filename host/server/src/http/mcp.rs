@@ -5,8 +5,8 @@
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -14,7 +14,7 @@ use serde::de::IgnoredAny;
 
 use crate::http::error::ApiError;
 use crate::http::tasks::submit::json_limit;
-use crate::http::{AppState, body};
+use crate::http::{AppState, body, json};
 
 /// What JSON-RPC answers where the request is not JSON.
 const PARSE_ERROR: &str =
@@ -26,7 +26,7 @@ const INVALID_REQUEST: &str = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-326
 ///
 /// Streamable HTTP: `run_python`, `run_javascript` and every module with an input schema are tools.
 #[utoipa::path(
-    post, path = "/mcp", tag = "Model Context Protocol",
+    post, path = "/mcp", operation_id = "send_mcp_message", tag = "Model Context Protocol",
     params(("Mcp-Session-Id" = Option<String>, Header, description = "The session, once there is one")),
     request_body(content = Object, description = "A JSON-RPC message"),
     responses(
@@ -38,12 +38,14 @@ pub(crate) async fn send(
     State(services): State<AppState>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let body = body::collect(&parts.headers, body, json_limit(&services)).await?;
-    let is_json = parts
-        .headers
-        .get(CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    let is_json = json::is_json(&parts.headers);
+    if is_json {
+        // The protocol's library knows one spelling only.
+        let json = HeaderValue::from_static("application/json");
+        parts.headers.insert(CONTENT_TYPE, json);
+    }
     if is_json && serde_json::from_slice::<IgnoredAny>(&body).is_err() {
         return Ok(rpc_error(PARSE_ERROR));
     }
@@ -57,7 +59,7 @@ pub(crate) async fn send(
 
 /// Listen to a session of the Model Context Protocol
 #[utoipa::path(
-    get, path = "/mcp", tag = "Model Context Protocol",
+    get, path = "/mcp", operation_id = "listen_to_mcp_session", tag = "Model Context Protocol",
     params(("Mcp-Session-Id" = String, Header, description = "The session")),
     responses((status = 200, description = "Events until the session ends", content_type = "text/event-stream")),
 )]
@@ -73,7 +75,7 @@ pub(crate) async fn listen(State(services): State<AppState>, request: Request) -
 
 /// End a session of the Model Context Protocol
 #[utoipa::path(
-    delete, path = "/mcp", tag = "Model Context Protocol",
+    delete, path = "/mcp", operation_id = "end_mcp_session", tag = "Model Context Protocol",
     params(("Mcp-Session-Id" = String, Header, description = "The session")),
     responses((status = 204, description = "It has ended, and with it what ran in it")),
 )]

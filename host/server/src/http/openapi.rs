@@ -1,17 +1,19 @@
 //! The API document: OpenAPI 3.1, made from the handlers and the wire types, served as it is.
 
+mod complete;
+
 use std::sync::LazyLock;
 
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use bytes::Bytes;
+use serde_json::Value;
 use utoipa::OpenApi;
-use utoipa::openapi::path::{Operation, PathItem};
-use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 
 use crate::http::error::Problem;
-use crate::http::{events, exec, mcp, modules, ops, pool, run, sessions, tasks};
+use crate::http::openapi::complete::complete;
+use crate::http::{events, exec, home, mcp, modules, ops, pool, run, sessions, tasks};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -25,6 +27,7 @@ use crate::http::{events, exec, mcp, modules, ops, pool, run, sessions, tasks};
         modules::put,
         modules::list,
         modules::get,
+        modules::wasm,
         modules::delete,
         run::run,
         exec::exec,
@@ -60,19 +63,17 @@ use crate::http::{events, exec, mcp, modules, ops, pool, run, sessions, tasks};
         ops::readyz,
         ops::metrics,
         document,
+        home::home,
     )
 )]
 struct Document;
 
-static TEXT: LazyLock<Bytes> = LazyLock::new(|| {
-    let text = build().to_json().expect("the document is plain JSON");
-    Bytes::from(text)
-});
+static TEXT: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(build().to_string()));
 
 /// This document
 #[utoipa::path(
-    get, path = "/openapi.json", tag = "Operations",
-    responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json")),
+    get, path = "/openapi.json", operation_id = "get_api_document", tag = "Operations",
+    responses((status = 200, description = "OpenAPI 3.1", body = Object)),
 )]
 pub(crate) async fn document() -> Response {
     let mut response = Response::new(TEXT.clone().into());
@@ -82,49 +83,10 @@ pub(crate) async fn document() -> Response {
     response
 }
 
-fn build() -> utoipa::openapi::OpenApi {
-    let mut document = Document::openapi();
-    for item in document.paths.paths.values_mut() {
-        for operation in operations(item) {
-            let problem = ContentBuilder::new()
-                .schema(Some(Ref::from_schema_name("Problem")))
-                .build();
-            let response = ResponseBuilder::new()
-                .description("What went wrong")
-                .content("application/problem+json", problem)
-                .build();
-            operation
-                .responses
-                .responses
-                .insert("default".to_owned(), RefOr::T(response));
-            problems_by_their_type(operation);
-        }
-    }
+fn build() -> Value {
+    let mut document = serde_json::to_value(Document::openapi()).expect("it is plain JSON");
+    complete(&mut document);
     document
-}
-
-/// A body of the type `Problem` is announced as JSON by its derivation; it is sent as what it is.
-fn problems_by_their_type(operation: &mut Operation) {
-    for (status, response) in &mut operation.responses.responses {
-        let is_refusal = status.starts_with(['4', '5']);
-        if let (true, RefOr::T(response)) = (is_refusal, response)
-            && let Some(content) = response.content.shift_remove("application/json")
-        {
-            let media_type = "application/problem+json".to_owned();
-            response.content.insert(media_type, content);
-        }
-    }
-}
-
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [
-        &mut item.get,
-        &mut item.put,
-        &mut item.post,
-        &mut item.delete,
-    ]
-    .into_iter()
-    .flatten()
 }
 
 #[cfg(test)]
@@ -133,6 +95,52 @@ mod tests {
 
     use super::*;
     use crate::http::routes;
+
+    /// The only path that the router has as a part of another: names of modules hold slashes.
+    const PART_OF_ANOTHER: &str = "/v1/modules/{name}/wasm";
+
+    fn document() -> Value {
+        serde_json::from_slice(&TEXT).unwrap()
+    }
+
+    fn operations(document: &Value) -> Vec<&Value> {
+        let items = document["paths"].as_object().unwrap().values();
+        items
+            .flat_map(|item| item.as_object().unwrap().values())
+            .collect()
+    }
+
+    #[test]
+    fn every_operation_has_a_name_of_its_own() {
+        let document = document();
+        let mut names = BTreeSet::new();
+        for operation in operations(&document) {
+            let name = operation["operationId"].as_str().unwrap();
+            assert!(names.insert(name), "{name} is the name of two operations");
+        }
+    }
+
+    #[test]
+    fn every_media_type_has_a_schema_and_every_answer_words() {
+        let document = document();
+        for operation in operations(&document) {
+            let name = operation["operationId"].as_str().unwrap();
+            assert!(operation["summary"].is_string(), "{name}");
+            let responses = operation["responses"].as_object().unwrap();
+            let bodies = responses.iter().map(|(status, response)| {
+                assert!(response["description"].is_string(), "{name} {status}");
+                &response["content"]
+            });
+            let bodies = bodies.chain([&operation["requestBody"]["content"]]);
+            for (media_type, content) in bodies.filter_map(Value::as_object).flatten() {
+                assert!(content["schema"].is_object(), "{name}: {media_type}");
+            }
+            let parameters = operation["parameters"].as_array().into_iter().flatten();
+            for parameter in parameters {
+                assert!(parameter["schema"].is_object(), "{name}: {parameter}");
+            }
+        }
+    }
 
     #[test]
     fn the_document_has_every_route_and_no_other() {
@@ -146,11 +154,12 @@ mod tests {
                     .map(move |method| (path.clone(), method))
             })
             .collect();
-        let document: serde_json::Value = serde_json::from_slice(&TEXT).unwrap();
+        let document = document();
         assert_eq!(document["openapi"], "3.1.0");
         let paths = document["paths"].as_object().unwrap();
         let described: BTreeSet<(String, &str)> = paths
             .iter()
+            .filter(|(path, _)| *path != PART_OF_ANOTHER)
             .flat_map(|(path, item)| {
                 let methods = item.as_object().unwrap().keys();
                 methods.map(move |method| (path.clone(), method.as_str()))
@@ -161,7 +170,7 @@ mod tests {
 
     #[test]
     fn every_reference_leads_somewhere() {
-        let document: serde_json::Value = serde_json::from_slice(&TEXT).unwrap();
+        let document = document();
         let text = std::str::from_utf8(&TEXT).unwrap();
         let references = text
             .split("\"$ref\":\"#")

@@ -47,7 +47,7 @@ pub(crate) struct InterpretersJson {
 
 /// Whether the process answers
 #[utoipa::path(
-    get, path = "/livez", tag = "Operations",
+    get, path = "/livez", operation_id = "get_liveness", tag = "Operations",
     responses((status = 200, description = "It does", body = Liveness)),
 )]
 pub(crate) async fn livez() -> Response {
@@ -56,7 +56,7 @@ pub(crate) async fn livez() -> Response {
 
 /// Whether the host takes work
 #[utoipa::path(
-    get, path = "/readyz", tag = "Operations",
+    get, path = "/readyz", operation_id = "get_readiness", tag = "Operations",
     responses(
         (status = 200, description = "It does", body = Readiness),
         (status = 503, description = "It is draining, storage does not answer, or no attempt's end can be recorded", body = crate::http::error::Problem),
@@ -92,7 +92,7 @@ pub(crate) async fn readyz(Extracted(services): Extracted<AppState>) -> Result<R
 ///
 /// Prometheus text; with `Accept: application/json` the figures of the worker API.
 #[utoipa::path(
-    get, path = "/metrics", tag = "Operations",
+    get, path = "/metrics", operation_id = "get_metrics", tag = "Operations",
     responses((status = 200, description = "The metrics", content(
         (String = "text/plain"), (PoolMetrics = "application/json"),
     ))),

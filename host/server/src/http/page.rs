@@ -17,6 +17,40 @@ const LIMIT_DEFAULT: u32 = 100;
 /// The most items of a page.
 const LIMIT_MAX: u64 = 1000;
 
+/// Where a page ends early, however few items it holds: 2 MiB of text of callers and guests. The
+/// batch that goes beyond it is the last.
+const TEXT_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Items read at once, so that no more than these come on top.
+const BATCH: u32 = 50;
+
+/// How much of a page is left to be filled.
+pub(crate) struct Rest {
+    items: u32,
+    text_bytes: usize,
+}
+
+impl Rest {
+    /// A whole page of up to `limit` items.
+    pub(crate) fn of_page(limit: u32) -> Rest {
+        Rest {
+            items: limit,
+            text_bytes: TEXT_BYTES_MAX,
+        }
+    }
+
+    /// How many items to read next; `None` once the page is full.
+    pub(crate) fn batch(&self) -> Option<u32> {
+        let is_full = self.items == 0 || self.text_bytes == 0;
+        (!is_full).then_some(self.items.min(BATCH))
+    }
+
+    /// An item was added that holds so much text.
+    pub(crate) fn add(&mut self, text_bytes: usize) {
+        self.items = self.items.saturating_sub(1);
+        self.text_bytes = self.text_bytes.saturating_sub(text_bytes);
+    }
+}
+
 /// One page of a list.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct Page<T> {
@@ -24,25 +58,6 @@ pub(crate) struct Page<T> {
     pub(crate) items: Vec<T>,
     /// What `cursor` gives the next page; null on the last.
     pub(crate) next_cursor: Option<String>,
-}
-
-impl<T> Page<T> {
-    /// The page made of up to `limit` of `found`, which holds one more if there is another page.
-    pub(crate) fn of<F>(
-        mut found: Vec<F>,
-        limit: u32,
-        cursor: impl FnOnce(&F) -> String,
-        item: impl FnMut(F) -> T,
-    ) -> Page<T> {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let more = found.len() > limit;
-        found.truncate(limit);
-        let next_cursor = found.last().filter(|_| more).map(cursor);
-        Page {
-            items: found.into_iter().map(item).collect(),
-            next_cursor,
-        }
-    }
 }
 
 /// Reads `limit`.
@@ -169,13 +184,15 @@ mod tests {
     }
 
     #[test]
-    fn a_page_has_a_next_one_only_if_something_is_left() {
-        let page = Page::of(vec![1, 2, 3], 2, |last| last.to_string(), |item| item);
-        assert_eq!(
-            (page.items, page.next_cursor.as_deref()),
-            (vec![1, 2], Some("2"))
-        );
-        let page = Page::of(vec![1, 2], 2, |last| last.to_string(), |item| item);
-        assert_eq!((page.items, page.next_cursor), (vec![1, 2], None));
+    fn a_page_is_full_by_items_or_by_text() {
+        let mut rest = Rest::of_page(60);
+        assert_eq!(rest.batch(), Some(50));
+        (0..50).for_each(|_| rest.add(100));
+        assert_eq!(rest.batch(), Some(10));
+        (0..10).for_each(|_| rest.add(100));
+        assert_eq!(rest.batch(), None);
+        let mut rest = Rest::of_page(1000);
+        (0..50).for_each(|_| rest.add(50 * 1024));
+        assert_eq!(rest.batch(), None);
     }
 }

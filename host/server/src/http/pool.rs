@@ -37,6 +37,7 @@ use cofferdam_domain::grants::Grants;
 use cofferdam_domain::limits::LimitRequest;
 use cofferdam_domain::module::ModuleRef;
 use cofferdam_domain::retry::RetryPolicy;
+use cofferdam_domain::said;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{Input, TaskId};
 use cofferdam_storage::Counts;
@@ -48,7 +49,7 @@ const CODE_TASK_TYPE: &str = "sandboxed_execution";
 
 /// Give the worker a task
 #[utoipa::path(
-    post, path = "/execute", tag = "Worker API of existing pools",
+    post, path = "/execute", operation_id = "worker_execute", tag = "Worker API of existing pools",
     request_body(content = ExecuteRequest),
     responses((status = 200, description = "The task is stored", body = Accepted)),
 )]
@@ -78,7 +79,7 @@ pub(crate) async fn execute(
 
 /// How far a task has come
 #[utoipa::path(
-    get, path = "/task/{id}/status", tag = "Worker API of existing pools",
+    get, path = "/task/{id}/status", operation_id = "worker_task_status", tag = "Worker API of existing pools",
     params(("id" = String, Path, description = "The id given to /execute")),
     responses((status = 200, description = "Its status", body = PoolStatus)),
 )]
@@ -101,7 +102,7 @@ pub(crate) async fn status(
 
 /// What a task gave
 #[utoipa::path(
-    get, path = "/task/{id}/result", tag = "Worker API of existing pools",
+    get, path = "/task/{id}/result", operation_id = "worker_task_result", tag = "Worker API of existing pools",
     params(("id" = String, Path, description = "The id given to /execute")),
     responses((status = 200, description = "Its result, null until it completed", body = PoolResult)),
 )]
@@ -132,7 +133,7 @@ pub(crate) async fn result(
 
 /// Cancel a task
 #[utoipa::path(
-    delete, path = "/task/{id}", tag = "Worker API of existing pools",
+    delete, path = "/task/{id}", operation_id = "worker_cancel_task", tag = "Worker API of existing pools",
     params(("id" = String, Path, description = "The id given to /execute")),
     responses((status = 200, description = "It is cancelled, or will be", body = PoolCancelled)),
 )]
@@ -151,7 +152,7 @@ pub(crate) async fn cancel(
 
 /// How the worker is
 #[utoipa::path(
-    get, path = "/health", tag = "Worker API of existing pools",
+    get, path = "/health", operation_id = "worker_health", tag = "Worker API of existing pools",
     responses((status = 200, description = "Its state and load", body = Health)),
 )]
 pub(crate) async fn health(State(services): State<AppState>) -> Result<Response, ApiError> {
@@ -279,9 +280,7 @@ async fn find_said(
 
 /// JSON stays as it is, letter by letter: a tree would round its numbers.
 fn value_of(output: &Payload) -> Box<RawValue> {
-    let json = output
-        .content_type
-        .starts_with("application/json")
+    let json = said::is_json(&output.content_type)
         .then(|| serde_json::from_slice::<&RawValue>(&output.body).ok())
         .flatten();
     if let Some(json) = json {

@@ -11,6 +11,7 @@ use std::ops::RangeInclusive;
 use axum::http::Uri;
 
 use crate::http::error::ApiError;
+use crate::http::json::LIKENESS_MIN;
 
 /// The most parameters a query may have.
 const PARAMETERS_MAX: usize = 1024;
@@ -106,6 +107,10 @@ impl<'a> Query<'a> {
             [] => detail.push_str("none is allowed here"),
             known => write!(detail, "allowed: {}", known.join(", ")).expect("a String takes it"),
         }
+        let like = |known: &&&str| strsim::jaro_winkler(name, known) >= LIKENESS_MIN;
+        if let Some(nearest) = self.known.iter().find(like) {
+            write!(detail, "; did you mean {nearest}?").expect("a String takes it");
+        }
         Err(ApiError::bad_request("unknown_parameter", detail).with("field", name.as_ref()))
     }
 }
@@ -181,6 +186,19 @@ mod tests {
         query.list("a");
         let error = query.done().unwrap_err();
         assert_eq!(error.code(), "unknown_parameter");
+        assert!(
+            !error.detail().contains("did you mean"),
+            "{}",
+            error.detail()
+        );
+        let mut query = Query::of(&uri).unwrap();
+        query.list("a");
+        query.list("limit");
+        let detail = query.done().unwrap_err().detail().to_owned();
+        assert!(detail.ends_with("did you mean limit?"), "{detail}");
+        let mut query = Query::of(&uri).unwrap();
+        query.list("a");
+        let error = query.done().unwrap_err();
         assert!(error.detail().contains("allowed: a"), "{}", error.detail());
     }
 }

@@ -8,7 +8,7 @@ use axum::handler::Handler;
 use axum::routing::{MethodRouter, delete, get, post, put};
 
 use crate::http::{
-    AppState, error, events, exec, mcp, modules, openapi, ops, pool, run, sessions, tasks,
+    AppState, error, events, exec, home, mcp, modules, openapi, ops, pool, run, sessions, tasks,
 };
 
 /// One pattern and what answers there.
@@ -101,6 +101,7 @@ pub(crate) fn table() -> Vec<Route> {
         Route::at("/livez").get(ops::livez),
         Route::at("/readyz").get(ops::readyz),
         Route::at("/openapi.json").get(openapi::document),
+        Route::at("/").get(home::home),
     ]
 }
 

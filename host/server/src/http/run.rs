@@ -34,19 +34,32 @@ const PEAK_MEMORY: HeaderName = HeaderName::from_static("cofferdam-peak-memory-b
 /// Limits are query parameters, or headers such as `Cofferdam-Timeout-Ms`. A run that fails is
 /// answered with 422; `code` is the failure kind, with `usage`, `stdout` and `stderr`.
 #[utoipa::path(
-    post, path = "/v1/run/{module}", tag = "Run now",
+    post, path = "/v1/run/{module}", operation_id = "run_module", tag = "Run now",
     params(
         ("module" = String, Path, pattern = "^[a-z0-9][a-z0-9._/-]{0,127}(@sha256:[0-9a-f]{64})?$", description = "A name, or name@sha256:…"),
         ("timeout_ms" = Option<u64>, Query, minimum = 1, description = "Wall-clock limit"),
         ("cpu_ms" = Option<u64>, Query, minimum = 1, description = "CPU-time limit"),
         ("fuel" = Option<u64>, Query, minimum = 1, description = "Fuel limit; uses the metered engine"),
         ("memory_bytes" = Option<u64>, Query, minimum = 1, description = "Memory limit"),
+        ("Cofferdam-Timeout-Ms" = Option<u64>, Header, minimum = 1, description = "As timeout_ms"),
+        ("Cofferdam-Cpu-Ms" = Option<u64>, Header, minimum = 1, description = "As cpu_ms"),
+        ("Cofferdam-Fuel" = Option<u64>, Header, minimum = 1, description = "As fuel"),
+        ("Cofferdam-Memory-Bytes" = Option<u64>, Header, minimum = 1, description = "As memory_bytes"),
         ("arg" = Option<Vec<String>>, Query, description = "An argument, for commands; may be repeated"),
         ("env" = Option<Vec<String>>, Query, description = "KEY=VALUE; may be repeated"),
     ),
-    request_body(content_type = "application/octet-stream", description = "The input"),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The input, of any content type"),
     responses(
-        (status = 200, description = "The output, with its content type; `Cofferdam-Truncated` names streams that were cut off", content_type = "*/*"),
+        (
+            status = 200, description = "The output, with its own content type",
+            body = Vec<u8>, content_type = "application/octet-stream",
+            headers(
+                ("Cofferdam-Duration-Us" = u64, description = "Wall-clock time"),
+                ("Cofferdam-Fuel-Used" = u64, description = "Fuel, where it was limited"),
+                ("Cofferdam-Peak-Memory-Bytes" = u64, description = "The most memory at once"),
+                ("Cofferdam-Truncated" = String, description = "Names the streams that were cut off"),
+            ),
+        ),
         (status = 422, description = "The run failed", body = crate::http::error::Problem),
     ),
 )]

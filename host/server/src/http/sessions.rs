@@ -20,10 +20,13 @@ use crate::http::{AppState, body, json};
 /// One interpreter with its variables and files, kept for its caller until nobody has called it
 /// for `idle_timeout_ms`. It lives in this host's memory and ends with the host.
 #[utoipa::path(
-    post, path = "/v1/sessions", tag = "Sessions",
+    post, path = "/v1/sessions", operation_id = "create_session", tag = "Sessions",
     request_body(content = SessionRequest),
     responses(
-        (status = 201, description = "The session", body = SessionJson),
+        (
+            status = 201, description = "The session", body = SessionJson,
+            headers(("Location" = String, description = "Where the session is")),
+        ),
         (status = 501, description = "This host keeps no sessions, or no interpreter of that language is installed", body = crate::http::error::Problem),
         (status = 503, description = "There is no room for one more, or the interpreter is being compiled", body = crate::http::error::Problem),
     ),
@@ -50,7 +53,7 @@ pub(crate) async fn create(
 ///
 /// By their handles: a session's id is the right to use it, and only its maker is told.
 #[utoipa::path(
-    get, path = "/v1/sessions", tag = "Sessions",
+    get, path = "/v1/sessions", operation_id = "list_sessions", tag = "Sessions",
     responses((status = 200, description = "All of them, the oldest first", body = SessionList)),
 )]
 pub(crate) async fn list(State(services): State<AppState>) -> Response {
@@ -64,7 +67,7 @@ pub(crate) async fn list(State(services): State<AppState>) -> Response {
 
 /// Get a session
 #[utoipa::path(
-    get, path = "/v1/sessions/{id}", tag = "Sessions",
+    get, path = "/v1/sessions/{id}", operation_id = "get_session", tag = "Sessions",
     params(("id" = String, Path, description = "The session's id")),
     responses((status = 200, description = "The session", body = SessionJson)),
 )]
@@ -80,7 +83,7 @@ pub(crate) async fn get(
 ///
 /// Whatever runs in it is ended, and its files are removed.
 #[utoipa::path(
-    delete, path = "/v1/sessions/{id}", tag = "Sessions",
+    delete, path = "/v1/sessions/{id}", operation_id = "delete_session", tag = "Sessions",
     params(("id" = String, Path, description = "The session's id")),
     responses((status = 204, description = "It is gone")),
 )]

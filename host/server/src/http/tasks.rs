@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::http::error::ApiError;
 use crate::http::json::{self, Time};
-use crate::http::page::{self, Page, Place, TaskList};
+use crate::http::page::{self, Page, Place, Rest, TaskList};
 use crate::http::path::{PathParts, unknown_task};
 use crate::http::query::{self, Query};
 use crate::http::tasks::wire::{AttemptJson, TaskJson};
@@ -53,7 +53,7 @@ pub(crate) struct AttemptList {
 
 /// Look at a task
 #[utoipa::path(
-    get, path = "/v1/tasks/{id}", tag = "Tasks",
+    get, path = "/v1/tasks/{id}", operation_id = "get_task", tag = "Tasks",
     params(
         ("id" = String, Path, description = "The task's id"),
         ("wait_ms" = Option<u64>, Query, description = "Wait so long for it to be final"),
@@ -79,7 +79,7 @@ pub(crate) async fn get(
 /// have fewer items than asked for, or none, and a next one all the same: go on until `next_cursor`
 /// is null.
 #[utoipa::path(
-    get, path = "/v1/tasks", tag = "Tasks",
+    get, path = "/v1/tasks", operation_id = "list_tasks", tag = "Tasks",
     params(
         ("status" = Option<String>, Query, description = "States, separated by commas"),
         ("module" = Option<String>, Query, pattern = "^[a-z0-9][a-z0-9._/-]{0,127}$", description = "A module's name"),
@@ -93,9 +93,11 @@ pub(crate) async fn get(
 pub(crate) async fn list(State(services): State<AppState>, uri: Uri) -> Result<Response, ApiError> {
     let mut query = Query::of(&uri)?;
     let limit = page::limit(&mut query)?;
-    let (filter, order, as_of) = filter(&mut query)?;
+    let (mut filter, order, as_of) = filter(&mut query)?;
     query.done()?;
-    let found = services.storage.tasks(&filter, limit).await?;
+    let mut rest = Rest::of_page(limit);
+    let first = rest.batch().unwrap_or(1);
+    let mut found = services.storage.tasks(&filter, first).await?;
     if let Some(Since::Change(since)) = filter.since
         && since > found.newest
     {
@@ -109,6 +111,24 @@ pub(crate) async fn list(State(services): State<AppState>, uri: Uri) -> Result<R
         TaskList::Newest => as_of.unwrap_or(found.as_of),
         TaskList::Changes => found.as_of,
     };
+    found
+        .tasks
+        .iter()
+        .for_each(|task| rest.add(text_bytes(task)));
+    while let (Some(next), Some(batch)) = (found.next, rest.batch()) {
+        filter.after = Some(next);
+        let more = services.storage.tasks(&filter, batch).await?;
+        more.tasks
+            .iter()
+            .for_each(|task| rest.add(text_bytes(task)));
+        let is_idle = more.tasks.is_empty();
+        found.tasks.extend(more.tasks);
+        found.next = more.next;
+        // Storage has looked for long enough; the next request goes on.
+        if is_idle {
+            break;
+        }
+    }
     let next_cursor = found
         .next
         .map(|position| order.cursor(Place { position, as_of }));
@@ -129,7 +149,7 @@ pub(crate) async fn list(State(services): State<AppState>, uri: Uri) -> Result<R
 /// the grace period. With `purge=true` a final task is removed at once, with its result, what it
 /// wrote, its artifacts and its input.
 #[utoipa::path(
-    delete, path = "/v1/tasks/{id}", tag = "Tasks",
+    delete, path = "/v1/tasks/{id}", operation_id = "cancel_task", tag = "Tasks",
     params(
         ("id" = String, Path, description = "The task's id"),
         ("purge" = Option<bool>, Query, description = "Remove a final task instead of cancelling one"),
@@ -174,7 +194,7 @@ async fn remove(services: &Services, id: TaskId) -> Result<Response, ApiError> {
 
 /// Try a failed or cancelled task anew
 #[utoipa::path(
-    post, path = "/v1/tasks/{id}/retry", tag = "Tasks",
+    post, path = "/v1/tasks/{id}/retry", operation_id = "retry_task", tag = "Tasks",
     params(("id" = String, Path, description = "The task's id")),
     responses(
         (status = 202, description = "It is pending again", body = TaskStatus),
@@ -213,7 +233,7 @@ pub(crate) async fn retry(
 
 /// List a task's attempts
 #[utoipa::path(
-    get, path = "/v1/tasks/{id}/attempts", tag = "Tasks",
+    get, path = "/v1/tasks/{id}/attempts", operation_id = "list_task_attempts", tag = "Tasks",
     params(("id" = String, Path, description = "The task's id")),
     responses((status = 200, description = "Every finished attempt, in order", body = AttemptList)),
 )]
@@ -285,11 +305,21 @@ pub(crate) fn patience(query: &mut Query<'_>, services: &Services) -> Result<Dur
     Ok(wait_ms.map_or(Duration::ZERO, Duration::from_millis))
 }
 
+/// The text of callers and guests that a task holds in a list.
+fn text_bytes(task: &Task) -> usize {
+    let failure = task.failure.as_ref().map_or(0, |failure| {
+        failure.message.len() + failure.backtrace.as_ref().map_or(0, String::len)
+    });
+    task.metadata.len() + task.progress_note.len() + failure
+}
+
 /// What is asked for, in which order, and what the first page was as of if this is another.
 fn filter(query: &mut Query<'_>) -> Result<(TaskFilter, TaskList, Option<ChangeNumber>), ApiError> {
-    let states = query.parsed("status", "states separated by commas", |text| {
+    let expected = "a status, or several separated by commas: blocked, pending, running, completed, \
+                    failed, cancelled";
+    let states = query.parsed("status", expected, |text| {
         text.split(',')
-            .map(TaskState::parse)
+            .map(|word| TaskState::parse(word.trim()))
             .collect::<Option<Vec<_>>>()
     })?;
     let module = query.parsed("module", "a module's name", |text| {

@@ -11,7 +11,7 @@ use crate::http::{AppState, guest};
 
 /// Get a file that code wrote
 #[utoipa::path(
-    get, path = "/v1/exec/{id}/files/{path}", tag = "Code",
+    get, path = "/v1/exec/{id}/files/{path}", operation_id = "get_code_file", tag = "Code",
     params(
         ("id" = String, Path, description = "The execution, as the answer's url says it"),
         ("path" = String, Path, description = "The file's path below the working directory"),

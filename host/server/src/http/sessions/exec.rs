@@ -27,7 +27,7 @@ use cofferdam_domain::limits::LimitRequest;
 /// `session` says. Calls are taken one after the other. With `Accept: text/event-stream` as in
 /// `/v1/exec`.
 #[utoipa::path(
-    post, path = "/v1/sessions/{id}/exec", tag = "Sessions",
+    post, path = "/v1/sessions/{id}/exec", operation_id = "run_code_in_session", tag = "Sessions",
     params(("id" = String, Path, description = "The session's id")),
     request_body(content = TurnRequest),
     responses(

@@ -19,7 +19,7 @@ use cofferdam_storage::StorageError;
 /// The answer waits until the code that runs in the session has ended; so do the other calls for
 /// files.
 #[utoipa::path(
-    get, path = "/v1/sessions/{id}/files", tag = "Sessions",
+    get, path = "/v1/sessions/{id}/files", operation_id = "list_session_files", tag = "Sessions",
     params(("id" = String, Path, description = "The session's id")),
     responses((status = 200, description = "The files of its working directory", body = SessionFiles)),
 )]
@@ -42,7 +42,7 @@ pub(crate) async fn list(
 
 /// Get a file of a session
 #[utoipa::path(
-    get, path = "/v1/sessions/{id}/files/{path}", tag = "Sessions",
+    get, path = "/v1/sessions/{id}/files/{path}", operation_id = "get_session_file", tag = "Sessions",
     params(
         ("id" = String, Path, description = "The session's id"),
         ("path" = String, Path, description = "The file's path below the working directory"),
@@ -71,7 +71,7 @@ pub(crate) async fn get(
 /// A copy of the working directory as it is now, kept on disk beyond the session and the host's
 /// own life. A new session can begin with it.
 #[utoipa::path(
-    post, path = "/v1/sessions/{id}/snapshot", tag = "Sessions",
+    post, path = "/v1/sessions/{id}/snapshot", operation_id = "snapshot_session", tag = "Sessions",
     params(("id" = String, Path, description = "The session's id")),
     responses((status = 201, description = "The snapshot", body = SnapshotJson)),
 )]

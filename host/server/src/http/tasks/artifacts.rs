@@ -30,7 +30,7 @@ pub(crate) struct ArtifactList {
 
 /// List the files a task left
 #[utoipa::path(
-    get, path = "/v1/tasks/{id}/artifacts", tag = "Tasks",
+    get, path = "/v1/tasks/{id}/artifacts", operation_id = "list_task_artifacts", tag = "Tasks",
     params(
         ("id" = String, Path, description = "The task's id"),
         ("attempt" = Option<u32>, Query, minimum = 1, description = "The newest finished one if absent"),
@@ -65,7 +65,7 @@ pub(crate) async fn list(
 
 /// Get a file a task left
 #[utoipa::path(
-    get, path = "/v1/tasks/{id}/artifacts/{path}", tag = "Tasks",
+    get, path = "/v1/tasks/{id}/artifacts/{path}", operation_id = "get_task_artifact", tag = "Tasks",
     params(
         ("id" = String, Path, description = "The task's id"),
         ("path" = String, Path, description = "The file's path below /out"),

@@ -22,13 +22,17 @@ const TRUNCATED: HeaderName = HeaderName::from_static("cofferdam-truncated");
 
 /// Get a task's result
 #[utoipa::path(
-    get, path = "/v1/tasks/{id}/result", tag = "Tasks",
+    get, path = "/v1/tasks/{id}/result", operation_id = "get_task_result", tag = "Tasks",
     params(
         ("id" = String, Path, description = "The task's id"),
         ("wait_ms" = Option<u64>, Query, description = "Wait so long for it to be final"),
     ),
     responses(
-        (status = 200, description = "The output, with its content type; `Cofferdam-Truncated` names streams that were cut off", content_type = "*/*"),
+        (
+            status = 200, description = "The output, with its own content type",
+            body = Vec<u8>, content_type = "application/octet-stream",
+            headers(("Cofferdam-Truncated" = String, description = "Names the streams that were cut off")),
+        ),
         (status = 202, description = "It is not final", body = super::TaskJson),
         (status = 422, description = "It failed or was cancelled", body = crate::http::error::Problem),
     ),
@@ -97,13 +101,16 @@ fn not_completed(task: &Task) -> ApiError {
 /// One stream of one finished attempt; empty while the first still runs (see the events). A
 /// completed command's standard output is its result.
 #[utoipa::path(
-    get, path = "/v1/tasks/{id}/logs", tag = "Tasks",
+    get, path = "/v1/tasks/{id}/logs", operation_id = "get_task_logs", tag = "Tasks",
     params(
         ("id" = String, Path, description = "The task's id"),
         ("stream" = Option<String>, Query, description = "stdout (the default), stderr or log"),
         ("attempt" = Option<u32>, Query, minimum = 1, description = "The newest if absent"),
     ),
-    responses((status = 200, description = "Text", content_type = "text/plain")),
+    responses((
+        status = 200, description = "Text", body = String, content_type = "text/plain",
+        headers(("Cofferdam-Truncated" = bool, description = "Whether the stream was cut off")),
+    )),
 )]
 pub(crate) async fn logs(
     State(services): State<AppState>,

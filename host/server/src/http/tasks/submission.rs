@@ -25,6 +25,7 @@ use cofferdam::queue::Submission;
 use cofferdam_domain::attempt::Payload;
 use cofferdam_domain::limits::LimitRequest;
 use cofferdam_domain::module::ModuleRef;
+use cofferdam_domain::said;
 use cofferdam_domain::task::{Input, Priority};
 
 /// The longest a task may be told to wait: a year.
@@ -201,7 +202,7 @@ fn input(
             let bytes = bytes.map_err(|error| ApiError::field("input_base64", error))?;
             (Bytes::from(bytes), OCTET_STREAM)
         }
-        (Some(json), None) if content_type.as_deref().is_none_or(is_json) => {
+        (Some(json), None) if content_type.as_deref().is_none_or(said::is_json) => {
             (body.slice_ref(json.get().as_bytes()), "application/json")
         }
         (Some(json), None) => {
@@ -213,11 +214,6 @@ fn input(
     };
     let content_type = content_type.as_deref().unwrap_or(default_type).into();
     Ok(Input::Inline(Payload { content_type, body }))
-}
-
-fn is_json(media_type: &str) -> bool {
-    let essence = media_type.split(';').next().unwrap_or_default().trim();
-    essence == "application/json" || essence.ends_with("+json")
 }
 
 /// Refuses arguments and variables that no program could be given.

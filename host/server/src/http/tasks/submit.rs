@@ -28,7 +28,7 @@ const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// be large, and everything else about the task is in the query. An `Idempotency-Key`, a
 /// repeated `task_id` or a held `dedup_key` gives the earlier task with 200.
 #[utoipa::path(
-    post, path = "/v1/tasks", tag = "Tasks",
+    post, path = "/v1/tasks", operation_id = "submit_task", tag = "Tasks",
     params(
         ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$", description = "1 to 255 visible characters"),
         ("wait_ms" = Option<u64>, Query, description = "Wait so long for the task to be final"),
@@ -54,7 +54,10 @@ const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
         (TaskRequest = "application/json"), (Vec<u8> = "application/octet-stream"),
     )),
     responses(
-        (status = 202, description = "The task is stored", body = super::TaskStatus),
+        (
+            status = 202, description = "The task is stored", body = super::TaskStatus,
+            headers(("Location" = String, description = "Where the task is")),
+        ),
         (status = 200, description = "The task is final, or an earlier one takes its place", body = super::TaskJson),
         (status = 409, description = "The id or key belongs to another request", body = crate::http::error::Problem),
         (status = 503, description = "The queue is full, or the host is draining", body = crate::http::error::Problem),

@@ -1,0 +1,171 @@
+//! A module on its way in: where its bytes lie until they have come, and what they say they are.
+
+use axum::body::Body;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
+use bytes::Bytes;
+
+use crate::http::Services;
+use crate::http::body::{BodyLimit, BodyReader};
+use crate::http::error::ApiError;
+use crate::http::room::UNCOUNTED_BYTES;
+use cofferdam_domain::module::{Language, ModuleName};
+
+/// The body, which lies on disk until the whole of it has come, however slowly that is.
+pub(super) async fn upload(
+    services: &Services,
+    headers: &HeaderMap,
+    body: Body,
+    limit: BodyLimit,
+) -> Result<Bytes, ApiError> {
+    let mut reader = BodyReader::new(headers, body, limit)?;
+    if reader
+        .announced_bytes()
+        .is_some_and(|bytes| bytes <= UNCOUNTED_BYTES)
+    {
+        return reader.collect().await;
+    }
+    let mut writer = services.files.spool().await?;
+    while let Some(chunk) = reader.chunk().await? {
+        writer.write(chunk).await?;
+    }
+    let held = services.room.take(writer.size_bytes()).await?;
+    Ok(held.keep(writer.take_back().await?))
+}
+
+/// What a body says that it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// WebAssembly, as a binary or as text: its first bytes say which.
+    Wasm,
+    /// A script.
+    Script(Language),
+    /// Nothing: whoever sent it did not know.
+    Nothing,
+}
+
+/// Reads the content type, and where that says nothing the name: `curl -T report.py` sends a script
+/// without a word.
+pub(super) fn said(headers: &HeaderMap, name: &ModuleName) -> Result<Said, ApiError> {
+    let said = headers
+        .get(CONTENT_TYPE)
+        .map(|value| value.to_str().unwrap_or_default());
+    let essence = said.map(|said| {
+        let essence = said.split(';').next().unwrap_or_default();
+        essence.trim().to_ascii_lowercase()
+    });
+    match essence.as_deref() {
+        Some("application/wasm" | "text/wat") => Ok(Said::Wasm),
+        Some("text/x-python" | "application/x-python" | "text/x-python-script") => {
+            Ok(Said::Script(Language::Python))
+        }
+        // Types are taken off on the way.
+        Some(
+            "text/javascript"
+            | "application/javascript"
+            | "application/x-javascript"
+            | "text/typescript"
+            | "application/typescript"
+            | "application/x-typescript",
+        ) => Ok(Said::Script(Language::JavaScript)),
+        None
+        | Some("application/octet-stream" | "application/x-www-form-urlencoded" | "text/plain") => {
+            match name.as_str().rsplit_once('.').map(|(_, ending)| ending) {
+                Some("py") => Ok(Said::Script(Language::Python)),
+                Some("js" | "mjs" | "cjs" | "ts" | "mts" | "cts") => {
+                    Ok(Said::Script(Language::JavaScript))
+                }
+                Some("wasm" | "wat") => Ok(Said::Wasm),
+                Some(_) | None => Ok(Said::Nothing),
+            }
+        }
+        Some(other) => Err(unsupported(format!(
+            "a module is application/wasm, text/wat, text/x-python, text/javascript or text/typescript, not {other:?}"
+        ))),
+    }
+}
+
+/// Whether the bytes begin as a binary does, or as text of WebAssembly.
+pub(super) fn looks_like_wasm(bytes: &[u8]) -> bool {
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let text = text.trim_ascii_start();
+    // What is compiled already is refused with its own reason.
+    let is_binary = bytes.starts_with(b"\0asm") || bytes.starts_with(b"\x7fELF");
+    bytes.is_empty() || is_binary || text.starts_with(b"(") || text.starts_with(b";;")
+}
+
+pub(super) fn unsaid(name: &ModuleName) -> ApiError {
+    unsupported(format!(
+        "{name} is neither a WebAssembly binary nor its text; a script says what it is, with \
+         Content-Type: text/x-python, text/javascript or text/typescript, or by a name that ends in .py, .js or .ts"
+    ))
+}
+
+fn unsupported(detail: String) -> ApiError {
+    let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    ApiError::new(status, "unsupported_media_type", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn said_of(media_type: Option<&'static str>, name: &str) -> Result<Said, ApiError> {
+        let mut headers = HeaderMap::new();
+        if let Some(media_type) = media_type {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+        }
+        said(&headers, &ModuleName::parse(name).unwrap())
+    }
+
+    #[test]
+    fn the_content_type_says_what_a_module_is_else_its_name() {
+        let (python, javascript) = (
+            Said::Script(Language::Python),
+            Said::Script(Language::JavaScript),
+        );
+        for (media_type, name, expected) in [
+            (Some("Application/WASM"), "a", Said::Wasm),
+            (Some("text/wat; charset=utf-8"), "a.py", Said::Wasm),
+            (Some("text/x-python; charset=utf-8"), "a", python),
+            (None, "team/a.py", python),
+            (Some("application/octet-stream"), "a.mjs", javascript),
+            (
+                Some("application/x-www-form-urlencoded"),
+                "a.js",
+                javascript,
+            ),
+            (Some("text/typescript"), "a", javascript),
+            (None, "a.ts", javascript),
+            (None, "a.wasm", Said::Wasm),
+            (None, "a", Said::Nothing),
+        ] {
+            assert_eq!(
+                said_of(media_type, name).unwrap(),
+                expected,
+                "{media_type:?} {name}"
+            );
+        }
+        for (media_type, name, says) in [(Some("application/json"), "a", "application/json")] {
+            let refused = said_of(media_type, name).unwrap_err();
+            assert!(refused.detail().contains(says), "{}", refused.detail());
+        }
+    }
+
+    #[test]
+    fn wasm_is_known_by_its_first_bytes() {
+        for wasm in [
+            &b"\0asm\x01\0\0\0"[..],
+            b" (module)",
+            b";; text\n(component)",
+            b"",
+        ] {
+            assert!(looks_like_wasm(wasm));
+        }
+        for other in [&b"def run(input): pass"[..], b"const a = 1;", b"\x89PNG"] {
+            assert!(!looks_like_wasm(other));
+        }
+    }
+}
