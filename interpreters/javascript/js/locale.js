@@ -1,6 +1,7 @@
 // What depends on a language: the toLocale functions and the part of Intl that is there. An option
 // or a locale that is not known here is refused.
 import { define } from "./host.js";
+import { unavailable } from "./faults.js";
 import { collate, collation, Collator } from "./locale/collation.js";
 import { DateTimeFormat, toLocaleDateTime, toLocaleDay, toLocaleTime } from "./locale/dates.js";
 import { NumberFormat, toLocaleNumber } from "./locale/numbers.js";
@@ -98,4 +99,13 @@ define(Intl, {
   getCanonicalLocales: canonical,
   [Symbol.toStringTag]: "Intl",
 });
+for (const name of ["DisplayNames", "DurationFormat", "Locale", "RelativeTimeFormat", "Segmenter"]) {
+  const refused = class {
+    constructor() {
+      throw unavailable(`Intl.${name}`, "the interpreter has no tables of languages");
+    }
+  };
+  Object.defineProperty(refused, "name", { value: name });
+  define(Intl, { [name]: refused });
+}
 define(globalThis, { Intl });

@@ -106,6 +106,10 @@ fn what_a_sandbox_lacks_is_refused_in_one_sentence() {
             "no ciphers",
         ),
         ("process.kill(1)", "no other processes"),
+        (
+            "new Intl.RelativeTimeFormat('en')",
+            "Intl.RelativeTimeFormat",
+        ),
         ("new Date().toLocaleString('fr-FR')", "\"fr-FR\""),
         (
             "new Date().toLocaleString('en', { timeZone: 'Asia/Tokyo' })",

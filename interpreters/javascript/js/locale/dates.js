@@ -1,5 +1,5 @@
 // Dates as people write them, in English and in UTC, which is the sandbox's own time zone.
-import { choice, digits, pick, refuse } from "./tags.js";
+import { canonical, choice, digits, refuse } from "./tags.js";
 
 const WHAT = "DateTimeFormat";
 const MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
@@ -23,8 +23,8 @@ const TIME_STYLES = {
 
 function resolve(locales, given, required, defaults) {
   const options = given === undefined ? {} : Object(given);
-  const locale = pick(locales, WHAT, ["en"]);
-  if (!["en", "en-US", "en-GB"].includes(locale)) throw new RangeError(`${WHAT} knows no locale "${locale}" here: there are en-US, en-GB`);
+  const [locale = "en-US"] = canonical(locales);
+  if (!["en", "en-US", "en-GB"].includes(locale)) throw new RangeError(`${WHAT} knows no locale "${locale}" here: there are en-US and en-GB`);
   refuse(options, ["calendar", "numberingSystem", "era", "dayPeriod", "formatMatcher"].filter((name) => options[name] !== undefined && !["gregory", "latn", "best fit"].includes(options[name])), WHAT);
   if (options.timeZone !== undefined && !UTC_NAMES.includes(String(options.timeZone).toLowerCase())) throw new RangeError(`Time zone ${options.timeZone} is not available here: there is UTC`);
   const fields = {
