@@ -2,6 +2,7 @@
 
 mod client;
 mod ends;
+mod results;
 
 use serde_json::{Value, json};
 
@@ -66,6 +67,9 @@ fn what_is_no_message_is_refused_in_the_protocols_words() {
     };
     assert!(refused(&[ACCEPT, JSON], "{", 400).contains("-32700"));
     assert!(refused(&[ACCEPT, JSON], "[1]", 400).contains("-32600"));
+    let other = ("content-type", "Application/JSON; charset=utf-8");
+    refused(&[other, ("accept", "*/*")], &initialize().to_string(), 200);
+    refused(&[other], &initialize().to_string(), 200);
     refused(
         &[JSON, ("accept", "text/html")],
         &initialize().to_string(),
@@ -152,6 +156,8 @@ fn wrong_arguments_are_told_to_the_model() {
     assert!(told(json!({"code": "1", "cdoe": "2"})).contains("cdoe"));
     assert!(told(json!({"code": 1})).contains("code: must be a string"));
     assert!(told(json!({"code": "1", "timeout_ms": 0})).contains("nonzero"));
+    assert!(told(json!({"code": "1", "args": null})).starts_with("args: "));
+    assert!(told(json!({"code": "1", "packages": [1]})).starts_with("packages[0]: "));
     assert!(told(json!({"code": "1", "memory_limit_mb": 900_000_000})).contains("ceiling"));
     assert!(told(json!({"code": "1", "packages": ["numpy"]})).contains("numpy"));
     assert!(told(json!({"code": "1", "files": {"../x": ""}})).contains("files"));
@@ -179,18 +185,6 @@ fn small_files_come_along_and_large_ones_by_their_address() {
     assert_eq!(b["resource"]["text"], "1,2");
     assert_eq!(b["resource"]["mimeType"], "text/csv");
     assert_eq!(c["resource"]["blob"], "/w==");
-}
-
-#[test]
-fn a_result_that_nests_too_deep_for_data_is_text() {
-    let host = ready("");
-    let session = Session::begin(&host);
-    let result = ran(&session, "x = []\nfor _ in range(300): x = [x]\nx");
-    let data = &result["structuredContent"]["result"];
-    assert!(
-        data.as_str().is_some_and(|text| text.starts_with("[[[")),
-        "{result}"
-    );
 }
 
 /// A call of Python code as a message.

@@ -80,6 +80,8 @@ async def main(url, scratch, mode):
         seen["result"] = plain(await client.call_tool("run_python", {"code": code}))
         code = "def f():\n    return 1 / 0\nf()"
         seen["exception"] = plain(await client.call_tool("run_python", {"code": code}))
+        code = "print('x' * 700_000)\n'y' * 700_000"
+        seen["long"] = plain(await client.call_tool("run_python", {"code": code}))
         code = "console.log(6 * 7); [1, 2]"
         seen["javascript"] = plain(await client.call_tool("run_javascript", {"code": code}))
         wide = {"from": 1, "to": 3_000_000}

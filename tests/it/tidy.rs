@@ -32,6 +32,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "sandbox",
             "runner",
             "interpreters",
+            // A run without a server holds a module's schemas as a host does.
+            "registry",
             "threads",
             "domain",
             "clock",

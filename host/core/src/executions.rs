@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::interpreters::answer::Answer;
 use crate::runner::Executed;
 use cofferdam_domain::time::Timestamp;
+use cofferdam_sandbox::OutputFiles;
 use cofferdam_storage::StorageError;
 use cofferdam_storage::files::FileStorage;
 
@@ -29,19 +30,33 @@ pub async fn keep(
     now: Timestamp,
     executed: Executed,
 ) -> Result<Kept, StorageError> {
-    let files = executed.files.clone();
+    let id = keep_files(storage, now, executed.files.as_ref()).await?;
+    let url = id.map(files_url).unwrap_or_default();
+    Ok(Kept {
+        answer: executed.into_answer(&url),
+        id,
+    })
+}
+
+/// Keeps the files that a run left, and says by which name; none if it left none.
+pub async fn keep_files(
+    storage: &FileStorage,
+    now: Timestamp,
+    files: Option<&OutputFiles>,
+) -> Result<Option<Uuid>, StorageError> {
     let Some(files) = files.filter(|files| !files.artifacts().is_empty()) else {
-        let answer = executed.into_answer("");
-        return Ok(Kept { answer, id: None });
+        return Ok(None);
     };
+    let files = files.clone();
     let id = storage.new_execution(now);
     let occupied_bytes = files.occupied_bytes();
     let put = move |target: &Path| files.persist(target);
     let kept = storage.keep_execution(id, occupied_bytes, put).await?;
     kept.stay();
-    let url = format!("/v1/exec/{id}/files/");
-    Ok(Kept {
-        answer: executed.into_answer(&url),
-        id: Some(id),
-    })
+    Ok(Some(id))
+}
+
+/// Below which URL the files of an execution are.
+pub fn files_url(id: Uuid) -> String {
+    format!("/v1/exec/{id}/files/")
 }

@@ -9,9 +9,11 @@ pub mod loader;
 mod names;
 pub mod schema;
 
-use std::sync::Arc;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use lru::LruCache;
 use sha2::{Digest as _, Sha256};
 
 use crate::registry::loaded::LoadedModules;
@@ -19,6 +21,7 @@ use crate::registry::names::Names;
 use crate::registry::schema::{Misfit, Schemas, Which};
 use crate::telemetry::metrics::Metrics;
 use cofferdam_domain::attempt::Payload;
+use cofferdam_domain::caller::{Caller, Forbidden, Scope};
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::module::{
     Descriptor, Digest, Language, ModuleInfo, ModuleKind, ModuleName, ModuleRef,
@@ -38,7 +41,12 @@ pub struct Registry {
     names: Names,
     loaded: LoadedModules<LoadedModule>,
     schemas: Schemas,
+    /// What is known of versions that attempts ran lately; a version never changes.
+    versions: Mutex<LruCache<Digest, Arc<ModuleInfo>>>,
 }
+
+/// Versions remembered.
+const VERSIONS_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
 
 /// Why the sandbox does not accept a module; part of this module's errors, so that those who answer
 /// for them need not know the sandbox.
@@ -59,6 +67,9 @@ pub enum RegistryError {
     /// The name is one of the host's own.
     #[error("{0} is the host's own name; those that begin with interpreters/ cannot be changed")]
     Reserved(ModuleName),
+    /// The caller has no right to change modules.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
     /// Storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -83,16 +94,18 @@ impl Registry {
             names: Names::default(),
             loaded: LoadedModules::new(loaded_modules_max),
             schemas,
+            versions: Mutex::new(LruCache::new(VERSIONS_MAX)),
         }
     }
 
     /// Checks, compiles and stores `wasm`, and makes `name` mean it.
     pub async fn put(
         &self,
+        caller: &Caller,
         name: &ModuleName,
         wasm: Bytes,
     ) -> Result<(PutModule, Arc<ModuleInfo>), RegistryError> {
-        free(name)?;
+        free(caller, name)?;
         let compiled = self.compile(wasm.clone(), EngineClass::Fast).await?;
         let descriptor = self.describe(&compiled, EngineClass::Fast).await?;
         let info = Arc::new(compiled.into_info(descriptor));
@@ -102,12 +115,13 @@ impl Registry {
     /// Stores a script that its interpreter has found to be sound, and makes `name` mean it.
     pub async fn put_script(
         &self,
+        caller: &Caller,
         name: &ModuleName,
         language: Language,
         source: Bytes,
         descriptor: Descriptor,
     ) -> Result<(PutModule, Arc<ModuleInfo>), RegistryError> {
-        free(name)?;
+        free(caller, name)?;
         self.schemas
             .check_descriptor(&descriptor, schema::said_by_script)
             .await
@@ -161,9 +175,14 @@ impl Registry {
     }
 
     /// What is known of a version by its digest alone, as a claimed task knows it.
-    pub async fn info(&self, digest: Digest) -> Result<ModuleInfo, RegistryError> {
+    pub async fn info(&self, digest: Digest) -> Result<Arc<ModuleInfo>, RegistryError> {
+        if let Some(info) = self.versions().get(&digest) {
+            return Ok(Arc::clone(info));
+        }
         let info = self.storage.module_info(&digest).await?;
-        info.ok_or(RegistryError::Gone(digest))
+        let info = Arc::new(info.ok_or(RegistryError::Gone(digest))?);
+        self.versions().put(digest, Arc::clone(&info));
+        Ok(info)
     }
 
     async fn store(
@@ -213,23 +232,46 @@ impl Registry {
 
     /// Holds an input against the module's schema, where it has one. Such a module takes JSON,
     /// whatever the content type says: many clients send JSON under another name.
-    pub async fn check_input(&self, info: &ModuleInfo, input: &Payload) -> Result<(), Misfit> {
+    /// An input that is not in memory is refused, because nobody could hold it.
+    pub async fn check_input(
+        &self,
+        info: &ModuleInfo,
+        input: Option<&Payload>,
+    ) -> Result<(), Misfit> {
         let schema = info
             .descriptor
             .as_ref()
             .and_then(|descriptor| descriptor.input_schema.as_ref());
-        match schema {
-            Some(schema) => {
+        match (schema, input) {
+            (None, _) => Ok(()),
+            (Some(_), None) => Err(Misfit::Large),
+            (Some(schema), Some(input)) => {
                 let (digest, text) = (info.digest, &input.body);
                 self.schemas.check(digest, Which::Input, schema, text).await
+            }
+        }
+    }
+
+    /// Holds an output against the schema that the module gave of it. Such a module answers with
+    /// JSON, whatever the content type says.
+    pub async fn check_output(&self, info: &ModuleInfo, output: &Payload) -> Result<(), Misfit> {
+        let schema = info
+            .descriptor
+            .as_ref()
+            .and_then(|descriptor| descriptor.output_schema.as_ref());
+        match schema {
+            Some(schema) => {
+                let (digest, text) = (info.digest, &output.body);
+                let check = self.schemas.check(digest, Which::Output, schema, text);
+                check.await
             }
             None => Ok(()),
         }
     }
 
     /// Forgets a name. False if there was none.
-    pub async fn remove(&self, name: &ModuleName) -> Result<bool, RegistryError> {
-        free(name)?;
+    pub async fn remove(&self, caller: &Caller, name: &ModuleName) -> Result<bool, RegistryError> {
+        free(caller, name)?;
         let removed = self.storage.remove_module(name).await;
         self.names.forget(name);
         Ok(removed?)
@@ -241,7 +283,12 @@ impl Registry {
         for digest in digests {
             self.loaded.remove(*digest);
             self.schemas.remove(*digest);
+            self.versions().pop(digest);
         }
+    }
+
+    fn versions(&self) -> MutexGuard<'_, LruCache<Digest, Arc<ModuleInfo>>> {
+        self.versions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn load_version(
@@ -309,7 +356,9 @@ impl Registry {
     }
 }
 
-fn free(name: &ModuleName) -> Result<(), RegistryError> {
+/// Refuses a change of what the caller may not change, or nobody.
+fn free(caller: &Caller, name: &ModuleName) -> Result<(), RegistryError> {
+    caller.may(Scope::Modules)?;
     match name.is_reserved() {
         true => Err(RegistryError::Reserved(name.clone())),
         false => Ok(()),

@@ -19,11 +19,11 @@ use crate::registry::schema::Misfit;
 use crate::registry::{Registry, RegistryError};
 use crate::runner::admission::Admission;
 use crate::telemetry::metrics::Metrics;
-use cofferdam_domain::attempt::{Failure, FailureKind, Outcome, Payload, Streams, Usage};
+use cofferdam_domain::attempt::{Failure, FailureKind, Outcome, Payload};
 use cofferdam_domain::claim::Claim;
 use cofferdam_domain::grants::Grants;
 use cofferdam_domain::limits::{AboveCeiling, LimitRequest, Limits};
-use cofferdam_domain::module::{ModuleName, ModuleRef};
+use cofferdam_domain::module::{ModuleInfo, ModuleName, ModuleRef};
 use cofferdam_domain::said;
 use cofferdam_domain::task::{BlobId, Input};
 use cofferdam_sandbox::control::Control;
@@ -143,15 +143,16 @@ impl Runner {
     pub async fn run_now(&self, request: RunRequest) -> Result<Report, RunError> {
         let limits = self.admission.check(&request.limits, &request.grants)?;
         let info = self.registry.resolve(&request.module).await?;
-        if let GuestInput::Inline(payload) = &request.input {
-            self.registry
-                .check_input(&info, payload)
-                .await
-                .map_err(RunError::Schema)?;
-        }
+        let input = match &request.input {
+            GuestInput::Inline(payload) => Some(payload),
+            GuestInput::File { .. } => None,
+        };
+        let checked = self.registry.check_input(&info, input).await;
+        checked.map_err(RunError::Schema)?;
         if let Some(language) = info.kind.language() {
             let name = request.module.name.clone();
             let report = self.run_code_now(language, &info, request, limits).await?;
+            let report = self.held_to_schema(&info, report).await;
             self.count(&name, &report);
             return Ok(report);
         }
@@ -181,6 +182,7 @@ impl Runner {
         } else {
             self.threads.drive(running).await
         };
+        let report = self.held_to_schema(&info, report).await;
         self.count(&request.module.name, &report);
         Ok(report)
     }
@@ -196,21 +198,17 @@ impl Runner {
     pub async fn run_claim(&self, claim: &Claim, control: Control) -> Report {
         let spec = &claim.spec;
         let class = EngineClass::for_limits(&spec.limits);
-        let module = match self.registry.loaded(spec.digest, class) {
-            Some(module) => module,
-            None => {
-                let info = match self.registry.info(spec.digest).await {
-                    Ok(info) => info,
-                    Err(error) => return not_loaded(&error),
-                };
-                if let Some(language) = info.kind.language() {
-                    return self.run_code_claim(language, &info, claim, control).await;
-                }
-                match self.registry.load(&info, class).await {
-                    Ok(module) => module,
-                    Err(error) => return not_loaded(&error),
-                }
-            }
+        let info = match self.registry.info(spec.digest).await {
+            Ok(info) => info,
+            Err(error) => return not_loaded(&error),
+        };
+        if let Some(language) = info.kind.language() {
+            let report = self.run_code_claim(language, &info, claim, control).await;
+            return self.held_to_schema(&info, report).await;
+        }
+        let module = match self.registry.load(&info, class).await {
+            Ok(module) => module,
+            Err(error) => return not_loaded(&error),
         };
         // Checked when the task was submitted; the operator may have changed his mind since.
         let dirs = match self.admission.mounts(&spec.grants) {
@@ -231,7 +229,21 @@ impl Runner {
             },
         };
         let attachments = control.into();
-        self.sandbox.start(module, Run { spec, attachments }).await
+        let run = Run { spec, attachments };
+        let report = self.sandbox.start(module, run).await;
+        self.held_to_schema(&info, report).await
+    }
+
+    /// A run that gave something else than its module promised has failed.
+    async fn held_to_schema(&self, info: &ModuleInfo, report: Report) -> Report {
+        let misfit = match &report.outcome {
+            Outcome::Completed(output) => self.registry.check_output(info, output).await.err(),
+            Outcome::Failed(_) => None,
+        };
+        let Some(misfit) = misfit else { return report };
+        let why = format!("the output does not fit the module's output schema: {misfit}");
+        let outcome = Outcome::Failed(Failure::new(FailureKind::GuestError, why));
+        Report { outcome, ..report }
     }
 
     /// Checks what a task asks for without running it.
@@ -289,6 +301,7 @@ fn not_loaded(error: &RegistryError) -> Report {
         RegistryError::Unknown(_)
         | RegistryError::Gone(_)
         | RegistryError::Reserved(_)
+        | RegistryError::Forbidden(_)
         | RegistryError::Compile(
             CompileError::Refused(_) | CompileError::Limit(_) | CompileError::Busy,
         ) => error.to_string(),
@@ -298,10 +311,5 @@ fn not_loaded(error: &RegistryError) -> Report {
 
 /// The report of a run that did not begin.
 fn not_begun(kind: FailureKind, why: String) -> Report {
-    Report {
-        outcome: Outcome::Failed(Failure::new(kind, why)),
-        usage: Usage::default(),
-        streams: Streams::default(),
-        files: None,
-    }
+    Report::not_begun(Failure::new(kind, why))
 }

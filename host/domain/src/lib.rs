@@ -16,6 +16,7 @@
 //! `blocked` stands before `pending` for a task that waits for parents. The last three are final.
 
 pub mod attempt;
+pub mod caller;
 pub mod claim;
 pub mod clock;
 pub mod grants;

@@ -55,10 +55,15 @@ pub fn media_type(text: &str) -> Option<&str> {
     is_one.then_some(text)
 }
 
+/// A media type without its parameters, in lower case.
+pub fn essence(media_type: &str) -> String {
+    let essence = media_type.split(';').next().unwrap_or_default();
+    essence.trim().to_ascii_lowercase()
+}
+
 /// Whether a media type is JSON, however it is spelt and whatever parameters it has.
 pub fn is_json(media_type: &str) -> bool {
-    let essence = media_type.split(';').next().unwrap_or_default().trim();
-    let essence = essence.to_ascii_lowercase();
+    let essence = essence(media_type);
     essence == "application/json"
         || essence.starts_with("application/") && essence.ends_with("+json")
 }

@@ -34,13 +34,13 @@ pub(crate) async fn execute(
     let (limits, kill) = (run.spec.limits, run.attachments.control.kill.clone());
     let admitted = match admit(&shared, &module, &limits, &kill).await {
         Ok(admitted) => admitted,
-        Err(failure) => return Report::without_run(failure),
+        Err(failure) => return Report::not_begun(failure),
     };
     let prepared = surroundings::of_run(&shared, &module, run, Arc::clone(&meter)).await;
     let (state, input) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
-            return Report::without_run(Failure::new(
+            return Report::not_begun(Failure::new(
                 FailureKind::HostError,
                 format!("the input could not be opened: {error}"),
             ));
@@ -195,7 +195,7 @@ fn truncate(captured: &mut Captured, bytes_max: u64) {
 
 impl Report {
     /// The report of a run that never began.
-    fn without_run(failure: Failure) -> Report {
+    pub fn not_begun(failure: Failure) -> Report {
         Report {
             outcome: Outcome::Failed(failure),
             usage: Usage::default(),

@@ -9,6 +9,7 @@
 //! A call ends its guest when the client cancels it, and when the client goes away: a stream that
 //! nobody reads cannot be resumed here, so a run behind it would only cost.
 
+mod arguments;
 mod call;
 mod code;
 mod files;
@@ -20,6 +21,8 @@ mod progress;
 mod schema;
 mod server;
 mod sessions;
+mod text;
+mod told;
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -32,11 +35,13 @@ use http_body_util::Full;
 use http_body_util::combinators::BoxBody;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 
+use crate::mcp::arguments::Message;
 use crate::mcp::presence::Presence;
 use crate::mcp::server::Server;
 use crate::mcp::sessions::Sessions;
 use cofferdam::runner::Runner;
 use cofferdam::telemetry::metrics::Metrics;
+use cofferdam_domain::caller::Caller;
 use cofferdam_domain::clock::Clock;
 use cofferdam_sandbox::threads::GuestThreadsHandle;
 use cofferdam_storage::Modules;
@@ -88,10 +93,17 @@ impl Mcp {
         Mcp { service, threads }
     }
 
-    /// Answers one request, whose body was read already.
-    pub async fn answer(&self, mut request: Request<Bytes>) -> Response<AnswerBody> {
+    /// Answers one request of a caller, whose body was read already.
+    pub async fn answer(
+        &self,
+        caller: Caller,
+        mut request: Request<Bytes>,
+    ) -> Response<AnswerBody> {
         let (presence, absence) = Presence::new();
         request.extensions_mut().insert(absence);
+        request.extensions_mut().insert(caller);
+        let message = Message(request.body().clone());
+        request.extensions_mut().insert(message);
         let service = self.service.clone();
         let answered = async move { service.handle(request.map(Full::new)).await };
         let response = self.threads.hand_over(answered).await;

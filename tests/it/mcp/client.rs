@@ -73,29 +73,30 @@ fn check(seen: &Value) {
     assert_eq!(seen["pages"], 1);
     let result = &seen["result"];
     assert_eq!(result["isError"], false, "{result}");
-    assert_eq!(result["structuredContent"]["status"], "completed");
-    assert_eq!(result["structuredContent"]["result"], json!({"sum": 45}));
+    assert_eq!(result["_meta"]["cofferdam/status"], "completed");
+    assert!(result.get("structuredContent").is_none(), "{result}");
     assert_eq!(result["content"][0]["text"], "out\nresult: {\"sum\": 45}");
     assert_eq!(result["content"][1]["resource"]["text"], "left");
     assert_eq!(result["content"][1]["resource"]["mimeType"], "text/plain");
 
     let exception = &seen["exception"];
     assert_eq!(exception["isError"], true);
-    assert_eq!(
-        exception["structuredContent"]["error"]["kind"],
-        "guest_error"
-    );
+    assert_eq!(exception["_meta"]["cofferdam/error"]["kind"], "guest_error");
     let text = exception["content"][0]["text"].as_str().unwrap();
     assert!(
         text.contains("ZeroDivisionError") && text.contains("line 2, in f"),
         "{text}"
     );
+    // Each result is told once.
+    let whole = exception.to_string();
+    assert_eq!(whole.matches("line 2, in f").count(), 1, "{whole}");
 
-    let javascript = &seen["javascript"]["structuredContent"];
-    assert_eq!(javascript["result"], json!([1, 2]));
-    assert_eq!(javascript["stdout"], "42\n");
+    let javascript = &seen["javascript"]["content"][0]["text"];
+    assert_eq!(javascript, "42\nresult: [1,2]");
+    let long = seen["long"]["content"][0]["text"].as_str().unwrap();
+    assert!(long.contains("left out; all of it: http://"), "{long}");
     check_modules(seen);
-    assert_eq!(seen["after"]["structuredContent"]["result"], 2);
+    assert_eq!(seen["after"]["content"][0]["text"], "result: 2");
 }
 
 fn check_tools(tools: &Value) {
@@ -140,10 +141,7 @@ fn check_modules(seen: &Value) {
     assert!(text.contains("schema") && text.contains("to"), "{text}");
     let failed = &seen["failed"];
     assert_eq!(failed["isError"], true);
-    assert_eq!(
-        failed["structuredContent"]["error"]["kind"],
-        "invalid_input"
-    );
-    assert!(failed["structuredContent"]["usage"]["duration_us"].is_u64());
+    assert_eq!(failed["_meta"]["cofferdam/error"]["kind"], "invalid_input");
+    assert!(failed["_meta"]["cofferdam/usage"]["duration_us"].is_u64());
     assert_eq!(seen["unknown"]["code"], -32602, "{}", seen["unknown"]);
 }

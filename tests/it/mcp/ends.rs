@@ -88,7 +88,7 @@ fn a_cancel_ends_the_guest_while_the_client_stays() {
         "tools/call",
         &json!({"name": "run_python", "arguments": {"code": "1"}}),
     );
-    assert_eq!(after["result"]["structuredContent"]["result"], 1);
+    assert_eq!(after["result"]["content"][0]["text"], "result: 1");
 }
 
 #[test]

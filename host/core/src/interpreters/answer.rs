@@ -238,7 +238,7 @@ impl Verdict {
             stderr: streams.stderr.text(),
             exit_code: self.exit_code,
             error,
-            files: files.kept.iter().map(|file| written(file, url)).collect(),
+            files: written(&files.kept, url),
             files_left_out: files.left_out.reasons().collect(),
             usage: ExecUsage {
                 duration_us: micros(usage.duration),
@@ -280,12 +280,16 @@ fn failure(error: GuestError, exit_code: i32) -> Failure {
     }
 }
 
-fn written(file: &Artifact, url: &str) -> (String, WrittenFile) {
-    let written = WrittenFile {
-        size_bytes: file.size_bytes,
-        url: format!("{url}{}", encoded(&file.path)),
-    };
-    (file.path.clone(), written)
+/// Files by their paths, as answers name them. They can be had below `url`.
+pub fn written(files: &[Artifact], url: &str) -> BTreeMap<String, WrittenFile> {
+    let written = files.iter().map(|file| {
+        let written = WrittenFile {
+            size_bytes: file.size_bytes,
+            url: format!("{url}{}", encoded(&file.path)),
+        };
+        (file.path.clone(), written)
+    });
+    written.collect()
 }
 
 /// A path as a part of a URL.

@@ -73,12 +73,12 @@ impl Queue {
         if module.kind.language().is_some() && submission.limits.fuel.is_some() {
             return Err(unmetered().into());
         }
-        if let Input::Inline(payload) = &submission.input {
-            self.registry
-                .check_input(&module, payload)
-                .await
-                .map_err(RunError::Schema)?;
-        }
+        let input = match &submission.input {
+            Input::Inline(payload) => Some(payload),
+            Input::Spooled { .. } => None,
+        };
+        let checked = self.registry.check_input(&module, input).await;
+        checked.map_err(RunError::Schema)?;
         let earliest = now.plus(submission.delay);
         let window = self.shared.config.dedup_window;
         Ok(NewTask {

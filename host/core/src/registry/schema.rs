@@ -49,6 +49,15 @@ pub(crate) enum Which {
 }
 
 impl Which {
+    /// How long a value waits for a place. An output's run has done its work and holds one of the
+    /// places for runs, which bound how many wait.
+    const fn patience(self, timeout: Duration) -> Duration {
+        match self {
+            Which::Input => timeout,
+            Which::Output => Duration::MAX,
+        }
+    }
+
     const fn as_str(self) -> &'static str {
         match self {
             Which::Input => "input",
@@ -63,6 +72,9 @@ pub enum Misfit {
     /// The value breaks a rule; the text names place and rule.
     #[error("{0}")]
     Unfit(String),
+    /// The value is too large to be kept in memory.
+    #[error("it is too large to be held against the schema, which takes it in memory")]
+    Large,
     /// The check did not end in its time.
     #[error("holding it against the schema takes longer than {} ms", .0.as_millis())]
     Costly(Duration),
@@ -108,8 +120,7 @@ impl Schemas {
             match held(schema, text, AT_ONCE_STEPS, &mut || false) {
                 Err(Held::Stopped(Stopped::Spent)) => {}
                 Ok(()) => return Ok(()),
-                Err(Held::Unfit(why)) => return Err(Misfit::Unfit(why)),
-                Err(Held::Stopped(Stopped::TooDeep)) => return Err(too_deep()),
+                Err(held) => return Err(held.into_misfit(self.timeout)),
             }
         }
         let schema_text = match ready {
@@ -126,14 +137,9 @@ impl Schemas {
                     known.keep(digest, which, Schema::new(&schema_text, book))
                 }
             };
-            match held(&schema, &text, 0, &mut more) {
-                Ok(()) => Ok(()),
-                Err(Held::Unfit(why)) => Err(Misfit::Unfit(why)),
-                Err(Held::Stopped(Stopped::TooDeep)) => Err(too_deep()),
-                Err(Held::Stopped(Stopped::Spent)) => Err(Misfit::Costly(timeout)),
-            }
+            held(&schema, &text, 0, &mut more).map_err(|held| held.into_misfit(timeout))
         };
-        self.apart(check).await?
+        self.apart(which.patience(self.timeout), check).await?
     }
 
     /// Refuses a description whose schemas this host cannot hold. `said_by` is what the answer
@@ -161,7 +167,7 @@ impl Schemas {
             }
             Ok(())
         };
-        let checked = self.apart(check).await;
+        let checked = self.apart(self.timeout, check).await;
         checked.unwrap_or_else(|misfit| Err(format!("the schemas cannot be read: {misfit}")))
     }
 
@@ -170,14 +176,15 @@ impl Schemas {
         self.ready.remove(digest);
     }
 
-    /// Does `work` on a guest thread, once there is a place for it. A caller that goes away leaves
+    /// Does `work` on a guest thread, once there is a place for it within `patience`. A caller that goes away leaves
     /// it to its deadline, with its place.
     async fn apart<T: Send + 'static>(
         &self,
+        patience: Duration,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Misfit> {
         let place = Arc::clone(&self.places).acquire_owned();
-        let place = tokio::time::timeout(self.timeout, place).await;
+        let place = tokio::time::timeout(patience, place).await;
         let Ok(Ok(place)) = place else {
             return Err(Misfit::Busy);
         };
@@ -190,6 +197,20 @@ impl Schemas {
         let done = tokio::time::timeout(self.timeout + GRACE, done).await;
         done.map_err(|_| Misfit::Costly(self.timeout))
     }
+}
+
+/// Holds a text against a schema where nobody else waits: without a memory, on this thread, and for
+/// as long as `timeout`.
+pub fn hold(schema: &str, text: &[u8], timeout: Duration) -> Result<(), Misfit> {
+    let mut more = deadline(timeout);
+    let book = prepare(schema, &mut more).map_err(Misfit::Schema)?;
+    let schema = Schema::new(schema, book);
+    held(&schema, text, 0, &mut more).map_err(|held| held.into_misfit(timeout))
+}
+
+/// Rewrites the references to places in `schema` for a document in which it is found at `prefix`.
+pub fn rebase(schema: &mut Value, prefix: &str) {
+    prepare::rebase(schema, prefix);
 }
 
 /// What the parts of a description are called that a component gives of itself.
@@ -207,14 +228,22 @@ fn deadline(timeout: Duration) -> impl FnMut() -> bool {
     move || Instant::now() < until
 }
 
-fn too_deep() -> Misfit {
-    Misfit::Unfit("it nests too deep to be held against the schema".to_owned())
-}
-
 /// Why a text does not fit, or not yet.
 enum Held {
     Unfit(String),
     Stopped(Stopped),
+}
+
+impl Held {
+    fn into_misfit(self, timeout: Duration) -> Misfit {
+        match self {
+            Held::Unfit(why) => Misfit::Unfit(why),
+            Held::Stopped(Stopped::Spent) => Misfit::Costly(timeout),
+            Held::Stopped(Stopped::TooDeep) => {
+                Misfit::Unfit("it nests too deep to be held against the schema".to_owned())
+            }
+        }
+    }
 }
 
 fn held(

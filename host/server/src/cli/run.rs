@@ -4,6 +4,7 @@
 //! and the API are missing. A command's standard streams and exit code are the process's own.
 
 mod report;
+mod schema;
 mod watch;
 
 use std::ffi::OsString;
@@ -27,8 +28,8 @@ use cofferdam_sandbox::compile::Compiler;
 use cofferdam_sandbox::control::Control;
 use cofferdam_sandbox::settings::SandboxConfig;
 use cofferdam_sandbox::{
-    self, Attachments, EngineClass, GuestInput, Identity, LoadedModule, Mount, RunSpec, Sandbox,
-    Stdin,
+    self, Attachments, EngineClass, GuestInput, Identity, LoadedModule, Mount, Report, RunSpec,
+    Sandbox, Stdin,
 };
 
 /// Flags of `run`.
@@ -106,7 +107,13 @@ pub(super) fn run(command: Run, json: bool) -> anyhow::Result<ExitCode> {
         let (module, kind) = load(&sandbox, &config, &cache, wasm.into(), &limits).await?;
         let watcher = watch::Watcher::new(kind, json);
         let request = request(&command, kind, limits, Arc::clone(&watcher))?;
-        let ended = stop::unless_interrupted(sandbox.start(module, request)).await;
+        let schemas = schema::Held::of(&sandbox, &module, &config, &limits).await?;
+        let ended = match schemas.input(&request.spec.input) {
+            Ok(()) => stop::unless_interrupted(sandbox.start(module, request))
+                .await
+                .map(|report| schemas.output(report)),
+            Err(failure) => Ok(Report::not_begun(failure)),
+        };
         watcher.finish();
         let shown = ended.and_then(|ended| report::show(&ended, kind, json));
         sandbox.close(SCRATCH_TIMEOUT);

@@ -9,7 +9,7 @@
 //! | status | codes |
 //! |---|---|
 //! | 400 | `invalid_json` `invalid_field` `unsupported_field` `unknown_parameter` `invalid_parameter` `invalid_header` `invalid_path` `invalid_module_name` `invalid_cursor` `limit_above_ceiling` `grant_refused` `body_aborted` `invalid_encoding` |
-//! | 403 | `host_refused` `origin_refused` |
+//! | 403 | `forbidden` `host_refused` `origin_refused` |
 //! | 404 | `not_found` `module_not_found` `task_not_found` `attempt_not_found` `artifact_not_found` `result_not_found` `session_not_found` `snapshot_not_found` |
 //! | 405, 408 | `method_not_allowed`, `body_timeout` |
 //! | 409 | `conflict` `task_final` `task_not_failed` `task_not_final` `task_exhausted` |

@@ -5,8 +5,8 @@
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -15,6 +15,8 @@ use serde::de::IgnoredAny;
 use crate::http::error::ApiError;
 use crate::http::tasks::submit::json_limit;
 use crate::http::{AppState, body, json};
+use cofferdam_domain::caller::Caller;
+use cofferdam_domain::said;
 
 /// What JSON-RPC answers where the request is not JSON.
 const PARSE_ERROR: &str =
@@ -42,15 +44,16 @@ pub(crate) async fn send(
     let body = body::collect(&parts.headers, body, json_limit(&services)).await?;
     let is_json = json::is_json(&parts.headers);
     if is_json {
-        // The protocol's library knows one spelling only.
-        let json = HeaderValue::from_static("application/json");
-        parts.headers.insert(CONTENT_TYPE, json);
+        // The protocol's crate knows one name only.
+        let plain = HeaderValue::from_static("application/json");
+        parts.headers.insert(CONTENT_TYPE, plain);
     }
+    take_any(&mut parts.headers, "application/json, text/event-stream");
     if is_json && serde_json::from_slice::<IgnoredAny>(&body).is_err() {
         return Ok(rpc_error(PARSE_ERROR));
     }
     let request = Request::from_parts(parts, body);
-    let response = services.mcp.answer(request).await;
+    let response = services.mcp.answer(Caller::local(), request).await;
     match response.status() {
         StatusCode::UNSUPPORTED_MEDIA_TYPE if is_json => Ok(rpc_error(INVALID_REQUEST)),
         _ => Ok(response.map(Body::new)),
@@ -64,7 +67,9 @@ pub(crate) async fn send(
     responses((status = 200, description = "Events until the session ends", content_type = "text/event-stream")),
 )]
 pub(crate) async fn listen(State(services): State<AppState>, request: Request) -> Response {
-    let response = services.mcp.answer(request.map(|_| Bytes::new())).await;
+    let mut request = request.map(|_| Bytes::new());
+    take_any(request.headers_mut(), "text/event-stream");
+    let response = services.mcp.answer(Caller::local(), request).await;
     let shutdown = services.shutdown.clone();
     // No call is answered here, so a drain need not wait for its end.
     response.map(|body| {
@@ -80,12 +85,25 @@ pub(crate) async fn listen(State(services): State<AppState>, request: Request) -
     responses((status = 204, description = "It has ended, and with it what ran in it")),
 )]
 pub(crate) async fn end(State(services): State<AppState>, request: Request) -> Response {
-    let mut response = services.mcp.answer(request.map(|_| Bytes::new())).await;
+    let mut response = services
+        .mcp
+        .answer(Caller::local(), request.map(|_| Bytes::new()))
+        .await;
     if response.status() == StatusCode::ACCEPTED {
         // Clients take 202 for a refusal.
         *response.status_mut() = StatusCode::NO_CONTENT;
     }
     response.map(Body::new)
+}
+
+/// Says for a client that takes anything what it has to take here.
+fn take_any(headers: &mut HeaderMap, all: &'static str) {
+    let said = headers.get_all(ACCEPT).iter().map(HeaderValue::to_str);
+    let ranges = said.flat_map(|said| said.unwrap_or_default().split(','));
+    let mut essences = ranges.map(said::essence);
+    if !headers.contains_key(ACCEPT) || essences.any(|essence| essence == "*/*") {
+        headers.insert(ACCEPT, HeaderValue::from_static(all));
+    }
 }
 
 fn rpc_error(text: &'static str) -> Response {

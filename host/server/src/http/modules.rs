@@ -23,6 +23,7 @@ use crate::http::page::{self, Page, Rest};
 use crate::http::path::PathParts;
 use crate::http::query::Query;
 use crate::http::{AppState, Services};
+use cofferdam_domain::caller::Caller;
 use cofferdam_domain::module::{Language, ModuleInfo, ModuleKind, ModuleName, ModuleRef};
 use cofferdam_storage::{PutModule, StoredModule};
 
@@ -67,10 +68,11 @@ pub(crate) async fn put(
     };
     let limit = BodyLimit::new(&services, most, "module_too_large", "the module");
     let bytes = upload(&services, &parts.headers, body, limit).await?;
+    let caller = Caller::local();
     let (put, info) = match said {
-        Said::Script(language) => put_script(&services, &name, language, bytes).await?,
+        Said::Script(language) => put_script(&services, &caller, &name, language, bytes).await?,
         Said::Nothing if !looks_like_wasm(&bytes) => return Err(unsaid(&name)),
-        Said::Wasm | Said::Nothing => services.registry.put(&name, bytes).await?,
+        Said::Wasm | Said::Nothing => services.registry.put(&caller, &name, bytes).await?,
     };
     let status = match put {
         PutModule::Created => StatusCode::CREATED,
@@ -152,7 +154,7 @@ pub(crate) async fn delete(
 ) -> Result<StatusCode, ApiError> {
     Query::of(&uri)?.done()?;
     let name = ModuleName::parse(path.text(0))?;
-    match services.registry.remove(&name).await? {
+    match services.registry.remove(&Caller::local(), &name).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(unknown(&name)),
     }
@@ -230,6 +232,7 @@ fn new_name(text: &str) -> Result<ModuleName, ApiError> {
 
 async fn put_script(
     services: &Services,
+    caller: &Caller,
     name: &ModuleName,
     language: Language,
     source: Bytes,
@@ -241,7 +244,7 @@ async fn put_script(
     let descriptor = services.runner.check_script(language, text).await?;
     let registry = &services.registry;
     Ok(registry
-        .put_script(name, language, source, descriptor)
+        .put_script(caller, name, language, source, descriptor)
         .await?)
 }
 

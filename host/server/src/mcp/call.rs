@@ -5,12 +5,12 @@
 
 use std::fmt::Display;
 
-use rmcp::model::{CallToolResult, ContentBlock, ErrorData};
+use rmcp::model::{CallToolResult, ContentBlock, ErrorData, MetaObject};
 use serde_json::{Value, json};
 
 use cofferdam::registry::{CompileFailure, RegistryError};
 use cofferdam::runner::RunError;
-use cofferdam_domain::attempt::{Failure, Streams, Usage};
+use cofferdam_domain::attempt::{Failure, Usage};
 
 /// There is no tool of that name.
 pub(super) fn unknown_tool(name: &str) -> ErrorData {
@@ -33,17 +33,21 @@ pub(super) fn refused(why: impl Display) -> CallToolResult {
     CallToolResult::error(vec![ContentBlock::text(why.to_string())])
 }
 
-/// A result with content for the model and the same as data.
+/// A result: content for the model, the data that the tool promised, and figures for the client.
 pub(super) fn result(
     failed: bool,
     content: Vec<ContentBlock>,
     data: Option<Value>,
+    figures: Value,
 ) -> CallToolResult {
     let mut result = match failed {
         true => CallToolResult::error(content),
         false => CallToolResult::success(content),
     };
     result.structured_content = data;
+    if let Value::Object(figures) = figures {
+        result.meta = Some(MetaObject(figures));
+    }
     result
 }
 
@@ -56,7 +60,10 @@ pub(super) fn not_begun(tool: &str, error: RunError) -> Result<CallToolResult, E
             Err(internal(cause))
         }
         RunError::Module(
-            RegistryError::Gone(_) | RegistryError::Reserved(_) | RegistryError::Compile(_),
+            RegistryError::Gone(_)
+            | RegistryError::Reserved(_)
+            | RegistryError::Forbidden(_)
+            | RegistryError::Compile(_),
         )
         | RunError::Limit(_)
         | RunError::Grant(_)
@@ -67,40 +74,22 @@ pub(super) fn not_begun(tool: &str, error: RunError) -> Result<CallToolResult, E
     }
 }
 
-/// A run of a module that failed: for the model, and with every figure.
-pub(super) fn failed(failure: &Failure, usage: &Usage, streams: &Streams) -> CallToolResult {
-    let stderr = streams.stderr.text();
-    let mut words = format!("{}: {}", failure.kind.as_str(), failure.message);
-    for more in [failure.backtrace.as_deref(), Some(stderr.as_str())] {
-        if let Some(more) = more.filter(|more| !more.is_empty()) {
-            words.push('\n');
-            words.push_str(more);
-        }
-    }
-    let data = json!({
-        "status": "failed",
-        "error": {
-            "kind": failure.kind.as_str(),
-            "message": failure.message,
-            "backtrace": failure.backtrace,
-            "exit_code": failure.exit_code,
-            "transient": failure.transient,
-        },
-        "usage": figures(usage),
-        "stdout": streams.stdout.text(),
-        "stderr": stderr,
-        "log": streams.log.text(),
-    });
-    result(true, vec![ContentBlock::text(words)], Some(data))
-}
-
-fn figures(usage: &Usage) -> Value {
+/// What became of a run and what it used: for the client, not for its model.
+pub(super) fn figures(failure: Option<&Failure>, usage: &Usage) -> Value {
     let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     json!({
-        "duration_us": micros(usage.duration),
-        "cpu_us": micros(usage.cpu),
-        "fuel": usage.fuel,
-        "peak_memory_bytes": usage.peak_memory_bytes,
-        "disk_bytes": usage.disk_bytes,
+        "cofferdam/status": if failure.is_some() { "failed" } else { "completed" },
+        "cofferdam/error": failure.map(|failure| json!({
+            "kind": failure.kind.as_str(),
+            "exit_code": failure.exit_code,
+            "transient": failure.transient,
+        })),
+        "cofferdam/usage": {
+            "duration_us": micros(usage.duration),
+            "cpu_us": micros(usage.cpu),
+            "fuel": usage.fuel,
+            "peak_memory_bytes": usage.peak_memory_bytes,
+            "disk_bytes": usage.disk_bytes,
+        },
     })
 }

@@ -2,22 +2,20 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rmcp::RoleServer;
-use rmcp::model::{CallToolResult, ContentBlock, ErrorData, JsonObject, Tool};
+use rmcp::model::{CallToolResult, ErrorData, JsonObject, Tool};
 use rmcp::service::RequestContext;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::mcp::list::harmless;
-use crate::mcp::{Parts, call, files, names};
-use cofferdam::executions::{self, Kept};
-use cofferdam::interpreters::answer::Answer;
+use crate::mcp::{Parts, call, names, told};
+use cofferdam::executions;
 use cofferdam::interpreters::packages::Packages;
 use cofferdam::interpreters::request::{FileContent, MEMORY_BYTES, Request};
 use cofferdam::runner::{CodeRequest, RunError};
@@ -117,38 +115,28 @@ fn schema(language: Language, packages: &Packages) -> JsonObject {
 pub(super) async fn call(
     parts: &Parts,
     language: Language,
-    arguments: JsonObject,
+    arguments: &[u8],
     context: &RequestContext<RoleServer>,
 ) -> Result<CallToolResult, ErrorData> {
     let tool = names::code_tool(language);
-    let text = serde_json::to_vec(&arguments).map_err(call::internal)?;
-    drop(arguments);
-    let executed = match request(parts, language, &text) {
+    let executed = match request(parts, language, arguments) {
         Ok(request) => parts.runner.execute(request).await,
-        Err(Refusal::Arguments(error)) => return Ok(call::refused(error)),
+        Err(Refusal::Arguments(why)) => return Ok(call::refused(why)),
         Err(Refusal::Run(error)) => Err(error),
     };
     let executed = match executed {
         Ok(executed) => executed,
         Err(error) => return call::not_begun(tool, error),
     };
-    let failure = executed
-        .verdict
-        .failure
-        .as_ref()
-        .map(|failure| failure.kind);
-    let duration = executed.usage.duration;
-    parts
-        .metrics
-        .run_finished(language.module().as_str(), failure, duration);
+    let figures = call::figures(executed.verdict.failure.as_ref(), &executed.usage);
     match executions::keep(&parts.files, parts.clock.now(), executed).await {
-        Ok(kept) => told(parts, kept, context).await,
+        Ok(kept) => Ok(told::code(parts, &kept, figures, context).await),
         Err(error) => Ok(call::refused(error)),
     }
 }
 
 enum Refusal {
-    Arguments(serde_json::Error),
+    Arguments(String),
     Run(RunError),
 }
 
@@ -158,7 +146,7 @@ fn request(parts: &Parts, language: Language, text: &[u8]) -> Result<CodeRequest
     interpreters
         .get(language)
         .map_err(|error| Refusal::Run(error.into()))?;
-    let arguments: Arguments<'_> = serde_json::from_slice(text).map_err(Refusal::Arguments)?;
+    let arguments = arguments(text).map_err(Refusal::Arguments)?;
     let Arguments {
         code,
         stdin,
@@ -199,53 +187,21 @@ fn request(parts: &Parts, language: Language, text: &[u8]) -> Result<CodeRequest
     })
 }
 
-async fn told(
-    parts: &Parts,
-    kept: Kept,
-    context: &RequestContext<RoleServer>,
-) -> Result<CallToolResult, ErrorData> {
-    let Kept { mut answer, id } = kept;
-    let mut content = vec![ContentBlock::text(words(&answer))];
-    if let Some(id) = id {
-        content.extend(files::content(parts, id, &answer, context).await?);
-    }
-    let data = match serde_json::to_value(&answer) {
-        Ok(data) => data,
-        // JSON that nests deeper than is read here, or numbers that are none: the text of it.
-        Err(_unreadable) => {
-            let text = serde_json::value::to_raw_value(answer.result.get());
-            answer.result = text.map_err(call::internal)?;
-            serde_json::to_value(&answer).map_err(call::internal)?
+/// Reads the arguments; a mistake in them is told with the name of the field.
+fn arguments(text: &[u8]) -> Result<Arguments<'_>, String> {
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let field = error.path().to_string();
+        let why = error.into_inner().to_string();
+        let way_out = match why.contains("type: null") {
+            true => "; leave it out instead of null",
+            false => "",
+        };
+        match field.as_str() {
+            "." => why,
+            field => format!("{field}: {why}{way_out}"),
         }
-    };
-    Ok(call::result(answer.error.is_some(), content, Some(data)))
-}
-
-/// What a model reads first: output, result, and what went wrong.
-fn words(answer: &Answer) -> String {
-    let mut words = answer.stdout.clone();
-    let mut line = |label: &str, text: &str| {
-        if !words.is_empty() && !words.ends_with('\n') {
-            words.push('\n');
-        }
-        write!(words, "{label}{text}").expect("memory takes any text");
-    };
-    if !answer.stderr.is_empty() {
-        line("stderr: ", &answer.stderr);
-    }
-    match &answer.error {
-        Some(error) => {
-            line("", &format!("{}: {}", error.kind, error.message));
-            if let Some(traceback) = &error.traceback {
-                line("", traceback);
-            }
-        }
-        None => match answer.result.get() {
-            "null" if answer.result_repr.is_none() => {}
-            json => line("result: ", answer.result_repr.as_deref().unwrap_or(json)),
-        },
-    }
-    words
+    })
 }
 
 #[cfg(test)]
@@ -267,6 +223,19 @@ mod tests {
         serde_json::from_str::<Arguments<'_>>(&full.to_string()).unwrap();
         let javascript = schema_of_javascript();
         assert!(javascript["properties"].get("packages").is_none());
+    }
+
+    #[test]
+    fn a_mistake_names_its_field() {
+        let told = |text: &'static str| arguments(text.as_bytes()).err().unwrap();
+        let null = told(r#"{"code": "1", "args": null}"#);
+        assert!(
+            null.starts_with("args: ") && null.contains("leave it out"),
+            "{null}"
+        );
+        assert!(told(r#"{"code": "1", "args": [1]}"#).starts_with("args[0]: "));
+        assert!(told(r#"{"code": "1", "files": {"a": 1}}"#).starts_with("files.a: "));
+        assert!(told("{}").contains("`code`"));
     }
 
     fn schema_of_javascript() -> Value {

@@ -19,6 +19,8 @@ const TOOLS_MAX: usize = 100;
 const TEXT_BYTES_MAX: usize = 1024 * 1024;
 /// Modules looked at for a page; most hosts' all are on the first.
 const LOOKED_AT_MAX: usize = 1000;
+/// Looks for a module by the hash of its name; beyond that, names of one beginning are too many.
+const CALLED_CHUNKS_MAX: usize = 100;
 /// Modules asked for at once.
 const CHUNK: u32 = 100;
 
@@ -51,6 +53,35 @@ pub(super) async fn page(
             return Ok(page.ending(None));
         }
     }
+}
+
+/// The module that is called `tool`, among those whose names come after `first` and begin as it
+/// does.
+pub(super) async fn called(
+    parts: &Parts,
+    first: ModuleName,
+    tool: &str,
+) -> Result<Option<ModuleName>, ErrorData> {
+    let start = first.as_str().to_owned();
+    let mut after = first;
+    for _chunk in 0..CALLED_CHUNKS_MAX {
+        let chunk = parts.modules.list_modules(Some(&after), CHUNK).await;
+        let chunk = chunk.map_err(call::internal)?;
+        let is_last = chunk.len() < CHUNK as usize;
+        for StoredModule { name, .. } in chunk {
+            if !name.as_str().starts_with(&start) {
+                return Ok(None);
+            }
+            if names::module_tool(&name) == tool {
+                return Ok(Some(name));
+            }
+            after = name;
+        }
+        if is_last {
+            break;
+        }
+    }
+    Ok(None)
 }
 
 #[derive(Default)]
@@ -86,7 +117,7 @@ fn position(cursor: &str) -> Result<ModuleName, ErrorData> {
     let name = name.and_then(|name| String::from_utf8(name).ok());
     name.and_then(|name| ModuleName::parse(&name).ok())
         .ok_or_else(|| {
-            ErrorData::invalid_params("the cursor does not come from an earlier list", None)
+            ErrorData::invalid_params("cursor: must be the nextCursor of an earlier list", None)
         })
 }
 

@@ -1,16 +1,26 @@
 //! What a module is called as a tool, and back.
 //!
-//! Tool names have letters, digits, `_` and `-`; module names have no capital letters, but `/` and
-//! `.`. So a capital letter replaces what tool names lack, and each name has exactly one other.
+//! Tool names have letters, digits, `_` and `-`, begin with no digit and are short: what the
+//! strictest client takes. Module names have no capital letters, but `/` and `.`, and may be long.
+//! So a capital letter replaces what tool names lack, and each name has exactly one other. A name
+//! that would be too long keeps its beginning and ends in a part of its hash.
 
 use cofferdam_domain::module::{Language, ModuleName};
+use sha2::{Digest as _, Sha256};
 
 /// Stands for `/`.
 const SLASH: char = 'S';
 /// Stands for `.`.
 const DOT: char = 'D';
-/// Stands before the name of a module that is called as a tool of the host's own is.
+/// Stands before the name of a module that is called as a tool of the host's own is, or begins with
+/// a digit.
 const MODULE: char = 'M';
+/// Stands before the hash of a name that is too long.
+const HASH: char = 'H';
+/// The longest tool name.
+const BYTES_MAX: usize = 63;
+/// Hexadecimal digits of a hash: two names of one beginning meet by an accident of 1 in 2⁶⁴.
+const HASH_DIGITS: usize = 16;
 
 /// What a tool name means.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,6 +29,8 @@ pub(super) enum Meant {
     Code(Language),
     /// A module, whether or not there is one.
     Module(ModuleName),
+    /// One of the modules whose names come after this one and begin as it does.
+    OneAfter(ModuleName),
 }
 
 /// The tool that runs code.
@@ -31,19 +43,23 @@ pub(super) const fn code_tool(language: Language) -> &'static str {
 
 /// The tool that a module is.
 pub(super) fn module_tool(module: &ModuleName) -> String {
-    let name: String = module
-        .as_str()
-        .chars()
-        .map(|c| match c {
-            '/' => SLASH,
-            '.' => DOT,
-            c => c,
-        })
-        .collect();
-    match language_of(&name) {
-        Some(_) => format!("{MODULE}{name}"),
-        None => name,
+    let letter = |c| match c {
+        '/' => SLASH,
+        '.' => DOT,
+        c => c,
+    };
+    let mut name: String = module.as_str().chars().map(letter).collect();
+    if needs_mark(&name) {
+        name.insert(0, MODULE);
     }
+    if name.len() > BYTES_MAX {
+        let hash = Sha256::digest(module.as_str());
+        let digits: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        name.truncate(BYTES_MAX - 1 - HASH_DIGITS);
+        name.push(HASH);
+        name.push_str(&digits[..HASH_DIGITS]);
+    }
+    name
 }
 
 /// What a tool name means; `None` if it can mean nothing.
@@ -51,16 +67,35 @@ pub(super) fn meant(tool: &str) -> Option<Meant> {
     if let Some(language) = language_of(tool) {
         return Some(Meant::Code(language));
     }
-    let (marked, name) = match tool.strip_prefix(MODULE) {
-        Some(name) => (true, name),
-        None => (false, tool),
+    let (name, is_short) = match tool.split_once(HASH) {
+        Some((name, hash)) if tool.len() == BYTES_MAX && hash.len() == HASH_DIGITS => (name, false),
+        Some(_) => return None,
+        None => (tool, true),
     };
-    if marked != language_of(name).is_some() || name.contains(['/', '.']) {
+    let (marked, name) = match name.strip_prefix(MODULE) {
+        Some(name) => (true, name),
+        None => (false, name),
+    };
+    if marked != needs_mark(name) || name.contains(['/', '.']) {
         return None;
     }
     let name = name.replace(SLASH, "/").replace(DOT, ".");
-    let module = ModuleName::parse(&name).ok()?;
-    (!module.is_reserved()).then_some(Meant::Module(module))
+    // The beginning of a name need not be one: it may end in a slash.
+    let name = if is_short {
+        &name
+    } else {
+        name.trim_end_matches('/')
+    };
+    let module = ModuleName::parse(name).ok()?;
+    match is_short {
+        true if module.is_reserved() => None,
+        true => Some(Meant::Module(module)),
+        false => Some(Meant::OneAfter(module)),
+    }
+}
+
+fn needs_mark(name: &str) -> bool {
+    language_of(name).is_some() || name.starts_with(|c: char| c.is_ascii_digit())
 }
 
 fn language_of(tool: &str) -> Option<Language> {
@@ -71,11 +106,31 @@ fn language_of(tool: &str) -> Option<Language> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn leads_back(module: &ModuleName) {
+        let tool = module_tool(module);
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        assert!(tool.len() <= BYTES_MAX && tool.chars().all(fits), "{tool}");
+        assert!(
+            tool.starts_with(|c: char| c.is_ascii_alphabetic()),
+            "{tool}"
+        );
+        match meant(&tool) {
+            Some(Meant::Module(other)) => assert_eq!(other, *module, "{tool}"),
+            Some(Meant::OneAfter(first)) => {
+                assert!(first < *module, "{tool}");
+                assert!(module.as_str().starts_with(first.as_str()), "{tool}");
+            }
+            other => panic!("{tool}: {other:?}"),
+        }
+    }
 
     #[test]
     fn every_module_has_a_name_of_its_own_and_it_leads_back() {
-        let long = "a/".repeat(63) + "bc";
+        let (long, longer) = ("a/".repeat(63) + "bc", "a/".repeat(63) + "bd");
         let names = [
             "resize",
             "team/resize",
@@ -85,17 +140,38 @@ mod tests {
             "run_python",
             "run/python",
             "run_javascript",
+            "0",
+            "7zip/x",
+            &"b".repeat(63),
+            &"b".repeat(64),
             &long,
+            &longer,
         ];
         let mut tools = Vec::new();
         for name in names {
             let module = ModuleName::parse(name).unwrap();
+            leads_back(&module);
             let tool = module_tool(&module);
-            let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-            assert!(tool.len() <= 128 && tool.chars().all(fits), "{tool}");
-            assert_eq!(meant(&tool), Some(Meant::Module(module)), "{tool}");
             assert!(!tools.contains(&tool), "{tool}");
             tools.push(tool);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_name_leads_back(name in "[a-z0-9][a-z0-9._/-]{0,127}", other in "[a-z0-9][a-z0-9._/-]{0,127}") {
+            let names = (ModuleName::parse(&name), ModuleName::parse(&other));
+            let (Ok(module), Ok(other)) = names else { return Ok(()) };
+            prop_assume!(!module.is_reserved() && !other.is_reserved());
+            leads_back(&module);
+            prop_assert_eq!(module_tool(&module) == module_tool(&other), module == other);
+        }
+
+        #[test]
+        fn no_text_means_what_is_not_called_so(tool in "[a-zA-Z0-9_./-]{0,70}") {
+            if let Some(Meant::Module(module)) = meant(&tool) {
+                prop_assert_eq!(module_tool(&module), tool);
+            }
         }
     }
 
@@ -109,6 +185,8 @@ mod tests {
             "Resize",
             "aSSb",
             "interpretersSpython",
+            "7zip",
+            "aH0123456789abcdef",
         ] {
             assert_eq!(meant(name), None, "{name}");
         }

@@ -3,13 +3,16 @@
 //! A module may take anything that JSON can say. Where its schema is not that of an object, the
 //! tool takes an object with the one member `input`.
 
+use bytes::Bytes;
 use rmcp::model::JsonObject;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
+
+use cofferdam::registry::schema::rebase;
 
 /// The one member of an input that is no object.
 const MEMBER: &str = "input";
-/// Where a schema keeps what it refers to by a path from its root.
-const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
 
 /// How a tool's arguments become a module's input.
 #[derive(Debug, PartialEq)]
@@ -39,20 +42,25 @@ impl InputSchema {
         }
     }
 
-    /// The input that `arguments` hold.
-    pub(super) fn input(&self, mut arguments: JsonObject) -> Result<Value, String> {
+    /// The input that `arguments` hold, letter by letter.
+    pub(super) fn input(&self, arguments: &Bytes) -> Result<Bytes, String> {
         match self {
-            InputSchema::Object(_) => Ok(Value::Object(arguments)),
+            InputSchema::Object(_) => Ok(arguments.clone()),
             InputSchema::Member(_) => {
-                let input = arguments.remove(MEMBER);
-                let input = input.ok_or_else(|| format!("{MEMBER}: is required"))?;
-                match arguments.keys().next() {
-                    None => Ok(input),
-                    Some(other) => Err(format!("{other}: there is only {MEMBER}")),
-                }
+                let member: Member<'_> = serde_json::from_slice(arguments)
+                    .map_err(|error| format!("the arguments are {{\"input\": …}}: {error}"))?;
+                Ok(arguments.slice_ref(member.input.get().as_bytes()))
             }
         }
     }
+}
+
+/// The arguments of a module that takes no object.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Member<'a> {
+    #[serde(borrow)]
+    input: &'a RawValue,
 }
 
 /// The schema, if it is that of an object. Only objects are structured content.
@@ -65,15 +73,11 @@ pub(super) fn object(text: &str) -> Option<JsonObject> {
 fn wrapped(mut schema: Value) -> JsonObject {
     let mut outer = JsonObject::new();
     // References begin at the root, which is no longer the module's.
-    if let Value::Object(inner) = &mut schema {
-        for name in DEFINITIONS {
-            if let Some(definitions) = inner.remove(name) {
-                outer.insert(name.to_owned(), definitions);
-            }
-        }
-        if let Some(dialect) = inner.remove("$schema") {
-            outer.insert("$schema".to_owned(), dialect);
-        }
+    rebase(&mut schema, &format!("/properties/{MEMBER}"));
+    if let Value::Object(inner) = &mut schema
+        && let Some(dialect) = inner.remove("$schema")
+    {
+        outer.insert("$schema".to_owned(), dialect);
     }
     outer.insert("type".to_owned(), json!("object"));
     outer.insert("properties".to_owned(), json!({ MEMBER: schema }));
@@ -90,10 +94,15 @@ mod tests {
         serde_json::from_value(value).unwrap()
     }
 
+    fn input(schema: &InputSchema, arguments: &'static str) -> Result<Bytes, String> {
+        schema.input(&Bytes::from_static(arguments.as_bytes()))
+    }
+
     #[test]
     fn an_object_stays_as_it_is() {
         let schema = InputSchema::of(r#"{"type": "object", "required": ["n"]}"#).unwrap();
-        assert_eq!(schema.input(map(json!({"n": 1}))), Ok(json!({"n": 1})));
+        let large = r#"{"n": 18446744073709551617}"#;
+        assert_eq!(input(&schema, large), Ok(large.into()));
         let kept = map(json!({"type": "object", "required": ["n"]}));
         assert_eq!(schema.into_schema(), kept);
     }
@@ -102,13 +111,42 @@ mod tests {
     fn anything_else_becomes_a_member_and_its_references_still_lead_somewhere() {
         let text = r##"{"$ref": "#/$defs/N", "$defs": {"N": {"type": "integer"}}}"##;
         let schema = InputSchema::of(text).unwrap();
-        assert_eq!(schema.input(map(json!({"input": 7}))), Ok(json!(7)));
-        assert!(schema.input(map(json!({}))).is_err());
-        assert!(schema.input(map(json!({"input": 7, "x": 1}))).is_err());
-        let schema = Value::Object(schema.into_schema());
-        let validator = jsonschema::validator_for(&schema).unwrap();
-        assert!(validator.is_valid(&json!({"input": 7})));
-        assert!(!validator.is_valid(&json!({"input": "7"})));
+        let large = "18446744073709551617";
+        assert_eq!(
+            input(&schema, r#"{"input": 18446744073709551617}"#),
+            Ok(large.into())
+        );
+        for wrong in [
+            "{}",
+            r#"{"input": 7, "x": 1}"#,
+            r#"{"input": 7, "input": 8}"#,
+        ] {
+            assert!(input(&schema, wrong).is_err(), "{wrong}");
+        }
+        let fits = |schema: InputSchema, value: Value| {
+            let schema = Value::Object(schema.into_schema());
+            let validator = jsonschema::validator_for(&schema).unwrap();
+            validator.is_valid(&json!({ "input": value }))
+        };
+        assert!(fits(InputSchema::of(text).unwrap(), json!(7)));
+        assert!(!fits(schema, json!("7")));
+        // A tree of lists, in which a property is called as a word is.
+        let tree = r##"{"type": "array", "items": {"anyOf": [{"$ref": "#"}, {"properties": {
+            "$ref": {"$ref": "#/items"}, "const": {"const": {"$ref": "#"}}}}]}}"##;
+        let tree = || InputSchema::of(tree).unwrap();
+        assert!(fits(
+            tree(),
+            json!([[], [[{"$ref": {"const": {"$ref": "#"}}}]]])
+        ));
+        assert!(!fits(tree(), json!({})));
+        assert!(!fits(
+            tree(),
+            json!([{"const": {"$ref": "#/properties/input"}}])
+        ));
+        let named =
+            r##"{"$id": "https://example.com/a", "type": "array", "items": {"$ref": "#"}}"##;
+        let named = || InputSchema::of(named).unwrap();
+        assert!(fits(named(), json!([[]])) && !fits(named(), json!([1])));
         assert!(InputSchema::of("true").is_some() && InputSchema::of("{").is_none());
     }
 

@@ -13,12 +13,14 @@ use rmcp::{RoleServer, ServerHandler};
 
 use crate::mcp::names::{Meant, meant};
 use crate::mcp::presence::Absence;
-use crate::mcp::{Parts, call, code, list, module};
+use crate::mcp::{Parts, arguments, call, code, list, module};
+use cofferdam_domain::caller::{Caller, Scope, Scopes};
 
 /// What a client may tell its model of this host.
 const INSTRUCTIONS: &str = "Runs Python, JavaScript and WebAssembly modules, each call in a fresh \
     sandbox with hard limits, without network, and without anything that an earlier call left. \
-    Capital letters in a tool's name replace the / (S) and . (D) of a module's name.";
+    Capital letters in a tool's name replace the / (S) and . (D) of a module's name; a long one \
+    ends in a hash. Long results are cut, with an address of the whole.";
 
 /// Answers the requests of one client or of many; it remembers none of them.
 pub(super) struct Server {
@@ -49,15 +51,22 @@ impl Server {
         request: CallToolRequestParams,
         context: &RequestContext<RoleServer>,
     ) -> Result<CallToolResult, ErrorData> {
-        let arguments = request.arguments.unwrap_or_default();
-        match meant(&request.name) {
-            None => Err(call::unknown_tool(&request.name)),
+        if let Err(forbidden) = caller(context).may(Scope::Run) {
+            return Ok(call::refused(forbidden));
+        }
+        let arguments = arguments::text(context, &request.arguments.unwrap_or_default())?;
+        let tool = &*request.name;
+        let module = match meant(tool) {
+            None => None,
             Some(Meant::Code(language)) => {
-                code::call(&self.parts, language, arguments, context).await
+                return code::call(&self.parts, language, &arguments, context).await;
             }
-            Some(Meant::Module(name)) => {
-                module::call(&self.parts, name, &request.name, arguments, context).await
-            }
+            Some(Meant::Module(name)) => Some(name),
+            Some(Meant::OneAfter(first)) => list::called(&self.parts, first, tool).await?,
+        };
+        match module {
+            Some(name) => module::call(&self.parts, name, tool, &arguments, context).await,
+            None => Err(call::unknown_tool(tool)),
         }
     }
 }
@@ -84,7 +93,7 @@ impl ServerHandler for Server {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let absence = absence(&context);
+        let absence: Option<Absence> = beside(&context);
         let nobody_waits = async {
             match &absence {
                 Some(absence) => absence.noticed().await,
@@ -100,8 +109,16 @@ impl ServerHandler for Server {
     }
 }
 
+/// Who calls; whoever came by no door has no right.
+fn caller(context: &RequestContext<RoleServer>) -> Caller {
+    beside(context).unwrap_or_else(|| Caller {
+        scopes: Scopes::default(),
+        ..Caller::local()
+    })
+}
+
 /// What the endpoint put beside the HTTP request that a call came in.
-fn absence(context: &RequestContext<RoleServer>) -> Option<Absence> {
+fn beside<T: Clone + Send + Sync + 'static>(context: &RequestContext<RoleServer>) -> Option<T> {
     let parts = context.extensions.get::<http::request::Parts>()?;
-    parts.extensions.get::<Absence>().cloned()
+    parts.extensions.get::<T>().cloned()
 }

@@ -2,13 +2,13 @@
 //! ended when nothing was heard in them for long.
 //!
 //! rmcp keeps them; this counts them. Beyond the limit the one that was used longest ago gives
-//! way: its client gets 404 and begins anew, as the protocol says.
+//! way: its client gets 404 and begins anew, as the protocol says. One in which a call runs is used.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage};
 use rmcp::transport::streamable_http_server::session::ServerSseMessage;
 use rmcp::transport::streamable_http_server::session::local::{
@@ -26,7 +26,42 @@ const IDLE_SLACK: Duration = Duration::from_secs(60);
 /// The sessions of this host.
 pub(super) struct Sessions {
     kept: LocalSessionManager,
-    used: Mutex<HashMap<SessionId, Instant>>,
+    used: Arc<Mutex<HashMap<SessionId, Use>>>,
+}
+
+/// How a session is used.
+#[derive(Clone, Copy, Debug)]
+struct Use {
+    last: Instant,
+    /// Calls under way.
+    calls: usize,
+}
+
+/// Why a session cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SessionsError {
+    /// The protocol's.
+    #[error(transparent)]
+    Kept(#[from] LocalSessionManagerError),
+    /// Every session works.
+    #[error("there are {SESSIONS_MAX} sessions, and a call runs in each of them")]
+    Full,
+}
+
+/// A call under way; its session is not taken for an unused one.
+struct Call {
+    used: Arc<Mutex<HashMap<SessionId, Use>>>,
+    session: SessionId,
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(session) = used.get_mut(&self.session) {
+            session.calls = session.calls.saturating_sub(1);
+            session.last = Instant::now();
+        }
+    }
 }
 
 impl Sessions {
@@ -41,42 +76,65 @@ impl Sessions {
         kept.session_config = config;
         Sessions {
             kept,
-            used: Mutex::default(),
+            used: Arc::default(),
         }
     }
 
     /// Notes that a session was used, if it exists.
     fn touch(&self, id: &SessionId) {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(last) = used.get_mut(id) {
-            *last = Instant::now();
+        if let Some(session) = used.get_mut(id) {
+            session.last = Instant::now();
         }
     }
 
-    /// Notes a new session and names the one that must give way to it.
-    fn admit(&self, id: &SessionId) -> Option<SessionId> {
+    /// Notes a call, which lasts until the answer is dropped.
+    fn call(&self, id: &SessionId) -> Call {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(session) = used.get_mut(id) {
+            session.last = Instant::now();
+            session.calls += 1;
+        }
+        Call {
+            used: Arc::clone(&self.used),
+            session: id.clone(),
+        }
+    }
+
+    /// Notes a new session and names the one that must give way to it. One in which a call runs
+    /// does not.
+    fn admit(&self, id: &SessionId) -> Result<Option<SessionId>, SessionsError> {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let oldest = match used.len() >= SESSIONS_MAX {
-            true => used.iter().min_by_key(|(_, last)| **last),
             false => None,
+            true => {
+                let idle = used.iter().filter(|(_, session)| session.calls == 0);
+                let oldest = idle.min_by_key(|(_, session)| session.last);
+                Some(oldest.ok_or(SessionsError::Full)?.0.clone())
+            }
         };
-        let oldest = oldest.map(|(id, _)| id.clone());
         if let Some(oldest) = &oldest {
             used.remove(oldest);
         }
-        used.insert(id.clone(), Instant::now());
-        oldest
+        let (last, calls) = (Instant::now(), 0);
+        used.insert(id.clone(), Use { last, calls });
+        Ok(oldest)
     }
 }
 
 impl SessionManager for Sessions {
-    type Error = LocalSessionManagerError;
+    type Error = SessionsError;
     type Transport = <LocalSessionManager as SessionManager>::Transport;
 
     async fn create_session(&self) -> Result<(SessionId, Self::Transport), Self::Error> {
         let (id, transport) = self.kept.create_session().await?;
-        if let Some(oldest) = self.admit(&id) {
-            self.kept.close_session(&oldest).await?;
+        match self.admit(&id) {
+            Ok(None) => {}
+            Ok(Some(oldest)) => self.kept.close_session(&oldest).await?,
+            Err(full) => {
+                self.kept.close_session(&id).await?;
+                return Err(full);
+            }
         }
         Ok((id, transport))
     }
@@ -86,11 +144,11 @@ impl SessionManager for Sessions {
         id: &SessionId,
         message: ClientJsonRpcMessage,
     ) -> Result<ServerJsonRpcMessage, Self::Error> {
-        self.kept.initialize_session(id, message).await
+        Ok(self.kept.initialize_session(id, message).await?)
     }
 
     async fn has_session(&self, id: &SessionId) -> Result<bool, Self::Error> {
-        self.kept.has_session(id).await
+        Ok(self.kept.has_session(id).await?)
     }
 
     async fn close_session(&self, id: &SessionId) -> Result<(), Self::Error> {
@@ -98,7 +156,7 @@ impl SessionManager for Sessions {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(id);
-        self.kept.close_session(id).await
+        Ok(self.kept.close_session(id).await?)
     }
 
     async fn create_stream(
@@ -106,8 +164,12 @@ impl SessionManager for Sessions {
         id: &SessionId,
         message: ClientJsonRpcMessage,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Self::Error> {
-        self.touch(id);
-        self.kept.create_stream(id, message).await
+        let call = self.call(id);
+        let stream = self.kept.create_stream(id, message).await?;
+        Ok(stream.map(move |message| {
+            let _runs = &call;
+            message
+        }))
     }
 
     async fn accept_message(
@@ -116,7 +178,7 @@ impl SessionManager for Sessions {
         message: ClientJsonRpcMessage,
     ) -> Result<(), Self::Error> {
         self.touch(id);
-        self.kept.accept_message(id, message).await
+        Ok(self.kept.accept_message(id, message).await?)
     }
 
     async fn create_standalone_stream(
@@ -124,7 +186,7 @@ impl SessionManager for Sessions {
         id: &SessionId,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Self::Error> {
         self.touch(id);
-        self.kept.create_standalone_stream(id).await
+        Ok(self.kept.create_standalone_stream(id).await?)
     }
 
     async fn resume(
@@ -133,7 +195,7 @@ impl SessionManager for Sessions {
         last_event_id: String,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Self::Error> {
         self.touch(id);
-        self.kept.resume(id, last_event_id).await
+        Ok(self.kept.resume(id, last_event_id).await?)
     }
 }
 
@@ -145,13 +207,22 @@ mod tests {
     fn the_session_used_longest_ago_gives_way() {
         let sessions = Sessions::new(Duration::ZERO);
         let id = |n: usize| SessionId::from(n.to_string());
+        let admit = |n: usize| sessions.admit(&id(n)).unwrap();
         for n in 0..SESSIONS_MAX {
-            assert_eq!(sessions.admit(&id(n)), None);
+            assert_eq!(admit(n), None);
         }
         sessions.touch(&id(0));
-        assert_eq!(sessions.admit(&id(SESSIONS_MAX)), Some(id(1)));
+        assert_eq!(admit(SESSIONS_MAX), Some(id(1)));
         sessions.touch(&id(1));
-        assert_eq!(sessions.admit(&id(SESSIONS_MAX + 1)), Some(id(2)));
+        let call = sessions.call(&id(2));
+        assert_eq!(admit(SESSIONS_MAX + 1), Some(id(3)));
+        drop(call);
+        assert_eq!(admit(SESSIONS_MAX + 2), Some(id(4)));
+        let calls: Vec<Call> = (0..SESSIONS_MAX + 3)
+            .map(|n| sessions.call(&id(n)))
+            .collect();
+        assert!(matches!(sessions.admit(&id(1)), Err(SessionsError::Full)));
+        drop(calls);
         assert_eq!(sessions.used.lock().unwrap().len(), SESSIONS_MAX);
     }
 }

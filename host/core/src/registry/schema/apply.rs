@@ -8,25 +8,22 @@ mod array;
 mod object;
 mod place;
 mod seen;
+mod value;
 
 use serde_json::Value;
 
 use super::budget::{Budget, Stopped};
-use super::equal::equal;
-use super::number::{self, Num};
-use super::rules::{Id, InPlace, Node, NumberRules, Rulebook, Rules, TextRules, Type, Types};
+use super::rules::{Id, InPlace, Node, Rulebook, Rules};
 
 pub(super) use place::Place;
 use place::Step;
 use seen::Seen;
+use value::short;
 
 /// Schemas applied within one another; each takes its part of the thread's stack.
 const DEPTH_MAX: usize = 256;
 /// Reasons that an answer names where no schema of several fits.
 const REASONS_MAX: usize = 3;
-/// Values of `enum` that an answer names, and characters of each.
-const VALUES_MAX: usize = 8;
-const VALUE_CHARS_MAX: usize = 40;
 
 /// What a value breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,65 +147,6 @@ impl Check<'_, '_> {
             _ => {}
         }
         self.in_place(&rules.in_place, value, place, seen)
-    }
-
-    /// The rules that look at no other value and no other schema.
-    fn value(&mut self, rules: &Rules, value: &Value, place: Place<'_>) -> Result<(), Fault> {
-        if let Some(types) = &rules.types {
-            has_type(types, value, place)?;
-        }
-        if let Some(values) = &rules.values {
-            self.one_of_values(values, value, place)?;
-        }
-        if let Some(wanted) = &rules.value
-            && !equal(wanted, value, self.budget)?
-        {
-            return unfit(place, format!("must be {}", short(wanted)));
-        }
-        match value {
-            Value::Number(number) => in_range(&rules.number, number, place),
-            Value::String(text) => self.text(&rules.text, text, place),
-            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => Ok(()),
-        }
-    }
-
-    fn one_of_values(
-        &mut self,
-        values: &[Value],
-        value: &Value,
-        place: Place<'_>,
-    ) -> Result<(), Fault> {
-        for wanted in values {
-            if equal(wanted, value, self.budget)? {
-                return Ok(());
-            }
-        }
-        let named: Vec<String> = values.iter().take(VALUES_MAX).map(short).collect();
-        let more = if values.len() > VALUES_MAX {
-            ", …"
-        } else {
-            ""
-        };
-        unfit(place, format!("must be one of {}{more}", named.join(", ")))
-    }
-
-    fn text(&mut self, rules: &TextRules, text: &str, place: Place<'_>) -> Result<(), Fault> {
-        if rules.least.is_some() || rules.most.is_some() {
-            self.budget.spend_bytes(text.len())?;
-            let chars = text.chars().count() as u64;
-            if let Some(least) = rules.least.filter(|least| chars < *least) {
-                return unfit(place, format!("must be at least {least} characters long"));
-            }
-            if let Some(most) = rules.most.filter(|most| chars > *most) {
-                return unfit(place, format!("must be at most {most} characters long"));
-            }
-        }
-        match rules.pattern {
-            Some(pattern) if !self.book.patterns[pattern].is_match(text, self.budget)? => {
-                unfit(place, "does not match the pattern")
-            }
-            Some(_) | None => Ok(()),
-        }
     }
 
     fn in_place<'v>(
@@ -368,76 +306,4 @@ fn none_fits(reasons: &[Unfit], schemas: usize) -> String {
         why.push_str(&format!("({}) {place} {reason}", number + 1));
     }
     why
-}
-
-fn has_type(types: &Types, value: &Value, place: Place<'_>) -> Result<(), Fault> {
-    let is = |wanted: &Type| match (wanted, value) {
-        (Type::Null, Value::Null)
-        | (Type::Boolean, Value::Bool(_))
-        | (Type::Object, Value::Object(_))
-        | (Type::Array, Value::Array(_))
-        | (Type::Number, Value::Number(_))
-        | (Type::String, Value::String(_)) => true,
-        (Type::Integer, Value::Number(number)) => {
-            number.as_f64().is_some_and(|float| float.fract() == 0.0)
-        }
-        (Type::WrittenInteger, Value::Number(number)) => !number.is_f64(),
-        _ => false,
-    };
-    if types.0.iter().any(is) {
-        return Ok(());
-    }
-    let words: Vec<&str> = types.0.iter().map(|wanted| wanted.words()).collect();
-    let found = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    };
-    unfit(
-        place,
-        format!("must be {}, not {found}", words.join(" or ")),
-    )
-}
-
-fn in_range(
-    rules: &NumberRules,
-    number: &serde_json::Number,
-    place: Place<'_>,
-) -> Result<(), Fault> {
-    let value = Num::of(number);
-    let than = |bound: &Option<serde_json::Number>| {
-        bound.as_ref().map(|bound| value.compare(Num::of(bound)))
-    };
-    let must = |what: &str, bound: &Option<serde_json::Number>| {
-        let bound = bound.as_ref().map(ToString::to_string).unwrap_or_default();
-        unfit(place, format!("must be {what} {bound}"))
-    };
-    if than(&rules.least).is_some_and(std::cmp::Ordering::is_lt) {
-        return must("at least", &rules.least);
-    }
-    if than(&rules.above).is_some_and(std::cmp::Ordering::is_le) {
-        return must("above", &rules.above);
-    }
-    if than(&rules.most).is_some_and(std::cmp::Ordering::is_gt) {
-        return must("at most", &rules.most);
-    }
-    if than(&rules.below).is_some_and(std::cmp::Ordering::is_ge) {
-        return must("below", &rules.below);
-    }
-    match &rules.multiple_of {
-        Some(of) if !number::is_multiple(number, of) => must("a multiple of", &rules.multiple_of),
-        Some(_) | None => Ok(()),
-    }
-}
-
-/// A value of the schema's, as an answer names it.
-fn short(value: &Value) -> String {
-    let text = value.to_string();
-    match text.chars().count() > VALUE_CHARS_MAX {
-        false => text,
-        true => text.chars().take(VALUE_CHARS_MAX).chain(['…']).collect(),
-    }
 }

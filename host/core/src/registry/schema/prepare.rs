@@ -4,7 +4,7 @@
 //! stands under a word that is none of JSON Schema's is not looked at. Each schema of the document
 //! is read once, without recursion, so the work is bounded by the text.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use serde_json::{Map, Value};
 
@@ -13,7 +13,11 @@ use super::pattern::Pattern;
 use super::references::Resources;
 use super::rules::{Id, Node, Rulebook, Rules};
 
+mod endless;
+mod rebase;
 mod words;
+
+pub(super) use rebase::rebase;
 
 /// The longest schema.
 const TEXT_BYTES_MAX: usize = 256 * 1024;
@@ -36,12 +40,19 @@ pub(super) fn prepare(text: &str, more: &mut dyn FnMut() -> bool) -> Result<Rule
     }
     let schema: Value =
         serde_json::from_str(text).map_err(|error| format!("is not valid JSON: {error}"))?;
-    let mut reader = Reader::new(&schema, more)?;
-    reader.position(&schema, 0, Place::Root)?;
-    reader.read_all()?;
-    let book = reader.book;
-    endless(&book)?;
+    let book = Reader::new(&schema, Patterns::Made(more))?
+        .read_document(&schema)?
+        .book;
+    endless::refuse(&book)?;
     Ok(book)
+}
+
+/// What becomes of patterns.
+enum Patterns<'m> {
+    /// They are made ready as long as this says so.
+    Made(&'m mut dyn FnMut() -> bool),
+    /// Nobody will use them.
+    Left,
 }
 
 /// Where a schema is in its document.
@@ -84,12 +95,14 @@ struct Reader<'a, 'm> {
     automata_bytes: usize,
     /// Whether a reference depends on who refers, which only a document without parts settles.
     is_dynamic: bool,
+    /// Schemas of the document's own part that refer to another.
+    referring: HashSet<*const Value>,
     book: Rulebook,
-    more: &'m mut dyn FnMut() -> bool,
+    more: Patterns<'m>,
 }
 
 impl<'a, 'm> Reader<'a, 'm> {
-    fn new(schema: &'a Value, more: &'m mut dyn FnMut() -> bool) -> Result<Self, String> {
+    fn new(schema: &'a Value, more: Patterns<'m>) -> Result<Self, String> {
         Ok(Reader {
             dialect: Dialect::of(schema)?,
             resources: Resources::new(schema),
@@ -100,12 +113,19 @@ impl<'a, 'm> Reader<'a, 'm> {
             patterns: HashMap::new(),
             automata_bytes: 0,
             is_dynamic: false,
+            referring: HashSet::new(),
             book: Rulebook {
                 nodes: Vec::new(),
                 patterns: Vec::new(),
             },
             more,
         })
+    }
+
+    fn read_document(mut self, schema: &'a Value) -> Result<Self, String> {
+        self.position(schema, 0, Place::Root)?;
+        self.read_all()?;
+        Ok(self)
     }
 
     /// The number of the schema at this position.
@@ -194,6 +214,9 @@ impl<'a, 'm> Reader<'a, 'm> {
             }
         }
         if let Some(reference) = reference {
+            if part == 0 {
+                self.referring.insert(std::ptr::from_ref(value));
+            }
             let waiting = Waiting {
                 id,
                 reference,
@@ -224,8 +247,13 @@ impl<'a, 'm> Reader<'a, 'm> {
         if number >= PATTERNS_MAX {
             return Err(format!("has more than {PATTERNS_MAX} patterns"));
         }
-        if !(self.more)() {
-            return Err("takes too long to be made ready".to_owned());
+        match &mut self.more {
+            Patterns::Left => return Ok(0),
+            Patterns::Made(more) => {
+                if !more() {
+                    return Err("takes too long to be made ready".to_owned());
+                }
+            }
         }
         let room = AUTOMATA_BYTES_MAX.saturating_sub(self.automata_bytes);
         let pattern = Pattern::compile(text, room)
@@ -281,39 +309,4 @@ fn quoted(text: &str) -> String {
         short.push('…');
     }
     format!("{short:?}")
-}
-
-/// Refuses a schema that leads back to itself without going into its input: it has no meaning.
-fn endless(book: &Rulebook) -> Result<(), String> {
-    const OPEN: u8 = 1;
-    const DONE: u8 = 2;
-    let children = |id: Id| match &book.nodes[id] {
-        Node::Rules(rules) => rules.in_place.all_ids().collect(),
-        Node::Always(_) => Vec::new(),
-    };
-    let mut state = vec![0; book.nodes.len()];
-    for start in 0..book.nodes.len() {
-        if state[start] == DONE {
-            continue;
-        }
-        state[start] = OPEN;
-        let mut path = vec![(start, children(start))];
-        while let Some((id, left)) = path.last_mut() {
-            match left.pop() {
-                None => {
-                    state[*id] = DONE;
-                    path.pop();
-                }
-                Some(child) if state[child] == OPEN => {
-                    return Err("has a reference that leads back to itself".to_owned());
-                }
-                Some(child) if state[child] == DONE => {}
-                Some(child) => {
-                    state[child] = OPEN;
-                    path.push((child, children(child)));
-                }
-            }
-        }
-    }
-    Ok(())
 }

@@ -70,6 +70,11 @@ impl<'a> Resources<'a> {
         self.anchors.insert((part, name), value);
     }
 
+    /// Whether the whole document has a name of its own.
+    pub(super) fn is_root_named(&self) -> bool {
+        !self.all[0].base.is_empty()
+    }
+
     /// Whether some schema below the root has a name of its own.
     pub(super) fn has_parts(&self) -> bool {
         self.all.len() > 1

@@ -10,6 +10,7 @@ use cofferdam::registry::schema::Misfit;
 use cofferdam::registry::{CompileFailure, RegistryError};
 use cofferdam::runner::RunError;
 use cofferdam::sessions::SessionError;
+use cofferdam_domain::caller::Forbidden;
 use cofferdam_domain::limits::AboveCeiling;
 use cofferdam_domain::module::{BadModuleName, BadModuleRef};
 use cofferdam_storage::StorageError;
@@ -81,8 +82,16 @@ impl From<RegistryError> for ApiError {
             RegistryError::Reserved(_) => {
                 ApiError::bad_request("invalid_module_name", error.to_string())
             }
+            RegistryError::Forbidden(error) => error.into(),
             RegistryError::Storage(error) => error.into(),
         }
+    }
+}
+
+impl From<Forbidden> for ApiError {
+    fn from(error: Forbidden) -> ApiError {
+        ApiError::new(StatusCode::FORBIDDEN, "forbidden", error.to_string())
+            .with("scope", error.0.as_str())
     }
 }
 
@@ -186,7 +195,7 @@ fn schema_mismatch(misfit: &Misfit) -> ApiError {
             let detail = format!("the input does not fit the module's schema: {why}");
             ApiError::new(unprocessable, "invalid_input", detail)
         }
-        Misfit::Costly(_) => {
+        Misfit::Costly(_) | Misfit::Large => {
             let detail = format!("the input cannot be checked: {misfit}");
             ApiError::new(unprocessable, "schema_check_limit", detail)
         }

@@ -1,0 +1,69 @@
+//! The schemas that a module gives of itself, held here as a host holds them.
+//!
+//! A run without a server asks the module first. Nobody else waits, so a check has the time that a
+//! host gives it, on the thread that runs everything.
+
+use std::time::Duration;
+
+use anyhow::bail;
+
+use cofferdam::registry::schema::hold;
+use cofferdam_domain::attempt::{Failure, FailureKind, Outcome};
+use cofferdam_domain::limits::Limits;
+use cofferdam_domain::module::Descriptor;
+use cofferdam_sandbox::settings::SandboxConfig;
+use cofferdam_sandbox::{GuestInput, LoadedModule, Report, Sandbox};
+
+/// What a module says of its input and output.
+pub(super) struct Held {
+    descriptor: Descriptor,
+    timeout: Duration,
+}
+
+impl Held {
+    /// Asks the module, under the limits of its run.
+    pub(super) async fn of(
+        sandbox: &Sandbox,
+        module: &LoadedModule,
+        config: &SandboxConfig,
+        limits: &Limits,
+    ) -> anyhow::Result<Held> {
+        let descriptor = match sandbox.describe(module, limits).await {
+            Ok(descriptor) => descriptor.unwrap_or_default(),
+            Err(failure) => bail!("describe() failed: {}", failure.message),
+        };
+        Ok(Held {
+            descriptor,
+            timeout: config.schema_check_timeout,
+        })
+    }
+
+    /// Refuses an input that the module does not take.
+    pub(super) fn input(&self, input: &GuestInput) -> Result<(), Failure> {
+        let (Some(schema), GuestInput::Inline(payload)) = (&self.descriptor.input_schema, input)
+        else {
+            return Ok(());
+        };
+        hold(schema, &payload.body, self.timeout).map_err(|misfit| {
+            let why = format!("the input does not fit the module's schema: {misfit}");
+            Failure::new(FailureKind::InvalidInput, why)
+        })
+    }
+
+    /// A run that gave something else than its module promised has failed.
+    pub(super) fn output(&self, report: Report) -> Report {
+        let (Some(schema), Outcome::Completed(payload)) =
+            (&self.descriptor.output_schema, &report.outcome)
+        else {
+            return report;
+        };
+        match hold(schema, &payload.body, self.timeout) {
+            Ok(()) => report,
+            Err(misfit) => {
+                let why = format!("the output does not fit the module's output schema: {misfit}");
+                let outcome = Outcome::Failed(Failure::new(FailureKind::GuestError, why));
+                Report { outcome, ..report }
+            }
+        }
+    }
+}
