@@ -2,6 +2,8 @@
 //!
 //! It reads text, so a re-export could fool it; there are none.
 
+mod circles;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -389,32 +391,35 @@ fn imports(text: &str, prefix: &str) -> BTreeSet<String> {
         }
         let rest = &text[at + prefix.len()..];
         match rest.strip_prefix('{') {
-            Some(group) => found.extend(top_level_names(group)),
+            Some(group) => {
+                let paths = top_level_paths(group);
+                found.extend(paths.iter().filter_map(|path| name_at(path)));
+            }
             None => found.extend(name_at(rest)),
         }
     }
     found
 }
 
-/// The first names of a `{a::…, b}` group, without what nests deeper.
-fn top_level_names(group: &str) -> Vec<String> {
-    let (mut depth, mut start, mut names) = (0, 0, Vec::new());
+/// The paths of a `{a::…, b}` group, whose opening brace is taken off already.
+fn top_level_paths(group: &str) -> Vec<String> {
+    let (mut depth, mut start, mut found) = (0, 0, Vec::new());
     for (at, c) in group.char_indices() {
         match c {
             '{' => depth += 1,
             '}' if depth == 0 => {
-                names.extend(name_at(group[start..at].trim()));
-                return names;
+                found.push(group[start..at].trim().to_owned());
+                return found;
             }
             '}' => depth -= 1,
             ',' if depth == 0 => {
-                names.extend(name_at(group[start..at].trim()));
+                found.push(group[start..at].trim().to_owned());
                 start = at + 1;
             }
             _ => {}
         }
     }
-    names
+    found
 }
 
 fn name_at(text: &str) -> Option<String> {
