@@ -13,6 +13,7 @@ mod change;
 mod claim;
 mod connection;
 mod db;
+mod ended;
 mod errors;
 mod finish;
 mod insert;

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::queue::events::Hub;
 use crate::queue::figures::Figures;
-use crate::queue::progress::ProgressBoard;
+use crate::queue::progress::board::ProgressBoard;
 use crate::queue::ready::Ready;
 use crate::queue::recording::Recording;
 use crate::queue::running::Running;

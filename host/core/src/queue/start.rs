@@ -15,7 +15,7 @@ use crate::queue::events::Hub;
 use crate::queue::executor::{Attempts, Executor};
 use crate::queue::figures::Figures;
 use crate::queue::guests::Guests;
-use crate::queue::progress::ProgressBoard;
+use crate::queue::progress::board::ProgressBoard;
 use crate::queue::pruner::Attic;
 use crate::queue::ready::Ready;
 use crate::queue::recording::Recording;

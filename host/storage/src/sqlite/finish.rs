@@ -4,7 +4,8 @@ use rusqlite::{OptionalExtension, params};
 
 use super::beside::Fresh;
 use super::db::Db;
-use super::settle::{After, Ending, Running, Settling};
+use super::ended::{Ending, Running};
+use super::settle::{After, Settling};
 use crate::blobs::BlobHash;
 use crate::{Finished, Progress, StorageError};
 use cofferdam_domain::attempt::{Failure, FailureKind, Outcome};

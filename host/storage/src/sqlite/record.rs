@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use rusqlite::{CachedStatement, Connection, params};
 
+use super::ended::{Ending, Running};
 use super::rows::{ArtifactsRow, FailureRow, to_json};
-use super::settle::{Ending, Running};
 use crate::StorageError;
 use cofferdam_domain::attempt::{Captured, Outcome, Streams};
 

@@ -3,7 +3,8 @@
 use rusqlite::params;
 
 use super::db::Db;
-use super::settle::{After, Ending, Running, Settling};
+use super::ended::{Ending, Running};
+use super::settle::{After, Settling};
 use crate::{Rescued, StorageError};
 use cofferdam_domain::attempt::{Failure, FailureKind, LeftOut, Outcome, Streams, Usage, WorkerId};
 use cofferdam_domain::state::TaskState;

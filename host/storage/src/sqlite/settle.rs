@@ -4,11 +4,10 @@
 use rusqlite::{CachedStatement, Connection, params};
 
 use super::db::{Db, Tallies, state_number};
+use super::ended::{Ending, Running};
 use super::record::{self, ATTEMPT_MAX};
 use super::templates::Templates;
 use crate::StorageError;
-use crate::blobs::BlobHash;
-use cofferdam_domain::attempt::{Artifact, LeftOut, Outcome, Streams, Usage};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::time::Timestamp;
 
@@ -18,33 +17,6 @@ const END: &str = "
 const AGAIN: &str = "
     UPDATE task SET state = 1, fence = NULL, cancel_requested = 0, updated_at = ?2,
         run_at = coalesce(?3, run_at), change = ?4 WHERE seq = ?1";
-
-/// A running task as far as its end needs it.
-pub(super) struct Running {
-    pub(super) seq: i64,
-    pub(super) template: i64,
-    pub(super) attempt: u32,
-    pub(super) max_attempts: u32,
-    pub(super) lost: u32,
-    pub(super) cancel_requested: bool,
-    pub(super) worker: [u8; 16],
-    pub(super) claimed_at: i64,
-}
-
-impl Running {
-    pub(super) fn from_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Running> {
-        Ok(Running {
-            seq: row.get(0)?,
-            template: row.get(1)?,
-            attempt: row.get(2)?,
-            max_attempts: row.get(3)?,
-            lost: row.get(4)?,
-            cancel_requested: row.get(5)?,
-            worker: row.get(6)?,
-            claimed_at: row.get(7)?,
-        })
-    }
-}
 
 /// What becomes of a task whose attempt ended.
 #[derive(Clone, Copy)]
@@ -75,18 +47,6 @@ impl After {
             After::Again(run_at)
         }
     }
-}
-
-/// An attempt's end, whoever tells it.
-pub(super) struct Ending<'a> {
-    pub(super) finished_at: Timestamp,
-    pub(super) outcome: &'a Outcome,
-    /// Where the output is, if it is not to be in the row.
-    pub(super) output: Option<BlobHash>,
-    pub(super) usage: Usage,
-    pub(super) streams: &'a Streams,
-    pub(super) artifacts: &'a [Artifact],
-    pub(super) left_out: LeftOut,
 }
 
 /// What settling needs, prepared once for many attempts.
