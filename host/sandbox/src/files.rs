@@ -6,9 +6,9 @@
 //! host's disk until the guest first uses a path: until then all its directories lead to one that
 //! is always empty. What limits mean and who is granted what is decided elsewhere.
 
+mod charge;
 mod collect;
 mod counted;
-mod elsewhere;
 mod input;
 mod listing;
 mod open;

@@ -69,7 +69,7 @@ impl SqliteStorage {
         let database = database_path(&settings.data);
         let conn = connection::open_writer(&database)?;
         let blobs = Blobs::open(connection::blobs_path(&settings.data), Arc::new(Fsync))?;
-        for hash in modules::unused_blobs(&conn, blobs.list()?)? {
+        for hash in beside::unused_blobs(&conn, blobs.list()?)? {
             blobs.remove(hash)?;
         }
         let budget_bytes = settings.database_budget_bytes;

@@ -15,7 +15,7 @@ use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
 use wasmtime_wasi::p2::{FsError, StreamError};
 use wasmtime_wasi::runtime::{AbortOnDropJoinHandle, spawn, spawn_blocking};
 
-use crate::files::elsewhere::charged;
+use crate::files::charge::charged;
 use crate::files::quota::{DiskExceeded, FileFacts, Ledger, Quota, Refusal, Zone};
 use crate::meter::Meter;
 

@@ -4,6 +4,7 @@
 //! methods hand on to wasmtime-wasi's implementation of the same trait; `guarded` holds the others.
 //! Permissions, path resolution and the sandbox are wasmtime-wasi's alone.
 
+pub(super) mod elsewhere;
 mod guarded;
 mod opening;
 
@@ -16,9 +17,10 @@ use wasmtime_wasi::p2::bindings::filesystem::{preopens, types};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
 
 use crate::files::Files;
+use crate::files::charge::charged;
 use crate::files::counted::Target;
-use crate::files::elsewhere::{charged, check_path, elsewhere};
 use crate::files::listing::{DirListing, LISTED_BYTES_MAX, ListedEntry};
+use crate::files::p2::elsewhere::{check_path, elsewhere};
 use crate::files::stream::ChargedInput;
 
 pub(super) type Fd = Resource<Descriptor>;

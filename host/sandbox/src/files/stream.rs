@@ -13,8 +13,8 @@ use wasmtime_wasi::p2::{
 };
 use wasmtime_wasi::runtime::AbortOnDropJoinHandle;
 
+use crate::files::charge::charge_read;
 use crate::files::counted::{ChangeError, CountedFile, Target, WriteResult};
-use crate::files::elsewhere::charge_read;
 use crate::files::quota::Quota;
 use crate::meter::Meter;
 

@@ -7,9 +7,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use rusqlite::Connection;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
-use super::modules::unused_blobs;
 use super::readers::Readers;
 use crate::StorageError;
 use crate::blobs::{BlobHash, Blobs};
@@ -154,4 +154,21 @@ impl Beside {
         })
         .await
     }
+}
+
+/// Of `hashes`, those that neither a module nor an output has.
+pub(super) fn unused_blobs(
+    conn: &Connection,
+    hashes: Vec<BlobHash>,
+) -> Result<Vec<BlobHash>, StorageError> {
+    let mut by_blob = conn.prepare_cached(
+        "SELECT 1 FROM module WHERE blob = ?1 UNION ALL SELECT 1 FROM output WHERE blob = ?1",
+    )?;
+    let mut unused = Vec::new();
+    for hash in hashes {
+        if !by_blob.exists([hash.0])? {
+            unused.push(hash);
+        }
+    }
+    Ok(unused)
 }

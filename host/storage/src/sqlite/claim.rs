@@ -6,7 +6,8 @@ use rand::Rng;
 use rusqlite::{Connection, Row, params};
 
 use super::db::Db;
-use super::settle::{After, Ending, Running, Settling};
+use super::ended::{Ending, Running};
+use super::settle::{After, Settling};
 use super::spec::{SpecParts, spec_parts};
 use super::templates::Template;
 use crate::StorageError;

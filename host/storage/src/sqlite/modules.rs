@@ -156,23 +156,6 @@ pub(super) fn module_blob(
     Ok(found.flatten().map(BlobHash))
 }
 
-/// Of `hashes`, those that neither a module nor an output has.
-pub(super) fn unused_blobs(
-    conn: &Connection,
-    hashes: Vec<BlobHash>,
-) -> Result<Vec<BlobHash>, StorageError> {
-    let mut by_blob = conn.prepare_cached(
-        "SELECT 1 FROM module WHERE blob = ?1 UNION ALL SELECT 1 FROM output WHERE blob = ?1",
-    )?;
-    let mut unused = Vec::new();
-    for hash in hashes {
-        if !by_blob.exists([hash.0])? {
-            unused.push(hash);
-        }
-    }
-    Ok(unused)
-}
-
 struct VersionRow {
     name: String,
     digest: [u8; 32],

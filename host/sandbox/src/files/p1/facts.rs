@@ -12,7 +12,7 @@ use wiggle::{GuestMemory, GuestPtr};
 
 use super::call::{Call, put_u32, succeeded};
 use super::original;
-use crate::files::elsewhere::charge_read;
+use crate::files::charge::charge_read;
 
 /// Entries before those of the directory itself: `.` and `..`.
 const OWN_ENTRIES: usize = 2;

@@ -16,8 +16,9 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{ErrorCode, HostDescriptor a
 use wasmtime_wasi::p2::{DynOutputStream, FsError, FsResult};
 
 use super::{Fd, FilesCtxView};
+use crate::files::charge::charged;
 use crate::files::counted::{ChangeError, CountedFile, Target};
-use crate::files::elsewhere::{charged, check_path, elsewhere};
+use crate::files::p2::elsewhere::{check_path, elsewhere};
 use crate::files::quota::{FileFacts, Ledger, Refusal, Zone};
 use crate::files::stream::CountedStream;
 

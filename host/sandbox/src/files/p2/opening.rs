@@ -17,7 +17,7 @@ use wasmtime_wasi::p2::{FsError, FsResult};
 use super::{Fd, FilesCtxView};
 use crate::files::Places;
 use crate::files::counted::facts;
-use crate::files::elsewhere::{check_path, elsewhere};
+use crate::files::p2::elsewhere::{check_path, elsewhere};
 use crate::files::quota::{FileFacts, Ledger, Zone};
 
 /// What is known before a file is opened.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use crate::files::elsewhere::check_path;
+use crate::files::p2::elsewhere::check_path;
 use crate::files::quota::{FileFacts, Ledger, Quota, Zone};
 use crate::files::{InputContent, InputFile, InputPlace};
 use crate::settings::OverQuota;

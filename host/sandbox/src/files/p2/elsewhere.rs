@@ -1,4 +1,4 @@
-//! Work on files that may block: done on a blocking thread, and charged to the run.
+//! Calls of wasmtime-wasi's that may block: done on a blocking thread, and charged to the run.
 //!
 //! wasmtime-wasi would move each of its calls to such a thread itself, where nobody counts what it
 //! uses; a guest could spend ten times its CPU limit by looking up long paths. So a call is moved
@@ -11,44 +11,20 @@ use futures_util::FutureExt as _;
 use wasmtime_wasi::filesystem::{Descriptor, File};
 use wasmtime_wasi::p2::FsResult;
 use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
-use wasmtime_wasi::runtime::spawn_blocking;
 
 use crate::files::p2::{Fd, FilesCtxView};
-use crate::meter::Meter;
 
 /// The longest path, as on Linux.
 const PATH_BYTES_MAX: usize = 4096;
 
-/// What a read of a file costs beside its bytes where it cannot be measured.
-const READ_NS: u64 = 2_000;
-
-/// Bytes that are copied in a nanosecond.
-const BYTES_PER_NS: u64 = 8;
-
-/// Does `work` on a blocking thread and charges it.
-pub(super) async fn charged<T: Send + 'static>(
-    meter: &Arc<Meter>,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> T {
-    let meter = Arc::clone(meter);
-    spawn_blocking(move || meter.charging(work)).await
-}
-
-/// Charges a read that was done where it could not be measured.
-pub(super) fn charge_read(meter: &Meter, bytes: u64) {
-    meter.charge(std::time::Duration::from_nanos(
-        READ_NS + bytes / BYTES_PER_NS,
-    ));
-}
-
 /// Drives a call whose descriptors may block: it is ready at once.
-pub(super) fn at_once<T>(call: impl Future<Output = T>) -> T {
+pub(in crate::files) fn at_once<T>(call: impl Future<Output = T>) -> T {
     call.now_or_never()
         .expect("a call on descriptors that may block waits for nothing")
 }
 
 /// A path as an operating system takes it. wasmtime-wasi takes the empty one for the directory.
-pub(super) fn check_path(path: &str) -> FsResult<()> {
+pub(in crate::files) fn check_path(path: &str) -> FsResult<()> {
     match path.len() {
         0 => Err(ErrorCode::NoEntry.into()),
         1..=PATH_BYTES_MAX => Ok(()),
@@ -83,14 +59,14 @@ macro_rules! elsewhere {
             let copy = $self.blocking(&$fd)?;
             table.push(copy)?
         };)+
-        $crate::files::elsewhere::charged(&meter, move || {
+        $crate::files::charge::charged(&meter, move || {
             let mut ctx = wasmtime_wasi::filesystem::WasiFilesystemCtx::default();
             #[allow(unused_mut, reason = "some calls take the view as it is")]
             let mut $view = wasmtime_wasi::filesystem::WasiFilesystemCtxView {
                 ctx: &mut ctx,
                 table: &mut table,
             };
-            $crate::files::elsewhere::at_once($call)
+            $crate::files::p2::elsewhere::at_once($call)
         })
         .await
     }};
