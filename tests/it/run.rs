@@ -174,3 +174,14 @@ fn an_input_that_does_not_fit_says_where() {
         "{problem}"
     );
 }
+
+#[test]
+fn a_run_that_is_no_task_is_its_own_first_attempt() {
+    let host = Host::start();
+    host.client
+        .put_module("first", &guests::wat("first-attempt.wat"))
+        .expect(201);
+    host.client.run("first", "text/plain", b"").expect(200);
+    let task = host.client.submit_and_wait(&json!({"module": "first"}));
+    assert_eq!(task["status"], "completed", "{task}");
+}

@@ -13,6 +13,7 @@ mod turns;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -28,6 +29,9 @@ pub use crate::interpreters::turns::Turns;
 
 /// The directory beside the program that is looked into where none is configured.
 const DEFAULT_DIR: &str = "interpreters";
+
+/// The first and the longest wait before an interpreter is tried again.
+const RETRY_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// The interpreters of this host.
 pub struct Interpreters {
@@ -50,7 +54,10 @@ pub enum State {
     /// It can be used.
     Ready(Interpreter),
     /// It cannot; the log says why.
-    Failed,
+    Failed {
+        /// Whether it is tried again.
+        again: bool,
+    },
 }
 
 /// An interpreter that can be used.
@@ -76,8 +83,15 @@ pub enum Unavailable {
     #[error("the {} interpreter is being compiled; try again in a moment", .0.as_str())]
     WarmingUp(Language),
     /// It is there and cannot be used.
-    #[error("the {} interpreter of this host cannot be used; its log says why", .0.as_str())]
-    Failed(Language),
+    #[error(
+        "the {} interpreter of this host cannot be used; its log says why", language.as_str()
+    )]
+    Failed {
+        /// The language.
+        language: Language,
+        /// Whether it is tried again.
+        again: bool,
+    },
 }
 
 impl Interpreters {
@@ -114,16 +128,9 @@ impl Interpreters {
         let (this, stop) = (Arc::clone(self), shutdown.clone());
         let languages = languages.to_vec();
         shutdown.spawn("interpreters", async move {
-            for language in languages {
-                if matches!(this.state(language), State::NotInstalled) {
-                    let path = file(&this.dir, language);
-                    tracing::info!(path = %path.display(), "this interpreter is not installed");
-                    continue;
-                }
-                tokio::select! {
-                    () = this.load(language) => {}
-                    () = stop.requested() => return,
-                }
+            tokio::select! {
+                () = this.load_all(&languages) => {}
+                () = stop.requested() => {}
             }
         });
     }
@@ -140,7 +147,7 @@ impl Interpreters {
             State::Ready(interpreter) => Ok(interpreter),
             State::NotInstalled => Err(Unavailable::NotInstalled(language)),
             State::WarmingUp => Err(Unavailable::WarmingUp(language)),
-            State::Failed => Err(Unavailable::Failed(language)),
+            State::Failed { again } => Err(Unavailable::Failed { language, again }),
         }
     }
 
@@ -164,6 +171,33 @@ impl Interpreters {
         Ok(source)
     }
 
+    /// Until each is ready or refused for good. What failed for want of room, or because storage or
+    /// the compiler was busy, is tried again after growing waits.
+    async fn load_all(&self, languages: &[Language]) {
+        let mut wait = RETRY_WAIT.0;
+        loop {
+            for &language in languages {
+                match self.state(language) {
+                    State::Ready(_) | State::Failed { again: false } => {}
+                    State::NotInstalled if wait == RETRY_WAIT.0 => {
+                        let path = file(&self.dir, language);
+                        tracing::info!(path = %path.display(), "this interpreter is not installed");
+                    }
+                    State::NotInstalled => {}
+                    State::WarmingUp | State::Failed { again: true } => {
+                        self.load(language).await;
+                    }
+                }
+            }
+            let may_pass = |language| matches!(self.state(language), State::Failed { again: true });
+            if !languages.iter().copied().any(may_pass) {
+                return;
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(RETRY_WAIT.1);
+        }
+    }
+
     async fn load(&self, language: Language) {
         let path = file(&self.dir, language);
         let state = match self.install(language, &path).await {
@@ -172,13 +206,15 @@ impl Interpreters {
                 tracing::info!(language, %digest, "an interpreter is ready");
                 State::Ready(interpreter)
             }
-            Err(why) => {
+            Err(failed) => {
+                let (why, again) = (failed.to_string(), failed.may_pass());
                 tracing::error!(
                     language = language.as_str(),
                     why,
+                    again,
                     "an interpreter cannot be used"
                 );
-                State::Failed
+                State::Failed { again }
             }
         };
         *self
@@ -187,12 +223,10 @@ impl Interpreters {
             .unwrap_or_else(PoisonError::into_inner) = state;
     }
 
-    async fn install(&self, language: Language, path: &Path) -> Result<Interpreter, String> {
-        let wasm = tokio::fs::read(path)
-            .await
-            .map_err(|error| format!("{}: {error}", path.display()))?;
-        let installed = self.registry.install(language, wasm.into()).await;
-        let (info, module) = installed.map_err(|error| error.to_string())?;
+    async fn install(&self, language: Language, path: &Path) -> Result<Interpreter, NotLoaded> {
+        let read = tokio::fs::read(path).await;
+        let wasm = read.map_err(|error| NotLoaded::Unread(path.to_owned(), error))?;
+        let (info, module) = self.registry.install(language, wasm.into()).await?;
         Ok(Interpreter { info, module })
     }
 
@@ -209,6 +243,24 @@ fn folder(config: &InterpretersConfig, program: &Path) -> PathBuf {
     match config.dir.as_os_str().is_empty() {
         true => program.with_file_name(DEFAULT_DIR),
         false => config.dir.clone(),
+    }
+}
+
+/// Why an interpreter was not loaded.
+#[derive(Debug, thiserror::Error)]
+enum NotLoaded {
+    #[error("{}: {}", .0.display(), .1)]
+    Unread(PathBuf, std::io::Error),
+    #[error(transparent)]
+    Refused(#[from] RegistryError),
+}
+
+impl NotLoaded {
+    fn may_pass(&self) -> bool {
+        match self {
+            NotLoaded::Unread(..) => true,
+            NotLoaded::Refused(error) => error.may_pass(),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //!  submit ──> storage ──> dispatcher ──> ready ──> lanes ──> executor ──> completer ──> storage
 //!                ^            claims in batches   one per guest thread    records in batches
-//!                └── canceller, heartbeat, rescuer, pruner, progress, drainer
+//!                └── canceller, heartbeat, reconciler, rescuer, pruner, progress, drainer
 //! ```
 //!
 //! What is not here: how a guest is run (`runner`), what is durable (`storage`), who may ask
@@ -17,11 +17,14 @@ pub mod events;
 mod executor;
 mod figures;
 mod guests;
+mod hands;
 mod heartbeat;
 mod lanes;
+mod postponing;
 mod progress;
 mod pruner;
 mod ready;
+mod reconciler;
 mod recording;
 mod rescuer;
 mod running;
@@ -30,6 +33,7 @@ mod shared;
 mod start;
 mod submission;
 mod waiters;
+pub mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -38,17 +42,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 
-use crate::queue::events::Subscription;
 use crate::queue::pruner::Attic;
 use crate::queue::shared::Shared;
 use crate::registry::Registry;
 use crate::runner::RunError;
 use crate::runner::admission::Admission;
 use cofferdam_domain::attempt::WorkerId;
-use cofferdam_domain::state::TaskState;
-use cofferdam_domain::task::{Task, TaskId};
+use cofferdam_domain::task::{NewTask, Priority, TaskId};
+use cofferdam_domain::time::Timestamp;
 use cofferdam_storage::{Cancelled, Inserted, Purged, Retried, StorageError};
 
 pub use crate::queue::start::Parts;
@@ -106,24 +108,27 @@ impl Queue {
             checked.push(self.check(task, now).await?);
         }
         let ids: Vec<TaskId> = checked.iter().map(|task| task.id).collect();
+        let due: Vec<Priority> = due(&checked, now);
         let inserted = shared
             .storage
             .insert_tasks(checked, shared.config.pending_max, now)
             .await?;
-        shared.work.notify_one();
-        let mut submitted = Vec::with_capacity(ids.len());
-        for (id, inserted) in ids.into_iter().zip(inserted) {
-            submitted.push(match inserted {
-                Inserted::New => {
-                    shared.events.status(id, TaskState::Pending, 0);
-                    Submitted::New(id)
-                }
-                Inserted::Repeated(earlier) | Inserted::Deduplicated(earlier) => {
-                    Submitted::Existing(earlier)
-                }
-            });
+        for priority in Priority::ALL {
+            let tasks = due.iter().filter(|other| **other == priority).count();
+            if tasks > 0 {
+                shared.work_arrived(priority, tasks);
+            }
         }
-        Ok(submitted)
+        shared.work.notify_one();
+        // Nobody can have watched a task before it was there, so nothing is told of it.
+        let submitted = ids.into_iter().zip(inserted);
+        let submitted = submitted.map(|(id, inserted)| match inserted {
+            Inserted::New => Submitted::New(id),
+            Inserted::Repeated(earlier) | Inserted::Deduplicated(earlier) => {
+                Submitted::Existing(earlier)
+            }
+        });
+        Ok(submitted.collect())
     }
 
     /// Asks for a task's end.
@@ -132,7 +137,7 @@ impl Queue {
         let answer = shared.storage.cancel(id, shared.clock.now()).await?;
         match answer {
             Cancelled::AtOnce => {
-                shared.events.status(id, TaskState::Cancelled, 0);
+                shared.events.nudge(id);
                 shared.waiters.wake(id);
             }
             Cancelled::Requested(worker) if worker == shared.worker => {
@@ -152,7 +157,7 @@ impl Queue {
         }
         let answer = shared.storage.retry(id, shared.clock.now()).await?;
         if answer == Retried::Pending {
-            shared.events.status(id, TaskState::Pending, 0);
+            shared.events.nudge(id);
             shared.work.notify_one();
         }
         Ok(answer)
@@ -172,54 +177,6 @@ impl Queue {
         });
         let lost = |_| StorageError::Unknown("the host is ending".to_owned());
         Ok(told.await.map_err(lost)??)
-    }
-
-    /// The task once it is final, or as it is after `patience`; `None` for an unknown task.
-    pub async fn wait(&self, id: TaskId, patience: Duration) -> Result<Option<Task>, QueueError> {
-        let shared = &self.shared;
-        let waiting = shared.waiters.enter(id);
-        let until = Instant::now() + patience;
-        loop {
-            // Made before the look, so that an end between the look and the wait is not missed.
-            let woken = waiting.woken();
-            let task = shared.reads.task(id).await?;
-            match &task {
-                Some(task) if !task.state.is_final() => {}
-                Some(_) | None => return Ok(task),
-            }
-            if tokio::time::timeout_at(until, woken).await.is_err() {
-                return Ok(task);
-            }
-        }
-    }
-
-    /// What happens to a task from now on, and what is still known of it.
-    pub fn subscribe(&self, id: TaskId) -> Subscription {
-        self.subscribe_after(id, 0)
-    }
-
-    /// The same, after the event that the watcher saw last. A watcher that subscribes to a task
-    /// which is final already, and of which nothing is known any more, waits in vain: see
-    /// [`Queue::watch`].
-    pub fn subscribe_after(&self, id: TaskId, number: u64) -> Subscription {
-        self.shared.events.subscribe(id, number)
-    }
-
-    /// The task as it is and what happens from then on; `None` for an unknown task. The
-    /// subscription of a final task tells what is still known and ends.
-    pub async fn watch(
-        &self,
-        id: TaskId,
-        number: u64,
-    ) -> Result<Option<(Task, Subscription)>, QueueError> {
-        let subscription = self.subscribe_after(id, number);
-        let Some(task) = self.shared.reads.task(id).await? else {
-            return Ok(None);
-        };
-        if task.state.is_final() {
-            subscription.close();
-        }
-        Ok(Some((task, subscription)))
     }
 
     /// How long the ends of attempts have not reached storage, if that is longer than a heartbeat.
@@ -255,6 +212,12 @@ impl Queue {
     pub fn worker(&self) -> WorkerId {
         self.shared.worker
     }
+}
+
+/// The priorities of the tasks that may begin at once.
+fn due(tasks: &[NewTask], now: Timestamp) -> Vec<Priority> {
+    let due = tasks.iter().filter(|task| task.run_at <= now);
+    due.map(|task| task.spec.priority).collect()
 }
 
 /// The shared form.

@@ -75,6 +75,35 @@ pub enum RegistryError {
     Storage(#[from] StorageError),
 }
 
+impl RegistryError {
+    /// Whether the same call may go well a little later, though nobody changed anything about it.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            RegistryError::Unknown(_)
+            | RegistryError::Gone(_)
+            | RegistryError::Reserved(_)
+            | RegistryError::Forbidden(_) => false,
+            RegistryError::Compile(error) => match error {
+                CompileError::Refused(_) | CompileError::Limit(_) | CompileError::Host(_) => false,
+                CompileError::Full(_) | CompileError::Busy => true,
+            },
+            RegistryError::Storage(error) => match error {
+                StorageError::Full(_)
+                | StorageError::OverBudget { .. }
+                | StorageError::TooSlow
+                | StorageError::Unavailable(_)
+                | StorageError::Unknown(_) => true,
+                StorageError::Conflict(_)
+                | StorageError::ModuleGone(_)
+                | StorageError::TooLarge(_)
+                | StorageError::Refused(_)
+                | StorageError::QueueFull { .. }
+                | StorageError::Corrupt(_) => false,
+            },
+        }
+    }
+}
+
 impl Registry {
     /// A registry that keeps `loaded_modules_max` modules of each class mapped and holds inputs
     /// against their schemas by `schemas`.

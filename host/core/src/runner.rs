@@ -5,6 +5,7 @@
 //! runs files. It keeps nothing and knows no database.
 
 pub mod admission;
+mod claim;
 mod code;
 pub mod dirs;
 mod progress;
@@ -20,19 +21,17 @@ use crate::registry::{Registry, RegistryError};
 use crate::runner::admission::Admission;
 use crate::telemetry::metrics::Metrics;
 use cofferdam_domain::attempt::{Failure, FailureKind, Outcome, Payload};
-use cofferdam_domain::claim::Claim;
 use cofferdam_domain::grants::Grants;
 use cofferdam_domain::limits::{AboveCeiling, LimitRequest, Limits};
 use cofferdam_domain::module::{ModuleInfo, ModuleName, ModuleRef};
-use cofferdam_domain::said;
-use cofferdam_domain::task::{BlobId, Input};
+use cofferdam_domain::task::BlobId;
 use cofferdam_sandbox::control::Control;
 use cofferdam_sandbox::threads::GuestThreadsHandle;
 use cofferdam_sandbox::{
-    Attachments, CompileError, EngineClass, GuestInput, Identity, Report, Run, RunSpec, Sandbox,
-    Stdin,
+    Attachments, EngineClass, GuestInput, Identity, Report, Run, RunSpec, Sandbox, Stdin,
 };
 
+pub use crate::runner::claim::NotYet;
 pub(crate) use crate::runner::code::unmetered;
 pub use crate::runner::code::{CodeRequest, Executed, Watcher};
 pub use crate::runner::progress::ProgressListener;
@@ -193,47 +192,6 @@ impl Runner {
             .run_finished(module.as_str(), failure, report.usage.duration);
     }
 
-    /// Runs one attempt at a claimed task, on the thread that polls it: the queue does so on the
-    /// guest threads. What fails before the guest begins is an outcome too.
-    pub async fn run_claim(&self, claim: &Claim, control: Control) -> Report {
-        let spec = &claim.spec;
-        let class = EngineClass::for_limits(&spec.limits);
-        let info = match self.registry.info(spec.digest).await {
-            Ok(info) => info,
-            Err(error) => return not_loaded(&error),
-        };
-        if let Some(language) = info.kind.language() {
-            let report = self.run_code_claim(language, &info, claim, control).await;
-            return self.held_to_schema(&info, report).await;
-        }
-        let module = match self.registry.load(&info, class).await {
-            Ok(module) => module,
-            Err(error) => return not_loaded(&error),
-        };
-        // Checked when the task was submitted; the operator may have changed his mind since.
-        let dirs = match self.admission.mounts(&spec.grants) {
-            Ok(dirs) => dirs,
-            Err(error) => return not_begun(FailureKind::InvalidInput, error.to_string()),
-        };
-        let spec = RunSpec {
-            program: spec.module.as_str().to_owned(),
-            input: self.input_of(&spec.input),
-            args: spec.args.clone(),
-            env: spec.env.clone(),
-            limits: spec.limits,
-            files: Vec::new(),
-            dirs,
-            identity: Identity {
-                task_id: claim.task_id.to_string(),
-                attempt: claim.attempt,
-            },
-        };
-        let attachments = control.into();
-        let run = Run { spec, attachments };
-        let report = self.sandbox.start(module, run).await;
-        self.held_to_schema(&info, report).await
-    }
-
     /// A run that gave something else than its module promised has failed.
     async fn held_to_schema(&self, info: &ModuleInfo, report: Report) -> Report {
         let misfit = match &report.outcome {
@@ -270,43 +228,6 @@ impl Runner {
     pub fn admission(&self) -> &Admission {
         &self.admission
     }
-
-    fn input_of(&self, input: &Input) -> GuestInput {
-        match input {
-            Input::Inline(payload) => GuestInput::Inline(Payload::clone(payload)),
-            Input::Spooled {
-                content_type,
-                blob,
-                size_bytes: _,
-            } => GuestInput::File {
-                content_type: content_type.as_str().into(),
-                path: self.spool.path(*blob),
-            },
-        }
-    }
-}
-
-/// The report of a run whose module could not be loaded. What the host says to itself, as the paths
-/// of its files, is for its log.
-fn not_loaded(error: &RegistryError) -> Report {
-    let why = match error {
-        RegistryError::Compile(CompileError::Host(_) | CompileError::Full(_))
-        | RegistryError::Storage(_) => {
-            tracing::error!(
-                cause = said::for_log(&error.to_string()),
-                "a module cannot be loaded"
-            );
-            "the host could not load the module; its log says why".to_owned()
-        }
-        RegistryError::Unknown(_)
-        | RegistryError::Gone(_)
-        | RegistryError::Reserved(_)
-        | RegistryError::Forbidden(_)
-        | RegistryError::Compile(
-            CompileError::Refused(_) | CompileError::Limit(_) | CompileError::Busy,
-        ) => error.to_string(),
-    };
-    not_begun(FailureKind::HostError, why)
 }
 
 /// The report of a run that did not begin.

@@ -72,4 +72,6 @@ pub enum Next {
     /// The attempt never began: the task is pending again as if it had not been claimed, and no
     /// attempt is recorded.
     GiveBack,
+    /// The same, but the task is not claimed before this instant: the host cannot do it yet.
+    Postpone(Timestamp),
 }

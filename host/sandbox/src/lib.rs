@@ -190,12 +190,22 @@ pub struct Mount {
 }
 
 /// What a run is told about itself.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Identity {
     /// The task's id as text; empty for a run that is not a task.
     pub task_id: String,
     /// The attempt's number, from 1.
     pub attempt: u32,
+}
+
+/// Of a run that is no task: its only attempt.
+impl Default for Identity {
+    fn default() -> Identity {
+        Identity {
+            task_id: String::new(),
+            attempt: 1,
+        }
+    }
 }
 
 /// How a run ended.

@@ -69,7 +69,7 @@ macro_rules! conformance {
                 a_result_is_kept_with_its_streams a_failure_is_kept retries_end_with_the_attempts
                 progress_is_fenced cancel_by_state retry_by_hand a_given_back_task_is_not_charged
                 an_attempt_that_never_began_is_forgotten what_no_row_can_hold_is_refused
-                a_large_output_is_kept_as_long_as_its_task
+                a_large_output_is_kept_as_long_as_its_task a_postponed_task_waits_and_is_not_charged
             }
             races {
                 one_finish_of_two_counts a_stale_fence_changes_nothing cancel_beats_a_retry

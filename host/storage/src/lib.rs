@@ -26,7 +26,8 @@ pub use self::reads::{ChangeNumber, Counts, ListPosition, Reads, Since, TaskFilt
 use self::settings::StorageConfig;
 use self::sqlite::SqliteStorage;
 pub use self::tasks::{
-    Cancelled, Finished, Inserted, Orphans, Progress, Pruned, Purged, Rescued, Retried, Tasks,
+    Cancelled, Finished, HeldTask, Inserted, Orphans, Progress, Pruned, Purged, Rescued, Retried,
+    Tasks,
 };
 
 /// A storage that was opened: three views of one database.

@@ -24,7 +24,8 @@ pub trait Reads: Send + Sync + 'static {
     /// answer or one of its next pages, unless the task has changed again since.
     async fn tasks(&self, filter: &TaskFilter, limit: u32) -> Result<TaskPage, StorageError>;
 
-    /// The output of a completed task; `None` for any other.
+    /// The output of a completed task, or of a cancelled one whose guest gave it all the same;
+    /// `None` for any other.
     async fn result(&self, id: TaskId) -> Result<Option<Payload>, StorageError>;
 
     /// A stream of one finished attempt, the newest if `attempt` is absent.

@@ -49,11 +49,12 @@ pub trait Tasks: Send + Sync + 'static {
 
     /// Records how attempts ended. Each is fenced: only the current holder of a running task is
     /// heard, everybody else gets [`Finished::Stale`] and changes nothing. A task that was asked to
-    /// be cancelled ends cancelled, whatever its attempt came to; a result is not kept then. A
+    /// be cancelled ends cancelled, whatever its attempt came to; its result, if any, is kept. A
     /// retry whose attempts are used up ends failed. A retry after [`FailureKind::Lost`](cofferdam_domain::attempt::FailureKind::Lost), with
     /// which a host that ends gives a task back, is treated as a loss is by [`Tasks::rescue`].
     /// [`Next::GiveBack`](cofferdam_domain::claim::Next::GiveBack) takes the claim back: the attempt
-    /// is neither counted nor recorded, and the task keeps its `run_at`.
+    /// is neither counted nor recorded, and the task keeps its `run_at`. [`Next::Postpone`](cofferdam_domain::claim::Next::Postpone)
+    /// does the same and sets `run_at`, if that is later.
     /// [`StorageError::TooLarge`], [`StorageError::Refused`], [`StorageError::Corrupt`] and
     /// [`StorageError::Full`] may concern a single end: the others are recorded if they are offered
     /// without it.
@@ -76,6 +77,9 @@ pub trait Tasks: Send + Sync + 'static {
 
     /// The running tasks of `worker` that were asked to be cancelled, by whichever host.
     async fn cancel_requests(&self, worker: WorkerId) -> Result<Vec<TaskId>, StorageError>;
+
+    /// Every running task of `worker`, with the fence of its claim.
+    async fn held(&self, worker: WorkerId) -> Result<Vec<HeldTask>, StorageError>;
 
     /// The earliest `run_at` of a pending task, past or future.
     async fn next_run_at(&self) -> Result<Option<Timestamp>, StorageError>;
@@ -128,6 +132,17 @@ pub enum Inserted {
     Repeated(TaskId),
     /// An earlier task holds its dedup key.
     Deduplicated(TaskId),
+}
+
+/// A task that a worker runs, as storage has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldTask {
+    /// The task.
+    pub task_id: TaskId,
+    /// The number of the attempt.
+    pub attempt: u32,
+    /// The claim it runs under.
+    pub fence: Fence,
 }
 
 /// What became of a recorded end.

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::ready;
+use crate::support::host::Host;
 
 #[test]
 fn code_can_be_a_task_that_survives_its_host() {
@@ -245,4 +246,58 @@ fn the_command_line_runs_code() {
     assert_eq!(pushed.0, Some(0), "{}", pushed.2);
     let done = cofferdam(&["task", "submit", "double", "--data", "21", "--wait"]);
     assert_eq!(done.1, "42");
+}
+
+#[test]
+fn scripts_wait_for_an_interpreter_that_is_being_compiled() {
+    const TASKS: usize = 40;
+    // One interpreter only, so that the other takes no time of the compiler's.
+    let folder = tempfile::tempdir().unwrap();
+    let built = crate::support::host::program().with_file_name("interpreters/javascript.wasm");
+    std::fs::copy(built, folder.path().join("javascript.wasm")).expect("it is built");
+    let dir = folder.path().display();
+    let mut host = Host::with_config(&format!("[interpreters]\ndir = {:?}\n", dir.to_string()));
+    let state = |host: &Host| {
+        let ready = host.client.get("/readyz").expect(200).json();
+        ready["interpreters"]["javascript"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let until_ready = |host: &Host| {
+        while state(host) != "ready" {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    };
+    until_ready(&host);
+    let source = "export function run(input) { return input + 1; }";
+    let header = [("content-type", "text/javascript")];
+    host.client
+        .send("PUT", "/v1/modules/more", &header, source.as_bytes())
+        .expect(201);
+    let ids: Vec<String> = (0..TASKS)
+        .map(|n| {
+            let task = json!({"module": "more", "input": n, "delay_ms": 300,
+                "retry": {"max_attempts": 1}});
+            host.client.submit(&task)
+        })
+        .collect();
+    host.kill();
+    // Its compiled code is gone, so that the tasks are due long before it is ready.
+    std::fs::remove_dir_all(host.data().join("artefacts")).unwrap();
+    host.restart();
+    let first = host
+        .client
+        .task_when(&ids[0], |task| task["label"] != "pending");
+    println!("{first} while the interpreter is {}", state(&host));
+    for (n, id) in ids.iter().enumerate() {
+        let task = host.client.final_task(id);
+        assert_eq!(
+            (&task["status"], &task["attempt"]),
+            (&json!("completed"), &json!(1)),
+            "{task}"
+        );
+        let result = host.client.get(&format!("/v1/tasks/{id}/result"));
+        assert_eq!(result.expect(200).json(), json!(n + 1));
+    }
 }

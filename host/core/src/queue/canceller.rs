@@ -77,9 +77,9 @@ impl Canceller {
                 self.asked
                     .push_back((Instant::now() + self.shared.config.cancel_grace, attempting));
             }
-        } else if let Some(claim) = self.shared.ready.remove(id) {
+        } else if let Some(taken) = self.shared.ready.remove(id) {
             let now = self.shared.clock.now();
-            let ended = never_began(&claim, Next::Cancel, FailureKind::Cancelled, now);
+            let ended = never_began(taken, Next::Cancel, FailureKind::Cancelled, now);
             if let Some(ends) = self.ends.upgrade()
                 && ends.send(ended).await.is_err()
             {

@@ -239,7 +239,7 @@ fn publish(shared: &Shared, ended: &Ended, finished: Finished) {
                     .events
                     .progress(end.task_id, report.fraction, &report.note);
             }
-            shared.events.status(end.task_id, state, end.attempt);
+            shared.events.status(end.task_id, state, attempts_made(end));
             if state.is_final() {
                 count_task(shared, ended, state);
             } else {
@@ -248,6 +248,14 @@ fn publish(shared: &Shared, ended: &Ended, finished: Finished) {
         }
     }
     shared.waiters.wake(end.task_id);
+}
+
+/// How many attempts its task has had after this end.
+fn attempts_made(end: &AttemptEnd) -> u32 {
+    match end.next {
+        Next::GiveBack | Next::Postpone(_) => end.attempt.saturating_sub(1),
+        Next::Complete | Next::Fail | Next::Cancel | Next::RetryAt(_) => end.attempt,
+    }
 }
 
 fn count_attempt(shared: &Shared, ended: &Ended) {

@@ -26,12 +26,12 @@ pub(crate) async fn serve<A: Attempts>(executor: Arc<Executor<A>>) {
             () = tokio::time::sleep(pause) => {}
             () = shared.shutdown.requested() => break,
         }
-        for claim in shared.ready.take_older_than(READY_AGE_MAX) {
-            executor.give_back(claim).await;
+        for taken in shared.ready.take_older_than(READY_AGE_MAX) {
+            executor.give_back(taken).await;
         }
     }
-    for claim in shared.ready.take_older_than(Duration::ZERO) {
-        executor.give_back(claim).await;
+    for taken in shared.ready.take_older_than(Duration::ZERO) {
+        executor.give_back(taken).await;
     }
 }
 
@@ -39,7 +39,8 @@ pub(crate) async fn serve<A: Attempts>(executor: Arc<Executor<A>>) {
 /// is likely more at once.
 async fn look(shared: &Shared) -> Option<Duration> {
     let poll = shared.config.poll_interval;
-    if !shared.is_hungry() {
+    let overtaking = shared.overtaking();
+    if overtaking == 0 && !shared.is_hungry() {
         // Set before the second look: whoever makes room after it sees the flag and rings.
         shared.backlog.store(true, Ordering::SeqCst);
         if !shared.is_hungry() {
@@ -47,7 +48,7 @@ async fn look(shared: &Shared) -> Option<Duration> {
         }
     }
     shared.backlog.store(false, Ordering::SeqCst);
-    let wanted = shared.wanted().min(CLAIM_MAX);
+    let wanted = shared.wanted().max(overtaking).min(CLAIM_MAX);
     let slots = u32::try_from(wanted).unwrap_or(u32::MAX);
     let now = shared.clock.now();
     // Never dropped half-way: a claim whose answer nobody takes would lie until this host ends.
@@ -59,7 +60,7 @@ async fn look(shared: &Shared) -> Option<Duration> {
         Ok(claims) => {
             let took = claims.len();
             if took > 0 {
-                shared.ready.push(claims);
+                shared.ready.push(shared.hands.take(claims));
             }
             if took >= wanted {
                 None

@@ -54,11 +54,23 @@ pub enum EventKind {
     },
 }
 
-/// A watcher's end. Dropping it ends the watch.
+/// What a subscriber hears.
 #[derive(Debug)]
-pub struct Subscription {
+pub(crate) enum Heard {
+    /// The next event.
+    Event(Event),
+    /// Storage should be asked how the task stands.
+    Nudge,
+    /// The task is believed to be final, and everything was told.
+    End,
+}
+
+/// A subscriber's end. Dropping it ends the subscription.
+#[derive(Debug)]
+pub(crate) struct Subscription {
     channel: Arc<Channel>,
     seen: u64,
+    asked: u64,
     /// When text was told last, until it has waited its time.
     last_text: Option<Instant>,
     place: hub::Place,
@@ -70,22 +82,25 @@ const TEXT_PACE: Duration = Duration::from_millis(20);
 const TEXT_PACE_BY_WATCHER: Duration = Duration::from_micros(50);
 
 impl Subscription {
-    /// The next event, after those the watcher has seen (`after` is the last number seen, 0 for
-    /// none); `None` once the task is final and everything was told.
-    pub async fn next(&mut self) -> Option<Event> {
+    /// What comes after the events that were heard already.
+    pub(crate) async fn hear(&mut self) -> Heard {
         self.keep_pace().await;
         loop {
             // Made before the look, so that an event between the look and the wait is not missed.
             let more = self.channel.more();
-            match self.channel.look(self.seen) {
+            match self.channel.look(self.seen, self.asked) {
                 Look::Event(event) => {
                     self.seen = event.number;
                     if matches!(event.kind, EventKind::Wrote { .. }) {
                         self.last_text = Some(Instant::now());
                     }
-                    return Some(event);
+                    return Heard::Event(event);
                 }
-                Look::End => return None,
+                Look::Ask(nudge) => {
+                    self.asked = nudge;
+                    return Heard::Nudge;
+                }
+                Look::End => return Heard::End,
                 Look::Nothing => {}
             }
             more.await;
@@ -106,9 +121,9 @@ impl Subscription {
         self.last_text = None;
     }
 
-    /// Ends the watch once everything known is told: for a task that was found final in storage.
-    pub(crate) fn close(&self) {
-        self.channel.close();
+    /// Where the events come from.
+    pub(crate) fn channel(&self) -> &Channel {
+        &self.channel
     }
 }
 

@@ -13,8 +13,10 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::queue::executor::observer::Told;
 use crate::queue::executor::verdict::verdict;
-use crate::queue::running::Attempting;
+use crate::queue::hands::{Hold, Taken};
+use crate::queue::running::{Attempting, Entry, Stop};
 use crate::queue::shared::Shared;
+use crate::runner::NotYet;
 use cofferdam_domain::attempt::{Artifact, Failure, FailureKind, LeftOut, Outcome, Streams, Usage};
 use cofferdam_domain::claim::{AttemptEnd, Claim, Next};
 use cofferdam_domain::said;
@@ -26,8 +28,13 @@ use cofferdam_sandbox::{OutputFiles, Report};
 
 /// Runs the guest of a claim. The runner does; tests put something in its place.
 pub(crate) trait Attempts: Send + Sync + 'static {
-    /// Runs one attempt to its end, which is a report whatever happens.
-    fn run(&self, claim: &Claim, control: Control) -> impl Future<Output = Report> + Send;
+    /// Runs one attempt to its end, which is a report whatever happens, unless this host cannot
+    /// begin it yet.
+    fn run(
+        &self,
+        claim: &Claim,
+        control: Control,
+    ) -> impl Future<Output = Result<Report, NotYet>> + Send;
 
     /// Keeps the files an attempt left, and says which they are.
     fn keep(
@@ -58,6 +65,8 @@ pub(crate) struct Ended {
     pub(crate) ran: bool,
     /// Whether what the attempt left was taken out, because storage refused it.
     pub(crate) shrunk: bool,
+    /// Its claim is in hand until this is dropped.
+    _hold: Hold,
 }
 
 impl<A: Attempts> Executor<A> {
@@ -82,8 +91,8 @@ impl<A: Attempts> Executor<A> {
     /// way to storage, so that a slow database slows the guests and nothing piles up between them.
     pub(crate) async fn execute(
         self: Arc<Self>,
-        claim: Claim,
-        attempting: Arc<Attempting>,
+        taken: Taken,
+        entry: Entry,
         slot: OwnedSemaphorePermit,
     ) {
         let shared = &*self.shared;
@@ -91,28 +100,43 @@ impl<A: Attempts> Executor<A> {
         shared.room_was_made();
         shared
             .events
-            .status(claim.task_id, TaskState::Running, claim.attempt);
-        let report = self.run(&claim, &attempting).await;
-        let ended = self.end(&claim, &attempting, report).await;
+            .status(taken.task_id, TaskState::Running, taken.attempt);
+        let ended = match self.run(&taken, &entry).await {
+            Ok(report) => self.end(taken, &entry, report).await,
+            Err(not_yet) => self.postpone(taken, &entry, &not_yet),
+        };
         self.send(ended).await;
-        shared.running.end(claim.task_id, &attempting);
-        drop(slot);
+        drop((entry, slot));
         shared.room_was_made();
     }
 
     /// Gives back a claim that never began.
-    pub(crate) async fn give_back(&self, claim: Claim) {
-        tracing::debug!(task.id = %claim.task_id, "given back before it began");
-        let ended = never_began(
-            &claim,
-            Next::GiveBack,
-            FailureKind::Lost,
-            self.shared.clock.now(),
-        );
-        self.send(ended).await;
+    pub(crate) async fn give_back(&self, taken: Taken) {
+        tracing::debug!(task.id = %taken.task_id, "given back before it began");
+        let now = self.shared.clock.now();
+        self.send(never_began(taken, Next::GiveBack, FailureKind::Lost, now))
+            .await;
     }
 
-    async fn run(&self, claim: &Claim, attempting: &Arc<Attempting>) -> Report {
+    /// The end of an attempt that this host could not begin yet: it is not counted.
+    fn postpone(&self, taken: Taken, attempting: &Attempting, not_yet: &NotYet) -> Ended {
+        let now = self.shared.clock.now();
+        if attempting.stopped() == Some(Stop::Cancel) {
+            return never_began(taken, Next::Cancel, FailureKind::Cancelled, now);
+        }
+        tracing::debug!(%not_yet, "given back for a while");
+        // Told before it is recorded, so that the next attempt's begin cannot be told before it.
+        self.shared.events.not_begun(taken.task_id, taken.attempt);
+        let wait = self.shared.postponing.wait(std::time::Instant::now());
+        never_began(
+            taken,
+            Next::Postpone(now.plus(wait)),
+            FailureKind::Lost,
+            now,
+        )
+    }
+
+    async fn run(&self, claim: &Claim, attempting: &Arc<Attempting>) -> Result<Report, NotYet> {
         let control = Control {
             cancel: attempting.cancel.clone(),
             kill: attempting.kill.clone(),
@@ -123,17 +147,18 @@ impl<A: Attempts> Executor<A> {
             .catch_unwind()
             .await
         {
-            Ok(report) => report,
+            Ok(ended) => ended,
             Err(_panic) => {
                 tracing::error!("the host panicked under this attempt");
                 let failure =
                     Failure::new(FailureKind::HostError, "the host failed under the attempt");
-                failed(failure)
+                Ok(failed(failure))
             }
         }
     }
 
-    async fn end(&self, claim: &Claim, attempting: &Attempting, report: Report) -> Ended {
+    async fn end(&self, taken: Taken, attempting: &Attempting, report: Report) -> Ended {
+        let claim: &Claim = &taken;
         let Report {
             mut outcome,
             usage,
@@ -143,11 +168,9 @@ impl<A: Attempts> Executor<A> {
         let (mut artifacts, mut left_out) = (Vec::new(), LeftOut::default());
         if let Some(files) = files {
             left_out = files.left_out();
-            match self
-                .attempts
-                .keep(claim.task_id, claim.attempt, files)
-                .await
-            {
+            let keeping = self.attempts.keep(claim.task_id, claim.attempt, files);
+            let kept = AssertUnwindSafe(keeping).catch_unwind().await;
+            match kept.unwrap_or_else(|_panic| Err("the host panicked".to_owned())) {
                 Ok(kept) => artifacts = kept,
                 Err(why) => {
                     tracing::error!(cause = said::for_log(&why), "files could not be kept");
@@ -178,6 +201,7 @@ impl<A: Attempts> Executor<A> {
             wait: wait_of(claim),
             ran: true,
             shrunk: false,
+            _hold: taken.into_hold(),
         }
     }
 
@@ -190,7 +214,8 @@ impl<A: Attempts> Executor<A> {
 }
 
 /// The end of a claim that no guest ran for.
-pub(crate) fn never_began(claim: &Claim, next: Next, kind: FailureKind, now: Timestamp) -> Ended {
+pub(crate) fn never_began(taken: Taken, next: Next, kind: FailureKind, now: Timestamp) -> Ended {
+    let claim: &Claim = &taken;
     Ended {
         end: AttemptEnd {
             task_id: claim.task_id,
@@ -209,6 +234,7 @@ pub(crate) fn never_began(claim: &Claim, next: Next, kind: FailureKind, now: Tim
         wait: wait_of(claim),
         ran: false,
         shrunk: false,
+        _hold: taken.into_hold(),
     }
 }
 

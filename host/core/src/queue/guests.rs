@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use crate::queue::executor::Attempts;
 use crate::queue::pruner::Attic;
-use crate::runner::{Runner, Spool};
+use crate::runner::{NotYet, Runner, Spool};
 use cofferdam_domain::attempt::Artifact;
 use cofferdam_domain::claim::Claim;
 use cofferdam_domain::task::{BlobId, TaskId};
@@ -36,7 +36,7 @@ impl Spool for FileStorage {
 }
 
 impl Attempts for Guests {
-    async fn run(&self, claim: &Claim, control: Control) -> Report {
+    async fn run(&self, claim: &Claim, control: Control) -> Result<Report, NotYet> {
         self.runner.run_claim(claim, control).await
     }
 

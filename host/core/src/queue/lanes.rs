@@ -21,21 +21,21 @@ pub(crate) async fn serve<A: Attempts>(executor: Arc<Executor<A>>, slots: Arc<Se
         let next = async {
             // The slot first: a claim in hand without one would be neither ready nor running.
             let slot = Arc::clone(&slots).acquire_owned().await;
-            let begin = |claim: &Claim| shared.running.begin(claim.task_id);
+            let begin = |claim: &Claim| shared.running.begin(claim);
             (
                 slot.expect("the slots are never closed"),
                 shared.ready.pop(begin).await,
             )
         };
-        let (slot, (claim, attempting)) = tokio::select! {
+        let (slot, (taken, entry)) = tokio::select! {
             biased;
             () = shared.shutdown.requested() => return,
             next = next => next,
         };
-        let span = span_of(&claim);
+        let span = span_of(&taken);
         let mut work = Box::pin(
             Arc::clone(&executor)
-                .execute(claim, attempting, slot)
+                .execute(taken, entry, slot)
                 .instrument(span),
         );
         let ended = poll_fn(|context| Poll::Ready(work.as_mut().poll(context).is_ready())).await;

@@ -1,37 +1,65 @@
 //! Claims that were taken from storage and wait for a free slot.
 //!
-//! The dispatcher fills it, the lanes empty it. It is short by design: as long as what this host
-//! gets through in some milliseconds, so that what is urgent is never stuck behind it for long.
+//! The dispatcher fills it, the lanes empty it, in the order of the configured strategy whenever a
+//! claim came: a critical task that was taken last is begun first. It is short by design: as long as
+//! what this host gets through in some milliseconds.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use crate::queue::hands::Taken;
 use cofferdam_domain::claim::Claim;
-use cofferdam_domain::task::TaskId;
+use cofferdam_domain::task::{ClaimOrder, Priority, TaskId};
 
 /// The claims, in the order they are to be run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Ready {
-    claims: Mutex<VecDeque<Held>>,
+    order: ClaimOrder,
+    line: Mutex<Line>,
     arrived: Notify,
 }
 
+#[derive(Debug, Default)]
+struct Line {
+    claims: BTreeMap<Turn, Waiting>,
+    batches: i64,
+}
+
+/// Whose turn it is: the smallest first. Priority, time, batch, and the place in the batch, because
+/// storage gives each batch in its own order.
+type Turn = (u8, i64, i64, usize);
+
 #[derive(Debug)]
-struct Held {
-    claim: Claim,
+struct Waiting {
+    taken: Taken,
     since: Instant,
 }
 
 impl Ready {
-    /// Appends a batch and wakes the lanes.
-    pub(crate) fn push(&self, batch: Vec<Claim>) {
+    /// An empty list of that order.
+    pub(crate) fn new(order: ClaimOrder) -> Ready {
+        Ready {
+            order,
+            line: Mutex::default(),
+            arrived: Notify::new(),
+        }
+    }
+
+    /// Adds a batch and wakes the lanes.
+    pub(crate) fn push(&self, batch: Vec<Taken>) {
         let since = Instant::now();
         let single = batch.len() == 1;
-        self.lock()
-            .extend(batch.into_iter().map(|claim| Held { claim, since }));
+        let mut line = self.lock();
+        line.batches += 1;
+        let number = line.batches;
+        for (place, taken) in batch.into_iter().enumerate() {
+            let turn = turn(self.order, &taken, number, place);
+            line.claims.insert(turn, Waiting { taken, since });
+        }
+        drop(line);
         if single {
             self.arrived.notify_one();
         } else {
@@ -41,15 +69,15 @@ impl Ready {
 
     /// The next claim, as soon as there is one, and what `begin` makes of it before anybody can see
     /// that it is gone from here.
-    pub(crate) async fn pop<T>(&self, begin: impl Fn(&Claim) -> T) -> (Claim, T) {
+    pub(crate) async fn pop<T>(&self, begin: impl Fn(&Claim) -> T) -> (Taken, T) {
         loop {
             // Made before the look, so that a push between the look and the wait is not missed.
             let arrived = self.arrived.notified();
             {
-                let mut claims = self.lock();
-                if let Some(held) = claims.pop_front() {
-                    let begun = begin(&held.claim);
-                    return (held.claim, begun);
+                let mut line = self.lock();
+                if let Some((_, waiting)) = line.claims.pop_first() {
+                    let begun = begin(&waiting.taken);
+                    return (waiting.taken, begun);
                 }
             }
             arrived.await;
@@ -58,28 +86,49 @@ impl Ready {
 
     /// How many wait.
     pub(crate) fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().claims.len()
+    }
+
+    /// Whether a task of `priority` goes before something that waits here.
+    pub(crate) fn is_overtaken_by(&self, priority: Priority) -> bool {
+        match self.order {
+            ClaimOrder::Priority => {
+                let line = self.lock();
+                let last = line.claims.last_key_value();
+                last.is_some_and(|((rank, ..), _)| priority.rank() < *rank)
+            }
+            ClaimOrder::Fifo | ClaimOrder::Lifo => false,
+        }
     }
 
     /// Takes out the claim of one task.
-    pub(crate) fn remove(&self, id: TaskId) -> Option<Claim> {
-        let mut claims = self.lock();
-        let place = claims.iter().position(|held| held.claim.task_id == id)?;
-        claims.remove(place).map(|held| held.claim)
+    pub(crate) fn remove(&self, id: TaskId) -> Option<Taken> {
+        let mut line = self.lock();
+        let mut places = line.claims.iter();
+        let (turn, _) = places.find(|(_, waiting)| waiting.taken.task_id == id)?;
+        let turn = *turn;
+        line.claims.remove(&turn).map(|waiting| waiting.taken)
     }
 
     /// Takes out what has waited for at least `age`.
-    pub(crate) fn take_older_than(&self, age: Duration) -> Vec<Claim> {
-        let mut claims = self.lock();
-        let old = claims
-            .iter()
-            .take_while(|held| held.since.elapsed() >= age)
-            .count();
-        claims.drain(..old).map(|held| held.claim).collect()
+    pub(crate) fn take_older_than(&self, age: Duration) -> Vec<Taken> {
+        let mut line = self.lock();
+        let is_old = |_: &Turn, waiting: &mut Waiting| waiting.since.elapsed() >= age;
+        let old = line.claims.extract_if(.., is_old);
+        old.map(|(_, waiting)| waiting.taken).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Held>> {
-        // Nothing panics while holding it; if something did, the deque is whole all the same.
-        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Line> {
+        // Nothing panics while holding it; if something did, the line is whole all the same.
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn turn(order: ClaimOrder, claim: &Claim, batch: i64, place: usize) -> Turn {
+    let run_at = claim.run_at.as_millis();
+    match order {
+        ClaimOrder::Priority => (claim.spec.priority.rank(), run_at, batch, place),
+        ClaimOrder::Fifo => (0, run_at, batch, place),
+        ClaimOrder::Lifo => (0, run_at.saturating_neg(), -batch, place),
     }
 }

@@ -34,7 +34,7 @@ pub(crate) async fn run_once(shared: &Shared, dead_before: Timestamp) -> Result<
             .await?;
         for task in &rescued {
             tracing::warn!(task.id = %task.task_id, state = task.state.as_str(), "rescued from a dead host");
-            shared.events.status(task.task_id, task.state, 0);
+            shared.events.nudge(task.task_id);
             shared.waiters.wake(task.task_id);
         }
         total += rescued.len() as u64;

@@ -1,11 +1,14 @@
 //! The attempts under way on this host, and the handles to stop them.
 
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
+use cofferdam_domain::attempt::Fence;
+use cofferdam_domain::claim::Claim;
 use cofferdam_domain::task::TaskId;
 
 /// Why an attempt is being stopped from outside.
@@ -15,13 +18,16 @@ pub(crate) enum Stop {
     Cancel,
     /// The host is shutting down and waits no longer.
     Drain,
+    /// Storage says that the attempt is no longer this host's.
+    Disowned,
 }
 
-/// One attempt under way.
-#[derive(Debug, Default)]
+/// The handles of one attempt.
+#[derive(Debug)]
 pub(crate) struct Attempting {
     pub(crate) cancel: CancellationToken,
     pub(crate) kill: CancellationToken,
+    fence: Fence,
     stop: AtomicU8,
 }
 
@@ -31,6 +37,7 @@ impl Attempting {
         match self.stop.load(Ordering::Acquire) {
             1 => Some(Stop::Cancel),
             2 => Some(Stop::Drain),
+            3 => Some(Stop::Disowned),
             _ => None,
         }
     }
@@ -39,6 +46,7 @@ impl Attempting {
         let code = match reason {
             Stop::Cancel => 1,
             Stop::Drain => 2,
+            Stop::Disowned => 3,
         };
         let _first_counts =
             self.stop
@@ -47,38 +55,46 @@ impl Attempting {
     }
 }
 
-/// All of them.
+/// All of them. Cheap to clone; all clones are one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Running(Arc<Inner>);
+
 #[derive(Debug, Default)]
-pub(crate) struct Running {
+struct Inner {
     attempts: Mutex<HashMap<TaskId, Arc<Attempting>>>,
     count: AtomicUsize,
 }
 
+/// An attempt's entry, struck off when this is dropped, wherever that is.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    running: Running,
+    id: TaskId,
+    attempting: Arc<Attempting>,
+}
+
 impl Running {
     /// Enters an attempt.
-    pub(crate) fn begin(&self, id: TaskId) -> Arc<Attempting> {
-        let attempting = Arc::new(Attempting::default());
+    pub(crate) fn begin(&self, claim: &Claim) -> Entry {
+        let attempting = Arc::new(Attempting {
+            cancel: CancellationToken::new(),
+            kill: CancellationToken::new(),
+            fence: claim.fence,
+            stop: AtomicU8::new(0),
+        });
+        let id = claim.task_id;
         self.lock().insert(id, Arc::clone(&attempting));
-        self.count.fetch_add(1, Ordering::AcqRel);
-        attempting
-    }
-
-    /// Strikes it off. A later attempt at the same task stays.
-    pub(crate) fn end(&self, id: TaskId, attempting: &Arc<Attempting>) {
-        let mut attempts = self.lock();
-        if attempts
-            .get(&id)
-            .is_some_and(|entered| Arc::ptr_eq(entered, attempting))
-        {
-            attempts.remove(&id);
+        self.0.count.fetch_add(1, Ordering::AcqRel);
+        Entry {
+            running: self.clone(),
+            id,
+            attempting,
         }
-        drop(attempts);
-        self.count.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.count.load(Ordering::Acquire)
+        self.0.count.load(Ordering::Acquire)
     }
 
     /// Tells the attempt at a task that it is cancelled; `None` if it does not run here.
@@ -86,6 +102,15 @@ impl Running {
         let attempting = self.lock().get(&id).cloned()?;
         attempting.stop(Stop::Cancel);
         Some(attempting)
+    }
+
+    /// Kills the attempt of a claim that storage knows nothing of any more.
+    pub(crate) fn disown(&self, id: TaskId, fence: Fence) {
+        let attempting = self.lock().get(&id).cloned();
+        if let Some(attempting) = attempting.filter(|attempting| attempting.fence == fence) {
+            attempting.stop(Stop::Disowned);
+            attempting.kill.cancel();
+        }
     }
 
     /// Kills every attempt, for the end of the host.
@@ -97,6 +122,30 @@ impl Running {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<TaskId, Arc<Attempting>>> {
-        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+        let attempts = self.0.attempts.lock();
+        attempts.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Deref for Entry {
+    type Target = Arc<Attempting>;
+
+    fn deref(&self) -> &Arc<Attempting> {
+        &self.attempting
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let mut attempts = self.running.lock();
+        // A later attempt at the same task stays.
+        if attempts
+            .get(&self.id)
+            .is_some_and(|entered| Arc::ptr_eq(entered, &self.attempting))
+        {
+            attempts.remove(&self.id);
+        }
+        drop(attempts);
+        self.running.0.count.fetch_sub(1, Ordering::AcqRel);
     }
 }

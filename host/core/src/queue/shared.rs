@@ -1,6 +1,6 @@
 //! What the queue's door and its services share.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::queue::events::Hub;
 use crate::queue::figures::Figures;
+use crate::queue::hands::Hands;
+use crate::queue::postponing::Postponing;
 use crate::queue::progress::board::ProgressBoard;
 use crate::queue::ready::Ready;
 use crate::queue::recording::Recording;
@@ -21,7 +23,7 @@ use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::Metrics;
 use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::clock::Clock;
-use cofferdam_domain::task::TaskId;
+use cofferdam_domain::task::{Priority, TaskId};
 use cofferdam_domain::time::Timestamp;
 use cofferdam_storage::{Reads, Tasks};
 
@@ -42,7 +44,11 @@ pub(crate) struct Shared {
     pub(crate) work: Notify,
     /// Set while storage may hold work that was not asked for, because no slot was free.
     pub(crate) backlog: AtomicBool,
+    /// Tasks that go before what was taken already, and that nobody asked for yet.
+    pub(crate) overtaking: AtomicUsize,
     pub(crate) ready: Ready,
+    pub(crate) hands: Hands,
+    pub(crate) postponing: Postponing,
     pub(crate) running: Running,
     /// Whether ends reach storage.
     pub(crate) recording: Recording,
@@ -107,6 +113,21 @@ impl Shared {
         if self.backlog.load(Ordering::SeqCst) && self.is_hungry() {
             self.work.notify_one();
         }
+    }
+
+    /// Notes that so many tasks of `priority` can be claimed now. They are asked for even if
+    /// nothing is wanted where they go before what waits for a slot already.
+    pub(crate) fn work_arrived(&self, priority: Priority, tasks: usize) {
+        if self.ready.is_overtaken_by(priority) {
+            self.overtaking.fetch_add(tasks, Ordering::SeqCst);
+        }
+    }
+
+    /// How many claims overtake what waits for a slot, as far as the list has room for them; each is
+    /// told once.
+    pub(crate) fn overtaking(&self) -> usize {
+        let tasks = self.overtaking.swap(0, Ordering::SeqCst);
+        tasks.min((PREFETCH_MAX + CLAIM_MAX).saturating_sub(self.ready.len()))
     }
 
     /// Whether enough is wanted to be worth a call.

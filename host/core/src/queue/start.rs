@@ -6,7 +6,7 @@
 //! heartbeat, the canceller and the progress service end. `Shutdown::drained` waits for them all.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -15,6 +15,8 @@ use crate::queue::events::Hub;
 use crate::queue::executor::{Attempts, Executor};
 use crate::queue::figures::Figures;
 use crate::queue::guests::Guests;
+use crate::queue::hands::Hands;
+use crate::queue::postponing::Postponing;
 use crate::queue::progress::board::ProgressBoard;
 use crate::queue::pruner::Attic;
 use crate::queue::ready::Ready;
@@ -24,7 +26,8 @@ use crate::queue::settings::QueueConfig;
 use crate::queue::shared::{Dice, Shared};
 use crate::queue::waiters::Waiters;
 use crate::queue::{
-    Queue, canceller, completer, dispatcher, drainer, heartbeat, lanes, progress, pruner, rescuer,
+    Queue, canceller, completer, dispatcher, drainer, heartbeat, lanes, progress, pruner,
+    reconciler, rescuer,
 };
 use crate::registry::Registry;
 use crate::runner::Runner;
@@ -133,14 +136,17 @@ fn share(parts: Parts) -> Shared {
         storage: parts.storage,
         reads: parts.reads,
         clock: parts.clock,
-        config: parts.config,
         slots: slots.min(Semaphore::MAX_PERMITS),
         worker: parts.worker,
         shutdown: parts.shutdown,
         settled: CancellationToken::new(),
         work: Notify::new(),
         backlog: AtomicBool::new(false),
-        ready: Ready::default(),
+        overtaking: AtomicUsize::new(0),
+        ready: Ready::new(parts.config.strategy),
+        config: parts.config,
+        hands: Hands::default(),
+        postponing: Postponing::default(),
         running: Running::default(),
         recording: Recording::default(),
         events: Hub::default(),
@@ -182,6 +188,7 @@ fn spawn<A: Attempts>(
     );
     shutdown.spawn("progress", progress::serve(Arc::clone(shared)));
     shutdown.spawn("heartbeat", heartbeat::serve(Arc::clone(shared)));
+    shutdown.spawn("reconciler", reconciler::serve(Arc::clone(shared)));
     shutdown.spawn("rescuer", rescuer::serve(Arc::clone(shared)));
     shutdown.spawn("pruner", pruner::serve(Arc::clone(shared), attic));
     shutdown.spawn("drainer", drainer::serve(Arc::clone(shared)));

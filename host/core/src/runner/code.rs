@@ -12,7 +12,8 @@ use serde_json::value::RawValue;
 use crate::interpreters::answer::{Answer, Verdict, Written};
 use crate::interpreters::request::{BadRequest, Prepared, Request};
 use crate::registry::RegistryError;
-use crate::runner::{RunError, RunRequest, Runner, not_begun, not_loaded};
+use crate::runner::claim::Unbegun;
+use crate::runner::{RunError, RunRequest, Runner, not_begun};
 use crate::telemetry::metrics::Metrics;
 use cofferdam_domain::attempt::{Failure, FailureKind, Outcome, Payload, Stream, Streams, Usage};
 use cofferdam_domain::claim::Claim;
@@ -163,32 +164,24 @@ impl Runner {
         info: &ModuleInfo,
         claim: &Claim,
         control: Control,
-    ) -> Report {
+    ) -> Result<Report, Unbegun> {
+        let invalid = |bad: BadRequest| Unbegun::Failed(FailureKind::InvalidInput, bad.to_string());
         let spec = &claim.spec;
         let Input::Inline(input) = &spec.input else {
-            return not_begun(FailureKind::InvalidInput, no_file().to_string());
+            return Err(invalid(no_file()));
         };
-        let prepared = match self.prepared(language, info, input).await {
-            Ok(Ok(prepared)) => prepared,
-            Ok(Err(bad)) => return not_begun(FailureKind::InvalidInput, bad.to_string()),
-            Err(error) => return not_loaded(&error),
-        };
-        let module = match self.interpreter_for(language, info).await {
-            Ok(module) => module,
-            Err(report) => return *report,
-        };
+        let module = self.interpreter_for(language, info).await?;
+        let prepared = self.prepared(language, info, input).await?;
+        let prepared = prepared.map_err(invalid)?;
         let mut work = Work::new(module, prepared, spec.limits, control);
         work.keeps = Keeps::of(info.kind);
-        match self.admission.mounts(&spec.grants) {
-            Ok(dirs) => work.dirs.extend(dirs),
-            Err(error) => return not_begun(FailureKind::InvalidInput, error.to_string()),
-        }
+        work.dirs.extend(self.mounts_of(&spec.grants)?);
         work.identity = Identity {
             task_id: claim.task_id.to_string(),
             attempt: claim.attempt,
         };
         let executed = self.perform(work).await;
-        told(info.kind, executed, &artifacts_url(claim)).await
+        Ok(told(info.kind, executed, &artifacts_url(claim)).await)
     }
 
     /// The version that a task names where it names an interpreter, else the newest.
@@ -196,21 +189,21 @@ impl Runner {
         &self,
         language: Language,
         info: &ModuleInfo,
-    ) -> Result<Arc<LoadedModule>, Box<Report>> {
+    ) -> Result<Arc<LoadedModule>, Unbegun> {
         match info.kind {
             ModuleKind::Interpreter(_) => {
-                let loaded = self.registry.load(info, EngineClass::Interpreter).await;
-                loaded.map_err(|error| Box::new(not_loaded(&error)))
+                let class = EngineClass::Interpreter;
+                if let Some(module) = self.registry.loaded(info.digest, class) {
+                    return Ok(module);
+                }
+                // No slot of the queue is held while it is being compiled.
+                self.interpreters.get(language)?;
+                Ok(self.registry.load(info, class).await?)
             }
             ModuleKind::Script(_)
             | ModuleKind::Task
             | ModuleKind::Command
-            | ModuleKind::CoreCommand => {
-                let ready = self.interpreters.get(language);
-                ready
-                    .map(|it| it.module)
-                    .map_err(|error| Box::new(not_begun(FailureKind::HostError, error.to_string())))
-            }
+            | ModuleKind::CoreCommand => Ok(self.interpreters.get(language)?.module),
         }
     }
 

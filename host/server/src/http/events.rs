@@ -25,7 +25,8 @@ use crate::http::error::ApiError;
 use crate::http::path::{PathParts, unknown_task};
 use crate::http::query::Query;
 use crate::http::tasks::{find, view};
-use cofferdam::queue::events::{Event, EventKind, Subscription};
+use cofferdam::queue::events::{Event, EventKind};
+use cofferdam::queue::watch::Watch as TaskWatch;
 use cofferdam_domain::task::TaskId;
 
 /// How often a silent stream says that it is alive.
@@ -53,7 +54,7 @@ pub(crate) async fn events(
     let id = path.task()?;
     let last = last_event_id(&headers)?;
     let watched = services.queue.watch(id, last.unwrap_or(0)).await?;
-    let (task, subscription) = watched.ok_or_else(|| unknown_task(id))?;
+    let (task, watch) = watched.ok_or_else(|| unknown_task(id))?;
     let phase = match (task.state.is_final(), last) {
         (false, None) => Phase::First(json!({
             "status": task.state.as_str(),
@@ -65,7 +66,7 @@ pub(crate) async fn events(
     let watch = Watch {
         services,
         id,
-        subscription,
+        events: watch,
         phase,
     };
     let pieces = stream::unfold(watch, |mut watch| async {
@@ -96,7 +97,7 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
 struct Watch {
     services: AppState,
     id: TaskId,
-    subscription: Subscription,
+    events: TaskWatch,
     phase: Phase,
 }
 
@@ -123,7 +124,7 @@ impl Watch {
 
     async fn follow(&mut self) -> Option<Bytes> {
         let event = tokio::select! {
-            event = self.subscription.next() => event,
+            event = self.events.next() => event,
             () = tokio::time::sleep(HEARTBEAT) => {
                 self.phase = Phase::Following;
                 return Some(heartbeat());

@@ -76,7 +76,7 @@ pub(crate) async fn readyz(Extracted(services): Extracted<AppState>) -> Result<R
         State::NotInstalled => "not_installed",
         State::WarmingUp => "warming_up",
         State::Ready(_) => "ready",
-        State::Failed => "failed",
+        State::Failed { .. } => "failed",
     };
     let readiness = Readiness {
         status: "ready",

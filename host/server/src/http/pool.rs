@@ -104,7 +104,7 @@ pub(crate) async fn status(
 #[utoipa::path(
     get, path = "/task/{id}/result", operation_id = "worker_task_result", tag = "Worker API of existing pools",
     params(("id" = String, Path, description = "The id given to /execute")),
-    responses((status = 200, description = "Its result, null until it completed", body = PoolResult)),
+    responses((status = 200, description = "Its result, null where it gave none", body = PoolResult)),
 )]
 pub(crate) async fn result(
     State(services): State<AppState>,
@@ -113,12 +113,8 @@ pub(crate) async fn result(
     let said = path.text(0);
     let task = find_said(&services, said).await?;
     let output = match task.state {
-        TaskState::Completed => services.storage.result(task.id).await?,
-        TaskState::Blocked
-        | TaskState::Pending
-        | TaskState::Running
-        | TaskState::Failed
-        | TaskState::Cancelled => None,
+        TaskState::Completed | TaskState::Cancelled => services.storage.result(task.id).await?,
+        TaskState::Blocked | TaskState::Pending | TaskState::Running | TaskState::Failed => None,
     };
     let result = PoolResult {
         task_id: said.to_owned(),

@@ -188,17 +188,18 @@ impl Model {
             return;
         };
         let lost = end.outcome.failure_kind() == Some(FailureKind::Lost);
+        let is_given_back = matches!(end.next, Next::GiveBack | Next::Postpone(_));
         let state = match end.next {
-            Next::GiveBack if !task.seen.cancel_requested => {
+            Next::GiveBack | Next::Postpone(_) if !task.seen.cancel_requested => {
                 task.seen.attempt -= 1;
                 TaskState::Pending
             }
             Next::RetryAt(_) if lost => task.after_loss(),
             _ if task.seen.cancel_requested => {
-                task.seen.lost += u32::from(lost && end.next != Next::GiveBack);
+                task.seen.lost += u32::from(lost && !is_given_back);
                 TaskState::Cancelled
             }
-            Next::GiveBack => unreachable!("it is cancelled or pending"),
+            Next::GiveBack | Next::Postpone(_) => unreachable!("it is cancelled or pending"),
             Next::Complete => TaskState::Completed,
             Next::Fail => TaskState::Failed,
             Next::Cancel => TaskState::Cancelled,
@@ -396,7 +397,7 @@ impl Known {
 }
 
 /// The ways in which a worker can end an attempt.
-const ENDS: [fn(&Claim, i64) -> AttemptEnd; 7] = [
+const ENDS: [fn(&Claim, i64) -> AttemptEnd; 8] = [
     |claim, now| completed(claim, at(now)),
     |claim, now| failed(claim, at(now), FailureKind::InvalidInput, Next::Fail),
     |claim, now| failed(claim, at(now), FailureKind::Trap, Next::RetryAt(at(now))),
@@ -404,6 +405,7 @@ const ENDS: [fn(&Claim, i64) -> AttemptEnd; 7] = [
     |claim, now| failed(claim, at(now), FailureKind::Lost, Next::RetryAt(at(now))),
     |claim, now| failed(claim, at(now), FailureKind::Lost, Next::Fail),
     |claim, now| failed(claim, at(now), FailureKind::Lost, Next::GiveBack),
+    |claim, now| failed(claim, at(now), FailureKind::Lost, Next::Postpone(at(now))),
 ];
 
 pub(crate) async fn acknowledged_work_outlives_a_reopen<B: Backend>(backend: B) -> B {

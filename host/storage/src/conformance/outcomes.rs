@@ -6,12 +6,13 @@ use bytes::Bytes;
 
 use super::Backend;
 use super::fixture::*;
-use crate::{Cancelled, Finished, Progress, Retried, StorageError};
+use crate::{Cancelled, Finished, HeldTask, Progress, Retried, StorageError};
 use cofferdam_domain::attempt::{
     Artifact, Captured, Failure, FailureKind, Fence, LeftOut, Outcome, Stream, Streams, Usage,
 };
 use cofferdam_domain::claim::Next;
 use cofferdam_domain::state::TaskState;
+use cofferdam_domain::task::ClaimOrder;
 
 pub(crate) async fn a_result_is_kept_with_its_streams<B: Backend>(backend: B) -> B {
     let storage = backend.storage();
@@ -242,6 +243,42 @@ pub(crate) async fn an_attempt_that_never_began_is_forgotten<B: Backend>(backend
         finish_one(storage, back).await,
         Finished::Recorded(TaskState::Cancelled)
     );
+    backend
+}
+
+pub(crate) async fn a_postponed_task_waits_and_is_not_charged<B: Backend>(backend: B) -> B {
+    let storage = backend.storage();
+    insert(storage, new_task(1)).await;
+    let claim = claim_one(storage, ME, at(1)).await;
+    let held = storage.held(ME).await.unwrap();
+    assert_eq!(
+        held,
+        [HeldTask {
+            task_id: claim.task_id,
+            attempt: 1,
+            fence: claim.fence
+        }]
+    );
+    assert!(storage.held(OTHER).await.unwrap().is_empty());
+    let later = failed(&claim, at(2), FailureKind::Lost, Next::Postpone(at(9)));
+    assert_eq!(
+        finish_one(storage, later).await,
+        Finished::Recorded(TaskState::Pending)
+    );
+    assert!(storage.held(ME).await.unwrap().is_empty());
+    let waiting = task(storage, 1).await;
+    assert_eq!(
+        (waiting.attempt, waiting.max_attempts, waiting.run_at),
+        (0, 1, at(9))
+    );
+    let early = storage.claim(ME, 1, ClaimOrder::Priority, at(8)).await;
+    assert!(early.unwrap().is_empty());
+    let claim = claim_one(storage, ME, at(9)).await;
+    assert_eq!(claim.attempt, 1);
+    // A time that has come already changes nothing.
+    let back = failed(&claim, at(10), FailureKind::Lost, Next::Postpone(at(5)));
+    finish_one(storage, back).await;
+    assert_eq!(task(storage, 1).await.run_at, at(9));
     backend
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::{SqliteStorage, change, claim, finish, insert, prune, rescue, tasks};
 use crate::files::blocking;
 use crate::{
-    Cancelled, Finished, Inserted, Orphans, Progress, Pruned, Purged, Rescued, Retried,
+    Cancelled, Finished, HeldTask, Inserted, Orphans, Progress, Pruned, Purged, Rescued, Retried,
     StorageError, Tasks,
 };
 use cofferdam_domain::attempt::{Outcome, WorkerId};
@@ -70,6 +70,12 @@ impl Tasks for SqliteStorage {
     async fn cancel_requests(&self, worker: WorkerId) -> Result<Vec<TaskId>, StorageError> {
         self.readers
             .call(move |conn| tasks::cancel_requests(conn, worker))
+            .await
+    }
+
+    async fn held(&self, worker: WorkerId) -> Result<Vec<HeldTask>, StorageError> {
+        self.readers
+            .call(move |conn| tasks::held(conn, worker))
             .await
     }
 

@@ -18,7 +18,8 @@ const HOLDER: &str = "
     FROM task WHERE id = ?1 AND state = 2 AND fence = ?2 AND attempt = ?3";
 const UNCLAIM: &str = "
     UPDATE task SET state = 1, fence = NULL, updated_at = ?2, change = ?3, attempt = attempt - 1,
-        worker = iif(attempt = 1, NULL, worker), claimed_at = iif(attempt = 1, NULL, claimed_at)
+        worker = iif(attempt = 1, NULL, worker), claimed_at = iif(attempt = 1, NULL, claimed_at),
+        run_at = max(run_at, coalesce(?4, run_at))
     WHERE seq = ?1";
 
 /// Records ends in order. Each output that is beside the database already comes with where.
@@ -81,12 +82,13 @@ impl Settling<'_> {
                 self.settle_loss(task, After::loss(task, max_lost, Some(run_at)), &ending)
             }
             Next::RetryAt(run_at) => self.settle(task, After::retry(task, run_at), &ending),
-            Next::GiveBack => self.give_back(task, end.finished_at),
+            Next::GiveBack => self.give_back(task, end.finished_at, None),
+            Next::Postpone(run_at) => self.give_back(task, end.finished_at, Some(run_at)),
         }
     }
 
-    /// Whoever asked for the cancel was told that it will be: a result that came all the same is
-    /// not kept, and neither a loss nor a claim that is given back starts the task again.
+    /// Whoever asked for the cancel was told that it will be: neither a loss nor a claim that is
+    /// given back starts the task again. A result that came all the same is kept.
     fn settle_cancelled(
         &mut self,
         task: &Running,
@@ -94,26 +96,33 @@ impl Settling<'_> {
         ending: &Ending<'_>,
     ) -> Result<TaskState, StorageError> {
         let after = After::Final(TaskState::Cancelled);
-        let why = match next {
-            Next::Complete => "the task was cancelled while it ran",
-            Next::GiveBack => "the task was cancelled before this attempt began",
-            Next::Fail | Next::Cancel | Next::RetryAt(_) if is_loss(ending.outcome) => {
-                return self.settle_loss(task, after, ending);
+        match next {
+            Next::GiveBack | Next::Postpone(_) => {
+                let why = "the task was cancelled before this attempt began";
+                let outcome = &Outcome::Failed(Failure::new(FailureKind::Cancelled, why));
+                self.settle(task, after, &Ending { outcome, ..*ending })
             }
-            Next::Fail | Next::Cancel | Next::RetryAt(_) => {
-                return self.settle(task, after, ending);
+            Next::Complete | Next::Fail | Next::Cancel | Next::RetryAt(_) => {
+                match is_loss(ending.outcome) {
+                    true => self.settle_loss(task, after, ending),
+                    false => self.settle(task, after, ending),
+                }
             }
-        };
-        let outcome = &Outcome::Failed(Failure::new(FailureKind::Cancelled, why));
-        self.settle(task, after, &Ending { outcome, ..*ending })
+        }
     }
 
     /// Takes a claim back, as if it had never been made.
-    fn give_back(&mut self, task: &Running, at: Timestamp) -> Result<TaskState, StorageError> {
+    fn give_back(
+        &mut self,
+        task: &Running,
+        at: Timestamp,
+        run_at: Option<Timestamp>,
+    ) -> Result<TaskState, StorageError> {
         self.conn.prepare_cached(UNCLAIM)?.execute(params![
             task.seq,
             at.as_millis(),
-            self.tallies.next_change()
+            self.tallies.next_change(),
+            run_at.map(Timestamp::as_millis)
         ])?;
         self.tallies
             .moved(TaskState::Running, TaskState::Pending, 1);

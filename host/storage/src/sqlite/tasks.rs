@@ -10,8 +10,8 @@ use super::db::state_of;
 use super::insert::NO_METADATA;
 use super::rows::{ArtifactsRow, FailureRow, from_json};
 use crate::blobs::BlobHash;
-use crate::{Counts, StorageError};
-use cofferdam_domain::attempt::{Attempt, Captured, Failure, Stream, Usage, WorkerId};
+use crate::{Counts, HeldTask, StorageError};
+use cofferdam_domain::attempt::{Attempt, Captured, Failure, Fence, Stream, Usage, WorkerId};
 use cofferdam_domain::module::{Digest, ModuleName};
 use cofferdam_domain::task::{Priority, Task, TaskId};
 use cofferdam_domain::time::Timestamp;
@@ -107,20 +107,20 @@ fn truncated_of(bits: u8) -> [bool; 3] {
     [bits & 1 != 0, bits & 2 != 0, bits & 4 != 0]
 }
 
-/// Where the output of a completed task is.
+/// Where the output of a completed or cancelled task is.
 pub(super) struct Output {
     pub(super) content_type: Arc<str>,
     pub(super) body: Kept,
 }
 
-/// The output of a completed task, or where it is.
+/// The output of a completed or cancelled task, or where it is.
 pub(super) fn result(conn: &Connection, id: TaskId) -> Result<Option<Output>, StorageError> {
     Ok(conn
         .prepare_cached(
             "SELECT a.content_type, a.output, o.blob
              FROM task t JOIN attempt a ON a.id = t.seq * 1048576 + t.attempt
              LEFT JOIN output o ON o.attempt = a.id
-             WHERE t.id = ?1 AND t.state = 3 AND a.output IS NOT NULL",
+             WHERE t.id = ?1 AND t.state IN (3, 5) AND a.output IS NOT NULL",
         )?
         .query_row([id.0.as_bytes()], |row| {
             Ok(Output {
@@ -229,6 +229,21 @@ pub(super) fn cancel_requests(
         })?
         .collect::<Result<_, _>>()?;
     Ok(ids)
+}
+
+/// The running tasks of `worker`.
+pub(super) fn held(conn: &Connection, worker: WorkerId) -> Result<Vec<HeldTask>, StorageError> {
+    let held = conn
+        .prepare_cached("SELECT id, attempt, fence FROM task WHERE state = 2 AND worker = ?1")?
+        .query_map([worker.0.as_bytes()], |row| {
+            Ok(HeldTask {
+                task_id: TaskId(uuid::Uuid::from_bytes(row.get(0)?)),
+                attempt: row.get(1)?,
+                fence: Fence(row.get::<_, i64>(2)?.cast_unsigned()),
+            })
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(held)
 }
 
 /// The earliest `run_at` of a pending task: the head of each priority's range.

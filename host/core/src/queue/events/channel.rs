@@ -13,6 +13,7 @@ use tokio::sync::futures::Notified;
 
 use crate::queue::events::{Event, EventKind};
 use cofferdam_domain::attempt::Stream;
+use cofferdam_domain::state::TaskState;
 
 /// Events one task's memory holds.
 const EVENTS_MAX: usize = 256;
@@ -39,13 +40,46 @@ struct Memory {
     /// Of the text in `events`.
     bytes: usize,
     newest: u64,
+    /// How far the task has come, as far as was told.
+    stage: Option<Stage>,
+    /// Counts the states told.
+    states: u64,
+    /// Counts the nudges.
+    nudges: u64,
     closed: bool,
+}
+
+/// A place in a task's life: each attempt has a step for running and one for what follows it, of
+/// which a final state is the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Stage {
+    step: u64,
+    is_final: bool,
+}
+
+impl Stage {
+    fn of(state: TaskState, attempt: u32) -> Stage {
+        let after = match state {
+            TaskState::Running => 0,
+            TaskState::Blocked
+            | TaskState::Pending
+            | TaskState::Completed
+            | TaskState::Failed
+            | TaskState::Cancelled => 1,
+        };
+        Stage {
+            step: 2 * u64::from(attempt) + after,
+            is_final: state.is_final(),
+        }
+    }
 }
 
 /// What a watcher finds.
 pub(crate) enum Look {
     /// The first event it has not seen.
     Event(Event),
+    /// Something may have happened that nobody told: storage knows. With the number of the nudge.
+    Ask(u64),
     /// Nothing yet.
     Nothing,
     /// Nothing, and nothing will come.
@@ -53,12 +87,47 @@ pub(crate) enum Look {
 }
 
 impl Channel {
+    /// Remembers that the task went on to `state`, unless it is known to have come further: those
+    /// who tell of two commits may overtake each other.
+    pub(crate) fn state(&self, state: TaskState, attempt: u32) {
+        let stage = Stage::of(state, attempt);
+        let mut memory = self.lock();
+        if memory.stage.is_some_and(|known| stage <= known) {
+            return;
+        }
+        memory.enter(stage, EventKind::Status { state, attempt });
+        drop(memory);
+        self.wake();
+    }
+
+    /// Takes back that attempt number `attempt` runs: it is given back to storage, which will not
+    /// have counted it.
+    pub(crate) fn not_begun(&self, attempt: u32) {
+        let mut memory = self.lock();
+        if memory.stage != Some(Stage::of(TaskState::Running, attempt)) {
+            return;
+        }
+        let (state, attempt) = (TaskState::Pending, attempt.saturating_sub(1));
+        memory.enter(
+            Stage::of(state, attempt),
+            EventKind::Status { state, attempt },
+        );
+        drop(memory);
+        self.wake();
+    }
+
     /// Remembers an event; the oldest give way to it.
     pub(crate) fn tell(&self, kind: EventKind) {
         let mut memory = self.lock();
         memory.seal();
         memory.push(kind);
         drop(memory);
+        self.wake();
+    }
+
+    /// Has every watcher ask storage how the task stands.
+    pub(crate) fn nudge(&self) {
+        self.lock().nudges += 1;
         self.wake();
     }
 
@@ -87,9 +156,25 @@ impl Channel {
         self.urgent.notify_waiters();
     }
 
-    /// Takes [`Channel::close`] back: the task was made pending again.
-    pub(crate) fn reopen(&self) {
-        self.lock().closed = false;
+    /// Changes with each state that is told; for [`Channel::resume`].
+    pub(crate) fn mark(&self) -> u64 {
+        self.lock().states
+    }
+
+    /// Takes [`Channel::close`] back where a task that was final stands at `state` again, as it does
+    /// after a retry by hand. Not if a state was told since `mark` was taken, before the look at
+    /// storage: then that look is out of date.
+    pub(crate) fn resume(&self, mark: u64, state: TaskState, attempt: u32) {
+        let mut memory = self.lock();
+        if !memory.closed || memory.states != mark {
+            return;
+        }
+        memory.enter(
+            Stage::of(state, attempt),
+            EventKind::Status { state, attempt },
+        );
+        drop(memory);
+        self.wake();
     }
 
     /// Whether there is nothing to be told.
@@ -104,9 +189,9 @@ impl Channel {
         seen == memory.newest && !memory.closed
     }
 
-    /// The first event after number `seen`. A number that was never given out, as one from before
-    /// a restart, counts as none.
-    pub(crate) fn look(&self, seen: u64) -> Look {
+    /// The first event after number `seen`; with none, the first nudge after number `asked`. A
+    /// number that was never given out, as one from before a restart, counts as none.
+    pub(crate) fn look(&self, seen: u64, asked: u64) -> Look {
         let mut memory = self.lock();
         let seen = if seen > memory.newest { 0 } else { seen };
         if seen == memory.newest {
@@ -116,6 +201,7 @@ impl Channel {
         match memory.events.get(unseen) {
             Some(event) => Look::Event(event.clone()),
             None if memory.closed => Look::End,
+            None if memory.nudges > asked => Look::Ask(memory.nudges),
             None => Look::Nothing,
         }
     }
@@ -136,6 +222,14 @@ impl Channel {
 }
 
 impl Memory {
+    fn enter(&mut self, stage: Stage, kind: EventKind) {
+        self.seal();
+        self.push(kind);
+        self.stage = Some(stage);
+        self.states += 1;
+        self.closed = stage.is_final;
+    }
+
     fn push(&mut self, kind: EventKind) {
         self.newest += 1;
         self.bytes += weight(&kind);

@@ -60,6 +60,7 @@ impl Hub {
         Subscription {
             channel,
             seen,
+            asked: 0,
             last_text: None,
             place,
         }
@@ -87,14 +88,24 @@ impl Hub {
         (channel, Place { hub, id })
     }
 
-    /// A task went on to another state.
+    /// A task went on to another state; what comes late is not told.
     pub(crate) fn status(&self, id: TaskId, state: TaskState, attempt: u32) {
-        let Some(channel) = self.find(id) else { return };
-        channel.tell(EventKind::Status { state, attempt });
-        if state.is_final() {
-            channel.close();
-        } else {
-            channel.reopen();
+        if let Some(channel) = self.find(id) {
+            channel.state(state, attempt);
+        }
+    }
+
+    /// An attempt that was told to run did not begin and is given back.
+    pub(crate) fn not_begun(&self, id: TaskId, attempt: u32) {
+        if let Some(channel) = self.find(id) {
+            channel.not_begun(attempt);
+        }
+    }
+
+    /// Something happened to a task of which only storage knows the order.
+    pub(crate) fn nudge(&self, id: TaskId) {
+        if let Some(channel) = self.find(id) {
+            channel.nudge();
         }
     }
 

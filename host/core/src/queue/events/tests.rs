@@ -9,12 +9,22 @@ fn id(n: u128) -> TaskId {
     TaskId(Uuid::from_u128(n))
 }
 
+async fn event(watch: &mut Subscription) -> Event {
+    match watch.hear().await {
+        Heard::Event(event) => event,
+        other @ (Heard::Nudge | Heard::End) => panic!("{other:?}"),
+    }
+}
+
 async fn rest(mut watch: Subscription) -> Vec<(u64, EventKind)> {
     let mut told = Vec::new();
-    while let Some(event) = watch.next().await {
-        told.push((event.number, event.kind));
+    loop {
+        match watch.hear().await {
+            Heard::Event(event) => told.push((event.number, event.kind)),
+            Heard::Nudge => {}
+            Heard::End => return told,
+        }
     }
-    told
 }
 
 #[tokio::test]
@@ -80,11 +90,11 @@ async fn text_that_nobody_has_looked_at_is_one_event() {
         stream: Stream::Stdout,
         bytes: bytes.into(),
     };
-    assert_eq!(watch.next().await.unwrap().kind, wrote(b"byte by byte"));
+    assert_eq!(event(&mut watch).await.kind, wrote(b"byte by byte"));
     // What was looked at stays as it is.
     speaker.wrote(Stream::Stdout, b", on");
     speaker.wrote(Stream::Stdout, b"ward");
-    let next = watch.next().await.unwrap();
+    let next = event(&mut watch).await;
     assert_eq!((next.number, next.kind), (2, wrote(b", onward")));
 }
 
@@ -96,7 +106,7 @@ async fn a_watcher_of_text_keeps_its_pace_but_hears_the_end_at_once() {
     let started = Instant::now();
     for _ in 0..10 {
         speaker.wrote(Stream::Stdout, b"x");
-        watch.next().await.unwrap();
+        event(&mut watch).await;
     }
     assert!(
         started.elapsed() >= 9 * TEXT_PACE,
@@ -104,10 +114,10 @@ async fn a_watcher_of_text_keeps_its_pace_but_hears_the_end_at_once() {
         started.elapsed()
     );
     let last = Instant::now();
-    let (waiting, ()) = tokio::join!(watch.next(), async {
+    let (waiting, ()) = tokio::join!(event(&mut watch), async {
         hub.status(id(1), TaskState::Completed, 1);
     });
-    assert!(matches!(waiting.unwrap().kind, EventKind::Status { .. }));
+    assert!(matches!(waiting.kind, EventKind::Status { .. }));
     assert!(last.elapsed() < TEXT_PACE, "{:?}", last.elapsed());
 }
 
@@ -129,9 +139,9 @@ async fn memory_is_bounded_by_text_and_by_tasks() {
     for n in 2..3000 {
         hub.progress(id(n), 0.1, "");
     }
-    let mut forgotten = hub.subscribe(id(1), 0);
-    forgotten.close();
-    assert!(forgotten.next().await.is_none());
+    let forgotten = hub.subscribe(id(1), 0);
+    forgotten.channel().close();
+    assert!(rest(forgotten).await.is_empty());
 }
 
 #[tokio::test]
@@ -140,6 +150,75 @@ async fn a_task_nobody_watches_and_that_says_nothing_is_not_remembered() {
     drop(hub.subscribe(id(1), 0));
     hub.status(id(1), TaskState::Completed, 1);
     let late = hub.subscribe(id(1), 0);
-    late.close();
+    late.channel().close();
     assert!(rest(late).await.is_empty());
+}
+
+fn states(told: Vec<(u64, EventKind)>) -> Vec<(TaskState, u32)> {
+    let state = |(_, kind)| match kind {
+        EventKind::Status { state, attempt } => Some((state, attempt)),
+        EventKind::Progress { .. } | EventKind::Wrote { .. } => None,
+    };
+    told.into_iter().filter_map(state).collect()
+}
+
+#[tokio::test]
+async fn what_is_told_too_late_is_not_told() {
+    use TaskState::{Cancelled, Completed, Pending, Running};
+    let hub = Hub::default();
+    let watch = hub.subscribe(id(1), 0);
+    hub.status(id(1), Running, 1);
+    hub.status(id(1), Running, 2);
+    // The commit before the second attempt, told after it began.
+    hub.status(id(1), Pending, 1);
+    hub.status(id(1), Completed, 2);
+    hub.status(id(1), Running, 2);
+    hub.status(id(1), Cancelled, 1);
+    assert_eq!(
+        states(rest(watch).await),
+        [(Running, 1), (Running, 2), (Completed, 2)]
+    );
+}
+
+#[tokio::test]
+async fn an_attempt_that_did_not_begin_may_be_told_again() {
+    use TaskState::{Completed, Pending, Running};
+    let hub = Hub::default();
+    let watch = hub.subscribe(id(1), 0);
+    hub.status(id(1), Running, 1);
+    hub.not_begun(id(1), 1);
+    hub.not_begun(id(1), 1);
+    hub.status(id(1), Running, 1);
+    hub.status(id(1), Completed, 1);
+    assert_eq!(
+        states(rest(watch).await),
+        [(Running, 1), (Pending, 0), (Running, 1), (Completed, 1)]
+    );
+}
+
+#[tokio::test]
+async fn a_look_at_storage_that_is_out_of_date_opens_nothing() {
+    use TaskState::{Failed, Pending, Running};
+    let hub = Hub::default();
+    let watch = hub.subscribe(id(1), 0);
+    hub.status(id(1), Running, 1);
+    let mark = watch.channel().mark();
+    // Storage said that it runs, and then it failed.
+    hub.status(id(1), Failed, 1);
+    watch.channel().resume(mark, Running, 1);
+    // It was retried by hand, and storage said so.
+    let mark = watch.channel().mark();
+    watch.channel().resume(mark, Pending, 1);
+    hub.status(id(1), Running, 2);
+    hub.status(id(1), Failed, 2);
+    assert_eq!(
+        states(rest(watch).await),
+        [
+            (Running, 1),
+            (Failed, 1),
+            (Pending, 1),
+            (Running, 2),
+            (Failed, 2)
+        ]
+    );
 }

@@ -15,9 +15,11 @@ pub(crate) fn verdict(
     dice: f64,
 ) -> (Outcome, Next) {
     match (stop, outcome) {
-        // Somebody was told that the task would end cancelled, so a result that came all the same
-        // is not shown.
-        (Some(Stop::Cancel), _) => {
+        // What the guest gave all the same is kept with the cancelled task.
+        (Some(Stop::Cancel), Outcome::Completed(payload)) => {
+            (Outcome::Completed(payload), Next::Cancel)
+        }
+        (Some(Stop::Cancel), Outcome::Failed(_)) => {
             let failure = Failure::new(
                 FailureKind::Cancelled,
                 "the task was cancelled while it ran",
@@ -25,7 +27,8 @@ pub(crate) fn verdict(
             (Outcome::Failed(failure), Next::Cancel)
         }
         (_, Outcome::Completed(payload)) => (Outcome::Completed(payload), Next::Complete),
-        (Some(Stop::Drain), Outcome::Failed(_)) => {
+        // Storage hears nothing of a disowned attempt, whatever is said here.
+        (Some(Stop::Drain | Stop::Disowned), Outcome::Failed(_)) => {
             let failure = Failure::new(FailureKind::Lost, "the host shut down under the attempt");
             let again = claim.lost < claim.spec.retry.max_lost;
             let next = if again {

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::stage::{Stage, one_slot, plain};
+use super::stage::{Stage, one_slot, plain, until};
 use crate::queue::Submission;
 use crate::queue::settings::QueueConfig;
-use cofferdam_domain::attempt::FailureKind;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::TaskId;
 use cofferdam_storage::Cancelled;
@@ -46,7 +45,9 @@ async fn a_running_task_is_asked_to_end_and_ends_cancelled() {
     guest.completes();
     let task = stage.finished(id).await;
     assert_eq!(task.state, TaskState::Cancelled);
-    assert_eq!(task.failure.unwrap().kind, FailureKind::Cancelled);
+    // What it gave is kept.
+    let result = stage.reads.result(id).await.unwrap().unwrap();
+    assert_eq!(&result.body[..], b"done");
     stage.end().await;
 }
 
@@ -102,5 +103,17 @@ async fn a_cancel_through_another_host_is_seen_at_the_next_heartbeat() {
     guest.control.cancel.cancelled().await;
     guest.completes();
     assert_eq!(stage.finished(id).await.state, TaskState::Cancelled);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_watcher_hears_of_a_cancel_before_the_task_began() {
+    let stage = Stage::set(one_slot()).await;
+    let delay = Duration::from_secs(1000);
+    let id = stage.submit(Submission { delay, ..plain() }).await;
+    let mut watch = stage.watch(id).await;
+    stage.queue.cancel(id).await.unwrap();
+    until(&mut watch, TaskState::Cancelled, 0).await;
+    assert!(watch.next().await.is_none());
     stage.end().await;
 }

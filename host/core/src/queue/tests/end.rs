@@ -147,3 +147,50 @@ async fn final_tasks_are_pruned_past_their_retention() {
     assert!(stage.reads.task(young).await.unwrap().is_some());
     stage.end().await;
 }
+
+#[tokio::test]
+async fn a_claim_whose_answer_was_lost_is_given_back_at_a_heartbeat() {
+    let heartbeat_interval = Duration::from_millis(50);
+    let mut stage = Stage::set(QueueConfig {
+        heartbeat_interval,
+        ..one_slot()
+    })
+    .await;
+    let delay = Duration::from_secs(5);
+    let id = stage.submit(Submission { delay, ..plain() }).await;
+    let (worker, later) = (stage.queue.worker(), START.plus(delay));
+    let lost = stage
+        .storage
+        .claim(worker, 1, ClaimOrder::Fifo, later)
+        .await;
+    assert_eq!(lost.unwrap().len(), 1);
+    stage.clock.set(later);
+    let guest = stage.guest().await;
+    assert_eq!((guest.id(), guest.claim.attempt), (id, 1));
+    guest.completes();
+    assert_eq!(stage.finished(id).await.state, TaskState::Completed);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn an_attempt_that_storage_gave_to_another_host_is_ended() {
+    let heartbeat_interval = Duration::from_millis(50);
+    let mut stage = Stage::set(QueueConfig {
+        heartbeat_interval,
+        ..one_slot()
+    })
+    .await;
+    let id = stage.submit(plain()).await;
+    let guest = stage.guest().await;
+    let other = WorkerId(Uuid::from_u128(99));
+    let forever = cofferdam_domain::time::Timestamp::from_millis(i64::MAX);
+    let rescued = stage.storage.rescue(other, forever, 9, stage.clock.now());
+    assert_eq!(rescued.await.unwrap().len(), 1);
+    let claim = stage
+        .storage
+        .claim(other, 1, ClaimOrder::Fifo, stage.clock.now());
+    assert_eq!(claim.await.unwrap()[0].task_id, id);
+    guest.control.kill.cancelled().await;
+    assert_eq!(stage.task(id).await.worker, Some(other));
+    stage.end().await;
+}

@@ -1,6 +1,6 @@
 //! In which order and how many at once tasks are claimed.
 
-use super::stage::{Stage, one_slot, plain};
+use super::stage::{START, Stage, one_slot, plain, until};
 use crate::queue::Submission;
 use crate::queue::settings::QueueConfig;
 use cofferdam_domain::state::TaskState;
@@ -122,5 +122,66 @@ async fn a_backlog_is_worked_off_completely() {
         (counts.completed, counts.pending, counts.running),
         (4000, 0, 0)
     );
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn what_is_more_urgent_goes_before_what_was_taken_ahead() {
+    let mut stage = Stage::set(one_slot()).await;
+    let low = Submission {
+        priority: Priority::Low,
+        ..plain()
+    };
+    stage.queue.submit(vec![low; 4]).await.unwrap();
+    let first = stage.guest().await;
+    let urgent = |priority| Submission {
+        priority,
+        ..plain()
+    };
+    let high = stage.submit(urgent(Priority::High)).await;
+    let critical = stage.submit(urgent(Priority::Critical)).await;
+    stage.running(critical).await;
+    first.completes();
+    for wanted in [critical, high] {
+        let guest = stage.guest().await;
+        assert_eq!(guest.id(), wanted);
+        guest.completes();
+    }
+    for _ in 0..3 {
+        let guest = stage.guest().await;
+        assert_eq!(guest.claim.spec.priority, Priority::Low);
+        guest.completes();
+    }
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn work_that_the_host_cannot_do_yet_is_put_off_and_not_counted() {
+    let mut stage = Stage::set(one_slot()).await;
+    let id = stage.submit(plain()).await;
+    let mut watch = stage.watch(id).await;
+    for _ in 0..3 {
+        let guest = stage.guest().await;
+        assert_eq!(
+            (guest.claim.attempt, guest.claim.max_attempts),
+            (1, 1),
+            "only the last one is an attempt"
+        );
+        guest.is_not_begun();
+        until(&mut watch, TaskState::Pending, 0).await;
+        // The slot is free for what can be done.
+        let other = stage.submit(plain()).await;
+        let guest = stage.guest().await;
+        assert_eq!(guest.id(), other);
+        guest.completes();
+        stage.finished(other).await;
+        let run_at = stage.task(id).await.run_at;
+        assert!(run_at > stage.clock.now());
+        stage.advance_to(run_at.since(START));
+    }
+    stage.guest().await.completes();
+    let task = stage.finished(id).await;
+    assert_eq!((task.state, task.attempt), (TaskState::Completed, 1));
+    assert_eq!(stage.reads.attempts(id).await.unwrap().len(), 1);
     stage.end().await;
 }

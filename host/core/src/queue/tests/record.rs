@@ -66,15 +66,16 @@ async fn completed(stage: &Stage, number: u32) -> Vec<Ended> {
         .claim(worker, number, ClaimOrder::Fifo, later)
         .await
         .unwrap();
-    let ended = |claim| {
-        let mut ended = never_began(claim, Next::Complete, FailureKind::Lost, later);
+    let ended = |taken| {
+        let mut ended = never_began(taken, Next::Complete, FailureKind::Lost, later);
         ended.end.outcome = Outcome::Completed(Payload {
             content_type: "text/plain".into(),
             body: Bytes::from_static(b"done"),
         });
         ended
     };
-    claims.iter().map(ended).collect()
+    let taken = stage.queue.shared.hands.take(claims);
+    taken.into_iter().map(ended).collect()
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ fn three_attempts() -> Submission {
 async fn a_transient_failure_is_tried_again_after_growing_waits() {
     let mut stage = Stage::set(one_slot()).await;
     let id = stage.submit(three_attempts()).await;
-    let mut watch = stage.queue.subscribe(id);
+    let mut watch = stage.watch(id).await;
     let mut now = Duration::ZERO;
     for (attempt, wait) in [(1, Duration::from_secs(1)), (2, Duration::from_secs(2))] {
         let guest = stage.guest().await;

@@ -11,13 +11,15 @@ use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use crate::queue::events::{EventKind, Subscription};
+use crate::queue::events::EventKind;
 use crate::queue::executor::Attempts;
 use crate::queue::pruner::Attic;
 use crate::queue::settings::QueueConfig;
+use crate::queue::watch::Watch;
 use crate::queue::{Parts, Queue, Submission, Submitted};
 use crate::registry::schema::Schemas;
 use crate::registry::{Loader, Registry};
+use crate::runner::NotYet;
 use crate::runner::admission::Admission;
 use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::Metrics;
@@ -47,7 +49,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) struct Guest {
     pub(super) claim: Claim,
     pub(super) control: Control,
-    end: oneshot::Sender<Outcome>,
+    end: oneshot::Sender<Result<Outcome, NotYet>>,
 }
 
 impl Guest {
@@ -57,7 +59,7 @@ impl Guest {
             content_type: "text/plain".into(),
             body,
         };
-        let _ = self.end.send(Outcome::Completed(payload));
+        let _ = self.end.send(Ok(Outcome::Completed(payload)));
     }
 
     pub(super) fn fails(self, kind: FailureKind, transient: bool) {
@@ -65,7 +67,12 @@ impl Guest {
             transient,
             ..Failure::new(kind, "as the test says")
         };
-        let _ = self.end.send(Outcome::Failed(failure));
+        let _ = self.end.send(Ok(Outcome::Failed(failure)));
+    }
+
+    /// The host finds that it cannot begin the attempt yet.
+    pub(super) fn is_not_begun(self) {
+        let _ = self.end.send(Err(NotYet::because("as the test says")));
     }
 
     pub(super) fn id(&self) -> TaskId {
@@ -79,13 +86,13 @@ struct Stagehand {
 }
 
 impl Attempts for Stagehand {
-    async fn run(&self, claim: &Claim, control: Control) -> Report {
+    async fn run(&self, claim: &Claim, control: Control) -> Result<Report, NotYet> {
         assert_ne!(claim.spec.args, ["panic"], "as the test wants");
         let outcome = match &self.guests {
-            None => Outcome::Completed(Payload {
+            None => Ok(Outcome::Completed(Payload {
                 content_type: "".into(),
                 body: Bytes::new(),
-            }),
+            })),
             Some(guests) => {
                 let (end, ended) = oneshot::channel();
                 let guest = Guest {
@@ -97,17 +104,17 @@ impl Attempts for Stagehand {
                 tokio::select! {
                     outcome = ended => outcome.unwrap(),
                     () = control.kill.cancelled() => {
-                        Outcome::Failed(Failure::new(FailureKind::Cancelled, "killed"))
+                        Ok(Outcome::Failed(Failure::new(FailureKind::Cancelled, "killed")))
                     }
                 }
             }
         };
-        Report {
-            outcome,
+        Ok(Report {
+            outcome: outcome?,
             usage: Usage::default(),
             streams: Streams::default(),
             files: None,
-        }
+        })
     }
 
     async fn keep(
@@ -297,11 +304,27 @@ impl Stage {
         }
     }
 
+    /// Watches a task from its first event on.
+    pub(super) async fn watch(&self, id: TaskId) -> Watch {
+        self.queue.watch(id, 0).await.unwrap().unwrap().1
+    }
+
     /// The task once it is final.
     pub(super) async fn finished(&self, id: TaskId) -> Task {
         let task = self.queue.wait(id, PATIENCE).await.unwrap().unwrap();
         assert!(task.state.is_final(), "{task:?}");
         task
+    }
+
+    /// Waits until the host has claimed a task.
+    pub(super) async fn running(&self, id: TaskId) {
+        let claimed = async {
+            while self.task(id).await.state != TaskState::Running {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let claimed = tokio::time::timeout(PATIENCE, claimed).await;
+        claimed.expect("it is claimed in time");
     }
 
     pub(super) async fn task(&self, id: TaskId) -> Task {
@@ -357,7 +380,7 @@ pub(super) fn plain() -> Submission {
 }
 
 /// Waits until the task was told to be in `state` after so many attempts.
-pub(super) async fn until(watch: &mut Subscription, state: TaskState, attempt: u32) {
+pub(super) async fn until(watch: &mut Watch, state: TaskState, attempt: u32) {
     let wanted = EventKind::Status { state, attempt };
     let told = async {
         while let Some(event) = watch.next().await {

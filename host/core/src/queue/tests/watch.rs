@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use super::stage::{Stage, one_slot, plain, until};
+use crate::queue::Submission;
 use crate::queue::events::EventKind;
-use cofferdam_domain::attempt::Stream;
+use crate::queue::settings::QueueConfig;
+use cofferdam_domain::attempt::{FailureKind, Stream};
 use cofferdam_domain::state::TaskState;
 
 #[tokio::test]
@@ -39,7 +41,7 @@ async fn waiting_ends_with_the_task_or_with_the_patience() {
 async fn what_a_guest_says_is_told_before_its_end_and_can_be_resumed() {
     let mut stage = Stage::set(one_slot()).await;
     let id = stage.submit(plain()).await;
-    let mut watch = stage.queue.subscribe(id);
+    let mut watch = stage.watch(id).await;
     let guest = stage.guest().await;
     until(&mut watch, TaskState::Running, 1).await;
     let observer = guest.control.observer.clone().unwrap();
@@ -103,5 +105,43 @@ async fn progress_of_a_running_attempt_can_be_read_from_storage() {
         .expect("it is recorded");
     guest.completes();
     stage.finished(id).await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_watcher_and_a_waiter_look_at_storage_where_nobody_tells_them() {
+    let heartbeat_interval = Duration::from_millis(50);
+    let stage = Stage::set(QueueConfig {
+        heartbeat_interval,
+        ..one_slot()
+    })
+    .await;
+    let delay = Duration::from_secs(1000);
+    let id = stage.submit(Submission { delay, ..plain() }).await;
+    let mut watch = stage.watch(id).await;
+    // As another host does it.
+    stage.storage.cancel(id, stage.clock.now()).await.unwrap();
+    until(&mut watch, TaskState::Cancelled, 0).await;
+    assert!(watch.next().await.is_none());
+    assert_eq!(stage.finished(id).await.state, TaskState::Cancelled);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_watch_goes_on_after_a_retry_by_hand() {
+    let mut stage = Stage::set(one_slot()).await;
+    let id = stage.submit(plain()).await;
+    let mut watch = stage.watch(id).await;
+    stage.guest().await.fails(FailureKind::Trap, false);
+    until(&mut watch, TaskState::Failed, 1).await;
+    stage.queue.retry(id).await.unwrap();
+    let guest = stage.guest().await;
+    until(&mut watch, TaskState::Running, 2).await;
+    let mut late = stage.watch(id).await;
+    guest.completes();
+    for watch in [&mut watch, &mut late] {
+        until(watch, TaskState::Completed, 2).await;
+        assert!(watch.next().await.is_none());
+    }
     stage.end().await;
 }

@@ -151,7 +151,14 @@ impl From<Unavailable> for ApiError {
             Unavailable::WarmingUp(_) => {
                 ApiError::busy("interpreter_warming_up", text, WARM_UP_RETRY_S)
             }
-            Unavailable::Failed(_) => ApiError::busy("interpreter_failed", text, FAILED_RETRY_S),
+            Unavailable::Failed { again, .. } => {
+                let retry_s = if again {
+                    WARM_UP_RETRY_S
+                } else {
+                    FAILED_RETRY_S
+                };
+                ApiError::busy("interpreter_failed", text, retry_s)
+            }
         }
     }
 }

@@ -18,6 +18,7 @@ use cofferdam_domain::module::ModuleKind;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::Task;
 
+const STATUS: HeaderName = HeaderName::from_static("cofferdam-status");
 const TRUNCATED: HeaderName = HeaderName::from_static("cofferdam-truncated");
 
 /// Get a task's result
@@ -31,10 +32,13 @@ const TRUNCATED: HeaderName = HeaderName::from_static("cofferdam-truncated");
         (
             status = 200, description = "The output, with its own content type",
             body = Vec<u8>, content_type = "application/octet-stream",
-            headers(("Cofferdam-Truncated" = String, description = "Names the streams that were cut off")),
+            headers(
+                ("Cofferdam-Truncated" = String, description = "Names the streams that were cut off"),
+                ("Cofferdam-Status" = String, description = "completed, or cancelled where the guest gave it although it was cancelled"),
+            ),
         ),
         (status = 202, description = "It is not final", body = super::TaskJson),
-        (status = 422, description = "It failed or was cancelled", body = crate::http::error::Problem),
+        (status = 422, description = "It failed, or was cancelled before it gave a result", body = crate::http::error::Problem),
     ),
 )]
 pub(crate) async fn result(
@@ -51,8 +55,10 @@ pub(crate) async fn result(
         TaskState::Blocked | TaskState::Pending | TaskState::Running => {
             Ok(json::answer(StatusCode::ACCEPTED, &view(&services, task)))
         }
-        TaskState::Failed | TaskState::Cancelled => Err(not_completed(&task)),
-        TaskState::Completed => completed(&services, &task).await,
+        TaskState::Failed => Err(not_completed(&task)),
+        TaskState::Cancelled if task.result_bytes.is_none() => Err(not_completed(&task)),
+        // A guest that was cancelled may have given its result all the same.
+        TaskState::Cancelled | TaskState::Completed => completed(&services, &task).await,
     }
 }
 
@@ -64,7 +70,9 @@ async fn completed(services: &Services, task: &Task) -> Result<Response, ApiErro
     };
     let answer = |body| guest::answer(&output.content_type, body);
     let mut response = held.answer(answer, output.body);
-    tell_truncated(response.headers_mut(), task.truncated);
+    let headers = response.headers_mut();
+    tell_truncated(headers, task.truncated);
+    headers.insert(STATUS, HeaderValue::from_static(task.state.as_str()));
     Ok(response)
 }
 
@@ -150,7 +158,7 @@ pub(crate) async fn logs(
 
 /// Whether the result is what was written to standard output, and is not kept as that as well.
 async fn wrote_its_result(services: &Services, task: &Task) -> Result<bool, ApiError> {
-    if task.state != TaskState::Completed {
+    if !task.state.is_final() || task.result_bytes.is_none() {
         return Ok(false);
     }
     let info = services.modules.module_info(&task.digest).await?;

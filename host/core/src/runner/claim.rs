@@ -1,0 +1,152 @@
+//! One attempt at a claimed task.
+//!
+//! What fails before the guest begins is an outcome of the attempt, if it would fail again. What
+//! this host cannot do for the moment is none: the queue takes the claim back and counts nothing.
+
+use crate::interpreters::Unavailable;
+use crate::registry::RegistryError;
+use crate::runner::{Runner, not_begun};
+use cofferdam_domain::attempt::{FailureKind, Payload};
+use cofferdam_domain::claim::Claim;
+use cofferdam_domain::grants::Grants;
+use cofferdam_domain::module::ModuleInfo;
+use cofferdam_domain::said;
+use cofferdam_domain::task::Input;
+use cofferdam_sandbox::control::Control;
+use cofferdam_sandbox::{
+    CompileError, EngineClass, GuestInput, Identity, Mount, Report, Run, RunSpec,
+};
+
+/// This host cannot do the work yet. It may later, and another host may now.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this host cannot do this yet: {0}")]
+pub struct NotYet(String);
+
+impl NotYet {
+    /// For this reason.
+    pub(crate) fn because(why: impl ToString) -> NotYet {
+        NotYet(why.to_string())
+    }
+}
+
+/// Why an attempt did not begin.
+pub(super) enum Unbegun {
+    /// It may begin later.
+    NotYet(NotYet),
+    /// It failed.
+    Failed(FailureKind, String),
+}
+
+impl From<RegistryError> for Unbegun {
+    fn from(error: RegistryError) -> Unbegun {
+        match error.may_pass() {
+            true => Unbegun::NotYet(NotYet::because(error)),
+            false => Unbegun::Failed(FailureKind::HostError, not_loaded(&error)),
+        }
+    }
+}
+
+impl From<Unavailable> for Unbegun {
+    fn from(unavailable: Unavailable) -> Unbegun {
+        match unavailable {
+            Unavailable::WarmingUp(_) | Unavailable::Failed { again: true, .. } => {
+                Unbegun::NotYet(NotYet::because(unavailable))
+            }
+            Unavailable::NotInstalled { .. } | Unavailable::Failed { again: false, .. } => {
+                Unbegun::Failed(FailureKind::HostError, unavailable.to_string())
+            }
+        }
+    }
+}
+
+/// Why a module could not be loaded. What the host says to itself, as the paths of its files, is for
+/// its log.
+fn not_loaded(error: &RegistryError) -> String {
+    match error {
+        RegistryError::Compile(CompileError::Host(_) | CompileError::Full(_))
+        | RegistryError::Storage(_) => {
+            tracing::error!(
+                cause = said::for_log(&error.to_string()),
+                "a module cannot be loaded"
+            );
+            "the host could not load the module; its log says why".to_owned()
+        }
+        RegistryError::Unknown(_)
+        | RegistryError::Gone(_)
+        | RegistryError::Reserved(_)
+        | RegistryError::Forbidden(_)
+        | RegistryError::Compile(
+            CompileError::Refused(_) | CompileError::Limit(_) | CompileError::Busy,
+        ) => error.to_string(),
+    }
+}
+
+impl Runner {
+    /// Runs one attempt at a claimed task, on the thread that polls it: the queue does so on the
+    /// guest threads.
+    pub async fn run_claim(&self, claim: &Claim, control: Control) -> Result<Report, NotYet> {
+        match self.begin_claim(claim, control).await {
+            Ok(report) => Ok(report),
+            Err(Unbegun::NotYet(not_yet)) => Err(not_yet),
+            Err(Unbegun::Failed(kind, why)) => Ok(not_begun(kind, why)),
+        }
+    }
+
+    async fn begin_claim(&self, claim: &Claim, control: Control) -> Result<Report, Unbegun> {
+        let spec = &claim.spec;
+        let info = self.registry.info(spec.digest).await?;
+        let report = match info.kind.language() {
+            Some(language) => self.run_code_claim(language, &info, claim, control).await?,
+            None => self.run_module_claim(&info, claim, control).await?,
+        };
+        Ok(self.held_to_schema(&info, report).await)
+    }
+
+    async fn run_module_claim(
+        &self,
+        info: &ModuleInfo,
+        claim: &Claim,
+        control: Control,
+    ) -> Result<Report, Unbegun> {
+        let spec = &claim.spec;
+        let class = EngineClass::for_limits(&spec.limits);
+        let module = self.registry.load(info, class).await?;
+        let spec = RunSpec {
+            program: spec.module.as_str().to_owned(),
+            input: self.input_of(&spec.input),
+            args: spec.args.clone(),
+            env: spec.env.clone(),
+            limits: spec.limits,
+            files: Vec::new(),
+            dirs: self.mounts_of(&spec.grants)?,
+            identity: Identity {
+                task_id: claim.task_id.to_string(),
+                attempt: claim.attempt,
+            },
+        };
+        let attachments = control.into();
+        let run = Run { spec, attachments };
+        Ok(self.sandbox.start(module, run).await)
+    }
+
+    /// The directories of a claimed task. They were checked when it was submitted; the operator may
+    /// have decided otherwise since.
+    pub(super) fn mounts_of(&self, grants: &Grants) -> Result<Vec<Mount>, Unbegun> {
+        let mounts = self.admission.mounts(grants);
+        mounts.map_err(|error| Unbegun::Failed(FailureKind::InvalidInput, error.to_string()))
+    }
+
+    fn input_of(&self, input: &Input) -> GuestInput {
+        match input {
+            Input::Inline(payload) => GuestInput::Inline(Payload::clone(payload)),
+            Input::Spooled {
+                content_type,
+                blob,
+                size_bytes: _,
+            } => GuestInput::File {
+                content_type: content_type.as_str().into(),
+                path: self.spool.path(*blob),
+            },
+        }
+    }
+}
