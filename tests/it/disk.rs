@@ -127,3 +127,34 @@ fn what_needs_room_is_refused_and_what_needs_none_goes_on() {
     assert_eq!(task["status"], "completed", "{task}");
     assert!(host.stop().success());
 }
+
+#[test]
+fn a_full_disk_shows_and_a_host_with_room_is_ready_by_itself() {
+    let Some(disk) = SmallDisk::new(DISK_MEBIBYTES) else {
+        return;
+    };
+    let mut host = host(&disk, NO_INTERPRETERS);
+    let metric = |name: &str| {
+        let text = host.client.get("/metrics").expect(200).text();
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("{text}")).trim().to_owned()
+    };
+    host.client.get("/readyz").expect(200);
+    assert_eq!(metric("cofferdam_disk_full "), "0");
+    let filling = disk.fill(0);
+    let problem = host.client.get("/readyz").expect_problem(503, "disk_full");
+    assert_eq!(problem["missing"], json!(["disk"]));
+    assert_eq!(metric("cofferdam_disk_full "), "1");
+    assert_eq!(metric("cofferdam_disk_free_bytes "), "0");
+    drop(filling);
+    host.client.get("/readyz").expect(200);
+    let filling = disk.fill(0);
+    let began = std::time::Instant::now();
+    assert!(host.stop().success());
+    assert!(
+        began.elapsed() < std::time::Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    drop(filling);
+}

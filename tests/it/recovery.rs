@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::support::guests;
 use crate::support::host::Host;
-use crate::support::http::Client;
+use crate::support::http::{Answer, Client};
 
 /// Tasks in the storm.
 const TASKS: usize = 10_000;
@@ -242,4 +242,66 @@ fn sigterm_drains_and_what_cannot_finish_is_given_back() {
     host.restart();
     let task: Value = host.client.final_task(&id);
     assert_eq!(task["error"]["kind"], "timeout", "{task}");
+}
+
+#[test]
+fn a_draining_host_refuses_new_work_and_answers_everything_else() {
+    let mut host = Host::start();
+    for name in ["sleep", "echo"] {
+        host.client
+            .put_module(name, &guests::wat(&format!("{name}.wat")))
+            .expect(201);
+    }
+    let sleep = json!({"module": "sleep", "limits": {"timeout_ms": 4000}});
+    let ids = [host.client.submit(&sleep), host.client.submit(&sleep)];
+    // Claimed is not begun: what did not begin is given back at once.
+    await_that(|| host.client.get("/health").expect(200).json()["active_tasks"] == 2);
+    host.terminate();
+    await_that(|| host.client.get("/readyz").status == 503);
+    host.client.get("/readyz").expect_problem(503, "draining");
+    host.client.get("/livez").expect(200);
+    host.client.get("/metrics").expect(200);
+    let refused = |answer: Answer| {
+        assert_ne!(answer.header("retry-after"), "");
+        answer.expect_problem(503, "draining");
+    };
+    refused(host.client.post("/v1/tasks", &json!({"module": "echo"})));
+    refused(host.client.run("echo", "text/plain", b"late"));
+    refused(host.client.put_module("late", &guests::wat("echo.wat")));
+    refused(
+        host.client
+            .post("/v1/exec", &json!({"language": "python", "code": "1"})),
+    );
+    let events = thread::scope(|scope| {
+        let path = format!("/v1/tasks/{}/events", ids[1]);
+        let client = &host.client;
+        let events = scope.spawn(move || client.get(&path).expect(200).text());
+        host.client
+            .delete(&format!("/v1/tasks/{}", ids[0]))
+            .expect(202);
+        host.client
+            .get(&format!("/v1/tasks/{}/result?wait_ms=1", ids[1]))
+            .expect(202);
+        events.join().unwrap()
+    });
+    // The watcher hears the end, which the drain waited for.
+    assert!(
+        events.contains("event: result") && events.contains("timeout"),
+        "{events}"
+    );
+    assert!(host.wait().success());
+    assert!(
+        host.log().contains("waiting for running attempts"),
+        "{}",
+        host.log()
+    );
+}
+
+#[track_caller]
+fn await_that(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited too long");
+        thread::sleep(Duration::from_millis(5));
+    }
 }

@@ -185,3 +185,34 @@ fn a_run_that_is_no_task_is_its_own_first_attempt() {
     let task = host.client.submit_and_wait(&json!({"module": "first"}));
     assert_eq!(task["status"], "completed", "{task}");
 }
+
+#[test]
+fn waiting_for_room_ends_in_the_time_that_the_caller_set() {
+    let host = Host::with_config("[sandbox]\ninstances_max = 2\n");
+    for guest in ["sleep", "echo"] {
+        host.client
+            .put_module(guest, &guests::wat(&format!("{guest}.wat")))
+            .expect(201);
+    }
+    std::thread::scope(|scope| {
+        let sleepers = [(); 2]
+            .map(|()| scope.spawn(|| host.client.run("sleep?timeout_ms=6000", "text/plain", b"")));
+        let run = || host.client.run("echo?timeout_ms=1000", "text/plain", b"x");
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        let refused = loop {
+            let began = std::time::Instant::now();
+            let answer = run();
+            if answer.status == 503 {
+                assert!(began.elapsed() < std::time::Duration::from_secs(3));
+                break answer;
+            }
+            assert!(std::time::Instant::now() < until, "two sleepers leave room");
+        };
+        assert_ne!(refused.header("retry-after"), "");
+        refused.expect_problem(503, "queue_timeout");
+        for sleeper in sleepers {
+            sleeper.join().unwrap().expect_problem(422, "timeout");
+        }
+        run().expect(200);
+    });
+}

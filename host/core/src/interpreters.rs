@@ -25,7 +25,7 @@ use crate::shutdown::Shutdown;
 use cofferdam_domain::module::{Digest, Language, ModuleInfo};
 use cofferdam_sandbox::LoadedModule;
 
-pub use crate::interpreters::turns::Turns;
+pub use crate::interpreters::turns::{Turn, Turns};
 
 /// The directory beside the program that is looked into where none is configured.
 const DEFAULT_DIR: &str = "interpreters";

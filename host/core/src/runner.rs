@@ -13,6 +13,10 @@ pub mod session;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::interpreters::request::BadRequest;
 use crate::interpreters::{Interpreters, Unavailable};
@@ -23,12 +27,13 @@ use crate::telemetry::metrics::Metrics;
 use cofferdam_domain::attempt::{Failure, FailureKind, Outcome, Payload};
 use cofferdam_domain::grants::Grants;
 use cofferdam_domain::limits::{AboveCeiling, LimitRequest, Limits};
-use cofferdam_domain::module::{ModuleInfo, ModuleName, ModuleRef};
+use cofferdam_domain::module::{Digest, ModuleInfo, ModuleName, ModuleRef};
 use cofferdam_domain::task::BlobId;
 use cofferdam_sandbox::control::Control;
 use cofferdam_sandbox::threads::GuestThreadsHandle;
 use cofferdam_sandbox::{
-    Attachments, EngineClass, GuestInput, Identity, Report, Run, RunSpec, Sandbox, Stdin,
+    Attachments, EngineClass, GuestInput, Identity, NoRoom, Patience, Report, Run, RunSpec,
+    Sandbox, Stdin,
 };
 
 pub use crate::runner::claim::NotYet;
@@ -45,6 +50,8 @@ pub struct Runner {
     threads: GuestThreadsHandle,
     spool: Arc<dyn Spool>,
     metrics: Arc<Metrics>,
+    /// One token for each run that somebody waits for; closed while the host drains.
+    waited_for: TaskTracker,
 }
 
 /// Where spooled inputs are.
@@ -89,6 +96,10 @@ impl RunRequest {
     }
 }
 
+/// Why there was no room for a run; part of this module's errors, so that those who answer for them
+/// need not know the sandbox.
+pub type RoomError = NoRoom;
+
 /// Why a run did not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -110,6 +121,12 @@ pub enum RunError {
     /// No code of that language can be run now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+    /// The host is draining.
+    #[error("this host is shutting down")]
+    Draining,
+    /// The host has no room for it now.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     /// The script is not sound.
     #[error("the script is not sound: {}", .0.message)]
     Script(Failure),
@@ -135,11 +152,31 @@ impl Runner {
             threads,
             spool,
             metrics,
+            waited_for: TaskTracker::new(),
+        }
+    }
+
+    /// Begins no more runs but attempts at tasks that were claimed.
+    pub fn drain(&self) {
+        self.waited_for.close();
+    }
+
+    /// Returns once all runs have ended that somebody waits for, after [`Runner::drain`].
+    pub async fn drained(&self) {
+        self.waited_for.wait().await;
+    }
+
+    /// Keeps the host from closing its doors before a run that somebody waits for has ended.
+    fn enter(&self) -> Result<TaskTrackerToken, RunError> {
+        match self.waited_for.is_closed() {
+            true => Err(RunError::Draining),
+            false => Ok(self.waited_for.token()),
         }
     }
 
     /// Runs at once and gives the report. Dropping the future ends the run.
     pub async fn run_now(&self, request: RunRequest) -> Result<Report, RunError> {
+        let (came, _entered) = (Instant::now(), self.enter()?);
         let limits = self.admission.check(&request.limits, &request.grants)?;
         let info = self.registry.resolve(&request.module).await?;
         let input = match &request.input {
@@ -150,7 +187,10 @@ impl Runner {
         checked.map_err(RunError::Schema)?;
         if let Some(language) = info.kind.language() {
             let name = request.module.name.clone();
-            let report = self.run_code_now(language, &info, request, limits).await?;
+            let patience = self.patience(came, limits.timeout, info.digest);
+            let report = self
+                .run_code_now(language, &info, request, limits, patience)
+                .await?;
             let report = self.held_to_schema(&info, report).await;
             self.count(&name, &report);
             return Ok(report);
@@ -173,17 +213,37 @@ impl Runner {
         let attachments = Attachments {
             stdin: request.stdin,
             control: request.control,
+            patience: self.patience(came, limits.timeout, info.digest),
         };
         let run = Run { spec, attachments };
         let running = self.sandbox.start(module, run);
         let report = if usually_long {
-            self.threads.hand_over(running).await
+            self.threads.hand_over(running).await?
         } else {
-            self.threads.drive(running).await
+            self.threads.drive(running).await?
         };
         let report = self.held_to_schema(&info, report).await;
         self.count(&request.module.name, &report);
         Ok(report)
+    }
+
+    /// How long a run that somebody waits for may wait itself: no longer than the whole may take.
+    fn patience(&self, came: Instant, timeout: Duration, module: Digest) -> Patience {
+        let begin_within = timeout.min(self.sandbox.queue_timeout());
+        Patience {
+            begin_by: came.checked_add(begin_within),
+            end_by: came.checked_add(timeout),
+            party: party(module),
+        }
+    }
+
+    /// The same for an attempt at a task, which is given back if there is no room for it.
+    fn patience_of_attempt(&self, module: Digest) -> Patience {
+        Patience {
+            begin_by: Instant::now().checked_add(self.sandbox.queue_timeout()),
+            end_by: None,
+            party: !party(module),
+        }
     }
 
     fn count(&self, module: &ModuleName, report: &Report) {
@@ -228,6 +288,12 @@ impl Runner {
     pub fn admission(&self) -> &Admission {
         &self.admission
     }
+}
+
+/// Runs of one module wait in one line.
+fn party(module: Digest) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *module.as_bytes();
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
 /// The report of a run that did not begin.

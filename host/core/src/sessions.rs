@@ -9,7 +9,7 @@ pub mod settings;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::interpreters::request::{Request, SessionSetup};
 use crate::runner::session::{CodeTurn, SessionRequest};
 use crate::runner::{Executed, RunError, Runner, Watcher};
-use crate::sessions::keeper::{Command, Keeper};
+use crate::sessions::keeper::{Call, Command, Keeper, Start};
 use crate::sessions::settings::SessionsConfig;
 use crate::shutdown::Shutdown;
 use cofferdam_domain::attempt::Failure;
@@ -28,14 +28,11 @@ use cofferdam_domain::grants::Grants;
 use cofferdam_domain::limits::{LimitRequest, Limits};
 use cofferdam_domain::module::Language;
 use cofferdam_domain::time::Timestamp;
-use cofferdam_sandbox::OutputFiles;
 use cofferdam_sandbox::threads::GuestThreadsHandle;
+use cofferdam_sandbox::{NoRoom, OutputFiles};
 
 /// Calls that may wait for a session's earlier ones.
 const WAITING_MAX: usize = 16;
-
-/// How long making a session may wait for room.
-const ROOM_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// All sessions of this host.
 pub struct Sessions {
@@ -139,6 +136,9 @@ pub enum SessionError {
     /// Too many calls wait already.
     #[error("{WAITING_MAX} calls wait for this session already")]
     Busy,
+    /// A call has run in it for as long as anything waits.
+    #[error("a call is running in this session; its files can be seen between two calls")]
+    Running,
     /// Its interpreter could not be made.
     #[error("{}", .0.message)]
     NotBegun(Failure),
@@ -186,10 +186,10 @@ impl Sessions {
             kill: kill.clone(),
         };
         let (place, inbox) = self.reserve(new.language, limits, idle_timeout, members, &kill)?;
-        let opening = tokio::time::timeout(ROOM_TIMEOUT, self.runner.open_session(request));
-        let kept = opening.await.map_err(|_elapsed| {
-            SessionError::Full("no room came free for another interpreter".to_owned())
-        })??;
+        let kept = match self.runner.open_session(request).await {
+            Err(RunError::NoRoom(no_room)) => return Err(SessionError::Full(no_room.to_string())),
+            opened => opened?,
+        };
         let kept = kept.map_err(SessionError::NotBegun)?;
         let made = place.info();
         let keeper = Keeper {
@@ -215,6 +215,10 @@ impl Sessions {
         limits: &LimitRequest,
         watch: Option<Watcher>,
     ) -> Result<Executed, SessionError> {
+        if self.shutdown.is_requested() {
+            return Err(RunError::Draining.into());
+        }
+        let came = Instant::now();
         let (commands, kill, members, own, language) = self.entry(id, |entry| {
             let (commands, kill) = (entry.commands.clone(), entry.kill.clone());
             let info = lock(&entry.info);
@@ -222,19 +226,37 @@ impl Sessions {
             (commands, kill, members, info.limits, info.language)
         })?;
         let (timeout, cpu) = self.runner.turn_limits(&own, limits)?;
+        let begin_by = self.runner.begins_by(came, timeout);
         let turn = CodeTurn {
             prepared: request
                 .prepare_turn(language, &members)
                 .map_err(RunError::from)?,
             timeout,
+            end_by: came.checked_add(timeout),
             cpu,
             watch,
             kill,
         };
-        let (reply, answer) = oneshot::channel();
-        send(&commands, Command::Execute { turn, reply }, id)?;
-        let answered = answer.await.map_err(|_gone| unknown(id))?;
-        answered.map(|executed| *executed)
+        let (reply, mut answer) = oneshot::channel();
+        let start = Arc::new(Start::default());
+        let call = Call {
+            turn,
+            begin_by,
+            start: Arc::clone(&start),
+            reply,
+        };
+        send(&commands, Command::Execute(Box::new(call)), id)?;
+        let answered = tokio::select! {
+            biased;
+            answered = &mut answer => answered,
+            () = tokio::time::sleep_until(begin_by.into()) => match start.decide() {
+                true => return Err(RunError::NoRoom(NoRoom::Waited(came.elapsed())).into()),
+                false => answer.await,
+            },
+        };
+        answered
+            .map_err(|_gone| unknown(id))?
+            .map(|executed| *executed)
     }
 
     /// Has `look` see a session's files, between two calls. It may block.
@@ -250,7 +272,11 @@ impl Sessions {
             let _unheard = reply.send(look(files));
         });
         send(&commands, Command::Look(look), id)?;
-        answer.await.map_err(|_gone| unknown(id))
+        // A call that runs is waited for, but not for ever.
+        let by = self.runner.begins_by(Instant::now(), Duration::MAX);
+        let answered = tokio::time::timeout_at(by.into(), answer).await;
+        let answered = answered.map_err(|_elapsed| SessionError::Running)?;
+        answered.map_err(|_gone| unknown(id))
     }
 
     /// What is known of a session.

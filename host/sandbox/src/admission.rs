@@ -1,24 +1,55 @@
-//! Who may begin: a run holds slots of the pool and a share of the host's memory budget.
+//! Who may begin: a run holds slots of a pool and a share of the host's memory budget.
 //!
-//! Both are semaphores, so a burst waits in the order of its arrival and never sees an error of
-//! the pool. They are always taken in the same order, memory first, so waiters cannot block each
-//! other for ever.
+//! A run pays a price in memory to begin: its limit, but no more than `memory_price_bytes`, because
+//! most guests use little of what they may. What a guest takes beyond the price it takes from the
+//! budget while it grows, and it is refused the growth when the budget is used up. So neither a
+//! limit that is declared and not used nor a guest that sleeps keeps others from beginning.
+//!
+//! A burst waits and never sees an error of the pool. The wait ends at the time that the run's
+//! patience names. Each party of runs (those of one module, say) has a line of its own, and the
+//! parties take turns, so that a crowd at one does not keep the others waiting.
 
-use std::sync::Arc;
+mod line;
+#[cfg(test)]
+mod tests;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
+
+use self::line::Line;
 use crate::EngineClass;
 use cofferdam_domain::limits::MIB;
 
-/// The gate in front of the pool.
-pub(crate) struct Admission {
-    memory: Arc<Semaphore>,
-    memory_mib: u32,
-    slots: Arc<Semaphore>,
+/// Runs that wait in one pool's lines; one more is refused at once.
+const WAITING_MAX: usize = 10_000;
+
+/// The gate in front of the pools. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub(crate) struct Admission(Arc<Gate>);
+
+struct Gate {
+    state: Mutex<State>,
+    memory_bytes: u64,
+    price_bytes: u64,
+}
+
+struct State {
+    memory_free: u64,
+    pools: [Pool; 2],
+    tickets: u64,
+}
+
+struct Pool {
+    slots_free: u32,
     slots_max: u32,
-    interpreter_slots: Arc<Semaphore>,
-    interpreter_slots_max: u32,
+    waiting: Line<Waiter>,
+}
+
+struct Waiter {
+    need: Need,
+    admit: oneshot::Sender<Admitted>,
 }
 
 /// What one run occupies.
@@ -30,15 +61,40 @@ pub(crate) struct Need {
     pub(crate) slots: u32,
 }
 
-/// A run that was let in. It gives everything back when it is dropped, which must come after its
-/// store.
-pub(crate) struct Admitted {
-    _memory: OwnedSemaphorePermit,
-    _slots: OwnedSemaphorePermit,
+/// How long a run waits for room, and with whom it stands in line.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Patience {
+    /// When it gives up; `None` is never.
+    pub begin_by: Option<Instant>,
+    /// When its time is over although it began late; `None` leaves it the whole of its time.
+    pub end_by: Option<Instant>,
+    /// Runs of one party wait for each other and take turns with those of other parties.
+    pub party: u64,
+}
+
+/// The host had no room for a run. That says nothing of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoRoom {
+    /// Nothing came free in time.
+    #[error("no room came free for this run within {} ms", .0.as_millis())]
+    Waited(Duration),
+    /// The lines are full.
+    #[error("{WAITING_MAX} runs wait for room already")]
+    Crowded,
+    /// It was refused memory below its limit.
+    #[error("the guests of this host use all the memory that they may have together")]
+    Memory,
+}
+
+/// Why a run was not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotAdmitted {
+    NoRoom(NoRoom),
+    Never(NeverFits),
 }
 
 /// The run can never be let in.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NeverFits {
     /// Its memory limit is above the whole budget.
     #[error(
@@ -51,6 +107,22 @@ pub(crate) enum NeverFits {
     Slots { asked: u32, slots: u32 },
 }
 
+/// A run that was let in. It gives everything back when it is dropped, which must come after its
+/// store.
+pub(crate) struct Admitted {
+    gate: Arc<Gate>,
+    pool: usize,
+    slots: u32,
+    price_bytes: u64,
+}
+
+/// The memory that a guest took beyond its price; given back when dropped.
+pub(crate) struct Growth {
+    gate: Arc<Gate>,
+    price_bytes: u64,
+    taken_bytes: u64,
+}
+
 /// What is occupied now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Occupancy {
@@ -58,78 +130,251 @@ pub struct Occupancy {
     pub slots_used: u32,
     /// Pool slots in all.
     pub slots_max: u32,
-    /// The sum of the memory limits of the guests that exist.
+    /// What the guests that exist hold of the memory budget.
     pub memory_used_bytes: u64,
     /// The memory budget.
     pub memory_budget_bytes: u64,
+    /// Runs that wait for room.
+    pub waiting: usize,
 }
+
+/// By how much a guest's share of the budget grows at once, so that it asks seldom.
+const STEP_BYTES: u64 = 4 * MIB;
 
 impl Admission {
     /// A gate for a pool of `slots_max`, one of `interpreter_slots_max`, and a budget of
-    /// `memory_bytes` for both.
-    pub(crate) fn new(slots_max: u32, interpreter_slots_max: u32, memory_bytes: u64) -> Admission {
-        let memory_mib = u32::try_from(memory_bytes / MIB).unwrap_or(u32::MAX).max(1);
-        Admission {
-            memory: Arc::new(Semaphore::new(memory_mib as usize)),
-            memory_mib,
-            slots: Arc::new(Semaphore::new(slots_max as usize)),
+    /// `memory_bytes` for both, of which a run pays at most `price_bytes` to begin.
+    pub(crate) fn new(
+        slots_max: u32,
+        interpreter_slots_max: u32,
+        memory_bytes: u64,
+        price_bytes: u64,
+    ) -> Admission {
+        let pool = |slots_max| Pool {
+            slots_free: slots_max,
             slots_max,
-            interpreter_slots: Arc::new(Semaphore::new(interpreter_slots_max as usize)),
-            interpreter_slots_max,
-        }
+            waiting: Line::default(),
+        };
+        Admission(Arc::new(Gate {
+            state: Mutex::new(State {
+                memory_free: memory_bytes,
+                pools: [pool(slots_max), pool(interpreter_slots_max)],
+                tickets: 0,
+            }),
+            memory_bytes,
+            price_bytes,
+        }))
     }
 
-    /// Waits until there is room for `need`.
+    /// Waits until there is room for `need`. Dropping the future gives up the place in line.
     pub(crate) async fn admit(
         &self,
         class: EngineClass,
         need: Need,
-    ) -> Result<Admitted, NeverFits> {
-        let (slots, slots_max) = match class {
-            EngineClass::Fast | EngineClass::Metered => (&self.slots, self.slots_max),
-            EngineClass::Interpreter => (&self.interpreter_slots, self.interpreter_slots_max),
+        patience: &Patience,
+    ) -> Result<Admitted, NotAdmitted> {
+        let pool = pool_of(class);
+        let began = Instant::now();
+        let mut place = match self.enter(pool, need, patience.party)? {
+            Entered::Admitted(admitted) => return Ok(admitted),
+            Entered::Waits(place) => place,
         };
-        let mib = u32::try_from(need.memory_bytes.div_ceil(MIB)).unwrap_or(u32::MAX);
-        if mib > self.memory_mib {
-            return Err(NeverFits::Memory {
+        let gives_up = async {
+            match patience.begin_by {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            admitted = &mut place.admitted => {
+                Ok(admitted.expect("a waiter leaves the line only with what it waits for"))
+            }
+            () = gives_up => Err(NotAdmitted::NoRoom(NoRoom::Waited(began.elapsed()))),
+        }
+    }
+
+    /// Lets a run in, or gives it a place in line.
+    fn enter(&self, pool: usize, need: Need, party: u64) -> Result<Entered, NotAdmitted> {
+        let gate = &self.0;
+        let mut state = gate.lock();
+        let slots_max = state.pools[pool].slots_max;
+        if need.memory_bytes > gate.memory_bytes {
+            return Err(NotAdmitted::Never(NeverFits::Memory {
                 asked_bytes: need.memory_bytes,
-                budget_bytes: u64::from(self.memory_mib) * MIB,
-            });
+                budget_bytes: gate.memory_bytes,
+            }));
         }
         if need.slots > slots_max {
-            return Err(NeverFits::Slots {
+            return Err(NotAdmitted::Never(NeverFits::Slots {
                 asked: need.slots,
                 slots: slots_max,
-            });
+            }));
         }
-        Ok(Admitted {
-            _memory: acquire(&self.memory, mib).await,
-            _slots: acquire(slots, need.slots).await,
-        })
+        // Whoever waits already goes first.
+        if state.pools[pool].waiting.is_empty()
+            && let Some(admitted) = gate.take(&mut state, pool, need)
+        {
+            return Ok(Entered::Admitted(admitted));
+        }
+        if state.pools[pool].waiting.len() >= WAITING_MAX {
+            return Err(NotAdmitted::NoRoom(NoRoom::Crowded));
+        }
+        let (admit, admitted) = oneshot::channel();
+        state.tickets += 1;
+        let ticket = state.tickets;
+        let waiter = Waiter { need, admit };
+        state.pools[pool].waiting.push(party, ticket, waiter);
+        Ok(Entered::Waits(Place {
+            gate: Arc::clone(gate),
+            pool,
+            party,
+            ticket,
+            admitted,
+        }))
     }
 
     /// What is occupied now.
     pub(crate) fn occupancy(&self) -> Occupancy {
-        let free = |semaphore: &Semaphore| {
-            u32::try_from(semaphore.available_permits()).unwrap_or(u32::MAX)
-        };
-        let memory_free = free(&self.memory);
+        let state = self.0.lock();
+        let [guests, interpreters] = &state.pools;
         Occupancy {
-            slots_used: self.slots_max.saturating_sub(free(&self.slots)),
-            slots_max: self.slots_max,
-            memory_used_bytes: u64::from(self.memory_mib.saturating_sub(memory_free)) * MIB,
-            memory_budget_bytes: u64::from(self.memory_mib) * MIB,
+            slots_used: guests.slots_max - guests.slots_free,
+            slots_max: guests.slots_max,
+            memory_used_bytes: self.0.memory_bytes - state.memory_free,
+            memory_budget_bytes: self.0.memory_bytes,
+            waiting: guests.waiting.len() + interpreters.waiting.len(),
         }
     }
 }
 
-async fn acquire(semaphore: &Arc<Semaphore>, permits: u32) -> OwnedSemaphorePermit {
-    match Arc::clone(semaphore).try_acquire_many_owned(permits) {
-        Ok(permit) => permit,
-        Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => Arc::clone(semaphore)
-            .acquire_many_owned(permits)
-            .await
-            .expect("nobody closes the gate's semaphores"),
+/// How a run entered.
+enum Entered {
+    Admitted(Admitted),
+    Waits(Place),
+}
+
+/// A place in line, given up when dropped. What was admitted meanwhile is given back by the
+/// channel that holds it.
+struct Place {
+    gate: Arc<Gate>,
+    pool: usize,
+    party: u64,
+    ticket: u64,
+    admitted: oneshot::Receiver<Admitted>,
+}
+
+impl Gate {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while holding it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(self: &Arc<Self>, state: &mut State, pool: usize, need: Need) -> Option<Admitted> {
+        let price_bytes = need.memory_bytes.min(self.price_bytes);
+        let slots_free = state.pools[pool].slots_free.checked_sub(need.slots)?;
+        let memory_free = state.memory_free.checked_sub(price_bytes)?;
+        state.pools[pool].slots_free = slots_free;
+        state.memory_free = memory_free;
+        Some(Admitted {
+            gate: Arc::clone(self),
+            pool,
+            slots: need.slots,
+            price_bytes,
+        })
+    }
+
+    /// Changes the state, and lets in whoever has room now.
+    fn release(self: &Arc<Self>, free: impl FnOnce(&mut State)) {
+        let mut let_in = Vec::new();
+        let mut state = self.lock();
+        free(&mut state);
+        for pool in 0..state.pools.len() {
+            while let Some(need) = state.pools[pool].waiting.first().map(|waiter| waiter.need) {
+                let Some(admitted) = self.take(&mut state, pool, need) else {
+                    break;
+                };
+                if let Some(waiter) = state.pools[pool].waiting.pop() {
+                    let_in.push((waiter.admit, admitted));
+                }
+            }
+        }
+        // Not under the lock: what nobody takes any more is released again.
+        drop(state);
+        for (admit, admitted) in let_in {
+            let _given_back = admit.send(admitted);
+        }
+    }
+}
+
+impl Admitted {
+    /// The way for the guest to grow beyond its price.
+    pub(crate) fn growth(&self) -> Growth {
+        Growth {
+            gate: Arc::clone(&self.gate),
+            price_bytes: self.price_bytes,
+            taken_bytes: 0,
+        }
+    }
+}
+
+impl Growth {
+    /// Takes what is needed for a guest that is to hold `bytes`, whose limit is `limit_bytes`; false
+    /// if the budget has no room for it.
+    pub(crate) fn reach(&mut self, bytes: u64, limit_bytes: u64) -> bool {
+        let held = self.price_bytes + self.taken_bytes;
+        let Some(more) = bytes.checked_sub(held).filter(|more| *more > 0) else {
+            return true;
+        };
+        let mut state = self.gate.lock();
+        let step = more
+            .max(STEP_BYTES)
+            .min(limit_bytes.saturating_sub(held).max(more));
+        // The whole step, or else just what is needed.
+        for wanted in [step, more] {
+            if let Some(free) = state.memory_free.checked_sub(wanted) {
+                state.memory_free = free;
+                self.taken_bytes += wanted;
+                return true;
+            }
+        }
+        false
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.gate.release(|state| {
+            state.pools[self.pool].slots_free += self.slots;
+            state.memory_free += self.price_bytes;
+        });
+    }
+}
+
+impl Drop for Growth {
+    fn drop(&mut self) {
+        if self.taken_bytes > 0 {
+            self.gate
+                .release(|state| state.memory_free += self.taken_bytes);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Whoever stood behind it may have room.
+        self.gate.release(|state| {
+            state.pools[self.pool]
+                .waiting
+                .remove(self.party, self.ticket)
+        });
+    }
+}
+
+fn pool_of(class: EngineClass) -> usize {
+    match class {
+        EngineClass::Fast | EngineClass::Metered => 0,
+        EngineClass::Interpreter => 1,
     }
 }
 

@@ -15,6 +15,7 @@ mod flights;
 mod inspect;
 #[cfg(test)]
 mod mutants;
+mod places;
 mod process;
 mod protocol;
 mod survey;
@@ -29,12 +30,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use lru::LruCache;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Semaphore;
 
 pub use self::child::child_main;
 pub use self::protocol::Confinement;
 
 use self::flights::Flights;
+use self::places::Places;
 use self::protocol::{Orders, Verdict, shortened};
 use crate::cache::{CodeCache, CodeCacheError};
 use crate::settings::SandboxConfig;
@@ -47,8 +48,6 @@ pub const COMMAND: &str = "compile-child";
 /// Threads of one child. More make a long compilation shorter, but each needs a stack and a heap
 /// of its own out of the same address space.
 const THREADS_MAX: usize = 4;
-/// Uploads that wait for a child; one more is told to come again.
-const WAITING_MAX: usize = 16;
 /// Refusals that are remembered.
 const REFUSALS_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("1024 is not zero");
 /// For how long. A module may have run into the deadline only because the machine was busy.
@@ -103,10 +102,7 @@ struct Shared {
     /// Of each class, in the order of [`EngineClass::ALL`].
     stack_bytes: [usize; 3],
     threads: usize,
-    /// One permit a child.
-    slots: Semaphore,
-    /// One permit for everyone who has a child or waits for one.
-    queue: Semaphore,
+    places: Places,
     flights: Flights<Key, Result<Compiled, CompileError>>,
     refusals: Mutex<LruCache<Key, (Instant, CompileError)>>,
     confinement: OnceLock<Confinement>,
@@ -128,8 +124,7 @@ impl Compiler {
             memory_bytes: config.compile_memory_bytes,
             stack_bytes: EngineClass::ALL.map(|class| class.stack_bytes(config)),
             threads: cores.min(THREADS_MAX),
-            slots: Semaphore::new(children),
-            queue: Semaphore::new(children + WAITING_MAX),
+            places: Places::new(children, config.queue_timeout),
             flights: Flights::new(),
             refusals: Mutex::new(LruCache::new(REFUSALS_MAX)),
             confinement: OnceLock::new(),
@@ -170,9 +165,7 @@ impl Shared {
         if let Some(verdict) = self.recall(key).await? {
             return Ok(compiled(key, size_bytes, verdict, started));
         }
-        let _place = self.queue.try_acquire().map_err(|_| CompileError::Busy)?;
-        let closed = |_| CompileError::Host("the compiler is closed".to_owned());
-        let _slot = self.slots.acquire().await.map_err(closed)?;
+        let _place = self.places.take(wasm.len()).await?;
         let started = Instant::now();
         let result = self.compile_in_child(key, wasm).await;
         match result {

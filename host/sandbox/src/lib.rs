@@ -57,7 +57,7 @@ use cofferdam_domain::grants::Access;
 use cofferdam_domain::limits::Limits;
 use cofferdam_domain::module::{Descriptor, ModuleKind};
 
-pub use crate::admission::Occupancy;
+pub use crate::admission::{NoRoom, Occupancy, Patience};
 pub use crate::files::OutputFiles;
 pub use crate::load::{LoadError, LoadedModule};
 
@@ -144,13 +144,15 @@ pub struct Attachments {
     pub stdin: Option<Stdin>,
     /// How it is watched and stopped.
     pub control: Control,
+    /// How long it waits for room.
+    pub patience: Patience,
 }
 
 impl From<Control> for Attachments {
     fn from(control: Control) -> Attachments {
         Attachments {
-            stdin: None,
             control,
+            ..Attachments::default()
         }
     }
 }
@@ -238,11 +240,12 @@ struct Shared {
     clock: Clock,
     scratch: Scratch,
     over_quota: OverQuota,
+    queue_timeout: Duration,
 }
 
 /// A run under way: poll it like any future to drive the guest; dropping it ends the guest.
 pub struct Running {
-    work: Pin<Box<dyn Future<Output = Report> + Send>>,
+    work: Pin<Box<dyn Future<Output = Result<Report, NoRoom>> + Send>>,
     meter: Arc<Meter>,
 }
 
@@ -277,6 +280,7 @@ impl Sandbox {
             config.instances_max,
             config.interpreters.instances(),
             memory_bytes,
+            config.memory_price_bytes,
         );
         let shared = Shared {
             ticker,
@@ -285,6 +289,7 @@ impl Sandbox {
             clock,
             scratch,
             over_quota: config.over_quota,
+            queue_timeout: config.queue_timeout,
         };
         Ok(Sandbox {
             shared: Arc::new(shared),
@@ -301,8 +306,8 @@ impl Sandbox {
         Ok(Arc::new(LoadedModule::map(linked, code, kind)?))
     }
 
-    /// A run of `module`. Nothing happens before it is polled. Waiting for room is part of it and
-    /// is charged to none of its limits.
+    /// A run of `module`. Nothing happens before it is polled. Waiting for room is part of it, for
+    /// as long as the run's patience lasts.
     pub fn start(&self, module: Arc<LoadedModule>, run: Run) -> Running {
         let meter = Arc::new(Meter::new(run.spec.limits.cpu));
         let work = run::execute(Arc::clone(&self.shared), module, run, Arc::clone(&meter));
@@ -317,8 +322,13 @@ impl Sandbox {
         &self,
         module: &LoadedModule,
         limits: &Limits,
-    ) -> Result<Option<Descriptor>, Failure> {
+    ) -> Result<Option<Descriptor>, Undescribed> {
         run::describe(&self.shared, module, limits).await
+    }
+
+    /// How long a run waits for room where its caller does not say.
+    pub fn queue_timeout(&self) -> Duration {
+        self.shared.queue_timeout
     }
 
     /// Removes what ended runs left on disk, for at most `grace`; what is left then goes at the
@@ -334,9 +344,9 @@ impl Sandbox {
 }
 
 impl Future for Running {
-    type Output = Report;
+    type Output = Result<Report, NoRoom>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Report> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         self.work.as_mut().poll(context)
     }
 }
@@ -345,6 +355,15 @@ impl Sliced for Running {
     fn is_long(&self) -> bool {
         self.meter.is_long()
     }
+}
+
+/// Why a module did not describe itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Undescribed {
+    /// It failed.
+    Failed(Failure),
+    /// It was not asked.
+    NoRoom(NoRoom),
 }
 
 /// Why a module was not accepted.

@@ -6,6 +6,7 @@
 
 use wasmtime::ResourceLimiter;
 
+use crate::admission::Growth;
 use crate::engine::{INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
 use cofferdam_domain::limits::Limits;
 
@@ -13,13 +14,14 @@ use cofferdam_domain::limits::Limits;
 const ELEMENT_BYTES: u64 = 8;
 
 /// Counts and refuses.
-#[derive(Debug)]
 pub(crate) struct Limiter {
     memory_allowed: u64,
     elements_allowed: u64,
     memory_bytes: u64,
     elements: u64,
     peak_bytes: u64,
+    /// What it takes of the host's budget; without it nothing is asked.
+    growth: Option<Growth>,
     denied: Option<Denied>,
 }
 
@@ -30,6 +32,8 @@ pub(crate) enum Denied {
     Memory { used: u64, asked: u64, allowed: u64 },
     /// Elements of tables.
     Elements { used: u64, asked: u64, allowed: u64 },
+    /// Bytes that its limit allows and that the host does not have.
+    Budget { used: u64, asked: u64 },
 }
 
 impl std::fmt::Display for Denied {
@@ -52,6 +56,11 @@ impl std::fmt::Display for Denied {
                 f,
                 "tables held {used} elements and asked for {asked} more; {allowed} are allowed"
             ),
+            Denied::Budget { used, asked } => write!(
+                f,
+                "memories and tables held {used} bytes and asked for {asked} more, which the guests \
+                 of this host together do not have"
+            ),
         }
     }
 }
@@ -65,8 +74,14 @@ impl Limiter {
             memory_bytes: 0,
             elements: 0,
             peak_bytes: 0,
+            growth: None,
             denied: None,
         }
+    }
+
+    /// Makes it take what it uses from the host's budget.
+    pub(crate) fn may_grow_by(&mut self, growth: Growth) {
+        self.growth = Some(growth);
     }
 
     /// The most that memories and tables held at once.
@@ -91,8 +106,17 @@ impl Limiter {
     fn fits(&mut self, more_bytes: u64) -> bool {
         let used = self.used_bytes();
         if used.saturating_add(more_bytes) <= self.memory_allowed {
-            self.peak_bytes = self.peak_bytes.max(used + more_bytes);
-            return true;
+            let wanted = used + more_bytes;
+            let growth = self.growth.as_mut();
+            if growth.is_none_or(|growth| growth.reach(wanted, self.memory_allowed)) {
+                self.peak_bytes = self.peak_bytes.max(wanted);
+                return true;
+            }
+            self.denied = Some(Denied::Budget {
+                used,
+                asked: more_bytes,
+            });
+            return false;
         }
         self.denied = Some(Denied::Memory {
             used,

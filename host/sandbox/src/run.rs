@@ -2,17 +2,19 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::{Admitted, Need, NeverFits};
+use crate::admission::{Admitted, Need, NeverFits, NoRoom, NotAdmitted, Patience};
 use crate::guard::Guarded;
 use crate::instance::{self, Answer, Call};
+use crate::limiter::Denied;
 use crate::load::LoadedModule;
 use crate::meter::Meter;
 use crate::outcome::{self, End, Evidence};
 use crate::state::GuestState;
-use crate::{EngineClass, Report, Run, Shared, surroundings};
+use crate::{EngineClass, Report, Run, Shared, Undescribed, surroundings};
 use cofferdam_domain::attempt::{Captured, Failure, FailureKind, Outcome, Streams, Usage};
 use cofferdam_domain::limits::Limits;
 use cofferdam_domain::module::{Descriptor, ModuleKind};
@@ -30,26 +32,68 @@ pub(crate) async fn execute(
     module: Arc<LoadedModule>,
     run: Run,
     meter: Arc<Meter>,
-) -> Report {
-    let (limits, kill) = (run.spec.limits, run.attachments.control.kill.clone());
-    let admitted = match admit(&shared, &module, &limits, &kill).await {
-        Ok(admitted) => admitted,
-        Err(failure) => return Report::not_begun(failure),
+) -> Result<Report, NoRoom> {
+    let (limits, kill, patience) = {
+        let attachments = &run.attachments;
+        (
+            run.spec.limits,
+            attachments.control.kill.clone(),
+            attachments.patience,
+        )
     };
+    let came = Instant::now();
+    let admitted = match admit(&shared, &module, &limits, &kill, &patience).await {
+        Ok(admitted) => admitted,
+        Err(NotBegun::Failed(failure)) => return Ok(Report::not_begun(failure)),
+        Err(NotBegun::NoRoom(no_room)) => return Err(no_room),
+    };
+    let waited = came.elapsed();
     let prepared = surroundings::of_run(&shared, &module, run, Arc::clone(&meter)).await;
-    let (state, input) = match prepared {
+    let (mut state, input) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
-            return Report::not_begun(Failure::new(
+            return Ok(Report::not_begun(Failure::new(
                 FailureKind::HostError,
                 format!("the input could not be opened: {error}"),
-            ));
+            )));
         }
     };
-    let driven = drive(&shared, &module, state, &limits, &kill, Call::Run(&input)).await;
+    let deadline = surroundings::deadline(state.wasi.started(), &limits);
+    let deadline = patience
+        .end_by
+        .map_or(deadline, |end_by| end_by.min(deadline));
+    state.end_by(deadline);
+    state.limiter.may_grow_by(admitted.growth());
+    let call = Call::Run(&input);
+    let driven = drive(&shared, &module, state, &limits, &kill, deadline, call).await;
     drop(admitted);
     module.learn(meter.is_long());
-    report(&shared, module.named(), driven, &limits).await
+    let starved = is_starved(&driven.state);
+    let mut report = report(&shared, module.named(), driven, &limits).await;
+    match &mut report.outcome {
+        Outcome::Failed(_) if starved => Err(NoRoom::Memory),
+        Outcome::Failed(failure) => {
+            tell_wait(failure, waited);
+            Ok(report)
+        }
+        Outcome::Completed(_) => Ok(report),
+    }
+}
+
+/// Whether the guest was refused memory that its limit would have given it.
+fn is_starved(state: &GuestState) -> bool {
+    match state.limiter.denied() {
+        Some(Denied::Budget { .. }) => true,
+        Some(Denied::Memory { .. } | Denied::Elements { .. }) | None => false,
+    }
+}
+
+/// A run that waited has less of its time left, which its failure should not conceal.
+fn tell_wait(failure: &mut Failure, waited: Duration) {
+    if failure.kind == FailureKind::Timeout && waited.as_millis() > 0 {
+        let waited = format!("; it had waited {} ms for room before", waited.as_millis());
+        failure.message.push_str(&waited);
+    }
 }
 
 /// Asks a module what it is for, under limits like any run.
@@ -57,14 +101,57 @@ pub(crate) async fn describe(
     shared: &Shared,
     module: &LoadedModule,
     limits: &Limits,
-) -> Result<Option<Descriptor>, Failure> {
+) -> Result<Option<Descriptor>, Undescribed> {
     let kill = CancellationToken::new();
     let meter = Arc::new(Meter::new(limits.cpu));
-    let _admitted = admit(shared, module, limits, &kill).await?;
-    let state = surroundings::of_description(shared, module, limits, meter);
-    let driven = drive(shared, module, state, limits, &kill, Call::Describe).await;
+    let patience = Patience {
+        begin_by: Some(Instant::now() + shared.queue_timeout),
+        ..Patience::default()
+    };
+    let admitted = admit(shared, module, limits, &kill, &patience).await?;
+    let mut state = surroundings::of_description(shared, module, limits, meter);
+    state.limiter.may_grow_by(admitted.growth());
+    let deadline = surroundings::deadline(state.wasi.started(), limits);
+    let call = Call::Describe;
+    let driven = drive(shared, module, state, limits, &kill, deadline, call).await;
+    let starved = is_starved(&driven.state);
     let evidence = evidence(shared, module.named(), &driven.state, &driven.usage, limits);
-    outcome::description(driven.end, &evidence)
+    let described = outcome::description(driven.end, &evidence);
+    described.map_err(|failure| match starved {
+        true => Undescribed::NoRoom(NoRoom::Memory),
+        false => Undescribed::Failed(failure),
+    })
+}
+
+/// Why a run did not begin.
+pub(crate) enum NotBegun {
+    Failed(Failure),
+    NoRoom(NoRoom),
+}
+
+impl From<NotBegun> for Undescribed {
+    fn from(not_begun: NotBegun) -> Undescribed {
+        match not_begun {
+            NotBegun::Failed(failure) => Undescribed::Failed(failure),
+            NotBegun::NoRoom(no_room) => Undescribed::NoRoom(no_room),
+        }
+    }
+}
+
+impl From<NotAdmitted> for NotBegun {
+    fn from(refused: NotAdmitted) -> NotBegun {
+        let failed =
+            |kind, never: NeverFits| NotBegun::Failed(Failure::new(kind, never.to_string()));
+        match refused {
+            NotAdmitted::NoRoom(no_room) => NotBegun::NoRoom(no_room),
+            NotAdmitted::Never(never @ NeverFits::Memory { .. }) => {
+                failed(FailureKind::MemoryExceeded, never)
+            }
+            NotAdmitted::Never(never @ NeverFits::Slots { .. }) => {
+                failed(FailureKind::HostResourcesExceeded, never)
+            }
+        }
+    }
 }
 
 pub(crate) async fn admit(
@@ -72,21 +159,18 @@ pub(crate) async fn admit(
     module: &LoadedModule,
     limits: &Limits,
     kill: &CancellationToken,
-) -> Result<Admitted, Failure> {
+    patience: &Patience,
+) -> Result<Admitted, NotBegun> {
     let need = Need {
         memory_bytes: limits.memory_bytes,
         slots: module.slots(),
     };
     tokio::select! {
         biased;
-        admitted = shared.admission.admit(module.class(), need) => admitted.map_err(|never| match never {
-            NeverFits::Memory { .. } => Failure::new(FailureKind::MemoryExceeded, never.to_string()),
-            NeverFits::Slots { .. } => {
-                Failure::new(FailureKind::HostResourcesExceeded, never.to_string())
-            }
-        }),
+        admitted = shared.admission.admit(module.class(), need, patience) => Ok(admitted?),
         () = kill.cancelled() => {
-            Err(Failure::new(FailureKind::Cancelled, "the run was stopped before it began"))
+            let why = "the run was stopped before it began";
+            Err(NotBegun::Failed(Failure::new(FailureKind::Cancelled, why)))
         }
     }
 }
@@ -98,6 +182,7 @@ async fn drive(
     state: GuestState,
     limits: &Limits,
     kill: &CancellationToken,
+    deadline: Instant,
     call: Call<'_>,
 ) -> Driven {
     let class = module.class();
@@ -108,7 +193,7 @@ async fn drive(
     // The call is dropped before the store: a guest that was stopped unwinds its stack first.
     let end = {
         let call = pin!(instance::call(&mut store, module.program(), call));
-        Guarded::new(call, &meter, kill, surroundings::deadline(started, limits)).await
+        Guarded::new(call, &meter, kill, deadline).await
     };
     let fuel = match (class, limits.fuel) {
         (EngineClass::Metered, Some(given)) => {

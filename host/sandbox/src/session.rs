@@ -14,12 +14,13 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use wasmtime::Store;
 
-use crate::admission::Admitted;
+use crate::admission::{Admitted, NoRoom};
 use crate::guard::Guarded;
 use crate::instance::{self, Answer, Instance};
 use crate::interfaces::wasi::Input;
 use crate::meter::Meter;
 use crate::outcome::{self, End};
+use crate::run::NotBegun;
 use crate::state::GuestState;
 use crate::streams::CallInput;
 use crate::{LoadedModule, OutputFiles, Report, Run, Sandbox, Shared, run, surroundings};
@@ -46,6 +47,8 @@ pub struct Turn {
     pub stdin: Bytes,
     /// The call's wall-clock limit.
     pub timeout: Duration,
+    /// When its time is over, however late it began.
+    pub end_by: Option<Instant>,
     /// The call's CPU limit.
     pub cpu: Duration,
     /// Ends the call, and the session with it.
@@ -62,21 +65,37 @@ pub enum After {
 
 impl Sandbox {
     /// Makes a guest that is kept. Of `run`, the input and the time limits mean nothing yet. Waiting
-    /// for room is part of it, until `run.attachments.control.kill`.
+    /// for room is part of it, as long as its patience lasts and until its kill.
     pub async fn open_session(
         &self,
         module: Arc<LoadedModule>,
         run: Run,
+    ) -> Result<Result<Box<Session>, Failure>, NoRoom> {
+        let attachments = &run.attachments;
+        let (limits, patience) = (run.spec.limits, attachments.patience);
+        let kill = attachments.control.kill.clone();
+        match run::admit(&self.shared, &module, &limits, &kill, &patience).await {
+            Ok(admitted) => Ok(self.make_session(module, run, admitted).await),
+            Err(NotBegun::Failed(failure)) => Ok(Err(failure)),
+            Err(NotBegun::NoRoom(no_room)) => Err(no_room),
+        }
+    }
+
+    async fn make_session(
+        &self,
+        module: Arc<LoadedModule>,
+        run: Run,
+        admitted: Admitted,
     ) -> Result<Box<Session>, Failure> {
         let shared = Arc::clone(&self.shared);
         let (limits, kill) = (run.spec.limits, run.attachments.control.kill.clone());
-        let admitted = run::admit(&shared, &module, &limits, &kill).await?;
         let meter = Arc::new(Meter::new(limits.cpu));
         let prepared = surroundings::of_run(&shared, &module, run, Arc::clone(&meter)).await;
         let (mut state, _nothing) =
             prepared.map_err(|error| Failure::new(FailureKind::HostError, error.to_string()))?;
         let stdin = CallInput::default();
         state.wasi.read_from(Input::Calls(stdin.clone()));
+        state.limiter.may_grow_by(admitted.growth());
         let class = module.class();
         let started = state.wasi.started();
         let engine = &shared.engines.of(class).engine;
@@ -132,6 +151,7 @@ impl Session {
         };
         let (started, meter) = (Instant::now(), Arc::new(Meter::new(limits.cpu)));
         let deadline = surroundings::deadline(started, &limits);
+        let deadline = turn.end_by.map_or(deadline, |end_by| end_by.min(deadline));
         self.store.data_mut().begin_call(&meter, deadline);
         self.stdin.set(turn.stdin);
         instance::begin_slice(&mut self.store);

@@ -17,16 +17,21 @@ pub enum OverQuota {
 pub struct SandboxConfig {
     /// Guests that exist at once; a burst beyond waits.
     pub instances_max: u32,
-    /// The sum of the memory limits of the guests that exist at once; 0 is three quarters of the
-    /// machine's memory. A run beyond waits.
+    /// What all guests may hold together; 0 is three quarters of the machine's memory.
     pub memory_budget_bytes: u64,
+    /// What a run takes of that to begin, if its limit is not lower. What it uses beyond is taken
+    /// while it grows.
+    pub memory_price_bytes: u64,
+    /// How long a run waits for room, and an upload for the compiler, before it is refused.
+    pub queue_timeout: Duration,
     /// A guest's stack.
     pub stack_bytes: usize,
     /// Linear memory of a pool slot that stays resident between two guests.
     pub keep_resident_bytes: usize,
     /// Threads that guests run on once they are long; 0 is one per core.
     pub guest_threads: usize,
-    /// Compilations at once; 0 is one per core.
+    /// Compilations at once; 0 is one per core. The smallest modules have a place besides, and so
+    /// have the largest.
     pub compiles_max: usize,
     /// How long checking and compiling one module may take.
     pub compile_timeout: Duration,
@@ -93,6 +98,8 @@ impl Default for SandboxConfig {
         SandboxConfig {
             instances_max: 900,
             memory_budget_bytes: 0,
+            memory_price_bytes: 64 * 1024 * 1024,
+            queue_timeout: Duration::from_secs(30),
             stack_bytes: 512 * 1024,
             keep_resident_bytes: 1024 * 1024,
             guest_threads: 0,

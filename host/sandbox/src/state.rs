@@ -32,6 +32,13 @@ impl GuestState {
         self.context.remaining = context::Remaining::Until(deadline);
     }
 
+    /// Tells a guest that asks how much time it has left when it ends.
+    pub(crate) fn end_by(&mut self, deadline: Instant) {
+        if let context::Remaining::Until(end) = &mut self.context.remaining {
+            *end = deadline;
+        }
+    }
+
     /// Ends with the guest and gives what it left in files. Its descriptors close first, so that
     /// files without a name are gone before the rest is listed.
     pub(crate) async fn into_files(self) -> Option<OutputFiles> {

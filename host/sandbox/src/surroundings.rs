@@ -36,7 +36,7 @@ pub(crate) async fn of_run(
     run: Run,
     meter: Arc<Meter>,
 ) -> io::Result<(GuestState, Payload)> {
-    let Attachments { stdin, control } = run.attachments;
+    let Attachments { stdin, control, .. } = run.attachments;
     let RunSpec {
         program,
         input,

@@ -73,7 +73,7 @@ impl Rig {
         let mut run = a_run();
         change(&mut run);
         let module = self.load(file, EngineClass::for_limits(&run.spec.limits));
-        let report = self.sandbox.start(module, run).await;
+        let report = self.sandbox.start(module, run).await.unwrap();
         self.assert_empty();
         report
     }

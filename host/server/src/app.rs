@@ -1,7 +1,8 @@
 //! The composition root: what the host is made of, in which order it begins and how it ends.
 //!
-//! The only file that names concrete services. The end goes outside in: the API takes no more
-//! work, the queue lets running attempts finish or gives them back, then storage closes.
+//! The only file that names concrete services. The end goes like this: the API takes no more work
+//! and answers everything else, the queue lets running attempts finish or gives them back, then the
+//! listeners close and then storage.
 
 mod descriptors;
 mod local;
@@ -9,7 +10,7 @@ mod local;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use rand::rngs::StdRng;
@@ -43,6 +44,7 @@ use cofferdam_sandbox::Sandbox;
 use cofferdam_sandbox::cache::CodeCache;
 use cofferdam_sandbox::compile::Compiler;
 use cofferdam_sandbox::threads::GuestThreads;
+use cofferdam_storage::disk::Disk;
 use cofferdam_storage::files::FileStorage;
 use cofferdam_storage::{Modules, Opened, Tasks};
 
@@ -117,8 +119,10 @@ struct Host {
     services: Services,
     storage: Opened,
     sandbox: Sandbox,
-    /// Requested first: no new connections, no new tasks, no new claims.
+    /// Requested first: no new tasks, no new claims, no new runs.
     intake: Shutdown,
+    /// Requested once what runs has ended: no new connections.
+    doors: Shutdown,
 }
 
 impl Host {
@@ -154,7 +158,7 @@ impl Host {
             Arc::new(files.clone()),
             Arc::clone(&metrics),
         ));
-        let intake = Shutdown::new();
+        let (intake, doors) = (Shutdown::new(), Shutdown::new());
         let parts = Parts {
             storage: Arc::clone(&storage.tasks),
             reads: Arc::clone(&storage.reads),
@@ -195,6 +199,8 @@ impl Host {
             clock,
             shutdown: intake.clone(),
             room: Room::new(config.http.bodies_bytes, config.http.bodies_wait),
+            closing: doors.clone(),
+            disk: Disk::new(data, config.storage.disk_free_min_bytes),
             config: config.http.clone(),
             worker,
             started_at,
@@ -204,20 +210,31 @@ impl Host {
             storage,
             sandbox,
             intake,
+            doors,
         })
     }
 
     /// Ends everything in order; each step has a limit of its own.
     fn stop(self, threads: Vec<JoinHandle<()>>, runtime: &Runtime, config: &Config) {
+        let until = Instant::now() + config.http.drain_timeout;
+        self.services.runner.drain();
         self.intake.request();
+        let patience = config.queue.drain_timeout + config.queue.cancel_grace + SETTLE_TIMEOUT;
+        if !runtime.block_on(self.intake.drained(patience)) {
+            tracing::warn!("some attempts did not end in time; the next start rescues them");
+        }
+        runtime.block_on(async {
+            let runs = self.services.runner.drained();
+            if tokio::time::timeout_at(until.into(), runs).await.is_err() {
+                tracing::warn!("some runs did not end in time; they end with their connections");
+            }
+        });
+        // Until here everything but new work was answered.
+        self.doors.request();
         for thread in threads {
             if thread.join().is_err() {
                 tracing::error!("an HTTP thread panicked");
             }
-        }
-        let patience = config.queue.drain_timeout + config.queue.cancel_grace + SETTLE_TIMEOUT;
-        if !runtime.block_on(self.intake.drained(patience)) {
-            tracing::warn!("some attempts did not end in time; the next start rescues them");
         }
         drop(self.services);
         self.sandbox.close(SCRATCH_TIMEOUT);
@@ -316,14 +333,14 @@ fn interpreters(config: &Config, registry: &Arc<Registry>) -> anyhow::Result<Arc
     Ok(Arc::new(interpreters))
 }
 
-/// Starts a thread that accepts and serves connections until the intake closes.
+/// Starts a thread that accepts and serves connections until the doors close.
 fn spawn_http(
     listener: std::net::TcpListener,
     host: &Host,
     places: Places,
 ) -> std::io::Result<JoinHandle<()>> {
     let state: AppState = host.services.clone().into_state();
-    let shutdown = host.intake.clone();
+    let shutdown = host.doors.clone();
     std::thread::Builder::new()
         .name("http".to_owned())
         .spawn(move || {

@@ -48,6 +48,7 @@ use cofferdam::telemetry::process::ProcessFigures;
 use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::time::Timestamp;
+use cofferdam_storage::disk::Disk;
 use cofferdam_storage::files::FileStorage;
 use cofferdam_storage::{Modules, Reads};
 
@@ -78,10 +79,14 @@ pub struct Services {
     pub process: Arc<ProcessFigures>,
     /// The time.
     pub clock: Clock,
-    /// Whether this host is draining.
+    /// Whether this host is draining: it takes no more work.
     pub shutdown: Shutdown,
     /// Room in memory for bodies.
     pub room: Room,
+    /// Whether its listeners close: nothing that lasts goes on.
+    pub closing: Shutdown,
+    /// Where everything is kept.
+    pub disk: Disk,
     /// The `[http]` section.
     pub config: HttpConfig,
     /// This incarnation of the host.
@@ -94,6 +99,14 @@ pub struct Services {
 pub type AppState = Arc<Services>;
 
 impl Services {
+    /// Refuses new work while the host drains.
+    pub(crate) fn takes_work(&self) -> Result<(), error::ApiError> {
+        match self.shutdown.is_requested() {
+            true => Err(error::ApiError::draining()),
+            false => Ok(()),
+        }
+    }
+
     /// The services in the form the router takes; call it once for each thread.
     pub fn into_state(self) -> AppState {
         Arc::new(self)

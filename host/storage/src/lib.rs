@@ -8,6 +8,7 @@ pub mod backup;
 mod blobs;
 #[cfg(test)]
 pub(crate) mod conformance;
+pub mod disk;
 mod error;
 pub mod files;
 mod modules;

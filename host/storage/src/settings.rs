@@ -13,6 +13,8 @@ pub struct StorageConfig {
     /// The most bytes the database may have for a task to be taken; with a quarter more none is
     /// claimed. Ends of attempts are recorded whatever it has.
     pub database_budget_bytes: u64,
+    /// With less than this left on the disk the host is not ready.
+    pub disk_free_min_bytes: u64,
     /// How long one read of the database may take.
     pub read_timeout: Duration,
 }
@@ -23,6 +25,7 @@ impl Default for StorageConfig {
             data: PathBuf::from("cofferdam-data"),
             files_budget_bytes: 10 * 1024 * 1024 * 1024,
             database_budget_bytes: 10 * 1024 * 1024 * 1024,
+            disk_free_min_bytes: 8 * 1024 * 1024,
             read_timeout: Duration::from_secs(5),
         }
     }

@@ -114,3 +114,53 @@ fn a_sleeper_holds_up_nobody() {
         }
     });
 }
+
+#[test]
+fn code_waits_no_longer_than_its_caller_lets_it() {
+    use std::time::{Duration, Instant};
+    let host = ready("[interpreters]\ninstances_max = 1\n[sessions]\nmax = 1\n");
+    let session = host
+        .client
+        .post("/v1/sessions", &json!({"language": "python"}))
+        .expect(201)
+        .json();
+    let session = format!(
+        "/v1/sessions/{}/exec",
+        session["session_id"].as_str().unwrap()
+    );
+    let sleep = "import time\ntime.sleep(5)";
+    let busy = |path: &str, body: &Value| {
+        let until = Instant::now() + Duration::from_secs(4);
+        loop {
+            let began = Instant::now();
+            let answer = host.client.post(path, body);
+            if answer.status == 503 {
+                assert!(
+                    began.elapsed() < Duration::from_secs(3),
+                    "{:?}",
+                    began.elapsed()
+                );
+                answer.expect_problem(503, "queue_timeout");
+                return;
+            }
+            assert!(Instant::now() < until, "{}", answer.text());
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            host.client
+                .post(&session, &json!({"code": sleep}))
+                .expect(200)
+        });
+        scope.spawn(|| {
+            let code = json!({"language": "python", "code": sleep});
+            host.client.post("/v1/exec", &code).expect(200);
+        });
+        let soon = json!({"code": "1", "timeout_ms": 700});
+        busy(&session, &soon);
+        busy(
+            "/v1/exec",
+            &json!({"language": "python", "code": "1", "timeout_ms": 700}),
+        );
+    });
+}

@@ -12,9 +12,11 @@ use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use cofferdam_sandbox::NoRoom;
 
 /// How long one execution holds up those behind it.
 const TURN: Duration = Duration::from_millis(100);
@@ -58,17 +60,37 @@ impl Turns {
         &self.shares[thread % self.shares.len()]
     }
 
-    /// Waits for a turn and does `work`. Dropping the future ends both.
-    pub async fn take<T>(&self, work: impl Future<Output = T>) -> T {
-        let turn = self.share().acquire().await;
-        let turn = turn.expect("nobody closes the semaphore of turns");
+    /// Waits for a turn, until `begin_by` if that is given.
+    pub async fn wait(&self, begin_by: Option<Instant>) -> Result<Turn<'_>, NoRoom> {
+        let came = Instant::now();
+        let turn = self.share().acquire();
+        let turn = match begin_by {
+            None => turn.await,
+            Some(at) => tokio::time::timeout_at(at.into(), turn)
+                .await
+                .map_err(|_elapsed| NoRoom::Waited(came.elapsed()))?,
+        };
+        let permit = turn.expect("nobody closes the semaphore of turns");
+        Ok(Turn { _permit: permit })
+    }
+}
+
+/// A turn, given up when dropped.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    _permit: SemaphorePermit<'a>,
+}
+
+impl Turn<'_> {
+    /// Does `work`, and gives up the turn when that is long. Dropping the future ends both.
+    pub async fn drive<T>(self, work: impl Future<Output = T>) -> T {
         let (mut work, over) = (pin!(work), pin!(tokio::time::sleep(TURN)));
         tokio::select! {
             biased;
             done = &mut work => return done,
             () = over => {}
         }
-        drop(turn);
+        drop(self);
         work.await
     }
 }
@@ -80,12 +102,24 @@ mod tests {
     #[tokio::test]
     async fn a_long_execution_gives_up_its_turn() {
         let turns = Turns::new(1);
-        let asleep = turns.take(tokio::time::sleep(Duration::from_secs(3600)));
-        let next = turns.take(async { 7 });
+        let first = turns.wait(None).await.unwrap();
+        let asleep = first.drive(tokio::time::sleep(Duration::from_secs(3600)));
         tokio::select! {
             biased;
             () = asleep => panic!("the sleeper ended first"),
-            answer = next => assert_eq!(answer, 7),
+            next = turns.wait(None) => assert!(next.is_ok()),
         }
+    }
+
+    #[tokio::test]
+    async fn a_wait_for_a_turn_ends_in_time_and_leaves_nothing() {
+        let turns = Turns::new(1);
+        let held = turns.wait(None).await.unwrap();
+        let soon = Some(Instant::now() + Duration::from_millis(20));
+        let refused = turns.wait(soon).await;
+        assert!(matches!(refused, Err(NoRoom::Waited(_))));
+        drop(turns.wait(None));
+        drop(held);
+        assert!(turns.wait(None).await.is_ok());
     }
 }

@@ -3,20 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::queue::shared::Shared;
 
 /// The wait between two rounds of killing.
 const KILL_AGAIN: Duration = Duration::from_millis(50);
+/// How often the log says what is waited for.
+const TOLD_EVERY: Duration = Duration::from_secs(5);
 
 /// Waits for shutdown, then for the attempts, but not longer than the configured time. What is
 /// killed is recorded as lost with this host and, where its policy allows, runs again.
 pub(crate) async fn serve(shared: Arc<Shared>) {
     shared.shutdown.requested().await;
-    let (patience, settled) = (shared.config.drain_timeout, &shared.settled);
-    if tokio::time::timeout(patience, settled.cancelled())
-        .await
-        .is_ok()
-    {
+    if waited(&shared).await {
         return;
     }
     tracing::warn!(
@@ -27,8 +27,28 @@ pub(crate) async fn serve(shared: Arc<Shared>) {
         // Again and again, because a lane may have begun one between the request and the kill.
         shared.running.kill_all();
         tokio::select! {
-            () = settled.cancelled() => return,
+            () = shared.settled.cancelled() => return,
             () = tokio::time::sleep(KILL_AGAIN) => {}
+        }
+    }
+}
+
+/// Whether all attempts ended in their time.
+async fn waited(shared: &Shared) -> bool {
+    let until = Instant::now() + shared.config.drain_timeout;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return shared.settled.is_cancelled();
+        }
+        let attempts = shared.running.len();
+        if attempts > 0 {
+            let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+            tracing::info!(attempts, left_ms, "draining: waiting for running attempts");
+        }
+        tokio::select! {
+            () = shared.settled.cancelled() => return true,
+            () = tokio::time::sleep(left.min(TOLD_EVERY)) => {}
         }
     }
 }

@@ -9,7 +9,7 @@ use cofferdam_domain::limits::Limits;
 use cofferdam_domain::module::{Descriptor, Digest, ModuleKind};
 use cofferdam_sandbox::compile::{Compiled, Compiler};
 use cofferdam_sandbox::threads::GuestThreadsHandle;
-use cofferdam_sandbox::{CompileError, EngineClass, LoadError, LoadedModule, Sandbox};
+use cofferdam_sandbox::{CompileError, EngineClass, LoadError, LoadedModule, Sandbox, Undescribed};
 
 /// Compiles, maps and describes modules. The sandbox does; tests put something in its place.
 #[async_trait]
@@ -96,8 +96,11 @@ impl Loader for SandboxLoader {
         let (sandbox, limits) = (self.sandbox.clone(), self.limits);
         let describe = async move { sandbox.describe(&module, &limits).await };
         let described = self.threads.hand_over(describe).await;
-        described.map_err(|failure| {
-            CompileError::Refused(format!("describe() failed: {}", failure.message))
+        described.map_err(|error| match error {
+            Undescribed::Failed(failure) => {
+                CompileError::Refused(format!("describe() failed: {}", failure.message))
+            }
+            Undescribed::NoRoom(_) => CompileError::Busy,
         })
     }
 }

@@ -14,7 +14,8 @@ use cofferdam_domain::said;
 use cofferdam_domain::task::Input;
 use cofferdam_sandbox::control::Control;
 use cofferdam_sandbox::{
-    CompileError, EngineClass, GuestInput, Identity, Mount, Report, Run, RunSpec,
+    Attachments, CompileError, EngineClass, GuestInput, Identity, Mount, NoRoom, Report, Run,
+    RunSpec,
 };
 
 /// This host cannot do the work yet. It may later, and another host may now.
@@ -43,6 +44,12 @@ impl From<RegistryError> for Unbegun {
             true => Unbegun::NotYet(NotYet::because(error)),
             false => Unbegun::Failed(FailureKind::HostError, not_loaded(&error)),
         }
+    }
+}
+
+impl From<NoRoom> for Unbegun {
+    fn from(no_room: NoRoom) -> Unbegun {
+        Unbegun::NotYet(NotYet::because(no_room))
     }
 }
 
@@ -124,9 +131,10 @@ impl Runner {
                 attempt: claim.attempt,
             },
         };
-        let attachments = control.into();
+        let mut attachments = Attachments::from(control);
+        attachments.patience = self.patience_of_attempt(info.digest);
         let run = Run { spec, attachments };
-        Ok(self.sandbox.start(module, run).await)
+        Ok(self.sandbox.start(module, run).await?)
     }
 
     /// The directories of a claimed task. They were checked when it was submitted; the operator may

@@ -4,11 +4,13 @@
 //! nothing of it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::interpreters::Interpreter;
 use crate::interpreters::answer::{Answer, Verdict, Written};
 use crate::interpreters::request::{BadRequest, Prepared, Request};
 use crate::registry::RegistryError;
@@ -25,8 +27,8 @@ use cofferdam_domain::task::Input;
 use cofferdam_sandbox::control::{Control, Observer};
 use cofferdam_sandbox::files::InputFile;
 use cofferdam_sandbox::{
-    Attachments, EngineClass, GuestInput, Identity, LoadedModule, Mount, OutputFiles, Report, Run,
-    RunSpec, Stdin,
+    Attachments, EngineClass, GuestInput, Identity, LoadedModule, Mount, NoRoom, OutputFiles,
+    Patience, Report, Run, RunSpec, Stdin,
 };
 
 /// Code that is to be run at once.
@@ -102,7 +104,8 @@ impl Runner {
     }
 
     async fn execute_uncounted(&self, request: CodeRequest) -> Result<Executed, RunError> {
-        let module = self.interpreters.get(request.language)?.module;
+        let (came, _entered) = (Instant::now(), self.enter()?);
+        let Interpreter { info, module } = self.interpreters.get(request.language)?;
         let limits = self.admission.check(&request.limits, &request.grants)?;
         let control = Control {
             observer: request.watch.map(|watch| Arc::new(Heard(watch)) as _),
@@ -110,7 +113,8 @@ impl Runner {
         };
         let mut work = Work::new(module, request.prepared, limits, control);
         work.dirs.extend(self.admission.mounts(&request.grants)?);
-        Ok(self.perform(work).await)
+        work.patience = self.patience(came, limits.timeout, info.digest);
+        Ok(self.perform(work).await?)
     }
 
     /// Looks at a script without running it: whether it is sound, and what it says of itself.
@@ -141,6 +145,7 @@ impl Runner {
         info: &ModuleInfo,
         request: RunRequest,
         limits: Limits,
+        patience: Patience,
     ) -> Result<Report, RunError> {
         if request.limits.fuel.is_some() {
             return Err(unmetered());
@@ -153,7 +158,8 @@ impl Runner {
         let mut work = Work::new(module, prepared, limits, request.control);
         work.keeps = Keeps::of(info.kind);
         work.dirs.extend(self.admission.mounts(&request.grants)?);
-        let executed = self.perform(work).await;
+        work.patience = patience;
+        let executed = self.perform(work).await?;
         Ok(told(info.kind, executed, "").await)
     }
 
@@ -180,7 +186,8 @@ impl Runner {
             task_id: claim.task_id.to_string(),
             attempt: claim.attempt,
         };
-        let executed = self.perform(work).await;
+        work.patience = self.patience_of_attempt(spec.digest);
+        let executed = self.perform(work).await?;
         Ok(told(info.kind, executed, &artifacts_url(claim)).await)
     }
 
@@ -228,26 +235,25 @@ impl Runner {
         })
     }
 
-    async fn perform(&self, work: Work) -> Executed {
+    async fn perform(&self, work: Work) -> Result<Executed, NoRoom> {
         let keeps = work.keeps;
         let (module, run) = work.into_run();
         let inputs = run.spec.files.clone();
         let kill = run.attachments.control.kill.clone();
-        let usually_long = module.is_usually_long();
-        let running = self.sandbox.start(module, run);
-        let driven = async {
-            match usually_long {
-                true => self.threads.hand_over(running).await,
-                false => self.threads.drive(running).await,
-            }
-        };
-        let report = tokio::select! {
+        let begin_by = run.attachments.patience.begin_by;
+        let turn = tokio::select! {
             biased;
-            report = self.interpreters.turns().take(driven) => report,
-            // Only while it waits for its turn: a kill ends a run that has begun by itself.
-            report = killed(&kill) => report,
+            turn = self.interpreters.turns().wait(begin_by) => Some(turn?),
+            () = kill.cancelled() => None,
         };
-        Executed {
+        let report = match turn {
+            Some(turn) => turn.drive(self.drive(module, run)).await?,
+            None => not_begun(
+                FailureKind::Cancelled,
+                "the run was stopped before it began".to_owned(),
+            ),
+        };
+        Ok(Executed {
             verdict: Verdict::of(report.outcome),
             usage: report.usage,
             streams: report.streams,
@@ -255,20 +261,17 @@ impl Runner {
                 Keeps::Written => written(report.files, inputs).await,
                 Keeps::Out => report.files,
             },
+        })
+    }
+
+    async fn drive(&self, module: Arc<LoadedModule>, run: Run) -> Result<Report, NoRoom> {
+        let usually_long = module.is_usually_long();
+        let running = self.sandbox.start(module, run);
+        match usually_long {
+            true => self.threads.hand_over(running).await,
+            false => self.threads.drive(running).await,
         }
     }
-}
-
-/// What a killed run gets to report itself before it is given up.
-const KILL_GRACE: std::time::Duration = std::time::Duration::from_secs(1);
-
-async fn killed(kill: &tokio_util::sync::CancellationToken) -> Report {
-    kill.cancelled().await;
-    tokio::time::sleep(KILL_GRACE).await;
-    not_begun(
-        FailureKind::Cancelled,
-        "the run was stopped before it began".to_owned(),
-    )
 }
 
 /// Which files of a run are kept.
@@ -298,6 +301,7 @@ pub(super) struct Work {
     module: Arc<LoadedModule>,
     run: Run,
     pub(super) dirs: Vec<Mount>,
+    pub(super) patience: Patience,
     identity: Identity,
 }
 
@@ -329,12 +333,14 @@ impl Work {
         let attachments = Attachments {
             stdin: stdin.map(Stdin::Bytes),
             control,
+            patience: Patience::default(),
         };
         Work {
             keeps: Keeps::Written,
             module,
             run: Run { spec, attachments },
             dirs: mounts,
+            patience: Patience::default(),
             identity: Identity::default(),
         }
     }
@@ -344,10 +350,12 @@ impl Work {
             module,
             mut run,
             dirs,
+            patience,
             identity,
             keeps: _,
         } = self;
         (run.spec.dirs, run.spec.identity) = (dirs, identity);
+        run.attachments.patience = patience;
         (module, run)
     }
 }

@@ -4,23 +4,24 @@
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::interpreters::Interpreters;
 use crate::interpreters::answer::Verdict;
 use crate::interpreters::request::{Prepared, SessionSetup};
+use crate::interpreters::{self, Interpreter, Interpreters};
 use crate::runner::code::{Work, written};
+use crate::runner::party;
 use crate::runner::{Executed, RunError, Runner, Watcher};
 use crate::telemetry::metrics::Metrics;
 use cofferdam_domain::attempt::{Failure, Stream};
 use cofferdam_domain::grants::Grants;
 use cofferdam_domain::limits::{LimitRequest, Limits};
 use cofferdam_domain::module::Language;
-use cofferdam_sandbox::OutputFiles;
 use cofferdam_sandbox::control::{Control, Observer};
 use cofferdam_sandbox::session::{After, Session, Turn};
+use cofferdam_sandbox::{OutputFiles, Patience};
 
 /// An interpreter that somebody wants to keep.
 pub struct SessionRequest {
@@ -51,6 +52,8 @@ pub struct CodeTurn {
     pub prepared: Prepared,
     /// Its wall-clock limit.
     pub timeout: Duration,
+    /// When its time is over, however late it began.
+    pub end_by: Option<Instant>,
     /// Its CPU limit.
     pub cpu: Duration,
     /// Who hears what it writes while it runs.
@@ -89,13 +92,14 @@ impl Observer for Ear {
 }
 
 impl Runner {
-    /// Makes an interpreter that is kept. Waits while there is no room. The inner error is the
+    /// Makes an interpreter that is kept. Waits for room as long as any run does. The inner error is the
     /// sandbox's word on what it was given.
     pub async fn open_session(
         &self,
         request: SessionRequest,
     ) -> Result<Result<Kept, Failure>, RunError> {
-        let module = self.interpreters.get(request.language)?.module;
+        let _entered = self.enter()?;
+        let Interpreter { info, module } = self.interpreters.get(request.language)?;
         let ear = Arc::new(Ear::default());
         let control = Control {
             kill: request.kill,
@@ -104,8 +108,13 @@ impl Runner {
         };
         let mut work = Work::new(module, request.setup.opening(), request.limits, control);
         work.dirs.extend(self.admission.mounts(&request.grants)?);
+        work.patience = Patience {
+            begin_by: Instant::now().checked_add(self.sandbox.queue_timeout()),
+            end_by: None,
+            party: party(info.digest),
+        };
         let (module, run) = work.into_run();
-        let session = self.sandbox.open_session(module, run).await;
+        let session = self.sandbox.open_session(module, run).await?;
         Ok(session.map(|session| Kept {
             session,
             interpreters: Arc::clone(&self.interpreters),
@@ -113,6 +122,11 @@ impl Runner {
             language: request.language,
             metrics: Arc::clone(&self.metrics),
         }))
+    }
+
+    /// When a call that came now and may take `timeout` has waited for long enough.
+    pub fn begins_by(&self, came: Instant, timeout: Duration) -> Instant {
+        came + timeout.min(self.sandbox.queue_timeout())
     }
 
     /// The limits of one call of a session that was given `session`.
@@ -128,8 +142,13 @@ impl Runner {
 }
 
 impl Kept {
+    /// Where to wait for a turn.
+    pub fn interpreters(&self) -> &Arc<Interpreters> {
+        &self.interpreters
+    }
+
     /// Runs code in it. Dropping the future ends the session.
-    pub async fn execute(self, turn: CodeTurn) -> (Executed, Left) {
+    pub async fn execute(self, code: CodeTurn, turn: interpreters::Turn<'_>) -> (Executed, Left) {
         let Kept {
             session,
             interpreters,
@@ -137,15 +156,16 @@ impl Kept {
             language,
             metrics,
         } = self;
-        ear.listen(turn.watch);
+        ear.listen(code.watch);
         let call = session.call(Turn {
-            input: turn.prepared.payload,
-            stdin: turn.prepared.stdin.unwrap_or_default(),
-            timeout: turn.timeout,
-            cpu: turn.cpu,
-            kill: turn.kill,
+            input: code.prepared.payload,
+            stdin: code.prepared.stdin.unwrap_or_default(),
+            timeout: code.timeout,
+            end_by: code.end_by,
+            cpu: code.cpu,
+            kill: code.kill,
         });
-        let (report, after) = interpreters.turns().take(call).await;
+        let (report, after) = turn.drive(call).await;
         ear.listen(None);
         let left = match after {
             After::Live(session) => Left::Live(Kept {

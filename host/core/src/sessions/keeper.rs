@@ -1,14 +1,16 @@
 //! The task that owns one session: it takes calls one after the other until nobody has called for
 //! a while, or until it is told to end.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::runner::Executed;
 use crate::runner::session::{CodeTurn, Kept, Left};
+use crate::runner::{Executed, RunError};
 use crate::sessions::{Place, SessionError, SessionState, lock, unknown};
 use crate::shutdown::Shutdown;
 use cofferdam_domain::attempt::{Failure, FailureKind};
@@ -18,12 +20,30 @@ use cofferdam_sandbox::OutputFiles;
 /// What a session is asked.
 pub(super) enum Command {
     /// To run code.
-    Execute {
-        turn: CodeTurn,
-        reply: oneshot::Sender<Result<Box<Executed>, SessionError>>,
-    },
+    Execute(Box<Call>),
     /// To show its files to a function that may block.
     Look(Look),
+}
+
+/// Code to be run in a session, for somebody who waits.
+pub(super) struct Call {
+    pub(super) turn: CodeTurn,
+    /// Until when it waits for the calls before it and for its turn.
+    pub(super) begin_by: std::time::Instant,
+    pub(super) start: Arc<Start>,
+    pub(super) reply: oneshot::Sender<Result<Box<Executed>, SessionError>>,
+}
+
+/// Whether a call begins or was given up: its caller and its session's keeper each say so, and the
+/// first one is right.
+#[derive(Default)]
+pub(super) struct Start(AtomicBool);
+
+impl Start {
+    /// True for whoever is the first.
+    pub(super) fn decide(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
 }
 
 /// Is shown a session's files, if it wrote any.
@@ -51,18 +71,19 @@ impl Keeper {
                     // A function that panics has told nobody anything, which is its answer.
                     let _answered = tokio::task::spawn_blocking(move || look(files.as_ref())).await;
                 }
-                Command::Execute { turn, reply } => left = self.execute(left, turn, reply).await,
+                Command::Execute(call) => left = self.execute(left, *call).await,
             }
             self.used();
         }
     }
 
-    async fn execute(
-        &self,
-        left: Left,
-        turn: CodeTurn,
-        reply: oneshot::Sender<Result<Box<Executed>, SessionError>>,
-    ) -> Left {
+    async fn execute(&self, left: Left, call: Call) -> Left {
+        let Call {
+            turn: code,
+            begin_by,
+            start,
+            reply,
+        } = call;
         let kept = match left {
             Left::Live(kept) => kept,
             Left::Ended(files) => {
@@ -75,8 +96,23 @@ impl Keeper {
                 return Left::Ended(files);
             }
         };
+        let interpreters = Arc::clone(kept.interpreters());
+        let turn = tokio::select! {
+            biased;
+            turn = interpreters.turns().wait(Some(begin_by)) => turn,
+            () = self.kill.cancelled() => return Left::Live(kept),
+        };
+        // Its caller may have given up meanwhile.
+        let turn = match turn {
+            Ok(turn) if start.decide() => turn,
+            Err(no_room) if start.decide() => {
+                let _unheard = reply.send(Err(RunError::NoRoom(no_room).into()));
+                return Left::Live(kept);
+            }
+            Ok(_) | Err(_) => return Left::Live(kept),
+        };
         lock(&self.place.info).state = SessionState::Running;
-        let (executed, left) = kept.execute(turn).await;
+        let (executed, left) = kept.execute(code, turn).await;
         {
             let mut info = lock(&self.place.info);
             info.calls += 1;

@@ -58,6 +58,8 @@ pub struct Metrics {
     sessions: Gauge,
     files: Gauge,
     memory: Gauge,
+    disk_free: Gauge,
+    disk_full: Gauge,
 }
 
 /// The series of one module.
@@ -87,6 +89,10 @@ pub struct Readings {
     pub files_bytes: u64,
     /// Resident memory of this process.
     pub memory_bytes: u64,
+    /// What is left of the disk that the data directory is on.
+    pub disk_free_bytes: u64,
+    /// Whether that is too little to take work.
+    pub disk_full: bool,
 }
 
 /// The counters of one HTTP route, by status class.
@@ -125,6 +131,8 @@ impl Metrics {
             sessions: Gauge::default(),
             files: Gauge::default(),
             memory: Gauge::default(),
+            disk_free: Gauge::default(),
+            disk_full: Gauge::default(),
             registry: Registry::default(),
         };
         metrics.register_durations(&mut registry);
@@ -221,6 +229,17 @@ impl Metrics {
             Unit::Bytes,
             self.memory.clone(),
         );
+        registry.register_with_unit(
+            "disk_free",
+            "What is left of the disk that the data directory is on",
+            Unit::Bytes,
+            self.disk_free.clone(),
+        );
+        registry.register(
+            "disk_full",
+            "1 while the disk has too little room to take work",
+            self.disk_full.clone(),
+        );
     }
 
     /// Counts an attempt at a task: how long it waited to be claimed once it might, how long it
@@ -293,6 +312,8 @@ impl Metrics {
         self.sessions.set(signed(readings.sessions));
         self.files.set(signed(readings.files_bytes));
         self.memory.set(signed(readings.memory_bytes));
+        self.disk_free.set(signed(readings.disk_free_bytes));
+        self.disk_full.set(i64::from(readings.disk_full));
         let mut out = String::new();
         text::encode(&mut out, &self.registry).expect("writing to a String cannot fail");
         out

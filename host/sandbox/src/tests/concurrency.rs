@@ -9,6 +9,7 @@ async fn a_burst_waits_for_the_pool() {
     let module = rig.load("echo.wat", EngineClass::Fast);
     let runs = (0..50).map(|_| rig.sandbox.start(module.clone(), a_run()));
     for report in futures_util::future::join_all(runs).await {
+        let report = report.unwrap();
         assert!(
             matches!(report.outcome, Outcome::Completed(_)),
             "{report:?}"
@@ -18,28 +19,74 @@ async fn a_burst_waits_for_the_pool() {
 }
 
 #[tokio::test]
-async fn waiting_for_memory_is_not_charged() {
-    let rig = Rig::with(|config| config.memory_budget_bytes = 100 * MIB);
-    let half = |millis| {
-        let mut run = a_run();
-        run.spec.limits.memory_bytes = 60 * MIB;
-        run.spec.limits.timeout = Duration::from_millis(millis);
-        run
-    };
-    let first = rig
-        .sandbox
-        .start(rig.load("sleep.wat", EngineClass::Fast), half(300));
-    let second = rig
-        .sandbox
-        .start(rig.load("echo.wat", EngineClass::Fast), half(100));
-    let (first, second) = tokio::join!(first, second);
-    assert_eq!(failure(first).kind, FailureKind::Timeout);
-    assert!(
-        matches!(second.outcome, Outcome::Completed(_)),
-        "{second:?}"
-    );
-    assert!(second.usage.duration < Duration::from_millis(100));
+async fn a_limit_that_is_not_used_keeps_nobody_out() {
+    let rig = Rig::with(|config| config.memory_budget_bytes = 4096 * MIB);
+    let sleeper = rig.load("sleep.wat", EngineClass::Fast);
+    let mut idle: Vec<_> = (0..8)
+        .map(|_| {
+            let mut run = a_run();
+            run.spec.limits.memory_bytes = 4096 * MIB;
+            rig.sandbox.start(sleeper.clone(), run)
+        })
+        .collect();
+    for run in &mut idle {
+        assert!(futures_util::poll!(run).is_pending());
+    }
+    let echo = rig.load("echo.wat", EngineClass::Fast);
+    let report = rig.sandbox.start(echo, a_run()).await.unwrap();
+    assert!(matches!(report.outcome, Outcome::Completed(_)));
+    drop(idle);
     rig.assert_empty();
+}
+
+#[tokio::test]
+async fn a_guest_that_is_refused_memory_below_its_limit_is_told_from_one_above_it() {
+    let rig = Rig::with(|config| {
+        config.memory_budget_bytes = 128 * MIB;
+        config.memory_price_bytes = 64 * MIB;
+    });
+    let sleeper = rig.load("sleep.wat", EngineClass::Fast);
+    let mut idle = rig.sandbox.start(sleeper, a_run());
+    assert!(futures_util::poll!(&mut idle).is_pending());
+    // It asks for all that it can get below its limit, which the budget does not have now.
+    let greedy = rig.load("grow-memory.wat", EngineClass::Fast);
+    let refused = rig.sandbox.start(greedy.clone(), a_run()).await;
+    assert_eq!(refused.err(), Some(NoRoom::Memory));
+    drop(idle);
+    let report = rig.sandbox.start(greedy, a_run()).await.unwrap();
+    assert_eq!(failure(report).kind, FailureKind::MemoryExceeded);
+    rig.assert_empty();
+}
+
+#[tokio::test]
+async fn waiting_for_room_is_bounded_and_counts_as_time() {
+    let rig = Rig::with(|config| config.instances_max = 1);
+    let sleeper = rig.load("sleep.wat", EngineClass::Fast);
+    let mut first = rig.sandbox.start(sleeper.clone(), a_run());
+    assert!(futures_util::poll!(&mut first).is_pending());
+    let soon = Duration::from_millis(100);
+    let waits = |begin_by, end_by| {
+        let mut run = a_run();
+        run.attachments.patience = Patience {
+            begin_by: Some(Instant::now() + begin_by),
+            end_by: Some(Instant::now() + end_by),
+            party: 0,
+        };
+        rig.sandbox.start(sleeper.clone(), run)
+    };
+    let refused = waits(soon, soon * 4).await.err();
+    assert!(matches!(refused, Some(NoRoom::Waited(waited)) if waited >= soon));
+    let began = Instant::now();
+    let second = waits(soon * 10, soon * 4);
+    let (report, ()) = tokio::join!(second, async {
+        tokio::time::sleep(soon * 2).await;
+        drop(first);
+    });
+    // Its own limit is twenty seconds.
+    assert!(began.elapsed() < soon * 4 + GRACE, "{:?}", began.elapsed());
+    let failure = failure(report.unwrap());
+    assert_eq!(failure.kind, FailureKind::Timeout);
+    assert!(failure.message.contains("it had waited"), "{failure:?}");
 }
 
 #[tokio::test]
@@ -68,7 +115,7 @@ async fn a_kill_ends_the_wait() {
     let mut second = rig.sandbox.start(sleeper, run);
     assert!(futures_util::poll!(&mut second).is_pending());
     kill.cancel();
-    assert_eq!(failure(second.await).kind, FailureKind::Cancelled);
+    assert_eq!(failure(second.await.unwrap()).kind, FailureKind::Cancelled);
 }
 
 #[tokio::test]
@@ -80,7 +127,7 @@ async fn a_module_is_known_by_its_last_runs() {
         let mut run = a_run();
         run.spec.limits.cpu = Duration::from_millis(10);
         assert_eq!(
-            failure(rig.sandbox.start(spinner.clone(), run).await).kind,
+            failure(rig.sandbox.start(spinner.clone(), run).await.unwrap()).kind,
             FailureKind::CpuExhausted
         );
     }
@@ -96,7 +143,7 @@ async fn a_guest_that_was_handed_over_is_finished_elsewhere() {
     let running = rig
         .sandbox
         .start(rig.load("spin.wat", EngineClass::Fast), run);
-    let report = threads.handle().drive(running).await;
+    let report = threads.handle().drive(running).await.unwrap();
     assert!(
         report.usage.cpu >= Duration::from_millis(100),
         "{:?}",

@@ -28,8 +28,8 @@ use cofferdam_sandbox::compile::Compiler;
 use cofferdam_sandbox::control::Control;
 use cofferdam_sandbox::settings::SandboxConfig;
 use cofferdam_sandbox::{
-    self, Attachments, EngineClass, GuestInput, Identity, LoadedModule, Mount, Report, RunSpec,
-    Sandbox, Stdin,
+    self, Attachments, EngineClass, GuestInput, Identity, LoadedModule, Mount, Patience, Report,
+    RunSpec, Sandbox, Stdin,
 };
 
 /// Flags of `run`.
@@ -111,7 +111,7 @@ pub(super) fn run(command: Run, json: bool) -> anyhow::Result<ExitCode> {
         let ended = match schemas.input(&request.spec.input) {
             Ok(()) => stop::unless_interrupted(sandbox.start(module, request))
                 .await
-                .map(|report| schemas.output(report)),
+                .and_then(|report| Ok(schemas.output(report?))),
             Err(failure) => Ok(Report::not_begun(failure)),
         };
         watcher.finish();
@@ -205,6 +205,7 @@ fn request(
             observer: Some(watcher),
             ..Control::default()
         },
+        patience: Patience::default(),
     };
     Ok(cofferdam_sandbox::Run { spec, attachments })
 }

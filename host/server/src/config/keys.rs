@@ -165,6 +165,7 @@ fn storage_and_log() -> Vec<Key> {
         },
         number!("storage", "files_budget_bytes", (1 << 20)..=(1024 * TIB), "What spooled inputs, artifacts and files of code may take up; each file and folder counts in whole blocks of 4096 bytes. Beyond it new ones are refused.", storage.files_budget_bytes: u64),
         number!("storage", "database_budget_bytes", (16 << 20)..=(1024 * TIB), "Bytes of the database, in which tasks and what they gave are kept; beyond that no task is taken, and at a quarter more none begins.", storage.database_budget_bytes: u64),
+        number!("storage", "disk_free_min_bytes", 0..=TIB, "With less than this left on the disk, `/readyz` says that it is full.", storage.disk_free_min_bytes: u64),
         millis!(
             "storage",
             "read_timeout_ms",

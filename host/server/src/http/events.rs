@@ -130,7 +130,7 @@ impl Watch {
                 return Some(heartbeat());
             }
             // The client resumes at a host that is not shutting down.
-            () = self.services.shutdown.requested() => return None,
+            () = self.services.closing.requested() => return None,
         };
         match event {
             Some(event) => {

@@ -58,6 +58,7 @@ pub(crate) async fn exec(
     State(services): State<AppState>,
     request: Request,
 ) -> Result<Response, ApiError> {
+    services.takes_work()?;
     let (parts, body) = request.into_parts();
     let mut query = Query::of(&parts.uri)?;
     let later = query.parsed("async", "true or false", |text| text.parse::<bool>().ok())?;

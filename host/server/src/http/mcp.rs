@@ -70,11 +70,11 @@ pub(crate) async fn listen(State(services): State<AppState>, request: Request) -
     let mut request = request.map(|_| Bytes::new());
     take_any(request.headers_mut(), "text/event-stream");
     let response = services.mcp.answer(Caller::local(), request).await;
-    let shutdown = services.shutdown.clone();
+    let closing = services.closing.clone();
     // No call is answered here, so a drain need not wait for its end.
     response.map(|body| {
         let events = Body::new(body).into_data_stream();
-        Body::from_stream(events.take_until(async move { shutdown.requested().await }))
+        Body::from_stream(events.take_until(async move { closing.requested().await }))
     })
 }
 

@@ -57,6 +57,7 @@ pub(crate) async fn put(
     path: PathParts,
     request: Request,
 ) -> Result<Response, ApiError> {
+    services.takes_work()?;
     let (parts, body) = request.into_parts();
     let name = new_name(path.text(0))?;
     Query::of(&parts.uri)?.done()?;

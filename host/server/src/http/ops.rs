@@ -16,6 +16,7 @@ use cofferdam::telemetry::classic;
 use cofferdam::telemetry::metrics::Readings;
 use cofferdam_domain::module::Language;
 use cofferdam_storage::Counts;
+use cofferdam_storage::disk::Room;
 
 /// What this host can be asked to do, in the words of `requires`.
 pub(crate) const CAPABILITIES: [&str; 2] = ["cpu", "sandbox"];
@@ -59,12 +60,15 @@ pub(crate) async fn livez() -> Response {
     get, path = "/readyz", operation_id = "get_readiness", tag = "Operations",
     responses(
         (status = 200, description = "It does", body = Readiness),
-        (status = 503, description = "It is draining, storage does not answer, or no attempt's end can be recorded", body = crate::http::error::Problem),
+        (status = 503, description = "It is draining, the disk is full (`missing` says so), storage does not answer, or no attempt's end can be recorded", body = crate::http::error::Problem),
     ),
 )]
 pub(crate) async fn readyz(Extracted(services): Extracted<AppState>) -> Result<Response, ApiError> {
     if services.shutdown.is_requested() {
         return Err(ApiError::draining());
+    }
+    if let Some(lack) = services.disk.look().await.lack() {
+        return Err(lack.into());
     }
     if let Some(stuck) = services.queue.recording_is_stuck() {
         return Err(ApiError::not_recording(stuck));
@@ -112,7 +116,8 @@ pub(crate) async fn metrics(
             &PoolMetrics::new(&services, &counts),
         ));
     }
-    let text = services.metrics.render(&readings(&services, &counts));
+    let room = services.disk.look().await;
+    let text = services.metrics.render(&readings(&services, &counts, room));
     let (text, media_type) = match accepted.contains("application/openmetrics-text") {
         true => (
             text,
@@ -130,7 +135,7 @@ pub(crate) async fn metrics(
     Ok(response)
 }
 
-fn readings(services: &Services, counts: &Counts) -> Readings {
+fn readings(services: &Services, counts: &Counts, room: Room) -> Readings {
     let stats = services.queue.stats();
     Readings {
         depth: [
@@ -146,5 +151,7 @@ fn readings(services: &Services, counts: &Counts) -> Readings {
         sessions: services.sessions.count(),
         files_bytes: services.files.usage().0,
         memory_bytes: services.process.resident_bytes(),
+        disk_free_bytes: room.free_bytes(),
+        disk_full: room.lack().is_some(),
     }
 }

@@ -68,6 +68,7 @@ pub(crate) async fn run(
     path: PathParts,
     request: Request,
 ) -> Result<Response, ApiError> {
+    services.takes_work()?;
     let (parts, body) = request.into_parts();
     let module = path.module()?;
     let mut query = Query::of(&parts.uri)?;

@@ -35,6 +35,7 @@ pub(crate) async fn create(
     State(services): State<AppState>,
     request: Request,
 ) -> Result<Response, ApiError> {
+    services.takes_work()?;
     let (parts, body) = request.into_parts();
     json::require_json(&parts.headers)?;
     let body = body::collect(&parts.headers, body, json_limit(&services)).await?;

@@ -70,6 +70,8 @@ pub(super) fn not_begun(tool: &str, error: RunError) -> Result<CallToolResult, E
         | RunError::Schema(_)
         | RunError::Code(_)
         | RunError::Unavailable(_)
+        | RunError::NoRoom(_)
+        | RunError::Draining
         | RunError::Script(_) => Ok(refused(error)),
     }
 }

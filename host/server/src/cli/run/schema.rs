@@ -12,7 +12,7 @@ use cofferdam_domain::attempt::{Failure, FailureKind, Outcome};
 use cofferdam_domain::limits::Limits;
 use cofferdam_domain::module::Descriptor;
 use cofferdam_sandbox::settings::SandboxConfig;
-use cofferdam_sandbox::{GuestInput, LoadedModule, Report, Sandbox};
+use cofferdam_sandbox::{GuestInput, LoadedModule, Report, Sandbox, Undescribed};
 
 /// What a module says of its input and output.
 pub(super) struct Held {
@@ -30,7 +30,8 @@ impl Held {
     ) -> anyhow::Result<Held> {
         let descriptor = match sandbox.describe(module, limits).await {
             Ok(descriptor) => descriptor.unwrap_or_default(),
-            Err(failure) => bail!("describe() failed: {}", failure.message),
+            Err(Undescribed::Failed(failure)) => bail!("describe() failed: {}", failure.message),
+            Err(Undescribed::NoRoom(no_room)) => bail!(no_room),
         };
         Ok(Held {
             descriptor,

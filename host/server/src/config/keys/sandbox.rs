@@ -8,11 +8,19 @@ use cofferdam_sandbox::settings::OverQuota;
 pub(super) fn keys() -> Vec<Key> {
     vec![
         number!("sandbox", "instances_max", 1..=20_000, "Guests that exist at once; a burst beyond waits.", sandbox.instances_max: u32),
-        number!("sandbox", "memory_budget_bytes", 0..=(64 * TIB), "The sum of the memory limits of the guests that exist at once; 0 is three quarters of the machine.", sandbox.memory_budget_bytes: u64),
+        number!("sandbox", "memory_budget_bytes", 0..=(64 * TIB), "What all guests may hold together; 0 is three quarters of the machine.", sandbox.memory_budget_bytes: u64),
+        number!("sandbox", "memory_price_bytes", (1 << 20)..=(64 << 30), "What a run takes of that to begin, if its limit is not lower; it takes the rest as it grows.", sandbox.memory_price_bytes: u64),
+        millis!(
+            "sandbox",
+            "queue_timeout_ms",
+            1..=3_600_000,
+            "How long a run waits for room, and an upload for the compiler, before 503; never longer than its timeout_ms.",
+            sandbox.queue_timeout
+        ),
         number!("sandbox", "stack_bytes", (64 << 10)..=(16 << 20), "A guest's stack.", sandbox.stack_bytes: usize),
         number!("sandbox", "keep_resident_bytes", 0..=(64 << 20), "Memory of a pool slot that stays resident between two guests.", sandbox.keep_resident_bytes: usize),
         number!("sandbox", "guest_threads", 0..=256, "Threads that guests run on once they are long; 0 is one per core.", sandbox.guest_threads: usize),
-        number!("sandbox", "compiles_max", 0..=256, "Compilations at once; 0 is one per core.", sandbox.compiles_max: usize),
+        number!("sandbox", "compiles_max", 0..=256, "Compilations at once; 0 is one per core. Modules up to 8 KiB, and those above 1 MiB, have places of their own.", sandbox.compiles_max: usize),
         millis!(
             "sandbox",
             "compile_timeout_ms",

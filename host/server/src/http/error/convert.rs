@@ -8,12 +8,13 @@ use cofferdam::interpreters::Unavailable;
 use cofferdam::queue::QueueError;
 use cofferdam::registry::schema::Misfit;
 use cofferdam::registry::{CompileFailure, RegistryError};
-use cofferdam::runner::RunError;
+use cofferdam::runner::{RoomError, RunError};
 use cofferdam::sessions::SessionError;
 use cofferdam_domain::caller::Forbidden;
 use cofferdam_domain::limits::AboveCeiling;
 use cofferdam_domain::module::{BadModuleName, BadModuleRef};
 use cofferdam_storage::StorageError;
+use cofferdam_storage::disk::Lack;
 
 /// Seconds after which another host, or this one restarted, may answer.
 pub(super) const DRAIN_RETRY_S: u32 = 5;
@@ -103,6 +104,8 @@ impl From<RunError> for ApiError {
             RunError::Schema(misfit) => schema_mismatch(&misfit),
             RunError::Code(bad) => ApiError::field(&bad.field, bad.why),
             RunError::Unavailable(unavailable) => unavailable.into(),
+            RunError::NoRoom(no_room) => no_room.into(),
+            RunError::Draining => ApiError::draining(),
             RunError::Script(failure) => {
                 let status = StatusCode::UNPROCESSABLE_ENTITY;
                 ApiError::new(status, "module_refused", failure.message)
@@ -112,6 +115,23 @@ impl From<RunError> for ApiError {
                 ApiError::bad_request("grant_refused", format!("grants.dirs: {detail}"))
             }
         }
+    }
+}
+
+impl From<Lack> for ApiError {
+    fn from(lack: Lack) -> ApiError {
+        let problem = ApiError::busy("disk_full", lack.to_string(), UNAVAILABLE_RETRY_S);
+        problem.with("missing", vec!["disk"])
+    }
+}
+
+impl From<RoomError> for ApiError {
+    fn from(no_room: RoomError) -> ApiError {
+        let code = match no_room {
+            RoomError::Waited(_) | RoomError::Crowded => "queue_timeout",
+            RoomError::Memory => "memory_busy",
+        };
+        ApiError::busy(code, no_room.to_string(), FULL_RETRY_S)
     }
 }
 
@@ -130,6 +150,10 @@ impl From<SessionError> for ApiError {
             SessionError::Ended(failure) => ApiError::new(StatusCode::GONE, "session_ended", text)
                 .with("failure", failure.kind.as_str()),
             SessionError::Busy => {
+                ApiError::new(StatusCode::TOO_MANY_REQUESTS, "session_busy", text)
+                    .retry_after(SESSION_RETRY_S)
+            }
+            SessionError::Running => {
                 ApiError::new(StatusCode::TOO_MANY_REQUESTS, "session_busy", text)
                     .retry_after(SESSION_RETRY_S)
             }

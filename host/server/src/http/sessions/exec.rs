@@ -41,6 +41,7 @@ pub(crate) async fn exec(
     path: PathParts,
     request: Request,
 ) -> Result<Response, ApiError> {
+    services.takes_work()?;
     let id = path.session()?;
     // An unknown session is told before its code is read.
     services.sessions.get(id)?;

@@ -67,6 +67,7 @@ pub(crate) async fn submit(
     State(services): State<AppState>,
     request: Request,
 ) -> Result<Response, ApiError> {
+    services.takes_work()?;
     let (parts, body) = request.into_parts();
     let mut query = Query::of(&parts.uri)?;
     let patience = patience(&mut query, &services)?;
