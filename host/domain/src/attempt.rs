@@ -174,6 +174,22 @@ pub struct Usage {
     pub disk_bytes: u64,
 }
 
+impl Usage {
+    /// The wall-clock time in whole microseconds, as every answer tells it.
+    pub fn duration_us(&self) -> u64 {
+        micros(self.duration)
+    }
+
+    /// The CPU time in whole microseconds.
+    pub fn cpu_us(&self) -> u64 {
+        micros(self.cpu)
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// One of the three texts an attempt leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stream {

@@ -33,6 +33,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use http_body_util::combinators::BoxBody;
+use rmcp::model::ToolAnnotations;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 
 use crate::mcp::arguments::Message;
@@ -129,4 +130,11 @@ fn config(address: IpAddr) -> StreamableHttpServerConfig {
         .with_sse_retry(None)
         // The body is in memory already, and was measured on its way.
         .with_max_request_body_bytes(usize::MAX)
+}
+
+/// No tool here changes anything outside its sandbox, or reaches anything.
+fn harmless(title: &str) -> ToolAnnotations {
+    ToolAnnotations::with_title(title)
+        .read_only(true)
+        .open_world(false)
 }

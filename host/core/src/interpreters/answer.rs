@@ -4,7 +4,6 @@
 //! The guest's answer is a guest's: what it says is believed of the script, never of the host.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -238,11 +237,11 @@ impl Verdict {
             stderr: streams.stderr.text(),
             exit_code: self.exit_code,
             error,
-            files: written(&files.kept, url),
+            files: written(files.kept, url),
             files_left_out: files.left_out.reasons().collect(),
             usage: ExecUsage {
-                duration_us: micros(usage.duration),
-                cpu_us: micros(usage.cpu),
+                duration_us: usage.duration_us(),
+                cpu_us: usage.cpu_us(),
                 peak_memory_bytes: usage.peak_memory_bytes,
                 disk_bytes: usage.disk_bytes,
             },
@@ -303,10 +302,6 @@ pub fn encoded(path: &str) -> String {
         }
     }
     url
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

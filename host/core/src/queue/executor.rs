@@ -253,7 +253,7 @@ fn wait_of(claim: &Claim) -> Duration {
 }
 
 fn log_end(outcome: &Outcome, usage: &Usage, next: Next) {
-    let duration_us = u64::try_from(usage.duration.as_micros()).unwrap_or(u64::MAX);
+    let duration_us = usage.duration_us();
     match outcome {
         Outcome::Completed(_) => tracing::debug!(duration_us, "the attempt completed"),
         Outcome::Failed(failure) => {

@@ -25,7 +25,9 @@ pub(super) fn run(command: &Backup) -> anyhow::Result<ExitCode> {
         app::BackupError::NoData(_) | app::BackupError::Exists(_) => {
             Usage(error.to_string()).into()
         }
-        other => anyhow::Error::from(other),
+        app::BackupError::File { .. }
+        | app::BackupError::Database(_)
+        | app::BackupError::Damaged(_) => anyhow::Error::from(error),
     })?;
     output::line(&format!(
         "{} files, {} bytes in {}",

@@ -25,7 +25,7 @@ pub(super) struct Client {
 
 enum Host {
     Server(Server),
-    Here(Local),
+    Here(Box<Local>),
 }
 
 /// A server and how it is reached.
@@ -91,7 +91,7 @@ impl Client {
     /// A client of a host inside this process.
     pub(super) fn here(local: Local) -> Client {
         Client {
-            host: Host::Here(local),
+            host: Host::Here(Box::new(local)),
         }
     }
 
@@ -213,9 +213,6 @@ impl Server {
     fn failed(&self, error: &ureq::Error) -> ClientError {
         let (base, cause) = (self.base.clone(), error.to_string());
         let never = match error {
-            ureq::Error::ConnectionFailed
-            | ureq::Error::HostNotFound
-            | ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => true,
             ureq::Error::Io(error) => matches!(
                 error.kind(),
                 std::io::ErrorKind::ConnectionRefused
@@ -224,7 +221,12 @@ impl Server {
                     | std::io::ErrorKind::AddrNotAvailable
                     | std::io::ErrorKind::PermissionDenied
             ),
-            _ => false,
+            other => matches!(
+                other,
+                ureq::Error::ConnectionFailed
+                    | ureq::Error::HostNotFound
+                    | ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve)
+            ),
         };
         match never {
             true => ClientError::Unreachable { base, cause },

@@ -23,7 +23,7 @@
 //! | 503 | `draining` `queue_full` `queue_timeout` `disk_full` `storage_unavailable` `read_timeout` `compiler_busy` `interpreter_warming_up` `interpreter_failed` `sessions_full` `schema_checks_busy` `connections_full` `memory_busy` |
 //! | 507 | `storage_full` |
 
-mod convert;
+pub(crate) mod convert;
 
 use std::time::Duration;
 

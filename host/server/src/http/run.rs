@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
 use serde_json::json;
 
 use crate::http::body::{self, BodyLimit};
 use crate::http::error::ApiError;
+use crate::http::error::convert::failure_problem;
 use crate::http::json::EXACT_MAX;
 use crate::http::path::PathParts;
 use crate::http::query::{self, Query};
@@ -105,7 +106,7 @@ pub(crate) async fn run(
 fn completed(output: Payload, usage: &Usage) -> Response {
     let mut response = guest::answer(&output.content_type, Body::from(output.body));
     let headers = response.headers_mut();
-    headers.insert(DURATION, HeaderValue::from(micros(usage.duration)));
+    headers.insert(DURATION, HeaderValue::from(usage.duration_us()));
     headers.insert(PEAK_MEMORY, HeaderValue::from(usage.peak_memory_bytes));
     if let Some(fuel) = usage.fuel {
         headers.insert(FUEL_USED, HeaderValue::from(fuel));
@@ -127,19 +128,6 @@ fn failed(failure: &Failure, usage: &Usage, streams: &Streams) -> ApiError {
                 "log": streams.log.truncated,
             }),
         )
-}
-
-/// A failed run or task as a problem: 422, and the kind as its code.
-pub(crate) fn failure_problem(failure: &Failure) -> ApiError {
-    let status = StatusCode::UNPROCESSABLE_ENTITY;
-    let mut problem = ApiError::new(status, failure.kind.as_str(), failure.message.as_str());
-    if let Some(backtrace) = &failure.backtrace {
-        problem = problem.with("backtrace", backtrace.as_str());
-    }
-    if let Some(code) = failure.exit_code {
-        problem = problem.with("exit_code", code);
-    }
-    problem.with("transient", failure.transient)
 }
 
 /// The limits a query or headers name; the query counts where both do.
@@ -179,11 +167,6 @@ pub(crate) fn pairs(texts: Vec<String>) -> Result<Vec<(String, String)>, ApiErro
         pair.ok_or_else(|| ApiError::parameter("env", format_args!("{text:?} is not KEY=VALUE")))
     };
     texts.into_iter().map(pair).collect()
-}
-
-/// Whole microseconds.
-pub(crate) fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

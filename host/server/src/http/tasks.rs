@@ -22,6 +22,7 @@ use crate::http::path::{PathParts, unknown_task};
 use crate::http::query::{self, Query};
 use crate::http::tasks::wire::{AttemptJson, TaskJson};
 use crate::http::{AppState, Services};
+use cofferdam::queue::Submitted;
 use cofferdam_domain::module::ModuleName;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{Priority, Task, TaskId};
@@ -359,4 +360,18 @@ fn since(text: &str) -> Option<Since> {
 
 fn since_text(ChangeNumber(number): ChangeNumber) -> String {
     format!("{CHANGE_PREFIX}{number}")
+}
+
+/// The queue's answer to a single submission.
+pub(crate) fn one(submitted: Vec<Submitted>) -> Result<Submitted, ApiError> {
+    let first = submitted.into_iter().next();
+    first.ok_or_else(|| ApiError::internal("the queue answered nothing to one submission"))
+}
+
+/// The first half of a hash; a repeated key meets another request of the same half by an accident
+/// of 1 in 2¹²⁸.
+fn shorten(hash: blake3::Hash) -> [u8; 16] {
+    let mut half = [0; 16];
+    half.copy_from_slice(&hash.as_bytes()[..16]);
+    half
 }

@@ -78,7 +78,6 @@ pub(super) fn not_begun(tool: &str, error: RunError) -> Result<CallToolResult, E
 
 /// What became of a run and what it used: for the client, not for its model.
 pub(super) fn figures(failure: Option<&Failure>, usage: &Usage) -> Value {
-    let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     json!({
         "cofferdam/status": if failure.is_some() { "failed" } else { "completed" },
         "cofferdam/error": failure.map(|failure| json!({
@@ -87,8 +86,8 @@ pub(super) fn figures(failure: Option<&Failure>, usage: &Usage) -> Value {
             "transient": failure.transient,
         })),
         "cofferdam/usage": {
-            "duration_us": micros(usage.duration),
-            "cpu_us": micros(usage.cpu),
+            "duration_us": usage.duration_us(),
+            "cpu_us": usage.cpu_us(),
             "fuel": usage.fuel,
             "peak_memory_bytes": usage.peak_memory_bytes,
             "disk_bytes": usage.disk_bytes,

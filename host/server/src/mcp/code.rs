@@ -13,8 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use crate::mcp::list::harmless;
-use crate::mcp::{Parts, call, names, told};
+use crate::mcp::{Parts, call, harmless, names, told};
 use cofferdam::executions;
 use cofferdam::interpreters::packages::Packages;
 use cofferdam::interpreters::request::{FileContent, MEMORY_BYTES, Request};

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rmcp::model::{ErrorData, ListToolsResult, Tool, ToolAnnotations};
+use rmcp::model::{ErrorData, ListToolsResult, Tool};
 
 use crate::mcp::schema::{self, InputSchema};
-use crate::mcp::{Parts, call, code, names};
+use crate::mcp::{Parts, call, code, harmless, names};
 use cofferdam::interpreters::State;
 use cofferdam_domain::module::{Language, ModuleName};
 use cofferdam_storage::StoredModule;
@@ -149,11 +149,4 @@ fn module_tool(module: &StoredModule) -> Option<(Tool, usize)> {
         .with_annotations(harmless(module.name.as_str()));
     tool.output_schema = output.and_then(schema::object).map(Arc::new);
     Some((tool, size))
-}
-
-/// No tool here changes anything outside its sandbox, or reaches anything.
-pub(super) fn harmless(title: &str) -> ToolAnnotations {
-    ToolAnnotations::with_title(title)
-        .read_only(true)
-        .open_world(false)
 }

@@ -84,11 +84,9 @@ fn failure_json(failure: &Failure) -> Value {
 }
 
 fn usage(usage: &Usage) -> Value {
-    let micros =
-        |duration: std::time::Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     json!({
-        "duration_us": micros(usage.duration),
-        "cpu_us": micros(usage.cpu),
+        "duration_us": usage.duration_us(),
+        "cpu_us": usage.cpu_us(),
         "fuel": usage.fuel,
         "peak_memory_bytes": usage.peak_memory_bytes,
         "disk_bytes": usage.disk_bytes,

@@ -6,6 +6,12 @@ use std::time::Duration;
 use super::{Key, Kind, TIB, millis};
 
 pub(super) fn keys() -> Vec<Key> {
+    let mut keys = connections();
+    keys.extend(bodies());
+    keys
+}
+
+fn connections() -> Vec<Key> {
     vec![
         Key {
             section: "http",
@@ -54,6 +60,25 @@ pub(super) fn keys() -> Vec<Key> {
         ),
         millis!(
             "http",
+            "wait_max_ms",
+            0..=3_600_000,
+            "The longest a request may wait for a task.",
+            http.wait_max
+        ),
+        millis!(
+            "http",
+            "drain_timeout_ms",
+            0..=3_600_000,
+            "How long open requests get to finish at shutdown.",
+            http.drain_timeout
+        ),
+    ]
+}
+
+fn bodies() -> Vec<Key> {
+    vec![
+        millis!(
+            "http",
             "body_idle_timeout_ms",
             100..=600_000,
             "How long a client may take for each piece of a body.",
@@ -78,19 +103,5 @@ pub(super) fn keys() -> Vec<Key> {
         number!("http", "inline_body_bytes", 1024..=(256 << 20), "The largest body kept in memory; a larger raw task input goes to disk.", http.inline_body_bytes: u64),
         number!("http", "spooled_body_bytes", 1024..=TIB, "The largest raw task input.", http.spooled_body_bytes: u64),
         number!("http", "module_bytes", 1024..=(1 << 30), "The largest module, as uploaded.", http.module_bytes: u64),
-        millis!(
-            "http",
-            "wait_max_ms",
-            0..=3_600_000,
-            "The longest a request may wait for a task.",
-            http.wait_max
-        ),
-        millis!(
-            "http",
-            "drain_timeout_ms",
-            0..=3_600_000,
-            "How long open requests get to finish at shutdown.",
-            http.drain_timeout
-        ),
     ]
 }

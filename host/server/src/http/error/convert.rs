@@ -3,13 +3,13 @@
 use axum::http::StatusCode;
 
 use crate::http::error::ApiError;
-use crate::http::run::failure_problem;
 use cofferdam::interpreters::Unavailable;
 use cofferdam::queue::QueueError;
 use cofferdam::registry::schema::Misfit;
 use cofferdam::registry::{CompileFailure, RegistryError};
 use cofferdam::runner::{RoomError, RunError};
 use cofferdam::sessions::SessionError;
+use cofferdam_domain::attempt::Failure;
 use cofferdam_domain::caller::Forbidden;
 use cofferdam_domain::limits::AboveCeiling;
 use cofferdam_domain::module::{BadModuleName, BadModuleRef};
@@ -260,4 +260,17 @@ fn compile_error(error: CompileFailure) -> ApiError {
             cause,
         ),
     }
+}
+
+/// A failed run or task as a problem: 422, and the kind as its code.
+pub(crate) fn failure_problem(failure: &Failure) -> ApiError {
+    let status = StatusCode::UNPROCESSABLE_ENTITY;
+    let mut problem = ApiError::new(status, failure.kind.as_str(), failure.message.as_str());
+    if let Some(backtrace) = &failure.backtrace {
+        problem = problem.with("backtrace", backtrace.as_str());
+    }
+    if let Some(code) = failure.exit_code {
+        problem = problem.with("exit_code", code);
+    }
+    problem.with("transient", failure.transient)
 }

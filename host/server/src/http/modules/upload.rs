@@ -148,10 +148,9 @@ mod tests {
                 "{media_type:?} {name}"
             );
         }
-        for (media_type, name, says) in [(Some("application/json"), "a", "application/json")] {
-            let refused = said_of(media_type, name).unwrap_err();
-            assert!(refused.detail().contains(says), "{}", refused.detail());
-        }
+        let refused = said_of(Some("application/json"), "a").unwrap_err();
+        let detail = refused.detail();
+        assert!(detail.contains("application/json"), "{detail}");
     }
 
     #[test]

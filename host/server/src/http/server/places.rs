@@ -219,7 +219,7 @@ fn network(address: IpAddr) -> IpAddr {
             let upper = address.to_bits() & !u128::from(u64::MAX);
             IpAddr::V6(Ipv6Addr::from_bits(upper))
         }
-        address => address,
+        address @ (IpAddr::V4(_) | IpAddr::V6(_)) => address,
     }
 }
 

@@ -28,7 +28,7 @@ impl Wire {
         write: impl Fn(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
-            if let Poll::Pending = self.stream.poll_write_ready(context)? {
+            if self.stream.poll_write_ready(context)?.is_pending() {
                 self.card.blocked();
                 return Poll::Pending;
             }

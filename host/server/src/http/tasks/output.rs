@@ -8,9 +8,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::Response;
 
 use crate::http::error::ApiError;
+use crate::http::error::convert::failure_problem;
 use crate::http::path::PathParts;
 use crate::http::query::Query;
-use crate::http::run::failure_problem;
 use crate::http::tasks::{find, patience, view};
 use crate::http::{AppState, Services, guest, json};
 use cofferdam_domain::attempt::Stream;

@@ -19,7 +19,7 @@ use crate::http::path::parse_task_id;
 use crate::http::query::Query;
 use crate::http::run::pairs;
 use crate::http::tasks::submission::{DELAY_MS_MAX, check_words, dedup_key, priority};
-use crate::http::tasks::submit::{one, shorten};
+use crate::http::tasks::{one, shorten};
 use crate::http::{Services, guest};
 use cofferdam::queue::{QueueError, Submission, Submitted};
 use cofferdam_domain::attempt::Payload;

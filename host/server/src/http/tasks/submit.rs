@@ -13,7 +13,7 @@ use crate::http::error::ApiError;
 use crate::http::json;
 use crate::http::query::Query;
 use crate::http::tasks::submission::{RequestIdentity, TaskRequest};
-use crate::http::tasks::{find, patience, raw, task_status, view};
+use crate::http::tasks::{find, one, patience, raw, shorten, task_status, view};
 use crate::http::{AppState, Services};
 use cofferdam::queue::{Submission, Submitted};
 use cofferdam_domain::state::TaskState;
@@ -97,12 +97,6 @@ pub(crate) async fn submit(
     }
 }
 
-/// The queue's answer to a single submission.
-pub(crate) fn one(submitted: Vec<Submitted>) -> Result<Submitted, ApiError> {
-    let first = submitted.into_iter().next();
-    first.ok_or_else(|| ApiError::internal("the queue answered nothing to one submission"))
-}
-
 fn accepted(id: TaskId) -> Response {
     let mut response = json::answer(StatusCode::ACCEPTED, &task_status(id, TaskState::Pending));
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/tasks/{id}")) {
@@ -137,14 +131,6 @@ pub(crate) fn json_limit(services: &Services) -> BodyLimit {
 /// The hash that tells two requests of one key apart.
 pub(crate) fn fingerprint(request: &[u8]) -> [u8; 16] {
     shorten(blake3::hash(request))
-}
-
-/// The first half of a hash; a repeated key meets another request of the same half by an accident
-/// of 1 in 2¹²⁸.
-pub(crate) fn shorten(hash: blake3::Hash) -> [u8; 16] {
-    let mut half = [0; 16];
-    half.copy_from_slice(&hash.as_bytes()[..16]);
-    half
 }
 
 pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {

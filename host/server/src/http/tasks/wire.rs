@@ -4,7 +4,6 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::http::json::Time;
-use crate::http::run::micros;
 use cofferdam_domain::attempt::{Artifact, Attempt, Failure, Usage};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::Task;
@@ -168,8 +167,8 @@ pub(crate) fn progress(state: TaskState, said: f64) -> f64 {
 impl From<&Usage> for UsageJson {
     fn from(usage: &Usage) -> UsageJson {
         UsageJson {
-            duration_us: micros(usage.duration),
-            cpu_us: micros(usage.cpu),
+            duration_us: usage.duration_us(),
+            cpu_us: usage.cpu_us(),
             fuel: usage.fuel,
             peak_memory_bytes: usage.peak_memory_bytes,
             disk_bytes: usage.disk_bytes,

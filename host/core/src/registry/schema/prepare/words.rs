@@ -80,19 +80,17 @@ impl<'a> At<'_, 'a, '_> {
                 Type::Integer
             }
         };
-        let named = |name: &Value| {
-            let named = name.as_str().and_then(Type::named);
-            named
-                .map(|named| match named {
-                    Type::Integer => integer,
-                    other => other,
-                })
+        let named =
+            |name: &Value| {
+                let named = name.as_str().and_then(Type::named);
+                named
+                .map(|named| if matches!(named, Type::Integer) { integer } else { named })
                 .ok_or_else(|| {
                     "type must be null, boolean, object, array, number, string, integer or a list \
                      of these"
                         .to_owned()
                 })
-        };
+            };
         match self.words.get("type") {
             None => Ok(None),
             Some(Value::Array(names)) => {
