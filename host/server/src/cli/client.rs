@@ -212,21 +212,22 @@ impl Server {
     /// Whether the server was never reached, or went away in the middle.
     fn failed(&self, error: &ureq::Error) -> ClientError {
         let (base, cause) = (self.base.clone(), error.to_string());
-        let never = match error {
-            ureq::Error::Io(error) => matches!(
+        let never = if let ureq::Error::Io(error) = error {
+            matches!(
                 error.kind(),
                 std::io::ErrorKind::ConnectionRefused
                     | std::io::ErrorKind::HostUnreachable
                     | std::io::ErrorKind::NetworkUnreachable
                     | std::io::ErrorKind::AddrNotAvailable
                     | std::io::ErrorKind::PermissionDenied
-            ),
-            other => matches!(
-                other,
+            )
+        } else {
+            matches!(
+                error,
                 ureq::Error::ConnectionFailed
                     | ureq::Error::HostNotFound
                     | ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve)
-            ),
+            )
         };
         match never {
             true => ClientError::Unreachable { base, cause },
