@@ -23,6 +23,7 @@ mod mcp;
 mod modules;
 mod queue;
 mod recovery;
+mod refusals;
 mod run;
 mod schemas;
 mod server;

@@ -23,7 +23,6 @@ mod ops;
 mod origin;
 mod page;
 mod path;
-mod pool;
 mod query;
 pub mod room;
 mod routes;
@@ -32,6 +31,7 @@ pub mod server;
 mod sessions;
 pub mod settings;
 mod tasks;
+mod worker_api;
 
 use std::sync::Arc;
 

@@ -13,7 +13,7 @@ use utoipa::OpenApi;
 
 use crate::http::error::Problem;
 use crate::http::openapi::complete::complete;
-use crate::http::{events, exec, home, mcp, modules, ops, pool, run, sessions, tasks};
+use crate::http::{events, exec, home, mcp, modules, ops, run, sessions, tasks, worker_api};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -54,11 +54,11 @@ use crate::http::{events, exec, home, mcp, modules, ops, pool, run, sessions, ta
         mcp::send,
         mcp::listen,
         mcp::end,
-        pool::execute,
-        pool::status,
-        pool::result,
-        pool::cancel,
-        pool::health,
+        worker_api::execute,
+        worker_api::status,
+        worker_api::result,
+        worker_api::cancel,
+        worker_api::health,
         ops::livez,
         ops::readyz,
         ops::metrics,

@@ -9,7 +9,7 @@ use axum::response::Response;
 use serde::Serialize;
 
 use crate::http::error::ApiError;
-use crate::http::pool::wire::PoolMetrics;
+use crate::http::worker_api::wire::PoolMetrics;
 use crate::http::{AppState, Services, json};
 use cofferdam::interpreters::State;
 use cofferdam::telemetry::classic;

@@ -8,7 +8,8 @@ use axum::handler::Handler;
 use axum::routing::{MethodRouter, delete, get, post, put};
 
 use crate::http::{
-    AppState, error, events, exec, home, mcp, modules, openapi, ops, pool, run, sessions, tasks,
+    AppState, error, events, exec, home, mcp, modules, openapi, ops, run, sessions, tasks,
+    worker_api,
 };
 
 /// One pattern and what answers there.
@@ -92,11 +93,11 @@ pub(crate) fn table() -> Vec<Route> {
             .put(modules::put)
             .get(modules::get)
             .delete(modules::delete),
-        Route::at("/execute").post(pool::execute),
-        Route::at("/task/{id}/status").get(pool::status),
-        Route::at("/task/{id}/result").get(pool::result),
-        Route::at("/task/{id}").delete(pool::cancel),
-        Route::at("/health").get(pool::health),
+        Route::at("/execute").post(worker_api::execute),
+        Route::at("/task/{id}/status").get(worker_api::status),
+        Route::at("/task/{id}/result").get(worker_api::result),
+        Route::at("/task/{id}").delete(worker_api::cancel),
+        Route::at("/health").get(worker_api::health),
         Route::at("/metrics").get(ops::metrics),
         Route::at("/livez").get(ops::livez),
         Route::at("/readyz").get(ops::readyz),

@@ -23,14 +23,14 @@ use crate::http::exec::{self, Identity};
 use crate::http::json::{self, Time};
 use crate::http::ops::CAPABILITIES;
 use crate::http::path::{PathParts, parse_task_id, unknown_task};
-use crate::http::pool::wire::{
-    Accepted, ExecuteRequest, Health, PoolCancelled, PoolMetrics, PoolResult, PoolStatus,
-};
 use crate::http::tasks::one;
 use crate::http::tasks::submission::priority;
 use crate::http::tasks::submit::{fingerprint, json_limit};
 use crate::http::tasks::wire::{FailureJson, progress};
 use crate::http::tasks::{find, request_cancel};
+use crate::http::worker_api::wire::{
+    Accepted, ExecuteRequest, Health, PoolCancelled, PoolMetrics, PoolResult, PoolStatus,
+};
 use crate::http::{AppState, Services, body};
 use cofferdam::queue::{Submission, Submitted};
 use cofferdam_domain::attempt::Payload;

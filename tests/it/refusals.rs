@@ -1,0 +1,102 @@
+//! What the API of tasks refuses, and what it says then: the name, the rule and the way out.
+
+use serde_json::{Value, json};
+
+use crate::support::guests;
+use crate::support::host::Host;
+
+fn host_with(names: &[&str]) -> Host {
+    let host = Host::start();
+    for name in names {
+        host.client
+            .put_module(name, &guests::built(name))
+            .expect(201);
+    }
+    host
+}
+
+#[test]
+fn metadata_that_would_spoil_the_list_for_others_is_refused() {
+    let host = host_with(&["echo"]);
+    let submit = |metadata: &str| {
+        let body = format!(r#"{{"module": "echo", "metadata": {metadata}}}"#);
+        let json = [("content-type", "application/json")];
+        host.client
+            .send("POST", "/v1/tasks", &json, body.as_bytes())
+    };
+    let nested = |levels: usize| format!(r#"{{"a":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
+    for bad in [
+        r#"{"a": "\ud800"}"#,
+        r#"{"a": 1e999}"#,
+        "[]",
+        &nested(32),
+        &nested(5000),
+    ] {
+        let problem = submit(bad).expect_problem(400, "invalid_field");
+        assert_eq!(problem["field"], "metadata", "{bad}");
+    }
+    submit(&nested(31)).expect(202);
+    // A line break between its tokens stays inside the line of an event.
+    let task = submit("{\n\n\"a\":\r\n1}").expect(202).json();
+    let id = task["task_id"].as_str().unwrap();
+    let events = host
+        .client
+        .get(&format!("/v1/tasks/{id}/events"))
+        .expect(200);
+    let last = events.text();
+    let last = last.trim_end().lines().last().unwrap();
+    let told: Value = serde_json::from_str(last.strip_prefix("data: ").unwrap()).unwrap();
+    assert_eq!(told["metadata"], json!({"a": 1}));
+    assert_eq!(host.client.get("/v1/tasks").json()["items"][0], told);
+}
+
+#[test]
+fn a_refusal_over_a_tasks_state_keeps_its_own_status() {
+    let host = host_with(&["echo"]);
+    let task = host.client.submit_and_wait(&json!({"module": "echo"}));
+    let path = format!("/v1/tasks/{}", task["task_id"].as_str().unwrap());
+    let problem = host.client.delete(&path).expect_problem(409, "task_final");
+    assert_eq!(problem["task_status"], "completed");
+    let retry = host.client.send("POST", &format!("{path}/retry"), &[], b"");
+    let problem = retry.expect_problem(409, "task_not_failed");
+    assert_eq!(problem["task_status"], "completed");
+}
+
+#[test]
+fn refusals_name_the_field_and_the_way_out() {
+    let host = Host::start();
+    let refused = |body: &str| {
+        let headers = [("content-type", "Application/JSON; charset=UTF-8")];
+        let answer = host
+            .client
+            .send("POST", "/v1/tasks", &headers, body.as_bytes());
+        let problem = answer.expect_problem(400, "invalid_field");
+        problem["detail"].as_str().unwrap().to_owned()
+    };
+    let typo = refused(r#"{"module": "x", "inptu": 1}"#);
+    assert!(typo.ends_with("did you mean `input`?"), "{typo}");
+    let null = refused(r#"{"module": "x", "args": null}"#);
+    assert!(
+        null.starts_with("args: ") && null.contains("leave the field out"),
+        "{null}"
+    );
+    let status = host
+        .client
+        .get("/v1/tasks?status=done")
+        .expect_problem(400, "invalid_parameter");
+    let detail = status["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("status") && detail.contains("completed"),
+        "{detail}"
+    );
+    let typo = host
+        .client
+        .get("/v1/tasks?stauts=failed")
+        .expect_problem(400, "unknown_parameter");
+    assert!(
+        typo["detail"]
+            .as_str()
+            .unwrap()
+            .ends_with("did you mean status?")
+    );
+}
