@@ -125,26 +125,37 @@ struct Host {
     doors: Shutdown,
 }
 
-impl Host {
-    async fn start(
+/// What runs guests, before anything asks it to.
+struct Works {
+    files: FileStorage,
+    metrics: Arc<Metrics>,
+    sandbox: Sandbox,
+    registry: Arc<Registry>,
+    interpreters: Arc<Interpreters>,
+    admission: Admission,
+    runner: Arc<Runner>,
+}
+
+impl Works {
+    async fn build(
         config: &Config,
         guests: &GuestThreads,
         needs: &Needs<'_>,
-    ) -> anyhow::Result<Host> {
-        let (clock, mut random) = (Clock::system(), StdRng::from_os_rng());
-        let started_at = clock.now();
+        storage: &Opened,
+        clock: &Clock,
+        seed: u64,
+    ) -> anyhow::Result<Works> {
         let data = &config.storage.data;
-        let storage = cofferdam_storage::open(&config.storage, StdRng::from_rng(&mut random))?;
         let files = files(config, &*storage.tasks).await?;
         let metrics = Arc::new(Metrics::new());
-        let sandbox = Sandbox::new(&config.sandbox, data, random.random(), clock.clone())?;
+        let sandbox = Sandbox::new(&config.sandbox, data, seed, clock.clone())?;
         let registry = registry(
             config,
             needs.compiled,
             &storage.modules,
             &sandbox,
             guests,
-            &clock,
+            clock,
             &metrics,
         )?;
         let interpreters = interpreters(config, &registry)?;
@@ -158,6 +169,37 @@ impl Host {
             Arc::new(files.clone()),
             Arc::clone(&metrics),
         ));
+        Ok(Works {
+            files,
+            metrics,
+            sandbox,
+            registry,
+            interpreters,
+            admission,
+            runner,
+        })
+    }
+}
+
+impl Host {
+    async fn start(
+        config: &Config,
+        guests: &GuestThreads,
+        needs: &Needs<'_>,
+    ) -> anyhow::Result<Host> {
+        let (clock, mut random) = (Clock::system(), StdRng::from_os_rng());
+        let started_at = clock.now();
+        let data = &config.storage.data;
+        let storage = cofferdam_storage::open(&config.storage, StdRng::from_rng(&mut random))?;
+        let Works {
+            files,
+            metrics,
+            sandbox,
+            registry,
+            interpreters,
+            admission,
+            runner,
+        } = Works::build(config, guests, needs, &storage, &clock, random.random()).await?;
         let (intake, doors) = (Shutdown::new(), Shutdown::new());
         let parts = Parts {
             storage: Arc::clone(&storage.tasks),

@@ -55,10 +55,12 @@ impl Places {
 
     /// A place for a module of `size_bytes`.
     pub(super) async fn take(&self, size_bytes: usize) -> Result<Place<'_>, CompileError> {
-        let class = match size_bytes {
-            0..=TINY_BYTES => &self.tiny,
-            ..=LARGE_BYTES => &self.usual,
-            _ => &self.large,
+        let class = if size_bytes <= TINY_BYTES {
+            &self.tiny
+        } else if size_bytes <= LARGE_BYTES {
+            &self.usual
+        } else {
+            &self.large
         };
         let queue = class.queue.try_acquire().map_err(|_| CompileError::Busy)?;
         let child = tokio::time::timeout(self.wait_max, class.children.acquire()).await;

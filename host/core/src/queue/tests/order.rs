@@ -167,7 +167,7 @@ async fn work_that_the_host_cannot_do_yet_is_put_off_and_not_counted() {
             (1, 1),
             "only the last one is an attempt"
         );
-        guest.is_not_begun();
+        guest.expect_not_begun();
         until(&mut watch, TaskState::Pending, 0).await;
         // The slot is free for what can be done.
         let other = stage.submit(plain()).await;

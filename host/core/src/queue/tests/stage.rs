@@ -71,7 +71,7 @@ impl Guest {
     }
 
     /// The host finds that it cannot begin the attempt yet.
-    pub(super) fn is_not_begun(self) {
+    pub(super) fn expect_not_begun(self) {
         let _ = self.end.send(Err(NotYet::because("as the test says")));
     }
 
