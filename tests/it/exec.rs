@@ -1,6 +1,7 @@
 //! Code execution: the real interpreters behind the real binary.
 
 mod corpus;
+mod declarations;
 mod ends;
 mod files;
 mod habits;

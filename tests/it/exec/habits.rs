@@ -116,81 +116,84 @@ fn pools_do_their_work_at_once() {
     );
 }
 
+/// Code that cannot work here, and a part of the sentence that says so.
+const IMPOSSIBLE: &[(&str, &str)] = &[
+    (
+        "import threading\nthreading.Thread(target=print).start()",
+        "asyncio",
+    ),
+    (
+        "import threading\nthreading.Timer(1, print).start()",
+        "asyncio",
+    ),
+    (
+        "import queue\nqueue.Queue().get()",
+        "waits for another thread",
+    ),
+    (
+        "import threading\nthreading.Event().wait()",
+        "waits for another thread",
+    ),
+    ("import getpass\ngetpass.getpass()", "`stdin`"),
+    (
+        "import asyncio\nawait asyncio.create_subprocess_shell('ls')",
+        "in Python",
+    ),
+    (
+        "import multiprocessing\nmultiprocessing.Process(target=print).start()",
+        "processes cannot be started",
+    ),
+    (
+        "import multiprocessing\nmultiprocessing.Queue()",
+        "processes cannot be started",
+    ),
+    ("import subprocess\nsubprocess.run(['ls'])", "in Python"),
+    ("import os\nos.system('ls')", "in Python"),
+    (
+        "import subprocess, sys\nsubprocess.check_call([sys.executable, '-m', 'pip', 'install', 'numpy'])",
+        "packages cannot be installed",
+    ),
+    (
+        "import os\nos.system('pip install numpy')",
+        "packages cannot be installed",
+    ),
+    ("!pip install numpy", "packages cannot be installed"),
+    ("import pip", "packages cannot be installed"),
+    (
+        "import urllib.request\nurllib.request.urlopen('https://example.com/a')",
+        "no grant in `grants.http` lets it reach example.com",
+    ),
+    (
+        "import urllib.request\nurllib.request.urlopen('http://example.com:81/')",
+        "example.com:81",
+    ),
+    (
+        "import http.client\nhttp.client.HTTPSConnection('example.com').request('GET', '/')",
+        "`grants.http`",
+    ),
+    (
+        "import socket\nsocket.create_connection(('1.2.3.4', 80))",
+        "`grants.http`",
+    ),
+    (
+        "import socket\nsocket.socket().connect(('1.2.3.4', 80))",
+        "`grants.http`",
+    ),
+    (
+        "import socket\nsocket.getaddrinfo('example.com', 80)",
+        "`grants.http`",
+    ),
+    ("import requests", "`grants.http`"),
+    ("import bz2", "gzip"),
+    ("import ssl", "`grants.http`"),
+    ("import tkinter", "tkinter is not available here"),
+    ("import hashlib\nhashlib.scrypt", "pbkdf2_hmac"),
+];
+
 #[test]
 fn what_cannot_be_done_says_what_to_do() {
     let host = ready("");
-    for (code, says) in [
-        (
-            "import threading\nthreading.Thread(target=print).start()",
-            "asyncio",
-        ),
-        (
-            "import threading\nthreading.Timer(1, print).start()",
-            "asyncio",
-        ),
-        (
-            "import queue\nqueue.Queue().get()",
-            "waits for another thread",
-        ),
-        (
-            "import threading\nthreading.Event().wait()",
-            "waits for another thread",
-        ),
-        ("import getpass\ngetpass.getpass()", "`stdin`"),
-        (
-            "import asyncio\nawait asyncio.create_subprocess_shell('ls')",
-            "in Python",
-        ),
-        (
-            "import multiprocessing\nmultiprocessing.Process(target=print).start()",
-            "processes cannot be started",
-        ),
-        (
-            "import multiprocessing\nmultiprocessing.Queue()",
-            "processes cannot be started",
-        ),
-        ("import subprocess\nsubprocess.run(['ls'])", "in Python"),
-        ("import os\nos.system('ls')", "in Python"),
-        (
-            "import subprocess, sys\nsubprocess.check_call([sys.executable, '-m', 'pip', 'install', 'numpy'])",
-            "packages cannot be installed",
-        ),
-        (
-            "import os\nos.system('pip install numpy')",
-            "packages cannot be installed",
-        ),
-        ("!pip install numpy", "packages cannot be installed"),
-        ("import pip", "packages cannot be installed"),
-        (
-            "import urllib.request\nurllib.request.urlopen('https://example.com/a')",
-            "no grant in `grants.http` lets it reach example.com",
-        ),
-        (
-            "import urllib.request\nurllib.request.urlopen('http://example.com:81/')",
-            "example.com:81",
-        ),
-        (
-            "import http.client\nhttp.client.HTTPSConnection('example.com').request('GET', '/')",
-            "`grants.http`",
-        ),
-        (
-            "import socket\nsocket.create_connection(('1.2.3.4', 80))",
-            "`grants.http`",
-        ),
-        (
-            "import socket\nsocket.socket().connect(('1.2.3.4', 80))",
-            "`grants.http`",
-        ),
-        (
-            "import socket\nsocket.getaddrinfo('example.com', 80)",
-            "`grants.http`",
-        ),
-        ("import requests", "`grants.http`"),
-        ("import bz2", "gzip"),
-        ("import ssl", "`grants.http`"),
-        ("import tkinter", "tkinter is not available here"),
-        ("import hashlib\nhashlib.scrypt", "pbkdf2_hmac"),
-    ] {
+    for (code, says) in IMPOSSIBLE {
         let answer = python(&host, code);
         assert_eq!(answer["error"]["kind"], "guest_error", "{code}: {answer}");
         let message = answer["error"]["message"].as_str().unwrap();

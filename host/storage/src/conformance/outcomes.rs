@@ -302,10 +302,7 @@ pub(crate) async fn what_no_row_can_hold_is_refused<B: Backend>(backend: B) -> B
     const FILES: usize = 70_000;
     let storage = backend.storage();
     insert_all(storage, vec![new_task(1), new_task(2)]).await;
-    let claims = storage
-        .claim(ME, 2, cofferdam_domain::task::ClaimOrder::Fifo, at(1))
-        .await
-        .unwrap();
+    let claims = storage.claim(ME, 2, ClaimOrder::Fifo, at(1)).await.unwrap();
     let mut large = completed(&claims[0], at(2));
     let path = "x".repeat(1000);
     let file = |number| Artifact {
