@@ -220,10 +220,8 @@ fn a_host_without_interpreters_says_so_and_does_the_rest() {
         .client
         .post("/v1/exec", &json!({"language": "python", "code": ""}))
         .expect_problem(501, "interpreter_not_installed");
-    assert!(
-        problem["detail"]
-            .as_str()
-            .unwrap()
-            .contains("/nowhere/python.wasm")
-    );
+    // It says what is missing and which key names it, and no path of the host's.
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("python"), "{detail}");
+    assert!(!detail.contains("/nowhere"), "{detail}");
 }

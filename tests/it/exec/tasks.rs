@@ -284,7 +284,7 @@ fn scripts_wait_for_an_interpreter_that_is_being_compiled() {
         .collect();
     host.kill();
     // Its compiled code is gone, so that the tasks are due long before it is ready.
-    std::fs::remove_dir_all(host.data().join("artefacts")).unwrap();
+    std::fs::remove_dir_all(host.data().join("compiled")).unwrap();
     host.restart();
     let first = host
         .client
