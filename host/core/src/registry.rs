@@ -26,6 +26,7 @@ use cofferdam_domain::clock::Clock;
 use cofferdam_domain::module::{
     Descriptor, Digest, Language, ModuleInfo, ModuleKind, ModuleName, ModuleRef,
 };
+use cofferdam_domain::said;
 use cofferdam_sandbox::compile::Compiled;
 use cofferdam_sandbox::{CompileError, EngineClass, LoadedModule};
 use cofferdam_storage::{Modules, PutModule, StorageError};
@@ -259,9 +260,10 @@ impl Registry {
         self.loaded.get(digest, class)
     }
 
-    /// Holds an input against the module's schema, where it has one. Such a module takes JSON,
-    /// whatever the content type says: many clients send JSON under another name.
-    /// An input that is not in memory is refused, because nobody could hold it.
+    /// Holds an input against the module's schema, where it has one. JSON is held whatever the
+    /// content type calls it, because many clients send JSON under another name. What is not JSON and
+    /// does not claim to be is the module's own affair: a schema says nothing of a picture. So is an
+    /// input that is not in memory.
     pub async fn check_input(
         &self,
         info: &ModuleInfo,
@@ -271,13 +273,13 @@ impl Registry {
             .descriptor
             .as_ref()
             .and_then(|descriptor| descriptor.input_schema.as_ref());
-        match (schema, input) {
-            (None, _) => Ok(()),
-            (Some(_), None) => Err(Misfit::Large),
-            (Some(schema), Some(input)) => {
-                let (digest, text) = (info.digest, &input.body);
-                self.schemas.check(digest, Which::Input, schema, text).await
-            }
+        let (Some(schema), Some(input)) = (schema, input) else {
+            return Ok(());
+        };
+        let (digest, text) = (info.digest, &input.body);
+        match self.schemas.check(digest, Which::Input, schema, text).await {
+            Err(Misfit::NotJson(_)) if !said::is_json(&input.content_type) => Ok(()),
+            checked => checked,
         }
     }
 

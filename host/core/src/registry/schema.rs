@@ -72,9 +72,9 @@ pub enum Misfit {
     /// The value breaks a rule; the text names place and rule.
     #[error("{0}")]
     Unfit(String),
-    /// The value is too large to be kept in memory.
-    #[error("it is too large to be held against the schema, which takes it in memory")]
-    Large,
+    /// The text is no value at all; the message says where and why.
+    #[error("it is not valid JSON: {0}")]
+    NotJson(String),
     /// The check did not end in its time.
     #[error("holding it against the schema takes longer than {} ms", .0.as_millis())]
     Costly(Duration),
@@ -231,6 +231,7 @@ fn deadline(timeout: Duration) -> impl FnMut() -> bool {
 /// Why a text does not fit, or not yet.
 enum Held {
     Unfit(String),
+    NotJson(String),
     Stopped(Stopped),
 }
 
@@ -238,6 +239,7 @@ impl Held {
     fn into_misfit(self, timeout: Duration) -> Misfit {
         match self {
             Held::Unfit(why) => Misfit::Unfit(why),
+            Held::NotJson(why) => Misfit::NotJson(why),
             Held::Stopped(Stopped::Spent) => Misfit::Costly(timeout),
             Held::Stopped(Stopped::TooDeep) => {
                 Misfit::Unfit("it nests too deep to be held against the schema".to_owned())
@@ -254,8 +256,7 @@ fn held(
 ) -> Result<(), Held> {
     let value: Value = match text.is_empty() {
         true => Value::Null,
-        false => serde_json::from_slice(text)
-            .map_err(|error| Held::Unfit(format!("it is not valid JSON: {error}")))?,
+        false => serde_json::from_slice(text).map_err(|error| Held::NotJson(error.to_string()))?,
     };
     let mut budget = Budget::new(steps, more);
     apply::apply(schema.book(), &value, &mut budget).map_err(|fault| match fault {

@@ -31,6 +31,8 @@ use cofferdam_domain::task::TaskId;
 
 /// How often a silent stream says that it is alive.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How long a watcher may take to hear what has happened before the host closes its doors.
+const LAST_WORD: Duration = Duration::from_millis(500);
 
 /// Watch a task
 ///
@@ -129,8 +131,14 @@ impl Watch {
                 self.phase = Phase::Following;
                 return Some(heartbeat());
             }
-            // The client resumes at a host that is not shutting down.
-            () = self.services.closing.requested() => return None,
+            // The client resumes at a host that is not shutting down, once it has heard of an end
+            // that the drain waited for.
+            () = self.services.closing.requested() => {
+                match tokio::time::timeout(LAST_WORD, self.events.next()).await {
+                    Ok(event) => event,
+                    Err(_elapsed) => return None,
+                }
+            }
         };
         match event {
             Some(event) => {

@@ -322,7 +322,7 @@ async fn no_input_is_null_and_no_json_is_refused() {
     assert!(empty.contains("empty"), "{empty}");
     assert_eq!(hold(PATIENT, &json!({}), "").await, Ok(()));
     let text = hold(PATIENT, &number, "seven").await;
-    assert!(matches!(text, Err(Misfit::Unfit(why)) if why.contains("not valid JSON")));
+    assert!(matches!(text, Err(Misfit::NotJson(why)) if why.contains("line 1")));
     let long = format!("[{}]", vec!["1"; 10_000].join(","));
     assert_eq!(
         hold(PATIENT, &json!({"items": number}), &long).await,

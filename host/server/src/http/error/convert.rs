@@ -222,11 +222,11 @@ impl From<BadModuleRef> for ApiError {
 fn schema_mismatch(misfit: &Misfit) -> ApiError {
     let unprocessable = StatusCode::UNPROCESSABLE_ENTITY;
     match misfit {
-        Misfit::Unfit(why) => {
-            let detail = format!("the input does not fit the module's schema: {why}");
+        Misfit::Unfit(_) | Misfit::NotJson(_) => {
+            let detail = format!("the input does not fit the module's schema: {misfit}");
             ApiError::new(unprocessable, "invalid_input", detail)
         }
-        Misfit::Costly(_) | Misfit::Large => {
+        Misfit::Costly(_) => {
             let detail = format!("the input cannot be checked: {misfit}");
             ApiError::new(unprocessable, "schema_check_limit", detail)
         }
