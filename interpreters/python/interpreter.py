@@ -91,8 +91,8 @@ def _prepare_snapshot():
     site.sethelper()
     sys.setrecursionlimit(RECURSION_LIMIT)
     sys.stdin = sys.__stdin__ = _new_stdin()
-    sys.stdout.reconfigure(line_buffering=True, write_through=False, errors="backslashreplace", newline="\n")
-    sys.stderr.reconfigure(line_buffering=True, write_through=True, newline="\n")
+    sys.stdout = sys.__stdout__ = _output(1, "<stdout>")
+    sys.stderr = sys.__stderr__ = _output(2, "<stderr>")
     sys.path[:] = [WORK]
     sys.dont_write_bytecode = True
     sys.executable = ""
@@ -113,6 +113,14 @@ def _new_stdin():
     raw = io.FileIO(0, "r", closefd=False)
     raw.name = "<stdin>"
     return _stdin(raw)
+
+
+def _output(descriptor, name):
+    """An output stream. Its buffer goes on where the host takes a part of what is written, which
+    the bare descriptor that Python would use here leaves to its caller."""
+    raw = io.FileIO(descriptor, "w", closefd=False)
+    raw.name = name
+    return io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", "backslashreplace", "\n", True)
 
 
 def _begin(request):

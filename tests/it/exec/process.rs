@@ -187,3 +187,40 @@ fn the_time_worked_begins_with_the_run() {
     );
     assert_eq!(slept["result"], true);
 }
+
+/// The host takes a large write in parts; nothing of it is lost on the way.
+#[test]
+fn a_large_write_arrives_whole() {
+    let host = ready("");
+    let (size, lines) = (900_000, 3);
+    for (code, stdout, stderr) in [
+        (format!("print('x' * {size}, end='')"), size, 0),
+        (
+            format!("import sys\nsys.stderr.write('x' * {size})\nNone"),
+            0,
+            size,
+        ),
+        (
+            format!(
+                "import sys\nfor _ in range({lines}): sys.stdout.buffer.write(b'x' * 300_000)\nNone"
+            ),
+            lines * 300_000,
+            0,
+        ),
+    ] {
+        let answer = python(&host, &code);
+        assert_eq!(answer["status"], "completed", "{code}: {answer}");
+        let length = |stream: &str| answer[stream].as_str().unwrap().len();
+        assert_eq!(
+            (length("stdout"), length("stderr")),
+            (stdout, stderr),
+            "{code}"
+        );
+    }
+    let request =
+        json!({"language": "javascript", "code": format!("console.log('x'.repeat({size}))")});
+    assert_eq!(
+        exec(&host, &request)["stdout"].as_str().unwrap().len(),
+        size + 1
+    );
+}
