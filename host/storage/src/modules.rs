@@ -7,7 +7,7 @@ use crate::StorageError;
 use cofferdam_domain::module::{Digest, ModuleInfo, ModuleName, ModuleRef};
 use cofferdam_domain::time::Timestamp;
 
-/// Modules: their rows, and their bytes beside the database. Durable as [`Tasks`] are.
+/// Modules: their rows, and their bytes beside the database. Durable as [`Tasks`](crate::Tasks) are.
 #[async_trait]
 pub trait Modules: Send + Sync + 'static {
     /// Stores `wasm` under its digest and makes `name` mean it from now on.

@@ -7,7 +7,7 @@
 //! are left: operations are answered there, and everything else is told to come again.
 //!
 //! The places are shared by all threads that serve; what one connection does is written down in
-//! its [`Card`] without a lock.
+//! its `Card` without a lock.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
