@@ -89,6 +89,15 @@ impl Ready {
         self.lock().claims.len()
     }
 
+    /// Whether the claim of a task waits here.
+    #[cfg(test)]
+    pub(crate) fn holds(&self, id: TaskId) -> bool {
+        let line = self.lock();
+        line.claims
+            .values()
+            .any(|waiting| waiting.taken.task_id == id)
+    }
+
     /// Whether a task of `priority` goes before something that waits here.
     pub(crate) fn is_overtaken_by(&self, priority: Priority) -> bool {
         match self.order {

@@ -140,7 +140,7 @@ async fn what_is_more_urgent_goes_before_what_was_taken_ahead() {
     };
     let high = stage.submit(urgent(Priority::High)).await;
     let critical = stage.submit(urgent(Priority::Critical)).await;
-    stage.running(critical).await;
+    stage.ready(&[critical, high]).await;
     first.completes();
     for wanted in [critical, high] {
         let guest = stage.guest().await;

@@ -316,15 +316,16 @@ impl Stage {
         task
     }
 
-    /// Waits until the host has claimed a task.
-    pub(super) async fn running(&self, id: TaskId) {
-        let claimed = async {
-            while self.task(id).await.state != TaskState::Running {
+    /// Waits until this host holds all of these and runs none of them yet. Storage says a moment
+    /// before that they run.
+    pub(super) async fn ready(&self, ids: &[TaskId]) {
+        let held = async {
+            while !ids.iter().all(|id| self.queue.shared.ready.holds(*id)) {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        let claimed = tokio::time::timeout(PATIENCE, claimed).await;
-        claimed.expect("it is claimed in time");
+        let held = tokio::time::timeout(PATIENCE, held).await;
+        held.expect("they are claimed in time");
     }
 
     pub(super) async fn task(&self, id: TaskId) -> Task {
