@@ -1,5 +1,5 @@
-//! Scripts with types: what is no JavaScript and reads like TypeScript has its types taken off.
-//! What does that is evaluated when it is first needed, because few scripts need it.
+//! Scripts with types: a script that is not JavaScript but reads like TypeScript has its types
+//! taken off. The program that does so is evaluated on first need, because few scripts need it.
 
 use rquickjs::{Ctx, Function, Object, Value};
 

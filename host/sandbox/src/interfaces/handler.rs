@@ -74,8 +74,8 @@ pub(crate) async fn describe<T: Send>(
     })
 }
 
-/// Most outputs have the media type of their input, whose text is shared then. What is no media
-/// type says nothing of the bytes.
+/// Most outputs have the media type of their input, whose text is shared then. A text that is not a
+/// media type says nothing about the bytes.
 fn share(content_type: String, known: &Arc<str>) -> Arc<str> {
     if *content_type == **known {
         return Arc::clone(known);

@@ -56,7 +56,7 @@ fn define_reads<T: P1FilesView + 'static>(linker: &mut Linker<T>) -> wasmtime::R
         let target = view.files().readlink_at(dir, path).await?;
         put_bytes(&mut memory, (buf, buf_len), target.as_bytes(), out)
     });
-    // A descriptor that is a directory of the host's own making is none that a guest could shut.
+    // A guest cannot shut down a directory that the host opened for it.
     counted!(linker, sock_shutdown(fd: i32, how: i32), view, memory, async {
         match view.is_preopen(fd) {
             true => Err(Errno::Badf.into()),

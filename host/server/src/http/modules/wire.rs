@@ -92,7 +92,7 @@ impl ModuleJson {
 
 impl From<&Descriptor> for DescriptorJson {
     fn from(descriptor: &Descriptor) -> DescriptorJson {
-        // What is no JSON was refused when the module was put.
+        // The upload refused every schema that is not JSON.
         let schema = |text: &Option<String>| {
             text.clone()
                 .and_then(|text| RawValue::from_string(text).ok())
