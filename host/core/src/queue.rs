@@ -49,6 +49,7 @@ use crate::registry::Registry;
 use crate::runner::RunError;
 use crate::runner::admission::Admission;
 use cofferdam_domain::attempt::WorkerId;
+use cofferdam_domain::caller::{Caller, Forbidden, Scope};
 use cofferdam_domain::task::{NewTask, Priority, TaskId};
 use cofferdam_domain::time::Timestamp;
 use cofferdam_storage::{Cancelled, Inserted, Purged, Retried, StorageError};
@@ -68,6 +69,9 @@ pub struct Queue {
 /// Why a change to a task was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
+    /// The caller has no right to change tasks.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
     /// The module, the input, a limit or a grant.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -97,11 +101,17 @@ pub struct QueueStats {
 
 impl Queue {
     /// Checks and stores tasks, all or none, and wakes the dispatcher.
-    pub async fn submit(&self, tasks: Vec<Submission>) -> Result<Vec<Submitted>, QueueError> {
+    pub async fn submit(
+        &self,
+        caller: &Caller,
+        tasks: Vec<Submission>,
+    ) -> Result<Vec<Submitted>, QueueError> {
+        caller.may(Scope::Run)?;
         let shared = &self.shared;
         if shared.shutdown.is_requested() {
             return Err(QueueError::Draining);
         }
+        tracing::debug!(tasks = tasks.len(), %caller, "tasks are submitted");
         let now = shared.clock.now();
         let mut checked = Vec::with_capacity(tasks.len());
         for task in tasks {
@@ -132,7 +142,9 @@ impl Queue {
     }
 
     /// Asks for a task's end.
-    pub async fn cancel(&self, id: TaskId) -> Result<Cancelled, QueueError> {
+    pub async fn cancel(&self, caller: &Caller, id: TaskId) -> Result<Cancelled, QueueError> {
+        caller.may(Scope::Run)?;
+        tracing::debug!(task.id = %id, %caller, "a cancel is asked for");
         let shared = &self.shared;
         let answer = shared.storage.cancel(id, shared.clock.now()).await?;
         match answer {
@@ -150,7 +162,9 @@ impl Queue {
     }
 
     /// Makes a failed or cancelled task pending again.
-    pub async fn retry(&self, id: TaskId) -> Result<Retried, QueueError> {
+    pub async fn retry(&self, caller: &Caller, id: TaskId) -> Result<Retried, QueueError> {
+        caller.may(Scope::Run)?;
+        tracing::debug!(task.id = %id, %caller, "a retry is asked for");
         let shared = &self.shared;
         if shared.shutdown.is_requested() {
             return Err(QueueError::Draining);
@@ -164,7 +178,9 @@ impl Queue {
     }
 
     /// Removes a final task with everything it left.
-    pub async fn purge(&self, id: TaskId) -> Result<Purged, QueueError> {
+    pub async fn purge(&self, caller: &Caller, id: TaskId) -> Result<Purged, QueueError> {
+        caller.may(Scope::Run)?;
+        tracing::debug!(task.id = %id, %caller, "a task is to be removed");
         let (shared, attic) = (Arc::clone(&self.shared), Arc::clone(&self.attic));
         let (tell, told) = oneshot::channel();
         // On its own, so that a caller who goes away does not leave the files behind.

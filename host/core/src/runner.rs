@@ -25,6 +25,7 @@ use crate::registry::{Registry, RegistryError};
 use crate::runner::admission::Admission;
 use crate::telemetry::metrics::Metrics;
 use cofferdam_domain::attempt::{Failure, FailureKind, Outcome, Payload};
+use cofferdam_domain::caller::{Caller, Forbidden, Scope};
 use cofferdam_domain::grants::Grants;
 use cofferdam_domain::limits::{AboveCeiling, LimitRequest, Limits};
 use cofferdam_domain::module::{Digest, ModuleInfo, ModuleName, ModuleRef};
@@ -103,6 +104,9 @@ pub type RoomError = NoRoom;
 /// Why a run did not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    /// The caller has no right to run anything.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
     /// The module.
     #[error(transparent)]
     Module(#[from] RegistryError),
@@ -175,7 +179,8 @@ impl Runner {
     }
 
     /// Runs at once and gives the report. Dropping the future ends the run.
-    pub async fn run_now(&self, request: RunRequest) -> Result<Report, RunError> {
+    pub async fn run_now(&self, caller: &Caller, request: RunRequest) -> Result<Report, RunError> {
+        caller.may(Scope::Run)?;
         let (came, _entered) = (Instant::now(), self.enter()?);
         let limits = self.admission.check(&request.limits, &request.grants)?;
         let info = self.registry.resolve(&request.module).await?;

@@ -23,6 +23,7 @@ use crate::sessions::keeper::{Call, Command, Keeper, Start};
 use crate::sessions::settings::SessionsConfig;
 use crate::shutdown::Shutdown;
 use cofferdam_domain::attempt::Failure;
+use cofferdam_domain::caller::{Caller, Forbidden, Scope};
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::grants::Grants;
 use cofferdam_domain::limits::{LimitRequest, Limits};
@@ -113,6 +114,9 @@ struct Entry {
 /// Why a session could not be made or used.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
+    /// The caller has no right to sessions.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
     /// The operator wants none.
     #[error("this host keeps no sessions: sessions.max is 0")]
     Disabled,
@@ -170,7 +174,12 @@ impl Sessions {
     }
 
     /// Makes a session.
-    pub async fn create(&self, new: NewSession) -> Result<SessionInfo, SessionError> {
+    pub async fn create(
+        &self,
+        caller: &Caller,
+        new: NewSession,
+    ) -> Result<SessionInfo, SessionError> {
+        caller.may(Scope::Run)?;
         if self.max == 0 {
             return Err(SessionError::Disabled);
         }
@@ -210,11 +219,13 @@ impl Sessions {
     /// dropped; only [`Sessions::delete`] and limits end it.
     pub async fn execute(
         &self,
+        caller: &Caller,
         id: SessionId,
         request: &Request<'_>,
         limits: &LimitRequest,
         watch: Option<Watcher>,
     ) -> Result<Executed, SessionError> {
+        caller.may(Scope::Run)?;
         if self.shutdown.is_requested() {
             return Err(RunError::Draining.into());
         }
@@ -301,7 +312,8 @@ impl Sessions {
     }
 
     /// Ends a session and whatever runs in it.
-    pub fn delete(&self, id: SessionId) -> Result<(), SessionError> {
+    pub fn delete(&self, caller: &Caller, id: SessionId) -> Result<(), SessionError> {
+        caller.may(Scope::Run)?;
         let removed = lock(&self.kept).remove(&id);
         let entry = removed.ok_or_else(|| unknown(id))?;
         entry.kill.cancel();

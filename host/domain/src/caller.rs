@@ -4,14 +4,13 @@
 //! change from there on. How a caller proves who they are is the door's business; here is only what
 //! follows from it.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
+use std::borrow::Cow;
 use std::fmt;
-
-use uuid::Uuid;
 
 /// Whose tasks and modules are whose.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Tenant(String);
+pub struct Tenant(Cow<'static, str>);
 
 impl Tenant {
     /// The longest name, in bytes.
@@ -24,7 +23,7 @@ impl Tenant {
         let starts_well = bytes.first().is_some_and(plain);
         let allowed = |byte: &u8| plain(byte) || b"_-".contains(byte);
         match starts_well && bytes.len() <= Tenant::BYTES_MAX && bytes.iter().all(allowed) {
-            true => Ok(Tenant(text.to_owned())),
+            true => Ok(Tenant(Cow::Owned(text.to_owned()))),
             false => Err(BadTenant),
         }
     }
@@ -38,7 +37,7 @@ impl Tenant {
 impl Default for Tenant {
     /// The one tenant of a host without keys.
     fn default() -> Tenant {
-        Tenant("default".to_owned())
+        Tenant(Cow::Borrowed("default"))
     }
 }
 
@@ -52,10 +51,6 @@ impl fmt::Display for Tenant {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a tenant's name is 1 to 64 of a-z 0-9 _ - and begins with a letter or digit")]
 pub struct BadTenant;
-
-/// The name of a key; never the key itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct KeyId(pub Uuid);
 
 /// What a key is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -106,28 +101,79 @@ impl FromIterator<Scope> for Scopes {
     }
 }
 
-/// Who asks, and with what right.
+/// Where a caller is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Origin {
+    /// In this process: a command that needs no server, or the host itself.
+    Here,
+    /// At the other end of a connection from this address.
+    Peer(IpAddr),
+}
+
+impl Origin {
+    /// What counts as one place where something is shared out between callers: the address, or its
+    /// network, because a machine can choose the lower half of its IPv6 address as it likes.
+    pub fn network(self) -> Origin {
+        let Origin::Peer(address) = self else {
+            return self;
+        };
+        Origin::Peer(match address.to_canonical() {
+            IpAddr::V6(address) if !address.is_loopback() => {
+                let upper = address.to_bits() & !u128::from(u64::MAX);
+                IpAddr::V6(Ipv6Addr::from_bits(upper))
+            }
+            address @ (IpAddr::V4(_) | IpAddr::V6(_)) => address,
+        })
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Here => f.write_str("this process"),
+            Origin::Peer(address) => address.fmt(f),
+        }
+    }
+}
+
+/// Who asks, and with what right. Cheap to clone where the tenant is the default one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// Whose things they see and change.
-    pub tenant: Tenant,
-    /// The key they showed, if the host has keys.
-    pub key: Option<KeyId>,
-    /// What they may do.
-    pub scopes: Scopes,
-    /// Where they are; nowhere for the host itself.
-    pub from: Option<IpAddr>,
+    tenant: Tenant,
+    scopes: Scopes,
+    from: Origin,
 }
 
 impl Caller {
-    /// Whoever reaches a host without keys: the default tenant with every right.
-    pub fn local() -> Caller {
+    /// A caller of `tenant` who may do what `scopes` say.
+    pub fn new(tenant: Tenant, scopes: Scopes, from: Origin) -> Caller {
         Caller {
-            tenant: Tenant::default(),
-            key: None,
-            scopes: Scope::ALL.into_iter().collect(),
-            from: None,
+            tenant,
+            scopes,
+            from,
         }
+    }
+
+    /// Whoever reaches a host without keys from there: the default tenant with every right.
+    pub fn without_keys(from: Origin) -> Caller {
+        let scopes = Scope::ALL.into_iter().collect();
+        Caller::new(Tenant::default(), scopes, from)
+    }
+
+    /// The host itself, or a command that is a host of its own.
+    pub fn local() -> Caller {
+        Caller::without_keys(Origin::Here)
+    }
+
+    /// Whose things they see and change.
+    pub fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+
+    /// Where they are. What is shared out between callers is shared out by its
+    /// [`network`](Origin::network).
+    pub fn from(&self) -> Origin {
+        self.from
     }
 
     /// Refuses what the caller's scopes do not cover.
@@ -136,6 +182,13 @@ impl Caller {
             true => Ok(()),
             false => Err(Forbidden(scope)),
         }
+    }
+}
+
+/// As the log names a caller.
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.tenant, self.from)
     }
 }
 
@@ -150,11 +203,11 @@ mod tests {
 
     #[test]
     fn a_caller_may_do_what_their_scopes_say() {
-        let mut caller = Caller::local();
         for scope in Scope::ALL {
-            assert_eq!(caller.may(scope), Ok(()));
+            assert_eq!(Caller::local().may(scope), Ok(()));
         }
-        caller.scopes = [Scope::Read, Scope::Run].into_iter().collect();
+        let scopes = [Scope::Read, Scope::Run].into_iter().collect();
+        let caller = Caller::new(Tenant::default(), scopes, Origin::Here);
         assert_eq!(caller.may(Scope::Run), Ok(()));
         assert_eq!(caller.may(Scope::Modules), Err(Forbidden(Scope::Modules)));
         assert!(
@@ -164,6 +217,24 @@ mod tests {
                 .to_string()
                 .contains("admin")
         );
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_place() {
+        let of = |text: &str| Origin::Peer(text.parse().unwrap()).network();
+        assert_eq!(of("2001:db8::1"), of("2001:db8::2"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
+        assert_ne!(of("10.0.0.1"), of("10.0.0.2"));
+        assert_eq!(Origin::Here.network(), Origin::Here);
+    }
+
+    #[test]
+    fn a_log_says_whose_and_from_where() {
+        let peer = Origin::Peer(IpAddr::from([127, 0, 0, 1]));
+        let caller = Caller::without_keys(peer);
+        assert_eq!(caller.to_string(), "default at 127.0.0.1");
+        assert_eq!(Caller::local().to_string(), "default at this process");
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 pub mod api;
 mod body;
+mod caller;
 mod compress;
 mod error;
 mod events;

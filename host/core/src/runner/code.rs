@@ -18,6 +18,7 @@ use crate::runner::claim::Unbegun;
 use crate::runner::{RunError, RunRequest, Runner, not_begun};
 use crate::telemetry::metrics::Metrics;
 use cofferdam_domain::attempt::{Failure, FailureKind, Outcome, Payload, Stream, Streams, Usage};
+use cofferdam_domain::caller::{Caller, Scope};
 use cofferdam_domain::claim::Claim;
 use cofferdam_domain::grants::Grants;
 use cofferdam_domain::limits::{LimitRequest, Limits};
@@ -96,7 +97,12 @@ fn artifacts_url(claim: &Claim) -> String {
 
 impl Runner {
     /// Runs code and says what became of it. Dropping the future ends it.
-    pub async fn execute(&self, request: CodeRequest) -> Result<Executed, RunError> {
+    pub async fn execute(
+        &self,
+        caller: &Caller,
+        request: CodeRequest,
+    ) -> Result<Executed, RunError> {
+        caller.may(Scope::Run)?;
         let language = request.language;
         let executed = self.execute_uncounted(request).await?;
         executed.count(&self.metrics, language);
@@ -120,9 +126,11 @@ impl Runner {
     /// Looks at a script without running it: whether it is sound, and what it says of itself.
     pub async fn check_script(
         &self,
+        caller: &Caller,
         language: Language,
         source: &str,
     ) -> Result<Descriptor, RunError> {
+        caller.may(Scope::Modules)?;
         let executed = self
             .execute_uncounted(CodeRequest {
                 language,

@@ -17,8 +17,9 @@ use tower::Service;
 use crate::http::compress::{self, Coding};
 use crate::http::error::ApiError;
 use crate::http::room::Room;
-use crate::http::{AppState, origin, routes};
+use crate::http::{AppState, caller, routes};
 use cofferdam::telemetry::metrics::{Metrics, RouteCounters};
+use cofferdam_domain::caller::Origin;
 
 /// The largest answer that this process gives itself.
 const ASKED_BYTES_MAX: usize = 1 << 30;
@@ -61,14 +62,14 @@ impl Api {
         }
     }
 
-    /// Answers one request.
-    pub async fn answer(&self, request: Request<Body>) -> Response {
+    /// Answers one request that came from there.
+    pub async fn answer(&self, from: Origin, mut request: Request<Body>) -> Response {
         let counters = self.counters_of(request.uri().path());
         let coding = match request.method() {
             &Method::HEAD => None,
             _ => Coding::accepted(request.headers()),
         };
-        let response = match origin::check(&request) {
+        let response = match caller::admit(&mut request, from) {
             Ok(()) => self.route(request).await,
             Err(refused) => refused.into_response(),
         };
@@ -93,7 +94,8 @@ impl Api {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = self.answer(request.body(Body::from(body))?).await;
+        let request = request.body(Body::from(body))?;
+        let response = self.answer(Origin::Here, request).await;
         let status = response.status().as_u16();
         let body = axum::body::to_bytes(response.into_body(), ASKED_BYTES_MAX).await?;
         Ok((status, body.into()))

@@ -15,6 +15,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
 
+use crate::http::caller::By;
 use crate::http::error::ApiError;
 use crate::http::exec::wire::{ExecAnswer, ExecRequest};
 use crate::http::query::Query;
@@ -27,6 +28,7 @@ use cofferdam::interpreters::answer::Answer;
 use cofferdam::queue::{Submission, Submitted};
 use cofferdam::runner::{CodeRequest, Executed};
 use cofferdam_domain::attempt::Payload;
+use cofferdam_domain::caller::Caller;
 use cofferdam_domain::module::ModuleRef;
 use cofferdam_domain::retry::RetryPolicy;
 use cofferdam_domain::state::TaskState;
@@ -57,6 +59,7 @@ use cofferdam_domain::task::{Input, Priority, TaskId};
 )]
 pub(crate) async fn exec(
     State(services): State<AppState>,
+    By(caller): By,
     request: Request,
 ) -> Result<Response, ApiError> {
     services.takes_work()?;
@@ -69,14 +72,14 @@ pub(crate) async fn exec(
     let request = json::parse::<ExecRequest<'_>>(&body)?;
     if later == Some(true) {
         let key = idempotency_key(&parts.headers)?;
-        return submit(&services, request, key, &body).await;
+        return submit(&services, &caller, request, key, &body).await;
     }
     let streams = wants_events(&parts.headers);
     let code = code_request(&services, request)?;
     if streams {
-        return Ok(stream::answer(services, code));
+        return Ok(stream::answer(services, caller, code));
     }
-    let executed = services.runner.execute(code).await?;
+    let executed = services.runner.execute(&caller, code).await?;
     Ok(json::answer(
         StatusCode::OK,
         &finish(&services, executed).await?,
@@ -117,6 +120,7 @@ async fn finish(services: &Services, executed: Executed) -> Result<Answer, ApiEr
 
 async fn submit(
     services: &Services,
+    caller: &Caller,
     request: ExecRequest<'_>,
     idempotency_key: Option<String>,
     body: &Bytes,
@@ -129,7 +133,7 @@ async fn submit(
         fingerprint: fingerprint(body),
     };
     let submission = submission(services, request, identity)?;
-    let (id, state) = match one(services.queue.submit(vec![submission]).await?)? {
+    let (id, state) = match one(services.queue.submit(caller, vec![submission]).await?)? {
         Submitted::New(id) => (id, TaskState::Pending),
         Submitted::Existing(id) => (id, find(services, id, Duration::ZERO).await?.state),
     };

@@ -12,10 +12,10 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use serde::de::IgnoredAny;
 
+use crate::http::caller::By;
 use crate::http::error::ApiError;
 use crate::http::tasks::submit::json_limit;
 use crate::http::{AppState, body, json};
-use cofferdam_domain::caller::Caller;
 use cofferdam_domain::said;
 
 /// What JSON-RPC answers where the request is not JSON.
@@ -38,6 +38,7 @@ const INVALID_REQUEST: &str = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-326
 )]
 pub(crate) async fn send(
     State(services): State<AppState>,
+    By(caller): By,
     request: Request,
 ) -> Result<Response, ApiError> {
     let (mut parts, body) = request.into_parts();
@@ -53,7 +54,7 @@ pub(crate) async fn send(
         return Ok(rpc_error(PARSE_ERROR));
     }
     let request = Request::from_parts(parts, body);
-    let response = services.mcp.answer(Caller::local(), request).await;
+    let response = services.mcp.answer(caller, request).await;
     match response.status() {
         StatusCode::UNSUPPORTED_MEDIA_TYPE if is_json => Ok(rpc_error(INVALID_REQUEST)),
         _ => Ok(response.map(Body::new)),
@@ -66,10 +67,14 @@ pub(crate) async fn send(
     params(("Mcp-Session-Id" = String, Header, description = "The session")),
     responses((status = 200, description = "Events until the session ends", content_type = "text/event-stream")),
 )]
-pub(crate) async fn listen(State(services): State<AppState>, request: Request) -> Response {
+pub(crate) async fn listen(
+    State(services): State<AppState>,
+    By(caller): By,
+    request: Request,
+) -> Response {
     let mut request = request.map(|_| Bytes::new());
     take_any(request.headers_mut(), "text/event-stream");
-    let response = services.mcp.answer(Caller::local(), request).await;
+    let response = services.mcp.answer(caller, request).await;
     let closing = services.closing.clone();
     // No call is answered here, so a drain need not wait for its end.
     response.map(|body| {
@@ -84,10 +89,14 @@ pub(crate) async fn listen(State(services): State<AppState>, request: Request) -
     params(("Mcp-Session-Id" = String, Header, description = "The session")),
     responses((status = 204, description = "It has ended, and with it what ran in it")),
 )]
-pub(crate) async fn end(State(services): State<AppState>, request: Request) -> Response {
+pub(crate) async fn end(
+    State(services): State<AppState>,
+    By(caller): By,
+    request: Request,
+) -> Response {
     let mut response = services
         .mcp
-        .answer(Caller::local(), request.map(|_| Bytes::new()))
+        .answer(caller, request.map(|_| Bytes::new()))
         .await;
     if response.status() == StatusCode::ACCEPTED {
         // Clients take 202 for a refusal.

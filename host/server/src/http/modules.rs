@@ -15,6 +15,7 @@ use axum::response::Response;
 use bytes::Bytes;
 
 use crate::http::body::BodyLimit;
+use crate::http::caller::By;
 use crate::http::error::ApiError;
 use crate::http::json;
 use crate::http::modules::upload::{Said, looks_like_wasm, said, unsaid, upload};
@@ -54,6 +55,7 @@ const BYTES_SUFFIX: &str = "/wasm";
 )]
 pub(crate) async fn put(
     State(services): State<AppState>,
+    By(caller): By,
     path: PathParts,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -69,7 +71,6 @@ pub(crate) async fn put(
     };
     let limit = BodyLimit::new(&services, most, "module_too_large", "the module");
     let bytes = upload(&services, &parts.headers, body, limit).await?;
-    let caller = Caller::local();
     let (put, info) = match said {
         Said::Script(language) => put_script(&services, &caller, &name, language, bytes).await?,
         Said::Nothing if !looks_like_wasm(&bytes) => return Err(unsaid(&name)),
@@ -150,12 +151,13 @@ pub(crate) async fn get(
 )]
 pub(crate) async fn delete(
     State(services): State<AppState>,
+    By(caller): By,
     path: PathParts,
     uri: Uri,
 ) -> Result<StatusCode, ApiError> {
     Query::of(&uri)?.done()?;
     let name = ModuleName::parse(path.text(0))?;
-    match services.registry.remove(&Caller::local(), &name).await? {
+    match services.registry.remove(&caller, &name).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(unknown(&name)),
     }
@@ -242,7 +244,7 @@ async fn put_script(
         let detail = format!("a script is UTF-8 text: {error}");
         ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "module_refused", detail)
     })?;
-    let descriptor = services.runner.check_script(language, text).await?;
+    let descriptor = services.runner.check_script(caller, language, text).await?;
     let registry = &services.registry;
     Ok(registry
         .put_script(caller, name, language, source, descriptor)

@@ -12,6 +12,7 @@ use axum::response::Response;
 use serde_json::json;
 
 use crate::http::body::{self, BodyLimit};
+use crate::http::caller::By;
 use crate::http::error::ApiError;
 use crate::http::error::convert::failure_problem;
 use crate::http::json::EXACT_MAX;
@@ -66,6 +67,7 @@ const PEAK_MEMORY: HeaderName = HeaderName::from_static("cofferdam-peak-memory-b
 )]
 pub(crate) async fn run(
     State(services): State<AppState>,
+    By(caller): By,
     path: PathParts,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -86,7 +88,7 @@ pub(crate) async fn run(
     };
     let mut run = RunRequest::inline(module, input);
     (run.limits, run.args, run.env) = (limits, args, env);
-    let report = services.runner.run_now(run).await?;
+    let report = services.runner.run_now(&caller, run).await?;
     match report.outcome {
         Outcome::Completed(output) => {
             let Streams {

@@ -9,6 +9,7 @@ use axum::http::header::LOCATION;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 
+use crate::http::caller::By;
 use crate::http::error::ApiError;
 use crate::http::path::PathParts;
 use crate::http::sessions::wire::{SessionFacts, SessionJson, SessionList, SessionRequest};
@@ -33,6 +34,7 @@ use crate::http::{AppState, body, json};
 )]
 pub(crate) async fn create(
     State(services): State<AppState>,
+    By(caller): By,
     request: Request,
 ) -> Result<Response, ApiError> {
     services.takes_work()?;
@@ -41,7 +43,7 @@ pub(crate) async fn create(
     let body = body::collect(&parts.headers, body, json_limit(&services)).await?;
     let request = json::parse::<SessionRequest<'_>>(&body)?;
     let new = request.into_new(&services).await?;
-    let info = services.sessions.create(new).await?;
+    let info = services.sessions.create(&caller, new).await?;
     let location = HeaderValue::from_str(&format!("/v1/sessions/{}", info.id));
     let mut response = json::answer(StatusCode::CREATED, &SessionJson::from(info));
     if let Ok(location) = location {
@@ -90,8 +92,9 @@ pub(crate) async fn get(
 )]
 pub(crate) async fn delete(
     State(services): State<AppState>,
+    By(caller): By,
     path: PathParts,
 ) -> Result<StatusCode, ApiError> {
-    services.sessions.delete(path.session()?)?;
+    services.sessions.delete(&caller, path.session()?)?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -15,6 +15,7 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::http::caller::By;
 use crate::http::error::ApiError;
 use crate::http::json::{self, Time};
 use crate::http::page::{self, Page, Place, Rest, TaskList};
@@ -23,6 +24,7 @@ use crate::http::query::{self, Query};
 use crate::http::tasks::wire::{AttemptJson, TaskJson};
 use crate::http::{AppState, Services};
 use cofferdam::queue::Submitted;
+use cofferdam_domain::caller::Caller;
 use cofferdam_domain::module::ModuleName;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{Priority, Task, TaskId};
@@ -163,6 +165,7 @@ pub(crate) async fn list(State(services): State<AppState>, uri: Uri) -> Result<R
 )]
 pub(crate) async fn cancel(
     State(services): State<AppState>,
+    By(caller): By,
     path: PathParts,
     uri: Uri,
 ) -> Result<Response, ApiError> {
@@ -171,14 +174,14 @@ pub(crate) async fn cancel(
     query.done()?;
     let id = path.task()?;
     if purge == Some(true) {
-        return remove(&services, id).await;
+        return remove(&services, &caller, id).await;
     }
-    let status = request_cancel(&services, id).await?;
+    let status = request_cancel(&services, &caller, id).await?;
     Ok(json::answer(StatusCode::ACCEPTED, &status))
 }
 
-async fn remove(services: &Services, id: TaskId) -> Result<Response, ApiError> {
-    match services.queue.purge(id).await? {
+async fn remove(services: &Services, caller: &Caller, id: TaskId) -> Result<Response, ApiError> {
+    match services.queue.purge(caller, id).await? {
         Purged::Removed(_) => Ok(StatusCode::NO_CONTENT.into_response()),
         Purged::NotFinal(state) => Err(ApiError::new(
             StatusCode::CONFLICT,
@@ -204,12 +207,13 @@ async fn remove(services: &Services, id: TaskId) -> Result<Response, ApiError> {
 )]
 pub(crate) async fn retry(
     State(services): State<AppState>,
+    By(caller): By,
     path: PathParts,
     uri: Uri,
 ) -> Result<Response, ApiError> {
     Query::of(&uri)?.done()?;
     let id = path.task()?;
-    match services.queue.retry(id).await? {
+    match services.queue.retry(&caller, id).await? {
         Retried::Pending => {
             let status = task_status(id, TaskState::Pending);
             Ok(json::answer(StatusCode::ACCEPTED, &status))
@@ -272,9 +276,10 @@ pub(crate) fn view(services: &Services, task: Task) -> TaskJson {
 /// Cancels, and tells the task's state then.
 pub(crate) async fn request_cancel(
     services: &Services,
+    caller: &Caller,
     id: TaskId,
 ) -> Result<TaskStatus, ApiError> {
-    match services.queue.cancel(id).await? {
+    match services.queue.cancel(caller, id).await? {
         Cancelled::AtOnce => Ok(task_status(id, TaskState::Cancelled)),
         Cancelled::Requested(_) => Ok(TaskStatus {
             label: "cancelling",

@@ -17,6 +17,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::http::caller::By;
 use crate::http::error::ApiError;
 use crate::http::exec::wire::PoolCode;
 use crate::http::exec::{self, Identity};
@@ -56,6 +57,7 @@ const CODE_TASK_TYPE: &str = "sandboxed_execution";
 )]
 pub(crate) async fn execute(
     State(services): State<AppState>,
+    By(caller): By,
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
@@ -67,7 +69,7 @@ pub(crate) async fn execute(
         true => code_submission(&services, &request, &body)?,
         false => submission(request, &body)?,
     };
-    let submitted = one(services.queue.submit(vec![submission]).await?)?;
+    let submitted = one(services.queue.submit(&caller, vec![submission]).await?)?;
     let (Submitted::New(id) | Submitted::Existing(id)) = submitted;
     let accepted = Accepted {
         task_id: said.unwrap_or_else(|| id.to_string()),
@@ -136,10 +138,12 @@ pub(crate) async fn result(
 )]
 pub(crate) async fn cancel(
     State(services): State<AppState>,
+    By(caller): By,
     path: PathParts,
 ) -> Result<Response, ApiError> {
     let said = path.text(0);
-    let status = request_cancel(&services, task_id(said).map_err(|_| unknown_task(said))?).await?;
+    let id = task_id(said).map_err(|_| unknown_task(said))?;
+    let status = request_cancel(&services, &caller, id).await?;
     let cancelled = PoolCancelled {
         task_id: said.to_owned(),
         status: status.label,

@@ -69,6 +69,7 @@ pub(super) fn not_begun(tool: &str, error: RunError) -> Result<CallToolResult, E
         | RunError::Grant(_)
         | RunError::Schema(_)
         | RunError::Code(_)
+        | RunError::Forbidden(_)
         | RunError::Unavailable(_)
         | RunError::NoRoom(_)
         | RunError::Draining

@@ -18,6 +18,7 @@ use cofferdam::executions;
 use cofferdam::interpreters::packages::Packages;
 use cofferdam::interpreters::request::{FileContent, MEMORY_BYTES, Request};
 use cofferdam::runner::{CodeRequest, RunError};
+use cofferdam_domain::caller::Caller;
 use cofferdam_domain::grants::Grants;
 use cofferdam_domain::limits::{LimitRequest, MIB};
 use cofferdam_domain::module::Language;
@@ -113,13 +114,14 @@ fn schema(language: Language, packages: &Packages) -> JsonObject {
 /// Runs code and says what became of it.
 pub(super) async fn call(
     parts: &Parts,
+    caller: &Caller,
     language: Language,
     arguments: &[u8],
     context: &RequestContext<RoleServer>,
 ) -> Result<CallToolResult, ErrorData> {
     let tool = names::code_tool(language);
     let executed = match request(parts, language, arguments) {
-        Ok(request) => parts.runner.execute(request).await,
+        Ok(request) => parts.runner.execute(caller, request).await,
         Err(Refusal::Arguments(why)) => return Ok(call::refused(why)),
         Err(Refusal::Run(error)) => Err(error),
     };

@@ -10,11 +10,13 @@ use crate::mcp::schema::{self, InputSchema};
 use crate::mcp::{Parts, call, told};
 use cofferdam::runner::RunRequest;
 use cofferdam_domain::attempt::Payload;
+use cofferdam_domain::caller::Caller;
 use cofferdam_domain::module::{ModuleName, ModuleRef};
 
 /// Calls a module by the name it has as a tool.
 pub(super) async fn call(
     parts: &Parts,
+    caller: &Caller,
     name: ModuleName,
     tool: &str,
     arguments: &Bytes,
@@ -45,10 +47,11 @@ pub(super) async fn call(
     };
     let run = RunRequest::inline(pinned, input);
     let report = match Progress::asked_by(context) {
-        None => parts.runner.run_now(run).await,
+        None => parts.runner.run_now(caller, run).await,
         Some(progress) => {
             let run = run.heard_by(progress.listener());
-            progress.told_during(parts.runner.run_now(run)).await
+            let run = parts.runner.run_now(caller, run);
+            progress.told_during(run).await
         }
     };
     let promised = descriptor.output_schema.as_deref().and_then(schema::object);

@@ -14,7 +14,7 @@ use rmcp::{RoleServer, ServerHandler};
 use crate::mcp::names::{Meant, meant};
 use crate::mcp::presence::Absence;
 use crate::mcp::{Parts, arguments, call, code, list, module};
-use cofferdam_domain::caller::{Caller, Scope, Scopes};
+use cofferdam_domain::caller::Caller;
 
 /// What a client may tell its model of this host.
 const INSTRUCTIONS: &str = "Runs Python, JavaScript and WebAssembly modules, each call in a fresh \
@@ -51,21 +51,20 @@ impl Server {
         request: CallToolRequestParams,
         context: &RequestContext<RoleServer>,
     ) -> Result<CallToolResult, ErrorData> {
-        if let Err(forbidden) = caller(context).may(Scope::Run) {
-            return Ok(call::refused(forbidden));
-        }
+        let caller: Option<Caller> = beside(context);
+        let caller = caller.ok_or_else(|| call::internal("a call that nobody admitted"))?;
         let arguments = arguments::text(context, &request.arguments.unwrap_or_default())?;
         let tool = &*request.name;
         let module = match meant(tool) {
             None => None,
             Some(Meant::Code(language)) => {
-                return code::call(&self.parts, language, &arguments, context).await;
+                return code::call(&self.parts, &caller, language, &arguments, context).await;
             }
             Some(Meant::Module(name)) => Some(name),
             Some(Meant::OneAfter(first)) => list::called(&self.parts, first, tool).await?,
         };
         match module {
-            Some(name) => module::call(&self.parts, name, tool, &arguments, context).await,
+            Some(name) => module::call(&self.parts, &caller, name, tool, &arguments, context).await,
             None => Err(call::unknown_tool(tool)),
         }
     }
@@ -107,14 +106,6 @@ impl ServerHandler for Server {
             () = nobody_waits => Err(call::ended("the client went away")),
         }
     }
-}
-
-/// Who calls; whoever came by no door has no right.
-fn caller(context: &RequestContext<RoleServer>) -> Caller {
-    beside(context).unwrap_or_else(|| Caller {
-        scopes: Scopes::default(),
-        ..Caller::local()
-    })
 }
 
 /// What the endpoint put beside the HTTP request that a call came in.

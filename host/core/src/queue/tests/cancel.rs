@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::stage::{Stage, one_slot, plain, until};
 use crate::queue::Submission;
 use crate::queue::settings::QueueConfig;
+use cofferdam_domain::caller::Caller;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::TaskId;
 use cofferdam_storage::Cancelled;
@@ -16,17 +17,18 @@ async fn a_pending_task_is_cancelled_at_once() {
     let stage = Stage::set(one_slot()).await;
     let delay = Duration::from_secs(1000);
     let id = stage.submit(Submission { delay, ..plain() }).await;
+    let caller = Caller::local();
     let waiting = stage.queue.wait(id, Duration::from_secs(20));
-    let (task, cancelled) = tokio::join!(waiting, stage.queue.cancel(id));
+    let (task, cancelled) = tokio::join!(waiting, stage.queue.cancel(&caller, id));
     assert_eq!(cancelled.unwrap(), Cancelled::AtOnce);
     assert_eq!(task.unwrap().unwrap().state, TaskState::Cancelled);
     assert_eq!(
-        stage.queue.cancel(id).await.unwrap(),
+        stage.queue.cancel(&caller, id).await.unwrap(),
         Cancelled::Final(TaskState::Cancelled)
     );
     let unknown = TaskId(Uuid::from_u128(9));
     assert_eq!(
-        stage.queue.cancel(unknown).await.unwrap(),
+        stage.queue.cancel(&caller, unknown).await.unwrap(),
         Cancelled::Unknown
     );
     stage.end().await;
@@ -37,7 +39,7 @@ async fn a_running_task_is_asked_to_end_and_ends_cancelled() {
     let mut stage = Stage::set(one_slot()).await;
     let id = stage.submit(plain()).await;
     let guest = stage.guest().await;
-    let answer = stage.queue.cancel(id).await.unwrap();
+    let answer = stage.queue.cancel(&Caller::local(), id).await.unwrap();
     assert_eq!(answer, Cancelled::Requested(stage.queue.worker()));
     guest.control.cancel.cancelled().await;
     assert!(!guest.control.kill.is_cancelled());
@@ -62,7 +64,7 @@ async fn a_guest_that_does_not_end_is_killed_after_the_grace() {
     let id = stage.submit(plain()).await;
     let guest = stage.guest().await;
     let begun = std::time::Instant::now();
-    stage.queue.cancel(id).await.unwrap();
+    stage.queue.cancel(&Caller::local(), id).await.unwrap();
     let task = stage.finished(id).await;
     assert!(begun.elapsed() >= grace);
     assert_eq!(task.state, TaskState::Cancelled);
@@ -73,14 +75,14 @@ async fn a_guest_that_does_not_end_is_killed_after_the_grace() {
 #[tokio::test]
 async fn a_claimed_task_that_waits_for_a_slot_is_cancelled_without_running() {
     let mut stage = Stage::set(one_slot()).await;
-    stage.queue.submit(vec![plain()]).await.unwrap();
+    stage.offer(vec![plain()]).await.unwrap();
     let tasks = vec![plain(); 2];
     let guest = stage.guest().await;
-    let ids = stage.queue.submit(tasks).await.unwrap();
+    let ids = stage.offer(tasks).await.unwrap();
     let crate::queue::Submitted::New(id) = ids[0] else {
         panic!("{ids:?}")
     };
-    stage.queue.cancel(id).await.unwrap();
+    stage.queue.cancel(&Caller::local(), id).await.unwrap();
     assert_eq!(stage.finished(id).await.state, TaskState::Cancelled);
     guest.completes();
     let guest = stage.guest().await;
@@ -112,7 +114,7 @@ async fn a_watcher_hears_of_a_cancel_before_the_task_began() {
     let delay = Duration::from_secs(1000);
     let id = stage.submit(Submission { delay, ..plain() }).await;
     let mut watch = stage.watch(id).await;
-    stage.queue.cancel(id).await.unwrap();
+    stage.queue.cancel(&Caller::local(), id).await.unwrap();
     until(&mut watch, TaskState::Cancelled, 0).await;
     assert!(watch.next().await.is_none());
     stage.end().await;

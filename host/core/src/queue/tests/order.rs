@@ -23,7 +23,7 @@ async fn order(strategy: ClaimOrder) -> Vec<Priority> {
         priority,
         ..plain()
     });
-    stage.queue.submit(tasks.to_vec()).await.unwrap();
+    stage.offer(tasks.to_vec()).await.unwrap();
     let mut begun = Vec::new();
     for _ in priorities {
         let guest = stage.guest().await;
@@ -78,7 +78,7 @@ async fn slots_bound_what_runs_at_once() {
         ..one_slot()
     })
     .await;
-    stage.queue.submit(vec![plain(); 5]).await.unwrap();
+    stage.offer(vec![plain(); 5]).await.unwrap();
     let mut guests = Vec::new();
     for _ in 0..3 {
         guests.push(stage.guest().await);
@@ -106,7 +106,7 @@ async fn a_backlog_is_worked_off_completely() {
     .await;
     let mut ids = Vec::new();
     for _ in 0..4 {
-        for submitted in stage.queue.submit(vec![plain(); 1000]).await.unwrap() {
+        for submitted in stage.offer(vec![plain(); 1000]).await.unwrap() {
             match submitted {
                 crate::queue::Submitted::New(id) => ids.push(id),
                 crate::queue::Submitted::Existing(id) => panic!("{id}"),
@@ -132,7 +132,7 @@ async fn what_is_more_urgent_goes_before_what_was_taken_ahead() {
         priority: Priority::Low,
         ..plain()
     };
-    stage.queue.submit(vec![low; 4]).await.unwrap();
+    stage.offer(vec![low; 4]).await.unwrap();
     let first = stage.guest().await;
     let urgent = |priority| Submission {
         priority,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::stage::{START, Stage, one_slot, plain, until};
 use crate::queue::Submission;
 use cofferdam_domain::attempt::FailureKind;
+use cofferdam_domain::caller::Caller;
 use cofferdam_domain::retry::RetryPolicy;
 use cofferdam_domain::state::TaskState;
 use cofferdam_storage::Retried;
@@ -42,7 +43,10 @@ async fn a_transient_failure_is_tried_again_after_growing_waits() {
     assert_eq!((task.state, task.attempt), (TaskState::Failed, 3));
     assert_eq!(stage.reads.attempts(id).await.unwrap().len(), 3);
 
-    assert_eq!(stage.queue.retry(id).await.unwrap(), Retried::Pending);
+    assert_eq!(
+        stage.queue.retry(&Caller::local(), id).await.unwrap(),
+        Retried::Pending
+    );
     let guest = stage.guest().await;
     assert_eq!((guest.claim.attempt, guest.claim.max_attempts), (4, 6));
     guest.completes();

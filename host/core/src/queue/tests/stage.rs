@@ -16,7 +16,7 @@ use crate::queue::executor::Attempts;
 use crate::queue::pruner::Attic;
 use crate::queue::settings::QueueConfig;
 use crate::queue::watch::Watch;
-use crate::queue::{Parts, Queue, Submission, Submitted};
+use crate::queue::{Parts, Queue, QueueError, Submission, Submitted};
 use crate::registry::schema::Schemas;
 use crate::registry::{Loader, Registry};
 use crate::runner::NotYet;
@@ -26,6 +26,7 @@ use crate::telemetry::metrics::Metrics;
 use cofferdam_domain::attempt::{
     Artifact, Failure, FailureKind, Outcome, Payload, Streams, Usage, WorkerId,
 };
+use cofferdam_domain::caller::Caller;
 use cofferdam_domain::claim::Claim;
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::grants::Grants;
@@ -297,8 +298,13 @@ impl Stage {
         self.guests.try_recv().is_err()
     }
 
+    /// Submits tasks as the host itself would.
+    pub(super) async fn offer(&self, tasks: Vec<Submission>) -> Result<Vec<Submitted>, QueueError> {
+        self.queue.submit(&Caller::local(), tasks).await
+    }
+
     pub(super) async fn submit(&self, task: Submission) -> TaskId {
-        match self.queue.submit(vec![task]).await.unwrap()[..] {
+        match self.offer(vec![task]).await.unwrap()[..] {
             [Submitted::New(id)] => id,
             ref other => panic!("{other:?}"),
         }

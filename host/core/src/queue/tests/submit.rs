@@ -12,6 +12,7 @@ use crate::registry::RegistryError;
 use crate::registry::schema::Misfit;
 use crate::runner::RunError;
 use cofferdam_domain::attempt::Payload;
+use cofferdam_domain::caller::{Caller, Forbidden, Origin, Scope, Tenant};
 use cofferdam_domain::limits::LimitRequest;
 use cofferdam_domain::module::ModuleRef;
 use cofferdam_domain::task::{Input, TaskId};
@@ -25,13 +26,13 @@ async fn a_repeated_submission_is_answered_with_the_first_task() {
         ..plain()
     };
     let first = stage.submit(keyed.clone()).await;
-    let again = stage.queue.submit(vec![keyed.clone()]).await.unwrap();
+    let again = stage.offer(vec![keyed.clone()]).await.unwrap();
     assert_eq!(again, [Submitted::Existing(first)]);
     let other = Submission {
         fingerprint: [1; 16],
         ..keyed
     };
-    let refused = stage.queue.submit(vec![other]).await.unwrap_err();
+    let refused = stage.offer(vec![other]).await.unwrap_err();
     assert!(
         matches!(refused, QueueError::Storage(StorageError::Conflict(id)) if id == first),
         "{refused}"
@@ -42,7 +43,7 @@ async fn a_repeated_submission_is_answered_with_the_first_task() {
         ..plain()
     };
     let id = stage.submit(named.clone()).await;
-    let again = stage.queue.submit(vec![named]).await.unwrap();
+    let again = stage.offer(vec![named]).await.unwrap();
     assert_eq!(again, [Submitted::Existing(id)]);
     stage.end().await;
 }
@@ -59,7 +60,7 @@ async fn a_dedup_key_is_held_for_its_window() {
         ..plain()
     };
     let first = stage.submit(keyed.clone()).await;
-    let again = stage.queue.submit(vec![keyed.clone()]).await.unwrap();
+    let again = stage.offer(vec![keyed.clone()]).await.unwrap();
     assert_eq!(again, [Submitted::Existing(first)]);
     stage.clock.set(START.plus(Duration::from_secs(61)));
     assert_ne!(stage.submit(keyed).await, first);
@@ -69,8 +70,7 @@ async fn a_dedup_key_is_held_for_its_window() {
 #[tokio::test]
 async fn what_cannot_be_run_is_refused_and_nothing_of_the_batch_is_stored() {
     let stage = Stage::set(one_slot()).await;
-    let refused =
-        async |task: Submission| stage.queue.submit(vec![plain(), task]).await.unwrap_err();
+    let refused = async |task: Submission| stage.offer(vec![plain(), task]).await.unwrap_err();
     let unknown = Submission {
         module: ModuleRef::parse("nope").unwrap(),
         ..plain()
@@ -105,6 +105,31 @@ async fn what_cannot_be_run_is_refused_and_nothing_of_the_batch_is_stored() {
 }
 
 #[tokio::test]
+async fn a_caller_without_the_right_to_run_changes_nothing() {
+    let stage = Stage::set_automatic(one_slot()).await;
+    let id = stage.submit(plain()).await;
+    stage.finished(id).await;
+    let scopes = [Scope::Read, Scope::Modules].into_iter().collect();
+    let reader = Caller::new(Tenant::default(), scopes, Origin::Here);
+    let queue = &stage.queue;
+    let refused = [
+        queue.submit(&reader, vec![plain()]).await.err(),
+        queue.cancel(&reader, id).await.err(),
+        queue.retry(&reader, id).await.err(),
+        queue.purge(&reader, id).await.err(),
+    ];
+    for error in refused {
+        assert!(
+            matches!(error, Some(QueueError::Forbidden(Forbidden(Scope::Run)))),
+            "{error:?}"
+        );
+    }
+    let counts = stage.reads.counts().await.unwrap();
+    assert_eq!((counts.completed, counts.pending), (1, 0));
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn a_full_queue_and_a_draining_host_take_nothing() {
     let mut stage = Stage::set(QueueConfig {
         pending_max: 2,
@@ -117,8 +142,8 @@ async fn a_full_queue_and_a_draining_host_take_nothing() {
         delay: Duration::from_secs(1000),
         ..plain()
     };
-    stage.queue.submit(vec![delayed; 2]).await.unwrap();
-    let full = stage.queue.submit(vec![plain()]).await.unwrap_err();
+    stage.offer(vec![delayed; 2]).await.unwrap();
+    let full = stage.offer(vec![plain()]).await.unwrap_err();
     assert!(
         matches!(
             full,
@@ -127,7 +152,7 @@ async fn a_full_queue_and_a_draining_host_take_nothing() {
         "{full}"
     );
     stage.shutdown.request();
-    let draining = stage.queue.submit(vec![plain()]).await.unwrap_err();
+    let draining = stage.offer(vec![plain()]).await.unwrap_err();
     assert!(matches!(draining, QueueError::Draining));
     guest.completes();
     stage.end().await;

@@ -7,6 +7,7 @@ use crate::queue::Submission;
 use crate::queue::events::EventKind;
 use crate::queue::settings::QueueConfig;
 use cofferdam_domain::attempt::{FailureKind, Stream};
+use cofferdam_domain::caller::Caller;
 use cofferdam_domain::state::TaskState;
 
 #[tokio::test]
@@ -134,7 +135,7 @@ async fn a_watch_goes_on_after_a_retry_by_hand() {
     let mut watch = stage.watch(id).await;
     stage.guest().await.fails(FailureKind::Trap, false);
     until(&mut watch, TaskState::Failed, 1).await;
-    stage.queue.retry(id).await.unwrap();
+    stage.queue.retry(&Caller::local(), id).await.unwrap();
     let guest = stage.guest().await;
     until(&mut watch, TaskState::Running, 2).await;
     let mut late = stage.watch(id).await;

@@ -8,6 +8,7 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 
 use super::*;
+use crate::http::caller::By;
 use cofferdam::telemetry::metrics::Readings;
 
 fn api() -> (Api, Arc<Metrics>) {
@@ -16,11 +17,15 @@ fn api() -> (Api, Arc<Metrics>) {
     }
     let routes = Router::new()
         .route("/text", get(|| async { "x".repeat(5000) }))
+        .route(
+            "/who",
+            get(|By(caller): By| async move { caller.to_string() }),
+        )
         .route("/panic", get(panics));
     let metrics = Arc::new(Metrics::new());
     let api = Api::over(
         routes::with_fallbacks(routes),
-        vec!["/text", "/panic"],
+        vec!["/text", "/who", "/panic"],
         Arc::clone(&metrics),
         Room::new(1 << 20, std::time::Duration::ZERO),
     );
@@ -35,7 +40,21 @@ async fn send(api: &Api, method: Method, path: &str, headers: &[(&str, &str)]) -
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    api.answer(request.body(Body::empty()).unwrap()).await
+    let request = request.body(Body::empty()).unwrap();
+    api.answer(Origin::Here, request).await
+}
+
+#[tokio::test]
+async fn a_handler_is_told_where_its_caller_is() {
+    let (api, _) = api();
+    for (from, said) in [
+        (Origin::Peer([127, 0, 0, 9].into()), "default at 127.0.0.9"),
+        (Origin::Here, "default at this process"),
+    ] {
+        let request = Request::builder().uri("/who").header("host", "localhost");
+        let request = request.body(Body::empty()).unwrap();
+        assert_eq!(body(api.answer(from, request).await).await, said);
+    }
 }
 
 async fn body(response: Response) -> Bytes {

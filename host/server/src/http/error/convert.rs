@@ -102,6 +102,7 @@ impl From<RunError> for ApiError {
             RunError::Module(error) => error.into(),
             RunError::Limit(error) => error.into(),
             RunError::Schema(misfit) => schema_mismatch(&misfit),
+            RunError::Forbidden(error) => error.into(),
             RunError::Code(bad) => ApiError::field(&bad.field, bad.why),
             RunError::Unavailable(unavailable) => unavailable.into(),
             RunError::NoRoom(no_room) => no_room.into(),
@@ -158,6 +159,7 @@ impl From<SessionError> for ApiError {
                     .retry_after(SESSION_RETRY_S)
             }
             SessionError::NotBegun(failure) => failure_problem(&failure),
+            SessionError::Forbidden(error) => error.into(),
             SessionError::Run(error) => error.into(),
         }
     }
@@ -191,6 +193,7 @@ impl From<QueueError> for ApiError {
     fn from(error: QueueError) -> ApiError {
         match error {
             QueueError::Run(error) => error.into(),
+            QueueError::Forbidden(error) => error.into(),
             QueueError::Draining => ApiError::draining(),
             QueueError::Storage(error) => error.into(),
         }

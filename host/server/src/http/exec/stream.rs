@@ -30,6 +30,7 @@ use crate::http::room::Room;
 use crate::http::{AppState, Services};
 use cofferdam::runner::{CodeRequest, Watcher};
 use cofferdam_domain::attempt::Stream;
+use cofferdam_domain::caller::Caller;
 
 struct Watch {
     notes: Arc<Notes>,
@@ -43,11 +44,11 @@ struct Watch {
 }
 
 /// Runs code and tells of it.
-pub(super) fn answer(services: AppState, mut code: CodeRequest) -> Response {
+pub(super) fn answer(services: AppState, caller: Caller, mut code: CodeRequest) -> Response {
     let of_run = Arc::clone(&services);
     told(&services, |watch| async move {
         code.watch = Some(watch);
-        let executed = of_run.runner.execute(code).await?;
+        let executed = of_run.runner.execute(&caller, code).await?;
         finish(&of_run, executed).await
     })
 }

@@ -3,12 +3,13 @@
 //! Written by the connection's own thread, read by whoever looks for a connection to close; so
 //! these are plain atomics, and a reader may see two of them from different moments.
 
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
 use tokio_util::sync::CancellationToken;
+
+use cofferdam_domain::caller::Origin;
 
 /// What a connection does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +27,10 @@ pub(super) enum Phase {
 /// One connection's card.
 #[derive(Debug)]
 pub(super) struct Card {
-    pub(super) peer: IpAddr,
+    /// Where it comes from.
+    pub(super) from: Origin,
+    /// What counts as its peer.
+    pub(super) peer: Origin,
     /// Cancelled to close it at once.
     pub(super) close: CancellationToken,
     is_reserved: bool,
@@ -50,9 +54,10 @@ pub(super) struct Card {
 }
 
 impl Card {
-    pub(super) fn new(peer: IpAddr, epoch: Instant, is_reserved: bool) -> Card {
+    pub(super) fn new(from: Origin, epoch: Instant, is_reserved: bool) -> Card {
         let card = Card {
-            peer,
+            from,
+            peer: from.network(),
             close: CancellationToken::new(),
             is_reserved,
             epoch,

@@ -105,14 +105,14 @@ async fn answer(
 ) -> hyper::Response<Answered> {
     let response = if card.is_reserved() {
         let mut response = match routes::is_operation(request.uri().path()) {
-            true => api.answer(request).await,
+            true => api.answer(card.from, request).await,
             false => ApiError::connections_full().into_response(),
         };
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
         response
     } else {
-        api.answer(request).await
+        api.answer(card.from, request).await
     };
     card.answer(tells_events(&response));
     response.map(|body| Answered { body, card })

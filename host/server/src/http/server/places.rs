@@ -10,12 +10,13 @@
 //! its `Card` without a lock.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::http::server::card::{Card, Phase};
 use crate::http::settings::HttpConfig;
+use cofferdam_domain::caller::Origin;
 
 /// Places beyond the others, in which only operations are answered.
 pub const RESERVED: usize = 16;
@@ -51,7 +52,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Taken {
     cards: HashMap<u64, Arc<Card>>,
-    by_peer: HashMap<IpAddr, usize>,
+    by_peer: HashMap<Origin, usize>,
     reserved: usize,
     next: u64,
 }
@@ -98,15 +99,15 @@ impl Places {
 
     /// A place for a newcomer; `None` where even the reserved ones are taken by busy connections.
     pub(super) fn admit(&self, peer: IpAddr) -> Option<Place> {
-        let peer = network(peer);
+        let from = Origin::Peer(peer);
         let mut taken = self.lock();
-        let is_reserved = !self.has_room(&mut taken, peer);
+        let is_reserved = !self.has_room(&mut taken, from.network());
         if is_reserved && taken.reserved >= self.0.limits.reserved {
             let now = self.0.epoch.elapsed();
             let oldest = self.first_to_go(&taken, now, |card| card.is_reserved())?;
             self.evict(&mut taken, oldest);
         }
-        let card = Arc::new(Card::new(peer, self.0.epoch, is_reserved));
+        let card = Arc::new(Card::new(from, self.0.epoch, is_reserved));
         let number = taken.next;
         taken.next += 1;
         taken.enter(number, &card);
@@ -118,7 +119,7 @@ impl Places {
     }
 
     /// Whether an ordinary place is free, or was made free by closing another connection.
-    fn has_room(&self, taken: &mut Taken, peer: IpAddr) -> bool {
+    fn has_room(&self, taken: &mut Taken, peer: Origin) -> bool {
         let limits = &self.0.limits;
         let of_peer = taken.by_peer.get(&peer).copied().unwrap_or(0);
         let in_all = taken.cards.len() - taken.reserved;
@@ -209,17 +210,6 @@ impl Taken {
 impl Drop for Place {
     fn drop(&mut self) {
         let _evicted_before = self.places.lock().leave(self.number);
-    }
-}
-
-/// What counts as one peer: a machine can choose the lower half of its IPv6 address as it likes.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) if !address.is_loopback() => {
-            let upper = address.to_bits() & !u128::from(u64::MAX);
-            IpAddr::V6(Ipv6Addr::from_bits(upper))
-        }
-        address @ (IpAddr::V4(_) | IpAddr::V6(_)) => address,
     }
 }
 
@@ -318,14 +308,5 @@ mod tests {
         body.card.moved(10);
         assert!(!places.admit(peer(1)).unwrap().card.is_reserved());
         assert!(body.card.close.is_cancelled());
-    }
-
-    #[test]
-    fn a_network_of_ipv6_is_one_peer() {
-        let of = |text: &str| network(text.parse().unwrap());
-        assert_eq!(of("2001:db8::1"), of("2001:db8::2"));
-        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
-        assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
-        assert_ne!(of("10.0.0.1"), of("10.0.0.2"));
     }
 }

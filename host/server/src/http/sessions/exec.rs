@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
 
+use crate::http::caller::By;
 use crate::http::error::ApiError;
 use crate::http::exec::{stream, wants_events};
 use crate::http::path::PathParts;
@@ -18,6 +19,7 @@ use crate::http::{AppState, Services, body, json};
 use cofferdam::interpreters::request::Request as CodeRequest;
 use cofferdam::runner::Watcher;
 use cofferdam::sessions::{SessionId, SessionState};
+use cofferdam_domain::caller::Caller;
 use cofferdam_domain::limits::LimitRequest;
 
 /// Run code in a session
@@ -38,6 +40,7 @@ use cofferdam_domain::limits::LimitRequest;
 )]
 pub(crate) async fn exec(
     State(services): State<AppState>,
+    By(caller): By,
     path: PathParts,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -53,15 +56,16 @@ pub(crate) async fn exec(
         json::parse::<TurnRequest<'_>>(&body)?;
         return Ok(stream::told(
             &Arc::clone(&services),
-            move |watch| async move { run(&services, id, &body, Some(watch)).await },
+            move |watch| async move { run(&services, &caller, id, &body, Some(watch)).await },
         ));
     }
-    let answer = run(&services, id, &body, None).await?;
+    let answer = run(&services, &caller, id, &body, None).await?;
     Ok(json::answer(StatusCode::OK, &answer))
 }
 
 async fn run(
     services: &Services,
+    caller: &Caller,
     id: SessionId,
     body: &Bytes,
     watch: Option<Watcher>,
@@ -70,7 +74,7 @@ async fn run(
         json::parse::<TurnRequest<'_>>(body)?.into_parts();
     let executed = services
         .sessions
-        .execute(id, &request, &limits, watch)
+        .execute(caller, id, &request, &limits, watch)
         .await?;
     // A session that was deleted meanwhile has ended with this call.
     let state = services.sessions.get(id).map_or_else(

@@ -23,6 +23,7 @@ use crate::http::tasks::{one, shorten};
 use crate::http::{Services, guest};
 use cofferdam::queue::{QueueError, Submission, Submitted};
 use cofferdam_domain::attempt::Payload;
+use cofferdam_domain::caller::Caller;
 use cofferdam_domain::grants::Grants;
 use cofferdam_domain::limits::LimitRequest;
 use cofferdam_domain::module::ModuleRef;
@@ -34,6 +35,7 @@ use cofferdam_storage::files::Spooled;
 /// Reads the rest of the query and the body, and submits the task.
 pub(super) async fn submit(
     services: &Services,
+    caller: Caller,
     parts: &Parts,
     query: Query<'_>,
     module: &str,
@@ -57,7 +59,7 @@ pub(super) async fn submit(
                 content_type: content_type.into(),
                 body,
             });
-            one(services.queue.submit(vec![submission]).await?)
+            one(services.queue.submit(&caller, vec![submission]).await?)
         }
         Stored::Spool(spooled) => {
             submission.input = Input::Spooled {
@@ -65,7 +67,7 @@ pub(super) async fn submit(
                 blob: spooled.blob(),
                 size_bytes: spooled.size_bytes(),
             };
-            submit_spooled(services, submission, spooled).await
+            submit_spooled(services, caller, submission, spooled).await
         }
     }
 }
@@ -74,13 +76,14 @@ pub(super) async fn submit(
 /// because only the answer tells whether anything refers to the blob.
 async fn submit_spooled(
     services: &Services,
+    caller: Caller,
     submission: Submission,
     spooled: Spooled,
 ) -> Result<Submitted, ApiError> {
     let queue = Arc::clone(&services.queue);
     let (reply, answer) = oneshot::channel();
     services.shutdown.spawn("submission", async move {
-        let submitted = queue.submit(vec![submission]).await;
+        let submitted = queue.submit(&caller, vec![submission]).await;
         match &submitted {
             // Nothing refers to the blob of a task whose place an earlier one takes.
             Ok(submitted) if !submitted.iter().all(|one| matches!(one, Submitted::New(_))) => {}

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 
 use crate::http::body::{self, BodyLimit};
+use crate::http::caller::By;
 use crate::http::error::ApiError;
 use crate::http::json;
 use crate::http::query::Query;
@@ -65,6 +66,7 @@ const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 )]
 pub(crate) async fn submit(
     State(services): State<AppState>,
+    By(caller): By,
     request: Request,
 ) -> Result<Response, ApiError> {
     services.takes_work()?;
@@ -73,11 +75,11 @@ pub(crate) async fn submit(
     let patience = patience(&mut query, &services)?;
     let key = idempotency_key(&parts.headers)?;
     let submitted = match query.text("module")? {
-        Some(module) => raw::submit(&services, &parts, query, &module, key, body).await?,
+        Some(module) => raw::submit(&services, caller, &parts, query, &module, key, body).await?,
         None => {
             query.done()?;
             let submission = from_json(&services, &parts.headers, key, body).await?;
-            one(services.queue.submit(vec![submission]).await?)?
+            one(services.queue.submit(&caller, vec![submission]).await?)?
         }
     };
     match submitted {
