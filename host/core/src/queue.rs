@@ -129,7 +129,7 @@ impl Queue {
                 shared.work_arrived(priority, tasks);
             }
         }
-        shared.work.notify_one();
+        shared.tell_work();
         // Nobody can have watched a task before it was there, so nothing is told of it.
         let submitted = ids.into_iter().zip(inserted);
         let submitted = submitted.map(|(id, inserted)| match inserted {
@@ -148,10 +148,7 @@ impl Queue {
         let shared = &self.shared;
         let answer = shared.storage.cancel(id, shared.clock.now()).await?;
         match answer {
-            Cancelled::AtOnce => {
-                shared.events.nudge(id);
-                shared.waiters.wake(id);
-            }
+            Cancelled::AtOnce => shared.tell_changed(id),
             Cancelled::Requested(worker) if worker == shared.worker => {
                 // Without room in the channel it is seen at the next heartbeat.
                 let _seen_later = self.cancels.try_send(id);
@@ -171,8 +168,8 @@ impl Queue {
         }
         let answer = shared.storage.retry(id, shared.clock.now()).await?;
         if answer == Retried::Pending {
-            shared.events.nudge(id);
-            shared.work.notify_one();
+            shared.tell_changed(id);
+            shared.tell_work();
         }
         Ok(answer)
     }

@@ -204,6 +204,7 @@ impl Host {
         let parts = Parts {
             storage: Arc::clone(&storage.tasks),
             reads: Arc::clone(&storage.reads),
+            signals: Arc::clone(&storage.signals),
             registry: Arc::clone(&registry),
             admission,
             config: config.queue.clone(),

@@ -14,6 +14,7 @@ pub mod files;
 mod modules;
 mod reads;
 pub mod settings;
+pub mod signals;
 mod sqlite;
 mod tasks;
 
@@ -25,13 +26,14 @@ pub use self::error::StorageError;
 pub use self::modules::{Modules, PutModule, StoredModule};
 pub use self::reads::{ChangeNumber, Counts, ListPosition, Reads, Since, TaskFilter, TaskPage};
 use self::settings::StorageConfig;
+use self::signals::{InProcess, Signals};
 use self::sqlite::SqliteStorage;
 pub use self::tasks::{
     Cancelled, Finished, HeldTask, Inserted, Orphans, Progress, Pruned, Purged, Rescued, Retried,
     Tasks,
 };
 
-/// A storage that was opened: three views of one database.
+/// A storage that was opened: three views of one database, and who is told of its changes.
 pub struct Opened {
     /// What changes tasks.
     pub tasks: Arc<dyn Tasks>,
@@ -39,6 +41,8 @@ pub struct Opened {
     pub modules: Arc<dyn Modules>,
     /// What is known of tasks.
     pub reads: Arc<dyn Reads>,
+    /// How those who wait for a change hear of it.
+    pub signals: Arc<dyn Signals>,
     /// Whether nobody else uses this storage until it is closed: whatever runs according to it was
     /// left by a host that is dead.
     pub exclusive: bool,
@@ -53,6 +57,7 @@ pub fn open(settings: &StorageConfig, random: StdRng) -> Result<Opened, StorageE
         tasks: Arc::<SqliteStorage>::clone(&database) as Arc<dyn Tasks>,
         modules: Arc::<SqliteStorage>::clone(&database) as Arc<dyn Modules>,
         reads: Arc::<SqliteStorage>::clone(&database) as Arc<dyn Reads>,
+        signals: Arc::new(InProcess::default()),
         exclusive: true,
         database,
     })

@@ -243,11 +243,11 @@ fn publish(shared: &Shared, ended: &Ended, finished: Finished) {
             if state.is_final() {
                 count_task(shared, ended, state);
             } else {
-                shared.work.notify_one();
+                shared.tell_work();
             }
         }
     }
-    shared.waiters.wake(end.task_id);
+    shared.tell_changed(end.task_id);
 }
 
 /// How many attempts its task has had after this end.

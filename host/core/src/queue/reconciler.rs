@@ -96,9 +96,8 @@ async fn give_back(shared: &Shared, tasks: &[HeldTask]) -> Result<(), StorageErr
     });
     shared.storage.finish(ends.collect()).await?;
     for task in tasks {
-        shared.events.nudge(task.task_id);
-        shared.waiters.wake(task.task_id);
+        shared.tell_changed(task.task_id);
     }
-    shared.work.notify_one();
+    shared.tell_work();
     Ok(())
 }

@@ -34,8 +34,7 @@ pub(crate) async fn run_once(shared: &Shared, dead_before: Timestamp) -> Result<
             .await?;
         for task in &rescued {
             tracing::warn!(task.id = %task.task_id, state = task.state.as_str(), "rescued from a dead host");
-            shared.events.nudge(task.task_id);
-            shared.waiters.wake(task.task_id);
+            shared.tell_changed(task.task_id);
         }
         total += rescued.len() as u64;
         if rescued.len() < BATCH as usize {
@@ -43,7 +42,7 @@ pub(crate) async fn run_once(shared: &Shared, dead_before: Timestamp) -> Result<
         }
     }
     if total > 0 {
-        shared.work.notify_one();
+        shared.tell_work();
     }
     Ok(total)
 }

@@ -25,6 +25,7 @@ use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::task::{Priority, TaskId};
 use cofferdam_domain::time::Timestamp;
+use cofferdam_storage::signals::{Ear, Signal, Signals};
 use cofferdam_storage::{Reads, Tasks};
 
 /// The shared parts. Services know each other only through these and through storage.
@@ -40,7 +41,9 @@ pub(crate) struct Shared {
     pub(crate) shutdown: Shutdown,
     /// Cancelled once every attempt of this host is recorded or given up.
     pub(crate) settled: CancellationToken,
-    /// Rung when there may be something to claim.
+    /// How this host tells, and hears, that storage is worth a look.
+    pub(crate) signals: Arc<dyn Signals>,
+    /// Rung when there may be something to claim, or room for it.
     pub(crate) work: Notify,
     /// Set while storage may hold work that was not asked for, because no slot was free.
     pub(crate) backlog: AtomicBool,
@@ -58,6 +61,18 @@ pub(crate) struct Shared {
     pub(crate) figures: Figures,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) dice: Dice,
+}
+
+impl Ear for Shared {
+    fn hear(&self, signal: Signal) {
+        match signal {
+            Signal::Work => self.work.notify_one(),
+            Signal::Changed(id) => {
+                self.events.nudge(id);
+                self.waiters.wake(id);
+            }
+        }
+    }
 }
 
 /// Where ids and jitter come from.
@@ -113,6 +128,16 @@ impl Shared {
         if self.backlog.load(Ordering::SeqCst) && self.is_hungry() {
             self.work.notify_one();
         }
+    }
+
+    /// Tells everybody that there may be something to claim.
+    pub(crate) fn tell_work(&self) {
+        self.signals.tell(Signal::Work);
+    }
+
+    /// Has everybody who watches a task or waits for it look how it stands.
+    pub(crate) fn tell_changed(&self, id: TaskId) {
+        self.signals.tell(Signal::Changed(id));
     }
 
     /// Notes that so many tasks of `priority` can be claimed now. They are asked for even if

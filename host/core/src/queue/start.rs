@@ -39,6 +39,7 @@ use cofferdam_domain::clock::Clock;
 use cofferdam_domain::time::Timestamp;
 use cofferdam_sandbox::threads::GuestThreadsHandle;
 use cofferdam_storage::files::FileStorage;
+use cofferdam_storage::signals::{Ear, Signals};
 use cofferdam_storage::{Reads, StorageError, Tasks};
 
 /// What a queue is made of.
@@ -47,6 +48,8 @@ pub struct Parts {
     pub storage: Arc<dyn Tasks>,
     /// Where they are read.
     pub reads: Arc<dyn Reads>,
+    /// How changes of storage are told.
+    pub signals: Arc<dyn Signals>,
     /// Where modules are known.
     pub registry: Arc<Registry>,
     /// What a task may ask for.
@@ -103,6 +106,8 @@ impl Queue {
         let (registry, admission) = (Arc::clone(registry), admission.clone());
         let (threads, sole_owner) = (threads.clone(), *sole_owner);
         let shared = Arc::new(share(parts));
+        let ear: Arc<dyn Ear> = Arc::<Shared>::clone(&shared);
+        shared.signals.listen(Arc::downgrade(&ear));
         let now = shared.clock.now();
         shared.storage.heartbeat(shared.worker, now).await?;
         let dead_before = if sole_owner {
@@ -135,6 +140,7 @@ fn share(parts: Parts) -> Shared {
     Shared {
         storage: parts.storage,
         reads: parts.reads,
+        signals: parts.signals,
         clock: parts.clock,
         slots: slots.min(Semaphore::MAX_PERMITS),
         worker: parts.worker,

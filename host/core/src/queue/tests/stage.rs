@@ -41,6 +41,7 @@ use cofferdam_sandbox::control::Control;
 use cofferdam_sandbox::threads::GuestThreads;
 use cofferdam_sandbox::{CompileError, EngineClass, LoadedModule, OutputFiles, Report};
 use cofferdam_storage::settings::StorageConfig;
+use cofferdam_storage::signals::Signals;
 use cofferdam_storage::{Opened, Pruned, Reads, Tasks};
 
 /// No signal takes this long, however busy the machine is.
@@ -171,6 +172,7 @@ pub(super) struct Stage {
     pub(super) queue: Arc<Queue>,
     pub(super) storage: Arc<dyn Tasks>,
     pub(super) reads: Arc<dyn Reads>,
+    pub(super) signals: Arc<dyn Signals>,
     pub(super) clock: Clock,
     pub(super) shutdown: Shutdown,
     pub(super) bin: Arc<Bin>,
@@ -253,6 +255,7 @@ impl Stage {
         let parts = Parts {
             storage: Arc::clone(&storage.tasks),
             reads: Arc::clone(&storage.reads),
+            signals: Arc::clone(&storage.signals),
             registry: Arc::new(registry),
             admission: Admission::new(LimitPolicy::default(), Default::default()),
             config,
@@ -278,6 +281,7 @@ impl Stage {
             queue,
             storage: storage.tasks,
             reads: storage.reads,
+            signals: storage.signals,
             clock,
             shutdown,
             bin,

@@ -9,6 +9,7 @@ use crate::queue::settings::QueueConfig;
 use cofferdam_domain::attempt::{FailureKind, Stream};
 use cofferdam_domain::caller::Caller;
 use cofferdam_domain::state::TaskState;
+use cofferdam_storage::signals::Signal;
 
 #[tokio::test]
 async fn waiting_ends_with_the_task_or_with_the_patience() {
@@ -125,6 +126,38 @@ async fn a_watcher_and_a_waiter_look_at_storage_where_nobody_tells_them() {
     until(&mut watch, TaskState::Cancelled, 0).await;
     assert!(watch.next().await.is_none());
     assert_eq!(stage.finished(id).await.state, TaskState::Cancelled);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn what_another_host_signals_is_heard_at_once() {
+    let mut stage = Stage::set(QueueConfig {
+        heartbeat_interval: Duration::from_secs(1000),
+        ..one_slot()
+    })
+    .await;
+    let id = stage.submit(plain()).await;
+    stage.guest().await.fails(FailureKind::Trap, false);
+    stage.finished(id).await;
+    // As another host does it.
+    stage.storage.retry(id, stage.clock.now()).await.unwrap();
+    let mut watch = stage.watch(id).await;
+    stage.signals.tell(Signal::Work);
+    let guest = stage.guest().await;
+    guest.fails(FailureKind::Trap, false);
+    stage.finished(id).await;
+    until(&mut watch, TaskState::Failed, 2).await;
+
+    let delay = Duration::from_secs(1000);
+    let id = stage.submit(Submission { delay, ..plain() }).await;
+    let mut watch = stage.watch(id).await;
+    let other_host = async {
+        stage.storage.cancel(id, stage.clock.now()).await.unwrap();
+        stage.signals.tell(Signal::Changed(id));
+    };
+    let (task, ()) = tokio::join!(stage.finished(id), other_host);
+    assert_eq!(task.state, TaskState::Cancelled);
+    until(&mut watch, TaskState::Cancelled, 0).await;
     stage.end().await;
 }
 
