@@ -80,6 +80,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "sessions",
             "mcp",
+            "intake",
             "executions",
             "interpreters",
             "queue",
@@ -96,6 +97,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "mcp",
         &[
+            "intake",
             "executions",
             "interpreters",
             "runner",
@@ -106,6 +108,10 @@ const LAYERS: &[(&str, &[&str])] = &[
             "threads",
             "clock",
         ],
+    ),
+    (
+        "intake",
+        &["sessions", "interpreters", "queue", "runner", "domain"],
     ),
     (
         "executions",

@@ -24,7 +24,6 @@ mod ops;
 mod origin;
 mod page;
 mod path;
-mod query;
 pub mod room;
 mod routes;
 mod run;

@@ -9,3 +9,5 @@ pub mod cli;
 pub mod config;
 pub mod http;
 pub mod mcp;
+
+mod intake;

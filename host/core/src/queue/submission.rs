@@ -46,6 +46,29 @@ pub struct Submission {
     pub fingerprint: [u8; 16],
 }
 
+impl Submission {
+    /// A task that asks for nothing but to run `module` on `input`.
+    pub fn new(module: ModuleRef, input: Input) -> Submission {
+        Submission {
+            task_id: None,
+            module,
+            input,
+            args: Vec::new(),
+            env: Vec::new(),
+            priority: Priority::default(),
+            delay: Duration::ZERO,
+            run_at: None,
+            limits: LimitRequest::default(),
+            retry: RetryPolicy::default(),
+            grants: Grants::none(),
+            idempotency_key: None,
+            dedup_key: None,
+            metadata: "{}".to_owned(),
+            fingerprint: [0; 16],
+        }
+    }
+}
+
 /// What became of a submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Submitted {

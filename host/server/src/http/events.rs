@@ -23,8 +23,8 @@ use serde_json::{Value, json};
 use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::path::{PathParts, unknown_task};
-use crate::http::query::Query;
 use crate::http::tasks::{find, view};
+use crate::intake::query::Query;
 use cofferdam::queue::events::{Event, EventKind};
 use cofferdam::queue::watch::Watch as TaskWatch;
 use cofferdam_domain::task::TaskId;
@@ -52,7 +52,7 @@ pub(crate) async fn events(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    Query::of(&uri)?.done()?;
+    Query::of(uri.query())?.done()?;
     let id = path.task()?;
     let last = last_event_id(&headers)?;
     let watched = services.queue.watch(id, last.unwrap_or(0)).await?;

@@ -14,7 +14,6 @@ use serde::de::IgnoredAny;
 
 use crate::http::caller::By;
 use crate::http::error::ApiError;
-use crate::http::tasks::submit::json_limit;
 use crate::http::{AppState, body, json};
 use cofferdam_domain::said;
 
@@ -42,7 +41,7 @@ pub(crate) async fn send(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (mut parts, body) = request.into_parts();
-    let body = body::collect(&parts.headers, body, json_limit(&services)).await?;
+    let body = body::collect(&parts.headers, body, json::limit(&services)).await?;
     let is_json = json::is_json(&parts.headers);
     if is_json {
         // The protocol's crate knows one name only.

@@ -22,8 +22,8 @@ use crate::http::modules::upload::{Said, looks_like_wasm, said, unsaid, upload};
 use crate::http::modules::wire::{ModuleJson, VersionJson, text_bytes};
 use crate::http::page::{self, Page, Rest};
 use crate::http::path::PathParts;
-use crate::http::query::Query;
 use crate::http::{AppState, Services};
+use crate::intake::query::Query;
 use cofferdam_domain::caller::Caller;
 use cofferdam_domain::module::{Language, ModuleInfo, ModuleKind, ModuleName, ModuleRef};
 use cofferdam_storage::{PutModule, StoredModule};
@@ -62,7 +62,7 @@ pub(crate) async fn put(
     services.takes_work()?;
     let (parts, body) = request.into_parts();
     let name = new_name(path.text(0))?;
-    Query::of(&parts.uri)?.done()?;
+    Query::of(parts.uri.query())?.done()?;
     let said = said(&parts.headers, &name)?;
     let config = &services.config;
     let most = match said {
@@ -93,7 +93,7 @@ pub(crate) async fn put(
     responses((status = 200, description = "A page, by name", body = Page<ModuleJson>)),
 )]
 pub(crate) async fn list(State(services): State<AppState>, uri: Uri) -> Result<Response, ApiError> {
-    let mut query = Query::of(&uri)?;
+    let mut query = Query::of(uri.query())?;
     let limit = page::limit(&mut query)?;
     let after = page::after_module(&mut query)?;
     query.done()?;
@@ -134,7 +134,7 @@ pub(crate) async fn get(
     path: PathParts,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    Query::of(&uri)?.done()?;
+    Query::of(uri.query())?.done()?;
     match path.text(0).strip_suffix(BYTES_SUFFIX) {
         Some(name) => wasm(&services, &ModuleRef::parse(name)?).await,
         None => one(&services, &path.module()?).await,
@@ -155,7 +155,7 @@ pub(crate) async fn delete(
     path: PathParts,
     uri: Uri,
 ) -> Result<StatusCode, ApiError> {
-    Query::of(&uri)?.done()?;
+    Query::of(uri.query())?.done()?;
     let name = ModuleName::parse(path.text(0))?;
     match services.registry.remove(&caller, &name).await? {
         true => Ok(StatusCode::NO_CONTENT),

@@ -18,9 +18,6 @@ use cofferdam_domain::module::Language;
 use cofferdam_storage::Counts;
 use cofferdam_storage::disk::Room;
 
-/// What this host can be asked to do, in the words of `requires`.
-pub(crate) const CAPABILITIES: [&str; 2] = ["cpu", "sandbox"];
-
 /// How long storage may take to answer a host that calls itself ready.
 const PING_PATIENCE: Duration = Duration::from_secs(5);
 

@@ -2,8 +2,8 @@
 //!
 //! This is the hot path. It parses no more than it must, and its answer carries few headers.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -15,13 +15,12 @@ use crate::http::body::{self, BodyLimit};
 use crate::http::caller::By;
 use crate::http::error::ApiError;
 use crate::http::error::convert::failure_problem;
-use crate::http::json::EXACT_MAX;
 use crate::http::path::PathParts;
-use crate::http::query::{self, Query};
 use crate::http::tasks::output::tell_truncated;
-use crate::http::tasks::submission::check_words;
 use crate::http::tasks::wire::UsageJson;
 use crate::http::{AppState, guest};
+use crate::intake::query::{self, Query};
+use crate::intake::{limits, words};
 use cofferdam::runner::RunRequest;
 use cofferdam_domain::attempt::{Failure, Outcome, Payload, Streams, Usage};
 use cofferdam_domain::limits::LimitRequest;
@@ -74,12 +73,12 @@ pub(crate) async fn run(
     services.takes_work()?;
     let (parts, body) = request.into_parts();
     let module = path.module()?;
-    let mut query = Query::of(&parts.uri)?;
+    let mut query = Query::of(parts.uri.query())?;
     let limits = limits(&mut query, &parts.headers)?;
     let args = query.list("arg");
-    let env = pairs(query.list("env"))?;
+    let env = words::pairs(query.list("env"))?;
     query.done()?;
-    check_words(&args, &env)?;
+    words::check(&args, &env)?;
     let bytes = services.config.inline_body_bytes;
     let limit = BodyLimit::new(&services, bytes, "body_too_large", "the input");
     let input = Payload {
@@ -134,58 +133,53 @@ fn failed(failure: &Failure, usage: &Usage, streams: &Streams) -> ApiError {
 
 /// The limits a query or headers name; the query counts where both do.
 fn limits(query: &mut Query<'_>, headers: &HeaderMap) -> Result<LimitRequest, ApiError> {
-    let mut number =
-        |name: &'static str, header: &'static str| match query.number(name, 1..=EXACT_MAX)? {
-            Some(number) => Ok(Some(number)),
-            None => header_number(headers, header),
-        };
-    Ok(LimitRequest {
-        timeout: number("timeout_ms", "cofferdam-timeout-ms")?.map(Duration::from_millis),
-        cpu: number("cpu_ms", "cofferdam-cpu-ms")?.map(Duration::from_millis),
-        fuel: number("fuel", "cofferdam-fuel")?,
-        memory_bytes: number("memory_bytes", "cofferdam-memory-bytes")?,
-        ..LimitRequest::default()
+    limits::of_run(|name, range| match query.number(name, range.clone())? {
+        Some(number) => Ok(Some(number)),
+        None => header_number(headers, name, &range),
     })
 }
 
-fn header_number(headers: &HeaderMap, name: &'static str) -> Result<Option<u64>, ApiError> {
-    let Some(value) = headers.get(name) else {
+/// The limits that a header may say as well.
+const LIMIT_HEADERS: [(&str, &str); 4] = [
+    ("timeout_ms", "cofferdam-timeout-ms"),
+    ("cpu_ms", "cofferdam-cpu-ms"),
+    ("fuel", "cofferdam-fuel"),
+    ("memory_bytes", "cofferdam-memory-bytes"),
+];
+
+fn header_number(
+    headers: &HeaderMap,
+    limit: &str,
+    range: &RangeInclusive<u64>,
+) -> Result<Option<u64>, ApiError> {
+    let named = LIMIT_HEADERS.iter().find(|(name, _)| *name == limit);
+    let said = named.and_then(|(_, header)| Some((header, headers.get(*header)?)));
+    let Some((header, value)) = said else {
         return Ok(None);
     };
     let text = value.to_str().unwrap_or("?");
-    query::number(text, &(1..=EXACT_MAX))
-        .map(Some)
-        .map_err(|detail| {
-            ApiError::bad_request("invalid_header", format!("{name}: {detail}")).with("field", name)
-        })
-}
-
-/// Reads `KEY=VALUE` pairs.
-pub(crate) fn pairs(texts: Vec<String>) -> Result<Vec<(String, String)>, ApiError> {
-    let pair = |text: String| {
-        let pair = text
-            .split_once('=')
-            .map(|(key, value)| (key.to_owned(), value.to_owned()));
-        pair.ok_or_else(|| ApiError::parameter("env", format_args!("{text:?} is not KEY=VALUE")))
-    };
-    texts.into_iter().map(pair).collect()
+    query::number(text, range).map(Some).map_err(|detail| {
+        let detail = format!("{header}: {detail}");
+        ApiError::bad_request("invalid_header", detail).with("field", *header)
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn limits_come_from_query_or_header_and_the_query_counts() {
-        let uri = "/v1/run/x?timeout_ms=5".parse().unwrap();
         let mut headers = HeaderMap::new();
         headers.insert("cofferdam-timeout-ms", HeaderValue::from_static("9"));
         headers.insert("cofferdam-fuel", HeaderValue::from_static("77"));
-        let found = limits(&mut Query::of(&uri).unwrap(), &headers).unwrap();
+        let found = limits(&mut Query::of(Some("timeout_ms=5")).unwrap(), &headers).unwrap();
         assert_eq!(found.timeout, Some(Duration::from_millis(5)));
         assert_eq!((found.fuel, found.memory_bytes), (Some(77), None));
         headers.insert("cofferdam-cpu-ms", HeaderValue::from_static("-1"));
-        let error = limits(&mut Query::of(&uri).unwrap(), &headers).unwrap_err();
+        let error = limits(&mut Query::of(Some("timeout_ms=5")).unwrap(), &headers).unwrap_err();
         assert_eq!(error.code(), "invalid_header");
     }
 }

@@ -4,17 +4,21 @@ pub(crate) mod exec;
 pub(crate) mod files;
 mod wire;
 
+use std::path::PathBuf;
+
 use axum::extract::{Request, State};
-use axum::http::header::LOCATION;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::http::caller::By;
 use crate::http::error::ApiError;
 use crate::http::path::PathParts;
-use crate::http::sessions::wire::{SessionFacts, SessionJson, SessionList, SessionRequest};
-use crate::http::tasks::submit::json_limit;
-use crate::http::{AppState, body, json};
+use crate::http::sessions::wire::{SessionFacts, SessionJson, SessionList};
+use crate::http::{AppState, Services, json};
+use crate::intake::json::parse;
+use crate::intake::session::SessionRequest;
+use crate::intake::words;
+use cofferdam::runner::RunError;
 
 /// Make a session
 ///
@@ -39,17 +43,34 @@ pub(crate) async fn create(
 ) -> Result<Response, ApiError> {
     services.takes_work()?;
     let (parts, body) = request.into_parts();
-    json::require_json(&parts.headers)?;
-    let body = body::collect(&parts.headers, body, json_limit(&services)).await?;
-    let request = json::parse::<SessionRequest<'_>>(&body)?;
-    let new = request.into_new(&services).await?;
-    let info = services.sessions.create(&caller, new).await?;
-    let location = HeaderValue::from_str(&format!("/v1/sessions/{}", info.id));
-    let mut response = json::answer(StatusCode::CREATED, &SessionJson::from(info));
-    if let Ok(location) = location {
-        response.headers_mut().insert(LOCATION, location);
+    let body = json::body(&services, &parts.headers, body).await?;
+    let mut request = parse::<SessionRequest<'_>>(&body)?;
+    let snapshot = request.snapshot.take();
+    let mut new = request.into_new(&services.runner)?;
+    if let Some(snapshot) = snapshot {
+        let files = snapshot_files(&services, &snapshot).await?;
+        new.setup.restore(files).map_err(RunError::from)?;
     }
-    Ok(response)
+    let info = services.sessions.create(&caller, new).await?;
+    let path = format!("/v1/sessions/{}", info.id);
+    Ok(json::answer_at(
+        StatusCode::CREATED,
+        &path,
+        &SessionJson::from(info),
+    ))
+}
+
+async fn snapshot_files(
+    services: &Services,
+    snapshot: &str,
+) -> Result<Vec<(String, PathBuf)>, ApiError> {
+    let unknown = || {
+        let detail = format!("there is no snapshot {snapshot:?}, or no longer");
+        ApiError::not_found("snapshot_not_found", detail)
+    };
+    let id = words::task_id(snapshot).ok_or_else(unknown)?;
+    let files = services.files.execution_files(id.0).await?;
+    files.ok_or_else(unknown)
 }
 
 /// List the sessions of this host

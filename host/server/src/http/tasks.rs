@@ -4,7 +4,6 @@
 pub(crate) mod artifacts;
 pub(crate) mod output;
 mod raw;
-pub(crate) mod submission;
 pub(crate) mod submit;
 pub(crate) mod wire;
 
@@ -17,12 +16,12 @@ use serde::Serialize;
 
 use crate::http::caller::By;
 use crate::http::error::ApiError;
-use crate::http::json::{self, Time};
 use crate::http::page::{self, Page, Place, Rest, TaskList};
 use crate::http::path::{PathParts, unknown_task};
-use crate::http::query::{self, Query};
 use crate::http::tasks::wire::{AttemptJson, TaskJson};
-use crate::http::{AppState, Services};
+use crate::http::{AppState, Services, json};
+use crate::intake::query::{self, Query};
+use crate::intake::time::Time;
 use cofferdam::queue::Submitted;
 use cofferdam_domain::caller::Caller;
 use cofferdam_domain::module::ModuleName;
@@ -69,7 +68,7 @@ pub(crate) async fn get(
     uri: Uri,
 ) -> Result<Response, ApiError> {
     let id = path.task()?;
-    let mut query = Query::of(&uri)?;
+    let mut query = Query::of(uri.query())?;
     let patience = patience(&mut query, &services)?;
     query.done()?;
     let task = find(&services, id, patience).await?;
@@ -94,7 +93,7 @@ pub(crate) async fn get(
     responses((status = 200, description = "A page", body = TaskPage)),
 )]
 pub(crate) async fn list(State(services): State<AppState>, uri: Uri) -> Result<Response, ApiError> {
-    let mut query = Query::of(&uri)?;
+    let mut query = Query::of(uri.query())?;
     let limit = page::limit(&mut query)?;
     let (mut filter, order, as_of) = filter(&mut query)?;
     query.done()?;
@@ -169,7 +168,7 @@ pub(crate) async fn cancel(
     path: PathParts,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    let mut query = Query::of(&uri)?;
+    let mut query = Query::of(uri.query())?;
     let purge = query.parsed("purge", "true or false", |text| text.parse().ok())?;
     query.done()?;
     let id = path.task()?;
@@ -211,7 +210,7 @@ pub(crate) async fn retry(
     path: PathParts,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    Query::of(&uri)?.done()?;
+    Query::of(uri.query())?.done()?;
     let id = path.task()?;
     match services.queue.retry(&caller, id).await? {
         Retried::Pending => {
@@ -247,7 +246,7 @@ pub(crate) async fn attempts(
     path: PathParts,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    Query::of(&uri)?.done()?;
+    Query::of(uri.query())?.done()?;
     let id = path.task()?;
     find(&services, id, Duration::ZERO).await?;
     let attempts = services.storage.attempts(id).await?;
@@ -266,6 +265,11 @@ pub(crate) async fn find(
         false => services.queue.wait(id, patience).await?,
     };
     task.ok_or_else(|| unknown_task(id))
+}
+
+/// Where a task is.
+pub(crate) fn location(id: TaskId) -> String {
+    format!("/v1/tasks/{id}")
 }
 
 /// The task as it is told now.
@@ -371,12 +375,4 @@ fn since_text(ChangeNumber(number): ChangeNumber) -> String {
 pub(crate) fn one(submitted: Vec<Submitted>) -> Result<Submitted, ApiError> {
     let first = submitted.into_iter().next();
     first.ok_or_else(|| ApiError::internal("the queue answered nothing to one submission"))
-}
-
-/// The first half of a hash; a repeated key meets another request of the same half by an accident
-/// of 1 in 2¹²⁸.
-fn shorten(hash: blake3::Hash) -> [u8; 16] {
-    let mut half = [0; 16];
-    half.copy_from_slice(&hash.as_bytes()[..16]);
-    half
 }

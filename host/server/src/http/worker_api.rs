@@ -1,7 +1,7 @@
 //! The worker API of existing pools, over the same queue.
 //!
-//! Paths and field names are those pools' own. A pool may call its tasks what it likes: an id that
-//! is no UUID is mapped to one by its hash, kept in the task's metadata, and answered as it came.
+//! Paths and field names are those pools' own, and so are the ids in what is answered, whatever a
+//! pool calls its tasks (`intake/pool.rs`).
 
 pub(crate) mod wire;
 
@@ -12,42 +12,27 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::http::caller::By;
 use crate::http::error::ApiError;
-use crate::http::exec::wire::PoolCode;
-use crate::http::exec::{self, Identity};
-use crate::http::json::{self, Time};
-use crate::http::ops::CAPABILITIES;
-use crate::http::path::{PathParts, parse_task_id, unknown_task};
-use crate::http::tasks::one;
-use crate::http::tasks::submission::priority;
-use crate::http::tasks::submit::{fingerprint, json_limit};
+use crate::http::path::{PathParts, unknown_task};
 use crate::http::tasks::wire::{FailureJson, progress};
-use crate::http::tasks::{find, request_cancel};
+use crate::http::tasks::{find, one, request_cancel};
 use crate::http::worker_api::wire::{
-    Accepted, ExecuteRequest, Health, PoolCancelled, PoolMetrics, PoolResult, PoolStatus,
+    Accepted, Health, PoolCancelled, PoolMetrics, PoolResult, PoolStatus,
 };
-use crate::http::{AppState, Services, body};
-use cofferdam::queue::{Submission, Submitted};
+use crate::http::{AppState, Services, json};
+use crate::intake::json::parse;
+use crate::intake::pool::{ExecuteRequest, task_id};
+use crate::intake::task::CAPABILITIES;
+use crate::intake::time::Time;
+use cofferdam::queue::Submitted;
 use cofferdam_domain::attempt::Payload;
-use cofferdam_domain::grants::Grants;
-use cofferdam_domain::limits::LimitRequest;
-use cofferdam_domain::module::ModuleRef;
-use cofferdam_domain::retry::RetryPolicy;
 use cofferdam_domain::said;
 use cofferdam_domain::state::TaskState;
-use cofferdam_domain::task::{Input, TaskId};
 use cofferdam_storage::Counts;
-
-/// The longest id of a pool's, in bytes.
-const ID_BYTES_MAX: usize = 255;
-/// What the pools call code that comes with its task.
-const CODE_TASK_TYPE: &str = "sandboxed_execution";
 
 /// Give the worker a task
 #[utoipa::path(
@@ -61,14 +46,10 @@ pub(crate) async fn execute(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    json::require_json(&parts.headers)?;
-    let body = body::collect(&parts.headers, body, json_limit(&services)).await?;
-    let request = json::parse::<ExecuteRequest<'_>>(&body)?;
+    let body = json::body(&services, &parts.headers, body).await?;
+    let request = parse::<ExecuteRequest<'_>>(&body)?;
     let said = request.task_id.clone();
-    let submission = match request.task_type == CODE_TASK_TYPE {
-        true => code_submission(&services, &request, &body)?,
-        false => submission(request, &body)?,
-    };
+    let submission = request.into_submission(&body, &services.runner)?;
     let submitted = one(services.queue.submit(&caller, vec![submission]).await?)?;
     let (Submitted::New(id) | Submitted::Existing(id)) = submitted;
     let accepted = Accepted {
@@ -196,77 +177,6 @@ impl PoolMetrics {
     }
 }
 
-fn code_submission(
-    services: &Services,
-    request: &ExecuteRequest<'_>,
-    body: &Bytes,
-) -> Result<Submission, ApiError> {
-    let payload = request.payload.map_or("{}", RawValue::get);
-    let code = json::parse::<PoolCode<'_>>(payload.as_bytes())?.into_request()?;
-    let identity = Identity {
-        task_id: request.task_id.as_deref().map(task_id).transpose()?,
-        idempotency_key: None,
-        priority: priority(request.priority.as_deref())?,
-        metadata: metadata(request),
-        fingerprint: fingerprint(body),
-    };
-    exec::submission(services, code, identity)
-}
-
-fn metadata(request: &ExecuteRequest<'_>) -> String {
-    match &request.task_id {
-        Some(said) => json!({ "pool_task_id": said }).to_string(),
-        None => "{}".to_owned(),
-    }
-}
-
-fn submission(request: ExecuteRequest<'_>, body: &Bytes) -> Result<Submission, ApiError> {
-    let payload = match request.payload {
-        Some(payload) => body.slice_ref(payload.get().as_bytes()),
-        None => Bytes::from_static(b"{}"),
-    };
-    let input = Payload {
-        content_type: "application/json".into(),
-        body: payload,
-    };
-    let metadata = metadata(&request);
-    Ok(Submission {
-        task_id: request.task_id.as_deref().map(task_id).transpose()?,
-        module: ModuleRef::parse(&request.task_type)?,
-        input: Input::Inline(input),
-        args: Vec::new(),
-        env: Vec::new(),
-        priority: priority(request.priority.as_deref())?,
-        delay: Duration::ZERO,
-        run_at: None,
-        limits: LimitRequest::default(),
-        retry: RetryPolicy::default(),
-        grants: Grants::none(),
-        idempotency_key: None,
-        dedup_key: None,
-        metadata,
-        fingerprint: fingerprint(body),
-    })
-}
-
-/// The id in storage of a pool's id.
-fn task_id(said: &str) -> Result<TaskId, ApiError> {
-    if let Some(id) = parse_task_id(said) {
-        return Ok(id);
-    }
-    if !(1..=ID_BYTES_MAX).contains(&said.len()) || said.chars().any(char::is_control) {
-        let detail = format!("1 to {ID_BYTES_MAX} bytes without control characters");
-        return Err(ApiError::field("task_id", detail));
-    }
-    let hash = Sha256::new()
-        .chain_update(b"cofferdam pool task id\0")
-        .chain_update(said)
-        .finalize();
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&hash[..16]);
-    Ok(TaskId(uuid::Builder::from_custom_bytes(bytes).into_uuid()))
-}
-
 async fn find_said(
     services: &Services,
     said: &str,
@@ -310,36 +220,9 @@ fn as_f64(number: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
-
-    #[test]
-    fn any_id_of_a_pools_names_one_task() {
-        let uuid = "0190f0c2-7a3b-7def-8123-456789abcdef";
-        assert_eq!(task_id(uuid).unwrap().to_string(), uuid);
-        let derived = task_id("job-17").unwrap();
-        assert_eq!(derived, task_id("job-17").unwrap());
-        assert_ne!(derived, task_id("job-18").unwrap());
-        assert_eq!(derived.0.get_version_num(), 8);
-        for bad in [String::new(), "a\n".to_owned(), "x".repeat(256)] {
-            assert_eq!(task_id(&bad).unwrap_err().code(), "invalid_field");
-        }
-    }
-
-    #[test]
-    fn a_pools_task_becomes_a_submission() {
-        let body = Bytes::from_static(
-            br#"{"task_id":"job-17","task_type":"resize","payload":{"w": 3},"priority":"medium","callback_url":null}"#,
-        );
-        let submission = submission(json::parse(&body).unwrap(), &body).unwrap();
-        assert_eq!(submission.metadata, r#"{"pool_task_id":"job-17"}"#);
-        let Input::Inline(input) = submission.input else {
-            panic!("inline")
-        };
-        assert_eq!(input.body, r#"{"w": 3}"#);
-        let body = Bytes::from_static(br#"{"task_type":"x","callback_url":"http://a"}"#);
-        let error = json::parse::<ExecuteRequest<'_>>(&body).unwrap_err();
-        assert_eq!(error.code(), "unsupported_field");
-    }
 
     #[test]
     fn outputs_become_json_values() {

@@ -1,45 +1,20 @@
 //! `run_python` and `run_javascript`: the same fields and the same answer as `POST /v1/exec`.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rmcp::RoleServer;
 use rmcp::model::{CallToolResult, ErrorData, JsonObject, Tool};
 use rmcp::service::RequestContext;
-use serde::Deserialize;
 use serde_json::json;
-use serde_json::value::RawValue;
 
+use crate::intake::code::ToolArguments;
+use crate::intake::json::parse;
+use crate::intake::refused::Refused;
 use crate::mcp::{Parts, call, harmless, names, told};
 use cofferdam::executions;
 use cofferdam::interpreters::packages::Packages;
-use cofferdam::interpreters::request::{FileContent, MEMORY_BYTES, Request};
-use cofferdam::runner::{CodeRequest, RunError};
 use cofferdam_domain::caller::Caller;
-use cofferdam_domain::grants::Grants;
-use cofferdam_domain::limits::{LimitRequest, MIB};
 use cofferdam_domain::module::Language;
-
-/// What the tools take.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Arguments<'a> {
-    #[serde(borrow)]
-    code: &'a RawValue,
-    #[serde(borrow, default)]
-    stdin: Option<&'a RawValue>,
-    #[serde(default)]
-    args: Vec<String>,
-    #[serde(borrow, default)]
-    files: BTreeMap<Cow<'a, str>, FileContent<'a>>,
-    packages: Option<Vec<String>>,
-    timeout_ms: Option<NonZeroU64>,
-    cpu_ms: Option<NonZeroU64>,
-    memory_limit_mb: Option<NonZeroU64>,
-}
 
 /// The tool of a language.
 pub(super) fn tool(language: Language, packages: &Packages) -> Tool {
@@ -120,10 +95,16 @@ pub(super) async fn call(
     context: &RequestContext<RoleServer>,
 ) -> Result<CallToolResult, ErrorData> {
     let tool = names::code_tool(language);
-    let executed = match request(parts, language, arguments) {
+    let request = parse::<ToolArguments<'_>>(arguments).and_then(|arguments| {
+        let code = arguments.into_code(language, parts.runner.admission());
+        code.into_request(&parts.runner)
+    });
+    let executed = match request {
         Ok(request) => parts.runner.execute(caller, request).await,
-        Err(Refusal::Arguments(why)) => return Ok(call::refused(why)),
-        Err(Refusal::Run(error)) => Err(error),
+        Err(Refused::Run(error)) => Err(error),
+        Err(mistake @ (Refused::Mistake(_) | Refused::Module(_))) => {
+            return Ok(call::refused(mistake));
+        }
     };
     let executed = match executed {
         Ok(executed) => executed,
@@ -134,75 +115,6 @@ pub(super) async fn call(
         Ok(kept) => Ok(told::code(parts, &kept, figures, context).await),
         Err(error) => Ok(call::refused(error)),
     }
-}
-
-enum Refusal {
-    Arguments(String),
-    Run(RunError),
-}
-
-fn request(parts: &Parts, language: Language, text: &[u8]) -> Result<CodeRequest, Refusal> {
-    let interpreters = parts.runner.interpreters();
-    // Said before a mistake in the request is: nothing else matters as long as nothing can be run.
-    interpreters
-        .get(language)
-        .map_err(|error| Refusal::Run(error.into()))?;
-    let arguments = arguments(text).map_err(Refusal::Arguments)?;
-    let Arguments {
-        code,
-        stdin,
-        args,
-        files,
-        packages,
-        timeout_ms,
-        cpu_ms,
-        memory_limit_mb,
-    } = arguments;
-    let request = Request {
-        code,
-        stdin,
-        args,
-        files,
-        packages,
-    };
-    let prepared = request
-        .prepare(language, interpreters.packages())
-        .map_err(|error| Refusal::Run(error.into()))?;
-    let ceiling = parts.runner.admission().ceilings().memory_bytes;
-    let memory_bytes = match memory_limit_mb {
-        Some(asked) => asked.get().saturating_mul(MIB),
-        None => MEMORY_BYTES.min(ceiling),
-    };
-    let millis = |asked: Option<NonZeroU64>| asked.map(|asked| Duration::from_millis(asked.get()));
-    Ok(CodeRequest {
-        language,
-        prepared,
-        limits: LimitRequest {
-            timeout: millis(timeout_ms),
-            cpu: millis(cpu_ms),
-            memory_bytes: Some(memory_bytes),
-            ..LimitRequest::default()
-        },
-        grants: Grants::none(),
-        watch: None,
-    })
-}
-
-/// Reads the arguments; a mistake in them is told with the name of the field.
-fn arguments(text: &[u8]) -> Result<Arguments<'_>, String> {
-    let mut reader = serde_json::Deserializer::from_slice(text);
-    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let field = error.path().to_string();
-        let why = error.into_inner().to_string();
-        let way_out = match why.contains("type: null") {
-            true => "; leave it out instead of null",
-            false => "",
-        };
-        match field.as_str() {
-            "." => why,
-            field => format!("{field}: {why}{way_out}"),
-        }
-    })
 }
 
 #[cfg(test)]
@@ -221,17 +133,20 @@ mod tests {
         let named = schema["properties"].as_object().unwrap();
         assert!(named.keys().eq(full.as_object().unwrap().keys()));
         assert!(jsonschema::validator_for(&schema).unwrap().is_valid(&full));
-        serde_json::from_str::<Arguments<'_>>(&full.to_string()).unwrap();
+        parse::<ToolArguments<'_>>(full.to_string().as_bytes()).unwrap();
         let javascript = schema_of_javascript();
         assert!(javascript["properties"].get("packages").is_none());
     }
 
     #[test]
     fn a_mistake_names_its_field() {
-        let told = |text: &'static str| arguments(text.as_bytes()).err().unwrap();
+        let told = |text: &str| {
+            let refused = parse::<ToolArguments<'_>>(text.as_bytes()).unwrap_err();
+            refused.to_string()
+        };
         let null = told(r#"{"code": "1", "args": null}"#);
         assert!(
-            null.starts_with("args: ") && null.contains("leave it out"),
+            null.starts_with("args: ") && null.contains("leave the field out"),
             "{null}"
         );
         assert!(told(r#"{"code": "1", "args": [1]}"#).starts_with("args[0]: "));

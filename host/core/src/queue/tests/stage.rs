@@ -29,12 +29,11 @@ use cofferdam_domain::attempt::{
 use cofferdam_domain::caller::Caller;
 use cofferdam_domain::claim::Claim;
 use cofferdam_domain::clock::Clock;
-use cofferdam_domain::grants::Grants;
-use cofferdam_domain::limits::{LimitPolicy, LimitRequest};
+use cofferdam_domain::limits::LimitPolicy;
 use cofferdam_domain::module::{Descriptor, Digest, ModuleInfo, ModuleKind, ModuleName, ModuleRef};
 use cofferdam_domain::retry::RetryPolicy;
 use cofferdam_domain::state::TaskState;
-use cofferdam_domain::task::{Input, Priority, Task, TaskId};
+use cofferdam_domain::task::{Input, Task, TaskId};
 use cofferdam_domain::time::Timestamp;
 use cofferdam_sandbox::compile::Compiled;
 use cofferdam_sandbox::control::Control;
@@ -368,25 +367,14 @@ impl Drop for Stage {
 
 /// A task that asks for nothing.
 pub(super) fn plain() -> Submission {
+    let module = ModuleRef::parse("echo").unwrap();
+    let retry = RetryPolicy {
+        jitter: false,
+        ..RetryPolicy::default()
+    };
     Submission {
-        task_id: None,
-        module: ModuleRef::parse("echo").unwrap(),
-        input: Input::empty(),
-        args: Vec::new(),
-        env: Vec::new(),
-        priority: Priority::Normal,
-        delay: Duration::ZERO,
-        run_at: None,
-        limits: LimitRequest::default(),
-        retry: RetryPolicy {
-            jitter: false,
-            ..RetryPolicy::default()
-        },
-        grants: Grants::none(),
-        idempotency_key: None,
-        dedup_key: None,
-        metadata: "{}".to_owned(),
-        fingerprint: [0; 16],
+        retry,
+        ..Submission::new(module, Input::empty())
     }
 }
 

@@ -5,9 +5,10 @@ use axum::http::Uri;
 use axum::response::Response;
 
 use crate::http::error::ApiError;
-use crate::http::path::{PathParts, parse_task_id};
-use crate::http::query::Query;
+use crate::http::path::PathParts;
 use crate::http::{AppState, guest};
+use crate::intake::query::Query;
+use crate::intake::words;
 
 /// Get a file that code wrote
 #[utoipa::path(
@@ -23,13 +24,13 @@ pub(crate) async fn get(
     path: PathParts,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    Query::of(&uri)?.done()?;
+    Query::of(uri.query())?.done()?;
     let wanted = path.artifact()?;
     let unknown = || {
         let detail = format!("there is no file {wanted:?} of this execution, or no longer");
         ApiError::not_found("artifact_not_found", detail)
     };
-    let id = parse_task_id(path.text(0)).ok_or_else(unknown)?;
+    let id = words::task_id(path.text(0)).ok_or_else(unknown)?;
     let opened = services.files.open_execution_file(id.0, wanted).await?;
     let (file, size_bytes) = opened.ok_or_else(unknown)?;
     Ok(guest::file(file, size_bytes))

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::http::json::Time;
+use crate::intake::time::Time;
 use cofferdam_domain::module::{Descriptor, ModuleInfo, ModuleName};
 use cofferdam_storage::StoredModule;
 

@@ -13,9 +13,10 @@ use crate::http::caller::By;
 use crate::http::error::ApiError;
 use crate::http::exec::{stream, wants_events};
 use crate::http::path::PathParts;
-use crate::http::sessions::wire::{Turn, TurnAnswer, TurnRequest, files_url, turn_answer};
-use crate::http::tasks::submit::json_limit;
-use crate::http::{AppState, Services, body, json};
+use crate::http::sessions::wire::{Turn, TurnAnswer, files_url, turn_answer};
+use crate::http::{AppState, Services, json};
+use crate::intake::json::parse;
+use crate::intake::session::TurnRequest;
 use cofferdam::interpreters::request::Request as CodeRequest;
 use cofferdam::runner::Watcher;
 use cofferdam::sessions::{SessionId, SessionState};
@@ -49,11 +50,10 @@ pub(crate) async fn exec(
     // An unknown session is told before its code is read.
     services.sessions.get(id)?;
     let (parts, body) = request.into_parts();
-    json::require_json(&parts.headers)?;
-    let body = body::collect(&parts.headers, body, json_limit(&services)).await?;
+    let body = json::body(&services, &parts.headers, body).await?;
     if wants_events(&parts.headers) {
         // What is wrong with the request is said before the stream begins.
-        json::parse::<TurnRequest<'_>>(&body)?;
+        parse::<TurnRequest<'_>>(&body)?;
         return Ok(stream::told(
             &Arc::clone(&services),
             move |watch| async move { run(&services, &caller, id, &body, Some(watch)).await },
@@ -71,7 +71,7 @@ async fn run(
     watch: Option<Watcher>,
 ) -> Result<Turn, ApiError> {
     let (request, limits): (CodeRequest<'_>, LimitRequest) =
-        json::parse::<TurnRequest<'_>>(body)?.into_parts();
+        parse::<TurnRequest<'_>>(body)?.into_parts();
     let executed = services
         .sessions
         .execute(caller, id, &request, &limits, watch)

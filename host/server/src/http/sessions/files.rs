@@ -7,10 +7,10 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::http::error::ApiError;
-use crate::http::json::Time;
 use crate::http::path::PathParts;
 use crate::http::sessions::wire::{SessionFiles, SnapshotJson, files_url, listed};
 use crate::http::{AppState, guest, json};
+use crate::intake::time::Time;
 use cofferdam::interpreters::answer::Written;
 use cofferdam_storage::StorageError;
 

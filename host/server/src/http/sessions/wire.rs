@@ -1,146 +1,16 @@
-//! The bodies of sessions.
+//! Sessions as callers see them.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::Serialize;
 
-use crate::http::error::ApiError;
-use crate::http::exec::wire::{ExecAnswer, ExecFileJson, memory_bytes, parse_language};
-use crate::http::json::{EXACT_MAX, Time, Whole};
-use crate::http::tasks::submission::fields::GrantsJson;
-use crate::http::{Services, path};
+use crate::http::exec::wire::{ExecAnswer, ExecFileJson};
+use crate::intake::time::Time;
 use cofferdam::interpreters::answer::{Answer, encoded};
-use cofferdam::interpreters::request::{FileContent, Request, SessionSetup};
-use cofferdam::runner::RunError;
-use cofferdam::sessions::{NewSession, SessionId, SessionInfo, SessionState};
+use cofferdam::sessions::{SessionId, SessionInfo, SessionState};
 use cofferdam_domain::attempt::Artifact;
-use cofferdam_domain::limits::{LimitRequest, MIB};
-use cofferdam_domain::module::Language;
-
-/// A session to be made.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SessionRequest<'a> {
-    /// `python` or `javascript`.
-    language: Cow<'a, str>,
-    /// Files for the working directory: text, or `{"base64": …}`.
-    #[serde(borrow, default)]
-    #[schema(value_type = BTreeMap<String, Object>)]
-    files: BTreeMap<Cow<'a, str>, FileContent<'a>>,
-    /// A snapshot whose files the working directory begins with; `files` replace those of the same
-    /// name.
-    snapshot: Option<String>,
-    /// The operator's packages to import from; all if absent.
-    packages: Option<Vec<String>>,
-    /// How long it is kept while nobody calls it.
-    #[schema(value_type = Option<u64>)]
-    idle_timeout_ms: Option<Whole<1, EXACT_MAX>>,
-    /// Wall-clock limit of each call that names none.
-    #[schema(value_type = Option<u64>)]
-    timeout_ms: Option<Whole<1, EXACT_MAX>>,
-    /// CPU-time limit of each call that names none.
-    #[schema(value_type = Option<u64>)]
-    cpu_ms: Option<Whole<1, EXACT_MAX>>,
-    /// Memory limit; 512 unless said otherwise.
-    #[schema(value_type = Option<u64>)]
-    memory_limit_mb: Option<Whole<1, 1_000_000>>,
-    /// Bytes of files.
-    #[schema(value_type = Option<u64>)]
-    disk_bytes: Option<Whole<0, EXACT_MAX>>,
-    #[serde(default)]
-    grants: GrantsJson,
-}
-
-/// Code for a session.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct TurnRequest<'a> {
-    /// The source.
-    #[serde(borrow)]
-    #[schema(value_type = String)]
-    code: &'a RawValue,
-    /// Standard input.
-    #[serde(borrow, default)]
-    #[schema(value_type = Option<String>)]
-    stdin: Option<&'a RawValue>,
-    /// Arguments after the program's name.
-    #[serde(default)]
-    args: Vec<String>,
-    /// Files that are written into the working directory first.
-    #[serde(borrow, default)]
-    #[schema(value_type = BTreeMap<String, Object>)]
-    files: BTreeMap<Cow<'a, str>, FileContent<'a>>,
-    /// Wall-clock limit; the session's own if absent. Meeting it ends the session.
-    #[schema(value_type = Option<u64>)]
-    timeout_ms: Option<Whole<1, EXACT_MAX>>,
-    /// CPU-time limit; the session's own if absent. Meeting it ends the session.
-    #[schema(value_type = Option<u64>)]
-    cpu_ms: Option<Whole<1, EXACT_MAX>>,
-}
-
-impl<'a> SessionRequest<'a> {
-    pub(crate) async fn into_new(self, services: &Services) -> Result<NewSession, ApiError> {
-        let language: Language = parse_language(&self.language)?;
-        let interpreters = services.runner.interpreters();
-        interpreters.get(language)?;
-        let packages = interpreters.packages();
-        let named = self.packages.as_deref();
-        let mut setup = SessionSetup::prepare(language, &self.files, named, packages)
-            .map_err(RunError::from)?;
-        if let Some(snapshot) = &self.snapshot {
-            let files = snapshot_files(services, snapshot).await?;
-            setup.restore(files).map_err(RunError::from)?;
-        }
-        let admission = services.runner.admission();
-        Ok(NewSession {
-            language,
-            setup,
-            limits: LimitRequest {
-                timeout: self.timeout_ms.map(|limit| Duration::from_millis(limit.0)),
-                cpu: self.cpu_ms.map(|limit| Duration::from_millis(limit.0)),
-                memory_bytes: Some(memory_bytes(self.memory_limit_mb, admission)),
-                disk_bytes: self.disk_bytes.map(|limit| limit.0),
-                ..LimitRequest::default()
-            },
-            grants: self.grants.into_grants()?,
-            idle_timeout: self.idle_timeout_ms.map(|it| Duration::from_millis(it.0)),
-        })
-    }
-}
-
-async fn snapshot_files(
-    services: &Services,
-    snapshot: &str,
-) -> Result<Vec<(String, std::path::PathBuf)>, ApiError> {
-    let unknown = || {
-        let detail = format!("there is no snapshot {snapshot:?}, or no longer");
-        ApiError::not_found("snapshot_not_found", detail)
-    };
-    let id = path::parse_task_id(snapshot).ok_or_else(unknown)?;
-    let files = services.files.execution_files(id.0).await?;
-    files.ok_or_else(unknown)
-}
-
-impl<'a> TurnRequest<'a> {
-    pub(crate) fn into_parts(self) -> (Request<'a>, LimitRequest) {
-        let request = Request {
-            code: self.code,
-            stdin: self.stdin,
-            args: self.args,
-            files: self.files,
-            packages: None,
-        };
-        let limits = LimitRequest {
-            timeout: self.timeout_ms.map(|limit| Duration::from_millis(limit.0)),
-            cpu: self.cpu_ms.map(|limit| Duration::from_millis(limit.0)),
-            ..LimitRequest::default()
-        };
-        (request, limits)
-    }
-}
+use cofferdam_domain::limits::MIB;
 
 /// A session.
 #[derive(Debug, Serialize, utoipa::ToSchema)]

@@ -10,10 +10,10 @@ use serde::Serialize;
 
 use crate::http::error::ApiError;
 use crate::http::path::PathParts;
-use crate::http::query::Query;
 use crate::http::tasks::find;
 use crate::http::tasks::wire::ArtifactJson;
 use crate::http::{AppState, Services, guest, json};
+use crate::intake::query::Query;
 use cofferdam_domain::attempt::Attempt;
 use cofferdam_domain::task::TaskId;
 
@@ -102,7 +102,7 @@ pub(crate) async fn get(
 
 /// The attempt a query means.
 async fn attempt(services: &Services, id: TaskId, uri: &Uri) -> Result<Option<Attempt>, ApiError> {
-    let mut query = Query::of(uri)?;
+    let mut query = Query::of(uri.query())?;
     let number = query.number("attempt", 1..=u64::from(u32::MAX))?;
     query.done()?;
     find(services, id, Duration::ZERO).await?;

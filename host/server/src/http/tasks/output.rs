@@ -10,9 +10,9 @@ use axum::response::Response;
 use crate::http::error::ApiError;
 use crate::http::error::convert::failure_problem;
 use crate::http::path::PathParts;
-use crate::http::query::Query;
 use crate::http::tasks::{find, patience, view};
 use crate::http::{AppState, Services, guest, json};
+use crate::intake::query::Query;
 use cofferdam_domain::attempt::Stream;
 use cofferdam_domain::module::ModuleKind;
 use cofferdam_domain::state::TaskState;
@@ -47,7 +47,7 @@ pub(crate) async fn result(
     uri: Uri,
 ) -> Result<Response, ApiError> {
     let id = path.task()?;
-    let mut query = Query::of(&uri)?;
+    let mut query = Query::of(uri.query())?;
     let patience = patience(&mut query, &services)?;
     query.done()?;
     let task = find(&services, id, patience).await?;
@@ -126,7 +126,7 @@ pub(crate) async fn logs(
     uri: Uri,
 ) -> Result<Response, ApiError> {
     let id = path.task()?;
-    let mut query = Query::of(&uri)?;
+    let mut query = Query::of(uri.query())?;
     let stream = query.parsed("stream", "stdout, stderr or log", stream_of)?;
     let attempt = query.number("attempt", 1..=u64::from(u32::MAX))?;
     query.done()?;

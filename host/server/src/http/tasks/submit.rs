@@ -4,18 +4,16 @@
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::LOCATION;
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
-use crate::http::body::{self, BodyLimit};
 use crate::http::caller::By;
 use crate::http::error::ApiError;
-use crate::http::json;
-use crate::http::query::Query;
-use crate::http::tasks::submission::{RequestIdentity, TaskRequest};
-use crate::http::tasks::{find, one, patience, raw, shorten, task_status, view};
-use crate::http::{AppState, Services};
+use crate::http::tasks::{find, location, one, patience, raw, task_status, view};
+use crate::http::{AppState, Services, json};
+use crate::intake::json::parse;
+use crate::intake::query::Query;
+use crate::intake::task::TaskRequest;
 use cofferdam::queue::{Submission, Submitted};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::TaskId;
@@ -71,7 +69,7 @@ pub(crate) async fn submit(
 ) -> Result<Response, ApiError> {
     services.takes_work()?;
     let (parts, body) = request.into_parts();
-    let mut query = Query::of(&parts.uri)?;
+    let mut query = Query::of(parts.uri.query())?;
     let patience = patience(&mut query, &services)?;
     let key = idempotency_key(&parts.headers)?;
     let submitted = match query.text("module")? {
@@ -100,11 +98,8 @@ pub(crate) async fn submit(
 }
 
 fn accepted(id: TaskId) -> Response {
-    let mut response = json::answer(StatusCode::ACCEPTED, &task_status(id, TaskState::Pending));
-    if let Ok(location) = HeaderValue::from_str(&format!("/v1/tasks/{id}")) {
-        response.headers_mut().insert(LOCATION, location);
-    }
-    response
+    let status = task_status(id, TaskState::Pending);
+    json::answer_at(StatusCode::ACCEPTED, &location(id), &status)
 }
 
 async fn from_json(
@@ -113,26 +108,11 @@ async fn from_json(
     idempotency_key: Option<String>,
     body: Body,
 ) -> Result<Submission, ApiError> {
-    json::require_json(headers)?;
-    let limit = json_limit(services);
-    let body = body::collect(headers, body, limit).await?;
-    let identity = RequestIdentity {
+    let body = json::body(services, headers, body).await?;
+    Ok(Submission {
         idempotency_key,
-        fingerprint: fingerprint(&body),
-    };
-    json::parse::<TaskRequest<'_>>(&body)?.into_submission(&body, identity)
-}
-
-/// The limit on a JSON body: that of an inline input, with room for base64 and the other fields.
-pub(crate) fn json_limit(services: &Services) -> BodyLimit {
-    let bytes = services.config.inline_body_bytes.saturating_mul(7) / 5;
-    let what = "the JSON body; a larger input goes raw, with ?module=,";
-    BodyLimit::new(services, bytes, "body_too_large", what)
-}
-
-/// The hash that tells two requests of one key apart.
-pub(crate) fn fingerprint(request: &[u8]) -> [u8; 16] {
-    shorten(blake3::hash(request))
+        ..parse::<TaskRequest<'_>>(&body)?.into_submission(&body)?
+    })
 }
 
 pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
@@ -155,6 +135,8 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Api
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     fn read(keys: &[&str]) -> Result<Option<String>, ApiError> {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::http::json::Time;
+use crate::intake::time::Time;
 use cofferdam_domain::attempt::{Artifact, Attempt, Failure, Usage};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::Task;

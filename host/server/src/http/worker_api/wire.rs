@@ -1,29 +1,10 @@
-//! The worker API's bodies, in the field names of existing pools.
+//! The worker API's answers, in the field names of existing pools.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::http::json::{Time, Unsupported};
 use crate::http::tasks::wire::FailureJson;
-
-/// A task as a pool sends it.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ExecuteRequest<'a> {
-    /// The pool's own id; a UUID of this host's if absent.
-    pub(super) task_id: Option<String>,
-    /// The module.
-    pub(super) task_type: String,
-    /// The module's input.
-    #[serde(borrow)]
-    #[schema(value_type = Option<Value>)]
-    pub(super) payload: Option<&'a RawValue>,
-    pub(super) priority: Option<String>,
-    /// Not supported by this version: null.
-    #[expect(dead_code, reason = "its type takes nothing but null")]
-    #[schema(value_type = Option<String>)]
-    pub(super) callback_url: Option<Unsupported>,
-}
+use crate::intake::time::Time;
 
 /// What became of it.
 #[derive(Debug, Serialize, utoipa::ToSchema)]

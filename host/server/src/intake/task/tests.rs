@@ -1,16 +1,14 @@
 //! Submissions as callers get them wrong.
 
 use super::*;
-use crate::http::json;
+use crate::intake::json;
+use crate::intake::refused::Kind;
 use cofferdam_domain::grants::Access;
+use cofferdam_domain::task::Priority;
 
-fn read(text: &'static str) -> Result<Submission, ApiError> {
+fn read(text: &'static str) -> Result<Submission, Refused> {
     let body = Bytes::from_static(text.as_bytes());
-    let identity = RequestIdentity {
-        idempotency_key: None,
-        fingerprint: [0; 16],
-    };
-    json::parse::<TaskRequest<'_>>(&body)?.into_submission(&body, identity)
+    json::parse::<TaskRequest<'_>>(&body)?.into_submission(&body)
 }
 
 fn inline(text: &'static str) -> (String, String) {
@@ -87,131 +85,96 @@ fn inputs_are_kept_byte_for_byte() {
 )]
 #[test]
 fn mistakes_are_refused_with_the_name_of_the_field() {
-    for (body, code, mentions) in [
-        (r#" ["m"]"#, "invalid_field", "must be a JSON object"),
-        (r#""m""#, "invalid_field", "must be a JSON object"),
-        (r#"["m""#, "invalid_json", "EOF"),
-        (r#"{"module":"m","limit":{}}"#, "invalid_field", "`limits`"),
+    for (body, kind, mentions) in [
+        (r#" ["m"]"#, Kind::Field, "must be a JSON object"),
+        (r#""m""#, Kind::Field, "must be a JSON object"),
+        (r#"["m""#, Kind::NotJson, "EOF"),
+        (r#"{"module":"m","limit":{}}"#, Kind::Field, "`limits`"),
         (
             r#"{"module":"m","limits":{"timeout":1}}"#,
-            "invalid_field",
+            Kind::Field,
             "`timeout_ms`",
         ),
         (
             r#"{"module":"m","limits":{"timeout_ms":0}}"#,
-            "invalid_field",
+            Kind::Field,
             "limits.timeout_ms",
         ),
         (
             r#"{"module":"m","limits":{"memory_bytes":-1}}"#,
-            "invalid_field",
+            Kind::Field,
             "limits.memory_bytes",
         ),
         (
             r#"{"module":"m","retry":{"max_attempts":101}}"#,
-            "invalid_field",
+            Kind::Field,
             "from 1 to 100",
         ),
         (
             r#"{"module":"m","retry":{"factor":0.5}}"#,
-            "invalid_field",
+            Kind::Field,
             "retry.factor",
         ),
         (
             r#"{"module":"m","grants":{"http":["a:443"]}}"#,
-            "unsupported_field",
+            Kind::Unsupported,
             "grants.http",
         ),
         (
             r#"{"module":"m","callback":{"url":"http://a"}}"#,
-            "unsupported_field",
+            Kind::Unsupported,
             "callback",
         ),
         (
             r#"{"module":"m","cache":{"ttl_ms":1}}"#,
-            "unsupported_field",
+            Kind::Unsupported,
             "cache",
         ),
         (
             r#"{"module":"m","env":{"A":"1","A":"2"}}"#,
-            "invalid_field",
+            Kind::Field,
             "env",
         ),
-        (
-            r#"{"module":"m","env":{"A=B":"1"}}"#,
-            "invalid_field",
-            "env",
-        ),
-        (
-            r#"{"module":"m","args":["a\u0000"]}"#,
-            "invalid_field",
-            "args",
-        ),
+        (r#"{"module":"m","env":{"A=B":"1"}}"#, Kind::Field, "env"),
+        (r#"{"module":"m","args":["a\u0000"]}"#, Kind::Field, "args"),
         (
             r#"{"module":"m","requires":["cuda"]}"#,
-            "invalid_field",
+            Kind::Field,
             "requires",
         ),
-        (
-            r#"{"module":"m","metadata":[1]}"#,
-            "invalid_field",
-            "metadata",
-        ),
+        (r#"{"module":"m","metadata":[1]}"#, Kind::Field, "metadata"),
         (
             r#"{"module":"m","input":1,"input_base64":""}"#,
-            "invalid_field",
+            Kind::Field,
             "input_base64",
         ),
         (
             r#"{"module":"m","input":1,"content_type":"text/plain"}"#,
-            "invalid_field",
+            Kind::Field,
             "input",
         ),
         (
             r#"{"module":"m","input_base64":"%"}"#,
-            "invalid_field",
+            Kind::Field,
             "input_base64",
         ),
-        (
-            r#"{"module":"m","task_id":"7"}"#,
-            "invalid_field",
-            "task_id",
-        ),
+        (r#"{"module":"m","task_id":"7"}"#, Kind::Field, "task_id"),
         (
             r#"{"module":"m","priority":"urgent"}"#,
-            "invalid_field",
+            Kind::Field,
             "priority",
         ),
-        (
-            r#"{"module":"m","run_at":"soon"}"#,
-            "invalid_field",
-            "run_at",
-        ),
-        (
-            r#"{"module":"m","dedup_key":""}"#,
-            "invalid_field",
-            "dedup_key",
-        ),
-        (
-            r#"{"module":"../etc/passwd"}"#,
-            "invalid_module_name",
-            "module name",
-        ),
-        (r#"{"input":1}"#, "invalid_field", "`module`"),
-        (
-            r#"{"module":"m","module":"n"}"#,
-            "invalid_field",
-            "duplicate",
-        ),
-        (r#"{"module":"m"} trailing"#, "invalid_json", "trailing"),
-        ("\u{feff}{}", "invalid_json", ""),
+        (r#"{"module":"m","run_at":"soon"}"#, Kind::Field, "run_at"),
+        (r#"{"module":"m","dedup_key":""}"#, Kind::Field, "dedup_key"),
+        (r#"{"input":1}"#, Kind::Field, "`module`"),
+        (r#"{"module":"m","module":"n"}"#, Kind::Field, "duplicate"),
+        (r#"{"module":"m"} trailing"#, Kind::NotJson, "trailing"),
+        ("\u{feff}{}", Kind::NotJson, ""),
     ] {
-        let error = read(body).unwrap_err();
-        assert_eq!(error.code(), code, "{body}: {}", error.detail());
-        assert!(
-            error.detail().contains(mentions),
-            "{body}: {}",
-            error.detail()
-        );
+        let mistake = read(body).unwrap_err().expect_mistake();
+        assert_eq!(mistake.kind, kind, "{body}: {mistake}");
+        assert!(mistake.detail.contains(mentions), "{body}: {mistake}");
     }
+    let path = read(r#"{"module":"../etc/passwd"}"#).unwrap_err();
+    assert!(matches!(path, Refused::Module(_)), "{path}");
 }

@@ -1,10 +1,10 @@
-//! A task as a caller submits it: from JSON, or from a query beside a raw body, to the queue's
-//! [`Submission`].
+//! A task as a caller submits it: from JSON, or from a query beside a raw body ([`raw`]), to the
+//! queue's [`Submission`].
 //!
 //! What can be refused without knowing this host's modules, ceilings and directories is refused
 //! here, with the name of the field.
 
-pub(crate) mod fields;
+pub(crate) mod raw;
 
 use std::time::Duration;
 
@@ -15,31 +15,29 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::http::error::ApiError;
-use crate::http::guest::OCTET_STREAM;
-use crate::http::json::{EXACT_MAX, Time, Unsupported, Whole};
-use crate::http::ops::CAPABILITIES;
-use crate::http::path::parse_task_id;
-use crate::http::tasks::submission::fields::{GrantsJson, RetryJson, UniqueMap, present};
+use crate::intake::fingerprint::fingerprint;
+use crate::intake::grants::GrantsJson;
+use crate::intake::json::{UniqueMap, Unsupported, Whole, present};
+use crate::intake::limits::LimitsJson;
+use crate::intake::refused::Refused;
+use crate::intake::retry::RetryJson;
+use crate::intake::time::Time;
+use crate::intake::words;
 use cofferdam::queue::Submission;
 use cofferdam_domain::attempt::Payload;
-use cofferdam_domain::limits::LimitRequest;
 use cofferdam_domain::module::ModuleRef;
-use cofferdam_domain::said;
-use cofferdam_domain::task::{Input, Priority};
+use cofferdam_domain::said::{self, OCTET_STREAM};
+use cofferdam_domain::task::Input;
+
+/// What tasks may require of a worker.
+pub(crate) const CAPABILITIES: [&str; 2] = ["cpu", "sandbox"];
 
 /// The longest a task may be told to wait: a year.
-pub(crate) const DELAY_MS_MAX: u64 = 366 * 24 * 60 * 60 * 1000;
-/// The longest dedup key, in bytes.
-const KEY_BYTES_MAX: usize = 255;
+const DELAY_MS_MAX: u64 = 366 * 24 * 60 * 60 * 1000;
 /// The largest metadata, as JSON text.
 const METADATA_BYTES_MAX: usize = 16 * 1024;
 /// How deep metadata may nest, its own braces counted.
 const METADATA_DEPTH_MAX: usize = 32;
-/// The most arguments, and the most environment variables.
-const WORDS_MAX: usize = 1024;
-/// The most bytes of all arguments, and of all environment variables.
-const WORDS_BYTES_MAX: usize = 128 * 1024;
 
 /// The body of `POST /v1/tasks`.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -105,83 +103,30 @@ pub(crate) struct TaskRequest<'a> {
     metadata: Option<&'a RawValue>,
 }
 
-/// Limits of each attempt; what is absent takes the host's default.
-#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct LimitsJson {
-    #[schema(value_type = Option<u64>, minimum = 1)]
-    timeout_ms: Option<Whole<1, EXACT_MAX>>,
-    #[schema(value_type = Option<u64>, minimum = 1)]
-    cpu_ms: Option<Whole<1, EXACT_MAX>>,
-    #[schema(value_type = Option<u64>, minimum = 1)]
-    fuel: Option<Whole<1, EXACT_MAX>>,
-    #[schema(value_type = Option<u64>, minimum = 1)]
-    memory_bytes: Option<Whole<1, EXACT_MAX>>,
-    #[schema(value_type = Option<u64>, minimum = 0)]
-    table_elements: Option<Whole<0, EXACT_MAX>>,
-    #[schema(value_type = Option<u64>, minimum = 0)]
-    disk_bytes: Option<Whole<0, EXACT_MAX>>,
-    #[schema(value_type = Option<u64>, minimum = 0)]
-    disk_files: Option<Whole<0, EXACT_MAX>>,
-    #[schema(value_type = Option<u64>, minimum = 0)]
-    output_bytes: Option<Whole<0, EXACT_MAX>>,
-}
-
-/// What identifies a request.
-pub(crate) struct RequestIdentity {
-    /// The `Idempotency-Key` header.
-    pub(crate) idempotency_key: Option<String>,
-    /// A hash of the request as it came.
-    pub(crate) fingerprint: [u8; 16],
-}
-
 impl TaskRequest<'_> {
     /// What the queue takes; `body` is the text this was read from.
-    pub(crate) fn into_submission(
-        self,
-        body: &Bytes,
-        identity: RequestIdentity,
-    ) -> Result<Submission, ApiError> {
+    pub(crate) fn into_submission(self, body: &Bytes) -> Result<Submission, Refused> {
         let input = input(body, self.input, self.input_base64, self.content_type)?;
-        check_words(&self.args, &self.env.0)?;
+        words::check(&self.args, &self.env.0)?;
         check_capabilities(&self.requires)?;
         let task_id = self
             .task_id
-            .map(|id| parse_task_id(&id).ok_or_else(|| ApiError::field("task_id", "not a UUID")));
+            .map(|id| words::task_id(&id).ok_or_else(|| Refused::field("task_id", "not a UUID")));
         Ok(Submission {
             task_id: task_id.transpose()?,
-            module: ModuleRef::parse(&self.module)?,
-            input,
             args: self.args,
             env: self.env.0,
-            priority: priority(self.priority.as_deref())?,
+            priority: words::priority(self.priority.as_deref())?,
             delay: Duration::from_millis(self.delay_ms.map_or(0, |delay| delay.0)),
             run_at: self.run_at.map(|time| time.0),
             limits: self.limits.into(),
             retry: self.retry.into_policy()?,
             grants: self.grants.into_grants()?,
-            idempotency_key: identity.idempotency_key,
-            dedup_key: self.dedup_key.map(dedup_key).transpose()?,
+            dedup_key: self.dedup_key.map(words::dedup_key).transpose()?,
             metadata: metadata(self.metadata)?,
-            fingerprint: identity.fingerprint,
+            fingerprint: fingerprint(body),
+            ..Submission::new(ModuleRef::parse(&self.module)?, input)
         })
-    }
-}
-
-impl From<LimitsJson> for LimitRequest {
-    fn from(limits: LimitsJson) -> LimitRequest {
-        LimitRequest {
-            timeout: limits
-                .timeout_ms
-                .map(|limit| Duration::from_millis(limit.0)),
-            cpu: limits.cpu_ms.map(|limit| Duration::from_millis(limit.0)),
-            fuel: limits.fuel.map(|limit| limit.0),
-            memory_bytes: limits.memory_bytes.map(|limit| limit.0),
-            table_elements: limits.table_elements.map(|limit| limit.0),
-            disk_bytes: limits.disk_bytes.map(|limit| limit.0),
-            disk_files: limits.disk_files.map(|limit| limit.0),
-            output_bytes: limits.output_bytes.map(|limit| limit.0),
-        }
     }
 }
 
@@ -191,15 +136,15 @@ fn input(
     json: Option<&RawValue>,
     base64: Option<String>,
     content_type: Option<String>,
-) -> Result<Input, ApiError> {
+) -> Result<Input, Refused> {
     let (body, default_type) = match (json, base64) {
         (Some(_), Some(_)) => {
-            return Err(ApiError::field("input_base64", "given together with input"));
+            return Err(Refused::field("input_base64", "given together with input"));
         }
         (None, None) => (Bytes::new(), OCTET_STREAM),
         (None, Some(base64)) => {
             let bytes = STANDARD.decode(base64);
-            let bytes = bytes.map_err(|error| ApiError::field("input_base64", error))?;
+            let bytes = bytes.map_err(|error| Refused::field("input_base64", error))?;
             (Bytes::from(bytes), OCTET_STREAM)
         }
         (Some(json), None) if content_type.as_deref().is_none_or(said::is_json) => {
@@ -207,7 +152,7 @@ fn input(
         }
         (Some(json), None) => {
             let text: String = serde_json::from_str(json.get()).map_err(|_not_a_string| {
-                ApiError::field("input", "must be a string where content_type is not JSON")
+                Refused::field("input", "must be a string where content_type is not JSON")
             })?;
             (Bytes::from(text), OCTET_STREAM)
         }
@@ -216,28 +161,7 @@ fn input(
     Ok(Input::Inline(Payload { content_type, body }))
 }
 
-/// Refuses arguments and variables that no program could be given.
-pub(crate) fn check_words(args: &[String], env: &[(String, String)]) -> Result<(), ApiError> {
-    let bytes: usize = args.iter().map(String::len).sum();
-    if args.len() > WORDS_MAX || bytes > WORDS_BYTES_MAX || args.iter().any(|a| a.contains('\0')) {
-        let detail =
-            format!("at most {WORDS_MAX} arguments of {WORDS_BYTES_MAX} bytes in all, without NUL");
-        return Err(ApiError::field("args", detail));
-    }
-    let bytes: usize = env.iter().map(|(key, value)| key.len() + value.len()).sum();
-    let is_bad = |(key, value): &(String, String)| {
-        key.is_empty() || key.contains(['=', '\0']) || value.contains('\0')
-    };
-    if env.len() > WORDS_MAX || bytes > WORDS_BYTES_MAX || env.iter().any(is_bad) {
-        let detail = format!(
-            "at most {WORDS_MAX} variables of {WORDS_BYTES_MAX} bytes in all, with a name without '=', and without NUL"
-        );
-        return Err(ApiError::field("env", detail));
-    }
-    Ok(())
-}
-
-fn check_capabilities(required: &[String]) -> Result<(), ApiError> {
+fn check_capabilities(required: &[String]) -> Result<(), Refused> {
     match required
         .iter()
         .find(|required| !CAPABILITIES.contains(&required.as_str()))
@@ -246,44 +170,20 @@ fn check_capabilities(required: &[String]) -> Result<(), ApiError> {
         Some(required) => {
             let has = CAPABILITIES.join(", ");
             let detail = format!("no worker of this host has {required:?}; it has {has}");
-            Err(ApiError::field("requires", detail))
+            Err(Refused::field("requires", detail))
         }
-    }
-}
-
-/// Reads a priority; absent is normal.
-pub(crate) fn priority(word: Option<&str>) -> Result<Priority, ApiError> {
-    let Some(word) = word else {
-        return Ok(Priority::default());
-    };
-    Priority::parse(word).ok_or_else(|| {
-        ApiError::field(
-            "priority",
-            format_args!("{word:?} is not critical, high, normal or low"),
-        )
-    })
-}
-
-/// Checks a dedup key.
-pub(crate) fn dedup_key(key: String) -> Result<String, ApiError> {
-    match (1..=KEY_BYTES_MAX).contains(&key.len()) {
-        true => Ok(key),
-        false => Err(ApiError::field(
-            "dedup_key",
-            format_args!("has 1 to {KEY_BYTES_MAX} bytes"),
-        )),
     }
 }
 
 /// Checks the whole of it: whoever lists tasks is given it back, and one value that a reader of
 /// JSON stumbles over would cost him the whole list.
-fn metadata(json: Option<&RawValue>) -> Result<String, ApiError> {
+fn metadata(json: Option<&RawValue>) -> Result<String, Refused> {
     let text = json.map_or("{}", RawValue::get);
     let refused = |why: &dyn std::fmt::Display| {
         let detail = format!(
             "an object of at most {METADATA_BYTES_MAX} bytes and {METADATA_DEPTH_MAX} levels: {why}"
         );
-        ApiError::field("metadata", detail)
+        Refused::field("metadata", detail)
     };
     if text.len() > METADATA_BYTES_MAX {
         return Err(refused(&format_args!("it has {} bytes", text.len())));

@@ -8,10 +8,8 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::ops::RangeInclusive;
 
-use axum::http::Uri;
-
-use crate::http::error::ApiError;
-use crate::http::json::LIKENESS_MIN;
+use crate::intake::json::LIKENESS_MIN;
+use crate::intake::refused::{Kind, Refused};
 
 /// The most parameters a query may have.
 const PARAMETERS_MAX: usize = 1024;
@@ -24,9 +22,9 @@ pub(crate) struct Query<'a> {
 }
 
 impl<'a> Query<'a> {
-    /// The query of a request's address.
-    pub(crate) fn of(uri: &'a Uri) -> Result<Query<'a>, ApiError> {
-        let Some(text) = uri.query() else {
+    /// The query of a request's address, if it has one.
+    pub(crate) fn of(text: Option<&'a str>) -> Result<Query<'a>, Refused> {
+        let Some(text) = text else {
             return Ok(Query::default());
         };
         let left: Vec<_> = form_urlencoded::parse(text.as_bytes())
@@ -34,7 +32,7 @@ impl<'a> Query<'a> {
             .collect();
         if left.len() > PARAMETERS_MAX {
             let detail = format!("more than {PARAMETERS_MAX} query parameters");
-            return Err(ApiError::bad_request("invalid_parameter", detail));
+            return Err(Refused::mistake(Kind::Parameter, None, detail));
         }
         Ok(Query {
             left,
@@ -43,14 +41,14 @@ impl<'a> Query<'a> {
     }
 
     /// A text.
-    pub(crate) fn text(&mut self, name: &'static str) -> Result<Option<String>, ApiError> {
+    pub(crate) fn text(&mut self, name: &'static str) -> Result<Option<String>, Refused> {
         self.known.push(name);
         let Some(place) = self.left.iter().position(|(key, _)| key == name) else {
             return Ok(None);
         };
         let (_, value) = self.left.remove(place);
         match self.left.iter().any(|(key, _)| key == name) {
-            true => Err(ApiError::parameter(name, "given more than once")),
+            true => Err(Refused::parameter(name, "given more than once")),
             false => Ok(Some(value.into_owned())),
         }
     }
@@ -74,13 +72,13 @@ impl<'a> Query<'a> {
         &mut self,
         name: &'static str,
         range: RangeInclusive<u64>,
-    ) -> Result<Option<u64>, ApiError> {
+    ) -> Result<Option<u64>, Refused> {
         let Some(text) = self.text(name)? else {
             return Ok(None);
         };
         number(&text, &range)
             .map(Some)
-            .map_err(|detail| ApiError::parameter(name, detail))
+            .map_err(|detail| Refused::parameter(name, detail))
     }
 
     /// What `parse` makes of a text; `None` from it refuses the text as not being `expected`.
@@ -89,16 +87,16 @@ impl<'a> Query<'a> {
         name: &'static str,
         expected: &str,
         parse: impl FnOnce(&str) -> Option<T>,
-    ) -> Result<Option<T>, ApiError> {
+    ) -> Result<Option<T>, Refused> {
         let Some(text) = self.text(name)? else {
             return Ok(None);
         };
-        let refusal = || ApiError::parameter(name, format_args!("{text:?} is not {expected}"));
+        let refusal = || Refused::parameter(name, format_args!("{text:?} is not {expected}"));
         parse(&text).ok_or_else(refusal).map(Some)
     }
 
     /// Refuses what nobody asked for.
-    pub(crate) fn done(self) -> Result<(), ApiError> {
+    pub(crate) fn done(self) -> Result<(), Refused> {
         let Some((name, _)) = self.left.first() else {
             return Ok(());
         };
@@ -111,7 +109,8 @@ impl<'a> Query<'a> {
         if let Some(nearest) = self.known.iter().find(like) {
             write!(detail, "; did you mean {nearest}?").expect("a String takes it");
         }
-        Err(ApiError::bad_request("unknown_parameter", detail).with("field", name.as_ref()))
+        let name = Some(name.clone().into_owned());
+        Err(Refused::mistake(Kind::UnknownParameter, name, detail))
     }
 }
 
@@ -135,14 +134,13 @@ pub(crate) fn number(text: &str, range: &RangeInclusive<u64>) -> Result<u64, Str
 mod tests {
     use super::*;
 
-    fn uri(query: &str) -> Uri {
-        format!("/x?{query}").parse().unwrap()
+    fn of(text: &str) -> Query<'_> {
+        Query::of(Some(text)).unwrap()
     }
 
     #[test]
     fn known_parameters_are_read_and_decoded() {
-        let uri = uri("arg=a+b&limit=7&arg=%26&word=%C3%A9");
-        let mut query = Query::of(&uri).unwrap();
+        let mut query = of("arg=a+b&limit=7&arg=%26&word=%C3%A9");
         assert_eq!(query.list("arg"), ["a b", "&"]);
         assert_eq!(query.number("limit", 1..=1000).unwrap(), Some(7));
         assert_eq!(query.text("word").unwrap().as_deref(), Some("é"));
@@ -163,42 +161,31 @@ mod tests {
             "18446744073709551616",
             "x",
         ] {
-            let uri = uri(&format!("limit={}", bad.replace('+', "%2B")));
-            let error = Query::of(&uri)
-                .unwrap()
-                .number("limit", 1..=1000)
-                .unwrap_err();
-            assert!(error.detail().starts_with("limit: "), "{}", error.detail());
-            assert!(
-                error.detail().contains("from 1 to 1000"),
-                "{}",
-                error.detail()
-            );
+            let text = format!("limit={}", bad.replace('+', "%2B"));
+            let error = of(&text).number("limit", 1..=1000).unwrap_err().to_string();
+            assert!(error.starts_with("limit: "), "{error}");
+            assert!(error.contains("from 1 to 1000"), "{error}");
         }
     }
 
     #[test]
     fn unknown_and_repeated_parameters_are_refused() {
-        let uri = uri("limt=3&a=1&a=2");
-        let mut query = Query::of(&uri).unwrap();
-        assert_eq!(query.text("a").unwrap_err().code(), "invalid_parameter");
-        let mut query = Query::of(&uri).unwrap();
+        let text = "limt=3&a=1&a=2";
+        let twice = of(text).text("a").unwrap_err().expect_mistake();
+        assert_eq!(twice.kind, Kind::Parameter);
+        let mut query = of(text);
         query.list("a");
-        let error = query.done().unwrap_err();
-        assert_eq!(error.code(), "unknown_parameter");
-        assert!(
-            !error.detail().contains("did you mean"),
-            "{}",
-            error.detail()
-        );
-        let mut query = Query::of(&uri).unwrap();
+        let error = query.done().unwrap_err().expect_mistake();
+        assert_eq!(error.kind, Kind::UnknownParameter);
+        assert!(!error.detail.contains("did you mean"), "{error}");
+        let mut query = of(text);
         query.list("a");
         query.list("limit");
-        let detail = query.done().unwrap_err().detail().to_owned();
+        let detail = query.done().unwrap_err().to_string();
         assert!(detail.ends_with("did you mean limit?"), "{detail}");
-        let mut query = Query::of(&uri).unwrap();
+        let mut query = of(text);
         query.list("a");
-        let error = query.done().unwrap_err();
-        assert!(error.detail().contains("allowed: a"), "{}", error.detail());
+        let error = query.done().unwrap_err().to_string();
+        assert!(error.contains("allowed: a"), "{error}");
     }
 }

@@ -1,0 +1,239 @@
+//! Code as a caller sends it: to be run at once, or as a task.
+//!
+//! The fields mean the same wherever they are said. What a language's interpreter makes of them, and
+//! which of its mistakes it names, is in `interpreters`; ceilings are the operator's and are held by
+//! the runner and the queue.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::intake::grants::GrantsJson;
+use crate::intake::json::Whole;
+use crate::intake::limits::{Positive, millis};
+use crate::intake::refused::Refused;
+use cofferdam::interpreters::request::{FileContent, MEMORY_BYTES, Prepared, Request};
+use cofferdam::queue::Submission;
+use cofferdam::runner::admission::Admission;
+use cofferdam::runner::{CodeRequest, Runner};
+use cofferdam_domain::attempt::Payload;
+use cofferdam_domain::grants::Grants;
+use cofferdam_domain::limits::{LimitRequest, MIB};
+use cofferdam_domain::module::{Language, ModuleRef};
+use cofferdam_domain::task::Input;
+
+/// Files by their name.
+pub(crate) type Files<'a> = BTreeMap<Cow<'a, str>, FileContent<'a>>;
+/// A memory limit in MiB.
+pub(crate) type Megabytes = Whole<1, 1_000_000>;
+
+/// Code to run.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExecRequest<'a> {
+    /// `python` (or `py`, `python3`) or `javascript` (or `js`, `node`, `nodejs`, `typescript`,
+    /// `ts`), in any case. Types are taken off.
+    #[schema(value_type = String, example = "python")]
+    pub(super) language: Cow<'a, str>,
+    /// The source.
+    #[serde(borrow)]
+    #[schema(value_type = String)]
+    pub(super) code: &'a RawValue,
+    /// Standard input.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<String>)]
+    pub(super) stdin: Option<&'a RawValue>,
+    /// Arguments after the program's name.
+    #[serde(default)]
+    pub(super) args: Vec<String>,
+    /// Files for the working directory: text, or `{"base64": …}`.
+    #[serde(borrow, default, deserialize_with = "files_once")]
+    #[schema(value_type = BTreeMap<String, Object>)]
+    pub(super) files: Files<'a>,
+    /// The operator's packages to import from; all if absent.
+    pub(super) packages: Option<Vec<String>>,
+    /// Wall-clock limit.
+    #[schema(value_type = Option<u64>, minimum = 1)]
+    pub(super) timeout_ms: Option<Positive>,
+    /// CPU-time limit.
+    #[schema(value_type = Option<u64>, minimum = 1)]
+    pub(super) cpu_ms: Option<Positive>,
+    /// Memory limit; 512 unless said otherwise.
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 1_000_000)]
+    pub(super) memory_limit_mb: Option<Megabytes>,
+    #[serde(default)]
+    pub(super) grants: GrantsJson,
+}
+
+/// The same as the arguments of an agent's tool, whose name says the language. It grants nothing.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ToolArguments<'a> {
+    #[serde(borrow)]
+    code: &'a RawValue,
+    #[serde(borrow, default)]
+    stdin: Option<&'a RawValue>,
+    #[serde(default)]
+    args: Vec<String>,
+    #[serde(borrow, default, deserialize_with = "files_once")]
+    files: Files<'a>,
+    packages: Option<Vec<String>>,
+    timeout_ms: Option<Positive>,
+    cpu_ms: Option<Positive>,
+    memory_limit_mb: Option<Megabytes>,
+}
+
+/// Code, whichever way it came.
+pub(crate) struct Code<'a> {
+    language: Language,
+    request: Request<'a>,
+    limits: LimitRequest,
+    grants: Grants,
+}
+
+impl<'a> ExecRequest<'a> {
+    /// The code, with the limits that `admission` leaves it where it names none.
+    pub(crate) fn into_code(self, admission: &Admission) -> Result<Code<'a>, Refused> {
+        Ok(Code {
+            language: language(&self.language)?,
+            request: Request {
+                code: self.code,
+                stdin: self.stdin,
+                args: self.args,
+                files: self.files,
+                packages: self.packages,
+            },
+            limits: limits(
+                self.timeout_ms,
+                self.cpu_ms,
+                self.memory_limit_mb,
+                admission,
+            ),
+            grants: self.grants.into_grants()?,
+        })
+    }
+}
+
+impl<'a> ToolArguments<'a> {
+    /// The code in that language, with the limits that `admission` leaves it where it names none.
+    pub(crate) fn into_code(self, language: Language, admission: &Admission) -> Code<'a> {
+        Code {
+            language,
+            request: Request {
+                code: self.code,
+                stdin: self.stdin,
+                args: self.args,
+                files: self.files,
+                packages: self.packages,
+            },
+            limits: limits(
+                self.timeout_ms,
+                self.cpu_ms,
+                self.memory_limit_mb,
+                admission,
+            ),
+            grants: Grants::none(),
+        }
+    }
+}
+
+impl Code<'_> {
+    /// The code as the runner takes it.
+    pub(crate) fn into_request(self, runner: &Runner) -> Result<CodeRequest, Refused> {
+        let prepared = self.prepare(runner)?;
+        Ok(CodeRequest {
+            language: self.language,
+            prepared,
+            limits: self.limits,
+            grants: self.grants,
+            watch: None,
+        })
+    }
+
+    /// The code as a task: its module is the interpreter, its input the request. It is checked as
+    /// it would be if it ran at once.
+    pub(crate) fn into_submission(self, runner: &Runner) -> Result<Submission, Refused> {
+        self.prepare(runner)?;
+        let module = ModuleRef {
+            name: self.language.module(),
+            digest: None,
+        };
+        let request = serde_json::to_vec(&self.request).expect("a request is plain JSON");
+        let input = Input::Inline(Payload {
+            content_type: "application/json".into(),
+            body: request.into(),
+        });
+        Ok(Submission {
+            limits: self.limits,
+            grants: self.grants,
+            ..Submission::new(module, input)
+        })
+    }
+
+    fn prepare(&self, runner: &Runner) -> Result<Prepared, Refused> {
+        let interpreters = runner.interpreters();
+        // Said before a mistake in the request is: nothing else matters as long as nothing can be
+        // run.
+        interpreters.get(self.language)?;
+        let packages = interpreters.packages();
+        Ok(self.request.prepare(self.language, packages)?)
+    }
+}
+
+/// A language by its name.
+pub(crate) fn language(name: &str) -> Result<Language, Refused> {
+    let refused = || {
+        Refused::field(
+            "language",
+            format_args!("{name:?} is not python or javascript"),
+        )
+    };
+    Language::parse(name).ok_or_else(refused)
+}
+
+/// The limits of code.
+pub(crate) fn limits(
+    timeout_ms: Option<Positive>,
+    cpu_ms: Option<Positive>,
+    memory_limit_mb: Option<Megabytes>,
+    admission: &Admission,
+) -> LimitRequest {
+    let memory_bytes = match memory_limit_mb {
+        Some(asked) => asked.0 * MIB,
+        None => MEMORY_BYTES.min(admission.ceilings().memory_bytes),
+    };
+    LimitRequest {
+        timeout: millis(timeout_ms),
+        cpu: millis(cpu_ms),
+        memory_bytes: Some(memory_bytes),
+        ..LimitRequest::default()
+    }
+}
+
+/// Files whose names all differ. serde's maps would keep the last of two.
+pub(crate) fn files_once<'de, D: Deserializer<'de>>(input: D) -> Result<Files<'de>, D::Error> {
+    struct Once<'a>(PhantomData<&'a ()>);
+    impl<'de> Visitor<'de> for Once<'de> {
+        type Value = Files<'de>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object of files")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Files<'de>, A::Error> {
+            let mut files = Files::new();
+            while let Some((name, content)) = map.next_entry()? {
+                if files.insert(name, content).is_some() {
+                    return Err(de::Error::custom("a file's name occurs twice"));
+                }
+            }
+            Ok(files)
+        }
+    }
+    input.deserialize_map(Once(PhantomData))
+}

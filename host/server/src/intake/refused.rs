@@ -1,0 +1,103 @@
+//! Why a request is not taken: what is wrong with it, and where.
+//!
+//! Each door says it in its own form: HTTP as a problem with a code, agents as a result they can read.
+
+use std::fmt;
+
+use cofferdam::interpreters::Unavailable;
+use cofferdam::interpreters::request::BadRequest;
+use cofferdam::runner::RunError;
+use cofferdam_domain::module::BadModuleRef;
+
+/// Why a request is not taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    /// It does not say what it should.
+    #[error(transparent)]
+    Mistake(#[from] Mistake),
+    /// A module's name, or the version behind it.
+    #[error(transparent)]
+    Module(#[from] BadModuleRef),
+    /// It says something that this host does not do, or not now.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+/// What kind of mistake it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The text is not JSON.
+    NotJson,
+    /// A field has another value than it takes, or is unknown.
+    Field,
+    /// A field is known, but this version does nothing about it.
+    Unsupported,
+    /// A parameter of the query has another value than it takes.
+    Parameter,
+    /// The query has a parameter that is unknown.
+    UnknownParameter,
+}
+
+/// A mistake in a request.
+#[derive(Debug)]
+pub(crate) struct Mistake {
+    pub(crate) kind: Kind,
+    /// The field or parameter, where it is one.
+    pub(crate) field: Option<String>,
+    /// A sentence that names the field and says what is wrong.
+    pub(crate) detail: String,
+}
+
+impl Refused {
+    /// A mistake, in whole sentences.
+    pub(crate) fn mistake(kind: Kind, field: Option<String>, detail: String) -> Refused {
+        Refused::Mistake(Mistake {
+            kind,
+            field,
+            detail,
+        })
+    }
+
+    /// A value that is not what `field` takes.
+    pub(crate) fn field(field: &str, why: impl fmt::Display) -> Refused {
+        let detail = format!("{field}: {why}");
+        Refused::mistake(Kind::Field, Some(field.to_owned()), detail)
+    }
+
+    /// A value that is not what the parameter `name` of the query takes.
+    pub(crate) fn parameter(name: &str, why: impl fmt::Display) -> Refused {
+        let detail = format!("{name}: {why}");
+        Refused::mistake(Kind::Parameter, Some(name.to_owned()), detail)
+    }
+}
+
+#[cfg(test)]
+impl Refused {
+    /// The mistake; a test is wrong about anything else.
+    pub(crate) fn expect_mistake(self) -> Mistake {
+        match self {
+            Refused::Mistake(mistake) => mistake,
+            Refused::Module(_) | Refused::Run(_) => panic!("{self}"),
+        }
+    }
+}
+
+impl From<BadRequest> for Refused {
+    fn from(bad: BadRequest) -> Refused {
+        RunError::from(bad).into()
+    }
+}
+
+impl From<Unavailable> for Refused {
+    fn from(unavailable: Unavailable) -> Refused {
+        RunError::from(unavailable).into()
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for Mistake {}

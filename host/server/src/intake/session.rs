@@ -1,0 +1,123 @@
+//! Sessions as a caller asks for them, and code for one.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::intake::code::{Files, Megabytes, files_once, language, limits};
+use crate::intake::grants::GrantsJson;
+use crate::intake::limits::{Any, Positive, millis};
+use crate::intake::refused::Refused;
+use cofferdam::interpreters::request::{Request, SessionSetup};
+use cofferdam::runner::Runner;
+use cofferdam::sessions::NewSession;
+use cofferdam_domain::limits::LimitRequest;
+
+/// A session to be made.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SessionRequest<'a> {
+    /// `python` or `javascript`.
+    language: Cow<'a, str>,
+    /// Files for the working directory: text, or `{"base64": …}`.
+    #[serde(borrow, default, deserialize_with = "files_once")]
+    #[schema(value_type = BTreeMap<String, Object>)]
+    files: Files<'a>,
+    /// A snapshot whose files the working directory begins with; `files` replace those of the same
+    /// name.
+    pub(crate) snapshot: Option<String>,
+    /// The operator's packages to import from; all if absent.
+    packages: Option<Vec<String>>,
+    /// How long it is kept while nobody calls it.
+    #[schema(value_type = Option<u64>)]
+    idle_timeout_ms: Option<Positive>,
+    /// Wall-clock limit of each call that names none.
+    #[schema(value_type = Option<u64>)]
+    timeout_ms: Option<Positive>,
+    /// CPU-time limit of each call that names none.
+    #[schema(value_type = Option<u64>)]
+    cpu_ms: Option<Positive>,
+    /// Memory limit; 512 unless said otherwise.
+    #[schema(value_type = Option<u64>)]
+    memory_limit_mb: Option<Megabytes>,
+    /// Bytes of files.
+    #[schema(value_type = Option<u64>)]
+    disk_bytes: Option<Any>,
+    #[serde(default)]
+    grants: GrantsJson,
+}
+
+/// Code for a session.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TurnRequest<'a> {
+    /// The source.
+    #[serde(borrow)]
+    #[schema(value_type = String)]
+    code: &'a RawValue,
+    /// Standard input.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<String>)]
+    stdin: Option<&'a RawValue>,
+    /// Arguments after the program's name.
+    #[serde(default)]
+    args: Vec<String>,
+    /// Files that are written into the working directory first.
+    #[serde(borrow, default, deserialize_with = "files_once")]
+    #[schema(value_type = BTreeMap<String, Object>)]
+    files: Files<'a>,
+    /// Wall-clock limit; the session's own if absent. Meeting it ends the session.
+    #[schema(value_type = Option<u64>)]
+    timeout_ms: Option<Positive>,
+    /// CPU-time limit; the session's own if absent. Meeting it ends the session.
+    #[schema(value_type = Option<u64>)]
+    cpu_ms: Option<Positive>,
+}
+
+impl SessionRequest<'_> {
+    /// The session, without the files of its snapshot.
+    pub(crate) fn into_new(self, runner: &Runner) -> Result<NewSession, Refused> {
+        let language = language(&self.language)?;
+        let interpreters = runner.interpreters();
+        interpreters.get(language)?;
+        let named = self.packages.as_deref();
+        let packages = interpreters.packages();
+        let setup = SessionSetup::prepare(language, &self.files, named, packages)?;
+        let limits = limits(
+            self.timeout_ms,
+            self.cpu_ms,
+            self.memory_limit_mb,
+            runner.admission(),
+        );
+        Ok(NewSession {
+            language,
+            setup,
+            limits: LimitRequest {
+                disk_bytes: self.disk_bytes.map(|limit| limit.0),
+                ..limits
+            },
+            grants: self.grants.into_grants()?,
+            idle_timeout: millis(self.idle_timeout_ms),
+        })
+    }
+}
+
+impl<'a> TurnRequest<'a> {
+    /// The code, and what it asks to use.
+    pub(crate) fn into_parts(self) -> (Request<'a>, LimitRequest) {
+        let request = Request {
+            code: self.code,
+            stdin: self.stdin,
+            args: self.args,
+            files: self.files,
+            packages: None,
+        };
+        let limits = LimitRequest {
+            timeout: millis(self.timeout_ms),
+            cpu: millis(self.cpu_ms),
+            ..LimitRequest::default()
+        };
+        (request, limits)
+    }
+}
