@@ -420,9 +420,7 @@ impl SessionId {
 
     /// A new one that nobody can guess.
     fn new(now: Timestamp) -> SessionId {
-        let since_1970_ms = u64::try_from(now.as_millis()).unwrap_or(0);
-        let id = uuid::Builder::from_unix_timestamp_millis(since_1970_ms, &rand::random());
-        SessionId(id.into_uuid())
+        SessionId(now.uuid(&rand::random()))
     }
 }
 

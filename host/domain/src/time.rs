@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use uuid::{Builder, Uuid};
+
 /// An instant, to the millisecond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
@@ -32,6 +34,13 @@ impl Timestamp {
     pub fn minus(self, duration: Duration) -> Timestamp {
         let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         Timestamp(self.0.saturating_sub(millis))
+    }
+
+    /// A UUIDv7: it begins with this instant, so that what is named by it sorts by time; the rest is
+    /// `random`.
+    pub fn uuid(self, random: &[u8; 10]) -> Uuid {
+        let millis = u64::try_from(self.0).unwrap_or(0);
+        Builder::from_unix_timestamp_millis(millis, random).into_uuid()
     }
 
     /// How long after `earlier` this is; zero if it is not.

@@ -138,8 +138,7 @@ impl FileStorage {
 
     /// A name for the files of an execution that is not a task; it holds the time it was made.
     pub fn new_execution(&self, now: Timestamp) -> Uuid {
-        let millis = u64::try_from(now.as_millis()).unwrap_or(0);
-        uuid::Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid()
+        now.uuid(&rand::random())
     }
 
     /// Keeps the files of an execution, as [`FileStorage::keep_artifacts`] does an attempt's.

@@ -83,12 +83,11 @@ impl Dice {
         Dice(Mutex::new(StdRng::seed_from_u64(seed)))
     }
 
-    /// A UUIDv7 of this instant.
+    /// A new task's id.
     pub(crate) fn task_id(&self, now: Timestamp) -> TaskId {
         let mut random = [0_u8; 10];
         self.with(|rng| rng.fill_bytes(&mut random));
-        let millis = u64::try_from(now.as_millis()).unwrap_or(0);
-        TaskId(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
+        TaskId(now.uuid(&random))
     }
 
     /// Uniform in 0..1.

@@ -41,7 +41,7 @@ use crate::http::{events, exec, home, mcp, modules, ops, run, sessions, tasks, w
         sessions::files::get,
         sessions::files::snapshot,
         tasks::submit::submit,
-        tasks::list,
+        tasks::list::list,
         tasks::get,
         tasks::cancel,
         tasks::retry,

@@ -77,7 +77,7 @@ pub(crate) fn table() -> Vec<Route> {
             .delete(mcp::end),
         Route::at("/v1/tasks")
             .post(tasks::submit::submit)
-            .get(tasks::list),
+            .get(tasks::list::list),
         Route::at("/v1/tasks/{id}")
             .get(tasks::get)
             .delete(tasks::cancel),

@@ -1,7 +1,8 @@
-//! Tasks: look, list, cancel, try again. Submitting is in [`submit`], what a task left behind in
-//! [`output`] and [`artifacts`].
+//! Tasks: look, cancel, try again. Submitting is in [`submit`], the list in [`list`], what a task left
+//! behind in [`output`] and [`artifacts`].
 
 pub(crate) mod artifacts;
+pub(crate) mod list;
 pub(crate) mod output;
 mod raw;
 pub(crate) mod submit;
@@ -16,28 +17,15 @@ use serde::Serialize;
 
 use crate::http::caller::By;
 use crate::http::error::ApiError;
-use crate::http::page::{self, Page, Place, Rest, TaskList};
 use crate::http::path::{PathParts, unknown_task};
 use crate::http::tasks::wire::{AttemptJson, TaskJson};
 use crate::http::{AppState, Services, json};
-use crate::intake::query::{self, Query};
-use crate::intake::time::Time;
+use crate::intake::query::Query;
 use cofferdam::queue::Submitted;
 use cofferdam_domain::caller::Caller;
-use cofferdam_domain::module::ModuleName;
 use cofferdam_domain::state::TaskState;
-use cofferdam_domain::task::{Priority, Task, TaskId};
-use cofferdam_storage::{Cancelled, ChangeNumber, Purged, Retried, Since, TaskFilter};
-
-/// A page of tasks.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(crate) struct TaskPage {
-    #[serde(flatten)]
-    page: Page<TaskJson>,
-    /// What to give as the next `since`: an opaque text. A change may be told twice, and none is
-    /// left out.
-    as_of: String,
-}
+use cofferdam_domain::task::{Task, TaskId};
+use cofferdam_storage::{Cancelled, Purged, Retried};
 
 /// The answer to what changes a task.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -67,82 +55,8 @@ pub(crate) async fn get(
     path: PathParts,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    let id = path.task()?;
-    let mut query = Query::of(uri.query())?;
-    let patience = patience(&mut query, &services)?;
-    query.done()?;
-    let task = find(&services, id, patience).await?;
+    let task = awaited(&services, &path, &uri).await?;
     Ok(json::answer(StatusCode::OK, &view(&services, task)))
-}
-
-/// List tasks
-///
-/// Newest first; with `since`, oldest change first and only what changed since then. A page may
-/// have fewer items than asked for, or none, and a next one all the same: go on until `next_cursor`
-/// is null.
-#[utoipa::path(
-    get, path = "/v1/tasks", operation_id = "list_tasks", tag = "Tasks",
-    params(
-        ("status" = Option<String>, Query, description = "States, separated by commas"),
-        ("module" = Option<String>, Query, pattern = "^[a-z0-9][a-z0-9._/-]{0,127}$", description = "A module's name"),
-        ("priority" = Option<String>, Query, pattern = "^(critical|high|normal|medium|low)$", description = "critical, high, normal or low"),
-        ("since" = Option<String>, Query, description = "An earlier answer's as_of; or an RFC 3339 time, for what is dated at it or later"),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000),
-        ("cursor" = Option<String>, Query, description = "An earlier answer's next_cursor"),
-    ),
-    responses((status = 200, description = "A page", body = TaskPage)),
-)]
-pub(crate) async fn list(State(services): State<AppState>, uri: Uri) -> Result<Response, ApiError> {
-    let mut query = Query::of(uri.query())?;
-    let limit = page::limit(&mut query)?;
-    let (mut filter, order, as_of) = filter(&mut query)?;
-    query.done()?;
-    let mut rest = Rest::of_page(limit);
-    let first = rest.batch().unwrap_or(1);
-    let mut found = services.storage.tasks(&filter, first).await?;
-    if let Some(Since::Change(since)) = filter.since
-        && since > found.newest
-    {
-        return Err(ApiError::parameter(
-            "since",
-            "this host has not come to that change; begin anew without since",
-        ));
-    }
-    // Of the first page, where there are several: a task on it may have changed since.
-    let as_of = match order {
-        TaskList::Newest => as_of.unwrap_or(found.as_of),
-        TaskList::Changes => found.as_of,
-    };
-    found
-        .tasks
-        .iter()
-        .for_each(|task| rest.add(text_bytes(task)));
-    while let (Some(next), Some(batch)) = (found.next, rest.batch()) {
-        filter.after = Some(next);
-        let more = services.storage.tasks(&filter, batch).await?;
-        more.tasks
-            .iter()
-            .for_each(|task| rest.add(text_bytes(task)));
-        let is_idle = more.tasks.is_empty();
-        found.tasks.extend(more.tasks);
-        found.next = more.next;
-        // Storage has looked for long enough; the next request goes on.
-        if is_idle {
-            break;
-        }
-    }
-    let next_cursor = found
-        .next
-        .map(|position| order.cursor(Place { position, as_of }));
-    let now = services.clock.now();
-    let wait = services.queue.estimated_wait();
-    let items = found.tasks.into_iter();
-    let page = Page {
-        items: items.map(|task| TaskJson::new(task, now, wait)).collect(),
-        next_cursor,
-    };
-    let as_of = since_text(as_of);
-    Ok(json::answer(StatusCode::OK, &TaskPage { page, as_of }))
 }
 
 /// Cancel a task, or remove one that is final
@@ -254,6 +168,15 @@ pub(crate) async fn attempts(
     Ok(json::answer(StatusCode::OK, &AttemptList { items }))
 }
 
+/// The task that a path names, once it is final or what the query says of waiting is over.
+async fn awaited(services: &Services, path: &PathParts, uri: &Uri) -> Result<Task, ApiError> {
+    let id = path.task()?;
+    let mut query = Query::of(uri.query())?;
+    let patience = patience(&mut query, services)?;
+    query.done()?;
+    find(services, id, patience).await
+}
+
 /// The task, once it is final or `patience` is over.
 pub(crate) async fn find(
     services: &Services,
@@ -313,62 +236,6 @@ pub(crate) fn patience(query: &mut Query<'_>, services: &Services) -> Result<Dur
     let most = u64::try_from(services.config.wait_max.as_millis()).unwrap_or(u64::MAX);
     let wait_ms = query.number("wait_ms", 0..=most)?;
     Ok(wait_ms.map_or(Duration::ZERO, Duration::from_millis))
-}
-
-/// The text of callers and guests that a task holds in a list.
-fn text_bytes(task: &Task) -> usize {
-    let failure = task.failure.as_ref().map_or(0, |failure| {
-        failure.message.len() + failure.backtrace.as_ref().map_or(0, String::len)
-    });
-    task.metadata.len() + task.progress_note.len() + failure
-}
-
-/// What is asked for, in which order, and what the first page was as of if this is another.
-fn filter(query: &mut Query<'_>) -> Result<(TaskFilter, TaskList, Option<ChangeNumber>), ApiError> {
-    let expected = "a status, or several separated by commas: blocked, pending, running, completed, \
-                    failed, cancelled";
-    let states = query.parsed("status", expected, |text| {
-        text.split(',')
-            .map(|word| TaskState::parse(word.trim()))
-            .collect::<Option<Vec<_>>>()
-    })?;
-    let module = query.parsed("module", "a module's name", |text| {
-        ModuleName::parse(text).ok()
-    })?;
-    let priority = query.parsed("priority", "critical, high, normal or low", Priority::parse)?;
-    let expected = "an earlier answer's as_of or a time in RFC 3339";
-    let since = query.parsed("since", expected, since)?;
-    let order = if since.is_some() {
-        TaskList::Changes
-    } else {
-        TaskList::Newest
-    };
-    let place = order.place(query)?;
-    let filter = TaskFilter {
-        states: states.unwrap_or_default(),
-        module,
-        priority,
-        since,
-        after: place.map(|place| place.position),
-    };
-    Ok((filter, order, place.map(|place| place.as_of)))
-}
-
-/// What begins a change's number in a `since`, so that it is no time.
-const CHANGE_PREFIX: &str = "c";
-
-fn since(text: &str) -> Option<Since> {
-    match text.strip_prefix(CHANGE_PREFIX) {
-        Some(number) => {
-            let number = query::number(number, &(0..=i64::MAX.cast_unsigned())).ok()?;
-            Some(Since::Change(ChangeNumber(number.cast_signed())))
-        }
-        None => Time::parse(text).ok().map(|time| Since::Time(time.0)),
-    }
-}
-
-fn since_text(ChangeNumber(number): ChangeNumber) -> String {
-    format!("{CHANGE_PREFIX}{number}")
 }
 
 /// The queue's answer to a single submission.

@@ -10,7 +10,7 @@ use axum::response::Response;
 use crate::http::error::ApiError;
 use crate::http::error::convert::failure_problem;
 use crate::http::path::PathParts;
-use crate::http::tasks::{find, patience, view};
+use crate::http::tasks::{awaited, find, view};
 use crate::http::{AppState, Services, guest, json};
 use crate::intake::query::Query;
 use cofferdam_domain::attempt::Stream;
@@ -46,11 +46,7 @@ pub(crate) async fn result(
     path: PathParts,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    let id = path.task()?;
-    let mut query = Query::of(uri.query())?;
-    let patience = patience(&mut query, &services)?;
-    query.done()?;
-    let task = find(&services, id, patience).await?;
+    let task = awaited(&services, &path, &uri).await?;
     match task.state {
         TaskState::Blocked | TaskState::Pending | TaskState::Running => {
             Ok(json::answer(StatusCode::ACCEPTED, &view(&services, task)))
