@@ -8,8 +8,10 @@ pub mod admission;
 mod claim;
 mod code;
 pub mod dirs;
+mod executed;
 mod progress;
 pub mod session;
+mod work;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,13 +35,14 @@ use cofferdam_domain::task::BlobId;
 use cofferdam_sandbox::control::Control;
 use cofferdam_sandbox::threads::GuestThreadsHandle;
 use cofferdam_sandbox::{
-    Attachments, EngineClass, GuestInput, Identity, NoRoom, Patience, Report, Run, RunSpec,
-    Sandbox, Stdin,
+    Attachments, EngineClass, GuestInput, Identity, LoadedModule, NoRoom, Patience, Report, Run,
+    RunSpec, Sandbox, Stdin,
 };
 
 pub use crate::runner::claim::NotYet;
 pub(crate) use crate::runner::code::unmetered;
-pub use crate::runner::code::{CodeRequest, Executed, Watcher};
+pub use crate::runner::code::{CodeRequest, Watcher};
+pub use crate::runner::executed::Executed;
 pub use crate::runner::progress::ProgressListener;
 
 /// Runs guests.
@@ -204,7 +207,6 @@ impl Runner {
             .registry
             .load(&info, EngineClass::for_limits(&limits))
             .await?;
-        let usually_long = module.is_usually_long();
         let spec = RunSpec {
             program: request.module.name.as_str().to_owned(),
             input: request.input,
@@ -221,15 +223,20 @@ impl Runner {
             patience: self.patience(came, limits.timeout, info.digest),
         };
         let run = Run { spec, attachments };
-        let running = self.sandbox.start(module, run);
-        let report = if usually_long {
-            self.threads.hand_over(running).await?
-        } else {
-            self.threads.drive(running).await?
-        };
+        let report = self.drive(module, run).await?;
         let report = self.held_to_schema(&info, report).await;
         self.count(&request.module.name, &report);
         Ok(report)
+    }
+
+    /// Runs it on the right thread.
+    async fn drive(&self, module: Arc<LoadedModule>, run: Run) -> Result<Report, NoRoom> {
+        let usually_long = module.is_usually_long();
+        let running = self.sandbox.start(module, run);
+        match usually_long {
+            true => self.threads.hand_over(running).await,
+            false => self.threads.drive(running).await,
+        }
     }
 
     /// How long a run that somebody waits for may wait itself: no longer than the whole may take.

@@ -11,13 +11,14 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::interpreters::Interpreter;
-use crate::interpreters::answer::{Answer, Verdict, Written};
+use crate::interpreters::answer::Written;
 use crate::interpreters::request::{BadRequest, Prepared, Request};
 use crate::registry::RegistryError;
 use crate::runner::claim::Unbegun;
-use crate::runner::{RunError, RunRequest, Runner, not_begun};
-use crate::telemetry::metrics::Metrics;
-use cofferdam_domain::attempt::{Failure, FailureKind, Outcome, Payload, Stream, Streams, Usage};
+use crate::runner::executed::Executed;
+use crate::runner::work::{Keeps, Work};
+use crate::runner::{RunError, RunRequest, Runner};
+use cofferdam_domain::attempt::{Failure, FailureKind, Outcome, Payload, Stream};
 use cofferdam_domain::caller::{Caller, Scope};
 use cofferdam_domain::claim::Claim;
 use cofferdam_domain::grants::Grants;
@@ -26,11 +27,7 @@ use cofferdam_domain::module::{Descriptor, Language, ModuleInfo, ModuleKind};
 use cofferdam_domain::said::{SUMMARY_BYTES_MAX, cut};
 use cofferdam_domain::task::Input;
 use cofferdam_sandbox::control::{Control, Observer};
-use cofferdam_sandbox::files::InputFile;
-use cofferdam_sandbox::{
-    Attachments, EngineClass, GuestInput, Identity, LoadedModule, Mount, NoRoom, OutputFiles,
-    Patience, Report, Run, RunSpec, Stdin,
-};
+use cofferdam_sandbox::{EngineClass, GuestInput, Identity, LoadedModule, Patience, Report};
 
 /// Code that is to be run at once.
 pub struct CodeRequest {
@@ -58,37 +55,6 @@ impl Observer for Heard {
         (self.0)(stream, bytes);
     }
 }
-
-/// What became of it.
-#[derive(Debug)]
-pub struct Executed {
-    /// How it ended.
-    pub verdict: Verdict,
-    /// What it used.
-    pub usage: Usage,
-    /// What it wrote.
-    pub streams: Streams,
-    /// The files that are kept of it.
-    pub files: Option<OutputFiles>,
-}
-
-impl Executed {
-    /// Counts it as a run of the language's interpreter.
-    pub(super) fn count(&self, metrics: &Metrics, language: Language) {
-        let failure = self.verdict.failure.as_ref().map(|failure| failure.kind);
-        metrics.run_finished(language.module().as_str(), failure, self.usage.duration);
-    }
-
-    /// The answer. The files can be had below `url`, which ends in a slash.
-    pub fn into_answer(self, url: &str) -> Answer {
-        let (streams, usage) = (&self.streams, &self.usage);
-        let files = Written::of(self.files.as_ref());
-        self.verdict.into_answer(streams, usage, files, url)
-    }
-}
-
-/// Tables of an interpreter: CPython's own has some 10 000 elements.
-const TABLE_ELEMENTS_MIN: u64 = 100_000;
 
 /// What a task's files are called in its answer.
 fn artifacts_url(claim: &Claim) -> String {
@@ -242,142 +208,6 @@ impl Runner {
             }
         })
     }
-
-    async fn perform(&self, work: Work) -> Result<Executed, NoRoom> {
-        let keeps = work.keeps;
-        let (module, run) = work.into_run();
-        let inputs = run.spec.files.clone();
-        let kill = run.attachments.control.kill.clone();
-        let begin_by = run.attachments.patience.begin_by;
-        let turn = tokio::select! {
-            biased;
-            turn = self.interpreters.turns().wait(begin_by) => Some(turn?),
-            () = kill.cancelled() => None,
-        };
-        let report = match turn {
-            Some(turn) => turn.drive(self.drive(module, run)).await?,
-            None => not_begun(
-                FailureKind::Cancelled,
-                "the run was stopped before it began".to_owned(),
-            ),
-        };
-        Ok(Executed {
-            verdict: Verdict::of(report.outcome),
-            usage: report.usage,
-            streams: report.streams,
-            files: match keeps {
-                Keeps::Written => written(report.files, inputs).await,
-                Keeps::Out => report.files,
-            },
-        })
-    }
-
-    async fn drive(&self, module: Arc<LoadedModule>, run: Run) -> Result<Report, NoRoom> {
-        let usually_long = module.is_usually_long();
-        let running = self.sandbox.start(module, run);
-        match usually_long {
-            true => self.threads.hand_over(running).await,
-            false => self.threads.drive(running).await,
-        }
-    }
-}
-
-/// Which files of a run are kept.
-#[derive(Clone, Copy, Debug)]
-enum Keeps {
-    /// All that code wrote, wherever it may write: whoever sends code wants them back.
-    Written,
-    /// Those in `/out`, as of every module.
-    Out,
-}
-
-impl Keeps {
-    fn of(kind: ModuleKind) -> Keeps {
-        match kind {
-            ModuleKind::Interpreter(_) => Keeps::Written,
-            ModuleKind::Script(_)
-            | ModuleKind::Task
-            | ModuleKind::Command
-            | ModuleKind::CoreCommand => Keeps::Out,
-        }
-    }
-}
-
-/// A run of an interpreter that is about to begin.
-pub(super) struct Work {
-    keeps: Keeps,
-    module: Arc<LoadedModule>,
-    run: Run,
-    pub(super) dirs: Vec<Mount>,
-    pub(super) patience: Patience,
-    identity: Identity,
-}
-
-impl Work {
-    pub(super) fn new(
-        module: Arc<LoadedModule>,
-        prepared: Prepared,
-        mut limits: Limits,
-        control: Control,
-    ) -> Work {
-        limits.fuel = None;
-        limits.table_elements = limits.table_elements.max(TABLE_ELEMENTS_MIN);
-        let Prepared {
-            payload,
-            stdin,
-            files,
-            mounts,
-        } = prepared;
-        let spec = RunSpec {
-            program: "main".to_owned(),
-            input: GuestInput::Inline(payload),
-            args: Vec::new(),
-            env: Vec::new(),
-            limits,
-            files,
-            dirs: Vec::new(),
-            identity: Identity::default(),
-        };
-        let attachments = Attachments {
-            stdin: stdin.map(Stdin::Bytes),
-            control,
-            patience: Patience::default(),
-        };
-        Work {
-            keeps: Keeps::Written,
-            module,
-            run: Run { spec, attachments },
-            dirs: mounts,
-            patience: Patience::default(),
-            identity: Identity::default(),
-        }
-    }
-
-    pub(super) fn into_run(self) -> (Arc<LoadedModule>, Run) {
-        let Work {
-            module,
-            mut run,
-            dirs,
-            patience,
-            identity,
-            keeps: _,
-        } = self;
-        (run.spec.dirs, run.spec.identity) = (dirs, identity);
-        run.attachments.patience = patience;
-        (module, run)
-    }
-}
-
-/// The files that the code wrote: those in its working directory that are new or not as they came,
-/// and those in `/out`.
-pub(super) async fn written(
-    files: Option<OutputFiles>,
-    inputs: Vec<InputFile>,
-) -> Option<OutputFiles> {
-    let files = files?;
-    let look = move || files.written(&inputs);
-    // It panics only where the sandbox does, and then nothing is left to be kept.
-    tokio::task::spawn_blocking(look).await.ok()
 }
 
 /// A run of code as a run of a module.

@@ -8,6 +8,8 @@
 //! at the same size as a plain body. A body whose length is announced and too large is refused
 //! before a byte of it is read.
 
+mod limit;
+
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
@@ -27,9 +29,10 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::Instant;
 use tokio_util::io::StreamReader;
 
-use crate::http::Services;
 use crate::http::error::ApiError;
-use crate::http::room::{Held, Room};
+use crate::http::room::Held;
+
+pub(crate) use crate::http::body::limit::BodyLimit;
 
 /// The largest window a zstd body may ask for: 8 MiB, what `zstd` uses up to level 19.
 const ZSTD_WINDOW_LOG: u32 = 23;
@@ -38,68 +41,6 @@ const DECODED_CHUNK_BYTES: usize = 64 * 1024;
 /// How much longer than the limit a body may be before it is decoded: framing of data that does
 /// not compress, but no endless run of empty frames.
 const ENCODED_SLACK_BYTES: u64 = 64 * 1024;
-
-/// A limit on a body, and how to say that it was met.
-#[derive(Clone, Debug)]
-pub(crate) struct BodyLimit {
-    /// The most bytes, decoded.
-    pub(crate) bytes: u64,
-    /// The code of the refusal.
-    pub(crate) code: &'static str,
-    /// What is too large then.
-    pub(crate) what: &'static str,
-    /// How long it may take.
-    pub(crate) pace: BodyPace,
-    /// Where it is held in memory.
-    pub(crate) room: Room,
-}
-
-/// How long a body may take.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct BodyPace {
-    /// For each piece.
-    pub(crate) idle: Duration,
-    /// In all, beside the time it needs at …
-    pub(crate) total: Duration,
-    /// … this pace.
-    pub(crate) bytes_per_second_min: u64,
-}
-
-impl BodyLimit {
-    /// The limit of `bytes` on `what`, which `code` refuses.
-    pub(crate) fn new(
-        services: &Services,
-        bytes: u64,
-        code: &'static str,
-        what: &'static str,
-    ) -> BodyLimit {
-        let config = &services.config;
-        BodyLimit {
-            bytes,
-            code,
-            what,
-            pace: BodyPace {
-                idle: config.body_idle_timeout,
-                total: config.body_timeout,
-                bytes_per_second_min: config.bytes_per_second_min,
-            },
-            room: services.room.clone(),
-        }
-    }
-
-    fn exceeded(&self) -> ApiError {
-        ApiError::too_large(self.code, self.what, self.bytes)
-    }
-}
-
-impl BodyPace {
-    /// How long the next piece may take, after `read_bytes` in `elapsed`.
-    fn next(&self, elapsed: Duration, read_bytes: u64) -> Duration {
-        let millis = read_bytes.saturating_mul(1000) / self.bytes_per_second_min.max(1);
-        let in_all = self.total.saturating_add(Duration::from_millis(millis));
-        self.idle.min(in_all.saturating_sub(elapsed))
-    }
-}
 
 /// A body being read.
 pub(crate) struct BodyReader {

@@ -24,6 +24,7 @@
 //! | 507 | `storage_full` |
 
 pub(crate) mod convert;
+mod refused;
 
 use std::time::Duration;
 

@@ -16,7 +16,7 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::stream::{self, Stream};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -75,11 +75,18 @@ pub(crate) async fn events(
         let piece = watch.next().await?;
         Some((Ok::<_, Infallible>(piece), watch))
     });
+    Ok(stream_of(pieces))
+}
+
+/// An answer of events that are told as they happen.
+pub(crate) fn stream_of(
+    pieces: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static,
+) -> Response {
     let mut response = Response::new(Body::from_stream(pieces));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    response
 }
 
 fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {

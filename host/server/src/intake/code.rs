@@ -120,24 +120,19 @@ impl<'a> ExecRequest<'a> {
 }
 
 impl<'a> ToolArguments<'a> {
-    /// The code in that language, with the limits that `admission` leaves it where it names none.
-    pub(crate) fn into_code(self, language: Language, admission: &Admission) -> Code<'a> {
-        Code {
-            language,
-            request: Request {
-                code: self.code,
-                stdin: self.stdin,
-                args: self.args,
-                files: self.files,
-                packages: self.packages,
-            },
-            limits: limits(
-                self.timeout_ms,
-                self.cpu_ms,
-                self.memory_limit_mb,
-                admission,
-            ),
-            grants: Grants::none(),
+    /// The same request in the API's words.
+    pub(crate) fn into_request(self, language: Language) -> ExecRequest<'a> {
+        ExecRequest {
+            language: Cow::Borrowed(language.as_str()),
+            code: self.code,
+            stdin: self.stdin,
+            args: self.args,
+            files: self.files,
+            packages: self.packages,
+            timeout_ms: self.timeout_ms,
+            cpu_ms: self.cpu_ms,
+            memory_limit_mb: self.memory_limit_mb,
+            grants: GrantsJson::default(),
         }
     }
 }

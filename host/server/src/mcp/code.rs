@@ -96,7 +96,8 @@ pub(super) async fn call(
 ) -> Result<CallToolResult, ErrorData> {
     let tool = names::code_tool(language);
     let request = parse::<ToolArguments<'_>>(arguments).and_then(|arguments| {
-        let code = arguments.into_code(language, parts.runner.admission());
+        let request = arguments.into_request(language);
+        let code = request.into_code(parts.runner.admission())?;
         code.into_request(&parts.runner)
     });
     let executed = match request {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::stage::{Stage, one_slot, plain, until};
+use super::stage::{Stage, one_slot, plain, quick_heartbeat, until};
 use crate::queue::Submission;
 use crate::queue::settings::QueueConfig;
 use cofferdam_domain::caller::Caller;
@@ -93,12 +93,7 @@ async fn a_claimed_task_that_waits_for_a_slot_is_cancelled_without_running() {
 
 #[tokio::test]
 async fn a_cancel_through_another_host_is_seen_at_the_next_heartbeat() {
-    let heartbeat_interval = Duration::from_millis(50);
-    let mut stage = Stage::set(QueueConfig {
-        heartbeat_interval,
-        ..one_slot()
-    })
-    .await;
+    let mut stage = Stage::set(quick_heartbeat()).await;
     let id = stage.submit(plain()).await;
     let guest = stage.guest().await;
     stage.storage.cancel(id, stage.clock.now()).await.unwrap();

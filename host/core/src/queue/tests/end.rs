@@ -4,13 +4,22 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::stage::{Bin, START, Stage, database, one_slot, plain};
+use super::stage::{Bin, START, Stage, database, one_slot, plain, quick_heartbeat};
 use crate::queue::settings::QueueConfig;
 use crate::queue::{Submission, pruner};
 use cofferdam_domain::attempt::{FailureKind, WorkerId};
 use cofferdam_domain::retry::RetryPolicy;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::ClaimOrder;
+
+/// A task that is not run again if its host dies under it.
+fn never_lost() -> Submission {
+    let retry = RetryPolicy {
+        max_lost: 0,
+        ..RetryPolicy::default()
+    };
+    Submission { retry, ..plain() }
+}
 
 #[tokio::test]
 async fn what_an_earlier_incarnation_left_running_is_rescued_at_once() {
@@ -70,24 +79,10 @@ async fn shutdown_lets_attempts_finish() {
 
 #[tokio::test]
 async fn what_does_not_finish_is_given_back_at_shutdown() {
-    let drain_timeout = Duration::from_millis(50);
-    let mut stage = Stage::set(QueueConfig {
-        drain_timeout,
-        ..one_slot()
-    })
-    .await;
+    let mut stage = Stage::set(one_slot()).await;
     let first = stage.submit(plain()).await;
     let _stubborn = stage.guest().await;
-    let once = RetryPolicy {
-        max_lost: 0,
-        ..RetryPolicy::default()
-    };
-    let second = stage
-        .submit(Submission {
-            retry: once,
-            ..plain()
-        })
-        .await;
+    let second = stage.submit(never_lost()).await;
     let storage = std::sync::Arc::clone(&stage.reads);
     stage.end().await;
     let cut_off = storage.task(first).await.unwrap().unwrap();
@@ -103,22 +98,8 @@ async fn what_does_not_finish_is_given_back_at_shutdown() {
 
 #[tokio::test]
 async fn an_attempt_that_may_not_be_repeated_is_lost_at_shutdown() {
-    let drain_timeout = Duration::from_millis(50);
-    let mut stage = Stage::set(QueueConfig {
-        drain_timeout,
-        ..one_slot()
-    })
-    .await;
-    let once = RetryPolicy {
-        max_lost: 0,
-        ..RetryPolicy::default()
-    };
-    let id = stage
-        .submit(Submission {
-            retry: once,
-            ..plain()
-        })
-        .await;
+    let mut stage = Stage::set(one_slot()).await;
+    let id = stage.submit(never_lost()).await;
     let _stubborn = stage.guest().await;
     let storage = std::sync::Arc::clone(&stage.reads);
     stage.end().await;
@@ -150,12 +131,7 @@ async fn final_tasks_are_pruned_past_their_retention() {
 
 #[tokio::test]
 async fn a_claim_whose_answer_was_lost_is_given_back_at_a_heartbeat() {
-    let heartbeat_interval = Duration::from_millis(50);
-    let mut stage = Stage::set(QueueConfig {
-        heartbeat_interval,
-        ..one_slot()
-    })
-    .await;
+    let mut stage = Stage::set(quick_heartbeat()).await;
     let delay = Duration::from_secs(5);
     let id = stage.submit(Submission { delay, ..plain() }).await;
     let (worker, later) = (stage.queue.worker(), START.plus(delay));
@@ -174,12 +150,7 @@ async fn a_claim_whose_answer_was_lost_is_given_back_at_a_heartbeat() {
 
 #[tokio::test]
 async fn an_attempt_that_storage_gave_to_another_host_is_ended() {
-    let heartbeat_interval = Duration::from_millis(50);
-    let mut stage = Stage::set(QueueConfig {
-        heartbeat_interval,
-        ..one_slot()
-    })
-    .await;
+    let mut stage = Stage::set(quick_heartbeat()).await;
     let id = stage.submit(plain()).await;
     let guest = stage.guest().await;
     let other = WorkerId(Uuid::from_u128(99));

@@ -194,6 +194,14 @@ pub(super) fn one_slot() -> QueueConfig {
     }
 }
 
+/// The same with heartbeats that a test can wait for.
+pub(super) fn quick_heartbeat() -> QueueConfig {
+    QueueConfig {
+        heartbeat_interval: Duration::from_millis(50),
+        ..one_slot()
+    }
+}
+
 /// A database with a module in it, before any host opened it.
 pub(super) async fn database() -> (TempDir, Opened) {
     let data = TempDir::new().unwrap();

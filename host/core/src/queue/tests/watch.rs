@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::stage::{Stage, one_slot, plain, until};
+use super::stage::{Stage, one_slot, plain, quick_heartbeat, until};
 use crate::queue::Submission;
 use crate::queue::events::EventKind;
 use crate::queue::settings::QueueConfig;
@@ -112,12 +112,7 @@ async fn progress_of_a_running_attempt_can_be_read_from_storage() {
 
 #[tokio::test]
 async fn a_watcher_and_a_waiter_look_at_storage_where_nobody_tells_them() {
-    let heartbeat_interval = Duration::from_millis(50);
-    let stage = Stage::set(QueueConfig {
-        heartbeat_interval,
-        ..one_slot()
-    })
-    .await;
+    let stage = Stage::set(quick_heartbeat()).await;
     let delay = Duration::from_secs(1000);
     let id = stage.submit(Submission { delay, ..plain() }).await;
     let mut watch = stage.watch(id).await;

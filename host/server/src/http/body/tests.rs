@@ -8,6 +8,8 @@ use futures_util::stream;
 use tokio::io::AsyncWriteExt;
 
 use super::*;
+use crate::http::body::limit::BodyPace;
+use crate::http::room::Room;
 
 fn limit() -> BodyLimit {
     BodyLimit {

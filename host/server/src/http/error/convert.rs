@@ -3,7 +3,6 @@
 use axum::http::StatusCode;
 
 use crate::http::error::ApiError;
-use crate::intake::refused::{Kind, Mistake, Refused};
 use cofferdam::interpreters::Unavailable;
 use cofferdam::queue::QueueError;
 use cofferdam::registry::schema::Misfit;
@@ -29,33 +28,6 @@ const FULL_RETRY_S: u32 = 1;
 pub(super) const UNAVAILABLE_RETRY_S: u32 = 2;
 /// Seconds after which a session may have ended, or taken the calls that wait for it.
 const SESSION_RETRY_S: u32 = 5;
-
-impl From<Refused> for ApiError {
-    fn from(refused: Refused) -> ApiError {
-        match refused {
-            Refused::Mistake(mistake) => mistake.into(),
-            Refused::Module(error) => error.into(),
-            Refused::Run(error) => error.into(),
-        }
-    }
-}
-
-impl From<Mistake> for ApiError {
-    fn from(mistake: Mistake) -> ApiError {
-        let code = match mistake.kind {
-            Kind::NotJson => "invalid_json",
-            Kind::Field => "invalid_field",
-            Kind::Unsupported => "unsupported_field",
-            Kind::Parameter => "invalid_parameter",
-            Kind::UnknownParameter => "unknown_parameter",
-        };
-        let problem = ApiError::bad_request(code, mistake.detail);
-        match mistake.field {
-            Some(field) => problem.with("field", field),
-            None => problem,
-        }
-    }
-}
 
 impl From<StorageError> for ApiError {
     fn from(error: StorageError) -> ApiError {

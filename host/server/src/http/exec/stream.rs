@@ -11,9 +11,6 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::http::HeaderValue;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
@@ -23,7 +20,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::http::error::ApiError;
-use crate::http::events::{HEARTBEAT, heartbeat, piece, written};
+use crate::http::events::{HEARTBEAT, heartbeat, piece, stream_of, written};
 use crate::http::exec::finish;
 use crate::http::exec::stream::notes::{Note, Notes};
 use crate::http::room::Room;
@@ -84,11 +81,7 @@ where
         let piece = watch.next().await?;
         Some((Ok::<_, Infallible>(piece), watch))
     });
-    let mut response = Response::new(Body::from_stream(pieces));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    stream_of(pieces)
 }
 
 fn watcher(notes: Arc<Notes>) -> Watcher {

@@ -1,0 +1,31 @@
+//! What a request that is not taken is over HTTP.
+
+use crate::http::error::ApiError;
+use crate::intake::refused::{Kind, Mistake, Refused};
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> ApiError {
+        match refused {
+            Refused::Mistake(mistake) => mistake.into(),
+            Refused::Module(error) => error.into(),
+            Refused::Run(error) => error.into(),
+        }
+    }
+}
+
+impl From<Mistake> for ApiError {
+    fn from(mistake: Mistake) -> ApiError {
+        let code = match mistake.kind {
+            Kind::NotJson => "invalid_json",
+            Kind::Field => "invalid_field",
+            Kind::Unsupported => "unsupported_field",
+            Kind::Parameter => "invalid_parameter",
+            Kind::UnknownParameter => "unknown_parameter",
+        };
+        let problem = ApiError::bad_request(code, mistake.detail);
+        match mistake.field {
+            Some(field) => problem.with("field", field),
+            None => problem,
+        }
+    }
+}
