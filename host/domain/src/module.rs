@@ -227,6 +227,15 @@ impl Language {
         Language::ALL.into_iter().find(means)
     }
 
+    /// The language of a file that is called so, by how the name ends.
+    pub fn of_file(name: &str) -> Option<Language> {
+        match name.rsplit_once('.')?.1 {
+            "py" => Some(Language::Python),
+            "js" | "mjs" | "cjs" | "ts" | "mts" | "cts" => Some(Language::JavaScript),
+            _ => None,
+        }
+    }
+
     /// The name that the language's interpreter has among the modules.
     pub fn module(self) -> ModuleName {
         ModuleName(format!("{}{}", ModuleName::RESERVED_PREFIX, self.as_str()))

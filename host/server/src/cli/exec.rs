@@ -45,7 +45,7 @@ pub(crate) struct Exec {
     /// Memory limit, as 64MiB or 1GiB; rounded up to whole MiB [default: 512MiB].
     #[arg(long, value_parser = units::bytes_limit, value_name = "SIZE")]
     memory: Option<u64>,
-    /// Without --python or --javascript a FILE of code (.py, .js or .mjs); then the code's
+    /// Without --python or --javascript a FILE of code (.py, .js or .ts); then the code's
     /// arguments. Arguments that begin with a dash come after FILE or after `--`.
     #[arg(trailing_var_arg = true, value_name = "FILE [ARGS]")]
     words: Vec<String>,
@@ -146,19 +146,17 @@ impl Exec {
             return Err(Usage(format!("there is no code to run: {ways}")).into());
         };
         let path = Path::new(file);
-        let language = match path.extension().and_then(|extension| extension.to_str()) {
-            Some("py") => Language::Python,
-            Some("js" | "mjs") => Language::JavaScript,
-            Some("wasm" | "wat") => {
+        let ending = path.extension().and_then(|extension| extension.to_str());
+        let language = match (Language::of_file(file), ending) {
+            (Some(language), _) => language,
+            (None, Some("wasm" | "wat")) => {
                 let way = format!("`cofferdam run {file}` runs it");
                 return Err(Usage(format!("{file} is a module, not code: {way}")).into());
             }
-            Some(_) | None => {
+            (None, Some(_) | None) => {
                 let ways = "--python-file or --javascript-file says so";
-                return Err(Usage(format!(
-                    "{file}: neither .py, .js nor .mjs tells the language; {ways}"
-                ))
-                .into());
+                let why = format!("neither .py, .js nor .ts tells the language; {ways}");
+                return Err(Usage(format!("{file}: {why}")).into());
             }
         };
         Ok(Program {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::cli::client::{Client, encoded};
 use crate::cli::output;
+use cofferdam_domain::module::Language;
 
 /// What can be done with modules.
 #[derive(Debug, Subcommand)]
@@ -70,12 +71,11 @@ fn path(name: &str) -> String {
 fn push(client: &Client, name: &str, file: &std::path::Path, json: bool) -> anyhow::Result<()> {
     let bytes =
         std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
-    let extension = file.extension().and_then(|extension| extension.to_str());
-    let content_type = match extension {
+    let content_type = match Language::of_file(&file.to_string_lossy()) {
         _ if bytes.starts_with(b"\0asm") => "application/wasm",
-        Some("py") => "text/x-python",
-        Some("js" | "mjs" | "cjs" | "ts" | "mts" | "cts") => "text/javascript",
-        Some(_) | None => "text/wat",
+        Some(Language::Python) => "text/x-python",
+        Some(Language::JavaScript) => "text/javascript",
+        None => "text/wat",
     };
     let spinner = output::spinner(&format!("compiling {name}"));
     let answer = client.send("PUT", &path(name), &[("content-type", content_type)], bytes);

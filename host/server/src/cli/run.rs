@@ -22,7 +22,7 @@ use cofferdam_domain::attempt::Payload;
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::grants::Access;
 use cofferdam_domain::limits::{LimitPolicy, LimitRequest, Limits};
-use cofferdam_domain::module::ModuleKind;
+use cofferdam_domain::module::{Language, ModuleKind};
 use cofferdam_sandbox::cache::CodeCache;
 use cofferdam_sandbox::compile::Compiler;
 use cofferdam_sandbox::control::Control;
@@ -126,9 +126,8 @@ pub(super) fn run(command: Run, json: bool) -> anyhow::Result<ExitCode> {
 
 /// What is in the file, unless its name says that it is not a module.
 fn wasm(file: &Path) -> anyhow::Result<Vec<u8>> {
-    let extension = file.extension().and_then(|extension| extension.to_str());
     let shown = file.display();
-    if matches!(extension, Some("py" | "js" | "mjs")) {
+    if Language::of_file(&file.to_string_lossy()).is_some() {
         let way = format!("`cofferdam exec {shown}` runs it");
         return Err(Usage(format!("{shown} is code, not a module: {way}")).into());
     }

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 use serde_json::{Value, json};
 
 use crate::cli::client::{Client, encoded};
 use crate::cli::code::{self, Executed};
 use crate::cli::{output, units};
+use cofferdam_domain::module::Language;
 
 /// What can be done with sessions.
 #[derive(Debug, Subcommand)]
@@ -48,9 +49,9 @@ pub(super) enum Session {
 /// A session as flags.
 #[derive(Debug, clap::Args)]
 pub(super) struct Start {
-    /// The language.
-    #[arg(value_enum)]
-    language: LanguageName,
+    /// The language: python or javascript.
+    #[arg(value_parser = language)]
+    language: Language,
     /// A file for the working directory; its own name if NAME is left out. May be repeated.
     #[arg(long, value_name = "NAME=PATH")]
     file: Vec<String>,
@@ -80,12 +81,8 @@ pub(super) struct Exec {
     timeout: Option<Duration>,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LanguageName {
-    /// Python.
-    Python,
-    /// JavaScript.
-    Javascript,
+fn language(name: &str) -> Result<Language, String> {
+    Language::parse(name).ok_or_else(|| "write python or javascript".to_owned())
 }
 
 pub(super) fn run(command: Session, client: &Client, json: bool) -> anyhow::Result<ExitCode> {
@@ -112,10 +109,7 @@ pub(super) fn run(command: Session, client: &Client, json: bool) -> anyhow::Resu
 }
 
 fn begin(start: &Start, client: &Client, json: bool) -> anyhow::Result<()> {
-    let language = match start.language {
-        LanguageName::Python => "python",
-        LanguageName::Javascript => "javascript",
-    };
+    let language = start.language.as_str();
     let mut body = json!({ "language": language, "files": code::files(&start.file)? });
     if let Some(snapshot) = &start.snapshot {
         body["snapshot"] = json!(snapshot);

@@ -70,13 +70,12 @@ pub(super) fn said(headers: &HeaderMap, name: &ModuleName) -> Result<Said, ApiEr
         ) => Ok(Said::Script(Language::JavaScript)),
         None
         | Some("application/octet-stream" | "application/x-www-form-urlencoded" | "text/plain") => {
-            match name.as_str().rsplit_once('.').map(|(_, ending)| ending) {
-                Some("py") => Ok(Said::Script(Language::Python)),
-                Some("js" | "mjs" | "cjs" | "ts" | "mts" | "cts") => {
-                    Ok(Said::Script(Language::JavaScript))
-                }
-                Some("wasm" | "wat") => Ok(Said::Wasm),
-                Some(_) | None => Ok(Said::Nothing),
+            let name = name.as_str();
+            let ending = name.rsplit_once('.').map(|(_, ending)| ending);
+            match (Language::of_file(name), ending) {
+                (Some(language), _) => Ok(Said::Script(language)),
+                (None, Some("wasm" | "wat")) => Ok(Said::Wasm),
+                (None, Some(_) | None) => Ok(Said::Nothing),
             }
         }
         Some(other) => Err(unsupported(format!(
