@@ -1,6 +1,6 @@
 //! The HTTP API: wire types, handlers and conversions, one resource a file.
 //!
-//! Handlers have `intake` make of what came the domain's types, call `queue` for changes to tasks and
+//! Handlers have `intake` turn what came into the domain's types, call `queue` for changes to tasks and
 //! `registry` for changes to modules, read from storage, and write the answer. What no handler
 //! does: decide policy, touch the sandbox, or keep a request waiting without a limit.
 //!

@@ -4,7 +4,7 @@
 //! not listen, and what comes from another host may never come. So whoever waits for one looks at
 //! storage every few seconds all the same, and whoever hears one looks before they believe it.
 //!
-//! [`InProcess`] is for one host. Hosts that share a database tell each other through it, behind the
+//! `InProcess` is for one host. Hosts that share a database tell each other through it, behind the
 //! same trait.
 
 use std::sync::{PoisonError, RwLock, Weak};
