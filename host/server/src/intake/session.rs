@@ -121,3 +121,38 @@ impl<'a> TurnRequest<'a> {
         (request, limits)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intake::code::{ExecRequest, ToolArguments};
+    use crate::intake::json::parse;
+
+    fn refused<'a, T: Deserialize<'a>>(text: &'a str) -> String {
+        match parse::<T>(text.as_bytes()) {
+            Ok(_) => panic!("{text} is taken"),
+            Err(refused) => refused.to_string(),
+        }
+    }
+
+    #[test]
+    fn the_same_mistake_is_told_alike_whatever_it_is_in() {
+        for (mistake, told) in [
+            (r#""files": {"a": "1", "a": "2"}"#, "occurs twice"),
+            (r#""timeout_ms": 0"#, "from 1 to"),
+            (r#""timeout": 1"#, "did you mean `timeout_ms`?"),
+        ] {
+            let code = format!(r#"{{"code": "1", {mistake}}}"#);
+            let of_language = format!(r#"{{"language": "python", {mistake}}}"#);
+            let all = format!(r#"{{"language": "python", "code": "1", {mistake}}}"#);
+            for why in [
+                refused::<ExecRequest<'_>>(&all),
+                refused::<ToolArguments<'_>>(&code),
+                refused::<TurnRequest<'_>>(&code),
+                refused::<SessionRequest<'_>>(&of_language),
+            ] {
+                assert!(why.contains(told), "{mistake}: {why}");
+            }
+        }
+    }
+}
