@@ -158,7 +158,7 @@ fn wrong_arguments_are_told_to_the_model() {
     assert!(told(json!({"code": "1", "timeout_ms": 0})).contains("from 1 to"));
     assert!(told(json!({"code": "1", "args": null})).starts_with("args: "));
     assert!(told(json!({"code": "1", "packages": [1]})).starts_with("packages[0]: "));
-    assert!(told(json!({"code": "1", "memory_limit_mb": 900_000_000})).contains("ceiling"));
+    assert!(told(json!({"code": "1", "memory_limit_mb": 900_000})).contains("ceiling"));
     assert!(told(json!({"code": "1", "packages": ["numpy"]})).contains("numpy"));
     assert!(told(json!({"code": "1", "files": {"../x": ""}})).contains("files"));
 }

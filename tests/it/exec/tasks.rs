@@ -277,7 +277,7 @@ fn scripts_wait_for_an_interpreter_that_is_being_compiled() {
         .expect(201);
     let ids: Vec<String> = (0..TASKS)
         .map(|n| {
-            let task = json!({"module": "more", "input": n, "delay_ms": 300,
+            let task = json!({"module": "more", "input": n, "delay_ms": 1000,
                 "retry": {"max_attempts": 1}});
             host.client.submit(&task)
         })
