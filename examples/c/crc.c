@@ -1,4 +1,4 @@
-/* Checks and counts files the way a C command does: reads standard input, takes arguments, answers
+/* Checks and counts a file as a C command does: reads standard input, takes arguments, ends
  * with an exit code. It prints the CRC-32, bytes, words and lines of its input as one JSON object.
  *
  *   crc               the figures of standard input

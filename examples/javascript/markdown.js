@@ -30,7 +30,7 @@ function block(text, outline) {
   return `<p>${inline(lines.join(" "))}</p>`;
 }
 
-// The runtime of this module has no TextDecoder; these two are all it needs of one.
+// The runtime of this module has no TextDecoder; these two functions are all that it needs.
 const decode = (bytes) => decodeURIComponent(Array.from(bytes, (byte) => `%${byte.toString(16).padStart(2, "0")}`).join(""));
 const encode = (text) => Uint8Array.from(unescape(encodeURIComponent(text)), (c) => c.charCodeAt(0));
 
@@ -48,7 +48,7 @@ export const handler = {
     try {
       ({ markdown } = JSON.parse(decode(input.body)));
     } catch (error) {
-      throw { tag: "invalid-input", val: `the input is no JSON: ${error.message}` };
+      throw { tag: "invalid-input", val: `the input is not JSON: ${error.message}` };
     }
     if (typeof markdown !== "string") throw { tag: "invalid-input", val: "the input has no text `markdown`" };
     const outline = [];

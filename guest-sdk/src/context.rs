@@ -1,5 +1,5 @@
-//! What a run knows about itself, and the one thing it can say while it works. Natively the
-//! answers come from [`crate::testing::Context`].
+//! What a run knows about itself, and its reports of progress. Natively the answers come from
+//! [`crate::testing::Context`].
 
 use std::time::Duration;
 
@@ -28,7 +28,8 @@ pub fn cancelled() -> bool {
 
 /// Reports how far the run has come, from 0 to 1, with a short note for whoever watches.
 ///
-/// The host coalesces reports; calling this often costs little and loses only what was overtaken.
+/// The host coalesces reports; calling this often costs little and loses only reports that a newer
+/// one replaces.
 pub fn progress(fraction: f64, note: impl AsRef<str>) {
     host::progress(fraction, note.as_ref());
 }

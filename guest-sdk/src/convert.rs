@@ -1,6 +1,5 @@
-//! The roads between a task's own types and a [`Payload`]: JSON for what serde and schemars know,
-//! raw bytes for `Payload` itself. Other formats are the task's own business: it takes a
-//! `Payload` and reads it.
+//! Conversions between a task's own types and a [`Payload`]: JSON for types that serde and schemars
+//! know, raw bytes for `Payload` itself. A task with another format takes a `Payload` and reads it.
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
@@ -19,7 +18,7 @@ use crate::{Failure, OrFail, Payload, Unread};
     note = "derive `serde::Deserialize` and `schemars::JsonSchema` for JSON, or take `cofferdam_guest::Payload` for raw bytes"
 )]
 pub trait Input: Sized {
-    /// Reads the input; what cannot be read is [`Failure::InvalidInput`].
+    /// Reads the input; an input that cannot be read is [`Failure::InvalidInput`].
     fn decode(payload: Payload) -> Result<Self, Failure>;
 
     /// The JSON Schema of the input as text, if it has one.
@@ -88,7 +87,7 @@ impl<T: Serialize> Output for Json<T> {
 }
 
 impl Input for Payload {
-    /// Whole, also where the host keeps it in a file.
+    /// The whole payload, also where the host keeps it in a file.
     fn decode(payload: Payload) -> Result<Self, Failure> {
         payload.load().or_transient("reading the large input")
     }
@@ -118,7 +117,7 @@ impl Output for Payload {
     }
 }
 
-/// The media type is not looked at, only named when the text is wrong: `curl --data` and many
+/// The media type is ignored, and only named when the text is wrong: `curl --data` and many
 /// clients send JSON under another name. A task submitted without an input reads `null`.
 fn from_json<T: DeserializeOwned>(payload: Payload) -> Result<T, Failure> {
     let payload = payload.load().or_transient("reading the large input")?;

@@ -1,5 +1,5 @@
-//! [`Failure`] and the roads from an error to one. It leaves the retry policy to the host: here an
-//! author only says which of three things went wrong.
+//! [`Failure`] and the conversions from an error to one. The retry policy is the host's: an author
+//! only says which of three things went wrong.
 
 use std::error::Error;
 use std::fmt;
@@ -20,17 +20,17 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// A failure of the input, from anything that can be shown.
+    /// A failure of the input, from anything that implements `Display`.
     pub fn invalid_input(message: impl fmt::Display) -> Self {
         Self::InvalidInput(message.to_string())
     }
 
-    /// A failure for good, from anything that can be shown.
+    /// A permanent failure, from anything that implements `Display`.
     pub fn permanent(message: impl fmt::Display) -> Self {
         Self::Permanent(message.to_string())
     }
 
-    /// A failure that may pass, from anything that can be shown.
+    /// A transient failure, from anything that implements `Display`.
     pub fn transient(message: impl fmt::Display) -> Self {
         Self::Transient(message.to_string())
     }
@@ -54,7 +54,8 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What nobody has classified fails for good: a retry nobody asked for could repeat side effects.
+/// An error that nobody has classified is permanent: a retry that nobody asked for could repeat
+/// side effects.
 impl<E: Error> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::Permanent(chain(&error))
@@ -66,13 +67,13 @@ impl<E: Error> From<E> for Failure {
 /// It works for every error that converts into `Box<dyn Error>`: the standard ones, strings and
 /// `anyhow::Error`.
 pub trait ResultExt<T> {
-    /// Calls the error a failure of the input.
+    /// Makes the error a failure of the input.
     fn invalid_input(self) -> Result<T, Failure>;
 
-    /// Calls the error a failure for good.
+    /// Makes the error a permanent failure.
     fn permanent(self) -> Result<T, Failure>;
 
-    /// Calls the error a failure that may pass, so that the host retries.
+    /// Makes the error a transient failure, so that the host retries.
     fn transient(self) -> Result<T, Failure>;
 }
 
@@ -105,10 +106,10 @@ pub trait OrFail<T> {
     /// A failure of the input.
     fn or_invalid_input(self, what: impl fmt::Display) -> Result<T, Failure>;
 
-    /// A failure for good.
+    /// A permanent failure.
     fn or_permanent(self, what: impl fmt::Display) -> Result<T, Failure>;
 
-    /// A failure that may pass, so that the host retries.
+    /// A transient failure, so that the host retries.
     fn or_transient(self, what: impl fmt::Display) -> Result<T, Failure>;
 }
 

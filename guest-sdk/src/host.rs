@@ -1,5 +1,5 @@
 //! The other side of the contract: the host's imports in a guest, the test harness natively. Both
-//! answer the same eight questions; nothing else in the crate knows which one it talks to.
+//! have the same functions; nothing else in the crate knows which one it talks to.
 
 #[cfg(target_arch = "wasm32")]
 pub(crate) mod component;

@@ -15,7 +15,7 @@
 //! cargo new --lib compare
 //! ```
 //!
-//! `Cargo.toml`; a `cdylib` is what becomes the component, and the profile keeps it small:
+//! `Cargo.toml`; the `cdylib` becomes the component, and the profile keeps it small:
 //!
 //! ```toml
 //! [package]
@@ -122,9 +122,9 @@
 //! An input that cannot be read is [`Failure::InvalidInput`] with the place and the reason: ``the
 //! input does not fit at `sizes[2].width`: invalid type: string "wide", expected u32 at line 1
 //! column 64``. An input too large for a message is a read-only file, [`LARGE_INPUT`]; JSON and
-//! [`Payload`] are read from there without further ado. Files left under `/out` become artifacts,
-//! and `/work` is scratch space; `std::fs` reads and writes them. [`dirs`] names them, in a sandbox
-//! and in a test alike.
+//! [`Payload`] are read from there automatically. Files left under `/out` become artifacts, and
+//! `/work` is scratch space; `std::fs` reads and writes them. [`dirs`] names them, in a sandbox and
+//! in a test alike.
 //!
 //! # Failures
 //!
@@ -148,7 +148,7 @@
 //!
 //! # Context and log
 //!
-//! [`context`] tells the task's id, the attempt, the time left and whether it was cancelled, and
+//! [`context`] gives the task's id, the attempt, the time left and whether it was cancelled, and
 //! takes reports of progress. [`log`] sends structured lines to the task's log. With the feature
 //! `log` or `tracing` the records of that crate go there too, key-value fields included; nothing
 //! needs to be set up. `println!` and `eprintln!` reach the task's stdout and stderr.
@@ -184,7 +184,8 @@ pub use failure::{Failure, OrFail, ResultExt};
 pub use payload::{LARGE_INPUT, Payload, Unread};
 pub use task::{Descriptor, Task};
 
-/// What the expansion of `#[task]` names. Not for use by hand: it changes without notice.
+/// The names that the expansion of `#[task]` uses. It is not for use by hand and changes without
+/// notice.
 #[doc(hidden)]
 pub mod __private {
     #[cfg(target_arch = "wasm32")]
@@ -230,8 +231,8 @@ macro_rules! __export_task {
     };
 }
 
-/// Stands in for the export in a native build: it has nobody to export to, but without a use the
-/// compiler would call the task dead code.
+/// Takes the export's place in a native build, which exports nothing: without a use the compiler
+/// would call the task dead code.
 #[cfg(not(target_arch = "wasm32"))]
 #[doc(hidden)]
 #[macro_export]

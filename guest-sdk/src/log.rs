@@ -59,7 +59,7 @@ pub fn emit(level: Level, message: &str, fields: &[(&str, &str)]) {
     }
 }
 
-/// Connects the crates whose features are on. A task that installed a logger of its own keeps it.
+/// Connects the crates whose features are on. A task that has installed its own logger keeps it.
 #[cfg_attr(
     not(any(feature = "log", feature = "tracing")),
     expect(

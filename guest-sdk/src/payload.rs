@@ -1,5 +1,5 @@
-//! [`Payload`]: bytes with a media type, which is all that host and guest exchange. What the bytes
-//! mean is decided in `convert`.
+//! [`Payload`]: bytes with a media type, which is all that host and guest exchange. `convert`
+//! decides what the bytes mean.
 
 use std::fmt;
 use std::fs::File;
@@ -49,7 +49,7 @@ impl Payload {
         Self::new("text/plain; charset=utf-8", body.into())
     }
 
-    /// Bytes of which nothing is known.
+    /// Bytes of an unknown kind.
     pub fn bytes(body: impl Into<Vec<u8>>) -> Self {
         Self::new("application/octet-stream", body)
     }
@@ -74,7 +74,7 @@ impl Payload {
     }
 }
 
-/// An input whose body is not in memory where it is large: for a task that streams it.
+/// An input whose body, if it is large, is not in memory: for a task that streams it.
 ///
 /// ```
 /// use std::io::BufRead;

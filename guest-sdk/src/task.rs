@@ -8,14 +8,14 @@ use crate::{Failure, Output, Payload};
 
 /// A whole task: what `#[task]` makes of a function.
 pub trait Task {
-    /// What the module tells about itself when it is uploaded.
+    /// The module's description of itself when it is uploaded.
     fn describe() -> Descriptor;
 
     /// Runs the task on a payload, reading the input and writing the output.
     fn run(payload: Payload) -> Result<Payload, Failure>;
 }
 
-/// What a module tells about itself.
+/// A module's description of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Descriptor {
     /// What the task does, in a sentence.

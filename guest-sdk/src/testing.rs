@@ -1,5 +1,5 @@
-//! Tests of a task without a host, with plain `cargo test`: [`Context`] answers what the host
-//! would and keeps what the task reported. Limits, grants and kills are the host's and need one.
+//! Tests of a task without a host, with plain `cargo test`: [`Context`] answers as the host would
+//! and keeps what the task reported. Tests of limits, grants and kills need a host.
 //!
 //! The function stays an ordinary function. [`Context::run`] goes the whole way, from bytes to
 //! bytes; [`Context::enter`] calls anything with the context in place.
@@ -55,7 +55,7 @@ thread_local! {
     static ENTERED: RefCell<Vec<Rc<RefCell<State>>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Runs a task on bytes in a context that nothing is known of: `run::<resize>(r#"{"width": 4}"#)`.
+/// Runs a task on bytes in a fresh context: `run::<resize>(r#"{"width": 4}"#)`.
 ///
 /// The argument is JSON text, or a [`Payload`] for any other content type.
 pub fn run<T: Task>(input: impl Into<TestInput>) -> Result<Payload, Failure> {
@@ -144,8 +144,8 @@ impl Context {
         self
     }
 
-    /// Puts the input where a host puts one that is too large to be handed over. The task is run
-    /// with an empty body then, which is what the host hands over.
+    /// Puts the input where a host puts one that is too large to be handed over. The task then runs
+    /// with an empty body, as it does on a host.
     #[must_use]
     pub fn large_input(self, bytes: impl AsRef<[u8]>) -> Self {
         self.input_file("payload", bytes)
@@ -203,7 +203,7 @@ pub struct Line {
     pub fields: Vec<(String, String)>,
 }
 
-/// What a context knows and has been told.
+/// What a context answers and what was reported to it.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) task_id: String,
@@ -248,7 +248,7 @@ impl Default for State {
     }
 }
 
-/// Asks the innermost context of this thread; `None` outside of any.
+/// Asks the innermost context of this thread; `None` outside a context.
 pub(crate) fn current<R>(ask: impl FnOnce(&mut State) -> R) -> Option<R> {
     let innermost = ENTERED.with_borrow(|entered| entered.last().cloned())?;
     let answer = ask(&mut innermost.borrow_mut());

@@ -1,5 +1,5 @@
 //! The lines that reach the task's log: directly, from the `log` crate, and from `tracing`.
-//! It is one test, because the level it sets is the whole process's.
+//! It is one test, because the level that it sets holds for the whole process.
 
 use cofferdam_guest::log::{Level, emit, set_level};
 use cofferdam_guest::testing::{Context, Line};

@@ -1,4 +1,4 @@
-//! What a task's author relies on, shown from bytes to bytes.
+//! What a task's author relies on, tested from bytes to bytes.
 
 use std::error::Error;
 use std::fmt;
@@ -93,7 +93,7 @@ fn an_empty_input_is_named_as_such() {
 }
 
 #[test]
-fn another_content_type_is_named_where_the_text_is_no_json() {
+fn another_content_type_is_named_where_the_text_is_not_json() {
     let failure = testing::run::<resize>(Payload::new("text/csv", "a,b")).unwrap_err();
     assert!(
         failure
@@ -323,7 +323,7 @@ mod counting {
 }
 
 #[test]
-fn a_task_has_directories_of_its_own_in_a_test() {
+fn a_task_has_its_own_directories_in_a_test() {
     let large = "x".repeat(5 << 20);
     let context = Context::new().large_input(&large);
     // The host hands over an empty body then; the task sees all of it.

@@ -1,4 +1,4 @@
-//! What the compiler tells an author whose task cannot be one.
+//! What the compiler tells an author whose function cannot be a task.
 
 #[test]
 fn wrong_tasks_are_refused_with_the_reason() {

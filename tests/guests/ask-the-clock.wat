@@ -1,4 +1,4 @@
-;; Does nothing but ask the host for the time, for ever.
+;; Asks the host for the time, for ever.
 (module
   (import "wasi_snapshot_preview1" "clock_time_get"
     (func $clock (param i32 i64 i32) (result i32)))

@@ -1,7 +1,6 @@
-;; Makes a file under /out, then 20 folders in each other whose names have 255 bytes each, every one
-;; from the descriptor of the one above, so that the paths are longer than a file system takes, and a
-;; file in the last. With an argument it then runs for ever. It exits with the number of a refusal.
-;; Descriptor 4 is /out.
+;; Makes a file under /out, then 20 nested folders, each from the descriptor of its parent and with
+;; a name of 255 bytes, and a file in the last. Its path is longer than a file system accepts. With
+;; an argument it then runs for ever. It exits with the number of a refusal. Descriptor 4 is /out.
 (module
   (import "wasi_snapshot_preview1" "path_create_directory"
     (func $path_create_directory (param i32 i32 i32) (result i32)))

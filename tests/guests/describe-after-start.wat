@@ -1,4 +1,5 @@
-;; A task module that computes for ever as soon as somebody makes an instance of it, to ask what it is.
+;; A task module that computes for ever as soon as it is instantiated, which happens when it is
+;; asked to describe itself.
 (core module $code
   (memory (export "memory") 2)
   (func $spin (loop (br 0)))

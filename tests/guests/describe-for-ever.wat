@@ -1,4 +1,4 @@
-;; A task module that computes for ever when it is asked what it is for.
+;; A task module that computes for ever when it is asked to describe itself.
 (core module $code
   (memory (export "memory") 2)
   (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096))

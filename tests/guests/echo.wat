@@ -1,5 +1,5 @@
-;; A task module that answers with its input. It is written by hand so that it has nothing to
-;; initialise: a run of it is the cost of a sandbox.
+;; A task module that answers with its input. It is written by hand and initialises nothing, so a
+;; run of it costs what a sandbox costs.
 (component
   (core module $code
     (memory (export "memory") 2)

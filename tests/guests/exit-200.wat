@@ -1,4 +1,4 @@
-;; Ends with a code that no command may end with.
+;; Ends with an exit code that commands may not use.
 (module
   (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
   (memory (export "memory") 1)

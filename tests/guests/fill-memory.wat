@@ -1,4 +1,4 @@
-;; Fills and copies 64 MiB for ever: each instruction is long, and there are few of them.
+;; Fills and copies 64 MiB for ever: it executes few instructions, each of which takes long.
 (module
   (memory (export "memory") 1024)
   (func (export "_start")

@@ -1,6 +1,5 @@
 ;; Writes the file "one" of the directory behind descriptor 3 to standard output; exits with the
-;; number of what went wrong. A host's first descriptor after the streams is the first directory it
-;; was told to grant.
+;; error's number. The first descriptor after the streams is the first granted directory.
 (module
   (import "wasi_snapshot_preview1" "path_open"
     (func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))

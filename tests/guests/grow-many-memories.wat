@@ -1,4 +1,4 @@
-;; Grows four memories in turn, none of them much.
+;; Grows four memories in turn, each of them a little.
 (module
   (memory (export "memory") 1)
   (memory $b 1)

@@ -1,4 +1,4 @@
-;; Grows its memory until that is refused, and is content.
+;; Grows its memory until that is refused, and then succeeds.
 (module
   (memory (export "memory") 1)
   (func (export "_start")

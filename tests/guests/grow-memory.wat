@@ -1,4 +1,4 @@
-;; Grows its memory until that is refused, and gives up.
+;; Grows its memory until that is refused, and then traps.
 (module
   (memory (export "memory") 1)
   (func (export "_start")

@@ -1,4 +1,4 @@
-;; Makes resources of its own and keeps every handle.
+;; Makes its own resources and keeps every handle.
 (component
   (type $r (resource (rep i32)))
   (core func $new (canon resource.new $r))

@@ -1,5 +1,5 @@
-;; The inside of a task module that says too much of everything: a summary of 1 MiB, and an output
-;; whose media type has 3 MiB. Both are NUL characters, as memory begins with them.
+;; The core of a task module whose texts are all too long: a summary of 1 MiB, and an output
+;; whose media type has 3 MiB. Both consist of NUL characters, which fresh memory is full of.
   (core module $code
     (memory (export "memory") 128)
     (func (export "cabi_realloc") (param $old i32) (param $old_size i32) (param $align i32) (param $size i32) (result i32)

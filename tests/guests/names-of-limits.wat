@@ -1,4 +1,4 @@
-;; Traps in functions whose names are what the host's own limits are reported with.
+;; Traps in functions whose names are the host's own error messages for limits.
 (module
   (memory (export "memory") 1)
   (func $innermost (@name "cannot allocate another handle: store handle limit exceeded")

@@ -1,6 +1,6 @@
-;; Moves descriptors about, so that a host that kept the wrong file for a number would count the
-;; wrong writes. Exits with 51 ("no space") if every write past the quota is refused, with 1 if not.
-;; Descriptor 3 is /work, 4 is /out, 5 is /in.
+;; Moves descriptors about, so a host that mixed up files and numbers would count the wrong writes.
+;; Exits with 51 ("no space") if every write past the quota is refused, with 1 if not. Descriptor 3
+;; is /work, 4 is /out, 5 is /in.
 (module
   (import "wasi_snapshot_preview1" "path_open"
     (func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
@@ -38,7 +38,7 @@
     (call $expect (call $set_size (i32.const 0) (i64.const 200)) (i32.const 0))
     (call $expect (call $fd_close (i32.const 0)) (i32.const 0))
     (call $expect (call $set_size (i32.const 0) (i64.const 1)) (i32.const 8))
-    ;; A directory that was closed is one no more, and a file is none.
+    ;; A closed descriptor is not a directory, and neither is a file.
     (call $expect (call $fd_close (i32.const 3)) (i32.const 0))
     (call $expect (call $create_directory (i32.const 3) (i32.const 0) (i32.const 2)) (i32.const 8))
     (local.set $a (call $open (i32.const 5) (i32.const 0)))

@@ -1,6 +1,6 @@
 ;; Makes a file long without writing much: by seeking past its end, by writing at an offset, by
 ;; setting its size, by allocating. Exits with 51 ("no space") if the host refuses the first three
-;; so, with 1 if it does not. Descriptor 3 is /work.
+;; with that error, and with 1 otherwise. Descriptor 3 is /work.
 (module
   (import "wasi_snapshot_preview1" "path_open"
     (func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))

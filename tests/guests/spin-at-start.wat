@@ -1,4 +1,4 @@
-;; Computes for ever before it is even instantiated.
+;; Computes for ever in its start function, so it is never instantiated.
 (module
   (memory (export "memory") 1)
   (func $spin (loop (br 0)))

@@ -1,5 +1,5 @@
-;; Asks for ever for the facts of a path of 2,000 steps that lead nowhere, and for the entries of a
-;; directory. Hardly any of the work is done by its own code. Descriptor 3 is /work.
+;; Asks for ever for the metadata of a path with 2,000 steps that does not exist, and for the
+;; entries of a directory. The host does almost all of the work. Descriptor 3 is /work.
 (module
   (import "wasi_snapshot_preview1" "path_filestat_get"
     (func $path_filestat_get (param i32 i32 i32 i32 i32) (result i32)))

@@ -1,8 +1,6 @@
-//! `cargo xtask bench NAME`: installs by package name what a benchmark measures with and against,
-//! builds the host, the guests and the benchmarks in release, and runs the one that was named.
-//!
-//! How anything is measured is `bench/`'s business; the arguments after the name go there as they
-//! are.
+//! `cargo xtask bench NAME`: installs the packages of a benchmark's tools and peers, builds the
+//! host, the guests and the benchmarks in release, and runs the named one. `bench/` does the
+//! measuring; the arguments after the name are passed on to it.
 
 use std::path::Path;
 
@@ -68,7 +66,8 @@ fn build(root: &Path) -> anyhow::Result<()> {
         &[
             "build",
             "--release",
-            // All of it, so that every command shares one set of compiled dependencies.
+            // The whole workspace is built, so that every command shares one set of compiled
+            // dependencies.
             "--workspace",
         ],
     )

@@ -1,8 +1,7 @@
 //! `cargo xtask demo`: the product's main jobs on real input, from nothing to results.
-//!
-//! It builds what it shows and nothing else, once, and soon rather than fast (the profile `demo`).
-//! What does not depend on one another is built at the same time. How each thing is built stays
-//! with its own module.
+//! It builds only what it shows, with the profile `demo`, which is ready soon rather than fast.
+//! Things that do not depend on one another are built at the same time. Each module knows how to
+//! build its own thing.
 
 mod host;
 
@@ -70,7 +69,7 @@ fn build(root: &Path) -> anyhow::Result<()> {
     interpreters::build_host(root)?;
     javascript.wait()?;
     python.wait()?;
-    // It takes a snapshot with a program that came with the host.
+    // This takes a snapshot with a program that is built together with the host.
     interpreters::install(root)?;
     examples.wait()
 }
@@ -120,7 +119,10 @@ fn thumbnail(root: &Path, host: &Host) -> anyhow::Result<()> {
     let mut thumbnail = submit("thumbnail", "examples/thumbnail/data/mountains.jpg");
     thumbnail.extend(["--content-type", "image/jpeg"]);
     let picture = host.capture(root, &thumbnail)?;
-    ensure!(picture.starts_with(b"\x89PNG"), "the thumbnail is no PNG");
+    ensure!(
+        picture.starts_with(b"\x89PNG"),
+        "the thumbnail is not a PNG"
+    );
     std::fs::write(&out, &picture)?;
     let size = picture.len();
     say(&format!("{size} bytes of PNG in {}", out.display()));
@@ -132,9 +134,7 @@ fn submit<'a>(module: &'a str, input: &'a str) -> Vec<&'a str> {
 }
 
 fn code(root: &Path, host: &Host) -> anyhow::Result<()> {
-    say(
-        "== Python that nobody trusts, with a file of its own; the interpreters must be compiled by now",
-    );
+    say("== untrusted Python with a file; the interpreters must be compiled by this step");
     let python = "import csv, statistics\n\
         rows = list(csv.DictReader(open(\"cities.csv\")))\n\
         print(len(rows), \"cities\")\n\

@@ -1,7 +1,6 @@
 //! The examples that are not written in Rust: C, JavaScript and Python.
-//!
-//! Each needs a toolchain of its own. One that cannot be had is named with the reason, and the
-//! others are built all the same.
+//! Each needs its own toolchain. If one cannot be installed, the reason is printed and the others
+//! are still built.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +12,7 @@ use crate::set_up::{self, CLANG};
 
 type Builder = fn(&Path, &Path) -> anyhow::Result<()>;
 
-/// Module, source folder, and how the one comes of the other.
+/// Module, source folder, and the function that builds the module from the folder.
 const EXAMPLES: [(&str, &str, Builder); 3] = [
     ("crc.wasm", "examples/c", build_c),
     ("markdown.wasm", "examples/javascript", build_javascript),

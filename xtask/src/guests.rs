@@ -8,12 +8,13 @@ use crate::foreign;
 use crate::process::run;
 use crate::set_up;
 
-/// What the guests are compiled for.
+/// The target of the guests.
 const TARGET: &str = "wasm32-wasip2";
-/// What some are compiled for besides: the older interface, which other toolchains still emit.
+/// The second target of some guests: the older interface, which other toolchains still emit.
 const OLDER_TARGET: &str = "wasm32-wasip1";
 
-/// Builds the examples that are written in Rust, soon rather than small: the profile `demo`.
+/// Builds the examples that are written in Rust with the profile `demo`: ready soon rather than
+/// small.
 pub(crate) fn build_soon(root: &Path) -> anyhow::Result<()> {
     let examples = root.join("examples");
     cargo(root, &examples, TARGET, "demo", &["--workspace"])?;
@@ -51,7 +52,7 @@ fn build_rust(root: &Path, out: &Path) -> anyhow::Result<()> {
             std::fs::copy(&path, out.join(name))?;
         }
     }
-    // Commands that the tests compare with what `wasmtime` makes of them.
+    // Commands whose results the tests compare with those of `wasmtime`.
     let built = cargo(
         root,
         &examples,
@@ -71,7 +72,7 @@ fn build_rust(root: &Path, out: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Builds what `folder` holds; gives where the modules are.
+/// Builds the guests in `folder`; returns the folder of the modules.
 fn cargo(
     root: &Path,
     folder: &Path,
@@ -79,7 +80,7 @@ fn cargo(
     profile: &str,
     what: &[&str],
 ) -> anyhow::Result<PathBuf> {
-    // One a workspace, so that the modules of one are not taken for those of another.
+    // Each workspace has its own folder, so that modules are not mistaken for those of another.
     let workspace = folder.file_name().expect("a folder has a name");
     let target_dir = root.join("target").join(workspace);
     let target_text = target_dir.to_string_lossy();

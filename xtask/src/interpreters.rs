@@ -2,7 +2,7 @@
 //! `javascript.wasm`.
 //!
 //! A stamp over everything that goes into a build says whether it is up to date. The tools live
-//! under `target/`, nothing is installed for the whole machine but the C compiler.
+//! under `target/`; only the C compiler is installed for the whole machine.
 
 mod python;
 
@@ -22,8 +22,8 @@ const TARGET: &str = "wasm32-wasip1";
 
 /// The folders of the builds that a host is started from.
 const PROFILES: [&str; 3] = ["release", "demo", "debug"];
-/// The host with what an interpreter is made by. They are built together, because a build of one
-/// alone would choose other features of their common dependencies and compile those again.
+/// The host and the program that snapshots an interpreter. They are built together, because a build
+/// of one alone would choose other features of their common dependencies and compile those again.
 const HOST_PACKAGES: [&str; 4] = ["-p", "cofferdam-server", "-p", "cofferdam-snapshot"];
 
 /// Builds both interpreters and puts them where the host looks for them: beside the program.
@@ -33,7 +33,7 @@ pub(crate) fn install(root: &Path) -> anyhow::Result<()> {
     link(root)
 }
 
-/// Puts what was built where the host of each profile looks for it.
+/// Copies the built modules to where the host of each profile looks for them.
 fn link(root: &Path) -> anyhow::Result<()> {
     for profile in PROFILES {
         let beside = root.join("target").join(profile);
@@ -85,7 +85,7 @@ fn inputs(root: &Path, names: &[&str]) -> Vec<PathBuf> {
     names.iter().map(|name| root.join(name)).collect()
 }
 
-/// Builds `out/name` unless the stamp beside it is that of `inputs` as they are now.
+/// Builds `out/name` unless the stamp beside it matches `inputs`.
 pub(crate) fn unless_current(
     root: &Path,
     out: &Path,
@@ -145,7 +145,7 @@ fn workshop(root: &Path) -> PathBuf {
     root.join("target/interpreters")
 }
 
-/// componentize-py in a virtual environment of its own.
+/// componentize-py in its own virtual environment.
 pub(crate) fn componentize_py(root: &Path) -> anyhow::Result<String> {
     let environment = workshop(root).join("python-tools");
     let tool = text(&environment.join("bin/componentize-py"));
@@ -173,7 +173,7 @@ pub(crate) fn node_packages(
     }
     set_up::programs(root, &[("node", "nodejs"), ("npm", "npm")])?;
     std::fs::create_dir_all(&folder)?;
-    // The copy is written last of all: it is what says that the installation was completed.
+    // The copy is written last: its presence means that the installation is complete.
     std::fs::remove_file(&copy).or_else(ignore_missing)?;
     let packages = dependencies(&String::from_utf8_lossy(&wanted));
     let mut arguments = vec![
@@ -220,7 +220,7 @@ fn build_javascript(root: &Path, module: &Path) -> anyhow::Result<()> {
     run(root, &snapshot, &[&core, &text(module)])
 }
 
-/// Compiles the interpreter and its prelude: the module that is snapshot afterwards.
+/// Compiles the interpreter and its prelude: the module that is snapshotted afterwards.
 pub(crate) fn build_javascript_core(root: &Path) -> anyhow::Result<PathBuf> {
     set_up::c_compiler(root)?;
     set_up::rust_targets(root, &[TARGET])?;
@@ -237,9 +237,9 @@ pub(crate) fn build_javascript_core(root: &Path) -> anyhow::Result<PathBuf> {
         "main.js",
         &[
             "--legal-comments=none",
-            // The engine keeps the source of each function, in the heap that is snapshotted.
+            // The engine keeps the source of each function in the heap that is snapshotted.
             "--minify-whitespace",
-            // What the package of streams asks for is here already.
+            // The prelude already has what the streams package imports.
             "--alias:process=./js/streams-process.js",
             "--alias:abort-controller=./js/abort.js",
         ],
@@ -286,7 +286,7 @@ pub(crate) fn build_javascript_core(root: &Path) -> anyhow::Result<PathBuf> {
         .join("release/cofferdam_javascript.wasm"))
 }
 
-/// Puts a file of the interpreter's own and all it imports into one.
+/// Bundles one of the interpreter's files with all that it imports.
 fn bundled(
     root: &Path,
     crate_folder: &Path,
@@ -315,8 +315,8 @@ fn bundled(
     Ok(bundle)
 }
 
-/// The program that snapshots a module: from whichever build was made since its source last
-/// changed, else from one made now together with the host, so that nothing is compiled twice.
+/// The program that snapshots a module: from any build newer than its source, else from a build
+/// together with the host, so that nothing is compiled twice.
 fn snapshot_program(root: &Path) -> anyhow::Result<PathBuf> {
     let mut sources = Vec::new();
     collect(&root.join("xtask/snapshot/src"), &mut sources)?;
@@ -333,7 +333,8 @@ fn snapshot_program(root: &Path) -> anyhow::Result<PathBuf> {
     Ok(built("demo"))
 }
 
-/// Builds the host and the program that snapshots, soon rather than fast: the profile `demo`.
+/// Builds the host and the program that snapshots with the profile `demo`: ready soon rather than
+/// fast.
 pub(crate) fn build_host(root: &Path) -> anyhow::Result<()> {
     let arguments = ["build", "--profile", "demo"];
     run(root, "cargo", &[&arguments[..], &HOST_PACKAGES].concat())

@@ -1,5 +1,5 @@
-//! Work that goes on beside other work: each job is this program again, with one of its commands,
-//! and writes to a file of its own, so that nobody's output is mixed with another's.
+//! Work that goes on beside other work: each job is this program again, with one of its commands.
+//! It writes to its own file, so that outputs do not mix.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -117,7 +117,7 @@ impl Drop for Job {
         if matches!(self.child.try_wait(), Ok(Some(_))) {
             return;
         }
-        // What the job itself started comes first; afterwards nobody would know its parent.
+        // The job's children end first: without the job nobody would know their parent.
         let _perhaps_absent = Command::new("pkill")
             .args(["-TERM", "-P", &self.child.id().to_string()])
             .status();

@@ -1,8 +1,8 @@
 //! `cargo xtask …`: set-up, build, test and demonstration, on a machine that has never seen the
 //! project.
 //!
-//! Each step says what it does before it does it. What is missing and can be had by package name
-//! is installed; what cannot is named, with the reason.
+//! Each step says what it does before it does it. It installs what is missing if a package manager
+//! has it, and otherwise names it with the reason.
 
 mod bench;
 mod demo;
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         Some("peers") => peers::of_tests(&root),
         Some("interpreters") => interpreters::install(&root),
         Some("bench") => bench::run(&root, &arguments[1..]),
-        // A part of the demonstration, beside the others.
+        // A part of the demonstration that is built beside the others.
         Some("build") => build(&root, &arguments[1..]),
         _ => {
             say(USAGE);

@@ -1,5 +1,5 @@
-//! Programs of others: installed by package name, for the benchmarks that measure beside them and
-//! for the tests that compare with them.
+//! Third-party programs, installed by package name: for benchmarks that measure beside them and
+//! tests that compare with them.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -39,8 +39,8 @@ pub(crate) fn venv_at(root: &Path, venv: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Installs a Python package if it is absent. The environment's own `pip` program would be that of
-/// another place if the folder was copied.
+/// Installs a Python package if it is absent. It does not use the environment's `pip` program,
+/// which names the wrong path if the folder was copied.
 pub(crate) fn pip(root: &Path, venv: &Path, requirement: &str) -> anyhow::Result<()> {
     let python = venv.join("bin/python");
     let arguments = ["-m", "pip", "install", "--quiet", requirement];

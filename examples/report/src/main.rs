@@ -13,7 +13,7 @@ use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
 use std::{env, fs};
 
-/// The directory whose files become the task's artifacts; there is none when run by hand.
+/// The directory whose files become the task's artifacts; it is absent in a run by hand.
 const OUT: &str = "/out";
 
 fn main() -> ExitCode {
@@ -87,7 +87,7 @@ fn run(
     Ok(!rows.is_empty())
 }
 
-/// The last word is the amount, all before it the name.
+/// The last word is the amount; the words before it are the name.
 fn parse(line: &str) -> Option<(&str, f64)> {
     let (name, amount) = line.trim().rsplit_once(char::is_whitespace)?;
     let amount: f64 = amount.parse().ok()?;

@@ -1,6 +1,6 @@
 //! Shrinks a picture to a thumbnail. Two forms of input: the picture itself (`image/png`,
-//! `image/jpeg`) for a box of 128 by 128, or JSON with the picture in base64 and a box of one's
-//! own. The output is a PNG.
+//! `image/jpeg`) for a box of 128 by 128, or JSON with the picture in base64 and a box of any size.
+//! The output is a PNG.
 
 use std::io::Cursor;
 
@@ -85,7 +85,7 @@ fn thumbnail(request: Request) -> Result<Payload, Failure> {
     reader.limits(limits);
     let picture = reader.decode().or_invalid_input("the picture")?;
 
-    // A picture that fits already is not blown up.
+    // A picture that already fits is not enlarged.
     let small = picture.thumbnail(width.min(picture.width()), height.min(picture.height()));
     let mut png = Cursor::new(Vec::new());
     small.write_to(&mut png, ImageFormat::Png)?;

@@ -1,5 +1,5 @@
-//! Converts a table between CSV, JSON and YAML, and on the way selects columns, filters and sorts
-//! rows. A JSON or YAML table is a list of flat objects.
+//! Converts a table between CSV, JSON and YAML, selects columns, filters and sorts rows. A JSON or
+//! YAML table is a list of flat objects.
 
 use std::cmp::Ordering;
 
@@ -17,15 +17,15 @@ struct Transform {
     to: Format,
     /// The table itself; without it, it is read from `file`.
     text: Option<String>,
-    /// Where a table lies that is too large for a message, such as a granted `/data/cities.csv`.
+    /// The path of a table that is too large for a message, such as a granted `/data/cities.csv`.
     #[serde(default = "large_input")]
     file: String,
     /// The columns to keep, in this order.
     select: Option<Vec<String>>,
-    /// Conditions that all hold for the rows to keep.
+    /// Conditions; a row is kept if it meets them all.
     #[serde(default, rename = "where")]
     conditions: Vec<Condition>,
-    /// A column to sort by; with a minus before it, the greatest comes first.
+    /// A column to sort by; a minus before its name puts the greatest first.
     sort_by: Option<String>,
 }
 
@@ -110,7 +110,7 @@ fn cell<'row>(row: &'row Row, column: &str) -> &'row Value {
     row.get(column).unwrap_or(&Value::Null)
 }
 
-/// Numbers by size, everything else by its text, nothing before something.
+/// Orders numbers by size and everything else by its text; an absent value comes first.
 fn order(a: &Value, b: &Value) -> Ordering {
     match (a.as_f64(), b.as_f64()) {
         (Some(a), Some(b)) => a.total_cmp(&b),

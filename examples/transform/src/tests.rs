@@ -62,7 +62,7 @@ fn conditions_compare_numbers_as_numbers() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn mistakes_are_named() {
     let failure = |request: Value| match run::<transform>(request.to_string()) {
         Err(Failure::InvalidInput(message)) => message,
         other => panic!("{other:?}"),

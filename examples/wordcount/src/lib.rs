@@ -103,7 +103,7 @@ fn reduce(parts: Vec<Counts>, top: usize) -> Answer {
         .into_iter()
         .map(|(word, count)| Word { word, count })
         .collect();
-    // The sort is stable and the map was in order: words of one frequency stay alphabetical.
+    // The sort is stable and the map was in order: equally frequent words stay alphabetical.
     words.sort_by_key(|word| std::cmp::Reverse(word.count));
     words.truncate(top);
     Answer::Top {

@@ -1,5 +1,5 @@
-//! What `#[task]` writes: the function unchanged, a type of its name that implements `Task`, and
-//! the export. The conversions are calls into `cofferdam-guest`.
+//! What `#[task]` generates: the function unchanged, a type of the same name that implements
+//! `Task`, and the export. The conversions are calls into `cofferdam-guest`.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};

@@ -1,5 +1,5 @@
-//! The `#[task]` attribute of `cofferdam-guest`. It leaves out everything that can be ordinary
-//! code: what it writes is a few lines that name the types and call into `cofferdam-guest`.
+//! The `#[task]` attribute of `cofferdam-guest`. Everything that can be ordinary code is elsewhere:
+//! the attribute generates a few lines that name the types and call into `cofferdam-guest`.
 
 #![warn(missing_docs)]
 
@@ -25,9 +25,9 @@ use proc_macro::TokenStream;
 /// - The first paragraph of the doc comment is the module's summary, unless the attribute gives
 ///   one: `#[task(summary = "Makes thumbnails")]`.
 ///
-/// The function itself is left as it is, so tests call it like any other. Beside it the attribute
-/// writes a type of the same name that implements `cofferdam_guest::Task`; it is what
-/// `cofferdam_guest::testing` runs. A crate has one task.
+/// The function itself is left as it is, so tests call it like any other. The attribute adds a type
+/// of the same name that implements `cofferdam_guest::Task`, which `cofferdam_guest::testing` runs.
+/// A crate has one task.
 #[proc_macro_attribute]
 pub fn task(attribute: TokenStream, item: TokenStream) -> TokenStream {
     expand::task(attribute.into(), item.into()).into()

@@ -1,5 +1,5 @@
-//! What a task function must look like. Everything refused here is refused with the reason and
-//! what to write instead, because the compiler's own message would point into generated code.
+//! What a task function must look like. Every refusal gives the reason and what to write instead,
+//! because the compiler's own message would point into generated code.
 
 use syn::spanned::Spanned;
 use syn::{FnArg, ItemFn, ReturnType, Safety, Signature, Type};
@@ -13,7 +13,7 @@ pub(crate) struct TaskSignature {
 }
 
 impl TaskSignature {
-    /// Checks the function and takes it apart; all that is wrong is reported at once.
+    /// Checks the function and takes it apart; all mistakes are reported at once.
     pub(crate) fn of(function: &ItemFn) -> syn::Result<Self> {
         let signature = &function.sig;
         let mut errors = Errors::default();

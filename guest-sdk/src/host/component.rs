@@ -1,5 +1,5 @@
-//! The bindings that `wit/` gives rise to, and the conversions between their types and ours. The
-//! generated types stay inside: authors see only this crate's own.
+//! The bindings generated from `wit/`, and the conversions between their types and ours. The
+//! generated types stay inside: authors see only this crate's types.
 
 use std::path::PathBuf;
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::log::Level;
 use crate::testing::{Line, Progress, current};
 
-/// What `remaining` answers outside a test's context: the host's default time-out.
+/// The answer of `remaining` outside a test's context: the host's default time-out.
 const DEFAULT_REMAINING_MS: u64 = 30_000;
 
 pub(crate) fn task_id() -> String {
@@ -25,8 +25,8 @@ pub(crate) fn cancelled() -> bool {
     current(|state| state.ask_cancelled()).unwrap_or(false)
 }
 
-/// The directories of the context. Outside of any there are none: the paths are those of a sandbox,
-/// where a native program finds nothing.
+/// The directories of the context. Outside a context the paths are those of a sandbox, which a
+/// native program does not have.
 pub(crate) fn dir(name: &str) -> PathBuf {
     current(|state| state.folder().area(name)).unwrap_or_else(|| PathBuf::from(format!("/{name}")))
 }

@@ -32,7 +32,7 @@ impl Log for Bridge {
 
     fn log(&self, record: &Record<'_>) {
         let mut fields = Fields(Vec::new());
-        // The visitor below never fails, and a source that does loses only its own fields.
+        // The visitor below never fails, and a source that fails loses only its own fields.
         let _ = record.key_values().visit(&mut fields);
         let fields: Vec<(&str, &str)> = fields
             .0

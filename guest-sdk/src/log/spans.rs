@@ -1,5 +1,5 @@
-//! The spans of a run and which of them are entered. A guest has one thread; natively each test
-//! has its own, so the books are kept per thread.
+//! The spans of a run and which of them are entered. A guest has one thread; natively each test has
+//! its own, so this state is kept per thread.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -58,7 +58,7 @@ pub(super) fn retain(id: u64) {
     });
 }
 
-/// Counts one handle less; true when it was the last and the span is gone.
+/// Counts one handle less; true if it was the last, so that the span is gone.
 pub(super) fn release(id: u64) -> bool {
     SPANS.with_borrow_mut(|spans| {
         let Some(span) = spans.open.get_mut(&id) else {

@@ -15,7 +15,7 @@ struct Bridge;
 /// Makes the bridge the global subscriber, unless the task has set one before.
 pub(super) fn install() {
     if !dispatcher::has_been_set() {
-        // Another thread of a native test may have been faster, with the same bridge.
+        // Another thread of a native test may have installed the same bridge first.
         let _ = dispatcher::set_global_default(Dispatch::new(Bridge));
     }
 }
@@ -118,7 +118,8 @@ impl Visit for Line {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let mut text = String::new();
-        // Writing to a string fails only if the value's own `Debug` does; what it wrote is kept.
+        // Writing to a string fails only if the value's own `Debug` fails; the text written until
+        // then is kept.
         let _ = write!(text, "{value:?}");
         self.record_str(field, &text);
     }

@@ -1,5 +1,5 @@
-//! A test's own directories in the place of `/in`, `/out` and `/work`: made when they are first
-//! asked for, removed with the context.
+//! A test's own directories in place of `/in`, `/out` and `/work`. They are made when they are
+//! first asked for and removed with the context.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,7 +40,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // A file that a test still holds open is the test's business.
+        // The removal fails if a test still holds a file open; that is not an error.
         let _left_behind = std::fs::remove_dir_all(&self.0);
     }
 }

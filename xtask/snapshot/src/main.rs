@@ -1,8 +1,7 @@
 //! `cofferdam-snapshot CORE.wasm COMPONENT.wasm`: runs a core module's `wizer-initialize`, keeps the
 //! memory as it is then, and wraps the result as a component over the WASI 0.1 adapter.
-//!
-//! A program of its own and not a part of xtask, so that xtask starts at once on a machine where
-//! nothing is compiled yet. It snapshots modules of this repository only.
+//! It is a separate program, so that xtask starts at once on a machine where nothing is compiled
+//! yet. It snapshots modules of this repository only.
 
 mod pages;
 
@@ -45,7 +44,7 @@ fn snapshot(wasm: &[u8]) -> anyhow::Result<Vec<u8>> {
     let first = runtime
         .block_on(wizer.snapshot(&context, &mut state))
         .map_err(own)?;
-    // What runs write to shows only in an instance that begins as theirs do.
+    // Only an instance that begins as runs do shows which pages runs write to.
     let stretches = pages::rehearsed(&engine, &first)?;
     pages::note(&mut state, &stretches)?;
     runtime
@@ -53,7 +52,7 @@ fn snapshot(wasm: &[u8]) -> anyhow::Result<Vec<u8>> {
         .map_err(own)
 }
 
-/// wasmtime's error is no `std::error::Error`.
+/// wasmtime's error is not a `std::error::Error`.
 fn own(error: wasmtime::Error) -> anyhow::Error {
     anyhow!("{error:?}")
 }
@@ -64,7 +63,7 @@ fn engine() -> wasmtime::Result<Engine> {
     Engine::new(&config)
 }
 
-/// An instance. Where the snapshot reads it, the names are those wizer itself exported.
+/// An instance. While the snapshot is taken, the names it looks up are those that wizer exported.
 struct State {
     store: Store<WasiP1Ctx>,
     instance: Instance,
@@ -75,7 +74,7 @@ impl State {
         let engine = module.engine();
         let mut linker = Linker::new(engine);
         add_to_linker_sync(&mut linker, |context| context)?;
-        // Imports of the task world are there for runs; nothing that is called here calls them.
+        // Only runs use the imports of the task world; the functions called here do not.
         linker.define_unknown_imports_as_traps(module)?;
         let wasi = wasmtime_wasi::WasiCtxBuilder::new()
             .inherit_stderr()

@@ -1,7 +1,6 @@
-//! Which pages of a snapshot its runs write to: rehearsed, looked up in the process's page map,
-//! joined to few stretches, and noted in the module, which takes them at the start of a run.
-//!
-//! Why a module wants to know is told where it uses them (`usual_pages.rs` of the interpreter).
+//! Finds the pages of a snapshot that its runs write to: it rehearses runs, reads the process's
+//! page map, joins the pages to few stretches, and notes these in the module, which touches them at
+//! the start of a run. The interpreter's `usual_pages.rs` says why a module needs them.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -11,8 +10,8 @@ use wasmtime::{Engine, Module};
 
 use crate::{State, own};
 
-/// The pages of the processors that the host runs on. On one with larger pages, taking one of these
-/// takes the larger one around it.
+/// The page size of the processors that the host runs on. On a processor with larger pages,
+/// touching one of these touches the larger page around it.
 const PAGE_BYTES: usize = 4096;
 /// How the page map describes a page: proc_pid_pagemap(5).
 const ENTRY_BYTES: usize = 8;
@@ -42,8 +41,8 @@ pub(crate) fn rehearsed(engine: &Engine, snapshot: &[u8]) -> anyhow::Result<Vec<
     Ok(joined(&usual, usize::try_from(at_most)?))
 }
 
-/// Which pages from `address` on are this process's own. What was only read of an instance's image
-/// is a page of a file.
+/// The pages from `address` on that are private to this process. A page of an instance's image that
+/// was only read is a page of a file.
 fn written(address: usize, pages: usize) -> anyhow::Result<Vec<u32>> {
     let mut map = std::fs::File::open("/proc/self/pagemap").context("/proc/self/pagemap")?;
     let offset = address / PAGE_BYTES * ENTRY_BYTES;
@@ -55,7 +54,7 @@ fn written(address: usize, pages: usize) -> anyhow::Result<Vec<u32>> {
     };
     let own =
         |entry: &[u8; ENTRY_BYTES]| u64::from_ne_bytes(*entry) & (PRESENT | OF_A_FILE) == PRESENT;
-    // The first page is where null points to, and no place to write to.
+    // The first page is the one that null points to; runs do not write to it.
     let pages = (0..).zip(entries).skip(1);
     Ok(pages
         .filter(|(_, entry)| own(entry))
@@ -81,7 +80,7 @@ fn joined(pages: &[u32], at_most: usize) -> Vec<Stretch> {
     stretches
 }
 
-/// Writes the stretches where the module looks for them.
+/// Writes the stretches to the place where the module reads them.
 pub(crate) fn note(state: &mut State, stretches: &[Stretch]) -> anyhow::Result<()> {
     let total: u32 = stretches.iter().map(|(_, count)| count).sum();
     let count = stretches.len();

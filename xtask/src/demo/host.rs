@@ -1,5 +1,5 @@
-//! The demonstration's host, and the program's own command line as its client: what is printed is
-//! what a user would type and see.
+//! The demonstration's host, and the program's own command line as its client. It prints what a
+//! user would type and see.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ impl Host {
         let mut child = Command::new(&program)
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
-            // The steps are what is shown; a warning would still be.
+            // Only the steps and warnings are shown.
             .env("COFFERDAM_LOG_LEVEL", "warn")
             // The program is not optimised, and the machine may be busy.
             .env("COFFERDAM_SANDBOX_COMPILE_TIMEOUT_MS", "300000")
@@ -52,14 +52,14 @@ impl Host {
         Ok(())
     }
 
-    /// Runs a client command and gives what it prints.
+    /// Runs a client command and returns what it prints.
     pub(super) fn capture(&self, root: &Path, args: &[&str]) -> anyhow::Result<Vec<u8>> {
         let output = self.run(root, args)?;
         ensure!(output.status.success(), "it ended with {}", output.status);
         Ok(output.stdout)
     }
 
-    /// Runs a client command that is to fail.
+    /// Runs a client command that must fail.
     pub(super) fn refused(&self, root: &Path, args: &[&str]) -> anyhow::Result<()> {
         let output = self.run(root, args)?;
         let code = output.status.code();

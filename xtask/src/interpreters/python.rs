@@ -1,6 +1,5 @@
 //! `python.wasm`: CPython with the files of `interpreters/python`, made by componentize-py.
-//!
-//! The tool is given folders put together here, so that nothing else gets into the module.
+//! The tool gets folders that are put together here, so that nothing else gets into the module.
 
 use std::path::{Path, PathBuf};
 
@@ -63,7 +62,7 @@ fn python_wit(root: &Path) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// Copies the files that stand in a folder and end in an extension.
+/// Copies a folder's files that have an extension.
 fn copy_files(from: &Path, extension: &str, to: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from).with_context(|| from.display().to_string())? {

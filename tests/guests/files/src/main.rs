@@ -36,7 +36,7 @@ fn main() {
     }
 }
 
-/// Writes until there is no space; how much went in.
+/// Writes until there is no space; returns how much was written.
 fn fill_up(file: &mut File) -> u64 {
     let mut total = 0;
     loop {
@@ -55,8 +55,8 @@ fn full(error: Error) {
     assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
 }
 
-/// What a write says. The WASI 0.2 libc does not ask a stream's error for its reason and calls
-/// each of them an I/O error.
+/// Checks the error of a write. The WASI 0.2 libc does not ask a stream's error for its reason and
+/// calls each of them an I/O error.
 #[track_caller]
 fn no_room(error: Error) {
     if cfg!(target_env = "p1") || error.raw_os_error() != Some(29) {
@@ -82,7 +82,7 @@ fn look() {
 fn fill(quota: u64) {
     room_for(quota, "/out/big");
     println!("{}", fs::metadata("/out/big").unwrap().len());
-    // No room for anything else, in the other directory either.
+    // There is no room for anything else, in the other directory either.
     no_room(fs::write("/work/more", [7; CHUNK]).unwrap_err());
 }
 
@@ -116,14 +116,14 @@ fn entries(quota: u64) {
     full(fs::hard_link("/work/0", "/work/link").unwrap_err());
     full(symlink("0", "/work/symlink").unwrap_err());
     full(fs::create_dir("/work/dir").unwrap_err());
-    // A file that is there already may be opened in every way.
+    // A file that exists may be opened in every way.
     OpenOptions::new()
         .create(true)
         .write(true)
         .truncate(true)
         .open("/work/0")
         .unwrap();
-    // Whatever goes, room for one comes back.
+    // Removing an entry of any kind gives room for one.
     fs::remove_file("/work/0").unwrap();
     symlink("nowhere", "/work/0").unwrap();
     full(File::create("/work/x").unwrap_err());
@@ -188,7 +188,7 @@ fn nameless(quota: u64) {
     room_for(quota - held, "/work/b");
     drop(open);
     room_for(quota, "/work/b");
-    // The same where the name was there when the file was filled, and where another took it.
+    // The same holds if the file had a name when it was filled, and if another file took that name.
     let file = File::open("/work/b").unwrap();
     fs::remove_file("/work/b").unwrap();
     room_for(0, "/work/c");
@@ -256,7 +256,7 @@ fn escape() {
         "/work/loop/",
         "/proc/self/root/etc/passwd",
     ];
-    // Creating these may be refused; going through them must be.
+    // Creating these may be refused; following them must be refused.
     for (target, link) in [
         ("../../../../../../..", "/work/up"),
         ("../../../../../../../etc/passwd", "/work/passwd"),
@@ -285,7 +285,7 @@ fn escape() {
 }
 
 fn mounts(quota: u64) {
-    // What is read-only stays so, whatever stands on the other side.
+    // A read-only directory stays so, whatever the other path of a call is.
     assert_eq!(fs::read_to_string("/ro/note").unwrap(), "read only");
     assert!(File::create("/ro/new").is_err());
     assert!(OpenOptions::new().write(true).open("/ro/note").is_err());
@@ -303,7 +303,7 @@ fn mounts(quota: u64) {
         assert!(fs::hard_link("/ro/note", format!("{other}/note")).is_err());
         assert!(fs::rename(format!("{other}/mine"), "/ro/mine").is_err());
     }
-    // What may be written is another device, and the quota pays for it.
+    // A writable directory is another device, and the quota counts it.
     fs::write("/work/mine", "mine").unwrap();
     let device = |result: Result<(), Error>| {
         assert_eq!(result.unwrap_err().kind(), ErrorKind::CrossesDevices);
@@ -312,7 +312,7 @@ fn mounts(quota: u64) {
     device(fs::hard_link("/rw/theirs", "/work/theirs"));
     device(fs::rename("/rw/theirs", "/out/theirs"));
     fs::remove_file("/work/mine").unwrap();
-    // Removing another's file buys no room.
+    // Removing a file that the guest did not write gives no room.
     fs::remove_file("/rw/theirs").unwrap();
     room_for(quota, "/rw/big");
     fs::remove_file("/rw/big").unwrap();
@@ -358,11 +358,11 @@ fn small_print() {
     }
     assert!(readers.iter_mut().all(|reader| reader.next().is_none()));
 
-    // The empty path is none.
+    // The empty path names nothing.
     let error = fs::metadata("").unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
 
-    // A file is never younger than now, and keeps to the nanosecond a time that it was given.
+    // A file is never younger than now, and a time set on it is kept to the nanosecond.
     let file = File::create("/work/stamped").unwrap();
     for _ in 0..500 {
         fs::write("/work/stamped", "x").unwrap();
@@ -374,7 +374,7 @@ fn small_print() {
     file.set_modified(given).unwrap();
     assert_eq!(file.metadata().unwrap().modified().unwrap(), given);
 
-    // What is appended can be read back.
+    // Appended text can be read back.
     let mut file = OpenOptions::new()
         .append(true)
         .read(true)
@@ -385,7 +385,8 @@ fn small_print() {
     file.seek(SeekFrom::Start(0)).unwrap();
     file.write_all(b"second").unwrap();
     file.seek(SeekFrom::Start(0)).unwrap();
-    // Not to its end: a libc that asks where it is moves to the end of a file that is appended to.
+    // This does not read to the end: a libc that asks for the position moves to the end of a file
+    // opened for appending.
     let mut text = [0; 12];
     file.read_exact(&mut text).unwrap();
     assert_eq!(&text, b"first second");

@@ -1,5 +1,5 @@
-//! A plain WASI command that knows nothing of the host it runs on. Its first argument says what of
-//! its surroundings it shows; the same is asked of it under the `wasmtime` command line.
+//! A plain WASI command that knows nothing of the host it runs on. Its first argument says which of
+//! its surroundings it shows; tests ask the same of it under the `wasmtime` command line.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -28,7 +28,7 @@ fn env() {
     println!("{all:?}");
 }
 
-/// Gives standard input back, and its length on standard error.
+/// Copies standard input to standard output, and writes its length to standard error.
 fn stdin() {
     let mut bytes = Vec::new();
     io::stdin().read_to_end(&mut bytes).expect("readable");
