@@ -87,7 +87,7 @@ async function pickup(count) {
   const taken = [];
   for (let at = 0; at < count; at += 1) {
     const begun = performance.now();
-    // A job that is removed at once may be gone before its end can be asked for.
+    // A job that is removed on completion may be gone before its end can be queried.
     const job = await queue.add("noop", data, { ...options, removeOnComplete: false });
     await job.waitUntilFinished(events, 5000);
     taken.push(performance.now() - begun);

@@ -2,7 +2,7 @@
 
 Each line of standard input is a request {language, code, concurrency, seconds}; each line of
 standard output is its answer {latencies_us, elapsed_s, stdout}. A request runs the code at least
-once, however long that takes. What a sandbox keeps between two runs on its own, it may keep.
+once, however long that takes. A sandbox may keep between two runs what it keeps on its own.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ REQUEST_MAX_S = 180
 
 
 def capsule_run():
-    """capsule-run by its own adapter for Python."""
+    """capsule-run with its own adapter for Python."""
     from capsule_adapter import run_javascript, run_python
 
     runs = {"python": run_python, "javascript": run_javascript}

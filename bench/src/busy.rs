@@ -1,7 +1,7 @@
-//! (d) What others notice of guests that compute: the latency of `/v1/run/echo` while as many
+//! (d) How guests that compute affect others: the latency of `/v1/run/echo` while as many
 //! guests as there are cores, and four times as many, spin for seconds. A native echo measured in
-//! the same seconds shows how much of that is the machine's own: with every core taken, any
-//! server waits for its turn.
+//! the same seconds shows how much of that the machine causes: with every core taken, any server
+//! waits for its turn.
 
 use std::thread::Scope;
 use std::time::{Duration, Instant};
@@ -18,12 +18,12 @@ use crate::stats::Samples;
 use crate::wrk::{self, Load, Seen};
 use crate::{Plan, machine, peers};
 
-/// Computes until it is stopped: a WASI 0.1 command, so that no import is needed.
+/// Computes until it is stopped. It is a WASI 0.1 command, so it needs no import.
 const SPIN: &str = r#"(module
   (memory (export "memory") 1)
   (func (export "_start") (loop $again (br $again))))"#;
 const CONNECTIONS: usize = 16;
-/// The spinning guests get this long to be on their way before anything is measured.
+/// The spinning guests get this long to start before anything is measured.
 const AHEAD: Duration = Duration::from_millis(500);
 /// The spinning guests go on this long after the measurement should have ended.
 const BEYOND: Duration = Duration::from_millis(1500);
@@ -45,7 +45,7 @@ impl Series {
     }
 }
 
-/// So many spinning guests, and who was measured meanwhile.
+/// The number of spinning guests, and the server measured meanwhile.
 struct Case {
     spinning: usize,
     ours: Series,
@@ -110,7 +110,7 @@ fn measure(case: &mut Case, host: &Host, native: &Server, plan: &Plan) -> anyhow
     })
 }
 
-/// One guest that spins until its time-out, which must be what ends it.
+/// One guest that spins until its time-out ends it; any other end is an error.
 fn spin<'scope>(
     scope: &'scope Scope<'scope, '_>,
     client: Client,
@@ -148,7 +148,7 @@ fn report(cases: &[Case], plan: &Plan) -> Report {
         format!(
             "`/v1/run/echo` with {CONNECTIONS} connections (wrk -t1, {} rounds of {} s, median \
              (min–max)), idle and while guests spin through `/v1/run/spin`. The native axum echo \
-             is measured while the same guests spin: what it suffers is the machine's share.",
+             is measured while the same guests spin: its loss is the machine's share.",
             plan.rounds, plan.seconds
         ),
     );

@@ -1,4 +1,4 @@
-//! Single requests: set-up, polling, and calls that are timed one by one. Load is `wrk`'s work.
+//! Single requests: set-up, polling, and calls that are timed one by one. `wrk` makes the load.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 use ureq::Agent;
 
-/// No answer of a benchmark takes longer; `/v1/run` of a busy guest is the slowest.
+/// Every answer of a benchmark takes less; the slowest is `/v1/run` of a busy guest.
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// How often a server that is not ready is asked again.
 const ASK_EVERY: Duration = Duration::from_millis(1);

@@ -63,7 +63,7 @@ const PROGRAMS: [(&str, &str, &[&str]); 5] = [
     ),
 ];
 
-/// One contestant with one script and so many at once.
+/// One contestant with one script and a number of executions at once.
 struct Series {
     script: &'static Script,
     at_once: usize,
@@ -136,8 +136,8 @@ fn warm_up(host: &Host) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Anonymous memory of the host while a Python sleeps on each core, above what it had before, for
-/// each of them. What is mapped from the shared image is not anonymous until it is written to.
+/// The growth of the host's anonymous memory while one Python sleeps on each core, divided by their
+/// number. Pages of the shared image are not anonymous until they are written to.
 fn memory_per_python(host: &Host) -> anyhow::Result<Samples> {
     let code = format!("import time\ntime.sleep({})", SLEEP.as_secs());
     let body = json!({"language": "python", "code": code}).to_string();
@@ -222,9 +222,8 @@ fn report(plan: &Plan, series: &[Series], names: &[&'static str]) -> Report {
             "Source code, each execution in a fresh interpreter; {} rounds of {} s for each in \
              turn, median (min–max). Ours over HTTP (wrk -t1); programs are started by this \
              program for each execution and run to their end; the PyPI sandboxes are called in a \
-             Python process that is already there. bwrap: --ro-bind / / --unshare-all. \
-             llm-wasm-sandbox compiles its interpreter for each execution, so that it is measured \
-             once only.",
+             running Python process. bwrap: --ro-bind / / --unshare-all. \
+             llm-wasm-sandbox compiles its interpreter for each execution, so it is measured only once.",
             plan.rounds, plan.seconds
         ),
     );
@@ -279,7 +278,7 @@ fn goals(report: &mut Report, series: &[Series]) {
             let what = format!("{language}, {} at once, per second", many.at_once);
             report.goal(&what, Aim::AtLeast(per_second), &many.per_second);
             for (program, times) in [(2, 3.5), (3, 6.0)] {
-                // Contestants are ours and then the programs, in their order.
+                // The contestants are our host and then the programs, in their order.
                 if let Some(peer) =
                     find(series, script, 1, program).filter(|_| language == "python")
                 {

@@ -57,7 +57,7 @@ impl Host {
         Ok(())
     }
 
-    /// Sees that `echo` answers what it is sent, before it is measured.
+    /// Checks, before the measurement, that `echo` answers with its input.
     pub(crate) fn check_echo(&self) -> anyhow::Result<()> {
         let answer = self
             .client
@@ -87,7 +87,7 @@ impl Host {
     }
 }
 
-/// What the host says it has done since it started.
+/// The host's own counters since it started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Counters {
     pub(crate) completed: u64,

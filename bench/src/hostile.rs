@@ -1,6 +1,6 @@
-//! (f) What others notice of hostile guests: the latency of `/v1/run/echo` while each guest of the
+//! (f) How hostile guests affect others: the latency of `/v1/run/echo` while each guest of the
 //! tests' catalogue is run again and again. A native echo measured in the same seconds shows how
-//! much of it is the machine's own.
+//! much of it the machine causes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -34,15 +34,15 @@ const GUESTS: [&str; 14] = [
     "leak-handles",
     "leak-pollables",
 ];
-/// A guest that ends at once is not begun more often than this: the question is what it does to
-/// others, not what a flood of requests does.
+/// A guest that ends at once is not started more often than this: the benchmark is about the
+/// guest's effect on others, not about a flood of requests.
 const BEGIN_EVERY: Duration = Duration::from_millis(50);
-/// What ends the guests that do not end by themselves.
+/// The time-out of guests that do not end by themselves.
 const TIMEOUT_MS: u64 = 1000;
-/// The guests get this long to be on their way before anything is measured.
+/// The guests get this long to start before anything is measured.
 const AHEAD: Duration = Duration::from_millis(300);
 
-/// One guest, or none, and what was measured beside it.
+/// One guest, or none, and the measurements beside it.
 struct Case {
     guest: Option<&'static str>,
     ours: Latency,
@@ -131,7 +131,7 @@ fn again_and_again(client: &Client, guest: &str, over: &AtomicBool) -> anyhow::R
 }
 
 impl Latency {
-    /// One connection, so that what is seen is waiting for others and not for itself.
+    /// One connection, so that its requests do not wait for one another.
     fn measure(&mut self, url: String, seconds: u64) -> anyhow::Result<()> {
         let seen = wrk::run(&Load {
             url,
@@ -155,8 +155,8 @@ fn report(cases: &[Case], plan: &Plan) -> Report {
             "`/v1/run/echo` over one connection (wrk -t1, {} rounds of {} s, median (min–max)) \
              while {cores} clients run a hostile guest of `tests/guests` again and again, at most \
              {} times a second each and for {TIMEOUT_MS} ms at most. The native axum echo is \
-             measured beside the same guests: what it suffers is the machine's share. Ratios are \
-             to the same round with nobody else.",
+             measured beside the same guests: its loss is the machine's share. Ratios are to the \
+             same round without a hostile guest.",
             plan.rounds,
             plan.seconds,
             1000 / BEGIN_EVERY.as_millis(),

@@ -1,4 +1,4 @@
-//! What the figures were taken on, as far as it matters to them.
+//! Describes the machine that the figures were taken on.
 
 use std::process::Command;
 

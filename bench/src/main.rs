@@ -1,6 +1,6 @@
-//! Benchmarks of the host beside its peers: each prints its tables, and its goals beside what was
-//! reached. README.md says how they measure. `cargo xtask bench` installs and builds what they
-//! need; this program only measures.
+//! Benchmarks of the host beside its peers: each prints its tables, and its goals beside the
+//! measured values. README.md says how they measure. `cargo xtask bench` installs and builds what
+//! they need; this program only measures.
 
 mod busy;
 mod client;

@@ -1,5 +1,5 @@
-//! (g) Many modules on one host: what a loaded module costs in memory, and what a run costs whose
-//! module was not used for a while, because more modules are in use than stay loaded.
+//! (g) Many modules on one host: the memory of a loaded module, and the cost of a run whose module
+//! has been unloaded, because more modules are in use than stay loaded.
 
 use std::time::{Duration, Instant};
 
@@ -12,9 +12,9 @@ use crate::place::Place;
 use crate::report::{Aim, Report, Table};
 use crate::stats::{Samples, figure, quantile};
 
-/// So many fit into what stays loaded by default; they are what memory is measured with.
+/// This many modules all stay loaded by default; memory is measured with them.
 const FEW: usize = 60;
-/// Memory is looked at so long after the last run.
+/// Memory is measured this long after the last run.
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// How many and how often.
@@ -23,7 +23,7 @@ pub(crate) struct ModulesPlan {
     /// Modules that are run in turn.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(61..=10_000))]
     modules: u32,
-    /// Times that each has its turn.
+    /// The number of runs of each module.
     #[arg(long, default_value_t = 3, value_parser = crate::rounds)]
     rounds: usize,
 }
@@ -56,7 +56,7 @@ fn tiny(number: usize) -> String {
     )
 }
 
-/// The example with a section of its own, which changes nothing but its digest.
+/// The example with an added custom section, which changes only its digest.
 fn marked_echo(place: &Place, number: usize) -> anyhow::Result<Vec<u8>> {
     let mut wasm = std::fs::read(place.guest("echo")?)?;
     let content = format!("\u{4}mark{number}");
@@ -132,7 +132,7 @@ fn measure(place: &Place, sort: &Sort, plan: &ModulesPlan) -> anyhow::Result<Mea
         host.upload_bytes(&name(number), sort.content_type, &bytes)?;
         Ok(begun.elapsed().as_secs_f64() * 1e3)
     };
-    // What only the first module and its run cost is no module's.
+    // The one-time costs of the first module and its run do not count.
     upload(0)?;
     once(&host, 0)?;
     std::thread::sleep(SETTLE);

@@ -1,4 +1,4 @@
-//! The servers beside us: how each is started. What they are asked is the benchmarks' business.
+//! The peer servers and how each is started. The benchmarks decide what they are asked.
 
 use std::path::Path;
 use std::process::Command;
@@ -59,7 +59,7 @@ pub(crate) struct Bullmq {
     pub(crate) lone_p50_ms: f64,
 }
 
-/// Runs BullMQ's measurements against a Redis of their own.
+/// Runs BullMQ's measurements against their own Redis.
 pub(crate) fn bullmq(
     place: &Place,
     jobs: u64,

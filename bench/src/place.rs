@@ -1,11 +1,11 @@
-//! Where the programs, guests and peers are. `cargo xtask bench` puts them there; this says which
-//! is missing.
+//! The places of the programs, guests and peers. `cargo xtask bench` puts them there; an error here
+//! names a missing one.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 
-/// The repository, with what was built in it.
+/// The repository and its build output.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     root: PathBuf,
@@ -16,7 +16,9 @@ impl Place {
     /// This repository; `host` names another program than the one built here.
     pub(crate) fn new(host: Option<PathBuf>) -> Place {
         let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let root = package.parent().expect("bench stands in the repository");
+        let root = package
+            .parent()
+            .expect("bench is a folder of the repository");
         Place {
             host: host.unwrap_or_else(|| root.join("target/release/cofferdam")),
             root: root.to_owned(),
@@ -39,12 +41,12 @@ impl Place {
         present(self.root.join(format!("target/guests/{name}.wasm")))
     }
 
-    /// A file of the repository or of what was built in it.
+    /// A file of the repository or of its build output.
     pub(crate) fn file(&self, path: &str) -> anyhow::Result<PathBuf> {
         present(self.root.join(path))
     }
 
-    /// The `wasmtime` program out of its wheel.
+    /// The `wasmtime` program from its wheel.
     pub(crate) fn wasmtime(&self) -> anyhow::Result<PathBuf> {
         let library = self.file("target/peers-venv/lib")?;
         let versions = std::fs::read_dir(&library)?.collect::<Result<Vec<_>, _>>()?;

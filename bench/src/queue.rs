@@ -1,9 +1,7 @@
 //! (b) Durable tasks, each in a fresh sandbox: draining a backlog, single submits from end to end,
-//! and how soon a lone task is picked up. BullMQ over a Redis that syncs each write stands beside
-//! us, with jobs that do nothing.
-//!
-//! Each round has a host and a Redis of its own with nothing in them, so that no round pays for
-//! what earlier ones left.
+//! and how soon a lone task is picked up. The peer is BullMQ over a Redis that syncs each write,
+//! with jobs that do nothing. Each round has a new, empty host and Redis, so that no round pays for
+//! the data of earlier ones.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +22,7 @@ const CONNECTIONS: usize = 128;
 const SLICE_S: u64 = 2;
 /// How often the counters are read.
 const POLL_EVERY: Duration = Duration::from_millis(20);
-/// The queue is at rest when its counters stood still for this long and nothing runs.
+/// The queue is at rest when its counters have not changed for this long and nothing runs.
 const REST: Duration = Duration::from_millis(500);
 /// The longest a queue may take to come to rest.
 const DRAIN_MAX: Duration = Duration::from_secs(300);
@@ -214,8 +212,8 @@ fn pickup(host: &Host, plan: &QueuePlan) -> anyhow::Result<Vec<f64>> {
     Ok(taken)
 }
 
-/// Submits one task over and over; how many were acknowledged. What was under way when `wrk`
-/// stopped may have been accepted besides.
+/// Submits one task over and over; returns how many submits were acknowledged. Requests in flight
+/// when `wrk` stopped may have been accepted as well.
 fn submit(host: &Host, body: &str, seconds: u64) -> anyhow::Result<u64> {
     let seen = wrk::run(&Load {
         url: host.client.url("/v1/tasks"),

@@ -1,5 +1,5 @@
-//! What a benchmark found: tables, and its goals beside what was reached. Rendered as aligned text
-//! or as a section of Markdown, which can take its place in `bench/RESULTS.md`.
+//! The findings of a benchmark: tables, and its goals beside the measured values. A report is
+//! rendered as aligned text or as a section of Markdown for `bench/RESULTS.md`.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -60,7 +60,7 @@ fn line(row: &[String], widths: &[usize], form: Form) -> String {
     }
 }
 
-/// What is aimed at.
+/// A goal's bound.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Aim {
     /// This much or more.
@@ -92,13 +92,13 @@ pub(crate) enum Form {
     Markdown,
 }
 
-/// All that a benchmark found.
+/// All findings of a benchmark.
 #[derive(Debug)]
 pub(crate) struct Report {
     name: &'static str,
-    /// What was run, how often, against what.
+    /// What was run, how often, and against which peers.
     pub(crate) method: String,
-    /// In the order they are to be read.
+    /// The tables, in reading order.
     pub(crate) tables: Vec<Table>,
     goals: Table,
     /// What a reader must know to judge the figures.
@@ -117,7 +117,7 @@ impl Report {
         }
     }
 
-    /// Sets a goal beside what was measured.
+    /// Adds a goal with the measured value.
     pub(crate) fn goal(&mut self, what: &str, aim: Aim, measured: &Samples) {
         let reached = if aim.reached(measured.median()) {
             "yes"
@@ -156,8 +156,7 @@ impl Report {
         text
     }
 
-    /// Puts the report in its place in a file of results: instead of the section of its name, or
-    /// at the end.
+    /// Puts the report into a file of results: in place of the section of its name, or at the end.
     pub(crate) fn record(&self, file: &Path, command: &str) -> anyhow::Result<()> {
         let before = match std::fs::read_to_string(file) {
             Ok(text) => text,

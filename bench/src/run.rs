@@ -1,5 +1,5 @@
 //! (a) `/v1/run` with the smallest guest, beside a native echo and `wasmtime serve`, all of them
-//! alive at once and measured in turn, so that a disturbance hits everybody.
+//! running at once and measured in turn, so that a disturbance hits them all.
 
 use tempfile::TempDir;
 
@@ -12,7 +12,7 @@ use crate::server::Server;
 use crate::stats::Samples;
 use crate::wrk::{self, Load};
 
-/// Sent to everybody.
+/// The body sent to every server.
 const BODY: &str = "0123456789abcdef";
 const CONNECTIONS: [usize; 2] = [1, 64];
 /// The goals are for a server that has something to do: with one connection all of them wait for
@@ -42,7 +42,7 @@ pub(crate) fn run(place: &Place, plan: &Plan) -> anyhow::Result<Report> {
     let host = Host::start(place, data.path())?;
     host.upload(place, "echo")?;
     host.check_echo()?;
-    // Like the peer's component it brings no libc: what is measured is the sandbox around it.
+    // Like the peer's component it has no libc, so that the sandbox around it is measured.
     host.upload_bytes("tiny", "text/wat", &std::fs::read(place.file(TINY)?)?)?;
     let servers = [
         ("cofferdam, tiny component", "/v1/run/tiny", &host.server),
@@ -125,7 +125,7 @@ fn measure(
             plan.rounds
         ));
         for turn in 0..servers.len() {
-            // Each round begins with another server.
+            // Each round starts with a different server.
             let at = (turn + round) % servers.len();
             measure_one(&mut series[at], servers[at].2, connections, plan)?;
         }

@@ -1,5 +1,5 @@
 //! A server under test: a child process that says where it listens. It is killed when it is
-//! dropped, so that nothing outlives a benchmark, whichever way that ends.
+//! dropped, so that nothing outlives a benchmark, however that ends.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -13,9 +13,9 @@ use tempfile::TempDir;
 const START_MAX: Duration = Duration::from_secs(60);
 /// How long a server may take to end when it is asked to.
 const STOP_MAX: Duration = Duration::from_secs(40);
-/// How often a starting server's output is looked at; far below what is measured.
+/// How often a starting server's output is read; far below the measured times.
 const LOOK_EVERY: Duration = Duration::from_micros(200);
-/// `/proc` counts processor time in these; Linux has never had another value on this side.
+/// `/proc` counts processor time in these; on Linux, user space always sees this value.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// A running server.

@@ -1,5 +1,5 @@
 //! (c) From starting the program to its first 200 at `/readyz`, with warm caches, and the memory
-//! of an idle host. `wasmtime serve` stands beside it: it compiles its one component as it starts,
+//! of an idle host. The peer is `wasmtime serve`, which compiles its one component as it starts,
 //! or loads it precompiled.
 
 use std::path::{Path, PathBuf};
@@ -16,11 +16,11 @@ use crate::server::Server;
 use crate::stats::Samples;
 use crate::{machine, peers};
 
-/// An idle server is looked at this long after it was ready.
+/// An idle server's memory is measured this long after it was ready.
 const SETTLE: Duration = Duration::from_secs(2);
 /// How long the interpreters may take to be compiled.
 const WARM_UP_MAX: Duration = Duration::from_secs(180);
-/// Memory is looked at in this many starts; it hardly differs between them.
+/// Memory is measured in this many starts; it hardly differs between them.
 const MEMORY_STARTS: usize = 3;
 
 /// How often.
@@ -38,7 +38,7 @@ struct Series {
 }
 
 impl Series {
-    /// Takes a server that is ready just now.
+    /// Records a server that has just become ready.
     fn add(&mut self, server: &Server, start: usize) -> anyhow::Result<()> {
         self.ready_ms
             .add(server.started().elapsed().as_secs_f64() * 1e3);

@@ -1,4 +1,4 @@
-//! Medians, spreads and quantiles. Nothing here knows what was measured.
+//! Medians, spreads and quantiles, without knowledge of what is measured.
 
 /// One figure, measured once in each round.
 #[derive(Clone, Debug, Default)]
@@ -58,7 +58,7 @@ pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
     low + (high - low) * at.fract()
 }
 
-/// Three significant digits are more than these measurements carry.
+/// Formats with three significant digits, which is more precise than the measurements.
 pub(crate) fn figure(value: f64) -> String {
     match value.abs() {
         size if size.is_nan() => "–".to_owned(),

@@ -1,4 +1,4 @@
-//! Load by `wrk -t1 --latency`, the same for everybody who is measured.
+//! Load by `wrk -t1 --latency`, the same for every server.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -15,7 +15,7 @@ pub(crate) struct Load<'a> {
     pub(crate) seconds: u64,
 }
 
-/// What `wrk` saw.
+/// The measurements of `wrk`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Seen {
     pub(crate) requests: u64,
@@ -46,7 +46,7 @@ pub(crate) fn run(load: &Load<'_>) -> anyhow::Result<Seen> {
         output.status,
         String::from_utf8_lossy(&output.stderr)
     );
-    parse(&text).with_context(|| format!("wrk wrote something else than expected:\n{text}"))
+    parse(&text).with_context(|| format!("wrk's output is not as expected:\n{text}"))
 }
 
 fn parse(text: &str) -> Option<Seen> {

@@ -1,6 +1,6 @@
 //! Who runs code: our host over HTTP, a program started for each execution, or a sandbox from PyPI
-//! that a Python driver calls. All answer the same question: how often and how fast in so many
-//! seconds.
+//! that a Python driver calls. All of them report how many executions finish in a time, and how
+//! fast.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::place::Place;
 use crate::stats::quantile;
 use crate::wrk::{self, Load};
 
-/// What was seen of one script in one round.
+/// The measurements of one script in one round.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
     pub(super) executions: u64,
@@ -34,12 +34,12 @@ pub(super) trait Contestant {
     /// Whether it runs scripts of this language.
     fn speaks(&self, language: &str) -> bool;
 
-    /// Whether one execution takes seconds, so that one measurement must do.
+    /// Whether one execution takes seconds, so that it is measured only once.
     fn is_slow(&self) -> bool {
         false
     }
 
-    /// Runs a script over and over, with so many at once.
+    /// Runs a script over and over, with a given number at once.
     fn measure(&mut self, script: &Script, at_once: usize, seconds: u64) -> anyhow::Result<Seen>;
 }
 
@@ -165,7 +165,7 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    /// Starts the driver in a folder of its own: the sandboxes leave files where they run.
+    /// Starts the driver in its own folder: the sandboxes leave files where they run.
     pub(super) fn start(
         place: &Place,
         sandbox: &'static str,

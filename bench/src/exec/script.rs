@@ -1,5 +1,4 @@
-//! What is executed, and what it must print: a contestant that prints something else is not
-//! measured.
+//! The scripts, and what they must print: a contestant that prints something else is not measured.
 
 use anyhow::ensure;
 use serde_json::json;
@@ -19,7 +18,7 @@ impl Script {
         json!({"language": self.language, "code": self.code}).to_string()
     }
 
-    /// Sees that this is what it prints; sandboxes differ in the last line's end.
+    /// Checks that the script prints this; sandboxes differ in the last line's end.
     pub(super) fn check(&self, stdout: &str) -> anyhow::Result<()> {
         ensure!(
             stdout.trim_end() == self.prints,
@@ -31,7 +30,7 @@ impl Script {
     }
 }
 
-/// All of them; the first of each language is what its goals are about.
+/// All scripts; the goals of a language are about its first one.
 pub(super) const SCRIPTS: &[Script] = &[
     Script {
         name: "print(1)",

@@ -1,6 +1,6 @@
 //! Answers every request with a short fixed body: the smallest `wasi:http` component, so that
-//! `wasmtime serve` is measured and not the guest. Without `std`, because that would import
-//! `wasi:cli`, which costs `wasmtime serve` more to set up for each request.
+//! `wasmtime serve` is measured and not the guest. It does not use `std`, which would import
+//! `wasi:cli` and make each request's set-up more expensive for `wasmtime serve`.
 #![no_std]
 
 extern crate alloc;
@@ -40,7 +40,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Hello {
 
 wasip2::http::proxy::export!(Hello);
 
-/// What the canonical ABI calls to place a list or a string in this module's memory. The bindings
+/// The canonical ABI calls this to place a list or a string in this module's memory. The bindings
 /// export it only with `std`.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cabi_realloc(
