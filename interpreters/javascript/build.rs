@@ -1,5 +1,5 @@
-//! Tells the linker how large the stack in linear memory is, and the compiler where the bundles
-//! of JavaScript lie. `engine.rs` names the other half of the stack's arithmetic.
+//! Tells the linker how large the stack in linear memory is, and the compiler where the JavaScript
+//! bundles are. `engine.rs` has the other half of the stack's arithmetic.
 
 fn main() {
     println!("cargo:rustc-link-arg-cdylib=-zstack-size=1048576");

@@ -1,5 +1,5 @@
 /* Included before every C file of QuickJS. QuickJS turns its check for stack overflow off where
- * __wasi__ is defined; the check works well there, on the stack in linear memory, and is what makes
+ * __wasi__ is defined. The check works well there, on the stack in linear memory, and it makes
  * endless recursion a RangeError and not a trap. The C library's headers need the macro, so they
  * come first. __ANDROID__ then selects <malloc.h> and malloc_usable_size, and nothing else. */
 #include <assert.h>

@@ -1,10 +1,10 @@
-"""One sentence more for errors that say what went wrong here and not what to do about it."""
+"""An extra sentence for errors that say what went wrong but not what to do about it."""
 
 import errno
 
-NO_INPUT = "there is no more standard input; it is what the request gives as `stdin`"
+NO_INPUT = "there is no more standard input; the request sets it with `stdin`"
 NO_SHELL = "lines that begin with ! or % are commands of notebooks, and there is no shell here; {install}"
-NO_INSTALL = "packages cannot be installed while code runs, they are those that the operator offers"
+NO_INSTALL = "packages cannot be installed while code runs; only those that the operator offers are available"
 _FORBIDDEN = (errno.EPERM, errno.EACCES, errno.EROFS, errno.ENOTCAPABLE)
 READ_ONLY = "files can be written to the working directory, /mnt/data, /out and /tmp"
 

@@ -1,4 +1,4 @@
-"""Puts together what a run answers: the value as JSON, or the error with the user's frames only."""
+"""Builds the answer of a run: the value as JSON, or the error with the user's frames only."""
 
 import json
 import reprlib
@@ -15,7 +15,7 @@ TRACEBACK_LIMIT = 64 * 1024
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _format = traceback.TracebackException
-# For values that repr() itself would not come back from.
+# For values whose repr() would not return.
 _brief = reprlib.Repr(maxlevel=20, maxdict=100, maxlist=100, maxtuple=100, maxset=100, maxstring=1000, maxother=1000)
 
 
@@ -38,7 +38,7 @@ def _shown_briefly(item):
 
 
 def _clean(text):
-    """The text, with what no UTF-8 can hold written as an escape."""
+    """The text, with characters that UTF-8 cannot encode written as escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -47,7 +47,7 @@ def _said(*members):
 
 
 def completed(result):
-    """The value, or how it reads where JSON cannot say all of it."""
+    """The value as JSON, or its repr() where JSON cannot represent all of it."""
     try:
         text = value.json_of(result)
     except value.Unsayable as unsayable:
@@ -83,7 +83,7 @@ def _clip(text, limit):
 
 
 def _without_ours(report):
-    """Takes out the frames below the script's that are the interpreter's, through all causes."""
+    """Removes the interpreter's frames below the script's, through all causes."""
     while report is not None:
         report.stack[:] = [frame for frame in report.stack if not frame.filename.startswith(lines.OURS)]
         report = report.__cause__ or report.__context__
@@ -102,7 +102,8 @@ def raised(error, source, file):
     try:
         lines.quotable(file, source)
         if isinstance(error, SyntaxError) and error.filename == file:
-            # What the compiler finds late it quotes from the disk, where there is no such file.
+            # Late errors of the compiler quote the source from the disk, where there is no such
+            # file.
             error.text = lines.line(file, error.lineno) or error.text
         report = _format(type(error), error, _users_frames(error.__traceback__, file), compact=True, limit=-100)
         _without_ours(report)
@@ -113,7 +114,7 @@ def raised(error, source, file):
             text = f"{text.rstrip('\n')}\n{hint}\n"
             message = f"{message}: {hint}" if message else hint
     except BaseException:
-        # Out of memory or of stack, even to say so.
+        # There is not even the memory or stack to report the error.
         text = message = name
     text = _clip(text, TRACEBACK_LIMIT)
     try:

@@ -1,7 +1,7 @@
 """The time that the process has worked, for `time.process_time` and its like.
 
-The system's own count begins when the snapshot was made. Here the clock of the run is read, which
-begins with it, less the time that was slept or, in a session, spent between two calls.
+The system's count begins when the snapshot was made. This one reads the clock of the run, which
+begins with the run, and subtracts the time slept and, in a session, the time between two calls.
 """
 
 import os
@@ -40,13 +40,13 @@ def _times():
 
 
 def pause():
-    """A call of a session ends."""
+    """Stops the count when a call of a session ends."""
     global _paused
     _paused = _now()
 
 
 def resume():
-    """The next one begins."""
+    """Goes on counting when the next call begins."""
     global _idle, _paused
     if _paused is not None:
         _idle += _now() - _paused
@@ -54,7 +54,7 @@ def resume():
 
 
 def forget():
-    """Nobody has slept in the run that begins."""
+    """Clears the time slept when a run begins."""
     global _idle
     _idle = 0
 

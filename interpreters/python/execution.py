@@ -1,4 +1,4 @@
-"""Runs source text: its statements and the expression at its end, awaiting where they await."""
+"""Runs source text: its statements and the expression at its end, with `await` at the top level."""
 
 import asyncio
 import inspect
@@ -26,7 +26,7 @@ async def _awaiting(codes, names):
 
 
 def _perform(codes, names):
-    """Runs statements and the last expression; gives the value of that."""
+    """Runs statements and the last expression; returns the value of the expression."""
     statements, expression = codes
     for code in codes:
         if code is not None and code.co_flags & _IS_COROUTINE:
@@ -49,7 +49,7 @@ def execute(text, names, script, given):
 
 
 def execute_more(text, names, file):
-    """Code of a session, whose `result` counts only where this call assigned it."""
+    """Runs code of a session, whose `result` counts only if this call assigned it."""
     names["__file__"] = file
     codes = source.compiled(text, file)
     watch = results.Watch(names, codes)

@@ -1,10 +1,10 @@
-"""The parts of `hashlib` that CPython takes from OpenSSL, which is not here."""
+"""The parts of `hashlib` that CPython takes from OpenSSL, which is absent here."""
 
 import hashlib
 import hmac
 
 _NO_SCRYPT = (
-    "hashlib.scrypt is not available here, because it is OpenSSL's; hashlib.pbkdf2_hmac and "
+    "hashlib.scrypt is not available here, because it needs OpenSSL; hashlib.pbkdf2_hmac and "
     "hashlib.blake2b are"
 )
 

@@ -1,8 +1,8 @@
 /* A native module for the build of the snapshot: makes objects immortal.
  *
  * CPython counts no references to an object whose count is at least 2^30 (PEP 683), and so never
- * writes to it for being used. Python code has no way to say that of an object of its own. What is
- * declared here is the part of CPython's C interface that this needs, as it is on 32 bits. */
+ * writes to it for being used. Python code cannot set the count itself. This file declares the
+ * part of CPython's C interface that it needs, as it is on 32 bits. */
 
 typedef int Py_ssize_t;
 
@@ -37,7 +37,7 @@ extern PyObject *PyModule_Create2(PyModuleDef *definition, int api_version);
 
 enum { METH_O = 8, API_VERSION = 1013, IMMORTAL = 5 << 28 };
 
-/* Takes a list; gives how many objects it made immortal. */
+/* Takes a list; returns how many objects it made immortal. */
 static PyObject *make_immortal(PyObject *module, PyObject *objects) {
     (void)module;
     Py_ssize_t count = PyList_Size(objects);

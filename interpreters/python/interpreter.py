@@ -4,7 +4,7 @@ It is ordinary guest code and has no privilege. Everything above `Handler` runs 
 module is built, and is part of the snapshot; a run only compiles and executes the user's source.
 """
 
-import preload  # First: what it imports is what scripts find.
+import preload  # First: scripts find the modules that it imports.
 
 import atexit
 import base64
@@ -45,7 +45,7 @@ OWN_MODULES = (
     "zones",
 )
 
-# Python code calling Python code takes no stack of the guest's, so the usual limit holds. Calls
+# Python code that calls Python code takes no guest stack, so the usual limit applies. Calls
 # through C (repr, json, sort keys) are bounded by CPython's own check of the stack.
 RECURSION_LIMIT = 1000
 
@@ -56,7 +56,7 @@ COLLECT_AFTER = 50_000
 # CPython specialises code after a few runs; some of it only after several more.
 REHEARSALS = 32
 
-# Given back when memory has run out, so that there is some to say so with.
+# Freed when memory has run out, so that there is some for reporting the error.
 BALLAST_BYTES = 256 * 1024
 
 library.install(preload.ROOT, preload.BROKEN)
@@ -105,7 +105,7 @@ def _prepare_snapshot():
     gc.set_threshold(COLLECT_AFTER)
     gc.collect()
     snapshot.settle()
-    # Behind all others, because one of them could not be given back.
+    # It is allocated last, because memory between other objects could not be given back.
     Handler.ballast = bytearray(BALLAST_BYTES)
 
 
@@ -116,15 +116,15 @@ def _new_stdin():
 
 
 def _output(descriptor, name):
-    """An output stream. Its buffer goes on where the host takes a part of what is written, which
-    the bare descriptor that Python would use here leaves to its caller."""
+    """An output stream. Its buffer continues after the host has taken part of a write; the bare
+    descriptor that Python would use here leaves that to its caller."""
     raw = io.FileIO(descriptor, "w", closefd=False)
     raw.name = name
     return io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", "backslashreplace", "\n", True)
 
 
 def _begin(request):
-    """Makes fresh what must not come from the snapshot, once in the life of an instance."""
+    """Renews the state that must not come from the snapshot, once in the life of an instance."""
     _reseed()
     open_files.begin()
     clock.forget()
@@ -146,7 +146,7 @@ def _begin(request):
 
 
 def _put(files):
-    """Writes the files that a call of a session brings; the sandbox's quota is the guest's."""
+    """Writes the files of a session's call; they count against the sandbox's quota."""
     for name, content in files.items():
         data = base64.b64decode(content["base64"]) if isinstance(content, dict) else content.encode("utf-8", "surrogatepass")
         *parents, name = name.split("/")
@@ -165,14 +165,14 @@ def _exit_code(code):
     if code is None:
         return 0
     if isinstance(code, int):
-        # A number that no C long holds is -1 there.
+        # A number that does not fit a C long becomes -1.
         return code & 0xFF if -(1 << 63) <= code < 1 << 63 else 0xFF
     print(code, file=sys.stderr)
     return 1
 
 
 def _finish(names):
-    """What the end of a process does: exit handlers, and files left open are written out."""
+    """Does what the end of a process does: runs exit handlers and flushes files left open."""
     if atexit._ncallbacks() > _atexit_before:
         atexit._run_exitfuncs()
     names.clear()
@@ -254,8 +254,8 @@ class Handler(wit_world.exports.Handler):
 
 
 def _rehearse():
-    """Runs what scripts usually do, so that the snapshot's code has specialised itself and its
-    caches are full: whatever a run does not learn anew it does not write to its pages."""
+    """Runs typical scripts, so that the snapshot's code is already specialised and its caches
+    are full: a run then writes to fewer pages."""
     surroundings = sys.argv, sys.stdin, sys.stdout, sys.stderr, sys.modules["__main__"], sys.modules[__name__]
     sys.stdout = io.TextIOWrapper(io.BytesIO(), write_through=True)
     sys.stderr = io.TextIOWrapper(io.BytesIO(), write_through=True)

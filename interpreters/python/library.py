@@ -1,6 +1,6 @@
-"""The source of the standard library, in memory: a run has no disk to read it from.
+"""The source of the standard library, in memory, because a run has no disk with it.
 
-With it a module can be reloaded, one that is not in the snapshot can be imported, and tracebacks
+With it a module can be reloaded, a module outside the snapshot can be imported, and tracebacks
 and `inspect` quote the library as they do elsewhere.
 """
 
@@ -55,7 +55,7 @@ def install(root, broken):
             if name.endswith(".py") and name not in LEFT_OUT:
                 path = f"{folder}/{name}"
                 with open(path, "rb") as file:
-                    # A form feed is no end of a line, but for those who split with splitlines.
+                    # A form feed does not end a line, except for code that uses splitlines.
                     _packed[path] = zlib.compress(file.read().replace(b"\f", b""), 9)
     SourceFileLoader.get_data = _get_data
     sys.meta_path.append(Library(root, broken))

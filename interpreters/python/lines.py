@@ -1,7 +1,7 @@
 """The lines of the user's source, for everything that quotes them: tracebacks, warnings, `inspect`.
 
 A line ends where Python's own reader ends one. `str.splitlines` would also cut at form feeds and at
-several characters of Unicode, and every later line would be quoted in place of another.
+several Unicode characters, and would then quote the wrong line for every later number.
 """
 
 import inspect
@@ -10,7 +10,7 @@ import sys
 import traceback
 
 MAIN = "main.py"
-# Where the tool that builds the module mounts this directory.
+# The build tool mounts this directory here.
 OURS = "/0/"
 # Sources of a session's calls that can be quoted; older ones are shown by number only.
 REMEMBERED = 256
@@ -44,7 +44,7 @@ def remember(file, source):
 
 
 def forget():
-    """Leaves nothing of the rehearsals to be quoted."""
+    """Forgets the sources of the rehearsals."""
     _cache.clear()
 
 

@@ -1,4 +1,4 @@
-"""What code is told that asks for the network, which it has none of: a grant is what it lacks."""
+"""The errors of code that uses the network, which is closed: they say that a grant is missing."""
 
 import errno
 import http.client
@@ -30,7 +30,7 @@ def _connect(address, *args, **kwargs):
 
 
 class Socket(socket.socket):
-    """A socket that says why it leads nowhere."""
+    """A socket whose errors say why it cannot connect."""
 
     def __init__(self, *args, **kwargs):
         try:
@@ -52,7 +52,7 @@ class Socket(socket.socket):
 
 
 class HTTPSConnection(http.client.HTTPConnection):
-    """A connection that is refused as one without encryption is."""
+    """A connection that is refused in the same way as an unencrypted one."""
 
     default_port = http.client.HTTPS_PORT
 

@@ -1,8 +1,8 @@
 """`open`, as far as it differs here, and which files a script has opened.
 
-Those that it left open are written out at its end. Looking for them among all objects would touch
-every page of the snapshot, which costs several times what a short script does. It is done only where
-a script made a file object past `open`.
+Files that the script left open are flushed at its end. A search among all objects would touch every
+page of the snapshot, which costs several times as much as a short script. It happens only if the
+script made a file object without `open`.
 """
 
 import builtins
@@ -21,7 +21,7 @@ _opens = 0
 
 
 class Device(io.RawIOBase):
-    """A file that takes everything and gives what `fill` makes."""
+    """A file that accepts all writes and reads what `fill` makes."""
 
     def __init__(self, name, fill):
         self.name, self._fill = name, fill
@@ -51,8 +51,8 @@ _DEVICES = {
 
 
 class Appending(io.FileIO):
-    """A file that is appended to and read. The C library's own idea of the place in such a file is
-    its end, wherever that is asked for, so it never is."""
+    """A file open for appending and reading. The C library always gives its end as the position,
+    so the position is kept here."""
 
     _place = 0
 
@@ -88,13 +88,13 @@ class Appending(io.FileIO):
 
 def _count(event, arguments):
     global _raw_opens
-    # os.open has no mode, and nothing of it is buffered.
+    # os.open has no mode, and its files are not buffered.
     if event == "open" and isinstance(arguments[1], str):
         _raw_opens += 1
 
 
 def _layered(raw, mode, buffering, encoding, errors, newline):
-    """What `open` puts over a raw file."""
+    """The object that `open` puts over a raw file."""
     binary = "b" in mode
     if binary and (encoding, errors, newline) != (None, None, None):
         raise ValueError("binary mode doesn't take an encoding, errors or newline argument")
@@ -134,7 +134,7 @@ def _remembering(original):
         else:
             if place in paths.STREAMS:
                 file = paths.STREAMS[place]
-            # The standard streams outlive whatever else reads or writes them.
+            # The standard streams stay open when another file object over them closes.
             closefd = closefd and not (type(file) is int and 0 <= file <= 2)
             opened = original(file, mode, buffering, encoding, errors, newline, closefd, opener)
         if _raw_opens > before:
@@ -151,13 +151,13 @@ def install():
 
 
 def begin():
-    """Forgets what was opened while the snapshot was made."""
+    """Forgets the files opened while the snapshot was made."""
     global _raw_opens, _opens
     _raw_opens = _opens = 0
 
 
 def left():
-    """The file objects that may hold what was not written yet."""
+    """The file objects that may hold unwritten data."""
     if _raw_opens > _opens:
         return [found for found in gc.get_objects() if isinstance(found, io.IOBase)]
     return list(_known)

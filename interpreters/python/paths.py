@@ -1,7 +1,7 @@
-"""Paths that a system knows and the C library here does not, and the other way about.
+"""Paths that differ between Linux and the C library here.
 
-It reads the empty path as the working directory, and has no devices: `/dev/stdin` and its like are
-names of descriptors, `/dev/null` and its like are made in `open_files`.
+The C library reads the empty path as the working directory, and has no devices: here `/dev/stdin` and
+the like are names of descriptors, and `open_files` makes `/dev/null` and the like.
 """
 
 import errno
@@ -28,7 +28,7 @@ _SETS = ("supports_dir_fd", "supports_effective_ids", "supports_fd", "supports_f
 
 
 def missing(path):
-    """The error for a path that leads nowhere."""
+    """The error for a path that does not exist."""
     return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
 
 

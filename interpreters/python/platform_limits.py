@@ -1,7 +1,7 @@
-"""Gives what a sandbox cannot do a clear answer, and what it can do without the system a way.
+"""Clear errors for what a sandbox cannot do, and replacements for what it can do without the system.
 
-No processes, no threads and no native packages: the message of the exception says so. asyncio runs,
-on an event loop that only waits for time, as there is nothing else to wait for.
+There are no processes, no threads and no native packages: the message of the exception says so.
+asyncio runs on an event loop that only waits for time, because there is nothing else to wait for.
 """
 
 import asyncio
@@ -20,8 +20,8 @@ _STDLIB_REASON = (
     "(processes, threads, terminals or native libraries), which the sandbox does not have"
 )
 _REASON = (
-    "{name} is not available here: the Python standard library is, and pure-Python wheels the "
-    "operator offers: {offered}{broken}"
+    "{name} is not available here; available are the Python standard library and these pure-Python "
+    "wheels of the operator: {offered}{broken}"
 )
 _WINDOWS = ("_winapi", "msvcrt", "nt", "winreg", "winsound")
 _INSTALLERS = ("ensurepip", "micropip", "pip", "uv")
@@ -36,7 +36,7 @@ _INSTEAD = {
     "turtle": "there is no screen, but a file with a picture can be written",
 }
 _NATIVE = (".so", ".pyd", ".dylib")
-# Wheels that an explanation names; it is for people.
+# The most wheels that an explanation names.
 _BROKEN_MAX = 4
 
 
@@ -57,7 +57,7 @@ class MissingPackages:
         return ", ".join(self.offered) or "none"
 
     def _broken(self, name):
-        """Which of the wheels that were searched cannot be, or has `name` in native code only."""
+        """The searched wheels that cannot be read, or that have `name` only as native code."""
         reasons = []
         for wheel in self.wheels:
             try:
@@ -72,7 +72,7 @@ class MissingPackages:
         return "".join(reasons[:_BROKEN_MAX])
 
     def find_spec(self, name, path=None, target=None):
-        # importlib.util.find_spec asks whether a module exists and wants None for an answer.
+        # importlib.util.find_spec asks whether a module exists and expects None if it does not.
         importing = self._frame(2).f_code.co_name == "_find_and_load_unlocked"
         if not importing or (path is not None and name not in _INSTEAD):
             return None
@@ -121,7 +121,7 @@ class TimerLoop(asyncio.BaseEventLoop):
         workers.no_processes()
 
     def run_in_executor(self, executor, func, *args):
-        # There are no threads: the work is done at once, and the future is ready.
+        # There are no threads: the work is done immediately, and the future is ready.
         future = self.create_future()
         try:
             future.set_result(func(*args))
@@ -154,7 +154,7 @@ def _no_command(command, *args, **kwargs):
 
 
 def install():
-    """Puts all of it in place; answers the finder, whose `offered` a run may set."""
+    """Installs all of it; returns the finder, whose `offered` a run may set."""
     os.system = os.popen = _no_command
     import subprocess
 

@@ -1,8 +1,8 @@
 """Imports the whole pure standard library while the interpreter module is built.
 
-The snapshot then holds every module, so that an import in a script is a dictionary look-up. Left out
-are the parts that need what a sandbox lacks (they fail to import here and are reported as missing
-when a script asks for them), tests, graphical modules, and those that act on being imported.
+The snapshot then holds every module, so an import in a script is a dictionary look-up. Modules that
+need what a sandbox lacks are left out (they fail to import here and are reported as missing when a
+script imports them), and so are tests, graphical modules, and modules that act when imported.
 """
 
 import importlib
@@ -44,6 +44,6 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     for _name in sorted(sys.stdlib_module_names - SKIPPED):
         _load(_name)
-    # Not os.__file__: os is frozen into the interpreter and names a directory that is not there.
+    # Not os.__file__: os is frozen into the interpreter and names a directory that does not exist.
     ROOT = os.path.dirname(subprocess.__file__)
     _walk(ROOT, "")

@@ -1,4 +1,4 @@
-"""Which of a session's calls assigned `result`: only a value of its own is a call's result."""
+"""Whether a call of a session assigned `result`: only then is it the call's result."""
 
 import sys
 
@@ -13,8 +13,8 @@ _MISSING = object()
 class Watch:
     """Watches for one call whether `result` is assigned.
 
-    Another object under the name says so. The same one may have been assigned again, so the
-    instructions that would do it are watched; each is reported once and costs nothing from then on.
+    A different object under the name shows an assignment. The same object may have been assigned
+    again, so the instructions that assign are watched; each is reported once and then costs nothing.
     """
 
     def __init__(self, names, codes):
@@ -34,7 +34,7 @@ class Watch:
                 _monitoring.set_local_events(_TOOL, store, _INSTRUCTION)
 
     def _find(self, code):
-        """The places in this code, and in what is defined in it, that assign to the global name."""
+        """Finds the places, in this code and in the code defined in it, that assign to the global name."""
         import dis
 
         if NAME in code.co_names:
@@ -55,7 +55,7 @@ class Watch:
         return _monitoring.DISABLE
 
     def value(self):
-        """What this call assigned, or None. Ends the watch."""
+        """Ends the watch; returns the value that this call assigned, or None."""
         if self._stores and _monitoring.get_tool(_TOOL) == "cofferdam":
             for store in self._stores:
                 _monitoring.set_local_events(_TOOL, store, 0)

@@ -1,20 +1,20 @@
 """Arranges the snapshot's memory so that a run writes to few of its pages.
 
-Every run begins with the same pages, shared with all others; each one it writes to costs it a fault
-and a copy, which together take longer than a short script. CPython writes where it only reads, by
-counting references, and it allocates wherever something was freed.
+Every run begins with the same pages, shared with all others; each page that it writes to costs a
+fault and a copy, and these add up to more than a short script. CPython writes to objects that it
+only reads, because it counts references, and it allocates wherever something was freed.
 """
 
 import gc
 
 import immortal
 
-# The largest hole that is taken up; larger ones hold many objects each.
+# The largest hole that is filled; larger ones hold many objects each.
 HOLE_MAX = 64 * 1024
-# More than all holes together: what is allocated in one piece lies behind everything.
+# More than all holes together: an allocation of this size lies behind everything.
 BEHIND = 1 << 20
 
-# What scripts usually do.
+# Scripts that do the usual things.
 SCRIPTS = (
     "print(1)",
     "print('a', 1.5, [1, (2,)], {'b': None})\n1 + 1",
@@ -53,7 +53,7 @@ def _stop_counting():
 
 
 def _fill_holes():
-    """Takes up the free places between the objects, so that a run's own lie together behind them."""
+    """Fills the free places between the objects, so that a run's objects lie together behind them."""
     behind = id(bytes(BEHIND))
     for size in (*range(HOLE_MAX, 1024, -512), *range(1024, 0, -8)):
         while id(hole := bytes(size)) < behind:

@@ -1,6 +1,6 @@
-"""From source text to code: what editors and models put around it, and what a script declares.
+"""From source text to code: removes marks of editors and models, and reads a script's declarations.
 
-Lines keep their numbers: what is taken off is put back as an empty line.
+Lines keep their numbers: a removed line is replaced by an empty one.
 """
 
 import ast
@@ -23,7 +23,7 @@ def bare(text):
 
 
 def _unfenced(text):
-    """Python itself never begins with a fence."""
+    """Whether the source begins with a fence; Python itself never does."""
     fence = text.lstrip()[:3]
     if fence not in FENCES:
         return text
@@ -35,7 +35,7 @@ def _unfenced(text):
             del lines[number:]
             break
         if lines[number].strip():
-            # The fence was left open, or is closed behind the last line of code.
+            # The fence was left open, or is closed after the last line of code.
             lines[number] = lines[number].rstrip().removesuffix(fence)
             break
     return "\n".join(lines)
@@ -53,7 +53,7 @@ def compiled(text, file):
 
 
 def declared(text, file):
-    """What a script says of itself in its docstring and its constants; nothing of it is run."""
+    """A script's declarations in its docstring and its constants, without running it."""
     tree = _compile(text, file, "exec", _TREE)
     code = _compile(tree, file, "exec", AWAIT)
     said = {"summary": ast.get_docstring(tree)}

@@ -1,8 +1,8 @@
-"""What JSON can say of a value: its text, or the first thing in it that has no word there.
+"""A value as JSON: its text, or the first part of it that JSON cannot represent.
 
-Nothing is left out or put in place of something else without a word: a value of which JSON would
-lose a part is not said at all. Tuples are arrays, keys that are numbers, booleans or None are the
-strings that `json.dumps` makes of them; everybody expects that.
+Nothing is left out or replaced silently: a value that JSON would only represent in part is refused.
+Tuples are arrays, and keys that are numbers, booleans or None are the strings that `json.dumps`
+makes of them, as everybody expects.
 """
 
 import json
@@ -11,7 +11,7 @@ import sys
 from itertools import chain, compress
 from operator import not_
 
-# Containers inside each other. The encoder's recursion ends the run some thousand levels further.
+# The depth of nested containers. The encoder's recursion ends the run some thousand levels further.
 DEPTH_MAX = 1000
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
@@ -36,7 +36,7 @@ _ADVICE = {
 
 
 class Unsayable(Exception):
-    """JSON has no word for a part of a value. `native` is the exception json.dumps would raise."""
+    """JSON cannot represent a part of a value. `native` is the exception json.dumps would raise."""
 
     def __init__(self, place, what, native, nested=False):
         super().__init__(f"{place} is {what}")
@@ -55,12 +55,12 @@ def json_of(value):
     except MemoryError:
         raise
     except Exception as error:
-        raise _first(value) or Unsayable("the result", f"no JSON ({error})", "ValueError") from None
+        raise _first(value) or Unsayable("the result", f"not representable in JSON ({error})", "ValueError") from None
 
 
 def _look(value):
-    """Looks at what the encoder does not notice: how deep a value is, and keys that become equal.
-    Goes from level to level, so that the loops are C's and not Python's."""
+    """Checks what the encoder does not notice: the depth of a value, and keys that become equal.
+    It goes from level to level, so that the loops run in C and not in Python."""
     level, seen = [value], set()
     for _ in range(DEPTH_MAX):
         boxes = {id(item): item for item in level if isinstance(item, (dict, list, tuple))}
@@ -81,7 +81,7 @@ def _look(value):
 
 
 def _first(value):
-    """The first thing in the value that JSON has no word for."""
+    """The first part of the value that JSON cannot represent."""
     keys, open_boxes, done = [], {}, set()
     wrong = _wrong(value)
     if wrong or not isinstance(value, (dict, list, tuple)):
@@ -115,7 +115,7 @@ def _first(value):
 
 
 def _too_deep():
-    return f"a value of more than {DEPTH_MAX} containers inside each other"
+    return f"a value of more than {DEPTH_MAX} nested containers"
 
 
 def _items(box):
@@ -134,7 +134,7 @@ def _wrong(item):
     if isinstance(item, str):
         return _wrong_text(item)
     if isinstance(item, float):
-        return None if math.isfinite(item) else (f"{float(item)!r}, for which JSON has no number", "ValueError")
+        return None if math.isfinite(item) else (f"{float(item)!r}, which is not a number in JSON", "ValueError")
     if isinstance(item, int):
         return _wrong_number(item)
     if isinstance(item, dict):
@@ -142,7 +142,7 @@ def _wrong(item):
     if isinstance(item, (list, tuple)):
         return None
     name = _type_name(type(item))
-    what = f"a value of type {name}, for which JSON has no word"
+    what = f"a value of type {name}, which JSON cannot represent"
     return (f"{what}; give {_ADVICE[name]} instead" if name in _ADVICE else what), "TypeError"
 
 
@@ -150,7 +150,7 @@ def _wrong_text(text):
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        return f"a string with a lone surrogate at index {error.start}, which no UTF-8 can hold", "ValueError"
+        return f"a string with a lone surrogate at index {error.start}, which UTF-8 cannot encode", "ValueError"
     return None
 
 
@@ -159,7 +159,7 @@ def _wrong_number(number):
         int.__repr__(number)
     except ValueError:
         digits = sys.get_int_max_str_digits()
-        return f"an int of more than {digits} digits, which few readers of JSON take", "ValueError"
+        return f"an int of more than {digits} digits, which few JSON readers accept", "ValueError"
     return None
 
 

@@ -1,7 +1,7 @@
-"""Pools of threads and of processes: what they are given is done at once, by the one thread there is.
+"""Pools of threads and of processes: the only thread does their work immediately.
 
-Each task is done before the next one is handed in. Threads and processes of one's own cannot be
-had; the error says what can be done instead.
+Each task is done before the next one is handed in. A script cannot start threads or processes; the
+error says what it can do instead.
 """
 
 import concurrent.futures
@@ -17,15 +17,15 @@ import _thread
 
 NO_THREADS = (
     "threads cannot be started here: call the function itself, or use concurrent.futures or "
-    "multiprocessing.Pool, whose work is done at once, or asyncio"
+    "multiprocessing.Pool, which work without threads, or asyncio"
 )
 NO_PROCESSES = (
     "processes cannot be started here: do the work in this one, in Python; concurrent.futures and "
-    "multiprocessing.Pool do theirs at once"
+    "multiprocessing.Pool work without processes"
 )
 
 
-NO_OTHERS = "this waits for another thread, and there is none here: it would wait for ever"
+NO_OTHERS = "this waits for another thread for ever, because there is only one thread here"
 
 
 def _wait(self, timeout=None, _original=threading.Condition.wait):
@@ -44,7 +44,7 @@ def no_processes(*args, **kwargs):
 
 
 class ThreadPoolExecutor(concurrent.futures.Executor):
-    """An executor that does what it is given at once."""
+    """An executor that does its work immediately."""
 
     def __init__(self, max_workers=None, thread_name_prefix="", initializer=None, initargs=()):
         if max_workers is not None and max_workers <= 0:
@@ -77,7 +77,7 @@ class ProcessPoolExecutor(ThreadPoolExecutor):
 
 
 class Done:
-    """What a pool's asynchronous call gives: it is over already."""
+    """The result of a pool's asynchronous call, which is already done."""
 
     def __init__(self, work, callback, error_callback):
         self._error = self._value = None
@@ -105,7 +105,7 @@ class Done:
 
 
 class Pool:
-    """A pool of processes or threads that does what it is given at once."""
+    """A pool of processes or threads that does its work immediately."""
 
     def __init__(self, processes=None, initializer=None, initargs=(), maxtasksperchild=None, context=None):
         if processes is not None and processes < 1:
@@ -175,7 +175,7 @@ def install():
             if hasattr(module, name):
                 setattr(module, name, _no_threads)
     threading.Condition.wait = _wait
-    # The one written in Python waits on a condition.
+    # The queue written in Python waits on a condition.
     queue.SimpleQueue = queue._PySimpleQueue
     concurrent.futures.thread.ThreadPoolExecutor = ThreadPoolExecutor
     ThreadPoolExecutor.__module__ = concurrent.futures.thread.__name__

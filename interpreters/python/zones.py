@@ -6,7 +6,7 @@ import zoneinfo
 import zoneinfo._common
 import zoneinfo._tzpath
 
-# Put beside this file by whoever builds the module.
+# The build puts it beside this file.
 FOLDER = "zoneinfo-data"
 
 _zones = {}
@@ -35,5 +35,5 @@ def install():
     assert "UTC" in _zones
     zoneinfo._common.load_tzdata = _load
     zoneinfo.available_timezones = zoneinfo._tzpath.available_timezones = _available
-    # There is no directory of zones to look into first.
+    # There is no directory of zones to search first.
     zoneinfo.reset_tzpath(to=())

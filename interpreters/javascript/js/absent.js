@@ -1,4 +1,4 @@
-// What Node has and a sandbox has not: whoever asks for it is told why, in one sentence.
+// Node features that a sandbox lacks: a script that uses one gets one sentence that says why.
 import { define } from "./host.js";
 import { coded, unavailable } from "./faults.js";
 
@@ -10,10 +10,10 @@ const WHY = {
   http: NETWORK, https: NETWORK, http2: NETWORK, net: NETWORK, tls: NETWORK, dgram: NETWORK, dns: NETWORK, "dns/promises": NETWORK,
   child_process: PROCESSES, cluster: PROCESSES, worker_threads: THREADS,
   v8: ENGINE, vm: ENGINE, inspector: ENGINE, "inspector/promises": ENGINE, repl: ENGINE, trace_events: ENGINE, wasi: ENGINE, async_hooks: ENGINE, diagnostics_channel: ENGINE,
-  zlib: "nothing here compresses or decompresses", tty: "there is no terminal", test: "the test runner is not part of this interpreter", domain: "it is deprecated in Node too", sea: ENGINE, sqlite: "there is no database in the sandbox", punycode: "it is deprecated in Node too; new URL() converts host names", constants: "use fs.constants or os.constants",
+  zlib: "the interpreter has no compression", tty: "there is no terminal", test: "the test runner is not part of this interpreter", domain: "it is deprecated in Node too", sea: ENGINE, sqlite: "there is no database in the sandbox", punycode: "it is deprecated in Node too; new URL() converts host names", constants: "use fs.constants or os.constants",
 };
 
-// The error for a module of Node's that is not here, or undefined for any other name.
+// The error for a Node module that is not available, or undefined for any other name.
 export function absentModule(name) {
   const bare = name.startsWith("node:") ? name.slice(5) : name;
   if (!Object.hasOwn(WHY, bare)) return undefined;
@@ -21,7 +21,7 @@ export function absentModule(name) {
 }
 
 export function unknownModule(name, available) {
-  const names = `There are the modules ${available.join(", ")}, and files in the working directory by a relative path`;
+  const names = `The modules are ${available.join(", ")}, and files in the working directory by a relative path`;
   return coded(Error, "MODULE_NOT_FOUND", `Cannot find module '${name}': no npm packages are installed here, and none can be. ${names}`);
 }
 

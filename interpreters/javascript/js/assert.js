@@ -1,5 +1,5 @@
-// node:assert, with messages in Node's words where these are short; nothing is coloured or compared
-// line by line.
+// node:assert, with Node's messages where these are short, without colours and line-by-line
+// comparison.
 import { inspect } from "node-inspect-extracted";
 import { same } from "./equality.js";
 import { wrongType } from "./faults.js";
@@ -83,7 +83,7 @@ Object.assign(assert, {
     if (value !== null && value !== undefined) throw new AssertionError({ message: `ifError got unwanted exception: ${value?.message ?? inspect(value)}`, actual: value, expected: null, operator: "ifError" });
   },
 });
-// What `assert.strict` and `assert/strict` are: the loose names mean the strict functions.
+// `assert.strict` and `assert/strict`: the loose names mean the strict functions.
 const { strictEqual, notStrictEqual, deepStrictEqual, notDeepStrictEqual } = assert;
 export const strict = Object.assign((value, message) => assert(value, message), assert, { equal: strictEqual, notEqual: notStrictEqual, deepEqual: deepStrictEqual, notDeepEqual: notDeepStrictEqual });
 strict.strict = assert.strict = strict;

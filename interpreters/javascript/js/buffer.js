@@ -1,5 +1,5 @@
-// Buffer: the package of that name, with Node's newer encodings, its words for errors, and the
-// native conversions where they are the faster ones.
+// Buffer: the package of that name, with Node's newer encodings, its error messages, and native
+// conversions where they are faster.
 import { Buffer, kMaxLength, kStringMaxLength } from "buffer/index.js";
 import { define, host } from "./host.js";
 import { coded, outOfRange, wrongType } from "./faults.js";
@@ -10,7 +10,7 @@ const SIZE_MAX = 2 ** 32;
 
 const ENCODINGS = new Map([["utf8", "utf8"], ["utf-8", "utf8"], ["hex", "hex"], ["base64", "base64"], ["base64url", "base64url"], ["latin1", "latin1"], ["binary", "latin1"], ["ascii", "ascii"], ["utf16le", "utf16le"], ["utf-16le", "utf16le"], ["ucs2", "utf16le"], ["ucs-2", "utf16le"]]);
 
-// The one name of an encoding, or undefined.
+// The canonical name of an encoding, or undefined.
 const known = (encoding) => (typeof encoding === "string" ? ENCODINGS.get(encoding) ?? ENCODINGS.get(encoding.toLowerCase()) : undefined);
 
 function encodingFor(encoding) {
@@ -31,7 +31,7 @@ function fromText(text, encoding) {
     case "utf8":
       return asBuffer(host.utf8Encode(text.toWellFormed()));
     case "hex":
-      // Up to the first pair that is none.
+      // Decoding stops at the first invalid pair.
       return from.call(Buffer, /^(?:[0-9a-f]{2})*/i.exec(text)[0], "hex");
     case "base64":
     case "base64url":

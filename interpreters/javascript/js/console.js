@@ -1,4 +1,4 @@
-// console, printing as Node does: formatted text to stdout or stderr at once, nothing held back.
+// console, printing as Node does: formatted text to stdout or stderr at once, without buffering.
 import { format, formatWithOptions, inspect } from "node-inspect-extracted";
 import { define, host } from "./host.js";
 import { print } from "./stdio.js";

@@ -10,7 +10,7 @@ const RANDOM_INT_MAX = 2 ** 48 - 1;
 function algorithmFor(name) {
   if (typeof name !== "string") throw wrongType("algorithm", "of type string", name);
   const known = name.toLowerCase().replace(/^(?:rsa-)?(md5|sha)-?(\d*)$/, "$1$2");
-  if (!Object.hasOwn(BLOCK_BYTES, known)) throw coded(Error, "ERR_OSSL_EVP_UNSUPPORTED", `Digest method not supported: ${name}; there are ${Object.keys(BLOCK_BYTES).join(", ")}`);
+  if (!Object.hasOwn(BLOCK_BYTES, known)) throw coded(Error, "ERR_OSSL_EVP_UNSUPPORTED", `Digest method not supported: ${name}; supported are ${Object.keys(BLOCK_BYTES).join(", ")}`);
   return known;
 }
 

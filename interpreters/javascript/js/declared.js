@@ -1,10 +1,9 @@
-// What a script says of itself: in the comment it begins with and in its constants. Nothing of it
-// is run.
+// Reads a script's declarations, its first comment and its constants, without running the script.
 import { tree } from "./source.js";
 
 const DECLARATIONS = ["INPUT_SCHEMA", "OUTPUT_SCHEMA"];
 
-// The value of an expression that is written out whole, as JSON is; nothing of it is run.
+// The value of an expression that is a literal throughout, without running it.
 function literal(node, name) {
   const inner = (child) => literal(child, name);
   switch (node.type) {
@@ -28,14 +27,14 @@ function literal(node, name) {
       }
       break;
   }
-  throw new TypeError(`${name} must be written out as JSON is, without anything to be computed (line ${node.loc.start.line})`);
+  throw new TypeError(`${name} must be a literal without anything to compute (line ${node.loc.start.line})`);
 }
 
 // The text of a comment without the stars at its edge.
 const prose = (comment) => comment.split("\n").map((line) => line.replace(/^\s*\*? ?/, "").trimEnd()).join("\n").trim();
 
-// What a script says of itself, as JSON: in the /** comment */ it begins with and in its constants.
-// Null if the text cannot be parsed.
+// A script's declarations as JSON: its first /** comment */ and its constants. Null if the text
+// cannot be parsed.
 export function declared(code) {
   const comments = [];
   let program;

@@ -11,7 +11,7 @@ for (const [encoding, labels] of [
   ["windows-1252", "windows-1252 latin1 iso-8859-1 iso8859-1 iso88591 iso_8859-1 l1 ascii us-ascii ansi_x3.4-1968 cp1252 cp819 ibm819 x-cp1252"],
 ]) for (const label of labels.split(" ")) LABELS.set(label, encoding);
 
-// What windows-1252 has where ISO 8859-1 has control characters.
+// The characters of windows-1252 in the places of ISO 8859-1's control characters.
 const WINDOWS = "€\x81‚ƒ„…†‡ˆ‰Š‹Œ\x8dŽ\x8f\x90‘’“”•–—˜™š›œ\x9džŸ";
 
 const Shared = globalThis.SharedArrayBuffer ?? class {};
@@ -79,7 +79,7 @@ class TextDecoder {
     this.#begun = stream && (this.#begun || text !== "");
     return first && !this.#ignoreBOM && text.charCodeAt(0) === 0xfeff ? text.slice(1) : text;
   }
-  // How many of the bytes are whole characters.
+  // The number of bytes that form whole characters.
   #whole(bytes) {
     if (this.#encoding === "utf-8") return host.utf8Boundary(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length));
     if (this.#encoding === "windows-1252") return bytes.length;

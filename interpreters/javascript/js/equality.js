@@ -1,4 +1,4 @@
-// Deep equality, strict or loose, as node:assert and node:util understand it.
+// Deep equality, strict or loose, as in node:assert and node:util.
 
 const isView = (value) => ArrayBuffer.isView(value) && !(value instanceof DataView);
 const BOXES = [Number, String, Boolean, BigInt, Symbol];
@@ -30,7 +30,7 @@ export function same(a, b, strict, seen = new Map()) {
   if (a instanceof WeakMap || a instanceof WeakSet || a instanceof Promise) return false;
   if (isView(a)) return a.length === b.length && a.every((value, i) => (strict ? Object.is(value, b[i]) : value == b[i]));
   if (a instanceof ArrayBuffer) return same(new Uint8Array(a), new Uint8Array(b), strict);
-  // A pair that is being compared already decides nothing more.
+  // A pair that is already being compared counts as equal.
   if (seen.get(a) === b) return true;
   seen.set(a, b);
   if (a instanceof Map && !sameMap(a, b, strict, seen)) return false;

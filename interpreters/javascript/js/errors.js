@@ -1,5 +1,5 @@
-// How errors read: stacks in V8's form with the user's frames only, and the report of an uncaught
-// error with the source line it came from.
+// The text of errors: stacks in V8's form with the user's frames only, and the report of an
+// uncaught error with the source line it came from.
 import { inspect } from "node-inspect-extracted";
 import { ownPlace } from "./places.js";
 

@@ -1,4 +1,4 @@
-// node:events: the package that Node's own was taken out of, with what Node has added since.
+// node:events: the userland package of Node's module, with Node's later additions.
 import EventEmitter from "events/events.js";
 import { inspect } from "node-inspect-extracted";
 import { define } from "./host.js";
@@ -34,12 +34,12 @@ for (const name of ["addListener", "on", "once", "prependListener", "prependOnce
     },
   });
 }
-// Both names of a function are the same function.
+// Aliases are the same function.
 define(EventEmitter.prototype, { addListener: EventEmitter.prototype.on, removeListener: EventEmitter.prototype.off });
 
 const listen = (emitter, event, listener, way) => (typeof emitter.on === "function" ? emitter[way === "add" ? "on" : "off"](event, listener) : emitter[way === "add" ? "addEventListener" : "removeEventListener"](event, listener));
 
-// An endless sequence of what an event brings, until its signal or an error ends it.
+// An endless sequence of an event's arguments, until its signal or an error ends it.
 function on(emitter, event, { signal } = {}) {
   const arrived = [];
   const asking = [];

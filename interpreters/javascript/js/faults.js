@@ -1,8 +1,8 @@
-// Errors in Node's form: a code, and the words that Node has for it. Nothing here decides whether
-// something is an error.
+// Errors in Node's form: a code and Node's message. The callers decide whether something is an
+// error.
 import { inspect } from "node-inspect-extracted";
 
-// The parts that Node knows, in the order in which it shows them; the header of the stack names the code.
+// The properties in the order in which Node shows them; the header of the stack names the code.
 export function coded(Base, code, message, more = {}) {
   const error = new Base(message);
   const stack = error.stack;
@@ -41,7 +41,7 @@ export function outOfRange(name, range, value) {
   return coded(RangeError, "ERR_OUT_OF_RANGE", `The value of "${name}" is out of range. It must be ${range}. Received ${shown}`);
 }
 
-// What Node has and a sandbox does not: one sentence that says so.
+// The error for a Node feature that a sandbox lacks, in one sentence.
 export const unavailable = (what, why) => coded(Error, "ERR_FEATURE_UNAVAILABLE_ON_PLATFORM", `${what} is not available here: ${why}`);
 
 export function mustBeFunction(value, name = "callback") {

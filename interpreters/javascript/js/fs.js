@@ -14,7 +14,7 @@ import { ReadStream, WriteStream } from "./fs/streams.js";
 const { setImmediate } = timers;
 const sync = Object.fromEntries([descriptors, files, folders].flatMap((part) => Object.entries(part)).filter(([name]) => name.endsWith("Sync")));
 
-// In a later turn of the event loop, as where a disk is asked.
+// In a later turn of the event loop, as for a real disk.
 const later = (work) => new Promise((resolve, reject) => setImmediate(() => {
   try {
     resolve(work());
@@ -27,7 +27,7 @@ const OF_DESCRIPTORS = /^(close|read|readv|write|writev|f[a-z]+)$/;
 export const fsPromises = { constants, open: (...args) => later(() => openHandle(...args)) };
 export const fs = { ...sync };
 
-// Functions that tell their callback more than one thing.
+// Functions that pass more than one value to their callback.
 const RESULTS = { read: "bytesRead", write: "bytesWritten", readv: "bytesRead", writev: "bytesWritten" };
 
 for (const [syncName, work] of Object.entries(sync)) {

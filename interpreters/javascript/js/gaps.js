@@ -1,4 +1,4 @@
 // Globals that the bundled libraries read while they load, and that QuickJS lacks on WebAssembly.
-// main.js takes them away again, so that a script sees truly what is there.
+// main.js removes them again, so that a script sees only what is really available.
 export const lent = ["Atomics"].filter((name) => !(name in globalThis));
 for (const name of lent) globalThis[name] = {};

@@ -1,12 +1,12 @@
-// The native functions that the Rust half of the interpreter hands over. They are taken off the
-// global object here, before any code of the user's runs, so that no script can replace them.
+// The native functions that the Rust half of the interpreter hands over. They are removed from the
+// global object here, before user code runs, so that no script can replace them.
 export const host = globalThis.__host;
 delete globalThis.__host;
 
 // Native calls take well-formed strings only; a lone surrogate becomes U+FFFD, as in Node's output.
 export const write = (fd, text) => host.write(fd, text.isWellFormed() ? text : text.toWellFormed());
 
-// Functions of this prelude are part of the platform: no one should be able to list them.
+// Functions of this prelude are part of the platform and are not enumerable.
 export function define(target, members) {
   for (const key of Reflect.ownKeys(members)) {
     const descriptor = Object.getOwnPropertyDescriptor(members, key);
@@ -14,6 +14,6 @@ export function define(target, members) {
   }
 }
 
-// Where the script stands: relative paths begin here.
+// The directory of the script: relative paths begin here.
 export const WORK = "/work";
 export const place = { cwd: WORK };

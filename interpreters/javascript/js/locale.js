@@ -1,5 +1,5 @@
-// What depends on a language: the toLocale functions and the part of Intl that is there. An option
-// or a locale that is not known here is refused.
+// Language-dependent functions: the toLocale functions and a part of Intl. An unknown option or
+// locale is refused.
 import { define } from "./host.js";
 import { unavailable } from "./faults.js";
 import { collate, collation, Collator } from "./locale/collation.js";
@@ -30,12 +30,12 @@ define(Date.prototype, {
 });
 
 const plain = collation();
-// Languages whose letters have other cases than those of all others.
+// Languages with their own rules for upper and lower case.
 const OWN_CASES = ["tr", "az", "lt", "el"];
 const { toLowerCase, toUpperCase } = String.prototype;
 const cased = (change, name) => function (locales) {
   const [tag = "en"] = canonical(locales);
-  if (OWN_CASES.includes(tag.split("-")[0])) throw new RangeError(`${name} knows no locale "${tag}" here, whose letters have cases of their own`);
+  if (OWN_CASES.includes(tag.split("-")[0])) throw new RangeError(`${name} does not support the locale "${tag}" here, which has its own rules for upper and lower case`);
   return Reflect.apply(change, this, []);
 };
 define(String.prototype, {

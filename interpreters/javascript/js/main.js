@@ -1,5 +1,6 @@
-// The prelude: everything the interpreter gives a script besides the language. It is evaluated once,
-// while the interpreter module is built, and is part of the snapshot every run starts from.
+// The prelude: everything that the interpreter offers a script besides the language. It is
+// evaluated once, while the interpreter module is built, and is part of the snapshot every run
+// starts from.
 import { lent } from "./gaps.js";
 import "core-js/stable/atob";
 import "core-js/stable/btoa";
@@ -27,7 +28,7 @@ import { restoreNames } from "./names.js";
 import { brief, wordFor } from "./words.js";
 import "./locale.js";
 
-// The source of a module that `import` finds asks for it here.
+// The generated source of a built-in module gets the module from here.
 define(globalThis, { [Symbol.for("cofferdam.builtin")]: builtin, [Symbol.for("cofferdam.file")]: loadedFile });
 define(globalThis, { require, module: mainModule, exports: mainModule.exports, __filename: mainModule.filename, __dirname: mainModule.path, $importMeta: describe({}, "main.js") });
 

@@ -1,4 +1,5 @@
-// What `import` and `require` find: the built-in modules by name, and the script's own files.
+// The modules that `import` and `require` find: the built-in ones by name, and the script's own
+// files.
 import * as streams from "readable-stream";
 import * as streamPromises from "readable-stream/lib/stream/promises.js";
 import { StringDecoder } from "string_decoder/";
@@ -92,7 +93,8 @@ function evaluate(module, require) {
     }
     return;
   }
-  // On the first line of its own text, so that lines and all columns but those of it are right.
+  // The wrapper is on the first line of the file's text, so that all lines, and the columns of the
+  // other lines, are right.
   const text = source.startsWith("#!") ? `//${source.slice(2)}` : source;
   let body;
   try {
@@ -148,7 +150,7 @@ function createRequire(from) {
 const moduleModule = Object.assign(Module, { createRequire, builtinModules: available, isBuiltin: (name) => available.includes(bare(name)), Module, _cache: cache });
 BUILTINS.module = moduleModule;
 
-// A file that `import` names and that is written for `require`: what it exports, by name.
+// A CommonJS file that is imported with `import`: its exports by name.
 export function commonJs(name, source) {
   if (!/\.(?:c?js)$/.test(name)) return undefined;
   if (!name.endsWith(".cjs") && (!/\b(?:module\.exports|exports\.\w|exports\[)/.test(source) || /^\s*(?:import|export)\b/m.test(source))) return undefined;

@@ -1,4 +1,5 @@
-// The bundler numbers names that occur twice; functions that scripts can see have their own again.
+// The bundler adds numbers to names that occur twice; this restores the names of functions that
+// scripts can see.
 
 const NUMBERED = /^(.+?)\d+$/;
 

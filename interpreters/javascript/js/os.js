@@ -1,4 +1,4 @@
-// node:os: what a sandbox can say of the machine it is on, which is little on purpose.
+// node:os: what a sandbox tells about its machine, which is little on purpose.
 import { host } from "./host.js";
 
 const signals = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGABRT: 6, SIGKILL: 9, SIGSEGV: 11, SIGPIPE: 13, SIGALRM: 14, SIGTERM: 15 };

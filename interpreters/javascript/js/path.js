@@ -1,4 +1,4 @@
-// node:path: the package that Node's own was taken out of, with Node's words for a wrong argument.
+// node:path: the userland package of Node's module, with Node's messages for a wrong argument.
 import path from "path-browserify";
 import { wrongType } from "./faults.js";
 

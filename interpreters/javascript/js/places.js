@@ -1,4 +1,4 @@
-// Where the parts of a rewritten script stood in the user's own text.
+// The positions of a rewritten script's parts in the user's text.
 
 const texts = new Map();
 
@@ -47,7 +47,7 @@ class Rewritten {
 
 export const rewritten = (original, edits) => new Rewritten(original, edits);
 
-// A place as the user knows it.
+// A position in the user's text.
 export const ownPlace = (file, line, column) => texts.get(file)?.place(line, column) ?? [line, column];
 
 export const forgetPlaces = (file) => void texts.delete(file);

@@ -1,4 +1,4 @@
-// process, as far as a sandbox has one: arguments, streams, events and the exit code.
+// process, as far as a sandbox has it: arguments, streams, events and the exit code.
 import { EventEmitter } from "./events.js";
 import { define, host, place, write, WORK } from "./host.js";
 import { beginInput, standardInput, stderr, stdout } from "./stdio.js";
@@ -17,7 +17,7 @@ const hrtime = (since) => {
 };
 hrtime.bigint = () => BigInt(Math.floor(host.now() * 1e6));
 
-// An exit code as Node takes one: an integer, or a string that is one.
+// An exit code as Node accepts it: an integer, or a string that contains one.
 function integerCode(code) {
   if (code === undefined || code === null) return code;
   const number = typeof code === "string" && /^\s*-?\d+\s*$/.test(code) ? Number(code) : code;
@@ -31,10 +31,11 @@ let leaving = false;
 let capture = null;
 export const exitCode = () => (Number(chosenCode ?? 0) & 0xff);
 
-// Whether anybody listens. A script without listeners ends in peace whatever it did to the language.
+// Whether there are listeners. A script without listeners ends properly whatever it did to the
+// language's globals.
 const heard = (event) => process._events?.[event] !== undefined;
 
-// Tells the listeners once that the process ends.
+// Calls the exit listeners, once.
 export function emitExit(code) {
   if (leaving) return;
   leaving = true;
@@ -118,7 +119,7 @@ const members = {
 Object.defineProperties(process, Object.getOwnPropertyDescriptors(members));
 Object.defineProperty(process, Symbol.toStringTag, { value: "process", configurable: true });
 
-// Whether the script itself takes an error that nobody caught.
+// Whether the script has a listener for uncaught errors.
 export function takesUncaught(error, origin) {
   if (capture) {
     capture(error);

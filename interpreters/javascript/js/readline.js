@@ -1,4 +1,4 @@
-// node:readline over any stream of text; there is no terminal, so nothing is edited or echoed.
+// node:readline over any stream of text, without a terminal: nothing is edited or echoed.
 import { StringDecoder } from "string_decoder/";
 import { EventEmitter } from "./events.js";
 import { define } from "./host.js";
@@ -37,7 +37,7 @@ class Interface extends EventEmitter {
     this.#rest = lines.pop();
     for (const line of lines) this.#tell(line);
   }
-  // A line that nobody asked for or listens to waits for the next question.
+  // A line without a question or listener is kept for the next question.
   #tell(line) {
     const asked = this.#asked;
     this.#asked = null;
@@ -115,7 +115,7 @@ class PromiseInterface extends Interface {
   }
 }
 
-// The lines of an interface, or of a stream, as they come.
+// The lines of an interface, or of a stream, as they arrive.
 export async function* lines(source) {
   const from = source instanceof Interface ? source : new Interface({ input: source });
   const arrived = [];
@@ -136,7 +136,7 @@ export async function* lines(source) {
   }
 }
 
-// The cursor of a terminal that is not there: nothing is moved, as on a stream in Node.
+// Cursor functions do nothing without a terminal, as on a stream in Node.
 function moved(...args) {
   const callback = args.find((argument) => typeof argument === "function");
   callback?.();

@@ -1,15 +1,15 @@
-// What a session keeps between its calls, as a console would: each call may declare anew what an
-// earlier one declared, and only what a call itself assigns to `result` is its value.
+// The state that a session keeps between its calls, as a console does: a call may declare a name
+// again, and only a value that the call itself assigns to `result` is its result.
 import { define } from "./host.js";
 import { namesIn, nodesBelow, rewrite } from "./source.js";
 
-// What is declared by let, const or class, and how.
+// The names declared by let, const or class, with their kind.
 const lexical = new Map();
 let pending = null;
 
 const DECLARES = /\b(?:let|const|var|class|function|import|export)\b/;
 
-// The text of a call, and what has to be done before it runs.
+// The text of a call, and the preparations before it runs.
 export function sessionText(code, file) {
   pending = null;
   const constants = [...lexical].filter(([, kind]) => kind === "const").map(([name]) => name);
@@ -30,7 +30,7 @@ function assignedIn(program) {
 
 const put = (name, descriptor) => Reflect.defineProperty(globalThis, name, { enumerable: true, configurable: true, ...descriptor });
 
-// Reads like a constant, and says so to whoever assigns to it.
+// Reads like a constant, and throws when it is assigned to.
 function lock(name, value) {
   put(name, {
     get: () => value,
@@ -54,7 +54,7 @@ function beginLexical(name, kind, assigned) {
   else globalThis[name] = undefined;
 }
 
-// Once the call is known to be sound, and before its first statement.
+// Runs after the call compiles and before its first statement.
 export function beginCall() {
   if (!pending) return;
   const { declared, assigned } = pending;
@@ -73,7 +73,7 @@ export function beginCall() {
   }
 }
 
-// From now on `result` counts again only when it is assigned to.
+// Until the next assignment, `result` does not count.
 export function endCall() {
   const kept = Object.getOwnPropertyDescriptor(globalThis, "result");
   if (!kept || !("value" in kept) || !kept.configurable) return;
@@ -87,7 +87,7 @@ export function endCall() {
   });
 }
 
-// What this call assigned to `result`.
+// The value that this call assigned to `result`.
 export const assignedResult = () => Object.getOwnPropertyDescriptor(globalThis, "result")?.value;
 
 let exported;

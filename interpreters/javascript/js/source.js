@@ -1,6 +1,6 @@
-// The script's text as the engine is given it. A script with import or export declarations, or one
-// in a session, is rewritten; `places` then knows where each part of it stood, so that errors name
-// the user's own lines and columns.
+// The script's text for the engine. A script with import or export declarations, or one in a
+// session, is rewritten; `places` then maps each part to its original position, so that errors name
+// the user's lines and columns.
 import { parse } from "acorn";
 import { rewritten } from "./places.js";
 
@@ -13,7 +13,7 @@ function parsed(code) {
     try {
       return { program: tree(code, sourceType), strict: sourceType === "module" };
     } catch {
-      // The engine's own error is the one to be shown.
+      // The engine's error is the one to show.
     }
   }
   return null;
@@ -49,12 +49,12 @@ export function* namesIn(pattern) {
   }
 }
 
-// The names of the prelude's own in a rewritten script.
+// The names that the prelude adds to a rewritten script.
 const META = "$importMeta";
 const EXPORTED = "$exported=";
 const AT = "$at";
 
-// What cannot be imported is told with the place where it was asked for.
+// An import error names the position of the import.
 function imported(node, keyword, [line, column]) {
   const from = `await import(${node.source.raw}).catch(${AT}(${line},${column}))`;
   const star = node.specifiers.find((specifier) => specifier.type === "ImportNamespaceSpecifier");
@@ -74,9 +74,9 @@ function renamed(node) {
 
 class Rewriting {
   edits = [];
-  // Statements for the end, when everything is initialised.
+  // Statements to add at the end, where everything is initialised.
   last = [];
-  // What a session has to know before the script begins: name and kind.
+  // The names and kinds that a session needs before the script begins.
   declared = [];
   constructor(code, session) {
     Object.assign(this, { code, session });
@@ -139,8 +139,7 @@ class Rewriting {
   }
 }
 
-// The text to evaluate, with what is known of it; null if it cannot be parsed here, or where
-// nothing of it has to be changed.
+// The text to evaluate with its metadata; null if it cannot be parsed here or needs no change.
 export function rewrite(code, file, session) {
   const found = parsed(code);
   if (!found) return withReturn(code, file);
@@ -148,7 +147,7 @@ export function rewrite(code, file, session) {
   for (const node of found.program.body) rewriting.statement(node);
   if (session) {
     for (const node of nodesBelow(found.program)) {
-      // Functions and variables deeper down that become globals all the same.
+      // Nested functions and variables that become globals.
       if (node.type === "VariableDeclaration" && node.kind === "var") for (const { id } of node.declarations) for (const name of namesIn(id)) if (!rewriting.declared.some(([other]) => other === name)) rewriting.declared.push([name, "nested"]);
     }
   }
@@ -161,7 +160,7 @@ export function rewrite(code, file, session) {
   return { text: text.code, strict: found.strict, declared: rewriting.declared, program: found.program };
 }
 
-// A script that ends by `return`, as the body of a function.
+// A script that uses `return` at the top level, as the body of a function.
 function withReturn(code, file) {
   if (!/\breturn\b/.test(code)) return null;
   for (const sourceType of ["script", "module"]) {
@@ -176,7 +175,7 @@ function withReturn(code, file) {
   return null;
 }
 
-// Also where the text is not sound: the error about the body is the one that says where.
+// This also applies to invalid text: the error about the body names the right position.
 export function asBody(code, file, statements = []) {
   const rewriting = new Rewriting(code, false);
   const begin = code.startsWith("#!") ? code.indexOf("\n") + 1 || code.length : 0;
@@ -193,11 +192,11 @@ export function endsInExpression(code) {
   return !body || body.at(-1)?.type === "ExpressionStatement";
 }
 
-// Code as models like to give it: the marks of a Markdown block become empty.
+// Code in a Markdown block, as models write it: the lines of the fence become empty.
 export const withoutFence = (code) => code.replace(/^(\s*)```[^\n`]*(\r?\n[\s\S]*?)\n?[ \t]*```\s*$/, (whole, before, body) => `${before}${body}`);
 
-// Which of two errors about the same text is about a later place in it: the parser that came
-// further is the one that understood what the text is.
+// Compares the positions of two errors about the same text: the parser that got further understood
+// the kind of text.
 export function further(one, other) {
   const place = (error) => /:(\d+):(\d+)\)?\s*$/m.exec(error?.stack ?? "")?.slice(1).map(Number) ?? [0, 0];
   const [[lineA, columnA], [lineB, columnB]] = [place(one), place(other)];

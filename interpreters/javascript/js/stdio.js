@@ -1,5 +1,5 @@
 // The three standard streams. Output leaves the guest at once; input is one sequence of bytes with
-// one position, however it is read: as a stream, by its descriptor or as /dev/stdin.
+// one position, whether it is read as a stream, by its descriptor or as /dev/stdin.
 import { Readable, Writable } from "readable-stream";
 import { host, write } from "./host.js";
 import { Buffer } from "./buffer.js";
@@ -55,13 +55,13 @@ function output(fd) {
     else host.writeBytes(fd, typeof chunk === "string" ? Buffer.from(chunk, encoding) : new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength));
   };
   const slow = stream.write;
-  // Text, the common case, needs none of a stream's book-keeping.
+  // Text, the common case, does not need a stream's state.
   const fast = function (chunk, encoding, done) {
     if (typeof chunk !== "string" || encoding !== undefined || stream.writableCorked || stream.writableEnded) return slow.call(this, chunk, encoding, done);
     write(fd, chunk);
     return true;
   };
-  // Standard output cannot be closed: a later line would be lost without a word.
+  // Standard output cannot be closed: a later line would be lost silently.
   const end = (chunk, encoding, done) => {
     const callback = [chunk, encoding, done].find((argument) => typeof argument === "function");
     if (chunk !== undefined && chunk !== null && chunk !== callback) stream.write(chunk, encoding === callback ? undefined : encoding);
@@ -77,7 +77,7 @@ export const stderr = output(2);
 adopt(stdout, stderr);
 const untouched = new Map([[1, stdout.write], [2, stderr.write]]);
 
-// What console prints goes through a `write` that a script put in the stream's place.
+// Console output goes through a `write` that a script has replaced.
 export function print(fd, text) {
   const stream = fd === 1 ? stdout : stderr;
   if (stream.write === untouched.get(fd)) write(fd, text);

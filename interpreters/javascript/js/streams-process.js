@@ -1,4 +1,4 @@
-// The little of `process` that the package of streams asks for. It is put in the place of a package.
+// The small part of `process` that the streams package uses. It replaces a package.
 export { nextTick } from "./ticks.js";
 export const env = {};
 export const version = "v20.0.0";

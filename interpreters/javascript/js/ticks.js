@@ -1,4 +1,4 @@
-// process.nextTick, and what may throw outside the script's own statements. The Rust half calls
+// process.nextTick, and errors thrown outside the script's own statements. The Rust half calls
 // `runTicks` before promise jobs, as Node does after each of its own calls into a script.
 import { mustBeFunction } from "./faults.js";
 
@@ -10,10 +10,11 @@ export function nextTick(callback, ...args) {
   queue.push({ callback, args });
 }
 
-// Hands an error to the event loop as one that nobody caught.
+// Hands an error to the event loop as uncaught.
 export const throwLater = (error) => void thrown.push(error);
 
-// Runs what waits and answers whether anything did. An error leaves the rest for the next call.
+// Runs the waiting ticks and returns whether there were any. An error leaves the rest for the next
+// call.
 export function runTicks() {
   if (thrown.length) throw thrown.shift();
   if (queue.length === 0) return false;

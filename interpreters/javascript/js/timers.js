@@ -1,5 +1,5 @@
 // Timers and the part of the event loop that scripts see. The Rust half drains the job queue,
-// sleeps for the time `tick` answers, and calls it again until nothing is left to wait for.
+// sleeps for the time that `tick` returns, and calls it again until nothing is left to wait for.
 import { define, host } from "./host.js";
 import { mustBeFunction } from "./faults.js";
 import { queueMicrotask } from "./ticks.js";
@@ -66,8 +66,8 @@ function clear(timer) {
   immediates.delete(id);
 }
 
-// The ids that are run before the loop looks at the clock again: the timers that are due, and then
-// what waits for this turn's end.
+// The ids to run before the loop reads the clock again: the due timers, and then the immediates of
+// this turn.
 let turn = [];
 let timersNext = true;
 
@@ -92,7 +92,7 @@ function run(id, now) {
   return true;
 }
 
-// Runs one callback. Answers 0 if one ran, the milliseconds to wait, or -1 when nothing is left.
+// Runs one callback. Returns 0 if one ran, the milliseconds to wait, or -1 when nothing is left.
 export function tick() {
   if (waiting.size === 0 && immediates.size === 0) return -1;
   const now = host.now();

@@ -1,4 +1,4 @@
-// TypeScript: how it is known, and what is told where it is not sound.
+// TypeScript: how it is recognised, and the errors for invalid text.
 
 const MARKS = [
   /\b(?:interface|enum|namespace|declare|abstract)\s+[A-Za-z_$]/,
@@ -13,7 +13,7 @@ const MARKS = [
 
 export const hasTypes = (code) => MARKS.some((mark) => mark.test(code));
 
-// The code without its types; what cannot be read is told with its place.
+// The code without its types; a syntax error names its position.
 export function withoutTypes(strip, code, file) {
   try {
     return { code: strip(code) };

@@ -69,7 +69,7 @@ function debuglog() {
   return Object.assign(() => {}, { enabled: false });
 }
 
-// Colours are for terminals, and there is none, unless nobody is to look.
+// Colours need a terminal, which is absent, unless the caller turns that check off.
 function styleText(style, text, { validateStream = true } = {}) {
   if (typeof text !== "string") throw wrongType("text", "of type string", text);
   let whole = text;
@@ -81,7 +81,7 @@ function styleText(style, text, { validateStream = true } = {}) {
   return validateStream ? text : whole;
 }
 
-// Arguments of a command line, as node:util reads them.
+// Parses the arguments of a command line, as node:util does.
 function parseArgs({ args = globalThis.process.argv.slice(2), options = {}, strict = true, allowPositionals = !strict, allowNegative = false } = {}) {
   const values = Object.create(null);
   const positionals = [];

@@ -1,4 +1,4 @@
-// How a value that JSON has no word for is called in a message.
+// The name, in messages, of a value that JSON cannot represent.
 import { inspect } from "node-inspect-extracted";
 
 const ADVICE = {
@@ -8,7 +8,7 @@ const ADVICE = {
   Set: "an array",
   RegExp: "its String()",
   Error: "its message",
-  Promise: "what it is fulfilled with, by await",
+  Promise: "its value, with await",
   ArrayBuffer: "an array or base64 text",
   DataView: "an array or base64 text",
 };
@@ -32,7 +32,7 @@ export function wordFor(value) {
   const name = typeOf(value).slice(0, SHOWN_LIMIT);
   const advice = adviceFor(value, name);
   const what = name === "undefined" ? "undefined" : name === "function" || name === "symbol" ? `a ${name}` : `a value of type ${name}`;
-  return `${what}, for which JSON has no word${advice ? `; give ${advice} instead` : ""}`;
+  return `${what}, which JSON cannot represent${advice ? `; give ${advice} instead` : ""}`;
 }
 
 // An error in one line.

@@ -1,5 +1,5 @@
-//! Source text as something that can be run: compiled first, so that a text that is not sound has
-//! not begun, and run afterwards. What the text means is decided in `script.rs`.
+//! Compiles source text before it runs, so that invalid text does not run at all. `script.rs`
+//! decides what the text means.
 
 use std::ffi::CString;
 
@@ -19,7 +19,7 @@ impl<'js> Compiled<'js> {
         if strict {
             flags |= qjs::JS_EVAL_FLAG_STRICT;
         }
-        // The text may hold NUL; what ends it is its length, and a NUL behind it.
+        // The text may contain NUL: it ends at its length, where another NUL must be.
         let mut text = Vec::with_capacity(code.len() + 1);
         text.extend_from_slice(code.as_bytes());
         text.push(0);
@@ -34,7 +34,7 @@ impl<'js> Compiled<'js> {
                 flags.cast_signed(),
             )
         };
-        // SAFETY: only looks at the tag.
+        // SAFETY: this only reads the tag.
         if unsafe { qjs::JS_IsException(function) } {
             return Err(Error::Exception);
         }
@@ -51,11 +51,11 @@ impl<'js> Compiled<'js> {
         std::mem::forget(self);
         // SAFETY: the function is alive, and the call takes it over.
         let value = unsafe { qjs::JS_EvalFunction(ctx.as_raw().as_ptr(), function) };
-        // SAFETY: only looks at the tag.
+        // SAFETY: this only reads the tag.
         if unsafe { qjs::JS_IsException(value) } {
             return Err(Error::Exception);
         }
-        // SAFETY: the value is the caller's, who has it for as long as the context lives.
+        // SAFETY: the caller owns the value for as long as the context lives.
         let value = unsafe { Value::from_raw(ctx.clone(), value) };
         Promise::from_js(&ctx, value)
     }
@@ -63,7 +63,7 @@ impl<'js> Compiled<'js> {
 
 impl Drop for Compiled<'_> {
     fn drop(&mut self) {
-        // SAFETY: the function is alive, and nobody else has it.
+        // SAFETY: the function is alive, and nobody else owns it.
         unsafe { qjs::JS_FreeValue(self.ctx.as_raw().as_ptr(), self.function) };
     }
 }

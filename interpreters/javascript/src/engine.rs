@@ -1,5 +1,5 @@
-//! The one QuickJS context of an instance: how it is set up for the snapshot, and the state that a
-//! run keeps beside it. Nothing here knows about requests.
+//! The one QuickJS context of an instance: its set-up for the snapshot, and the state that a run
+//! keeps beside it. It knows nothing about requests.
 
 use std::alloc::{Layout, alloc, dealloc};
 use std::cell::{Cell, OnceCell, RefCell};
@@ -11,7 +11,7 @@ use crate::{event_loop, host, json, modules};
 
 const PRELUDE: &str = include_str!(env!("COFFERDAM_PRELUDE"));
 
-/// What the prelude uses of the language's globals.
+/// The globals of the language that the prelude uses.
 const INTRINSICS: &str = "AggregateError, Array, ArrayBuffer, BigInt, BigInt64Array, \
     BigUint64Array, Boolean, DataView, Date, Error, EvalError, Float32Array, Float64Array, \
     Function, Int16Array, Int32Array, Int8Array, Iterator, JSON, Map, Math, Number, Object, Promise, \
@@ -20,19 +20,19 @@ const INTRINSICS: &str = "AggregateError, Array, ArrayBuffer, BigInt, BigInt64Ar
     WeakRef, WeakSet, decodeURIComponent, encodeURIComponent, isFinite, isNaN, parseFloat, \
     parseInt";
 
-/// QuickJS throws `RangeError: Maximum call stack size exceeded` here. It measures the stack in
-/// linear memory (1 MiB, see build.rs); the host's own guest stack fills about twice as fast, and
-/// 512 KiB of it is what this must stay within.
+/// QuickJS throws `RangeError: Maximum call stack size exceeded` at this depth. It measures the
+/// stack in linear memory (1 MiB, see build.rs). The host's guest stack fills about twice as fast,
+/// and this must stay within 512 KiB of it.
 const MAX_STACK_BYTES: usize = 560 * 1024;
 
 /// Garbage collection waits until a script has allocated this much on top of the prelude.
 const GC_HEADROOM_BYTES: usize = 8 << 20;
 
-/// The largest hole in the heap that is taken up, and more than all holes together.
+/// The largest hole in the heap that is filled, and more than the size of all holes together.
 const HOLE_MAX: usize = 16 * 1024;
 const BEHIND: usize = 1 << 20;
 
-/// Takes up the holes in QuickJS's own arenas of small blocks, with objects of every small size.
+/// Fills the holes in QuickJS's arenas of small blocks with objects of every small size.
 const FILLING: &str = "Array.from({ length: 600 }, (_, i) => [
   {}, [i, i], () => i, 'x'.repeat(1 + (i % 120)), { [`k${i}`]: i }, new Map(), Symbol(), i + 0.5,
   { a: i, b: i, c: i, d: i }, new Array(1 + (i % 40)).fill(i), new Date(0), /x/,
@@ -50,7 +50,7 @@ pub(crate) struct Engine {
         RefCell<VecDeque<(Persistent<Value<'static>>, Persistent<Value<'static>>)>>,
 }
 
-/// The guest has one thread, so what lives in it may be reached from anywhere.
+/// The guest has one thread, so its state may be reached from anywhere.
 struct OneThread(OnceCell<Engine>);
 
 // SAFETY: the module is built without the threads proposal, so nothing is shared with another thread.
@@ -90,12 +90,12 @@ pub(crate) fn prepare() {
     std::mem::forget(runtime);
 }
 
-/// Takes up the free places of the snapshot's heap, so that a run's own objects lie together behind
-/// it: each page that a run writes to costs it a fault and a copy.
+/// Fills the free places of the snapshot's heap, so that a run's objects lie together behind it:
+/// each page that a run writes to costs it a fault and a copy.
 fn fill_holes() {
     let place = |size| {
         let layout = Layout::from_size_align(size, 8).expect("a small power of two");
-        // SAFETY: the size is not zero, and what is returned is only compared.
+        // SAFETY: the size is not zero, and the returned pointer is only compared.
         (unsafe { alloc(layout) }, layout)
     };
     let (behind, layout) = place(BEHIND);
@@ -113,8 +113,8 @@ fn fill_holes() {
     }
 }
 
-/// The prelude has names of its own for what the language gives it, so that a script which declares
-/// one of these as its own global changes nothing for it.
+/// The prelude binds the language's globals to local names, so a script that declares a global of
+/// the same name does not affect it.
 fn evaluate_prelude(ctx: &Ctx<'_>) {
     let mut options = rquickjs::context::EvalOptions::default();
     options.filename = Some("cofferdam:prelude".to_owned());

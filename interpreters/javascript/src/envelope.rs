@@ -1,5 +1,5 @@
-//! The request and the answer of a run, as JSON. The answer is put together here and not in
-//! JavaScript, so that nothing a script changes in its globals can change the answer's shape.
+//! The request and the answer of a run, as JSON. The answer is assembled here and not in
+//! JavaScript, so that a script that changes its globals cannot change the answer's shape.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub(crate) struct Request {
     #[serde(default)]
     pub(crate) mode: Mode,
     pub(crate) input: Option<Box<RawValue>>,
-    /// What a call of a session brings for the working directory.
+    /// The files that a call of a session puts into the working directory.
     #[serde(default)]
     pub(crate) files: BTreeMap<String, FileContent>,
 }
@@ -36,7 +36,7 @@ pub(crate) enum Mode {
     Script,
     /// The script is only parsed.
     Check,
-    /// Like exec, and what it declared is there for the next call.
+    /// Like exec, but the next call keeps its declarations.
     Session,
 }
 
@@ -71,8 +71,7 @@ fn null() -> Box<RawValue> {
 }
 
 impl Answer {
-    /// `json` is what JSON.stringify made of the value; `shown` is how the value reads where that
-    /// says nothing of it.
+    /// `json` is the value as JSON; `shown` is its representation where JSON cannot represent it.
     pub(crate) fn completed(json: Option<String>, shown: Option<String>) -> Self {
         let result =
             json.and_then(|text| RawValue::from_string(without_lone_surrogates(text)).ok());
@@ -115,7 +114,7 @@ impl Answer {
         }
     }
 
-    /// What `run` gave is no JSON.
+    /// The value of `run` is not JSON.
     pub(crate) fn unsaid(class: &str, message: String) -> Self {
         let error = Error {
             kind: "guest_error",
@@ -133,12 +132,12 @@ impl Answer {
         self.exit_code
     }
 
-    /// A failure stays one, whatever the script says of its exit.
+    /// A failure stays a failure, whatever exit code the script sets.
     pub(crate) fn with_exit_code(self, exit_code: i32) -> Self {
         Self { exit_code, ..self }
     }
 
-    /// Node's exit code for a script that waits for what will never come.
+    /// Node's exit code for a script that awaits a promise that never settles.
     pub(crate) fn unsettled() -> Self {
         let message = "the script awaits a promise that nothing will settle".to_owned();
         let error = Error {

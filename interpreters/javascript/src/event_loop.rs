@@ -22,7 +22,7 @@ pub(crate) fn caught<'js>(ctx: &Ctx<'js>) -> Stop<'js> {
     }
 }
 
-/// The pending exception as a value that can be looked at.
+/// The pending exception as a value.
 pub(crate) fn thrown<'js>(ctx: &Ctx<'js>) -> Result<Value<'js>, Stop<'js>> {
     let thrown = ctx.catch();
     match engine::get().exit.get() {
@@ -31,8 +31,8 @@ pub(crate) fn thrown<'js>(ctx: &Ctx<'js>) -> Result<Value<'js>, Stop<'js>> {
     }
 }
 
-/// Runs what there is to run, and says whether there was anything. An error that nobody caught ends
-/// it, unless the script listens for such errors; `main` is the promise of the script itself.
+/// Runs the pending work, and says whether there was any. An uncaught error ends it, unless the
+/// script listens for such errors; `main` is the promise of the script itself.
 pub(crate) fn run_until_idle<'js>(
     ctx: &Ctx<'js>,
     main: Option<&Promise<'js>>,
@@ -68,7 +68,7 @@ pub(crate) fn run_until_idle<'js>(
     }
 }
 
-/// What the script itself threw is dealt with before anything that it left to be run later.
+/// The script's own error is handled before any work that it left for later.
 pub(crate) fn take_own_error<'js>(ctx: &Ctx<'js>, main: &Promise<'js>) -> Result<(), Stop<'js>> {
     if main.state() != PromiseState::Rejected {
         return Ok(());
@@ -112,7 +112,7 @@ fn settle<'js>(ctx: &Ctx<'js>) -> Result<bool, Stop<'js>> {
     }
 }
 
-/// What nobody caught ends the script, unless it takes it itself.
+/// An uncaught error ends the script, unless the script has a listener for it.
 pub(crate) fn uncaught<'js>(
     ctx: &Ctx<'js>,
     error: Value<'js>,

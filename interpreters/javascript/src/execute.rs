@@ -1,4 +1,5 @@
-//! One run: evaluate the script, let the event loop run idle, and say how it ended.
+//! One run: evaluates the script, runs the event loop until it is idle, and returns how the run
+//! ended.
 
 use rquickjs::promise::PromiseState;
 use rquickjs::{Ctx, FromJs, Function, Object, Promise, Value};
@@ -63,7 +64,7 @@ fn begin<'js>(ctx: &Ctx<'js>, request: &Request) -> Result<(), Stop<'js>> {
     put(ctx, request).map_err(|_| caught(ctx))
 }
 
-/// Asks the prelude for something.
+/// Calls a function of the prelude.
 fn ask<'js, T: FromJs<'js>>(
     ctx: &Ctx<'js>,
     name: &str,
@@ -75,7 +76,7 @@ fn ask<'js, T: FromJs<'js>>(
         .map_err(|_| caught(ctx))
 }
 
-/// Writes the files that a call of a session brings; the sandbox's quota is the guest's.
+/// Writes the files of a session's call; they count against the sandbox's quota.
 fn put(ctx: &Ctx<'_>, request: &Request) -> rquickjs::Result<()> {
     for (name, content) in &request.files {
         if let Err(error) = files::put(name, content) {
@@ -86,7 +87,7 @@ fn put(ctx: &Ctx<'_>, request: &Request) -> rquickjs::Result<()> {
     Ok(())
 }
 
-/// What the script says of itself, if it is sound. Nothing of it is run.
+/// The script's declarations, if its text is valid. The script does not run.
 fn check<'js>(ctx: &Ctx<'js>, code: &str) -> Result<Answer, Stop<'js>> {
     let (_, code) = script::compile(ctx, code.to_owned(), Mode::Check)?;
     let declared: Option<String> = ask(ctx, "declared", (code,))?;
@@ -114,7 +115,7 @@ fn evaluate<'js>(ctx: &Ctx<'js>, request: &Request, code: &str) -> Result<Ending
     let value = match promise.result::<Object>() {
         None => return Ok(Ending::Unsettled),
         Some(Ok(completion)) => completion.get("value").map_err(|_| caught(ctx))?,
-        // The script took its own error, or the loop would have ended with it.
+        // The script handled its own error; otherwise the loop would have ended with it.
         Some(Err(_)) => {
             ctx.catch();
             return Ok(Ending::Value(Value::new_undefined(ctx.clone())));
@@ -154,7 +155,8 @@ fn lookup<'js>(ctx: &Ctx<'js>, expression: &str) -> Result<Value<'js>, Stop<'js>
         .map_err(|_| caught(ctx))
 }
 
-/// The value of the last expression, or of the variable `result` if the last statement is none.
+/// The value of the last expression, or of the variable `result` if the last statement is not an
+/// expression.
 fn choose<'js>(
     ctx: &Ctx<'js>,
     value: Value<'js>,
@@ -184,7 +186,7 @@ fn choose<'js>(
     Ok(if ends_in_expression { value } else { result })
 }
 
-/// A promise as the value stands for what it was fulfilled with, once the loop has run idle.
+/// If the value is a promise, the value that it was fulfilled with, once the loop is idle.
 fn awaited<'js>(ctx: &Ctx<'js>, value: Value<'js>) -> Result<Ending<'js>, Stop<'js>> {
     let Some(promise) = value.as_promise().cloned() else {
         return Ok(Ending::Value(value));
@@ -203,13 +205,13 @@ fn settled<'js>(ctx: &Ctx<'js>, promise: &Promise<'js>) -> Result<Ending<'js>, S
     }
 }
 
-/// Tells the script's listeners that it ends. A session goes on.
+/// Calls the script's exit listeners. A session goes on, so its listeners are not called.
 fn finish<'js>(ctx: &Ctx<'js>, ending: Ending<'js>, mode: Mode) -> Result<Answer, Stop<'js>> {
     let value = match ending {
         Ending::Value(value) => value,
         Ending::Unsettled if mode == Mode::Session => return Ok(Answer::unsettled()),
         Ending::Unsettled => {
-            // Node tells its listeners 0, and leaves with 13.
+            // Node passes 0 to its listeners and exits with 13.
             ask::<()>(ctx, "emitExit", (0,))?;
             return Ok(Answer::unsettled());
         }
@@ -230,8 +232,7 @@ fn finish<'js>(ctx: &Ctx<'js>, ending: Ending<'js>, mode: Mode) -> Result<Answer
     present(ctx, value, mode)
 }
 
-/// A failure is told to who listens for the exit. What such a listener does last is its own: it may
-/// leave with another code, or throw once more.
+/// Exit listeners hear of a failure. A listener may exit with another code, or throw again.
 fn exiting(ctx: &Ctx<'_>, answer: Answer) -> Answer {
     match ask::<()>(ctx, "emitExit", (answer.exit_code(),)) {
         Ok(()) => match ask::<i32>(ctx, "exitCode", ()) {
@@ -269,7 +270,7 @@ fn report<'js>(ctx: &Ctx<'js>, thrown: Value<'js>, code: &str) -> Answer {
             ))
         });
     let (class, message, traceback): (String, String, String) = described.unwrap_or_else(|_| {
-        // Out of memory or of stack, even to say so: the bare message is what is left.
+        // Without the memory or stack to report the error, only its bare message is left.
         ctx.catch();
         let message = thrown
             .as_exception()

@@ -1,6 +1,6 @@
 //! `host.file`: the file operations under the prelude's `fs`. Each answers `[code, value]`, where
-//! the code is the name of the errno and empty for success. Every path is absolute by then; which
-//! options there are is the prelude's business.
+//! the code is the name of the errno and empty for success. Every path is absolute here; the
+//! prelude handles the options.
 
 mod errno;
 mod open;
@@ -35,7 +35,7 @@ pub(crate) fn call<'js>(
     Ok(answer)
 }
 
-/// What the prelude passes, which knows what each operation takes.
+/// The arguments from the prelude, which knows what each operation takes.
 struct Arguments<'js>(Vec<Value<'js>>);
 
 impl<'js> Arguments<'js> {
@@ -96,7 +96,7 @@ fn given<'js, T: IntoJs<'js>>(ctx: &Ctx<'js>, done: io::Result<T>) -> Done<'js> 
     }
 }
 
-/// Writes a file that a session's call brings, below the working directory.
+/// Writes a file of a session's call below the working directory.
 pub(crate) fn put(name: &str, content: &FileContent) -> io::Result<()> {
     let path = Path::new(WORK).join(name);
     if let Some(parent) = path.parent() {
@@ -112,7 +112,7 @@ pub(crate) fn put(name: &str, content: &FileContent) -> io::Result<()> {
 }
 
 /// The one symlink function that is not bound to another platform.
-#[expect(deprecated, reason = "the others are not there on WASI")]
+#[expect(deprecated, reason = "the others do not exist on WASI")]
 fn symlink(target: &str, path: &str) -> io::Result<()> {
     fs::soft_link(target, path)
 }

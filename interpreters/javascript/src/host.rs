@@ -19,7 +19,7 @@ thread_local! {
     static RANDOM: Cell<Option<[u64; 2]>> = const { Cell::new(None) };
 }
 
-/// What must not come from the snapshot starts here, once a run.
+/// Starts, once a run, the state that must not come from the snapshot.
 pub(crate) fn begin() {
     STARTED.set(Some(Instant::now()));
 }
@@ -51,7 +51,7 @@ fn boot<'js>(ctx: Ctx<'js>, prelude: Object<'js>) {
     assert!(saved.is_ok(), "the prelude is evaluated once");
 }
 
-/// Unwinds the script with an error that no `catch` and no `finally` of its sees.
+/// Unwinds the script with an error that its `catch` and `finally` blocks do not see.
 fn exit(ctx: Ctx<'_>, code: i32) -> rquickjs::Result<()> {
     engine::get().exit.set(Some(code));
     let error = rquickjs::Exception::from_message(ctx.clone(), "exit")?.into_value();
@@ -68,8 +68,8 @@ fn write_bytes(fd: i32, bytes: TypedArray<'_, u8>) {
     write_all(fd, &copied(&bytes));
 }
 
-/// Straight to the descriptor: what a script printed before it was killed has left the guest. A
-/// stream that the host has closed swallows the rest, as a broken pipe does elsewhere.
+/// Writes straight to the descriptor, so that the output of a killed script has left the guest.
+/// Output to a stream that the host has closed is lost, as with a broken pipe elsewhere.
 pub(crate) fn write_all(fd: i32, bytes: &[u8]) {
     // SAFETY: 1 and 2 are open for as long as the instance lives, and ManuallyDrop keeps them so.
     let mut stream = ManuallyDrop::new(unsafe { std::fs::File::from_raw_fd(fd) });
@@ -78,7 +78,7 @@ pub(crate) fn write_all(fd: i32, bytes: &[u8]) {
 
 /// A copy, so that no Rust code looks into a buffer that a script could detach or resize.
 pub(crate) fn copied(array: &TypedArray<'_, u8>) -> Vec<u8> {
-    // SAFETY: the array is alive and nothing of the script's runs while its bytes are copied.
+    // SAFETY: the array is alive and no script code runs while its bytes are copied.
     array
         .as_raw()
         .map_or_else(Vec::new, |raw| unsafe { raw.as_ref() }.to_vec())
@@ -120,10 +120,7 @@ fn seed() -> [u64; 2] {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).expect("WASI always has randomness");
     let number = u128::from_le_bytes(bytes) | 1;
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the two halves are taken apart"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves are split")]
     [number as u64, (number >> 64) as u64]
 }
 
@@ -139,7 +136,7 @@ fn utf8_decode(bytes: TypedArray<'_, u8>, fatal: bool) -> Option<String> {
     Some(String::from_utf8_lossy(&copied(&bytes)).into_owned())
 }
 
-/// How many of the bytes are whole characters, leaving out one that a stream has yet to complete.
+/// The number of bytes that form whole characters, without one that a stream has yet to complete.
 fn utf8_boundary(bytes: TypedArray<'_, u8>) -> usize {
     let bytes = copied(&bytes);
     match std::str::from_utf8(&bytes) {

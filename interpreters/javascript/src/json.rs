@@ -1,9 +1,8 @@
-//! The value of a script as JSON: its text, or the first thing in it that JSON has no word for.
-//!
-//! Nothing is left out or replaced in silence, as JSON.stringify does: a value of which JSON would
-//! lose a part is not said at all. What JSON.stringify asks a value for is asked here too: `toJSON`
-//! and getters. It is written here and not in JavaScript, so that nothing a script changes in its
-//! globals changes what its value means.
+//! The value of a script as JSON: its text, or the first part of it that JSON cannot represent.
+//! Unlike JSON.stringify it leaves out and replaces nothing silently: a value that JSON would only
+//! represent in part is refused. Like JSON.stringify it calls `toJSON` and getters. It is written
+//! here and not in JavaScript, so that a script that changes its globals does not change what its
+//! value means.
 
 use rquickjs::convert::Coerced;
 use rquickjs::object::Filter;
@@ -12,13 +11,13 @@ use rquickjs::{Ctx, FromJs, Function, Object, Value, qjs};
 use crate::engine;
 use crate::event_loop::{Stop, thrown};
 
-/// Containers inside each other; readers of JSON give up soon after.
+/// The depth of nested containers; JSON readers refuse much deeper values.
 const DEPTH_MAX: usize = 1000;
 
 /// Whole numbers below this are written without an exponent, and exactly.
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
-/// QuickJS's own numbers for the classes of objects, which `check_classes` holds the build to.
+/// QuickJS's numbers for the classes of objects; `check_classes` verifies them during the build.
 mod class {
     pub(super) const OBJECT: u32 = 1;
     pub(super) const ARRAY: u32 = 2;
@@ -43,7 +42,7 @@ mod class {
     ];
 }
 
-/// Fails the build where the engine counts its classes in another way.
+/// Fails the build if the engine numbers its classes differently.
 pub(crate) fn check_classes(ctx: &Ctx<'_>) {
     for (example, expected) in class::EXAMPLES {
         let value: Value = ctx.eval(example).expect("plain JavaScript");
@@ -51,11 +50,11 @@ pub(crate) fn check_classes(ctx: &Ctx<'_>) {
     }
 }
 
-/// What JSON has no word for.
+/// A value that JSON cannot represent.
 pub(crate) struct Unsaid {
-    /// Where it is, and what it is.
+    /// Its place, and a description of it.
     pub(crate) message: String,
-    /// The error that says so.
+    /// The error that reports it.
     pub(crate) class: &'static str,
 }
 
@@ -91,7 +90,7 @@ struct Writer<'a, 'js> {
     open: Vec<Open<'js>>,
 }
 
-/// A container, and what is written of it next.
+/// A container, and its part that is written next.
 struct Open<'js> {
     object: Object<'js>,
     keys: Keys,
@@ -160,8 +159,9 @@ impl<'js> Writer<'_, 'js> {
             match text.to_string() {
                 Ok(text) => self.string(&text),
                 Err(_) => {
-                    return self
-                        .unsaid("a string with half of a surrogate pair, which no UTF-8 can hold");
+                    return self.unsaid(
+                        "a string with half of a surrogate pair, which UTF-8 cannot encode",
+                    );
                 }
             }
         } else if value.is_object() && !value.is_function() {
@@ -192,7 +192,7 @@ impl<'js> Writer<'_, 'js> {
         let replaced: Value =
             Function::call(&to_json, (this, name)).or_else(|_| self.threw("whose toJSON threw"))?;
         if replaced.is_null() && class_of(&value) == class::DATE {
-            return self.unsaid("an invalid Date, for which JSON has no word");
+            return self.unsaid("an invalid Date, which JSON cannot represent");
         }
         Ok(replaced)
     }
@@ -204,7 +204,7 @@ impl<'js> Writer<'_, 'js> {
                 false if number > 0.0 => "Infinity",
                 false => "-Infinity",
             };
-            return self.unsaid(&format!("{name}, for which JSON has no number"));
+            return self.unsaid(&format!("{name}, which is not a number in JSON"));
         }
         if number.fract() == 0.0 && number.abs() < EXACT_MAX {
             #[expect(clippy::cast_possible_truncation, reason = "it is whole and small")]
@@ -233,7 +233,7 @@ impl<'js> Writer<'_, 'js> {
                 self.value(text, &Key::Root)
             }
             class::BOOLEAN => {
-                // As an object it is true whatever it holds.
+                // A Boolean object is truthy whatever it contains.
                 let text: Coerced<String> = value.get().or_else(|_| self.threw("that threw"))?;
                 self.text.push_str(&text.0);
                 Ok(())
@@ -302,7 +302,7 @@ impl<'js> Writer<'_, 'js> {
         if self.open.len() >= DEPTH_MAX {
             return Err(NoJson::Unsaid(Unsaid {
                 message: format!(
-                    "the result is a value of more than {DEPTH_MAX} containers inside each other"
+                    "the result is a value of more than {DEPTH_MAX} nested containers"
                 ),
                 class: "RangeError",
             }));
@@ -310,14 +310,14 @@ impl<'js> Writer<'_, 'js> {
         Ok(value.into_object().expect("the caller saw an object"))
     }
 
-    /// An object of no class of its own: `{}` says all of it.
+    /// Whether an object has no class, so that `{}` represents all of it.
     fn is_plain(&self, object: &Object<'js>) -> bool {
         let Some(prototype) = object.get_prototype() else {
             return true;
         };
-        // SAFETY: the class is one of the engine's own.
+        // SAFETY: the class is one of the engine's.
         let plain = unsafe { qjs::JS_GetClassProto(self.ctx.as_raw().as_ptr(), class::OBJECT) };
-        // SAFETY: the reference is the caller's.
+        // SAFETY: the caller owns the reference.
         let plain = unsafe { Value::from_raw(self.ctx.clone(), plain) };
         prototype.as_value() == &plain
     }
@@ -327,12 +327,12 @@ impl<'js> Writer<'_, 'js> {
         self.unsaid(&what)
     }
 
-    /// What the prelude knows of a value.
+    /// The prelude's description of a value.
     fn ask<T: FromJs<'js>>(&self, name: &str, value: &Value<'js>) -> Said<'js, T> {
         let answer = engine::get()
             .prelude(self.ctx, name)
             .and_then(|function| function.call((value.clone(),)));
-        answer.or_else(|_| self.threw("that cannot be looked at"))
+        answer.or_else(|_| self.threw("that cannot be read"))
     }
 
     fn unsaid<T>(&self, what: &str) -> Said<'js, T> {
@@ -342,7 +342,7 @@ impl<'js> Writer<'_, 'js> {
         }))
     }
 
-    /// What a value of the script's threw while it was asked.
+    /// The error that a value of the script threw while it was read.
     fn threw<T>(&self, how: &str) -> Said<'js, T> {
         let error = thrown(self.ctx).map_err(NoJson::Stop)?;
         let shown = engine::get()
@@ -358,7 +358,7 @@ impl<'js> Writer<'_, 'js> {
         self.unsaid(&format!("a value {how} {shown}"))
     }
 
-    /// The way to what is being written, as a script would write it.
+    /// The path to the value that is being written, as a script would write it.
     fn place(&self) -> String {
         if self.open.is_empty() {
             return "the result".to_owned();
@@ -388,7 +388,7 @@ impl<'js> Writer<'_, 'js> {
     }
 }
 
-/// Characters of a key, and of the whole way, that a message shows.
+/// Characters of a key, and of the whole path, that a message shows.
 const NAME_SHOWN: usize = 80;
 const PLACE_SHOWN: usize = 400;
 
@@ -400,7 +400,7 @@ fn is_identifier(name: &str) -> bool {
 }
 
 fn class_of(value: &Value<'_>) -> u32 {
-    // SAFETY: only looks at the object's header.
+    // SAFETY: this only reads the object's header.
     unsafe { qjs::JS_GetClassID(value.as_raw()) }
 }
 
@@ -412,10 +412,10 @@ fn property<'js>(
     // SAFETY: the value is alive, and the name ends in NUL.
     let got =
         unsafe { qjs::JS_GetPropertyStr(ctx.as_raw().as_ptr(), value.as_raw(), name.as_ptr()) };
-    // SAFETY: only looks at the tag.
+    // SAFETY: this only reads the tag.
     if unsafe { qjs::JS_IsException(got) } {
         return Err(rquickjs::Error::Exception);
     }
-    // SAFETY: the reference is the caller's.
+    // SAFETY: the caller owns the reference.
     Ok(unsafe { Value::from_raw(ctx.clone(), got) })
 }

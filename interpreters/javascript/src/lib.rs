@@ -1,9 +1,9 @@
 //! The JavaScript interpreter: a module of the world `cofferdam:task/task` around QuickJS.
 //!
 //! It is ordinary guest code and has no privilege. The heap, with the prelude evaluated, is
-//! snapshotted while the module is built (`wizer-initialize`), so that a run only evaluates the
-//! user's script. What scripts find beside the language is in `js/`; this half holds what needs
-//! Rust: the engine, the event loop, native functions, and the request and answer.
+//! snapshotted while the module is built (`wizer-initialize`), so a run only evaluates the user's
+//! script. `js/` has what scripts find beside the language; this half has what needs Rust: the
+//! engine, the event loop, native functions, and the request and answer.
 
 mod compile;
 mod engine;

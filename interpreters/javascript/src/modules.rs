@@ -72,7 +72,7 @@ impl Loader for Files {
     }
 }
 
-/// Asks the prelude by a symbol and not by `require`, which a script may well redefine.
+/// Calls the prelude by a symbol and not by `require`, which a script may redefine.
 fn reexported(symbol: &str, name: &str, keys: &[String]) -> String {
     let name = serde_json::Value::from(name);
     let keys = keys.join(", ");
@@ -100,7 +100,7 @@ fn normalized(base: &str, name: &str) -> PathBuf {
     path
 }
 
-/// Names in stacks read as the user wrote them: `lib/util.js`, not `/work/lib/util.js`.
+/// Names in stacks are as the user wrote them: `lib/util.js`, not `/work/lib/util.js`.
 fn relative_to_work(path: &Path) -> String {
     let path = path.strip_prefix(WORK).unwrap_or(path);
     path.to_string_lossy().into_owned()

@@ -1,5 +1,5 @@
-//! From the text of a request to a script that can be run: without the marks around it, rewritten
-//! where it is a module or a session's, and refused with the error that says the right place.
+//! Turns the text of a request into a script that can run: it removes the marks around it, rewrites
+//! a module or a session's call, and reports invalid text with the right position.
 
 use rquickjs::{Ctx, Module, Object, Value};
 
@@ -11,7 +11,7 @@ use crate::types;
 
 const MAIN: &str = "main.js";
 
-/// What stacks call the script: the calls of a session are told apart.
+/// The script's name in stacks, which differs between the calls of a session.
 pub(crate) fn file_name() -> String {
     match engine::get().calls.get() {
         0 | 1 => MAIN.to_owned(),
@@ -19,7 +19,7 @@ pub(crate) fn file_name() -> String {
     }
 }
 
-/// The text without what editors and models put around it. Its lines stay where they were.
+/// The text without the marks that editors and models put around it. Its lines keep their numbers.
 pub(crate) fn text<'js>(ctx: &Ctx<'js>, request: &Request) -> Result<String, Stop<'js>> {
     let code = request
         .code
@@ -53,7 +53,7 @@ pub(crate) fn compile<'js>(
         Err(error) => Err(Stop::Threw(error)),
     };
     match compiled {
-        // The text may be JavaScript that is not sound.
+        // The text may be invalid JavaScript.
         Err(Stop::Threw(other)) => Err(Stop::Threw(further(ctx, error, other)?)),
         Ok(_) | Err(Stop::Exit(_)) => compiled,
     }
@@ -82,7 +82,7 @@ fn compile_javascript<'js>(
     }
 }
 
-/// A text with import or export declarations is no script: its declarations are rewritten first.
+/// A text with import or export declarations is not a script: its declarations are rewritten first.
 fn compile_otherwise<'js>(
     ctx: &Ctx<'js>,
     code: &str,
@@ -107,7 +107,7 @@ fn compile_otherwise<'js>(
             .map_err(|_| caught(ctx))?;
         return compile_rewritten(ctx, &script, file);
     }
-    // The text may be a module that is not sound: its own error is the one that says where.
+    // The text may be an invalid module: the module's error then names the position.
     if Module::declare(ctx.clone(), file, code).is_ok() {
         return Err(Stop::Threw(error));
     }
@@ -115,7 +115,7 @@ fn compile_otherwise<'js>(
     Err(Stop::Threw(further(ctx, error, as_module)?))
 }
 
-/// Of two errors about a text, the one of the parser that came further in it.
+/// Of two errors about a text, the one of the parser that got further.
 fn further<'js>(
     ctx: &Ctx<'js>,
     one: Value<'js>,

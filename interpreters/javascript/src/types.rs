@@ -1,5 +1,5 @@
-//! Scripts with types: a script that is not JavaScript but reads like TypeScript has its types
-//! taken off. The program that does so is evaluated on first need, because few scripts need it.
+//! Scripts with types: if a script is not JavaScript but looks like TypeScript, its types are
+//! removed. The program that does so is evaluated on first need, because few scripts need it.
 
 use rquickjs::{Ctx, Function, Object, Value};
 
@@ -8,8 +8,7 @@ use crate::event_loop::{Stop, caught};
 
 const STRIPPER: &str = include_str!(env!("COFFERDAM_TYPESCRIPT"));
 
-/// The script without its types, or the error of a text that cannot be read; `None` if it has no
-/// types.
+/// The script without its types, or the syntax error of its text; `None` if it has no types.
 pub(crate) fn strip<'js>(
     ctx: &Ctx<'js>,
     code: &str,

@@ -2,11 +2,11 @@
 //!
 //! A run shares the snapshot's pages with all others until it writes to one; that costs it a fault
 //! and a copy, and on every other core of the machine an interrupt. Between two runs the host
-//! restores written pages in place and keeps them, but of no more than 32 separate stretches of
-//! memory (wasmtime's `MAX_REGIONS`): what lies behind those begins shared again, every time. So
-//! the build looks at what rehearsals write to and joins it to fewer stretches than that, and a run
-//! takes all of them at once. In a place of memory that is used again this costs next to
-//! nothing, and what the run then writes is its own already.
+//! restores written pages in place and keeps them, but only for 32 separate stretches of memory
+//! (wasmtime's `MAX_REGIONS`); the pages behind those start shared again every time. So the build
+//! finds the pages that rehearsals write to and joins them to fewer stretches, and a run touches
+//! all of them at its start. In a slot that is used again this costs almost nothing, and the pages
+//! are already private to the run.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -15,15 +15,15 @@ use crate::execute::execute;
 
 const PAGE_BYTES: u32 = 4096;
 
-/// How many stretches there can be: half of what the host keeps, because what other scripts
-/// once wrote to between them stays and counts as well.
+/// The most stretches: half of what the host keeps, because pages between them that other scripts
+/// once wrote to are kept and count as well.
 const STRETCHES_MAX: usize = 16;
 
 /// First page and number of pages of each stretch; written by the build, and all zero before.
 static STRETCHES: [[AtomicU32; 2]; STRETCHES_MAX] =
     [const { [const { AtomicU32::new(0) }; 2] }; STRETCHES_MAX];
 
-/// What scripts usually do.
+/// Scripts that do the usual things.
 const SCRIPTS: &[&str] = &[
     "console.log(1)",
     "console.log('a', 1.5, [1, [2]], { b: null }); 1 + 1",
@@ -37,7 +37,7 @@ const SCRIPTS: &[&str] = &[
     "let x =",
 ];
 
-/// Makes the pages this instance's own.
+/// Makes the pages private to this instance.
 pub(crate) fn take() {
     for [first, count] in &STRETCHES {
         let first = first.load(Ordering::Relaxed);
@@ -65,7 +65,7 @@ extern "C" fn rehearsals() -> usize {
     SCRIPTS.len()
 }
 
-/// Where the build writes the stretches, and how many there can be.
+/// The place where the build writes the stretches, and the most that there can be.
 #[unsafe(export_name = "usual_pages")]
 extern "C" fn usual_pages() -> *const [AtomicU32; 2] {
     STRETCHES.as_ptr()

@@ -1,4 +1,4 @@
-// How every function of node:fs asks the native half, what paths mean, and how refusals read.
+// How the functions of node:fs call the native half, the meaning of paths, and the text of errors.
 import { host, place, WORK } from "../host.js";
 import { Buffer, isBytes } from "../buffer.js";
 import { wrongType, wrongValue } from "../faults.js";
@@ -16,7 +16,7 @@ const ERRNO = {
   EILSEQ: [84, "illegal byte sequence"], ENOTSUP: [95, "operation not supported on socket"], EDQUOT: [122, "disk quota exceeded"],
 };
 
-// An error of the system as Node shows one; `path` and `dest` are the caller's own words.
+// A system error as Node shows it; `path` and `dest` are as the caller wrote them.
 export function systemError(code, syscall, path, dest) {
   const [number, description] = ERRNO[code] ?? [5, "i/o error"];
   const shown = (path === undefined ? "" : ` '${path}'`) + (dest === undefined ? "" : ` -> '${dest}'`);
@@ -39,7 +39,7 @@ export function pathText(path, name = "path") {
   return text;
 }
 
-// The absolute path, without `.` and `..`; a slash at the end stays, for it asks for a directory.
+// The absolute path, without `.` and `..`; a final slash is kept, because it requires a directory.
 export function absolute(text) {
   if (text === "") return "";
   const whole = text.startsWith("/") ? text : `${place.cwd}/${text}`;
@@ -72,7 +72,7 @@ export function onPaths(operation, syscall, from, to, ...args) {
   return value;
 }
 
-// Where a change of directory leads to.
+// The new working directory after chdir.
 export function statFor(syscall, directory) {
   const shown = pathText(directory, "directory");
   const [code, found] = shown === "" ? ["ENOENT"] : attempt("stat", absolute(shown));
@@ -81,5 +81,5 @@ export function statFor(syscall, directory) {
   return absolute(shown).replace(/(.)\/$/, "$1");
 }
 
-// A run's files are its own; a session keeps its place.
+// Returns to the working directory before the run starts.
 export const returnToWork = () => void (place.cwd = WORK);

@@ -14,7 +14,7 @@ const UMASK = 0o22;
 const PIECE_BYTES = 1 << 20;
 
 const nulls = new Set();
-// Where each descriptor leads to, for what is remembered by path.
+// The path of each descriptor, for what is remembered by path.
 const paths = new Map();
 
 export const isDevice = (path) => STREAMS.has(path) || path === NULL_DEVICE;

@@ -1,4 +1,4 @@
-// Whole files: read, write, append, copy, and what else is done to one name.
+// Whole files: read, write, append, copy, and other operations on one name.
 import { WORK } from "../host.js";
 import { mustBeFunction, mustBeInteger, unavailable, wrongType } from "../faults.js";
 import { absolute, attempt, onPath, onPaths, pathText, systemError } from "./call.js";
@@ -108,7 +108,7 @@ export function realpathSync(path, given) {
   while (rest.length) {
     const next = `${whole}/${rest.shift()}`;
     const [code, found] = attempt("lstat", next);
-    // A directory that leads to what the run was given need not be readable itself.
+    // A parent of the run's directories need not be readable itself.
     if (code !== "" && (rest.length === 0 || code !== "ENOENT" || next.startsWith(`${WORK}/`))) throw systemError(code, "lstat", shown);
     if (code !== "" || found[2] !== "symlink") {
       whole = next;

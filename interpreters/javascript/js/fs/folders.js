@@ -26,7 +26,7 @@ export function mkdirSync(path, given) {
     if (code === "" && found[2] === "directory") continue;
     if (code === "") throw systemError(whole === absolute(shown) ? "EEXIST" : "ENOTDIR", "mkdir", shown);
     const [problem] = attempt("mkdir", whole);
-    // What lies above the run's own directories cannot be seen, and is there.
+    // The parents of the run's directories exist but cannot be read.
     if (problem !== "" && whole === absolute(shown).replace(/\/$/, "")) throw systemError(problem, "mkdir", shown);
     if (problem === "") {
       first ??= whole;

@@ -1,4 +1,4 @@
-// What node:fs/promises opens: a file with its functions on it.
+// The FileHandle of node:fs/promises.
 import { EventEmitter } from "../events.js";
 import { closeSync, checked, fchmodSync, fdatasyncSync, fstatSync, fsyncSync, ftruncateSync, futimesSync, openSync, readSync, readvSync, writeSync, writevSync } from "./descriptors.js";
 import { appendFileSync, readFileSync, writeFileSync } from "./files.js";

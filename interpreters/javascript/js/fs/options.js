@@ -32,7 +32,7 @@ export function modeBits(mode, fallback, name = "mode") {
   return mustBeInteger(mode, name, 0, 2 ** 32 - 1) & 0o7777;
 }
 
-// The options as an object: a string stands for its encoding.
+// The options as an object: a string is its encoding.
 export function optionsOf(given, fallback = {}) {
   if (given === undefined || given === null || typeof given === "function") return fallback;
   const options = typeof given === "string" ? { encoding: given } : given;
@@ -49,10 +49,10 @@ export function flagOption(value, name, fallback = false) {
   return value;
 }
 
-// Bytes read, in the form asked for.
+// Bytes that were read, in the requested form.
 export const decoded = (bytes, { encoding }) => (encoding && encoding !== "buffer" ? bytes.toString(encoding) : bytes);
 
-// A name that the system gave, in the form asked for.
+// A name from the system, in the requested form.
 export const nameAs = (text, { encoding }) => (encoding === "buffer" ? Buffer.from(text) : encoding && known(encoding) !== "utf8" ? Buffer.from(text).toString(encoding) : text);
 
 export function bytesOf(data, { encoding } = {}, name = "data") {

@@ -1,5 +1,5 @@
-// What is known of a file. The sandbox keeps no permissions: those that a script sets are
-// remembered here for as long as its interpreter lives, and hold nobody back.
+// Metadata of files. The sandbox keeps no permissions: those that a script sets are remembered here
+// for as long as its interpreter lives, and are not enforced.
 import { constants, nameAs } from "./options.js";
 
 const { S_IFMT, S_IFREG, S_IFDIR, S_IFLNK } = constants;
@@ -45,7 +45,7 @@ class StatsBase {
 export class Stats extends StatsBase {}
 class BigIntStats extends StatsBase {}
 
-// `found` is what the native half says: length, time of change, kind, time of access, number.
+// `found` is the native half's answer: length, time of change, kind, time of access, number.
 export function stats([size, mtimeMs, kind, atimeMs, ino], path, bigint = false) {
   const numbers = { dev: 1, mode: KINDS[kind] | permissions(path, kind), nlink: 1, uid: 0, gid: 0, rdev: 0, blksize: BLOCK_BYTES, ino, size, blocks: Math.ceil(size / 512) };
   const at = { atimeMs, mtimeMs, ctimeMs: mtimeMs, birthtimeMs: mtimeMs };

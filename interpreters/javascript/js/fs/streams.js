@@ -9,7 +9,7 @@ import { optionsOf } from "./options.js";
 
 const CHUNK_BYTES = 64 * 1024;
 
-// Files are opened a moment later, so that an error reaches whoever listens by then.
+// Files are opened in a later turn, so that an error reaches listeners added until then.
 function opener(stream, flags, mode) {
   return (done) => {
     try {
@@ -52,7 +52,7 @@ export class ReadStream extends Readable {
   _construct(done) {
     opener(this, this.flags, this.mode)(done);
   }
-  // In a later turn, as where a disk is asked.
+  // In a later turn, as for a real disk.
   _read(size) {
     timers.setImmediate(() => this.destroyed || this.readNow(size));
   }

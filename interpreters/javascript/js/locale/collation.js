@@ -1,5 +1,5 @@
-// The order of texts as a dictionary has it: letters before accents before case, and not the order
-// of code points. It is right for the languages of western Europe that sort as English does.
+// Dictionary order of texts: letters first, then accents, then case, and not the order of code
+// points. It is right for the languages of western Europe that sort as English does.
 import { choice, pick } from "./tags.js";
 
 const WHAT = "Collator";
@@ -19,7 +19,7 @@ function weight(character) {
   return LETTER + character.toLowerCase().codePointAt(0);
 }
 
-// Characters with what tells them apart: first the letter, then its accents, then its case.
+// The sort keys of characters: first the letter, then its accents, then its case.
 function elements(text, { numeric, ignorePunctuation }) {
   const found = [];
   const decomposed = text.normalize("NFD").replace(/[ßæœÆŒøØłŁđĐ]/g, (character) => EXPANSIONS[character]);

@@ -1,4 +1,4 @@
-// Dates as people write them, in English and in UTC, which is the sandbox's own time zone.
+// Dates as people write them, in English and in UTC, the sandbox's time zone.
 import { canonical, choice, digits, refuse } from "./tags.js";
 
 const WHAT = "DateTimeFormat";
@@ -24,9 +24,9 @@ const TIME_STYLES = {
 function resolve(locales, given, required, defaults) {
   const options = given === undefined ? {} : Object(given);
   const [locale = "en-US"] = canonical(locales);
-  if (!["en", "en-US", "en-GB"].includes(locale)) throw new RangeError(`${WHAT} knows no locale "${locale}" here: there are en-US and en-GB`);
+  if (!["en", "en-US", "en-GB"].includes(locale)) throw new RangeError(`${WHAT} does not support the locale "${locale}" here; supported are en-US and en-GB`);
   refuse(options, ["calendar", "numberingSystem", "era", "dayPeriod", "formatMatcher"].filter((name) => options[name] !== undefined && !["gregory", "latn", "best fit"].includes(options[name])), WHAT);
-  if (options.timeZone !== undefined && !UTC_NAMES.includes(String(options.timeZone).toLowerCase())) throw new RangeError(`Time zone ${options.timeZone} is not available here: there is UTC`);
+  if (options.timeZone !== undefined && !UTC_NAMES.includes(String(options.timeZone).toLowerCase())) throw new RangeError(`Time zone ${options.timeZone} is not available here; only UTC is`);
   const fields = {
     weekday: choice(options, "weekday", ["long", "short", "narrow"], [], undefined, WHAT),
     year: choice(options, "year", ["numeric", "2-digit"], [], undefined, WHAT),
@@ -38,7 +38,7 @@ function resolve(locales, given, required, defaults) {
     fractionalSecondDigits: digits(options, "fractionalSecondDigits", 1, 3, undefined),
     timeZoneName: choice(options, "timeZoneName", ["short", "long"], ["shortOffset", "longOffset", "shortGeneric", "longGeneric"], undefined, WHAT),
   };
-  if (fields.timeZoneName && locale === "en-GB") throw new RangeError(`${WHAT} does not know timeZoneName in the locale "${locale}" here`);
+  if (fields.timeZoneName && locale === "en-GB") throw new RangeError(`${WHAT} does not support timeZoneName in the locale "${locale}" here`);
   const dateStyle = choice(options, "dateStyle", Object.keys(DATE_STYLES), [], undefined, WHAT);
   const timeStyle = choice(options, "timeStyle", Object.keys(TIME_STYLES), [], undefined, WHAT);
   if (dateStyle || timeStyle) {
@@ -54,7 +54,7 @@ function resolve(locales, given, required, defaults) {
   const cycle = choice(options, "hourCycle", ["h11", "h12", "h23", "h24"], [], undefined, WHAT);
   const hour12 = options.hour12 !== undefined ? Boolean(options.hour12) : cycle ? cycle === "h11" || cycle === "h12" : locale !== "en-GB";
   const hourCycle = options.hour12 !== undefined ? (hour12 ? "h12" : "h23") : (cycle ?? (hour12 ? "h12" : "h23"));
-  // Node's midnight is 24 o'clock in American and 0 o'clock in British where hour12 says which it is.
+  // With hour12 false, Node's midnight is 24 o'clock in en-US and 0 o'clock in en-GB.
   const british = locale === "en-GB";
   const midnight = options.hour12 === false && !british ? "h24" : options.hour12 && british ? "h11" : hourCycle;
   return { locale, fields, hourCycle, midnight, hour12, dateStyle, timeStyle };
@@ -130,7 +130,7 @@ export class DateTimeFormat {
   }
 }
 
-// The three functions of a Date: an invalid one is said to be so.
+// The three functions of a Date: for an invalid date they return "Invalid Date".
 const shown = (required, defaults) => (date, locales, options) => {
   const resolved = resolve(locales, options, required, defaults);
   return Number.isNaN(date.getTime()) ? "Invalid Date" : formatDate(date, resolved);

@@ -14,7 +14,7 @@ const ABROAD = {
 const WITHOUT_CENTS = ["JPY", "KRW", "VND", "CLP", "ISK", "UGX", "XAF", "XOF", "PYG", "RWF"];
 const COMPACT = ["", "K", "M", "B", "T"];
 
-// The digits of a finite number, shortest that are exact, and where the point stands among them.
+// The shortest exact digits of a finite number, and the position of the point among them.
 function decimal(value) {
   const text = typeof value === "bigint" ? String(value) : String(Math.abs(value));
   const [, whole, fraction = "", exponent = "0"] = /^-?(\d+)(?:\.(\d+))?(?:e([+-]\d+))?$/.exec(text);
@@ -24,7 +24,7 @@ function decimal(value) {
   return { text: all.slice(lead), point: whole.length + Number(exponent) - lead };
 }
 
-// Rounded to `count` digits, away from zero where it is in the middle.
+// Rounded to `count` digits; a tie rounds away from zero.
 function rounded({ text, point }, count) {
   if (count >= text.length) return { text, point };
   if (count < 0) return { text: "0", point: 1 };
@@ -111,12 +111,12 @@ function currencySign({ currency, currencyDisplay, locale }) {
   const abroad = ABROAD[locale.slice(0, 2)];
   if (abroad) {
     if (Object.hasOwn(abroad, currency)) return abroad[currency];
-    throw new RangeError(`${WHAT} does not know the sign of ${currency} in the locale "${locale}" here; currencyDisplay: "code" shows its letters`);
+    throw new RangeError(`${WHAT} does not have the sign of ${currency} in the locale "${locale}" here; currencyDisplay: "code" shows its letters`);
   }
   if (HOME[locale] === currency) return "$";
   if (locale === "en" || locale === "en-US") return SYMBOLS[currency] ?? currency;
   if (Object.hasOwn(ENGLISH, locale) && Object.hasOwn(ENGLISH[locale], currency)) return ENGLISH[locale][currency];
-  throw new RangeError(`${WHAT} does not know the sign of ${currency} in the locale "${locale}" here; currencyDisplay: "code" shows its letters`);
+  throw new RangeError(`${WHAT} does not have the sign of ${currency} in the locale "${locale}" here; currencyDisplay: "code" shows its letters`);
 }
 
 function signOf(value, zero, display) {
@@ -157,7 +157,7 @@ export function formatNumber(value, options) {
   return `${sign}${currency}${/[A-Za-z]$/.test(currency) && /^\d/.test(text) ? "\u00a0" : ""}${text}`;
 }
 
-// A number whose point is moved, without what floating point would add to it.
+// Moves a number's point without floating-point error.
 function scaled(value, places) {
   const { text, point } = decimal(value);
   return Number(`0.${text}e${point + places}`);

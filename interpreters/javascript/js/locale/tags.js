@@ -1,11 +1,12 @@
-// Which locales there are: the interpreter has no tables of languages but these few. Any other is
+// The supported locales: the interpreter has tables for these few languages only. Any other is
 // refused, because an answer in the wrong form would look right.
 import { wrongType } from "../faults.js";
 
 const NBSP = "\u00a0";
 const NARROW = "\u202f";
 
-// Grouping and decimal signs, where a percent sign and a currency go, and what grouping begins at.
+// Grouping and decimal signs, the places of the percent sign and the currency, and where grouping
+// begins.
 const NUMBERS = {
   en: { group: ",", decimal: "." },
   de: { group: ".", decimal: ",", behind: NBSP },
@@ -30,30 +31,30 @@ export function canonical(locales) {
   });
 }
 
-// The locale to use: the first that was asked for, or the only one there is.
+// The locale to use: the first requested one, or the default.
 export function pick(locales, what, languages) {
   const [tag = "en-US"] = canonical(locales);
   const [language, region, ...more] = tag.split("-");
   const known = languages.includes(language) && more.length === 0 && (region === undefined || REGIONS[language].includes(region));
   if (known) return tag;
-  throw new RangeError(`${what} knows no locale "${tag}" here: there are ${languages.join(", ")}, with the regions ${languages.flatMap((name) => REGIONS[name].map((place) => `${name}-${place}`)).join(", ")}`);
+  throw new RangeError(`${what} does not support the locale "${tag}" here; supported are ${languages.join(", ")}, with the regions ${languages.flatMap((name) => REGIONS[name].map((place) => `${name}-${place}`)).join(", ")}`);
 }
 
 export const NUMBER_LANGUAGES = Object.keys(NUMBERS);
 export const numberForm = (tag) => NUMBERS[tag.slice(0, 2)];
 
-// An option with a few words that are honoured and a few that are known and refused.
+// An option with a few values that are honoured and a few that are known and refused.
 export function choice(options, name, honoured, refused, fallback, what) {
   const value = options[name];
   if (value === undefined) return fallback;
   const word = typeof value === "boolean" ? value : String(value);
   if (honoured.includes(word)) return word;
-  if (refused.includes(word)) throw new RangeError(`${what} does not know ${name}: ${JSON.stringify(word)} here; there are ${honoured.map((one) => JSON.stringify(one)).join(", ")}`);
+  if (refused.includes(word)) throw new RangeError(`${what} does not support ${name}: ${JSON.stringify(word)} here; supported are ${honoured.map((one) => JSON.stringify(one)).join(", ")}`);
   throw new RangeError(`Value ${word} out of range for Intl.${what} options property ${name}`);
 }
 
 export function refuse(options, names, what) {
-  for (const name of names) if (options[name] !== undefined) throw new RangeError(`${what} does not know the option ${name} here`);
+  for (const name of names) if (options[name] !== undefined) throw new RangeError(`${what} does not support the option ${name} here`);
 }
 
 export function digits(options, name, least, most, fallback) {

@@ -1,8 +1,8 @@
-//! Errors of the system by the names that Node gives them.
+//! System errors by their Node names.
 
 use std::io::{Error, ErrorKind};
 
-/// WASI's numbers, of which Rust knows a part only.
+/// WASI's numbers; Rust knows only some of them.
 #[cfg(target_os = "wasi")]
 const NUMBERED: &[(i32, &str)] = &[
     (2, "EACCES"),

@@ -1,4 +1,4 @@
-//! Files that a script has open, by the numbers it knows them by.
+//! Files that a script has open, by their descriptors.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use super::{Arguments, Done, given, stat, times};
 
 /// The first number; those before are the standard streams.
 const FIRST: i32 = 3;
-/// Open at once; a script that opens more is told so.
+/// The most files open at once; a script that opens more gets an error.
 const OPEN_MAX: usize = 1024;
 /// The most that one read makes room for; a longer file takes several.
 const READ_MAX: usize = 1 << 20;
@@ -110,7 +110,7 @@ fn open(path: &str, flags: u32) -> io::Result<i32> {
         options.create(has(flag::CREATE));
     }
     let file = options.open(path)?;
-    // Also where it is appended to, which Rust's own options take for a mistake.
+    // This also holds for appending, which Rust's own options refuse.
     if writes && has(flag::TRUNCATE) {
         file.set_len(0)?;
     }
@@ -126,8 +126,8 @@ fn open(path: &str, flags: u32) -> io::Result<i32> {
     })
 }
 
-/// Does something at a place of the file, or where the last one ended if it is negative; what is
-/// done at a place leaves that end where it was.
+/// Does something at a position of the file, or at the current position if it is negative; an
+/// operation at a given position does not move the current one.
 fn at<T>(
     file: &mut File,
     position: f64,
