@@ -1,13 +1,12 @@
-//! Who may begin: a run holds slots of a pool and a share of the host's memory budget.
+//! Decides which run may begin: a run holds slots of a pool and a share of the host's memory
+//! budget. A run pays a price in memory to begin: its limit, but no more than `memory_price_bytes`,
+//! because most guests use little of their limit. Memory beyond the price is taken from the budget
+//! while the guest grows, and the growth is refused when the budget is used up. So neither a limit
+//! that is declared and not used nor a guest that sleeps keeps others from beginning.
 //!
-//! A run pays a price in memory to begin: its limit, but no more than `memory_price_bytes`, because
-//! most guests use little of what they may. What a guest takes beyond the price it takes from the
-//! budget while it grows, and it is refused the growth when the budget is used up. So neither a
-//! limit that is declared and not used nor a guest that sleeps keeps others from beginning.
-//!
-//! A burst waits and never sees an error of the pool. The wait ends at the time that the run's
-//! patience names. Each party of runs (those of one module, say) has a line of its own, and the
-//! parties take turns, so that a crowd at one does not keep the others waiting.
+//! A burst waits and never sees an error of the pool. The wait ends when the run's patience does.
+//! Each party of runs (those of one module, say) has its own line, and the parties take turns, so a
+//! crowd of one party does not keep the others waiting.
 
 mod line;
 #[cfg(test)]
@@ -25,7 +24,7 @@ use cofferdam_domain::limits::MIB;
 /// Runs that wait in one pool's lines; one more is refused at once.
 const WAITING_MAX: usize = 10_000;
 
-/// The gate in front of the pools. Cheap to clone; all clones are one.
+/// The gate in front of the pools. Cheap to clone; all clones share one state.
 #[derive(Clone)]
 pub(crate) struct Admission(Arc<Gate>);
 
@@ -61,28 +60,28 @@ pub(crate) struct Need {
     pub(crate) slots: u32,
 }
 
-/// How long a run waits for room, and with whom it stands in line.
+/// How long a run waits for room, and in which party's line.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Patience {
-    /// When it gives up; `None` is never.
+    /// When it gives up; `None` means never.
     pub begin_by: Option<Instant>,
-    /// When its time is over although it began late; `None` leaves it the whole of its time.
+    /// When its time is over even if it began late; `None` gives it its whole time.
     pub end_by: Option<Instant>,
     /// Runs of one party wait for each other and take turns with those of other parties.
     pub party: u64,
 }
 
-/// The host had no room for a run. That says nothing of the run.
+/// The host had no room for a run. The run is not at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoRoom {
-    /// Nothing came free in time.
-    #[error("no room came free for this run within {} ms", .0.as_millis())]
+    /// No room became free in time.
+    #[error("no room became free for this run within {} ms", .0.as_millis())]
     Waited(Duration),
     /// The lines are full.
-    #[error("{WAITING_MAX} runs wait for room already")]
+    #[error("{WAITING_MAX} runs already wait for room")]
     Crowded,
     /// It was refused memory below its limit.
-    #[error("the guests of this host use all the memory that they may have together")]
+    #[error("the guests of this host together use all the memory that they may have")]
     Memory,
 }
 
@@ -107,8 +106,8 @@ pub(crate) enum NeverFits {
     Slots { asked: u32, slots: u32 },
 }
 
-/// A run that was let in. It gives everything back when it is dropped, which must come after its
-/// store.
+/// A run that was let in. It gives everything back when it is dropped, which must happen after its
+/// store is dropped.
 pub(crate) struct Admitted {
     gate: Arc<Gate>,
     pool: usize,
@@ -130,7 +129,7 @@ pub struct Occupancy {
     pub slots_used: u32,
     /// Pool slots in all.
     pub slots_max: u32,
-    /// What the guests that exist hold of the memory budget.
+    /// The part of the memory budget that existing guests hold.
     pub memory_used_bytes: u64,
     /// The memory budget.
     pub memory_budget_bytes: u64,
@@ -138,7 +137,7 @@ pub struct Occupancy {
     pub waiting: usize,
 }
 
-/// By how much a guest's share of the budget grows at once, so that it asks seldom.
+/// The step by which a guest's share of the budget grows, so that it asks seldom.
 const STEP_BYTES: u64 = 4 * MIB;
 
 impl Admission {
@@ -188,7 +187,7 @@ impl Admission {
         tokio::select! {
             biased;
             admitted = &mut place.admitted => {
-                Ok(admitted.expect("a waiter leaves the line only with what it waits for"))
+                Ok(admitted.expect("a waiter leaves the line only when it is admitted"))
             }
             () = gives_up => Err(NotAdmitted::NoRoom(NoRoom::Waited(began.elapsed()))),
         }
@@ -211,7 +210,7 @@ impl Admission {
                 slots: slots_max,
             }));
         }
-        // Whoever waits already goes first.
+        // Runs that already wait go first.
         if state.pools[pool].waiting.is_empty()
             && let Some(admitted) = gate.take(&mut state, pool, need)
         {
@@ -254,8 +253,8 @@ enum Entered {
     Waits(Place),
 }
 
-/// A place in line, given up when dropped. What was admitted meanwhile is given back by the
-/// channel that holds it.
+/// A place in line, given up when dropped. An admission sent meanwhile is given back by the channel
+/// that holds it.
 struct Place {
     gate: Arc<Gate>,
     pool: usize,
@@ -284,7 +283,7 @@ impl Gate {
         })
     }
 
-    /// Changes the state, and lets in whoever has room now.
+    /// Changes the state, and lets in the runs that then have room.
     fn release(self: &Arc<Self>, free: impl FnOnce(&mut State)) {
         let mut let_in = Vec::new();
         let mut state = self.lock();
@@ -299,7 +298,7 @@ impl Gate {
                 }
             }
         }
-        // Not under the lock: what nobody takes any more is released again.
+        // This happens without the lock: an admission that nobody receives is released again.
         drop(state);
         for (admit, admitted) in let_in {
             let _given_back = admit.send(admitted);
@@ -319,8 +318,8 @@ impl Admitted {
 }
 
 impl Growth {
-    /// Takes what is needed for a guest that is to hold `bytes`, whose limit is `limit_bytes`; false
-    /// if the budget has no room for it.
+    /// Takes from the budget what a guest of `bytes` needs, whose limit is `limit_bytes`; false if
+    /// there is no room.
     pub(crate) fn reach(&mut self, bytes: u64, limit_bytes: u64) -> bool {
         let held = self.price_bytes + self.taken_bytes;
         let Some(more) = bytes.checked_sub(held).filter(|more| *more > 0) else {
@@ -330,7 +329,7 @@ impl Growth {
         let step = more
             .max(STEP_BYTES)
             .min(limit_bytes.saturating_sub(held).max(more));
-        // The whole step, or else just what is needed.
+        // Take the whole step, or else only what is needed.
         for wanted in [step, more] {
             if let Some(free) = state.memory_free.checked_sub(wanted) {
                 state.memory_free = free;
@@ -362,7 +361,7 @@ impl Drop for Growth {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // Whoever stood behind it may have room.
+        // A run behind this one may have room.
         self.gate.release(|state| {
             state.pools[self.pool]
                 .waiting

@@ -1,13 +1,10 @@
 //! Compiled code on disk.
-//!
-//! Compiled code is native code: whoever can put any here and have it loaded owns the host. So each file
-//! has a seal beside it, a MAC over its name, its label and its bytes under a key that only the
-//! owner of this directory can read, and its path is given out only after the seal was checked.
-//! What does not pass is removed and compiled anew. Loading it is `load`'s business, not this
-//! file's, and so is what a label says.
-//!
-//! The seal holds against whoever can write here without reading the key (a restored backup, a
-//! shared volume, a fault of the disk). It does not hold against the host's own user.
+//! Compiled code is native code: anyone who can plant a file here that is loaded owns the host. So
+//! each file has a seal beside it, a MAC over its name, its label and its bytes under a key that
+//! only the owner of this directory can read, and its path is given out only after the seal was
+//! checked. Code that does not pass is removed and compiled again. `load` loads the code and reads
+//! the labels. The seal protects against changes by anything that cannot read the key (a restored
+//! backup, a shared volume, a fault of the disk). It does not protect against the host's own user.
 
 mod entry;
 mod key;
@@ -32,12 +29,12 @@ use crate::engine::{EngineShape, engine_config};
 use crate::settings::SandboxConfig;
 use cofferdam_domain::module::Digest;
 
-/// Files whose seal is known to be good; beyond, a seal is checked again.
+/// Files whose seal is known to be good; a seal that fell out of this list is checked again.
 const CHECKED_MAX: NonZeroUsize = NonZeroUsize::new(4096).expect("4096 is not zero");
 /// The start of the names of files that are being written.
 const DRAFT: &str = "draft-";
 
-/// Why the cache could not do its work. What it holds is never an error: it is removed.
+/// Why the cache could not do its work. Bad content is never an error: it is removed.
 #[derive(Debug, thiserror::Error)]
 pub enum CodeCacheError {
     /// A file or directory.
@@ -74,7 +71,7 @@ impl VerifiedCode {
         self.class
     }
 
-    /// What a test compiled itself.
+    /// Code that a test compiled itself.
     #[cfg(test)]
     pub(crate) fn of_test(path: &Path, class: EngineClass) -> VerifiedCode {
         VerifiedCode {
@@ -94,16 +91,16 @@ struct Shared {
     dir: PathBuf,
     budget_bytes: u64,
     key: [u8; 32],
-    /// What an engine of each class accepts, in the order of [`EngineClass::ALL`].
+    /// The shape that an engine of each class accepts, in the order of [`EngineClass::ALL`].
     engines: [String; 3],
     checked: Mutex<LruCache<String, (Stamp, Arc<str>)>>,
-    /// Held as long as a process uses the directory, so that nobody clears drafts away.
+    /// Held as long as a process uses the directory, so that no other process removes drafts.
     _in_use: File,
 }
 
 impl CodeCache {
-    /// Opens `dir`, making it if need be; nobody else may look into it. What an earlier process
-    /// left half written is cleared away, and the cache is brought down to its budget.
+    /// Opens `dir`, and makes it if it is absent; no other user may read it. Drafts of earlier
+    /// processes are removed, and the cache is brought down to its budget.
     pub fn open(dir: &Path, config: &SandboxConfig) -> Result<CodeCache, CodeCacheError> {
         let io = |source| CodeCacheError::Io {
             path: dir.to_owned(),
@@ -150,7 +147,7 @@ impl CodeCache {
         }))
     }
 
-    /// What was written on the code when it was kept, if it is there and its seal is good.
+    /// The label that the code was kept with, if the code is there and its seal is good.
     pub(crate) fn label(
         &self,
         digest: &Digest,
@@ -167,7 +164,7 @@ impl CodeCache {
         Ok(checked.get(&name).map(|(_, label)| label.clone()))
     }
 
-    /// A file to write new code to. Nothing is seen of it until it is kept.
+    /// A file to write new code to. It is invisible until it is kept.
     pub(crate) fn draft(
         &self,
         digest: &Digest,
@@ -178,7 +175,7 @@ impl CodeCache {
         Draft::new(&shared.dir, name, &shared.key).map_err(|source| shared.error(source))
     }
 
-    /// Seals and publishes what was written, and makes room for it.
+    /// Seals and publishes the draft, and makes room for it.
     pub(crate) fn keep(&self, draft: Draft, label: &str) -> Result<(), CodeCacheError> {
         let shared = &self.shared;
         let keep = || {
@@ -252,13 +249,13 @@ impl Shared {
             .unwrap_or_else(PoisonError::into_inner)
             .pop(name);
         for extension in [CODE, SEAL] {
-            // Somebody else may have been faster.
+            // Another process may have removed it first.
             let _gone = fs::remove_file(self.path(name, extension));
         }
     }
 
-    /// Removes what was used least recently until the rest fits the budget. The one just made
-    /// stays, however large it is.
+    /// Removes the least recently used code until the rest fits the budget. The newest one stays,
+    /// however large it is.
     fn shrink(&self, newest: Option<&str>) -> io::Result<()> {
         let mut entries = entry::list(&self.dir)?;
         let mut total: u64 = entries.iter().map(|entry| entry.bytes).sum();
@@ -276,7 +273,7 @@ impl Shared {
     }
 }
 
-/// Marks the directory as in use. The first process in it clears away old drafts.
+/// Marks the directory as in use. The first process in it removes old drafts.
 fn hold(dir: &Path) -> io::Result<File> {
     let held = File::open(dir)?;
     if flock(&held, FlockOperation::NonBlockingLockExclusive).is_ok() {
@@ -291,8 +288,8 @@ fn hold(dir: &Path) -> io::Result<File> {
     Ok(held)
 }
 
-/// What tells the code of one engine from that of another: wasmtime's own hash over its version,
-/// the processor's features and every switch that matters.
+/// Identifies the engine that code is for: wasmtime's own hash over its version, the processor's
+/// features and every switch that matters.
 fn engines(config: &SandboxConfig) -> Result<[String; 3], CodeCacheError> {
     let hash = |class: EngineClass| {
         let stack_bytes = class.stack_bytes(config);
@@ -309,7 +306,7 @@ fn engines(config: &SandboxConfig) -> Result<[String; 3], CodeCacheError> {
     ])
 }
 
-/// Digits of an engine's hash in the name of what it compiled.
+/// Digits of an engine's hash in the name of its compiled code.
 const ENGINE_HEX: usize = 32;
 
 /// A hash that stays the same from one version of Rust to the next, for what can only be hashed by
@@ -329,7 +326,7 @@ impl Hasher for Blake3 {
     }
 }
 
-/// Whether only we can have written a file.
+/// Whether only this user can have written a file.
 fn guarded(about: &Metadata) -> Result<(), &'static str> {
     if !about.is_file() {
         Err("is not a regular file")

@@ -1,8 +1,8 @@
-//! What time a guest is told.
+//! The time that a guest sees.
 //!
 //! On the fast engine both clocks are coarser than the machine's, so that a guest cannot time
-//! what shares its processor. Both and the times of files are rounded down to the same step, so
-//! that what a guest compares fits together: no file is younger than now. On the metered engine time is made up, so that it is the same in
+//! others on its processor. The clocks and the times of files are rounded down to the same step, so
+//! no file is younger than now. On the metered engine time is invented, so that it is the same in
 //! every run: the wall clock stands still and the monotonic clock moves one step at each reading.
 
 use std::cell::Cell;
@@ -12,10 +12,10 @@ use wasmtime_wasi::{HostMonotonicClock, HostWallClock};
 
 use cofferdam_domain::clock::Clock;
 
-/// The step of everything that a guest is told of time.
+/// The step that every time of a guest is rounded down to.
 pub(crate) const STEP_NS: u32 = 100_000;
 
-/// What the metered engine's monotonic clock advances by at each reading.
+/// The step of the metered engine's monotonic clock at each reading.
 const READING_NS: u64 = 1_000_000;
 
 /// The metered engine's wall clock: 2026-01-01T00:00:00Z.
@@ -49,7 +49,7 @@ impl HostMonotonicClock for CoarseMonotonic {
     }
 }
 
-/// The same instant at every reading.
+/// Returns the same instant at every reading.
 pub(crate) struct FixedWall;
 
 impl HostWallClock for FixedWall {

@@ -1,13 +1,13 @@
 //! The compiler: one upload becomes one checked, authenticated file of compiled code.
 //!
 //! Compiling untrusted code is the most expensive thing a stranger can ask of the host, and the
-//! most complicated code it runs on his behalf. So it happens in a child process (`child`,
-//! `confine`, seen from here in `process`); few run at once; equal uploads wait for one child; and
-//! what was refused stays refused for a while without another child.
+//! most complicated code that it runs for them. So it happens in a child process (`child`,
+//! `confine`; `process` is the parent's side); few run at once; equal uploads wait for one child;
+//! and a refusal is remembered for a while, without another child.
 //!
 //! The child compiles on several threads, though `RLIMIT_CPU` counts them together and is set to
-//! the deadline times their number: one thread alone would take yosys (69 MB) past the deadline
-//! that two threads meet by half. Their number is bounded because each costs address space.
+//! the deadline times their number: one thread would exceed the deadline with yosys (69 MB), which
+//! two threads compile in half of it. Their number is bounded because each costs address space.
 
 mod child;
 mod confine;
@@ -45,15 +45,16 @@ use cofferdam_domain::module::{Descriptor, Digest, ModuleInfo, ModuleKind};
 /// The word that makes this program a compiling child: `cofferdam compile-child …`.
 pub const COMMAND: &str = "compile-child";
 
-/// Threads of one child. More make a long compilation shorter, but each needs a stack and a heap
-/// of its own out of the same address space.
+/// Threads of one child. More threads shorten a long compilation, but each needs its own stack and
+/// heap out of the same address space.
 const THREADS_MAX: usize = 4;
-/// Refusals that are remembered.
+/// How many refusals are remembered.
 const REFUSALS_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("1024 is not zero");
-/// For how long. A module may have run into the deadline only because the machine was busy.
+/// How long a refusal is remembered. A module may have met the deadline only because the machine
+/// was busy.
 const REFUSAL_KEPT: Duration = Duration::from_secs(600);
 
-/// A module as it was found to be; its code is in the cache.
+/// A checked module; its code is in the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compiled {
     /// The address of the bytes as uploaded.
@@ -71,7 +72,7 @@ pub struct Compiled {
 }
 
 impl Compiled {
-    /// With what the module says of itself, as the domain knows it.
+    /// The domain's form, with the module's description of itself.
     pub fn into_info(self, descriptor: Option<Descriptor>) -> ModuleInfo {
         ModuleInfo {
             digest: self.digest,
@@ -85,7 +86,7 @@ impl Compiled {
     }
 }
 
-/// What one compilation is about.
+/// The module and the engine of one compilation.
 type Key = (Digest, EngineClass);
 
 /// The compiler. Cheap to clone; all clones share the cache, the children and the memory.
@@ -99,7 +100,7 @@ struct Shared {
     code_cache: CodeCache,
     timeout: Duration,
     memory_bytes: u64,
-    /// Of each class, in the order of [`EngineClass::ALL`].
+    /// The shapes of the classes, in the order of [`EngineClass::ALL`].
     stack_bytes: [usize; 3],
     threads: usize,
     places: Places,
@@ -134,8 +135,8 @@ impl Compiler {
         }
     }
 
-    /// Checks `wasm` (a binary or text) and sees to it that its code for `class` is in the
-    /// cache. Dropping the future ends the child, unless someone else waits for the same module.
+    /// Checks `wasm` (a binary or text) and makes sure that its code for `class` is in the cache.
+    /// Dropping the future ends the child, unless another caller waits for the same module.
     pub async fn compile(&self, wasm: Bytes, class: EngineClass) -> Result<Compiled, CompileError> {
         let shared = &self.shared;
         let hashed = wasm.clone();
@@ -152,7 +153,7 @@ impl Compiler {
         &self.shared.code_cache
     }
 
-    /// What held the first child that answered; none before.
+    /// The confinement that the first child reported; `None` before.
     pub fn confinement(&self) -> Option<Confinement> {
         self.shared.confinement.get().copied()
     }
@@ -178,13 +179,13 @@ impl Shared {
         }
     }
 
-    /// What an earlier compilation, perhaps of an earlier process, found.
+    /// The verdict of an earlier compilation, perhaps by an earlier process.
     async fn recall(&self, (digest, class): Key) -> Result<Option<Verdict>, CompileError> {
         let code_cache = self.code_cache.clone();
         let label = blocking(move || code_cache.label(&digest, class))
             .await?
             .map_err(cache)?;
-        // Under a valid MAC a label that cannot be read is one of another version of this program.
+        // A label with a valid MAC that cannot be read is from another version of this program.
         Ok(label.and_then(|label| serde_json::from_str(&label).ok()))
     }
 
@@ -288,7 +289,7 @@ fn cache(error: CodeCacheError) -> CompileError {
     }
 }
 
-/// Whether the disk, or what this user may have of it, is full.
+/// Whether the disk, or this user's share of it, is full.
 fn no_room(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     [StorageFull, QuotaExceeded, FileTooLarge].contains(&error.kind())

@@ -1,4 +1,4 @@
-//! The engines and why each switch is set.
+//! The engines, and why each switch is set.
 //!
 //! The same configuration compiles (in the child process) and runs (here), so both are built from
 //! [`engine_config`]; wasmtime refuses compiled code made under another one.
@@ -7,10 +7,10 @@ use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAll
 
 use crate::EngineClass;
 
-/// What decides the code an engine makes and accepts.
+/// The settings that decide which code an engine makes and accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct EngineShape {
-    /// Which of them.
+    /// The class.
     pub(crate) class: EngineClass,
     /// A guest's stack.
     pub(crate) stack_bytes: usize,
@@ -28,10 +28,11 @@ pub(crate) fn engine_config(shape: EngineShape) -> Config {
         .async_stack_size(shape.stack_bytes + 1536 * 1024)
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(20))
         .memory_init_cow(true)
-        // What C++ compiles its exceptions to; large real programs need it. The objects a guest
-        // throws live in a heap of the engine's, which the run's memory limit counts as well.
+        // C++ compiles its exceptions to this; large real programs need it. The objects that a
+        // guest throws live in a heap of the engine, which the run's memory limit counts as well.
         .wasm_exceptions(true)
-        // Compiled in because builds without them had aborts; off because no guest needs them.
+        // They are compiled in because builds without them can abort, and off because no guest
+        // needs them.
         .wasm_gc(false)
         .wasm_function_references(false)
         .wasm_threads(false)
@@ -70,7 +71,7 @@ pub(crate) const TABLES_PER_SLOT: u32 = 4;
 /// Slots beyond those that are admitted, for stores that are being taken apart.
 const SPARE_SLOTS: u32 = 8;
 
-/// The most elements that one table may have; the room for them is address space only.
+/// The most elements that one table may have; room for them costs only address space.
 pub(crate) const TABLE_ELEMENTS_MAX: usize = 1_000_000;
 
 /// Free slots of the pool that keep memory from their last guest.
@@ -84,7 +85,7 @@ pub(crate) fn pooling(
     let slots = instances_max.saturating_add(SPARE_SLOTS);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
-        // Only counted, so every slot may hold the most that a component may have.
+        // This is only a count, so every slot may hold the most that a component may have.
         .total_core_instances(slots.saturating_mul(INSTANCES_MAX))
         .total_memories(slots.saturating_mul(MEMORIES_PER_SLOT))
         .total_tables(slots.saturating_mul(TABLES_PER_SLOT))
@@ -96,8 +97,8 @@ pub(crate) fn pooling(
         .max_tables_per_module(TABLES_MAX)
         .max_memory_size(4 << 30)
         .table_elements(TABLE_ELEMENTS_MAX)
-        // What a slot keeps resident outlives a burst, so the host's idle memory is bounded by
-        // these. Short guests run one at a time on each thread and need few.
+        // A slot's resident memory outlives a burst, so these bound the host's idle memory. Short
+        // guests run one at a time on each thread and need few.
         .max_unused_warm_slots(WARM_SLOTS_MAX)
         .linear_memory_keep_resident(keep_resident_bytes)
         .table_keep_resident(64 * 1024)

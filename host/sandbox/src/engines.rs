@@ -1,4 +1,4 @@
-//! The engines as they run, each with the linkers its modules are linked by.
+//! The running engines, each with the linkers for its modules.
 //!
 //! Instances come from a pool where the address space has room for one; where it has not (a
 //! container with a limit, a small virtual address width) they are allocated one by one, which is
@@ -92,7 +92,8 @@ impl Linked {
         self.shape.stack_bytes
     }
 
-    /// An engine that accepts the same compiled code and knows no limits of a pool. Nothing runs on it.
+    /// An engine that accepts the same compiled code and has no pool with limits. Nothing runs on
+    /// it.
     pub(crate) fn without_pool(&self) -> wasmtime::Result<Engine> {
         Engine::new(&engine_config(self.shape))
     }

@@ -1,8 +1,7 @@
 //! The thread that advances the engines' epochs.
-//!
-//! A plain thread, because a timer of the runtime stands still when a guest occupies the thread
-//! that drives it. One thread serves both engines. It parks while no guest runs, so that an idle
-//! host wakes nobody a thousand times a second.
+//! It is a plain thread, because a timer of the runtime stops when a guest occupies the thread that
+//! drives it. One thread serves all engines. It parks while no guest runs, so that an idle host
+//! wakes nobody a thousand times a second.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -30,7 +29,7 @@ struct Shared {
     stop: AtomicBool,
 }
 
-/// Keeps the epochs advancing while it lives.
+/// Keeps the epochs advancing while it exists.
 pub(crate) struct Ticking<'a>(&'a Shared);
 
 impl Ticker {
@@ -51,8 +50,8 @@ impl Ticker {
 
     /// Announces a guest.
     pub(crate) fn run(&self) -> Ticking<'_> {
-        // Sequentially consistent on both sides: either the thread sees this guest before it
-        // parks, or this guest sees that it parked.
+        // This is sequentially consistent on both sides: either the thread sees this guest before
+        // it parks, or this guest sees that it parked.
         self.shared.running.fetch_add(1, Ordering::SeqCst);
         if self.shared.parked.load(Ordering::SeqCst) {
             self.unpark();

@@ -1,10 +1,10 @@
 //! The files of one run: `/in`, `/work`, `/out` and the granted directories, under a quota.
 //!
 //! [`Files`] lives beside the WASI state of a run's store. wasmtime-wasi does the file work; the
-//! layer here is in front of those of its calls that grow a file or create an entry, in `p2`
-//! for components and in `p1` for core modules, which translates to `p2`. Nothing is made on the
-//! host's disk until the guest first uses a path: until then all its directories lead to one that
-//! is always empty. What limits mean and who is granted what is decided elsewhere.
+//! layer here comes before its calls that grow a file or create an entry, in `p2` for components
+//! and in `p1` for core modules, which translates to `p2`. Nothing is made on the host's disk until
+//! the guest first uses a path: until then all its directories lead to one that is always empty.
+//! Limits and grants are decided elsewhere.
 
 mod charge;
 mod collect;
@@ -51,10 +51,10 @@ pub use quota::{Axis, DiskExceeded};
 pub use scratch::Scratch;
 pub use times::FileClock;
 
-/// The directories a run has, in the order the guest sees them. Granted ones come before them:
-/// some toolchains take the first for the working directory, and a guest that counts descriptors
-/// finds what it was granted where every other host has it. A granted one at the path of one of
-/// these takes its place.
+/// The directories of every run, in the order the guest sees them. Granted ones come before them:
+/// some toolchains take the first as the working directory, and a guest that counts descriptors
+/// finds its granted directories where other hosts put them. A granted directory at one of these
+/// paths replaces it.
 const PREOPENS: [Preopen; 6] = [
     Preopen::new("/work", FsPerms::ReadWrite, "work"),
     Preopen::new("/out", FsPerms::ReadWrite, "out"),
@@ -64,7 +64,7 @@ const PREOPENS: [Preopen; 6] = [
     Preopen::new("/", FsPerms::ReadOnly, "."),
 ];
 
-/// The preopens of a module, the first of all.
+/// The preopens of a module.
 const MODULE_PREOPENS: usize = 3;
 
 /// A directory that a run has of its own.
@@ -82,13 +82,13 @@ impl Preopen {
     }
 }
 
-/// What a guest finds besides what it is granted.
+/// The directories that a guest has without a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Places {
     /// `/work`, `/out` and `/in`.
     Module,
-    /// Also what code expects of any machine: a root that can be listed, `/tmp`, and `/mnt/data`,
-    /// which is the working directory by the name that other sandboxes have for it.
+    /// In addition what code expects on any machine: a root that can be listed, `/tmp`, and
+    /// `/mnt/data`, other sandboxes' name for the working directory.
     Code,
 }
 
@@ -101,14 +101,14 @@ impl Places {
     }
 }
 
-/// What a run is given in files.
+/// The files and directories of a run.
 #[derive(Clone, Debug)]
 pub struct FilesPlan {
-    /// Bytes in `/work` and `/out` together, and what is written into granted directories.
+    /// Bytes in `/work` and `/out` together, and bytes written into granted directories.
     pub disk_bytes: u64,
     /// Files, directories and links there.
     pub disk_files: u64,
-    /// What happens past either.
+    /// What happens above either limit.
     pub over_quota: OverQuota,
     /// The directories it has without a grant.
     pub places: Places,
@@ -118,7 +118,7 @@ pub struct FilesPlan {
     pub payload: Option<PathBuf>,
     /// Further files put there before the guest starts.
     pub inputs: Vec<InputFile>,
-    /// What the run's clock shows.
+    /// The run's clock, for the times of files.
     pub clock: FileClock,
 }
 
@@ -128,7 +128,7 @@ impl FilesPlan {
         self.payload.is_some() || self.inputs.iter().any(|it| it.place == InputPlace::In)
     }
 
-    /// The run's own directories that no granted one replaces.
+    /// The run's own directories that no granted directory replaces.
     fn own(&self) -> impl Iterator<Item = &'static Preopen> {
         own(self.places, |at| {
             self.mounts.iter().any(|mount| is_at(&mount.at, at))
@@ -177,21 +177,21 @@ pub struct Files {
     scratch: Scratch,
     plan: FilesPlan,
     quota: Quota,
-    /// For wasmtime-wasi's own implementation, which does the work.
+    /// The context of wasmtime-wasi's implementation, which does the work.
     delegate: WasiFilesystemCtx,
     made: Option<Made>,
     /// Descriptors by their place in the resource table.
     zones: HashMap<u32, Zone>,
-    /// Those that still lead to the placeholder, with the number of their preopen.
+    /// Descriptors that still lead to the placeholder, with the number of their preopen.
     waiting: Vec<(u32, usize)>,
     /// A core module's numbers for them.
     fds: GuestFds,
-    /// Host memory that listings of directories take which the guest is reading.
+    /// Host memory of the directory listings that the guest is reading.
     listed_bytes: u64,
-    /// Those of a core module, by the place of the directory.
+    /// The listings of a core module, by the directory's place in the table.
     p1_listings: HashMap<u32, DirListing>,
     times: Times,
-    /// Who pays for work on blocking threads.
+    /// The run that pays for work on blocking threads.
     meter: Arc<Meter>,
 }
 
@@ -221,7 +221,7 @@ impl Files {
         }
     }
 
-    /// What is done from now on is charged to this.
+    /// Charges the work from now on to this meter.
     pub(crate) fn charge_to(&mut self, meter: &Arc<Meter>) {
         self.meter = Arc::clone(meter);
     }
@@ -236,17 +236,17 @@ impl Files {
         self.quota.exceeded()
     }
 
-    /// What the guest left, `None` if it used no file.
+    /// The files that the guest left; `None` if it used no file.
     pub async fn collect(self) -> Option<OutputFiles> {
         let made = self.made?;
-        // A write that was under way when the guest ended is over now.
+        // A write that was in progress when the guest ended is over here.
         drop(self.quota.lock().await);
         // The descriptors close here, so that files without a name are gone.
         drop(made.dirs);
         Some(spawn_blocking(move || OutputFiles::list(made.scratch)).await)
     }
 
-    /// What the guest has left so far, `None` if it used no file. For a guest that is not running.
+    /// The guest's files so far; `None` if it used no file. The guest must not be running.
     pub fn so_far(&self) -> impl Future<Output = Option<OutputFiles>> + Send + use<> {
         let scratch = self.made.as_ref().map(|made| Arc::clone(&made.scratch));
         async {
@@ -255,7 +255,7 @@ impl Files {
         }
     }
 
-    /// What the guest sees of the preopen with that number: its path, rights and zone.
+    /// The preopen with that number as the guest sees it: its path, rights and zone.
     fn preopen(&self, number: usize) -> Option<(&str, FsPerms, Zone)> {
         let mounts = &self.plan.mounts;
         if let Some(mount) = mounts.get(number) {
@@ -273,7 +273,7 @@ impl Files {
         self.plan.mounts.len() + self.plan.own().count()
     }
 
-    /// Puts a preopen into the table, leading to the placeholder as long as nothing is made.
+    /// Puts a preopen into the table. It leads to the placeholder until the directories exist.
     fn push_preopen(
         &mut self,
         table: &mut ResourceTable,
@@ -329,7 +329,8 @@ impl Files {
     fn forget(&mut self, rep: u32) {
         self.zones.remove(&rep);
         self.forget_listing(rep);
-        // Its place may be taken by another that must not be led to a preopen.
+        // Another descriptor may take its place in the table, and must not be redirected to a
+        // preopen.
         self.waiting.retain(|(waiting, _)| *waiting != rep);
     }
 
@@ -339,9 +340,9 @@ impl Files {
         }
     }
 
-    /// Who pays for what is written through a descriptor.
+    /// The account that pays for writes through a descriptor.
     fn zone(&self, rep: u32) -> Zone {
-        // Every descriptor is entered when it is opened. For one that was not, the strictest.
+        // Every descriptor is entered when it is opened. An unknown one gets the strictest account.
         self.zones
             .get(&rep)
             .copied()

@@ -1,7 +1,7 @@
-//! What ends a guest from outside while it runs: the wall clock, CPU time, a kill, a panic.
+//! Ends a guest from outside while it runs: by the wall clock, CPU time, a kill or a panic.
 //!
-//! Epochs and fuel only reach a guest that executes its own code. One that sleeps or waits in a
-//! host call is ended here, by no longer being polled: its future is dropped, then its store.
+//! Epochs and fuel only reach a guest that executes its own code. A guest that sleeps or waits in a
+//! host call is ended here: its future is dropped, then its store.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,8 +16,8 @@ use crate::instance::Fault;
 use crate::meter::Meter;
 use crate::outcome::{End, Stop};
 
-/// The call into the guest and everything that ends it from outside. A guest that finishes at
-/// once never pays for a timer or a place in the kill token's list.
+/// The call into the guest and everything that ends it from outside. A guest that finishes in its
+/// first poll pays neither for a timer nor for a place in the kill token's list.
 pub(crate) struct Guarded<'a, F> {
     call: Pin<&'a mut F>,
     meter: &'a Meter,
@@ -79,7 +79,7 @@ impl<F> Guarded<'_, F> {
         if self.meter.used() > self.meter.allowed() {
             return Poll::Ready(Stop::CpuExhausted);
         }
-        // Asked directly as well, because a busy machine may turn its timers late.
+        // The clock is also read directly, because timers may fire late on a busy machine.
         if Instant::now() >= self.deadline {
             return Poll::Ready(Stop::TimedOut);
         }

@@ -19,21 +19,21 @@ use cofferdam_domain::module::Descriptor;
 #[error("the CPU time is used up")]
 pub(crate) struct CpuExhausted;
 
-/// Epoch ticks until a guest first gives its thread back: at least one whole tick.
+/// Epoch ticks until a guest first yields its thread: at least one whole tick.
 const FIRST_SLICE_TICKS: u64 = 2;
 
 /// Epoch ticks of each further slice.
 const SLICE_TICKS: u64 = 1;
 
-/// What a result may take besides its body, so that a body just above its limit is still read
-/// and its exact length can be said.
+/// Bytes that a result may take besides its body, so that a body just above its limit is still read
+/// and its exact length reported.
 const OUTPUT_SLACK_BYTES: u64 = 64 * 1024;
 
-/// What the guest is asked to do.
+/// The kind of call.
 pub(crate) enum Call<'a> {
     /// The work.
     Run(&'a Payload),
-    /// To describe itself. A command has nothing to say.
+    /// To describe itself. A command does not describe itself.
     Describe,
 }
 
@@ -44,7 +44,7 @@ pub(crate) enum Answer {
     Output(Payload),
     /// A task module's own failure.
     Refused(Refusal),
-    /// A command's exit code, or that of a task module which left without an answer.
+    /// A command's exit code, or that of a task module that exited without an answer.
     Exited(i32),
     /// A task module's description.
     Described(Descriptor),
@@ -68,7 +68,7 @@ pub(crate) enum Stage {
     Call,
 }
 
-/// A store whose guest has not begun.
+/// A store whose guest has not started.
 pub(crate) fn store(
     engine: &Engine,
     class: EngineClass,
@@ -148,7 +148,7 @@ pub(crate) async fn call(
     left(answer(store, program, call).await)
 }
 
-/// Leaving is an error to wasmtime, because it has to unwind the guest's stack.
+/// An exit is an error in wasmtime, because it has to unwind the guest's stack.
 fn left(answer: Result<Answer, Fault>) -> Result<Answer, Fault> {
     answer.or_else(|fault| match fault.error.downcast_ref::<I32Exit>() {
         Some(I32Exit(code)) => Ok(Answer::Exited(*code)),
@@ -208,7 +208,7 @@ async fn answer(
             let start = instance
                 .get_module_export(&mut *store, start)
                 .and_then(|export| export.into_func())
-                .ok_or_else(|| wasmtime::Error::msg("_start is no function"))
+                .ok_or_else(|| wasmtime::Error::msg("_start is not a function"))
                 .and_then(|start| start.typed::<(), ()>(&*store))
                 .map_err(at(Stage::Call))?;
             start

@@ -6,7 +6,7 @@ pub(crate) mod handler;
 pub(crate) mod log;
 pub(crate) mod wasi;
 
-/// What `bindgen!` makes of `wit/`.
+/// The code that `bindgen!` generates from `wit/`.
 mod generated {
     wasmtime::component::bindgen!({
         path: "../../wit",

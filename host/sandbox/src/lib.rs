@@ -2,8 +2,8 @@
 //!
 //! `compile` checks and compiles a module in a child process; `load` maps the compiled code;
 //! `start` gives a run: a fresh store with every limit armed, driven by polling it like any
-//! future. No wasmtime type appears in a signature here, and nothing here knows tasks, queues or
-//! databases.
+//! future. No wasmtime type appears in a signature here, and this crate does not know tasks, queues
+//! or databases.
 
 mod admission;
 pub mod cache;
@@ -66,10 +66,10 @@ pub use crate::load::{LoadError, LoadedModule};
 pub enum EngineClass {
     /// Epoch interruption only.
     Fast,
-    /// Fuel besides, NaN canonicalisation, a fixed clock and seeded randomness: the same input
+    /// Epochs and fuel, NaN canonicalisation, a fixed clock and seeded randomness: the same input
     /// gives the same output and the same fuel.
     Metered,
-    /// Like fast, with a larger stack and a pool of its own, for the host's interpreters.
+    /// Like fast, with a larger stack and its own pool, for the host's interpreters.
     Interpreter,
 }
 
@@ -81,7 +81,7 @@ impl EngineClass {
         EngineClass::Interpreter,
     ];
 
-    /// The class a run of a guest's own module under `limits` needs.
+    /// The class that a run of an uploaded module under `limits` needs.
     pub fn for_limits(limits: &Limits) -> EngineClass {
         match limits.fuel {
             Some(_) => EngineClass::Metered,
@@ -111,29 +111,29 @@ impl EngineClass {
 pub struct Run {
     /// What it is.
     pub spec: RunSpec,
-    /// What it is held by while it runs.
+    /// Its live handles.
     pub attachments: Attachments,
 }
 
 /// A run as plain data: it can be kept, sent to another process, and done again.
 #[derive(Clone, Debug)]
 pub struct RunSpec {
-    /// What the guest is told that it is called: its first argument.
+    /// The guest's own name: its first argument.
     pub program: String,
     /// What the guest works on. A command reads the body as its standard input unless `stdin`
     /// says otherwise.
     pub input: GuestInput,
     /// Arguments after the program's name.
     pub args: Vec<String>,
-    /// Environment variables; nothing of the host's own is added.
+    /// Environment variables; the host's own are not added.
     pub env: Vec<(String, String)>,
-    /// What it may use.
+    /// Its limits.
     pub limits: Limits,
     /// Files put into its directories before it starts.
     pub files: Vec<InputFile>,
-    /// Directories of the host it was granted.
+    /// Granted directories of the host.
     pub dirs: Vec<Mount>,
-    /// Who it is.
+    /// Its identity.
     pub identity: Identity,
 }
 
@@ -200,7 +200,7 @@ pub struct Identity {
     pub attempt: u32,
 }
 
-/// Of a run that is no task: its only attempt.
+/// The number for a run that is not a task.
 impl Default for Identity {
     fn default() -> Identity {
         Identity {
@@ -219,7 +219,7 @@ pub struct Report {
     pub usage: Usage,
     /// What it wrote.
     pub streams: Streams,
-    /// What it left under `/out` (and for code execution in `/work`).
+    /// The files it left under `/out` (and for code execution in `/work`).
     pub files: Option<OutputFiles>,
 }
 
@@ -229,10 +229,10 @@ pub struct Sandbox {
     shared: Arc<Shared>,
 }
 
-/// Where the guests' directories lie, under the data directory.
+/// The path of the guests' directories, under the data directory.
 const SCRATCH_DIR: &str = "scratch";
 
-/// What all runs share: never anything of a guest's.
+/// The state that all runs share: it never contains anything of a guest.
 struct Shared {
     ticker: Ticker,
     engines: Engines,
@@ -243,7 +243,7 @@ struct Shared {
     queue_timeout: Duration,
 }
 
-/// A run under way: poll it like any future to drive the guest; dropping it ends the guest.
+/// A run in progress: poll it like any future to drive the guest; dropping it ends the guest.
 pub struct Running {
     work: Pin<Box<dyn Future<Output = Result<Report, NoRoom>> + Send>>,
     meter: Arc<Meter>,
@@ -261,8 +261,8 @@ pub enum SandboxError {
 }
 
 impl Sandbox {
-    /// Builds the engines and starts the epoch thread. The guests' directories lie under `data`,
-    /// where `incarnation` tells this process from every other that uses it.
+    /// Builds the engines and starts the epoch thread. The guests' directories are under `data`,
+    /// where `incarnation` distinguishes this process from every other that uses it.
     pub fn new(
         config: &SandboxConfig,
         data: &Path,
@@ -306,8 +306,8 @@ impl Sandbox {
         Ok(Arc::new(LoadedModule::map(linked, code, kind)?))
     }
 
-    /// A run of `module`. Nothing happens before it is polled. Waiting for room is part of it, for
-    /// as long as the run's patience lasts.
+    /// A run of `module`. It starts when it is polled. It waits for room for as long as its
+    /// patience lasts.
     pub fn start(&self, module: Arc<LoadedModule>, run: Run) -> Running {
         let meter = Arc::new(Meter::new(run.spec.limits.cpu));
         let work = run::execute(Arc::clone(&self.shared), module, run, Arc::clone(&meter));
@@ -317,7 +317,7 @@ impl Sandbox {
         }
     }
 
-    /// What a task module says of itself, asked under `limits`; `None` for a command.
+    /// A task module's description of itself, asked for under `limits`; `None` for a command.
     pub async fn describe(
         &self,
         module: &LoadedModule,
@@ -326,13 +326,13 @@ impl Sandbox {
         run::describe(&self.shared, module, limits).await
     }
 
-    /// How long a run waits for room where its caller does not say.
+    /// How long a run waits for room if its caller sets no time.
     pub fn queue_timeout(&self) -> Duration {
         self.shared.queue_timeout
     }
 
-    /// Removes what ended runs left on disk, for at most `grace`; what is left then goes at the
-    /// next start. Blocks.
+    /// Removes what ended runs left on disk, for at most `grace`; the next start removes the rest.
+    /// Blocks.
     pub fn close(&self, grace: Duration) {
         self.shared.scratch.close(grace);
     }
@@ -369,7 +369,7 @@ pub enum Undescribed {
 /// Why a module was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CompileError {
-    /// Not a module, not one of the three kinds, or it imports what no grant can give.
+    /// It is not a module, is of none of the three kinds, or imports what no grant can give.
     #[error("{0}")]
     Refused(String),
     /// Compiling it takes more time or memory than a module may.
@@ -381,7 +381,7 @@ pub enum CompileError {
     /// The disk has no room for the code.
     #[error("there is no room for the compiled module: {0}")]
     Full(String),
-    /// Too many modules wait for the compiler already.
-    #[error("too many modules wait for the compiler already; try again later")]
+    /// Too many modules already wait for the compiler.
+    #[error("too many modules already wait for the compiler; try again later")]
     Busy,
 }

@@ -1,8 +1,8 @@
 //! The memory of one guest: all linear memories and tables together.
 //!
 //! wasmtime asks before every growth, the first allocation included. A refused growth is not an
-//! error: the guest sees -1 and may cope. That it happened is kept, because a guest that fails
-//! afterwards failed for want of memory.
+//! error: the guest sees -1 and may cope. The refusal is remembered, because a guest that fails
+//! afterwards failed for lack of memory.
 
 use wasmtime::ResourceLimiter;
 
@@ -20,7 +20,7 @@ pub(crate) struct Limiter {
     memory_bytes: u64,
     elements: u64,
     peak_bytes: u64,
-    /// What it takes of the host's budget; without it nothing is asked.
+    /// The guest's share of the host's budget; without it the budget is not used.
     growth: Option<Growth>,
     denied: Option<Denied>,
 }
@@ -32,7 +32,7 @@ pub(crate) enum Denied {
     Memory { used: u64, asked: u64, allowed: u64 },
     /// Elements of tables.
     Elements { used: u64, asked: u64, allowed: u64 },
-    /// Bytes that its limit allows and that the host does not have.
+    /// Bytes that its limit allows but the host does not have.
     Budget { used: u64, asked: u64 },
 }
 
@@ -58,15 +58,15 @@ impl std::fmt::Display for Denied {
             ),
             Denied::Budget { used, asked } => write!(
                 f,
-                "memories and tables held {used} bytes and asked for {asked} more, which the guests \
-                 of this host together do not have"
+                "memories and tables held {used} bytes and asked for {asked} more; the guests \
+                 of this host have no more memory to share"
             ),
         }
     }
 }
 
 impl Limiter {
-    /// For a run under `limits`.
+    /// A limiter for a run under `limits`.
     pub(crate) fn new(limits: &Limits) -> Limiter {
         Limiter {
             memory_allowed: limits.memory_bytes,
@@ -79,7 +79,7 @@ impl Limiter {
         }
     }
 
-    /// Makes it take what it uses from the host's budget.
+    /// Makes it take its memory from the host's budget.
     pub(crate) fn may_grow_by(&mut self, growth: Growth) {
         self.growth = Some(growth);
     }
@@ -89,7 +89,7 @@ impl Limiter {
         self.peak_bytes
     }
 
-    /// Forgets what was refused: a guest that is called again is judged by what it does then.
+    /// Forgets refusals: a guest that is called again is judged by its new call.
     pub(crate) fn begin_call(&mut self) {
         self.denied = None;
     }
@@ -127,8 +127,8 @@ impl Limiter {
     }
 }
 
-/// Growth is never counted back. wasmtime can still fail to grow after it asked, but only when
-/// the machine itself has no more memory; the sum is then too high, which is the safe side.
+/// Growth is never subtracted. wasmtime can still fail to grow after it asked, but only when the
+/// machine itself has no more memory; the sum is then too high, which is safe.
 impl ResourceLimiter for Limiter {
     fn memory_growing(
         &mut self,
@@ -137,7 +137,7 @@ impl ResourceLimiter for Limiter {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         if maximum.is_some_and(|maximum| desired > maximum) {
-            // The module's own declaration forbids it, not the limit.
+            // The module's own declaration forbids it, not a limit.
             return Ok(false);
         }
         let more = desired.saturating_sub(current) as u64;
@@ -158,7 +158,8 @@ impl ResourceLimiter for Limiter {
         if let Some(maximum) = maximum
             && desired > maximum
         {
-            // Where the module declares no maximum it is the pool's, which is a limit of ours.
+            // If the module declares no maximum, the maximum is the pool's, which is a limit of the
+            // host.
             if maximum >= TABLE_ELEMENTS_MAX {
                 self.denied = Some(Denied::Elements {
                     used: self.elements,

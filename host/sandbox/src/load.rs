@@ -36,16 +36,16 @@ pub(crate) enum Program {
 /// Why a compiled module could not be loaded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
-    /// The file is not code of this engine: from another version, damaged or missing. It
-    /// can be made again from the module.
+    /// The file is not code for this engine: it is from another version, damaged or missing. It can
+    /// be made again from the module.
     #[error("the compiled code cannot be used: {0}")]
     Unusable(String),
-    /// The module asks for what no run is given.
+    /// The module imports what no run can have.
     #[error("{0}")]
     Refused(String),
 }
 
-/// How many of the last runs count, and from how many long ones on a module is expected to be
+/// How many of the last runs count, and how many of them must be long for a module to count as
 /// long.
 const LONG_RUNS_MAX: u8 = 4;
 const LONG_RUNS_EXPECTED: u8 = 2;
@@ -60,8 +60,8 @@ impl LoadedModule {
         let class = code.class();
         let mapped = Mapped::of(&linked.engine, code, kind).map_err(|error| {
             let error = format!("{error:#}");
-            // Sound code that only an engine with a pool refuses is of a module that does
-            // not fit into the pool; it would be made in vain again and again.
+            // If only an engine with a pool refuses the code, the module does not fit into the
+            // pool; compiling it again would not help.
             let fits_elsewhere = linked
                 .without_pool()
                 .and_then(|engine| Mapped::of(&engine, code, kind))
@@ -169,8 +169,8 @@ impl LoadedModule {
         &self.program
     }
 
-    /// Learns from a run that ended. Runs that end at once may overwrite each other's count: it
-    /// only guides where the next one starts.
+    /// Records the length of a run that ended. Runs that end at the same time may overwrite each
+    /// other's count: it only decides where the next one starts.
     pub(crate) fn learn(&self, was_long: bool) {
         let before = self.long_runs.load(Ordering::Relaxed);
         let after = if was_long {
@@ -196,7 +196,7 @@ impl Mapped {
         match kind {
             ModuleKind::Task | ModuleKind::Interpreter(_) | ModuleKind::Command => {
                 #[expect(unsafe_code, reason = "wasmtime cannot check machine code it maps")]
-                // SAFETY: `VerifiedCode` stands for nothing but what this host's compiler made and
+                // SAFETY: a `VerifiedCode` exists only for code that this host's compiler made and
                 // whose seal was checked.
                 let component = unsafe { Component::deserialize_file(engine, path) };
                 component.map(Mapped::Component)
@@ -212,13 +212,13 @@ impl Mapped {
     }
 }
 
-const SCRIPT: &str = "a script is run by its interpreter and has no machine code of its own";
+const SCRIPT: &str = "a script runs in its interpreter and has no machine code of its own";
 
 fn not_compiled() -> LoadError {
     LoadError::Refused(SCRIPT.to_owned())
 }
 
-/// The slots that hold so many memories and tables.
+/// The number of slots for these memories and tables.
 fn slots(required: ResourcesRequired) -> u32 {
     let memories = required.num_memories.div_ceil(MEMORIES_PER_SLOT);
     let tables = required.num_tables.div_ceil(TABLES_PER_SLOT);

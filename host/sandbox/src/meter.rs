@@ -1,4 +1,4 @@
-//! What one run uses of the processor.
+//! The CPU time that one run uses.
 //!
 //! A run moves between threads, so its CPU time is the sum over its polls, each measured with the
 //! clock of the thread that polled. The meter is shared by the poller, which opens and closes the
@@ -46,13 +46,13 @@ impl Meter {
         self.closed_ns.fetch_add(used, Ordering::Relaxed);
     }
 
-    /// Adds what was used for the run on another thread.
+    /// Adds CPU time used for the run on another thread.
     pub(crate) fn charge(&self, used: Duration) {
         let used = u64::try_from(used.as_nanos()).unwrap_or(u64::MAX);
         self.closed_ns.fetch_add(used, Ordering::Relaxed);
     }
 
-    /// Does `work` on this thread, which no slice is open on, and adds what it uses.
+    /// Does `work` on this thread, on which no slice is open, and adds the CPU time it uses.
     pub(crate) fn charging<T>(&self, work: impl FnOnce() -> T) -> T {
         let before = thread_cpu_ns();
         let done = work();
@@ -61,7 +61,7 @@ impl Meter {
         done
     }
 
-    /// CPU time of the slices that were closed.
+    /// CPU time of the closed slices.
     pub(crate) fn used(&self) -> Duration {
         Duration::from_nanos(self.closed_ns.load(Ordering::Relaxed))
     }
@@ -72,12 +72,12 @@ impl Meter {
         self.used() + Duration::from_nanos(open)
     }
 
-    /// Notes that the run gave its thread back only because an epoch tick made it.
+    /// Notes that the run yielded its thread only because an epoch tick made it.
     pub(crate) fn mark_long(&self) {
         self.long.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the run was marked long.
+    /// Whether the run was marked as long.
     pub(crate) fn is_long(&self) -> bool {
         self.long.load(Ordering::Relaxed)
     }

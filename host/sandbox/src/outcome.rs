@@ -1,4 +1,4 @@
-//! How a run ended, in the product's words: every limit has its own kind and its figures.
+//! How a run ended, in the product's words: every limit has its own failure kind and its figures.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use cofferdam_domain::limits::Limits;
 use cofferdam_domain::module::{Descriptor, ModuleKind};
 use cofferdam_domain::said;
 
-/// How wasmtime opens a backtrace, which it hangs before an error's causes.
+/// The first words of wasmtime's backtrace, which comes before an error's causes.
 const BACKTRACE_BEGINS: &str = "error while executing at wasm backtrace";
 
 /// The end of the guarded call.
@@ -33,7 +33,7 @@ pub(crate) enum End<A = Answer> {
 /// Why the host ended a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// Somebody outside wanted it.
+    /// A caller or the host stopped it.
     Killed,
     /// The wall clock.
     TimedOut,
@@ -43,7 +43,7 @@ pub(crate) enum Stop {
     Panicked(String),
 }
 
-/// What the verdict is founded on.
+/// The facts that decide the outcome.
 pub(crate) struct Evidence<'a> {
     pub(crate) kind: ModuleKind,
     pub(crate) limits: &'a Limits,
@@ -54,7 +54,7 @@ pub(crate) struct Evidence<'a> {
     pub(crate) fuel: Option<u64>,
 }
 
-/// The outcome of a run. `stdout` is what a command leaves as its output.
+/// The outcome of a run. `stdout` is a command's output.
 pub(crate) fn outcome(end: End, stdout: &Captured, evidence: &Evidence<'_>) -> Outcome {
     match end {
         End::Answered(Answer::Output(output)) => {
@@ -72,11 +72,11 @@ pub(crate) fn outcome(end: End, stdout: &Captured, evidence: &Evidence<'_>) -> O
                 content_type: text_type(&stdout.bytes),
                 body: stdout.bytes.clone(),
             }),
-            // A process that ends itself has its own reason, whatever memory it was denied before.
+            // A process that exits has its own reason, whatever memory it was denied before.
             (ModuleKind::Interpreter(_) | ModuleKind::Script(_), code) => {
                 Outcome::Failed(exit(code))
             }
-            // A task module owes an answer: leaving with 0 instead is a failure too.
+            // A task module must answer: an exit with 0 instead is a failure too.
             (_, code) => Outcome::Failed(after_denial(exit(code), evidence.denied)),
         },
         End::Answered(Answer::Refused(refusal)) => {
@@ -225,14 +225,14 @@ fn classified(fault: &Fault, evidence: &Evidence<'_>) -> Failure {
             ),
             evidence.denied,
         ),
-        // What a host function refuses, and what is malformed in an answer, is the guest's fault.
+        // A refusal by a host function, or a malformed answer, is the guest's fault.
         Stage::Instantiate | Stage::Call => {
             after_denial(Failure::new(FailureKind::Trap, message), evidence.denied)
         }
     }
 }
 
-/// An error's causes without the backtrace, which is told apart from them.
+/// An error's causes without the backtrace, which is reported separately.
 fn reason(error: &wasmtime::Error) -> String {
     let causes: Vec<String> = error
         .chain()
@@ -242,19 +242,19 @@ fn reason(error: &wasmtime::Error) -> String {
     causes.join(": ")
 }
 
-/// What wasmtime says where a store holds as many handles as it may.
+/// wasmtime's messages when a store holds as many handles as it may.
 const HANDLES: [&str; 2] = [
     "cannot allocate another handle: store handle limit exceeded",
     "cannot lend resource: store handle limit exceeded",
 ];
 
-/// What it says where a host call is given, or gives, more than it may.
+/// wasmtime's message when a host call takes or returns more bytes than it may.
 const HOSTCALL: &str = "too much data is being copied between the host and the guest: \
                         fuel allocated for hostcalls has been exhausted";
 
-/// The limits that wasmtime itself holds, which it reports with private error types; a test pins
-/// each text. Only the innermost cause is looked at and only as a whole: the others, and the
-/// backtrace first of all, quote names that the guest chose.
+/// The limits that wasmtime itself enforces and reports with private error types; a test pins each
+/// text. Only the innermost cause counts, and only as a whole: the others, and above all the
+/// backtrace, quote names that the guest chose.
 fn host_resources(error: &wasmtime::Error, limits: &Limits) -> Option<Failure> {
     let exceeded = |message| Some(Failure::new(FailureKind::HostResourcesExceeded, message));
     if matches!(
@@ -274,7 +274,7 @@ fn host_resources(error: &wasmtime::Error, limits: &Limits) -> Option<Failure> {
         ));
     }
     if cause == HOSTCALL {
-        // Data on its way into a host function has guest frames below it; a result has none.
+        // Data passed to a host function has guest frames below it; a result has none.
         if error.is::<WasmBacktrace>() {
             let allowed = limits.hostcall_bytes;
             return exceeded(format!(
@@ -301,7 +301,7 @@ fn host_resources(error: &wasmtime::Error, limits: &Limits) -> Option<Failure> {
     })
 }
 
-/// A guest that failed after it was refused memory failed for want of it.
+/// A guest that failed after it was refused memory failed for lack of memory.
 fn after_denial(failure: Failure, denied: Option<Denied>) -> Failure {
     match denied {
         None => failure,
@@ -323,7 +323,7 @@ fn text_type(bytes: &Bytes) -> Arc<str> {
     static BINARY: LazyLock<Arc<str>> = LazyLock::new(|| "application/octet-stream".into());
     let is_text = match std::str::from_utf8(bytes) {
         Ok(_) => true,
-        // Cut in the middle of a character by the limit: still text.
+        // The limit may cut it in the middle of a character: it is still text.
         Err(error) => error.error_len().is_none(),
     };
     Arc::clone(if is_text { &TEXT } else { &BINARY })

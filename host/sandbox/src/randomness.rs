@@ -1,7 +1,6 @@
 //! The metered engine's randomness: a stream that is the same in every run.
-//!
-//! It is the output of BLAKE3 over a fixed seed, so it passes for random to the guest and is
-//! known to everybody. The fast engine keeps the operating system's randomness.
+//! It is the output of BLAKE3 over a fixed seed, so it looks random to the guest and is no secret.
+//! The fast engine uses the operating system's randomness.
 
 use std::convert::Infallible;
 

@@ -19,7 +19,7 @@ use cofferdam_domain::attempt::{Captured, Failure, FailureKind, Outcome, Streams
 use cofferdam_domain::limits::Limits;
 use cofferdam_domain::module::{Descriptor, ModuleKind};
 
-/// A guest in its store, and what it left there.
+/// A guest in its store, and the state it left there.
 struct Driven {
     end: End,
     state: GuestState,
@@ -80,7 +80,7 @@ pub(crate) async fn execute(
     }
 }
 
-/// Whether the guest was refused memory that its limit would have given it.
+/// Whether the guest was refused memory that its limit allows.
 fn is_starved(state: &GuestState) -> bool {
     match state.limiter.denied() {
         Some(Denied::Budget { .. }) => true,
@@ -88,7 +88,7 @@ fn is_starved(state: &GuestState) -> bool {
     }
 }
 
-/// A run that waited has less of its time left, which its failure should not conceal.
+/// A run that waited has less of its time left, and its failure says so.
 fn tell_wait(failure: &mut Failure, waited: Duration) {
     if failure.kind == FailureKind::Timeout && waited.as_millis() > 0 {
         let waited = format!("; it had waited {} ms for room before", waited.as_millis());
@@ -96,7 +96,7 @@ fn tell_wait(failure: &mut Failure, waited: Duration) {
     }
 }
 
-/// Asks a module what it is for, under limits like any run.
+/// Asks a module to describe itself, under limits like any run.
 pub(crate) async fn describe(
     shared: &Shared,
     module: &LoadedModule,
@@ -279,7 +279,7 @@ fn truncate(captured: &mut Captured, bytes_max: u64) {
 }
 
 impl Report {
-    /// The report of a run that never began.
+    /// The report of a run that never started.
     pub fn not_begun(failure: Failure) -> Report {
         Report {
             outcome: Outcome::Failed(failure),

@@ -1,9 +1,8 @@
 //! A guest that is kept between calls: an interpreter with a caller's variables.
-//!
-//! The opposite of a run, which makes a store for one call. Here one store and one instance take
-//! many calls, one after the other, each with a clock and a CPU budget of its own; memory, files
-//! and handles are the session's. Whatever ends a call from outside leaves a guest whose state
-//! nobody can vouch for, so it ends the session too.
+//! Unlike a run, which makes a store for one call, one store and one instance take many calls, one
+//! after the other, each with its own clock and CPU budget; memory, files and handles belong to the
+//! session. A call that is ended from outside leaves a guest in an unknown state, so it ends the
+//! session too.
 
 use std::future::Future;
 use std::pin::pin;
@@ -35,7 +34,7 @@ pub struct Session {
     instance: Instance,
     stdin: CallInput,
     store: Store<GuestState>,
-    /// Last, because room is free only once the store is gone.
+    /// Declared last, because room is free only once the store is gone.
     _admitted: Admitted,
 }
 
@@ -47,7 +46,7 @@ pub struct Turn {
     pub stdin: Bytes,
     /// The call's wall-clock limit.
     pub timeout: Duration,
-    /// When its time is over, however late it began.
+    /// When its time is over, however late it started.
     pub end_by: Option<Instant>,
     /// The call's CPU limit.
     pub cpu: Duration,
@@ -55,7 +54,7 @@ pub struct Turn {
     pub kill: CancellationToken,
 }
 
-/// What a call leaves behind.
+/// The state after a call.
 pub enum After {
     /// The guest, ready for the next call.
     Live(Box<Session>),
@@ -64,8 +63,8 @@ pub enum After {
 }
 
 impl Sandbox {
-    /// Makes a guest that is kept. Of `run`, the input and the time limits mean nothing yet. Waiting
-    /// for room is part of it, as long as its patience lasts and until its kill.
+    /// Makes a guest that is kept. The input and the time limits of `run` are not used. It waits
+    /// for room until its patience ends or it is killed.
     pub async fn open_session(
         &self,
         module: Arc<LoadedModule>,
@@ -111,7 +110,7 @@ impl Sandbox {
             )
             .await
         };
-        // At once, because what its files come from need not be there any more when it is called.
+        // The files are made at once, because their sources may be gone when the guest is called.
         let GuestState { files, table, .. } = store.data_mut();
         files
             .ready(table)
@@ -195,12 +194,12 @@ impl Session {
         (report, after)
     }
 
-    /// What the guest has written so far.
+    /// The files that the guest has written so far.
     pub fn files(&self) -> impl Future<Output = Option<OutputFiles>> + Send + use<> {
         self.store.data().files.so_far()
     }
 
-    /// Ends the guest and gives its files.
+    /// Ends the guest and returns its files.
     pub async fn end(self: Box<Self>) -> Option<OutputFiles> {
         let Session { store, .. } = *self;
         store.into_data().into_files().await

@@ -15,12 +15,12 @@ pub enum OverQuota {
 /// The section.
 #[derive(Clone, Debug)]
 pub struct SandboxConfig {
-    /// Guests that exist at once; a burst beyond waits.
+    /// Guests that exist at once; more of them wait.
     pub instances_max: u32,
-    /// What all guests may hold together; 0 is three quarters of the machine's memory.
+    /// Memory of all guests together; 0 means three quarters of the machine's memory.
     pub memory_budget_bytes: u64,
-    /// What a run takes of that to begin, if its limit is not lower. What it uses beyond is taken
-    /// while it grows.
+    /// Memory that a run takes from that budget to begin, if its limit is not lower. More is taken
+    /// while the guest grows.
     pub memory_price_bytes: u64,
     /// How long a run waits for room, and an upload for the compiler, before it is refused.
     pub queue_timeout: Duration,
@@ -28,18 +28,18 @@ pub struct SandboxConfig {
     pub stack_bytes: usize,
     /// Linear memory of a pool slot that stays resident between two guests.
     pub keep_resident_bytes: usize,
-    /// Threads that guests run on once they are long; 0 is one per core.
+    /// Threads for guests that run longer than a moment; 0 means one per core.
     pub guest_threads: usize,
-    /// Compilations at once; 0 is one per core. The smallest modules have a place besides, and so
-    /// have the largest.
+    /// Compilations at once; 0 means one per core. The smallest and the largest modules have extra
+    /// places.
     pub compiles_max: usize,
     /// How long checking and compiling one module may take.
     pub compile_timeout: Duration,
     /// The address space of one compiling child.
     pub compile_memory_bytes: u64,
-    /// How long holding one value against a module's schema may take.
+    /// How long checking one value against a module's schema may take.
     pub schema_check_timeout: Duration,
-    /// Compiled modules kept mapped, each class counted apart.
+    /// Compiled modules kept mapped, counted separately for each class.
     pub loaded_modules_max: usize,
     /// Bytes of compiled code kept on disk; the least recently used go first.
     pub code_cache_bytes: u64,
@@ -49,12 +49,12 @@ pub struct SandboxConfig {
     pub interpreters: InterpreterPool,
 }
 
-/// What differs for interpreters; the keys are in `[interpreters]`.
+/// The settings that differ for interpreters; the keys are in `[interpreters]`.
 #[derive(Clone, Copy, Debug)]
 pub struct InterpreterPool {
-    /// Interpreters that exist at once; 0 is four per core and at least 16. A burst beyond waits.
+    /// Interpreters that exist at once; 0 means four per core and at least 16. More of them wait.
     pub instances_max: u32,
-    /// Sessions that exist at once, on top of those; 0 is no sessions.
+    /// Sessions that exist at once, in addition to those; 0 means no sessions.
     pub sessions_max: u32,
     /// An interpreter's stack.
     pub stack_bytes: usize,
@@ -62,7 +62,7 @@ pub struct InterpreterPool {
     pub keep_resident_bytes: usize,
 }
 
-/// The least that a host without a configured number has room for: scripts that wait hold a place.
+/// The minimum for a host without a configured number: scripts that wait hold a place.
 const INTERPRETERS_MIN: u32 = 16;
 
 impl InterpreterPool {

@@ -24,7 +24,7 @@ pub(crate) struct GuestState {
 }
 
 impl GuestState {
-    /// What is each call's own, for a guest that is called again.
+    /// The state that each call replaces, for a guest that is called again.
     pub(crate) fn begin_call(&mut self, meter: &Arc<Meter>, deadline: Instant) {
         self.meter = Arc::clone(meter);
         self.files.charge_to(meter);
@@ -32,15 +32,15 @@ impl GuestState {
         self.context.remaining = context::Remaining::Until(deadline);
     }
 
-    /// Tells a guest that asks how much time it has left when it ends.
+    /// Sets the deadline from which a guest's remaining time is computed.
     pub(crate) fn end_by(&mut self, deadline: Instant) {
         if let context::Remaining::Until(end) = &mut self.context.remaining {
             *end = deadline;
         }
     }
 
-    /// Ends with the guest and gives what it left in files. Its descriptors close first, so that
-    /// files without a name are gone before the rest is listed.
+    /// Ends the guest and returns its files. Its descriptors close first, so that files without a
+    /// name are gone before the rest is listed.
     pub(crate) async fn into_files(self) -> Option<OutputFiles> {
         let GuestState {
             files, wasi, table, ..

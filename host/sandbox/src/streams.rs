@@ -16,10 +16,10 @@ use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, Stream
 use crate::control::Observer;
 use cofferdam_domain::attempt::{Captured, Stream};
 
-/// What a guest may write at once.
+/// The most bytes of one write.
 const WRITE_BYTES: usize = 64 * 1024;
 
-/// What is read ahead of a live standard input.
+/// The most bytes read ahead from a live standard input.
 const READ_AHEAD_BYTES: usize = 64 * 1024;
 
 /// One output stream: keeps the beginning, shows everything to the observer.
@@ -54,7 +54,7 @@ impl Output {
         }))
     }
 
-    /// Takes what was kept; the stream goes on empty.
+    /// Takes the kept bytes; the stream continues empty.
     pub(crate) fn take(&self) -> Captured {
         let kept = std::mem::take(&mut *self.0.kept());
         Captured {
@@ -205,7 +205,7 @@ impl Live {
 pub(crate) struct CallInput(Arc<Mutex<Bytes>>);
 
 impl CallInput {
-    /// What the next call reads. What the last one left unread is gone.
+    /// Sets the input of the next call. Bytes that the last call left unread are gone.
     pub(crate) fn set(&self, bytes: Bytes) {
         *self.unread() = bytes;
     }
@@ -291,7 +291,7 @@ impl Pollable for LiveInput {
 impl InputStream for LiveInput {
     fn read(&mut self, size: usize) -> StreamResult<Bytes> {
         let mut live = self.live();
-        // A guest may read without ever waiting, so reading makes progress too.
+        // A guest may read without waiting, so reading drives the source too.
         let filled = live.poll_fill(&mut Context::from_waker(Waker::noop()));
         if !live.ahead.is_empty() {
             return Ok(live.take(size));

@@ -1,4 +1,4 @@
-//! From what a run was given to the state of its store: streams, files, clocks and counters.
+//! Builds the state of a run's store from its specification: streams, files, clocks and counters.
 
 use std::io;
 use std::path::PathBuf;
@@ -25,10 +25,10 @@ use cofferdam_domain::attempt::{Payload, Stream};
 use cofferdam_domain::limits::Limits;
 use cofferdam_domain::module::ModuleKind;
 
-/// Stands for a deadline too far ahead to be an instant.
+/// Represents a deadline too far ahead to be an instant.
 const FAR_AHEAD: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// The state of a run that begins now, and its input. Fails only where a command's spooled input
+/// The state of a run that begins now, and its input. It fails only if a command's spooled input
 /// cannot be opened.
 pub(crate) async fn of_run(
     shared: &Shared,
@@ -85,7 +85,7 @@ pub(crate) async fn of_run(
     ))
 }
 
-/// The state for a module that is asked to describe itself: it is given nothing.
+/// The state for a module that is asked to describe itself: it has no input and no grants.
 pub(crate) fn of_description(
     shared: &Shared,
     module: &LoadedModule,
@@ -116,7 +116,7 @@ pub(crate) fn of_description(
     state(setup, files, limits, Identity::default(), control, meter)
 }
 
-/// When a run that started then is over.
+/// The end of a run that started at the given instant.
 pub(crate) fn deadline(started: Instant, limits: &Limits) -> Instant {
     started
         .checked_add(limits.timeout)

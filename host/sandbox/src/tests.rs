@@ -1,5 +1,5 @@
-//! Hostile guests against every limit, and what well-behaved ones get. One guest a file under
-//! `tests/guests/`; each ends with its own failure kind, with its figures, and soon after its limit.
+//! Hostile guests against every limit, and well-behaved ones. Each guest is a file under
+//! `tests/guests/` and ends with its own failure kind, with its figures, soon after its limit.
 
 mod commands;
 mod concurrency;
@@ -68,7 +68,7 @@ impl Rig {
         Arc::new(loaded.unwrap())
     }
 
-    /// Runs a guest and checks that nothing of it is left.
+    /// Runs a guest and checks that it leaves nothing behind.
     async fn run(&self, file: &str, change: impl FnOnce(&mut Run)) -> Report {
         let mut run = a_run();
         change(&mut run);
@@ -78,7 +78,7 @@ impl Rig {
         report
     }
 
-    /// Runs a guest that must fail, and gives the failure.
+    /// Runs a guest that must fail, and returns the failure.
     async fn fail(&self, file: &str, change: impl FnOnce(&mut Run)) -> Failure {
         failure(self.run(file, change).await)
     }
@@ -94,7 +94,7 @@ impl Rig {
                 .of(class)
                 .engine
                 .pooling_allocator_metrics();
-            // Where there is no room for a pool there is nothing to leak into.
+            // Without room for a pool nothing can leak into it.
             let Some(pool) = pool else { continue };
             assert_eq!((pool.core_instances(), pool.component_instances()), (0, 0));
             assert_eq!((pool.memories(), pool.tables(), pool.stacks()), (0, 0, 0));
@@ -102,8 +102,8 @@ impl Rig {
     }
 }
 
-/// The text of a guest. A file that holds only a core module is the inside of a task module,
-/// whose outside is that of `echo.wat`.
+/// The text of a guest. A file that has only a core module is the core of a task module; the
+/// component around it is that of `echo.wat`.
 fn guest(file: &str) -> String {
     let read = |file: &str| {
         let path = format!("{}/../../tests/guests/{file}", env!("CARGO_MANIFEST_DIR"));

@@ -1,8 +1,7 @@
 //! Which thread a guest runs on.
-//!
-//! A short guest runs where its request arrived: no hop between threads. A guest that is still
-//! running at its first epoch tick is handed over, future and all, to the guest threads, which
-//! have a lower priority, so that a busy guest cannot slow the API.
+//! A short guest runs on the thread where its request arrived: no hop between threads. A guest that
+//! is still running at its first epoch tick is handed over, future and all, to the guest threads,
+//! which have a lower priority, so that a busy guest cannot slow the API.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -13,7 +12,7 @@ use tokio::task::JoinHandle;
 
 /// A future that knows whether it has used up its first slice of CPU time.
 pub trait Sliced: Future + Send + Unpin + 'static {
-    /// True once it gave the thread back only because its slice was over.
+    /// True once it yielded the thread only because its slice was over.
     fn is_long(&self) -> bool;
 }
 
@@ -23,7 +22,7 @@ pub struct GuestThreads {
     runtime: Runtime,
 }
 
-/// The way to the guest threads.
+/// A handle to the guest threads.
 #[derive(Clone, Debug)]
 pub struct GuestThreadsHandle {
     handle: Handle,
@@ -40,8 +39,8 @@ impl GuestThreads {
             .max_blocking_threads(64)
             .thread_name("guest")
             .on_thread_start(|| {
-                // On Linux a thread has a niceness of its own. Without the right to change it the
-                // guests merely compete on equal terms.
+                // On Linux each thread has its own niceness. Without the right to change it, the
+                // guests compete on equal terms.
                 let _kept_as_it_is = rustix::process::setpriority_process(None, GUEST_NICENESS);
             })
             .enable_all()
@@ -91,8 +90,8 @@ impl GuestThreadsHandle {
         AbortOnDrop(self.handle.spawn(work)).await
     }
 
-    /// Computes at the guests' priority, on a thread that may be busy for as long as it takes.
-    /// Dropping the future lets the work end by itself.
+    /// Computes at the guests' priority, on a thread that may be busy for as long as the work
+    /// takes. If the future is dropped, the work still runs to its end.
     pub async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         match self.handle.spawn_blocking(work).await {
             Ok(done) => done,
@@ -108,7 +107,7 @@ impl GuestThreadsHandle {
     }
 }
 
-/// Waits for a task and takes it down with the waiter.
+/// Waits for a task and aborts it if the waiter is dropped.
 struct AbortOnDrop<T>(JoinHandle<T>);
 
 impl<T> Future for AbortOnDrop<T> {
@@ -117,7 +116,7 @@ impl<T> Future for AbortOnDrop<T> {
     fn poll(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<T> {
         match Pin::new(&mut self.0).poll(context) {
             Poll::Ready(Ok(output)) => Poll::Ready(output),
-            // The task panicked: the panic goes on in whoever waits for it, as if it had run here.
+            // The task panicked: the panic continues in the waiter, as if the task had run here.
             Poll::Ready(Err(error)) if error.is_panic() => {
                 std::panic::resume_unwind(error.into_panic())
             }

@@ -32,13 +32,14 @@ impl<T> Line<T> {
         self.len += 1;
     }
 
-    /// Whose turn it is.
+    /// The waiter whose turn it is.
     pub(super) fn first(&self) -> Option<&T> {
         let party = self.turns.front()?;
         self.parties.get(party)?.front().map(|(_, waiter)| waiter)
     }
 
-    /// Takes out whose turn it is; its party's next turn comes after those of all others.
+    /// Takes out the waiter whose turn it is; its party's next turn comes after those of all
+    /// others.
     pub(super) fn pop(&mut self) -> Option<T> {
         let party = self.turns.pop_front()?;
         let waiting = self.parties.get_mut(&party)?;

@@ -1,4 +1,4 @@
-//! Who is let in, in which order, and that everything comes back.
+//! Which runs are let in, in which order, and that they give everything back.
 
 use std::future::Future;
 use std::pin::pin;
@@ -40,7 +40,7 @@ fn let_in(gate: &Admission, memory_bytes: u64) -> Admitted {
 }
 
 #[test]
-fn what_is_declared_and_not_used_keeps_nobody_out() {
+fn memory_that_is_declared_and_not_used_keeps_nobody_out() {
     let gate = Admission::new(100, 0, 4096 * MIB, 64 * MIB);
     let idle: Vec<Admitted> = (0..8).map(|_| let_in(&gate, 4096 * MIB)).collect();
     let small = let_in(&gate, 128 * MIB);
@@ -50,7 +50,7 @@ fn what_is_declared_and_not_used_keeps_nobody_out() {
 }
 
 #[test]
-fn what_is_used_beyond_the_price_is_taken_from_the_budget() {
+fn memory_beyond_the_price_is_taken_from_the_budget() {
     let gate = Admission::new(100, 0, 200 * MIB, 64 * MIB);
     let (one, other) = (let_in(&gate, 150 * MIB), let_in(&gate, 150 * MIB));
     let (mut grows, mut starves) = (one.growth(), other.growth());
@@ -65,7 +65,7 @@ fn what_is_used_beyond_the_price_is_taken_from_the_budget() {
 }
 
 #[tokio::test]
-async fn a_wait_ends_when_patience_does() {
+async fn a_wait_ends_when_patience_ends() {
     let gate = Admission::new(1, 0, 1024 * MIB, 64 * MIB);
     let only = let_in(&gate, MIB);
     let wait = Duration::from_millis(50);
@@ -145,7 +145,7 @@ fn a_run_dropped_at_any_moment_gives_everything_back() {
                     drop(waiting.swap_remove(place));
                 }
             }
-            // Whether it waits, was never polled, or was let in without having been told.
+            // It may wait, may never have been polled, or may have been let in without knowing it.
             3 if !waiting.is_empty() => {
                 drop(waiting.swap_remove(random.random_range(0..waiting.len())));
             }

@@ -25,7 +25,7 @@ pub(super) const SEAL: &str = "seal";
 const SEAL_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const PIECE_BYTES: usize = 256 * 1024;
 
-/// What a file that nobody touched keeps.
+/// The metadata that stays the same while nobody changes a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     device: u64,
@@ -58,7 +58,7 @@ impl From<&fs::Metadata> for Stamp {
     }
 }
 
-/// Compiled code being written. Dropped before it is published, it leaves nothing behind.
+/// Compiled code being written. If it is dropped before it is published, nothing remains.
 pub(crate) struct Draft {
     name: String,
     file: NamedTempFile,
@@ -81,8 +81,8 @@ impl Draft {
         self.file.write_all(bytes)
     }
 
-    /// Puts the code and its seal in place, durably, and gives its name. The seal goes first:
-    /// compiled code without its seal would be taken for a forgery.
+    /// Puts the code and its seal in place, durably, and returns its name. The seal goes first:
+    /// code without a seal would look like a forgery.
     pub(super) fn publish(mut self, dir: &Path, label: &str) -> io::Result<String> {
         let bytes = self.file.as_file().metadata()?.len();
         let mac = finish(&mut self.mac, bytes, label);
@@ -100,8 +100,7 @@ impl Draft {
     }
 }
 
-/// Checks compiled code against its seal. What it was when it was read, and its label, or what is
-/// wrong with it.
+/// Checks compiled code against its seal. Returns its metadata and label, or what is wrong with it.
 pub(super) fn check(dir: &Path, name: &str, key: &[u8; 32]) -> io::Result<(Stamp, Arc<str>)> {
     let mut code = open(&dir.join(format!("{name}.{CODE}")))?;
     let seal = open(&dir.join(format!("{name}.{SEAL}")))?;
@@ -126,7 +125,7 @@ pub(super) fn check(dir: &Path, name: &str, key: &[u8; 32]) -> io::Result<(Stamp
     }
     // The comparison of hashes takes the same time wherever they differ.
     if finish(&mut mac, bytes, label) != sealed {
-        return Err(wrong("its seal is another's"));
+        return Err(wrong("its seal does not fit"));
     }
     match Stamp::from(&code.metadata()?) == before {
         true => Ok((before, Arc::from(label))),
@@ -145,7 +144,7 @@ pub(super) fn touch(seal: &Path) {
         last_access: now,
         last_modification: now,
     };
-    // At worst it goes earlier than it should.
+    // At worst it is removed earlier than it should be.
     let _unmarked = File::open(seal).map(|seal| rustix::fs::futimens(&seal, &times));
 }
 
@@ -153,12 +152,12 @@ pub(super) fn touch(seal: &Path) {
 pub(super) struct Entry {
     pub(super) name: String,
     pub(super) bytes: u64,
-    /// When it was used last; without a seal it was never.
+    /// When it was last used; without a seal it never was.
     pub(super) used: SystemTime,
 }
 
-/// Everything that is kept in `dir`, by the names of code and seals together, so that half
-/// a pair counts and goes as well.
+/// Everything that is kept in `dir`, by the names of code and of seals, so that a code or a seal
+/// alone counts and is removed as well.
 pub(super) fn list(dir: &Path) -> io::Result<Vec<Entry>> {
     let mut entries = std::collections::HashMap::new();
     for file in fs::read_dir(dir)? {
@@ -188,7 +187,7 @@ pub(super) fn list(dir: &Path) -> io::Result<Vec<Entry>> {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    // Without waiting: a pipe put in its place must not hold us up.
+    // Opened without waiting: a pipe in its place must not block the host.
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let file = File::options().read(true).custom_flags(flags).open(path)?;
     guarded(&file.metadata()?).map_err(|why| wrong(&format!("it {why}")))?;
@@ -202,7 +201,7 @@ fn mac_of(key: &[u8; 32], name: &str) -> Hasher {
     mac
 }
 
-/// The lengths keep compiled code's end from being taken for a label's start.
+/// The lengths separate the end of the code from the start of the label.
 fn finish(mac: &mut Hasher, code_bytes: u64, label: &str) -> Hash {
     mac.update(label.as_bytes());
     mac.update(&code_bytes.to_le_bytes());

@@ -1,4 +1,4 @@
-//! The secret that compiled code are authenticated with: 32 random bytes in a file of mode 0600.
+//! The secret that authenticates compiled code: 32 random bytes in a file of mode 0600.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -13,7 +13,7 @@ use super::guarded;
 const NAME: &str = "key";
 const BYTES: usize = 32;
 
-/// Reads the key of `dir`, or makes one. Two processes that start together end with the same one.
+/// Reads the key of `dir`, or makes one. Two processes that start together get the same key.
 pub(super) fn read_or_make(dir: &Path) -> io::Result<[u8; BYTES]> {
     let path = dir.join(NAME);
     match read(&path) {

@@ -1,7 +1,7 @@
-//! The child: reads one module, says what it is, compiles it, and ends.
+//! The child: reads one module, describes it, compiles it, and ends.
 //!
-//! It is this program started again with an empty environment. Nothing it does can reach beyond
-//! its standard input and output; `confine` says how that is made so.
+//! It is this program started again with an empty environment. It can reach nothing beyond its
+//! standard input and output; `confine` makes sure of that.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -16,7 +16,7 @@ use super::inspect;
 use super::protocol::{Accepted, Header, Kind, Orders, Rejection, Verdict, write_header};
 use crate::engine::{EngineShape, engine_config};
 
-/// What the child answers with when it could not even answer.
+/// The exit code of a child that could not even answer.
 const BROKEN: u8 = 70;
 
 /// The program's hidden entry: `cofferdam compile-child …`. `args` are those after that word.
@@ -61,13 +61,13 @@ pub fn child_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn complain(what: &str) -> ExitCode {
-    // Nobody is left to be told if this fails.
+    // If this fails, nobody is left to tell.
     let _unheard = writeln!(io::stderr(), "{what}");
     ExitCode::from(BROKEN)
 }
 
-/// The parent keeps our standard input open for as long as it waits. Its end is the parent's end,
-/// and then nobody needs the code.
+/// The parent keeps our standard input open for as long as it waits. If it ends, the parent is gone
+/// and nobody needs the code.
 fn leave_with_the_parent(input_is_read: mpsc::Receiver<()>) -> io::Result<()> {
     let watch = move || {
         if input_is_read.recv().is_ok() {
@@ -97,7 +97,7 @@ fn work(
             "the module did not arrive whole".to_owned(),
         ));
     }
-    // The watcher is there as long as the process is.
+    // The watcher exists as long as the process does.
     let _watched = input_is_read.send(());
     let wasm = inspect::binary(&bytes)?;
     let verdict = inspect::verdict(&wasm)?;

@@ -1,8 +1,8 @@
-//! How the child locks itself in before it reads a byte of the module.
-//!
-//! Limits, no new privileges and the closed environment are demanded: without them the child does
-//! not work. Landlock and seccomp depend on the kernel; where they are missing the child says so
-//! in its answer, and the host reports it, because a fault in Cranelift is then less contained.
+//! How the child confines itself before it reads a byte of the module.
+//! Limits, no new privileges and the closed environment are mandatory: without them the child
+//! refuses to work. Landlock and seccomp depend on the kernel; where they are missing the child
+//! says so in its answer, and the host reports it, because a fault in Cranelift is then less
+//! contained.
 
 use std::io;
 
@@ -11,12 +11,13 @@ use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule}
 
 use super::protocol::{Confinement, Orders};
 
-/// The stack of a compiling thread. Cranelift recurses over expression trees; a worker of the
-/// default size would do for every module seen, and this costs address space only.
+/// The stack of a compiling thread. Cranelift recurses over expression trees; the default size is
+/// enough for every module seen so far, and a larger one costs only address space.
 const THREAD_STACK_BYTES: usize = 8 * 1024 * 1024;
 /// What the C library's allocator reserves, mostly without using it, for each thread that allocates.
 const THREAD_HEAP_BYTES: u64 = 64 * 1024 * 1024;
-/// Compiling gives way to serving requests, but not to guests: its deadline is one of wall time.
+/// Compiling has a lower priority than serving requests, but not than guests: its deadline is one
+/// of wall time.
 const NICENESS: i32 = 5;
 /// Standard input, output and error, and nothing more.
 const OPEN_FILES_MAX: u64 = 3;
@@ -28,8 +29,8 @@ pub(super) fn lock_in(
     orders: &Orders,
     before_locked: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<Confinement> {
-    // If the machine runs out of memory, this process is the one to lose. Where that cannot be
-    // said the kernel chooses by size, which comes to the same.
+    // If the machine runs out of memory, the kernel should kill this process first. If that cannot
+    // be set, the kernel chooses by size, which has the same effect.
     let _kernel_chooses = std::fs::write("/proc/self/oom_score_adj", "1000");
     let _same_priority = rustix::process::setpriority_process(None, NICENESS);
     limit(
@@ -46,7 +47,7 @@ pub(super) fn lock_in(
     setrlimit(Resource::Cpu, cpu)?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     rustix::thread::set_no_new_privs(true)?;
-    // Landlock holds the calling thread and those it starts from then on.
+    // Landlock confines the calling thread and the threads that it starts afterwards.
     let landlock = landlocked();
     before_locked()?;
     rayon::ThreadPoolBuilder::new()
@@ -84,7 +85,7 @@ fn limit(resource: Resource, most: u64) -> io::Result<()> {
     )?)
 }
 
-/// Takes away every right over files and network that the kernel's Landlock knows.
+/// Removes every right over files and network that the kernel's Landlock knows.
 fn landlocked() -> bool {
     use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetStatus, Scope};
     let status = Ruleset::default()
@@ -93,12 +94,12 @@ fn landlocked() -> bool {
         .and_then(|rules| rules.scope(Scope::from_all(ABI::V6)))
         .and_then(|rules| rules.create())
         .and_then(|rules| rules.restrict_self());
-    // On an older kernel some rights are not known to Landlock: still better than nothing, and
-    // seccomp is behind it.
+    // Landlock of an older kernel does not know some rights: that is still better than nothing, and
+    // seccomp follows.
     status.is_ok_and(|status| status.ruleset != RulesetStatus::NotEnforced)
 }
 
-/// System calls that compiling needs once its threads are there: memory, locks, and reading and
+/// System calls that compiling needs once its threads exist: memory, locks, and reading and
 /// writing what is open. Everything else answers `EPERM`.
 const ALLOWED: [libc::c_long; 31] = [
     libc::SYS_read,

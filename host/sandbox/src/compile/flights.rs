@@ -1,7 +1,6 @@
-//! Work under way that several callers wait for: the first does it, the others share its result.
-//!
-//! The work belongs to no task of its own. Whoever of the callers is polled drives it; if that one
-//! goes away, the next begins anew, and if nobody is left it has ended.
+//! Work in progress that several callers wait for: the first does it, the others share its result.
+//! The work has no task of its own. One of the callers drives it; if that caller goes away, the
+//! next one starts it again, and if no caller is left, it ends.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -9,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::OnceCell;
 
-/// What is under way, by key. It holds as many entries as callers wait.
+/// The work in progress, by key. It has at most as many entries as there are waiting callers.
 pub(super) struct Flights<K, V> {
     open: Mutex<HashMap<K, Weak<OnceCell<V>>>>,
 }
@@ -21,7 +20,7 @@ impl<K: Copy + Eq + Hash, V: Clone> Flights<K, V> {
         }
     }
 
-    /// The result of `work`, or of the equal work that is under way.
+    /// The result of `work`, or of equal work in progress.
     pub(super) async fn join<W: Future<Output = V>>(&self, key: K, work: impl FnOnce() -> W) -> V {
         let seat = self.board(key);
         let cell = seat
@@ -46,7 +45,7 @@ impl<K: Copy + Eq + Hash, V: Clone> Flights<K, V> {
     }
 }
 
-/// One caller's share in a flight. The last one to leave takes the entry away.
+/// One caller's share in a flight. The last one to leave removes the entry.
 struct Seat<'a, K: Copy + Eq + Hash, V> {
     flights: &'a Flights<K, V>,
     key: K,

@@ -10,7 +10,7 @@ use super::survey::{CoreImport, Survey};
 use super::wasi;
 use cofferdam_domain::module::ModuleKind;
 
-/// The longest module text. Nobody writes more by hand, and its syntax tree is many times larger.
+/// The longest module text. Nobody writes more by hand, and the syntax tree is many times larger.
 const TEXT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How many missing imports a refusal names.
 const NAMES_MAX: usize = 8;
@@ -50,7 +50,7 @@ fn translate(text: &str) -> Result<Vec<u8>, Rejection> {
     if text.len() > TEXT_BYTES_MAX {
         let bytes = text.len();
         return Err(Rejection::Limit(format!(
-            "the module's text is {bytes} bytes long; {TEXT_BYTES_MAX} are translated"
+            "the module's text is {bytes} bytes long; at most {TEXT_BYTES_MAX} are accepted"
         )));
     }
     wat::parse_str(text)

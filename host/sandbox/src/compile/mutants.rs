@@ -1,6 +1,6 @@
-//! What reads bytes of others, fed with bytes nobody meant: each call answers, whatever it is given,
-//! and what it takes keeps what it promises. The bytes are whole examples with a few places changed,
-//! because what is random through and through is refused at the first look.
+//! Fuzzes the code that reads foreign bytes: every call returns, whatever it is given, and an
+//! accepted input has the promised properties. The bytes are whole examples with a few changes,
+//! because fully random bytes are refused at once.
 
 use proptest::prelude::*;
 
@@ -9,7 +9,7 @@ use super::protocol::{
     Accepted, Confinement, Header, Kind, Orders, Rejection, Verdict, read_header, write_header,
 };
 
-/// Cases of each test; a run of the suite takes a moment for them.
+/// Cases of each test, few enough to run in moments.
 const CASES: u32 = 256;
 
 /// Modules of every kind that is accepted, as text.

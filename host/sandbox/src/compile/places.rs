@@ -1,5 +1,5 @@
-//! Who may have a compiling child: modules of each size class have places of their own, so that the
-//! small ones never wait for the large ones, whoever sent those.
+//! Decides which upload gets a compiling child: each size class has its own places, so that small
+//! modules never wait for large ones, whoever sent them.
 //!
 //! The wait is bounded, in number and in time.
 
@@ -13,7 +13,7 @@ use crate::CompileError;
 const TINY_BYTES: usize = 8 * 1024;
 /// Above this size a module is large: it may take many seconds.
 const LARGE_BYTES: usize = 1024 * 1024;
-/// Uploads of one class that wait for a child; one more is told to come again.
+/// Uploads of one class that wait for a child; one more is refused and may try again.
 const WAITING_MAX: usize = 16;
 
 /// The places.
@@ -25,9 +25,9 @@ pub(super) struct Places {
 }
 
 struct Class {
-    /// One permit a child.
+    /// One permit for each child.
     children: Semaphore,
-    /// One permit for everyone who has a child or waits for one.
+    /// One permit for each upload that has a child or waits for one.
     queue: Semaphore,
 }
 
@@ -38,8 +38,8 @@ pub(super) struct Place<'a> {
 }
 
 impl Places {
-    /// For `children` at once, and besides one for tiny modules and half as many for large ones.
-    /// Nobody waits longer than `wait_max`.
+    /// Places for `children` at once, and in addition one for tiny modules and half as many for
+    /// large ones. No upload waits longer than `wait_max`.
     pub(super) fn new(children: usize, wait_max: Duration) -> Places {
         let class = |children| Class {
             children: Semaphore::new(children),
@@ -103,7 +103,7 @@ mod tests {
             |place: &Result<Place<'_>, CompileError>| matches!(place, Err(CompileError::Busy));
         assert!(ended.iter().all(busy));
         drop((held, ended));
-        // Whoever gave up left nothing behind.
+        // An upload that gave up leaves nothing behind.
         assert!(places.take(30_000).await.is_ok());
     }
 }

@@ -1,5 +1,5 @@
-//! The parent's side of one compilation: starts the child, feeds it, takes its answer, and sees
-//! to it that the child is gone afterwards, whatever happened.
+//! The parent's side of one compilation: starts the child, feeds it, takes its answer, and makes
+//! sure that the child is gone afterwards, whatever happened.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -18,17 +18,17 @@ use super::{COMMAND, no_room};
 use crate::CompileError;
 use crate::cache::Draft;
 
-/// Has the text parser read components as they were written until 2026 as well: it knows no other
-/// way to be told.
+/// Makes the text parser also accept the older syntax of components; the parser has no other switch
+/// for it.
 const OLD_TEXT: (&str, &str) = ("WAST_STRICT_COMPONENT_INDICES", "0");
-/// What is kept of the child's standard error.
+/// How much of the child's standard error is kept.
 const STDERR_BYTES_MAX: u64 = 16 * 1024;
 /// The code goes to disk in pieces of this size.
 const PIECE_BYTES: usize = 256 * 1024;
 
-/// What came of a child that ended by itself.
+/// The result of a child that ended by itself.
 pub(super) struct Answer {
-    /// What holds it on this machine.
+    /// Its confinement on this machine.
     pub(super) confinement: Confinement,
     /// The verdict and the code, written but not yet sealed.
     pub(super) result: Result<(Verdict, Draft), CompileError>,
@@ -68,10 +68,11 @@ pub(super) async fn compile(
     };
     let stdout = File::from(stdout.into_owned_fd().map_err(host)?);
     let code_max = orders.memory_bytes;
-    // Ends when the child's standard output does, which is at the latest when it is killed.
+    // This ends with the child's standard output, at the latest when the child is killed.
     let receiver = tokio::task::spawn_blocking(move || receive(stdout, draft, code_max));
     let talk = async {
-        // A child that refuses early does not read to the end, and its answer says more.
+        // A child that refuses early does not read to the end; its answer says more than this
+        // error.
         let send = async { stdin.write_all(&wasm).await.ok() };
         let (_sent, complaint, received) = tokio::join!(send, first_of(stderr), receiver);
         (complaint, received, group.0.wait().await)
@@ -83,7 +84,7 @@ pub(super) async fn compile(
     let status = status.map_err(host)?;
     let received = received.map_err(|error| CompileError::Host(error.to_string()))?;
     match received {
-        // Before the child's own end, which comes of nobody taking its answer any more.
+        // This is checked before the child's end, which follows when nobody takes its answer.
         Err(error) if no_room(&error) => Err(CompileError::Full(error.to_string())),
         Ok(_) | Err(_) if !status.success() => Err(died(status, &complaint, &orders, timeout)),
         Ok((header, draft)) => Ok(answer(header, draft, &orders)),
@@ -108,7 +109,7 @@ fn answer(header: Header, draft: Draft, orders: &Orders) -> Answer {
     }
 }
 
-/// Takes the child's answer: the header, and the code straight to disk, to the byte.
+/// Takes the child's answer: the header, and exactly the promised bytes of code straight to disk.
 fn receive(mut from: File, mut draft: Draft, code_max: u64) -> io::Result<(Header, Draft)> {
     let header = read_header(&mut from)?;
     let Ok(accepted) = &header.answer else {
@@ -137,15 +138,15 @@ fn receive(mut from: File, mut draft: Draft, code_max: u64) -> io::Result<(Heade
 /// The start of the child's standard error.
 async fn first_of(stderr: tokio::process::ChildStderr) -> String {
     let mut bytes = Vec::new();
-    // Whatever could be read is as good as it gets.
+    // The part that could be read has to do.
     let _partial = stderr.take(STDERR_BYTES_MAX).read_to_end(&mut bytes).await;
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Why a child died that gave no answer.
+/// Why a child without an answer died.
 fn died(status: ExitStatus, complaint: &str, orders: &Orders, timeout: Duration) -> CompileError {
     let signal = status.signal().and_then(Signal::from_named_raw);
-    // Whole lines of the runtime's own: a complaint may quote names that are the module's.
+    // Only whole lines of the Rust runtime count: other output may quote names from the module.
     let says = |begin: &str, end: &str| {
         let is_it = |line: &str| line.starts_with(begin) && line.ends_with(end);
         complaint.lines().any(is_it)
@@ -182,7 +183,7 @@ fn too_much_memory(orders: &Orders) -> CompileError {
     ))
 }
 
-/// A child that leads a process group of its own; it ends with this value.
+/// A child that leads its own process group; dropping this value kills it.
 struct Group(Child);
 
 impl Group {
@@ -194,7 +195,7 @@ impl Group {
     }
 
     fn kill(&self) {
-        // The id is there as long as the child was not reaped, so it cannot name another process.
+        // The id exists until the child is reaped, so it cannot name another process.
         if let Some(group) = self.0.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
             let _gone_already = kill_process_group(group, Signal::KILL);
         }
@@ -203,7 +204,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // The runtime reaps what is killed here.
+        // The runtime reaps the killed child.
         self.kill();
     }
 }

@@ -1,9 +1,9 @@
-//! What parent and child say to each other.
+//! The protocol between parent and child.
 //!
 //! The parent gives the child its orders as arguments and the module on standard input. The child
 //! answers on standard output with one frame: a magic word, the length of a JSON header, the
-//! header, and behind it, if the module was accepted, the code to the last byte the header
-//! promised. The parent believes none of it without a check of lengths.
+//! header, and behind it, if the module was accepted, exactly as many bytes of code as the header
+//! promises. The parent checks every length before it trusts the answer.
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
@@ -13,14 +13,14 @@ use serde::{Deserialize, Serialize};
 use crate::EngineClass;
 use cofferdam_domain::module::ModuleKind;
 
-/// Marks the start of a frame, so that a stray line on standard output is no answer.
+/// Marks the start of a frame, so that a stray line on standard output is not taken for an answer.
 const MAGIC: [u8; 4] = *b"CFD1";
-/// The longest header. 50 000 imports with long names stay below.
+/// The longest header. 50 000 imports with long names fit.
 const HEADER_BYTES_MAX: u32 = 8 * 1024 * 1024;
-/// A reason that users see is cut here.
+/// A reason that users see is cut to this length.
 const REASON_BYTES_MAX: usize = 2048;
 
-/// What the child is told.
+/// The child's orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Orders {
     /// The engine to compile for.
@@ -29,7 +29,7 @@ pub(super) struct Orders {
     pub(super) stack_bytes: usize,
     /// The length of the module on standard input.
     pub(super) input_bytes: u64,
-    /// Address space it may have beyond what the program itself takes.
+    /// Address space it may use beyond that of the program itself.
     pub(super) memory_bytes: u64,
     /// CPU seconds it may use, all threads together.
     pub(super) cpu_s: u64,
@@ -50,7 +50,7 @@ impl Orders {
         ]
     }
 
-    /// From arguments; none if they are not exactly what [`Orders::to_args`] makes.
+    /// Reads arguments; `None` if they are not exactly those that [`Orders::to_args`] makes.
     pub(super) fn from_args(args: impl IntoIterator<Item = OsString>) -> Option<Orders> {
         let mut args = args.into_iter().map(|arg| arg.into_string().ok());
         let mut next = || args.next().flatten();
@@ -77,13 +77,13 @@ pub(super) enum Rejection {
     Refused(String),
     /// It is too large or too costly.
     Limit(String),
-    /// The child had no more memory to give.
+    /// The child ran out of memory.
     OutOfMemory,
     /// The child could not do its work.
     Failed(String),
 }
 
-/// What a module is; the domain's kinds on the wire.
+/// The kind of a module: the domain's kinds on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Kind {
@@ -102,7 +102,7 @@ impl From<Kind> for ModuleKind {
     }
 }
 
-/// What the inspection found. It is kept beside the code, under the same MAC.
+/// The result of the inspection. It is kept beside the code, under the same MAC.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Verdict {
     pub(super) kind: Kind,
@@ -126,12 +126,12 @@ impl Verdict {
     }
 }
 
-/// What holds the child besides its limits. Which of the two a kernel offers differs.
+/// The child's confinement besides its limits. A kernel may offer one, both or none of the two.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confinement {
     /// Landlock: no file can be opened, no port bound or connected.
     pub landlock: bool,
-    /// Seccomp: nothing but memory, threads' waiting, and reading and writing open pipes.
+    /// Seccomp: only memory, waiting of threads, and reading and writing open pipes are allowed.
     pub seccomp: bool,
 }
 
@@ -176,7 +176,7 @@ pub(super) fn read_header(from: &mut impl Read) -> std::io::Result<Header> {
     Ok(serde_json::from_slice(&json)?)
 }
 
-/// Cuts a reason to what is shown and remembered.
+/// Cuts a reason to the length that is shown and remembered.
 pub(super) fn shortened(mut reason: String) -> String {
     if reason.len() > REASON_BYTES_MAX {
         let end = (0..=REASON_BYTES_MAX)

@@ -1,9 +1,7 @@
-//! One pass over a binary before Cranelift sees it: what it imports and exports, and whether its
-//! counts are those of a program or of a bomb.
-//!
-//! It does not validate; compiling does. It does not try to foresee how long a function takes to
-//! compile either (twenty kilobytes of nested loops take ten seconds, and real compilers emit
-//! functions that look no better): that is what the child's deadline is for.
+//! One pass over a binary before Cranelift sees it: lists its imports and exports, and refuses
+//! counts that only a bomb has. It does not validate; compiling does. Neither does it predict how
+//! long a function takes to compile: twenty kilobytes of nested loops take ten seconds, and real
+//! compilers emit functions that look similar. The child's deadline bounds that.
 
 use wasmparser::{
     ComponentExternalKind, ComponentTypeRef, Encoding, FuncType, Parser, Payload, TypeBounds,
@@ -23,16 +21,16 @@ const TYPES_MAX: u64 = 50_000;
 const IMPORTS_MAX: u64 = 50_000;
 /// Modules and components inside a component. CPython as a component has about fifteen.
 const MODULES_MAX: u64 = 256;
-/// Instances that a component makes of modules and components.
+/// Instances of modules and components that a component makes.
 const INSTANCES_MAX: u64 = 1_000;
 /// How deep they may be nested.
 const DEPTH_MAX: usize = 16;
 /// Data and element segments. clang has a few; esbuild, a Go program, 7 000.
 const SEGMENTS_MAX: u64 = 100_000;
-/// No function of WASI has more parameters; a longer signature matches none anyway.
+/// No function of WASI has more parameters, so a longer signature matches none.
 const SIGNATURE_CHARS_MAX: usize = 16;
 
-/// What a pass over a module found.
+/// The result of a pass over a module.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     /// Whether it is a component; else it is a core module.
@@ -43,7 +41,7 @@ pub(super) struct Survey {
     pub(super) core_exports: Vec<CoreExport>,
     /// Names of the instances a component imports.
     pub(super) component_imports: Vec<String>,
-    /// What else than an instance it imports, in words.
+    /// Imports that are not instances, described in words.
     pub(super) odd_imports: Vec<String>,
     /// Names of the instances a component exports.
     pub(super) component_exports: Vec<String>,
@@ -95,7 +93,7 @@ impl Survey {
         Ok(survey)
     }
 
-    /// Takes down what the outermost level imports and exports.
+    /// Records the imports and exports of the outermost level.
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "a foreign enum of sixty sections"
@@ -175,7 +173,7 @@ impl Survey {
                 self.component_imports.push(name.to_owned());
                 return;
             }
-            // A name for a type that is known already: nothing has to be provided.
+            // An alias of a known type: the host need not provide anything.
             ComponentTypeRef::Type(TypeBounds::Eq(_)) => return,
             ComponentTypeRef::Type(TypeBounds::SubResource) => "a resource",
             ComponentTypeRef::Func(_) => "a function",
@@ -204,7 +202,8 @@ impl Counts {
             Payload::CodeSectionEntry(body) if body.range().len() > BODY_BYTES_MAX => {
                 let bytes = body.range().len();
                 Err(Rejection::Limit(format!(
-                    "a function of the module is {bytes} bytes long; {BODY_BYTES_MAX} are compiled"
+                    "a function of the module is {bytes} bytes long; at most {BODY_BYTES_MAX} are \
+                     accepted"
                 )))
             }
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => {
@@ -258,7 +257,7 @@ fn count(what: &str, sum: &mut u64, more: u32, most: u64) -> Result<(), Rejectio
     *sum += u64::from(more);
     match *sum > most {
         true => Err(Rejection::Limit(format!(
-            "the module has {sum} {what}; {most} are compiled"
+            "the module has {sum} {what}; at most {most} are accepted"
         ))),
         false => Ok(()),
     }

@@ -1,8 +1,7 @@
 //! What a module may import and what it must export, as tables.
-//!
-//! The tables say no before Cranelift has spent a second, in words a module's author understands.
-//! They are no second truth: the last word has the linker when the module is loaded, and a test
-//! below compares them with the linkers of `wasmtime_wasi`.
+//! The tables refuse a module before Cranelift has spent a second, in words that its author
+//! understands. The linker still decides when the module is loaded; a test below compares the
+//! tables with the linkers of `wasmtime_wasi`.
 
 use cofferdam_domain::module::ModuleKind;
 
@@ -44,7 +43,7 @@ const WASI_02: [(&str, &[&str]); 6] = [
     ),
 ];
 
-/// What the host gives a task module besides.
+/// The interfaces of a task module's world.
 const TASK_IMPORTS: [&str; 2] = ["context", "log"];
 
 /// The functions of WASI 0.1 with their core signatures: `i` is i32, `I` is i64, the result
@@ -98,7 +97,7 @@ pub(super) const PREVIEW1: [(&str, &str); 46] = [
     ("sock_shutdown", "ii>i"),
 ];
 
-/// An interface's name taken apart: `wasi:io/poll@0.2.6`.
+/// The parts of an interface's name: `wasi:io/poll@0.2.6`.
 struct Interface<'a> {
     package: &'a str,
     name: &'a str,
@@ -116,8 +115,8 @@ impl<'a> Interface<'a> {
         })
     }
 
-    /// Whether the version is `series` and a patch number. The linker takes any patch of a
-    /// series for any other, in both directions, as long as every function asked for is there.
+    /// Whether the version is `series` and a patch number. The linker accepts any patch version of
+    /// a series for any other, in both directions, as long as every imported function exists.
     fn is_of(&self, series: &str) -> bool {
         self.version
             .strip_prefix(series)
@@ -181,8 +180,8 @@ pub(super) fn core_import(module: &str, name: &str, signature: &str) -> Result<(
     }
     match PREVIEW1.iter().find(|(known, _)| *known == name) {
         Some((_, expected)) if *expected == signature => Ok(()),
-        Some(_) => Err(format!("{module}.{name} (with a type that is not WASI's)")),
-        None => Err(format!("{module}.{name} (no function of WASI 0.1)")),
+        Some(_) => Err(format!("{module}.{name} (its type is not the one in WASI)")),
+        None => Err(format!("{module}.{name} (not a function of WASI 0.1)")),
     }
 }
 

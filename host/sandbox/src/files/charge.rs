@@ -1,5 +1,5 @@
-//! What work on files costs a run: measured where it is done on a thread of its own, reckoned where
-//! it is not.
+//! The CPU cost of a run's work on files: measured where it happens on a separate thread, estimated
+//! where it does not.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use wasmtime_wasi::runtime::spawn_blocking;
 
 use crate::meter::Meter;
 
-/// What a read of a file costs beside its bytes where it cannot be measured.
+/// The estimated cost of a file read besides its bytes.
 const READ_NS: u64 = 2_000;
 
-/// Bytes that are copied in a nanosecond.
+/// Bytes copied in a nanosecond.
 const BYTES_PER_NS: u64 = 8;
 
 /// Does `work` on a blocking thread and charges it.
@@ -22,7 +22,7 @@ pub(super) async fn charged<T: Send + 'static>(
     spawn_blocking(move || meter.charging(work)).await
 }
 
-/// Charges a read that was done where it could not be measured.
+/// Charges a read whose cost could not be measured.
 pub(super) fn charge_read(meter: &Meter, bytes: u64) {
     meter.charge(std::time::Duration::from_nanos(
         READ_NS + bytes / BYTES_PER_NS,

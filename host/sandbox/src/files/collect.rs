@@ -1,8 +1,7 @@
-//! What a run left: regular files below `/out` and `/work`, and nothing else.
-//!
-//! A guest may have left links, and the host's own code goes here with the host's rights. So each
+//! The files that a run left: regular files below `/out` and `/work`, and nothing else.
+//! A guest may have left links, and this code walks with the host's rights. So each
 //! directory is opened from its parent without following a link, and a file counts only if it is a
-//! regular one. Which files are listed is decided in `listing`, how they are kept in `transfer`.
+//! regular one. `listing` decides which files are listed, and `transfer` keeps them.
 //! Everything here blocks.
 
 mod listing;
@@ -52,7 +51,7 @@ pub struct OutputFiles {
     listing: Listing,
     /// Which directory the listed files are in.
     area: Area,
-    /// Those that are in `/out` instead.
+    /// The paths of files that are in `/out` instead.
     beside: HashSet<String>,
     dir: Arc<ScratchDir>,
 }
@@ -73,17 +72,17 @@ impl OutputFiles {
         &self.listing.files
     }
 
-    /// What is beside them and is no artifact.
+    /// Entries beside them that are not artifacts.
     pub fn left_out(&self) -> LeftOut {
         self.listing.left_out
     }
 
-    /// What the artifacts take up once they are kept.
+    /// The disk space of the artifacts once they are kept.
     pub fn occupied_bytes(&self) -> u64 {
         self.listing.occupied_bytes()
     }
 
-    /// The same run with what is in `area` for artifacts.
+    /// The same run with the files of `area` as its artifacts.
     fn of(self, area: Area) -> OutputFiles {
         OutputFiles {
             listing: self.listed(area),
@@ -95,13 +94,13 @@ impl OutputFiles {
 
     fn listed(&self, area: Area) -> Listing {
         self.files(area).unwrap_or_else(|error| {
-            tracing::warn!(%error, "what a run left cannot be listed");
+            tracing::warn!(%error, "the files that a run left cannot be listed");
             Listing::default()
         })
     }
 
-    /// The same run with other artifacts: what is in `area` and is not, byte for byte, one of the
-    /// `inputs`.
+    /// The same run with other artifacts: the files of `area` that are not, byte for byte, one of
+    /// the `inputs`.
     pub fn changed(self, area: Area, inputs: &[InputFile]) -> OutputFiles {
         let all = self.of(area);
         let is_changed = |file: &Artifact| {
@@ -112,8 +111,8 @@ impl OutputFiles {
         OutputFiles { listing, ..all }
     }
 
-    /// What code wrote: what changed in `/work`, and what is in `/out`. Where both have a file of
-    /// one path, the one that was put out counts.
+    /// The files that code wrote: those that changed in `/work`, and those in `/out`. Where both
+    /// have a file of one path, the one in `/out` counts.
     pub fn written(self, inputs: &[InputFile]) -> OutputFiles {
         let changed = self.changed(Area::Work, inputs);
         let out = changed.listed(Area::Out);
@@ -125,7 +124,7 @@ impl OutputFiles {
         }
     }
 
-    /// Whether a file holds what it held when the run began.
+    /// Whether a file has the content that it had when the run began.
     fn is_still(&self, area: Area, file: &Artifact, input: &InputFile) -> bool {
         let InputContent::Bytes(bytes) = &input.content else {
             return false;
@@ -151,7 +150,7 @@ impl OutputFiles {
         open_regular(&parent, &name)
     }
 
-    /// Opens one of the artifacts for reading; `None` if none has that path.
+    /// Opens one of the artifacts for reading; `None` if there is no artifact at that path.
     pub fn open_artifact(&self, path: &str) -> io::Result<Option<(File, u64)>> {
         if !self.artifacts().iter().any(|it| it.path == path) {
             return Ok(None);
@@ -162,12 +161,12 @@ impl OutputFiles {
     }
 
     /// Moves the artifacts to `target`, under the same paths, and makes them durable there.
-    /// `target` is made if need be; files already in it are replaced.
+    /// `target` is made if it is absent; files already in it are replaced.
     pub fn persist(&self, target: &Path) -> io::Result<()> {
         self.transfer(target, Manner::Move)
     }
 
-    /// The same, and the artifacts stay where they are as well.
+    /// Copies them instead, so that the artifacts also stay where they are.
     pub fn copy_to(&self, target: &Path) -> io::Result<()> {
         self.transfer(target, Manner::Copy)
     }
@@ -197,7 +196,7 @@ impl OutputFiles {
     }
 }
 
-/// Opens a regular file, waiting for no pipe.
+/// Opens a regular file without waiting, in case it is a pipe.
 fn open_regular(parent: &OwnedFd, name: &CStr) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = File::from(openat(parent, name, flags, Mode::empty())?);

@@ -1,8 +1,7 @@
 //! The few operations that change a file's size, each counted.
-//!
-//! They act on a descriptor that was opened already; paths are the business of `p2` and `p1`. A
-//! write runs on a blocking thread and takes the ledger's lock with it, so one attempt occupies
-//! one such thread at most, however many writes its guest starts.
+//! They act on an open descriptor; `p2` and `p1` handle paths. A write runs on a blocking thread
+//! and takes the ledger's lock with it, so one attempt occupies one such thread at most, however
+//! many writes its guest starts.
 
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -19,7 +18,7 @@ use crate::files::charge::charged;
 use crate::files::quota::{DiskExceeded, FileFacts, Ledger, Quota, Refusal, Zone};
 use crate::meter::Meter;
 
-/// An open file and who pays for its growth.
+/// An open file and the account that pays for its growth.
 #[derive(Clone)]
 pub(super) struct CountedFile {
     pub(super) file: Arc<File>,
@@ -40,9 +39,9 @@ pub(super) enum Target {
 /// Why a change was not made.
 #[derive(Debug)]
 pub(super) enum ChangeError {
-    /// The operating system, or the quota in its words.
+    /// An error of the operating system, or the quota expressed as one.
     Io(io::Error),
-    /// The quota, and the guest ends.
+    /// The quota ends the guest.
     Kill(DiskExceeded),
 }
 
@@ -73,7 +72,7 @@ impl From<ChangeError> for FsError {
 impl From<ChangeError> for StreamError {
     fn from(error: ChangeError) -> StreamError {
         match error {
-            // The guest asks `filesystem-error-code` about it, which looks for an `io::Error`.
+            // The guest passes it to `filesystem-error-code`, which looks for an `io::Error`.
             ChangeError::Io(error) => StreamError::LastOperationFailed(error.into()),
             ChangeError::Kill(exceeded) => StreamError::Trap(exceeded.into()),
         }
@@ -95,7 +94,7 @@ pub(super) fn facts(file: &File) -> io::Result<FileFacts> {
 /// What a write did.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Written {
-    /// So many bytes went in.
+    /// The number of bytes written.
     pub(super) bytes: u64,
     /// The offset behind the last of them.
     pub(super) end: u64,
@@ -109,8 +108,8 @@ impl CountedFile {
         spawn_blocking(move || this.write_charged(&mut ledger, target, &data)).await
     }
 
-    /// Starts such a write. A lack of room is told at once where no other change is under way, so
-    /// that a guest that does not wait for its writes hears of it.
+    /// Starts such a write. If no other change is in progress, a lack of room is reported at once,
+    /// so that a guest that does not wait for its writes learns of it.
     pub(super) fn start_write(
         &self,
         target: Target,
@@ -127,15 +126,15 @@ impl CountedFile {
         }))
     }
 
-    /// Whether one more byte at that place would be refused. Says no where another change is under
-    /// way, and leaves a guest that would be ended to its write.
+    /// Whether one more byte at that place would be refused. It answers no if another change is in
+    /// progress, or if the write itself should end the guest.
     pub(super) fn is_full(&self, target: Target) -> bool {
         self.quota.try_lock().is_some_and(|mut ledger| {
             !ledger.kills() && self.admit_write(&mut ledger, target, 1).is_err()
         })
     }
 
-    /// Asks for the room that a write needs; the end of the file before it.
+    /// Asks for the room that a write needs; returns the file's end before the write.
     fn admit_write(
         &self,
         ledger: &mut Ledger,
@@ -182,7 +181,7 @@ impl CountedFile {
             Target::At(offset) => self.file.write_all_at(data, offset),
             Target::End => append_all(&self.file, before, data),
         };
-        // Also after a failure: part of it may have been written.
+        // This happens after a failure too: part of the data may have been written.
         let after = facts(&self.file)?;
         ledger.resized(self.zone, before, &after);
         result?;
@@ -204,7 +203,8 @@ fn append_all(file: &File, size: u64, mut data: &[u8]) -> io::Result<()> {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => data = data.get(written..).unwrap_or_default(),
             Err(Errno::INTR) => {}
-            // A file system without it: nobody else of this attempt can write meanwhile.
+            // The file system does not support it; no other write of this attempt can run
+            // meanwhile.
             Err(Errno::NOSYS | Errno::NOTSUP) => return file.write_all_at(data, size),
             Err(error) => return Err(error.into()),
         }

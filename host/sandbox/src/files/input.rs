@@ -1,6 +1,5 @@
 //! Files that are put into a run's directories before its guest starts.
-//!
-//! A name is parsed here, once; behind it nothing can point out of its directory.
+//! A name is parsed here, once; a parsed name cannot lead out of its directory.
 
 use std::path::{Path, PathBuf};
 
@@ -23,7 +22,7 @@ pub struct InputFile {
 pub enum InputPlace {
     /// Below `/in`, read-only and outside the quota.
     In,
-    /// Below `/work`: a copy that the guest may change and that its quota pays for.
+    /// Below `/work`: a copy that the guest may change and that counts against its quota.
     Work,
 }
 
@@ -32,7 +31,7 @@ pub enum InputPlace {
 pub enum InputContent {
     /// These bytes.
     Bytes(Bytes),
-    /// What a file of the host's own holds.
+    /// The content of a file of the host.
     File(PathBuf),
 }
 
@@ -45,12 +44,12 @@ pub struct BadInputName {
     name: String,
 }
 
-/// The longest single name that file systems take.
+/// The longest single name that file systems accept.
 const NAME_BYTES_MAX: usize = 255;
 
 impl InputFile {
-    /// A file called `name`, a path with `/` between its parts. Whatever a run may leave, another
-    /// may be given.
+    /// A file called `name`, a path with `/` between its parts. Any file that a run may leave may
+    /// be given to another run.
     pub fn new(
         name: &str,
         place: InputPlace,

@@ -66,7 +66,7 @@ impl DirListing {
                 hash: hash_of(device, entry.ino()),
             });
         }
-        // A file system's own order differs between machines; a run is to be the same on each.
+        // A file system's order differs between machines; a run should be the same on each.
         listing
             .entries
             .sort_by(|a, b| a.name.as_ref().ok().cmp(&b.name.as_ref().ok()));
@@ -91,8 +91,8 @@ fn described(kind: FileType) -> DescriptorType {
     }
 }
 
-/// The lower half of wasmtime-wasi's hash of a file's identity, which is the number of its inode
-/// for a guest of WASI 0.1.
+/// The lower half of wasmtime-wasi's hash of a file's identity, which a guest of WASI 0.1 sees as
+/// the inode number.
 fn hash_of(device: u64, inode: u64) -> u64 {
     let mut hasher = DefaultHasher::new();
     (device, inode).hash(&mut hasher);

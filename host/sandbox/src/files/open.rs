@@ -27,7 +27,7 @@ pub(super) struct OpenedDirs {
 /// The names inside an attempt's directory.
 const DIRS: [&str; 3] = ["work", "out", "in"];
 
-/// Those that code has besides. The last two are only to be seen: `/mnt/data` leads elsewhere.
+/// The further directories of code. The last two are only visible: `/mnt/data` leads elsewhere.
 const CODE_DIRS: [&str; 3] = ["tmp", "mnt", "mnt/data"];
 
 pub(super) fn make(
@@ -65,7 +65,7 @@ pub(super) fn make(
     }
     for preopen in plan.own() {
         dirs.push(match preopen.dir {
-            // Nothing is ever in it: the directory that is always empty will do.
+            // It is always empty, so the placeholder directory serves.
             "in" if !inputs => scratch_root.placeholder_file(),
             name => open_dir(&scratch.path().join(name)).map_err(FilesError::Scratch)?,
         });
@@ -158,7 +158,7 @@ fn count_entry(ledger: &mut Ledger) -> Result<(), DiskExceeded> {
     Ok(())
 }
 
-/// There is no guest yet to be told of the refusal, so the run fails with the figures.
+/// No guest exists yet that could see the refusal, so the run fails with the figures.
 fn over(refusal: Refusal) -> DiskExceeded {
     match refusal {
         Refusal::Kill(exceeded) | Refusal::NoSpace(exceeded) => exceeded,

@@ -1,9 +1,9 @@
 //! WASI 0.1: the calls of `wasi_snapshot_preview1` that touch directories or grow files.
 //!
 //! wasmtime-wasi implements WASI 0.1 over its own 0.2 objects in a resource table; only the map
-//! from a guest's descriptor numbers to that table is hidden. It is kept here a second time, so
-//! that every counted call is the same code as on the other road. The rest of WASI 0.1 is
-//! wasmtime-wasi's, untouched. `wasi_unstable`, its predecessor, is not linked at all.
+//! from a guest's descriptor numbers to that table is hidden. This module keeps a second copy of
+//! it, so that every counted call uses the same code as `p2`. The rest of WASI 0.1 is
+//! wasmtime-wasi's, unchanged. `wasi_unstable`, its predecessor, is not linked at all.
 
 mod call;
 mod calls;
@@ -32,7 +32,7 @@ pub(crate) struct P1View<'a> {
     pub(crate) files: &'a mut Files,
 }
 
-/// What the data of a core module's store gives to have files.
+/// Access to the files in the data of a core module's store.
 pub(crate) trait P1FilesView: Send {
     /// The files and the WASI state.
     fn p1(&mut self) -> P1View<'_>;
@@ -57,14 +57,14 @@ struct GuestFd {
 const FIRST_PREOPEN: u32 = 3;
 
 impl Files {
-    /// Gives a core module's WASI state its directories, the first time. It stands wherever the
+    /// Gives a core module's WASI state its directories, the first time. It is called wherever the
     /// state is handed out, because wasmtime-wasi looks for preopens at the first call on any
-    /// descriptor; the state must have been built without any.
+    /// descriptor; the state must have been built without preopens.
     pub(crate) fn installed<'a>(&mut self, wasi: &'a mut WasiP1Ctx) -> &'a mut WasiP1Ctx {
         if !self.fds.installed {
             self.fds.installed = true;
             if let Err(error) = self.install(wasi) {
-                tracing::error!(%error, "a guest goes without its directories");
+                tracing::error!(%error, "a guest runs without its directories");
             }
         }
         wasi
@@ -101,10 +101,10 @@ impl Files {
     }
 }
 
-/// More places than the standard streams and every preopen can take.
+/// More places than the standard streams and all preopens can take.
 const PREOPEN_REP_MAX: u32 = 64;
 
-/// Puts the counted calls over wasmtime-wasi's, which must be in the linker already.
+/// Replaces calls of wasmtime-wasi's, which must already be in the linker, by the counted ones.
 pub(crate) fn add_to_linker_p1<T: P1FilesView + 'static>(
     linker: &mut Linker<T>,
 ) -> wasmtime::Result<()> {
@@ -114,7 +114,7 @@ pub(crate) fn add_to_linker_p1<T: P1FilesView + 'static>(
     Ok(())
 }
 
-/// A guest's memory and its files, as every call begins.
+/// Finds a guest's memory and its files, as at the start of every call.
 fn enter<'a, T: P1FilesView>(
     caller: &'a mut Caller<'_, T>,
 ) -> wasmtime::Result<(GuestMemory<'a>, Call<'a>)> {
@@ -129,7 +129,7 @@ fn enter<'a, T: P1FilesView>(
     Ok((GuestMemory::Unshared(bytes), Call { wasi, files, fuel }))
 }
 
-/// What a call returns to the guest: 0, or the error's number; a trap ends it.
+/// The return value of a call: 0, or the error's number; a trap ends the guest.
 fn errno(result: Result<(), Error>) -> wasmtime::Result<i32> {
     let errno = match result {
         Ok(()) => Errno::Success,

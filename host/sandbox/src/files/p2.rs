@@ -1,8 +1,7 @@
 //! WASI 0.2: `wasi:filesystem`, with the calls that grow or create something counted.
-//!
-//! The trait wasmtime generates for the interface is implemented here for a view of our own. Most
-//! methods hand on to wasmtime-wasi's implementation of the same trait; `guarded` holds the others.
-//! Permissions, path resolution and the sandbox are wasmtime-wasi's alone.
+//! This implements wasmtime's generated trait of the interface for a type of this module. Most
+//! methods delegate to wasmtime-wasi's implementation of the same trait; `guarded` has the others.
+//! Permissions, path resolution and confinement are wasmtime-wasi's.
 
 pub(super) mod elsewhere;
 mod guarded;
@@ -43,14 +42,14 @@ pub(crate) struct FilesCtxView<'a> {
     pub(crate) files: &'a mut Files,
 }
 
-/// What a store's data gives to have files.
+/// Access to the files in a store's data.
 pub(crate) trait FilesView: Send {
     /// The files and the table.
     fn files(&mut self) -> FilesCtxView<'_>;
 }
 
-/// Puts `wasi:filesystem` into a linker. Where wasmtime-wasi's own is there already, allow
-/// shadowing around this call.
+/// Puts `wasi:filesystem` into a linker. If wasmtime-wasi's is already in it, allow shadowing
+/// around this call.
 pub(crate) fn add_to_linker_p2<T: FilesView + 'static>(
     linker: &mut Linker<T>,
 ) -> wasmtime::Result<()> {
@@ -73,13 +72,14 @@ impl FilesCtxView<'_> {
         }
     }
 
-    /// Makes the directories if need be; every method that can reach one begins with it.
+    /// Makes the directories if they do not exist; every method that can reach one begins with
+    /// this.
     pub(super) async fn ready(&mut self) -> wasmtime::Result<()> {
         self.files.ready(self.table).await
     }
 
-    /// Whether a path is a directory of the run's that nobody has used yet. Changing into one, as
-    /// every interpreter does, is no reason to make it.
+    /// Whether a path is a directory of the run that is still unused. Changing into one, as every
+    /// interpreter does, does not make it.
     fn is_unmade(&self, fd: &Fd, path: &str) -> bool {
         path == "." && self.files.made.is_none() && self.files.zones.contains_key(&fd.rep())
     }
@@ -88,15 +88,15 @@ impl FilesCtxView<'_> {
         self.ready().await.map_err(FsError::trap)
     }
 
-    /// The same once no write is under way, for what looks at a file: a libc may have begun a write
-    /// and not waited for it.
+    /// The same once no write is in progress, for calls that read a file: a libc may have begun a
+    /// write and not waited for it.
     async fn settled(&mut self) -> FsResult<()> {
         self.ready_fs().await?;
         drop(self.files.quota.lock().await);
         Ok(())
     }
 
-    /// Reads a directory whose listing still fits.
+    /// Reads a directory if its listing still fits.
     pub(super) async fn list(&mut self, fd: &Fd) -> FsResult<DirListing> {
         self.ready_fs().await?;
         let dir = match self.table.get(fd)? {

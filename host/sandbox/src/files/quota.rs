@@ -1,9 +1,8 @@
 //! The quota of one attempt: bytes and entries of `/work` and `/out` together.
-//!
-//! Everything that can change the size of a file or the number of entries runs while it holds the
-//! [`Ledger`]'s lock, looks at the file before, asks for room, acts, and enters what really
-//! happened. The lock makes the figures exact even where a guest has several writes under way.
-//! The apparent size counts, so a sparse file costs its length. The files themselves are not here.
+//! Every operation that can change the size of a file or the number of entries holds the
+//! [`Ledger`]'s lock: it reads the file's state, asks for room, acts, and records what really
+//! happened. The lock makes the figures exact even if a guest has several writes in progress. The
+//! apparent size counts, so a sparse file costs its length. The files themselves are elsewhere.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -30,23 +29,23 @@ pub enum Axis {
     Axis::Entries => "files and directories",
 })]
 pub struct DiskExceeded {
-    /// What there was too much of.
+    /// The exceeded figure.
     pub axis: Axis,
-    /// What would have been used.
+    /// The use that was asked for.
     pub used: u64,
     /// The limit.
     pub allowed: u64,
 }
 
-/// Where a descriptor leads, and with it who pays for what is written there.
+/// Where a descriptor leads, which decides how writes there are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Zone {
     /// `/in`: nothing can be written.
     Input,
     /// `/work` and `/out`: counted, and given back when removed.
     Scratch,
-    /// The granted directory of that number. What is written is counted and stays counted, because
-    /// what a guest removes there may be another's and must not buy it room.
+    /// The granted directory of that number. Writes are counted for good, because a file that the
+    /// guest removes there may not be its own and must not give it room.
     Mount(usize),
 }
 
@@ -68,23 +67,23 @@ pub(super) struct FileFacts {
     pub(super) size: u64,
 }
 
-/// Why a change is not made.
+/// Why a change is refused.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Refusal {
-    /// The guest is told that there is no space.
+    /// The guest sees that there is no space.
     NoSpace(DiskExceeded),
     /// The guest is ended.
     Kill(DiskExceeded),
 }
 
-/// The way to one attempt's ledger. Clones share it.
+/// A handle of one attempt's ledger. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Quota {
     ledger: Arc<Mutex<Ledger>>,
     figures: Arc<Figures>,
 }
 
-/// What can be read without the lock, also while a write is under way.
+/// The figures that can be read without the lock, also while a write is in progress.
 #[derive(Debug, Default)]
 struct Figures {
     peak_bytes: AtomicU64,
@@ -111,12 +110,12 @@ impl Quota {
         }
     }
 
-    /// Waits until no other change is under way.
+    /// Waits until no other change is in progress.
     pub(super) async fn lock(&self) -> OwnedMutexGuard<Ledger> {
         Arc::clone(&self.ledger).lock_owned().await
     }
 
-    /// The ledger, unless a change is under way.
+    /// The ledger, unless a change is in progress.
     pub(super) fn try_lock(&self) -> Option<OwnedMutexGuard<Ledger>> {
         Arc::clone(&self.ledger).try_lock_owned().ok()
     }
@@ -132,7 +131,7 @@ impl Quota {
     }
 }
 
-/// What is in use.
+/// The present use.
 #[derive(Debug)]
 pub(super) struct Ledger {
     bytes_max: u64,
@@ -150,7 +149,7 @@ pub(super) struct Ledger {
 #[derive(Debug)]
 struct OpenFile {
     handles: Vec<Weak<dyn Any + Send + Sync>>,
-    /// Once it has no name any more: the bytes it keeps until it is closed.
+    /// The bytes that a file without a name keeps until it is closed.
     nameless_bytes: Option<u64>,
 }
 
@@ -165,7 +164,7 @@ impl OpenFile {
 const PRUNE_MIN: usize = 64;
 
 impl Ledger {
-    /// Whether there is room for so much more. Nothing is entered yet.
+    /// Whether there is room for this much more. Nothing is recorded.
     pub(super) fn admit(&mut self, bytes: u64, entries: u64) -> Result<(), Refusal> {
         if self.lacks(bytes, entries).is_some() {
             self.forget_closed();
@@ -188,12 +187,12 @@ impl Ledger {
         }
     }
 
-    /// An entry was created.
+    /// Records a new entry.
     pub(super) fn entered(&mut self) {
         self.entries += 1;
     }
 
-    /// A file changed its size; `now` was read after the change.
+    /// Records a file's new size; `now` was read after the change.
     pub(super) fn resized(&mut self, zone: Zone, size_before: u64, now: &FileFacts) {
         if now.size >= size_before {
             self.bytes = self.bytes.saturating_add(now.size - size_before);
@@ -210,7 +209,7 @@ impl Ledger {
         }
     }
 
-    /// An entry of the scratch is gone; `was` was read before.
+    /// Records that an entry of the scratch is gone; `was` was read before.
     pub(super) fn removed(&mut self, was: &FileFacts) {
         self.entries = self.entries.saturating_sub(1);
         if !was.regular || was.links > 1 {
@@ -224,7 +223,7 @@ impl Ledger {
         }
     }
 
-    /// The guest holds a file of the scratch open as long as `handle` lives.
+    /// Records that the guest holds a file of the scratch open as long as `handle` lives.
     pub(super) fn opened(&mut self, id: FileId, handle: Weak<dyn Any + Send + Sync>) {
         if self.open.len() >= self.prune_at {
             self.forget_closed();
@@ -233,7 +232,7 @@ impl Ledger {
         if let Some(file) = self.held(&id) {
             file.handles.push(handle);
         } else {
-            // The number of a nameless file is free again once it is closed.
+            // The inode of a file without a name is free again once it is closed.
             self.forget(&id);
             self.open.insert(
                 id,

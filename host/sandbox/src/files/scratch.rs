@@ -1,7 +1,6 @@
 //! The scratch root: where every attempt's directory is made, and the thread that removes them.
-//!
-//! Removing a directory can take seconds, so it is the work of one thread of its own that is
-//! stopped and joined here. What a directory holds is not known here.
+//! Removing a directory can take seconds, so a separate thread does it, which is stopped and joined
+//! here. The content of a directory does not matter here.
 
 use std::ffi::CString;
 use std::fs::{DirBuilder, File};
@@ -23,11 +22,11 @@ use wasmtime_wasi::{FsPerms, OpenMode, WasiCtxBuilder};
 
 use crate::files::{Places, is_at, own};
 
-/// Attempts' directories that exist at once, those still to be removed included. A run beyond
-/// waits at its first file.
+/// Attempts' directories that exist at once, including those still to be removed. A run above this
+/// number waits at its first file.
 const SCRATCHES_MAX: usize = 4096;
 
-/// An always empty directory in the place of a guest's directories until it uses one.
+/// An always empty directory in place of a guest's directories until it uses one.
 const PLACEHOLDER: &str = ".empty";
 
 /// The scratch root. Cheap to clone; all clones share the thread.
@@ -68,8 +67,8 @@ enum Job {
 }
 
 impl Scratch {
-    /// Opens the root, makes it if need be, and starts the thread, which first removes what dead
-    /// processes left. `incarnation` tells this process from every other that used the root.
+    /// Opens the root, or makes it, and starts the thread, which first removes what dead processes
+    /// left. `incarnation` tells this process from every other that used the root.
     pub fn open(root: &Path, incarnation: u64) -> io::Result<Scratch> {
         private_dir().recursive(true).create(root)?;
         let placeholder_path = root.join(PLACEHOLDER);
@@ -117,10 +116,10 @@ impl Scratch {
         Ok(scratch)
     }
 
-    /// Removes what is waiting to be removed, for at most `grace`, and joins the thread. What is
-    /// left then goes at the next start.
+    /// Removes the waiting directories, for at most `grace`, and joins the thread. The next start
+    /// removes the rest.
     pub fn close(&self, grace: Duration) {
-        // A second call finds the thread gone.
+        // In a second call the thread is already gone.
         let _first_call_decides = self.shared.stop_at.set(Instant::now() + grace);
         self.send(Job::Stop);
         let thread = self
@@ -158,23 +157,24 @@ impl Scratch {
         })
     }
 
-    /// What a descriptor leads to until the guest uses it.
+    /// The target of a descriptor until the guest uses it.
     pub(super) fn placeholder(&self) -> &Dir {
         &self.shared.placeholder
     }
 
-    /// A directory whose calls may block, to be made a copy of another.
+    /// A directory whose calls may block, as the template of a copy.
     pub(super) fn blocking_dir(&self) -> &Dir {
         &self.shared.blocking
     }
 
-    /// The same as the placeholder, without the rights.
+    /// The placeholder without any rights.
     pub(super) fn placeholder_file(&self) -> Arc<File> {
         Arc::clone(&self.shared.placeholder.dir)
     }
 
     /// Preopens that all lead to the placeholder: those of the granted directories, then the
-    /// standard ones. Where any is granted it is opened anew for each, which no disk is asked for.
+    /// standard ones. If a directory is granted, the placeholder is opened again for each, which
+    /// needs no disk access.
     pub(super) fn placeholder_ctx(
         &self,
         granted: &[(String, FsPerms)],
@@ -193,7 +193,7 @@ impl Scratch {
     }
 
     fn send(&self, job: Job) {
-        // After `close` nobody listens; the next start sweeps.
+        // After `close` the thread is gone; the next start sweeps.
         let _swept_later = self.shared.jobs.send(job);
     }
 }
@@ -212,7 +212,7 @@ fn placeholder_ctx(path: &Path, granted: &[(String, FsPerms)]) -> io::Result<Was
     Ok(builder.build().filesystem().clone())
 }
 
-/// A directory nobody else on the machine can enter.
+/// Makes a directory that no other user of the machine can enter.
 pub(super) fn private_dir() -> DirBuilder {
     let mut builder = DirBuilder::new();
     builder.mode(0o700);
@@ -269,7 +269,7 @@ impl Cleaner {
         }
     }
 
-    /// Removes everything that is not of this process.
+    /// Removes everything that does not belong to this process.
     fn sweep(&self) {
         let entries = match rustix::fs::Dir::read_from(&self.root) {
             Ok(entries) => entries,

@@ -1,7 +1,6 @@
 //! The streams over files: the output stream of a counted one, `write-via-stream` and
 //! `append-via-stream`, and the input stream, whose reads are charged.
-//!
-//! One write is under way at a time. What a write does and costs is in `counted`.
+//! One write is in progress at a time. `counted` has what a write does and costs.
 
 use std::mem;
 use std::sync::Arc;
@@ -18,7 +17,7 @@ use crate::files::counted::{ChangeError, CountedFile, Target, WriteResult};
 use crate::files::quota::Quota;
 use crate::meter::Meter;
 
-/// The most bytes one stream takes before it has to be waited for.
+/// The most bytes that one stream takes before the guest has to wait for it.
 const STREAM_CAPACITY_BYTES: usize = 64 * 1024;
 
 /// The stream.
@@ -56,7 +55,7 @@ impl CountedStream {
         };
     }
 
-    /// The error that is to be told, once.
+    /// The error to report, once.
     fn take_failure(&mut self) -> StreamResult<()> {
         match mem::replace(&mut self.state, StreamState::Closed) {
             StreamState::Failed(error) => Err(error.into()),
@@ -135,7 +134,7 @@ impl Pollable for CountedStream {
     }
 }
 
-/// An input stream over a file whose reads the run pays for.
+/// An input stream over a file. The run pays for its reads.
 pub(super) struct ChargedInput {
     inner: DynInputStream,
     quota: Quota,
@@ -155,7 +154,7 @@ impl ChargedInput {
 #[async_trait]
 impl InputStream for ChargedInput {
     fn read(&mut self, size: usize) -> StreamResult<Bytes> {
-        // A guest that does not wait for its writes reads what it wrote all the same.
+        // A guest that does not wait for its writes must still read what it wrote.
         if self.quota.try_lock().is_none() {
             return Ok(Bytes::new());
         }

@@ -1,5 +1,5 @@
-//! Tests of the files of a run: one guest program on both roads, hostile modules, and the host's
-//! own side of it.
+//! Tests of the files of a run: one guest program on both WASI versions, hostile modules, and the
+//! host's side.
 
 mod guests;
 mod hostile;

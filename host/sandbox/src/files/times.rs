@@ -1,8 +1,7 @@
-//! When a guest is told that its files were changed.
-//!
-//! The file system stamps files with the machine's own clock. A guest is told those times as
-//! coarsely as it is told the time, and on the metered engine as the one instant it knows. A time
-//! that it gave a file itself is no secret to it and stays exact.
+//! The file times that a guest sees.
+//! The file system stamps files with the machine's clock. A guest sees those times as coarsely as
+//! its own clock, and on the metered engine as that engine's fixed instant. A time that the guest
+//! itself set stays exact.
 
 use std::collections::HashSet;
 
@@ -20,7 +19,7 @@ pub enum FileClock {
     Fixed,
 }
 
-/// Times that a guest gave files and that are remembered; later ones are told rounded.
+/// How many times set by a guest are remembered; later ones are shown rounded.
 const GIVEN_MAX: usize = 4096;
 
 /// The times of one run's files.
@@ -38,7 +37,7 @@ impl Times {
         }
     }
 
-    /// The guest gives a file this time.
+    /// Records that the guest set this time on a file.
     pub(super) fn give(&mut self, time: &NewTimestamp) {
         if let NewTimestamp::Timestamp(time) = time
             && self.given.len() < GIVEN_MAX
@@ -47,7 +46,7 @@ impl Times {
         }
     }
 
-    /// The figures of a file with the times that the guest is told.
+    /// The metadata of a file with the times that the guest sees.
     pub(super) fn told(&self, stat: DescriptorStat) -> DescriptorStat {
         DescriptorStat {
             data_access_timestamp: stat.data_access_timestamp.map(|time| self.one(time)),

@@ -21,12 +21,12 @@ pub(crate) struct Ctx {
     pub(crate) observer: Option<Arc<dyn Observer>>,
 }
 
-/// How much wall-clock time a guest is told it has left.
+/// The remaining wall-clock time that a guest sees.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Remaining {
-    /// What it really has.
+    /// The real time.
     Until(Instant),
-    /// Always the same, for runs that must not depend on time.
+    /// A constant, for runs that must not depend on time.
     Always(Duration),
 }
 

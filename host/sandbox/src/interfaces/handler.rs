@@ -16,7 +16,7 @@ use cofferdam_domain::said;
 /// A task module, linked and its exports found.
 pub(crate) struct Handler<T: 'static>(TaskPre<T>);
 
-/// Why the module itself says it failed.
+/// The failure that the module itself reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// The input can never be processed.
@@ -74,8 +74,8 @@ pub(crate) async fn describe<T: Send>(
     })
 }
 
-/// Most outputs have the media type of their input, whose text is shared then. A text that is not a
-/// media type says nothing about the bytes.
+/// Most outputs have the media type of their input and share its text. A text that is not a media
+/// type counts as an unknown type.
 fn share(content_type: String, known: &Arc<str>) -> Arc<str> {
     if *content_type == **known {
         return Arc::clone(known);

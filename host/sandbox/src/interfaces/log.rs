@@ -37,7 +37,7 @@ impl Ctx {
         }
     }
 
-    /// Takes the lines kept; the log goes on empty.
+    /// Takes the kept lines; the log continues empty.
     pub(crate) fn take(&mut self) -> Captured {
         Captured {
             bytes: std::mem::take(&mut self.kept).freeze(),
@@ -55,7 +55,8 @@ impl Host for Ctx {
         };
         let mut text = serde_json::to_vec(&line).expect("text and numbers are always JSON");
         text.push(b'\n');
-        // Whole lines only, and none after the first that was dropped: what is kept is a prefix.
+        // Only whole lines are kept, and none after the first dropped one, so the kept text is a
+        // prefix.
         if self.truncated || self.kept.len() + text.len() > self.kept_max {
             self.truncated = true;
         } else {

@@ -1,5 +1,5 @@
 //! The WASI part of a guest's surroundings: arguments, environment, standard streams, clocks and
-//! randomness. Files are granted elsewhere, and there is no network at all.
+//! randomness. Files are granted elsewhere, and there is no network.
 //!
 //! The context is built when the guest first calls into WASI. Many task modules never do, and
 //! seeding its random generators alone would cost a fifth of a fresh sandbox.
@@ -42,11 +42,11 @@ pub(crate) enum Input {
     Bytes(Bytes),
     /// A live stream.
     Live(LiveInput),
-    /// What each call is given.
+    /// The input of each call in turn.
     Calls(CallInput),
 }
 
-/// A context that does not exist before it is needed, for both WASI versions.
+/// A context that is built when it is first needed, for both WASI versions.
 pub(crate) struct Wasi {
     setup: Setup,
     components: Option<WasiCtx>,
@@ -63,7 +63,7 @@ impl Wasi {
         }
     }
 
-    /// Gives a guest that has not begun another standard input.
+    /// Sets another standard input for a guest that has not started.
     pub(crate) fn read_from(&mut self, input: Input) {
         self.setup.stdin = input;
     }

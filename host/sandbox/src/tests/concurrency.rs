@@ -40,7 +40,7 @@ async fn a_limit_that_is_not_used_keeps_nobody_out() {
 }
 
 #[tokio::test]
-async fn a_guest_that_is_refused_memory_below_its_limit_is_told_from_one_above_it() {
+async fn a_refusal_below_the_limit_is_distinct_from_one_above_it() {
     let rig = Rig::with(|config| {
         config.memory_budget_bytes = 128 * MIB;
         config.memory_price_bytes = 64 * MIB;
@@ -48,7 +48,7 @@ async fn a_guest_that_is_refused_memory_below_its_limit_is_told_from_one_above_i
     let sleeper = rig.load("sleep.wat", EngineClass::Fast);
     let mut idle = rig.sandbox.start(sleeper, a_run());
     assert!(futures_util::poll!(&mut idle).is_pending());
-    // It asks for all that it can get below its limit, which the budget does not have now.
+    // It asks for all that its limit allows, which the budget does not have.
     let greedy = rig.load("grow-memory.wat", EngineClass::Fast);
     let refused = rig.sandbox.start(greedy.clone(), a_run()).await;
     assert_eq!(refused.err(), Some(NoRoom::Memory));
@@ -90,7 +90,7 @@ async fn waiting_for_room_is_bounded_and_counts_as_time() {
 }
 
 #[tokio::test]
-async fn what_can_never_fit_fails_at_once() {
+async fn a_run_that_can_never_fit_fails_at_once() {
     let rig = Rig::with(|config| config.memory_budget_bytes = 100 * MIB);
     let failure = rig
         .fail("echo.wat", |run| run.spec.limits.memory_bytes = 101 * MIB)

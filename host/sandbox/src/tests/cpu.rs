@@ -38,7 +38,7 @@ async fn a_guest_that_spins_uses_up_its_cpu_time() {
 #[tokio::test]
 async fn a_guest_that_is_still_there_at_its_timeout_ends() {
     let rig = Rig::new();
-    // Kept open, so that standard input neither gives a byte nor ends.
+    // It is kept open, so that standard input neither gives a byte nor ends.
     let (reader, _writer) = tokio::io::duplex(16);
     let mut stdin = Some(Stdin::Stream(Box::new(reader)));
     for guest in ["spin.wat", "sleep.wat", "read-stdin.wat"] {
@@ -68,7 +68,7 @@ async fn a_kill_ends_a_guest_whatever_it_does() {
         let run = a_run();
         let kill = run.attachments.control.kill.clone();
         let mut running = rig.sandbox.start(module, run);
-        // Polled once, the guest is under way: it sleeps, or its first slice is over.
+        // After one poll the guest is running: it sleeps, or its first slice is over.
         assert!(futures_util::poll!(&mut running).is_pending());
         assert_eq!(running.is_long(), guest == "spin.wat");
         kill.cancel();

@@ -1,4 +1,4 @@
-//! Files as a whole run meets them; the quota itself is tested beside `files`.
+//! Files in whole runs; the quota itself is tested beside `files`.
 
 use super::*;
 use crate::settings::OverQuota;
@@ -6,7 +6,7 @@ use crate::settings::OverQuota;
 const DISK: u64 = MIB;
 
 #[tokio::test]
-async fn a_full_disk_is_said_to_the_guest_or_kills_it() {
+async fn a_full_disk_is_reported_to_the_guest_or_kills_it() {
     let rig = Rig::new();
     let report = rig
         .run("fill-disk.wat", |run| run.spec.limits.disk_bytes = DISK)

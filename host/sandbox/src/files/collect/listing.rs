@@ -1,8 +1,7 @@
 //! Which files lie below a directory of a run.
-//!
-//! Only regular files can be kept, and only under a path that can be asked for again: UTF-8, no
-//! longer than the API takes, and in sum no more than an answer can hold. Everything else is
-//! counted by its reason, at any depth.
+//! Only regular files can be kept, and only under a path that a client can request: UTF-8, no
+//! longer than the API accepts, and all together no longer than an answer can hold. All other files
+//! are counted by reason, at any depth.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,7 +12,7 @@ use rustix::fs::FileType;
 use crate::files::quota::FileId;
 use cofferdam_domain::attempt::{ARTIFACT_PATH_BYTES_MAX, Artifact, LeftOut};
 
-/// Files of one listing; a quota above it leaves the rest unlisted.
+/// The most files of one listing; files beyond it stay unlisted.
 const FILES_MAX: usize = 100_000;
 
 /// Bytes of all paths of one listing together.
@@ -24,9 +23,9 @@ const PATHS_BYTES_MAX: usize = 4 << 20;
 pub struct Listing {
     /// Regular files, in the order of their paths.
     pub files: Vec<Artifact>,
-    /// Everything else, but for directories.
+    /// All other entries except directories.
     pub left_out: LeftOut,
-    /// Files of several names, by path.
+    /// Files with several names, by path.
     linked: HashMap<String, FileId>,
     path_bytes: usize,
 }
@@ -85,7 +84,7 @@ impl Listing {
         self
     }
 
-    /// Both, without those of this listing that the other has as well.
+    /// Both together; where both have a path, the other one counts.
     pub(super) fn and(self, other: Listing) -> Listing {
         let taken: HashSet<&str> = other.files.iter().map(|it| it.path.as_str()).collect();
         let mut left_out = self.left_out.plus(other.left_out);
@@ -106,7 +105,7 @@ impl Listing {
         both
     }
 
-    /// What the files and the directories that hold them take up once they are kept.
+    /// The disk space of the files and their directories once they are kept.
     pub(super) fn occupied_bytes(&self) -> u64 {
         let (mut seen, mut dirs) = (HashSet::new(), HashSet::new());
         let mut sum = BLOCK_BYTES;

@@ -1,9 +1,7 @@
-//! Keeping the artifacts of a run: moved or copied to a directory of the host's own, and durable
-//! there.
-//!
-//! A file with one name is moved. One with several is copied, because another name of it may lie
-//! outside what is kept, where it can still be written through; its further names become links to
-//! the copy, so that it takes its room once.
+//! Keeps the artifacts of a run: moves or copies them to a directory of the host, durably.
+//! A file with one name is moved. A file with several names is copied, because it could still be
+//! changed through a name that is not kept; its further names become links to the copy, so that it
+//! takes its space once.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
@@ -32,12 +30,13 @@ pub(super) enum Manner {
 pub(super) struct Transfer<'a> {
     target: OwnedFd,
     manner: Manner,
-    /// Under which path a file of several names is in the target already.
+    /// The path in the target of a file with several names.
     copied: HashMap<FileId, &'a str>,
 }
 
 impl<'a> Transfer<'a> {
-    /// Begins a transfer to `target`, which is made if need be; files already in it are replaced.
+    /// Begins a transfer to `target`, which is made if it is absent; files already in it are
+    /// replaced.
     pub(super) fn to(target: &Path, manner: Manner) -> io::Result<Transfer<'a>> {
         private_dir().recursive(true).create(target)?;
         let flags = DIRECTORY.difference(OFlags::NOFOLLOW);
@@ -48,7 +47,7 @@ impl<'a> Transfer<'a> {
         })
     }
 
-    /// Brings the file at `path` below `source` to the same path below the target.
+    /// Moves or copies the file at `path` below `source` to the same path below the target.
     pub(super) fn bring(&mut self, source: &OwnedFd, path: &'a str) -> io::Result<()> {
         let (from, name) = locate(source, path)?;
         let source = open_regular(&from, &name)?;
@@ -60,7 +59,7 @@ impl<'a> Transfer<'a> {
         } else if let Some(first) = self.copied.get(&id) {
             let (parent, first) = locate(&self.target, first)?;
             match linkat(&parent, &first, &to, &name, AtFlags::empty()) {
-                // A file of an earlier run is replaced, as it is by moving.
+                // A file of an earlier run is replaced, as a move would do.
                 Err(Errno::EXIST) => copy(source, to.as_fd(), &name)?,
                 linked => linked?,
             }
@@ -71,7 +70,7 @@ impl<'a> Transfer<'a> {
         File::from(to).sync_all()
     }
 
-    /// Makes what was brought durable.
+    /// Makes the transferred files durable.
     pub(super) fn finish(self) -> io::Result<()> {
         File::from(self.target).sync_all()
     }
@@ -122,7 +121,7 @@ fn descend(root: &OwnedFd, path: &str, make: bool) -> io::Result<OwnedFd> {
     Ok(at)
 }
 
-/// One part of a path, which must not lead anywhere by itself.
+/// One part of a path, which must be a plain name.
 fn plain(part: &str) -> io::Result<CString> {
     if matches!(part, "" | "." | "..") {
         return Err(Errno::NOENT.into());

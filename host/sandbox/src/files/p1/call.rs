@@ -1,5 +1,5 @@
-//! What the counted calls of WASI 0.1 do: find the descriptor, read the arguments from the guest's
-//! memory, call the other road's method, write the result back.
+//! The counted calls of WASI 0.1: each finds the descriptor, reads the arguments from the guest's
+//! memory, calls the method of `p2`, and writes the result back.
 
 use bytes::Bytes;
 use wasmtime::component::Resource;
@@ -16,7 +16,7 @@ use super::{GuestFd, original};
 use crate::files::counted::Target;
 use crate::files::{Files, FilesCtxView};
 
-/// The longest path copied from a guest; what is too long is refused where it is used.
+/// The longest path copied from a guest; a path that is too long is refused where it is used.
 const PATH_BYTES_MAX: u32 = 64 * 1024;
 
 /// Opening a path up to this long costs less than the call itself.
@@ -25,16 +25,16 @@ const UNPAID_PATH_BYTES_MAX: usize = 256;
 /// The arguments of `path_open`, in its order.
 pub(super) type PathOpen = (i32, i32, i32, i32, i32, i64, i64, i32, i32);
 
-/// One call under way.
+/// One call in progress.
 pub(super) struct Call<'a> {
     pub(super) wasi: &'a mut WasiP1Ctx,
     pub(super) files: &'a mut Files,
-    /// The most host memory the call may take on the guest's word.
+    /// The most host memory that the guest can make the call take.
     pub(super) fuel: usize,
 }
 
 impl Call<'_> {
-    /// The same files as the other road sees them.
+    /// The same files as `p2` sees them.
     pub(super) fn files(&mut self) -> FilesCtxView<'_> {
         FilesCtxView {
             table: self.wasi.ctx().table,
@@ -77,7 +77,7 @@ impl Call<'_> {
         out: i32,
     ) -> Result<(), Error> {
         let Some((file, append)) = self.file(fd)? else {
-            // A standard stream, or nothing that can be written.
+            // It is a standard stream, or cannot be written.
             return succeeded(original::fd_write(self.wasi, memory, fd, iovs, count, out).await);
         };
         let data = first_buffer(memory, self.fuel, iovs, count)?;
@@ -149,7 +149,7 @@ impl Call<'_> {
         )?;
         let opened = memory.read(GuestPtr::<u32>::new(out.cast_unsigned()))?;
         let Some(opening) = opening.filter(|_| self.is_new(rep)) else {
-            // Without its place in the table nothing written through it would be counted.
+            // Without its place in the table, writes through it would not be counted.
             return Err(Error::trap(wasmtime::format_err!(
                 "an opened file was not found"
             )));
@@ -160,8 +160,8 @@ impl Call<'_> {
         Ok(())
     }
 
-    /// The original walks the path where nobody counts. So a long one is walked here as well, where
-    /// it is measured; what it leads to is the original's to find out.
+    /// wasmtime-wasi's call walks the path unmeasured. So a long path is walked here as well, where
+    /// the walk is measured; the result does not matter.
     async fn pay_for_walk(&mut self, known: GuestFd, path: &str) {
         if path.len() > UNPAID_PATH_BYTES_MAX {
             let dir = Resource::new_borrow(known.rep);
@@ -214,7 +214,7 @@ impl Call<'_> {
         Ok(rep)
     }
 
-    /// Whether a descriptor is at that place that was not there before.
+    /// Whether there is a new descriptor at that place.
     fn is_new(&mut self, rep: u32) -> bool {
         let is_descriptor = self
             .wasi
@@ -226,7 +226,7 @@ impl Call<'_> {
     }
 }
 
-/// What the original of a call returned, as a result.
+/// The return value of wasmtime-wasi's call as a result.
 pub(super) fn succeeded(returned: wasmtime::Result<i32>) -> Result<(), Error> {
     match returned {
         Ok(0) => Ok(()),
@@ -250,7 +250,7 @@ pub(super) fn path_flags(flags: i32) -> PathFlags {
     Lookupflags::from_bits_truncate(flags.cast_unsigned()).into()
 }
 
-/// WASI 0.1 passes its 16-bit flags as 32-bit numbers; wasmtime-wasi refuses what does not fit.
+/// WASI 0.1 passes its 16-bit flags as 32-bit numbers; wasmtime-wasi refuses larger values.
 fn bits(flags: i32) -> u16 {
     u16::try_from(flags & 0xffff).unwrap_or(0)
 }

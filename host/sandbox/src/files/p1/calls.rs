@@ -1,4 +1,4 @@
-//! Which calls of WASI 0.1 are ours, and their signatures. What they do is in `call`.
+//! The calls of WASI 0.1 that are counted, and their signatures. `call` has what they do.
 
 use wasmtime::{Caller, Linker};
 use wasmtime_wasi::p1::types::{Errno, Fdflags};
@@ -35,7 +35,7 @@ pub(super) fn define<T: P1FilesView + 'static>(linker: &mut Linker<T>) -> wasmti
     define_entries(linker)
 }
 
-/// What reads files and directories.
+/// Calls that read files and directories.
 fn define_reads<T: P1FilesView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     counted!(linker, fd_read(fd: i32, iovs: i32, count: i32, out: i32), view, memory, async {
         succeeded(original::fd_read(view.wasi, &mut memory, fd, iovs, count, out).await)?;
@@ -66,7 +66,7 @@ fn define_reads<T: P1FilesView + 'static>(linker: &mut Linker<T>) -> wasmtime::R
     Ok(())
 }
 
-/// What tells and sets what is known of a file.
+/// Calls that read and set a file's metadata.
 fn define_facts<T: P1FilesView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     counted!(linker, fd_filestat_get(fd: i32, out: i32), view, memory,
         view.fd_filestat_get(&mut memory, fd, out));
@@ -100,7 +100,7 @@ fn define_facts<T: P1FilesView + 'static>(linker: &mut Linker<T>) -> wasmtime::R
     Ok(())
 }
 
-/// What grows a file.
+/// Calls that grow a file.
 fn define_writes<T: P1FilesView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     counted!(linker, fd_write(fd: i32, iovs: i32, count: i32, out: i32), view, memory,
         view.fd_write(&mut memory, fd, iovs, count, out));
@@ -113,7 +113,7 @@ fn define_writes<T: P1FilesView + 'static>(linker: &mut Linker<T>) -> wasmtime::
     Ok(())
 }
 
-/// What makes, ends and moves descriptors.
+/// Calls that make, close and move descriptors.
 fn define_descriptors<T: P1FilesView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     counted!(linker, fd_close(fd: i32), view, memory, view.fd_close(&mut memory, fd));
     counted!(linker, fd_renumber(from: i32, to: i32), view, memory,
@@ -138,7 +138,7 @@ fn define_descriptors<T: P1FilesView + 'static>(linker: &mut Linker<T>) -> wasmt
     Ok(())
 }
 
-/// What creates, moves and removes entries.
+/// Calls that create, move and remove entries.
 fn define_entries<T: P1FilesView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     counted!(linker, path_create_directory(fd: i32, path: i32, len: i32), view, memory, async {
         let (dir, path) = (view.dir(fd)?, string(&memory, path, len)?);

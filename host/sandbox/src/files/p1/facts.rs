@@ -1,4 +1,4 @@
-//! Reading directories and facts of files in WASI 0.1: its structures in the guest's memory.
+//! Reads directories and metadata in WASI 0.1, and writes its structures to the guest's memory.
 
 use wasmtime::component::Resource;
 use wasmtime_wasi::WasiView as _;
@@ -31,7 +31,7 @@ impl Call<'_> {
         Ok(())
     }
 
-    /// A descriptor of ours, whatever it leads to.
+    /// A descriptor that is counted here, of any kind.
     pub(super) fn file_or_dir(&mut self, fd: i32) -> Result<Resource<Descriptor>, Error> {
         match self.file(fd)? {
             Some((file, _)) => Ok(file),
@@ -46,7 +46,7 @@ impl Call<'_> {
         out: i32,
     ) -> Result<(), Error> {
         let Ok(found) = self.file_or_dir(fd) else {
-            // A standard stream, or none.
+            // It is a standard stream, or does not exist.
             return succeeded(original::fd_filestat_get(self.wasi, memory, fd, out).await);
         };
         let stat = self.files().stat(borrowed(&found)).await?;
@@ -88,7 +88,7 @@ impl Call<'_> {
         put_bytes(memory, (buf, len), &bytes, out)
     }
 
-    /// Keeps the listing that a guest goes on reading; the first read of it makes it anew.
+    /// Keeps the listing that a guest goes on reading; a read from the start makes it again.
     async fn keep_listing(
         &mut self,
         dir: &Resource<Descriptor>,
@@ -101,7 +101,7 @@ impl Call<'_> {
         self.files.forget_listing(rep);
         let listing = match self.files().list(dir).await {
             Ok(listing) => listing,
-            // Others may be read to their end long ago: nobody says so.
+            // The guest may have finished with the others, but there is no call that says so.
             Err(_full) if !self.files.p1_listings.is_empty() => {
                 let kept: Vec<u32> = self.files.p1_listings.keys().copied().collect();
                 for rep in kept {
@@ -157,7 +157,7 @@ fn push_entry(
     Ok(())
 }
 
-/// Writes as many of `bytes` as there is room for, and how many.
+/// Writes as many of `bytes` as fit, and their number.
 pub(super) fn put_bytes(
     memory: &mut GuestMemory<'_>,
     (at, room): (i32, i32),
@@ -179,7 +179,7 @@ pub(super) fn put_filestat(
     hash: &MetadataHashValue,
 ) -> Result<(), Error> {
     let mut filestat = [0; 64];
-    // One device for everything, as wasmtime-wasi tells it.
+    // There is one device number for everything, as in wasmtime-wasi.
     filestat[0..8].copy_from_slice(&1u64.to_le_bytes());
     filestat[8..16].copy_from_slice(&hash.lower.to_le_bytes());
     filestat[16] = file_type(stat.type_);
@@ -215,7 +215,7 @@ fn file_type(kind: DescriptorType) -> u8 {
     }
 }
 
-/// The new times that the flags of `fstflags` mean: for each of both, none, this one, or now.
+/// The new times by `fstflags`: each of the two is unchanged, the given one, or now.
 pub(super) fn new_times(
     accessed: i64,
     modified: i64,

@@ -1,8 +1,7 @@
-//! Calls of wasmtime-wasi's that may block: done on a blocking thread, and charged to the run.
-//!
-//! wasmtime-wasi would move each of its calls to such a thread itself, where nobody counts what it
-//! uses; a guest could spend ten times its CPU limit by looking up long paths. So a call is moved
-//! as a whole, with copies of the descriptors it uses that may block right there.
+//! Runs calls of wasmtime-wasi that may block on a blocking thread, and charges them to the run.
+//! wasmtime-wasi would move each of its calls to such a thread itself, where nothing measures it; a
+//! guest could spend ten times its CPU limit by looking up long paths. So a call is moved as a
+//! whole, with copies of its descriptors that are allowed to block.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -17,13 +16,14 @@ use crate::files::p2::{Fd, FilesCtxView};
 /// The longest path, as on Linux.
 const PATH_BYTES_MAX: usize = 4096;
 
-/// Drives a call whose descriptors may block: it is ready at once.
+/// Drives a call whose descriptors may block: it is ready at its first poll.
 pub(in crate::files) fn at_once<T>(call: impl Future<Output = T>) -> T {
     call.now_or_never()
         .expect("a call on descriptors that may block waits for nothing")
 }
 
-/// A path as an operating system takes it. wasmtime-wasi takes the empty one for the directory.
+/// A path as an operating system takes it. wasmtime-wasi takes the empty path as the directory
+/// itself.
 pub(in crate::files) fn check_path(path: &str) -> FsResult<()> {
     match path.len() {
         0 => Err(ErrorCode::NoEntry.into()),
@@ -50,7 +50,8 @@ impl FilesCtxView<'_> {
     }
 }
 
-/// Moves a call of wasmtime-wasi's to a blocking thread: `elsewhere!(self, fd; |view| view.stat(fd))`.
+/// Moves a call of wasmtime-wasi to a blocking thread: `elsewhere!(self, fd; |view|
+/// view.stat(fd))`.
 macro_rules! elsewhere {
     ($self:ident, $($fd:ident),+; |$view:ident| $call:expr) => {{
         let meter = std::sync::Arc::clone(&$self.files.meter);

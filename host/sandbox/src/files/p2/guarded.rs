@@ -1,8 +1,6 @@
-//! The calls of `wasi:filesystem` that grow a file, create an entry or give one back; opening is
-//! in `opening`.
-//!
-//! Each takes the ledger's lock, looks at what is there, asks for room, lets wasmtime-wasi act and
-//! enters what happened. `p1` calls the same methods.
+//! The calls of `wasi:filesystem` that grow a file, or create or remove an entry; `opening` has the
+//! opening of files. Each takes the ledger's lock, reads the present state, asks for room, lets
+//! wasmtime-wasi act and records what happened. `p1` calls the same methods.
 
 use std::fs::File;
 use std::io;
@@ -49,8 +47,8 @@ impl FilesCtxView<'_> {
         target: Target,
     ) -> FsResult<Resource<DynOutputStream>> {
         let file = self.counted(fd)?;
-        // A libc that opens a stream for each write takes the reason from here; it never asks a
-        // stream's error for one.
+        // A libc that opens a stream for each write takes the reason from here; it never reads it
+        // from a stream's error.
         if file.is_full(target) {
             return Err(ErrorCode::InsufficientSpace.into());
         }
@@ -151,8 +149,9 @@ impl FilesCtxView<'_> {
         Ok(self.files.quota.lock().await)
     }
 
-    /// A granted directory is another device, as it is on any machine: nothing is linked or moved
-    /// into the scratch uncounted, and nothing of another's becomes the guest's to give back.
+    /// A granted directory is another device, as a mount is on any machine: nothing is linked or
+    /// moved into the scratch uncounted, and the guest cannot gain quota by removing files that it
+    /// did not write.
     fn same_zone(&self, a: &Fd, b: &Fd) -> FsResult<()> {
         if self.files.zone(a.rep()) == self.files.zone(b.rep()) {
             Ok(())
@@ -177,7 +176,8 @@ impl FilesCtxView<'_> {
         }
     }
 
-    /// What a name in the scratch stands for; elsewhere nothing is given back and nobody asks.
+    /// The file behind a name in the scratch; elsewhere nothing is given back, so this is not
+    /// needed.
     async fn peek_scratch(&mut self, fd: &Fd, path: &str) -> FsResult<Option<FileFacts>> {
         match self.files.zone(fd.rep()) {
             Zone::Scratch => self.peek(fd, path, false).await,
@@ -185,8 +185,8 @@ impl FilesCtxView<'_> {
         }
     }
 
-    /// What a path leads to, if anything. Errors are left to the call that follows, which meets
-    /// them too.
+    /// The file that a path leads to, if any. Errors are ignored here, because the following call
+    /// meets them too.
     pub(super) async fn peek(
         &mut self,
         fd: &Fd,

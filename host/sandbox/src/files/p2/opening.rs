@@ -1,4 +1,5 @@
-//! `open-at`, which may create a file, empty one, and always gives a descriptor to keep account of.
+//! `open-at`, which may create or truncate a file, and always makes a descriptor that must be
+//! accounted for.
 //!
 //! It is in two halves around the opening itself, because on the other road wasmtime-wasi's own
 //! `path_open` is between them.
@@ -20,10 +21,10 @@ use crate::files::counted::facts;
 use crate::files::p2::elsewhere::{check_path, elsewhere};
 use crate::files::quota::{FileFacts, Ledger, Zone};
 
-/// What is known before a file is opened.
+/// The state before a file is opened.
 pub(in crate::files) struct Opening {
     zone: Zone,
-    /// Held where opening may create or truncate.
+    /// Held if opening may create or truncate.
     change: Option<OpeningChange>,
 }
 
@@ -52,9 +53,9 @@ impl FilesCtxView<'_> {
         Ok(opened)
     }
 
-    /// Looks at what opening would change and asks for room. What is no file in a granted directory
-    /// is not opened: a pipe would hold a thread of the host until somebody writes to it, long after
-    /// the guest is gone. In the run's own directories there can be none.
+    /// Finds what opening would change and asks for room. In a granted directory only files and
+    /// directories are opened: a pipe would hold a thread of the host until somebody writes to it,
+    /// long after the guest is gone. The run's own directories cannot contain one.
     pub(in crate::files) async fn before_open(
         &mut self,
         fd: &Fd,
@@ -100,9 +101,9 @@ impl FilesCtxView<'_> {
         })
     }
 
-    /// Whether a name is looked for in a `/in` that holds nothing. Every task of the SDK that is
-    /// given an empty body looks, which is no reason to make the run's directories. Code has other
-    /// directories that are read-only.
+    /// Whether a name is looked up in an empty `/in`. Every task of the SDK with an empty body
+    /// looks there, and this must not make the run's directories. Code has other read-only
+    /// directories.
     fn has_no_such_input(&self, fd: &Fd, path: &str, open_flags: OpenFlags) -> bool {
         self.files.made.is_none()
             && self.files.plan.places == Places::Module
@@ -112,7 +113,7 @@ impl FilesCtxView<'_> {
             && !path.starts_with(['.', '/'])
     }
 
-    /// Enters what opening changed, and the descriptor it gave.
+    /// Records what opening changed, and the new descriptor.
     pub(in crate::files) async fn after_open(
         &mut self,
         opening: Opening,
@@ -146,7 +147,7 @@ impl FilesCtxView<'_> {
             }) => (ledger, truncates.then_some(existing.size)),
             None => (self.files.quota.lock().await, None),
         };
-        // Reading the facts of a file that has just been opened asks memory, not the disk.
+        // The metadata of a file that has just been opened is in memory, not on the disk.
         let now = facts(&file).map_err(|error| FsError::from(ErrorCode::from(error)))?;
         if let Some(before) = before {
             ledger.resized(zone, before, &now);

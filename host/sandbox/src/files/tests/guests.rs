@@ -1,4 +1,4 @@
-//! The guest program on both roads.
+//! The guest program on both WASI versions.
 
 use std::fs;
 
@@ -45,7 +45,7 @@ async fn entries_of_every_kind_count() {
 }
 
 #[tokio::test]
-async fn what_is_freed_is_given_back() {
+async fn freed_bytes_are_given_back() {
     let rig = Rig::new();
     for road in BOTH {
         rig.scenario(road, "free", QUOTA).await;
@@ -70,7 +70,7 @@ async fn appending_appends() {
 }
 
 #[tokio::test]
-async fn the_small_print_is_as_on_any_machine() {
+async fn details_are_as_on_any_machine() {
     let rig = Rig::new();
     for road in BOTH {
         rig.scenario(road, "small-print", QUOTA).await;
@@ -88,7 +88,7 @@ async fn no_path_and_no_link_leads_outside() {
 }
 
 #[tokio::test]
-async fn a_guest_that_is_to_be_ended_is() {
+async fn a_guest_over_its_quota_is_ended_where_the_operator_says_so() {
     let rig = Rig::new();
     for road in BOTH {
         let plan = FilesPlan {
@@ -176,7 +176,7 @@ async fn inputs_are_there_and_read_only() {
         );
         assert_eq!(ended.output.trim(), "spooled");
         assert_eq!(ended.files.peak_bytes(), 8);
-        // The host's own copies are as they were.
+        // The host's own copies are unchanged.
         assert_eq!(fs::read_to_string(&payload).unwrap(), "spooled");
         assert_eq!(fs::read_to_string(&script).unwrap(), "print()");
     }
@@ -206,7 +206,7 @@ async fn a_guest_without_files_costs_no_directory() {
         assert_eq!(ended.output.trim(), "hello");
         assert_eq!(rig.attempts().len(), 0);
         assert!(ended.files.collect().await.is_none());
-        // Looking is use enough.
+        // Looking counts as use.
         let ended = rig.scenario(road, "look", QUOTA).await;
         assert_eq!(rig.attempts().len(), 1);
         drop(ended);

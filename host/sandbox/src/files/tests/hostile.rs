@@ -75,7 +75,7 @@ async fn moved_descriptors_stay_counted() {
     assert_eq!(ended.files.peak_bytes(), 200);
 }
 
-/// A guest of WASI 0.2 reduced to the calls it would make.
+/// A WASI 0.2 guest, reduced to its calls.
 struct Calls {
     table: ResourceTable,
     files: Files,
@@ -133,7 +133,7 @@ async fn a_stream_tells_its_reason_to_whoever_asks() {
     let reason = calls.view().filesystem_error_code(error).unwrap();
     assert_eq!(reason, Some(ErrorCode::InsufficientSpace));
 
-    // The descriptor's own methods say so themselves, and so does a stream onto a full disk.
+    // The descriptor's own methods report it, and so does a stream onto a full disk.
     let borrowed = || Resource::new_borrow(file.rep());
     let refused = calls
         .view()
@@ -154,16 +154,16 @@ async fn many_writes_at_once_are_counted_exactly() {
     let work = calls.view().get_directories().unwrap().remove(0).0;
     for round in 0..4 {
         let file = calls.create(&work, "file").await;
-        // They overlap, and the last reaches past the quota.
+        // The writes overlap, and the last one exceeds the quota.
         let streams = (0..32)
             .map(|at| calls.stream(&file, at * (32 << 10)))
             .collect::<Vec<_>>();
         for stream in &streams {
             let stream = calls.table.get_mut(stream).unwrap();
-            // Refused at once or later.
+            // It is refused at once or later.
             drop(stream.write(vec![round; 64 << 10].into()));
         }
-        // Truncated while they are under way: what lands afterwards is counted as well.
+        // The file is truncated during the writes; bytes written afterwards are counted as well.
         calls
             .view()
             .set_size(Resource::new_borrow(file.rep()), 0)
@@ -222,7 +222,8 @@ async fn a_guest_cannot_pile_up_listings() {
     for _ in 0..1000 {
         listings.push(calls.view().read_directory(dir()).await.unwrap());
     }
-    // As if they were larger: all of them together are bounded, whatever their number.
+    // The listings are made to look larger: all of them together are bounded, whatever their
+    // number.
     calls.files.listed_bytes += listing::LISTED_BYTES_MAX - 1000 * 64;
     let refused = calls.view().read_directory(dir()).await.unwrap_err();
     assert_eq!(refused.downcast().unwrap(), ErrorCode::InsufficientMemory);

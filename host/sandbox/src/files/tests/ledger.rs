@@ -1,4 +1,4 @@
-//! Any order of operations on a quota and on names, held against a plain model.
+//! Operations on a quota and on names in any order, compared with a simple model.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-/// A file as the disk has it: under a name, held open, both or neither.
+/// A file on the disk: it has a name, is held open, both or neither.
 #[derive(Default)]
 struct File {
     named: bool,
@@ -116,7 +116,7 @@ proptest! {
             let held: u64 = files.iter().filter(|it| it.exists()).map(|it| it.size).sum();
             prop_assert!(held <= BYTES_MAX, "{operation:?} leaves {held} bytes");
         }
-        // What is left over can be had, to the byte and to the entry, and no more.
+        // The rest of the quota can be used, to the byte and to the entry, and no more.
         let held: u64 = files.iter().filter(|it| it.exists()).map(|it| it.size).sum();
         let named = files.iter().filter(|it| it.named).count() as u64;
         prop_assert!(held == BYTES_MAX || ledger.admit(BYTES_MAX - held, 0).is_ok());

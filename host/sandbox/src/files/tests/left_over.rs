@@ -1,4 +1,4 @@
-//! What a run left: collecting it, keeping it, removing it.
+//! The files that a run left: collecting, keeping and removing them.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -24,7 +24,7 @@ async fn only_regular_files_are_collected() {
     for road in BOTH {
         let ended = rig.scenario(road, "leave", 1 << 20).await;
         let attempt = rig.attempts().pop().unwrap();
-        // What no guest can make, but a bug might let through.
+        // No guest can make these, but a bug might let them through.
         let out = attempt.join("out");
         mknodat(CWD, out.join("fifo"), FileType::Fifo, Mode::RUSR, 0).unwrap();
         std::os::unix::fs::symlink("/etc", out.join("etc")).unwrap();
@@ -130,14 +130,15 @@ fn closing_does_not_wait_for_a_long_removal() {
     assert!(!root.join("many").exists());
 }
 
-/// The time this takes is to be ours, not a disk's that needs milliseconds for each directory.
+/// In memory, so that the test measures this code and not a disk that needs milliseconds for each
+/// directory.
 fn in_memory() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm")
         .or_else(|_| tempfile::tempdir())
         .unwrap()
 }
 
-/// A path of that depth is too long to be written down, so each level is made from the one above.
+/// A path of that depth is too long for a call, so each level is made from its parent.
 fn make_deep(path: &Path, levels: usize) {
     fs::create_dir_all(path).unwrap();
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;

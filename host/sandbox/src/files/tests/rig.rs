@@ -1,4 +1,4 @@
-//! Runs a guest with files on either road, as the sandbox does.
+//! Runs a guest with files on either WASI version, as the sandbox does.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -28,7 +28,7 @@ pub(super) enum Road {
 pub(super) const BOTH: [Road; 2] = [Road::P1, Road::P2];
 
 pub(super) struct Rig {
-    /// Goes with the test.
+    /// Removed with the test.
     pub(super) dir: tempfile::TempDir,
     pub(super) scratch: Scratch,
     engine: Engine,
@@ -200,7 +200,7 @@ impl Rig {
         self.scratch.close(Duration::from_secs(60));
     }
 
-    /// Watches the disk while `work` runs: the most bytes there ever were below the root.
+    /// Watches the disk while `work` runs; returns the most bytes seen below the root.
     pub(super) async fn watching<F: Future>(&self, work: F) -> (F::Output, u64) {
         let (root, over) = (self.dir.path().join("scratch"), AtomicBool::new(false));
         let over = Arc::new(over);
