@@ -1,9 +1,8 @@
 //! A consistent copy of a data directory, whether a host is using it or not.
-//!
-//! The files are copied first, then the database in one read transaction, then the files that came
-//! meanwhile: what the copied database refers to was published before it was referred to, and files
-//! never change once they are published. A file that nothing refers to is swept when a host starts
-//! over the copy. What can be made anew is left out: compiled code and the directories of runs.
+//! The files are copied first, then the database in one read transaction, then the files that were
+//! added meanwhile: a file is published before the database refers to it, and never changes
+//! afterwards. A file that nothing refers to is swept when a host starts over the copy. Compiled
+//! code and the directories of runs can be made again and are left out.
 
 use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File};
@@ -17,13 +16,13 @@ use rustix::fs::FileType;
 
 use super::sqlite::database_path;
 
-/// What is made anew or belongs to one process, by its name in the data directory.
+/// Entries of the data directory that can be made again or belong to one process.
 const LEFT_OUT: [&str; 3] = ["lock", "scratch", "compiled"];
 
-/// The longest path below the data directory that is copied: an artifact's, and what is before it.
+/// The longest path below the data directory that is copied: an artifact's path with its prefix.
 const PATH_BYTES_MAX: usize = 2048;
 
-/// What a copy holds.
+/// The content of a copy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Copied {
     /// Files, the database among them.
@@ -36,10 +35,10 @@ pub struct Copied {
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// The source is not what it should be.
-    #[error("{} is not a host's data directory: it holds no {}", .0.display(), database_path(Path::new("")).display())]
+    #[error("{} is not a host's data directory: it has no {}", .0.display(), database_path(Path::new("")).display())]
     NoData(PathBuf),
-    /// The target is there.
-    #[error("{} exists already; a backup makes a new directory", .0.display())]
+    /// The target exists.
+    #[error("{} already exists; a backup makes a new directory", .0.display())]
     Exists(PathBuf),
     /// A file cannot be read or written.
     #[error("{}: {cause}", path.display())]
@@ -52,7 +51,7 @@ pub enum BackupError {
     /// The database cannot be copied.
     #[error("the database cannot be copied: {0}")]
     Database(#[from] rusqlite::Error),
-    /// The copy is damaged, and so, most likely, is the source.
+    /// The copy is damaged, and most likely the source is too.
     #[error("the copied database is damaged: {0}")]
     Damaged(String),
 }
@@ -66,7 +65,7 @@ pub fn backup(data: &Path, to: &Path) -> Result<Copied, BackupError> {
     if to.symlink_metadata().is_ok() {
         return Err(BackupError::Exists(to.to_owned()));
     }
-    // Under another name until it is whole.
+    // The copy has another name until it is complete.
     let draft = with_suffix(to, ".partial");
     match std::fs::remove_dir_all(&draft) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&draft)(error)),
@@ -83,7 +82,7 @@ pub fn backup(data: &Path, to: &Path) -> Result<Copied, BackupError> {
     Ok(copied)
 }
 
-/// One read transaction sees one state of the database and makes nobody wait.
+/// One read transaction sees one state of the database and blocks nobody.
 fn copy_database(from: &Path, to: &Path, copied: &mut Copied) -> Result<(), BackupError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let source = Connection::open_with_flags(from, flags)?;
@@ -102,9 +101,9 @@ fn copy_database(from: &Path, to: &Path, copied: &mut Copied) -> Result<(), Back
     Ok(())
 }
 
-/// Copies every regular file below `from` that is not below `to` yet. One that vanishes meanwhile
-/// was removed by the host and is not missed: the database is copied later. An older host kept
-/// files under paths that nobody can ask for; they are left out.
+/// Copies every regular file below `from` that is not yet below `to`. A file that vanishes
+/// meanwhile was removed by the host and is not needed, because the database is copied later. Files
+/// under paths that no client can request, kept by older versions of the host, are left out.
 fn copy_below(from: &Path, to: &Path, copied: &mut Copied) -> Result<(), BackupError> {
     let from = from.canonicalize().map_err(at(from))?;
     let root = open_root(&from).map_err(at(&from))?;
@@ -117,7 +116,7 @@ fn copy_below(from: &Path, to: &Path, copied: &mut Copied) -> Result<(), BackupE
         }
         let path = entry.path().filter(|path| path.len() <= PATH_BYTES_MAX);
         let Some(path) = path.filter(|_| entry.kind == FileType::RegularFile) else {
-            // Links and pipes are nothing that a host keeps.
+            // A host keeps no links and pipes.
             return Next::Enter;
         };
         match copy_new(&from, to, Path::new(&path), &mut dirs, copied) {
@@ -140,7 +139,7 @@ fn copy_below(from: &Path, to: &Path, copied: &mut Copied) -> Result<(), BackupE
     dirs.iter().try_for_each(|dir| sync(dir))
 }
 
-/// Copies the file at `path` unless it is there, and notes the directories that hold it.
+/// Copies the file at `path` unless it exists, and notes its directories.
 fn copy_new(
     from: &Path,
     to: &Path,
@@ -179,7 +178,7 @@ fn make_dir(path: &Path) -> Result<(), BackupError> {
     made.map_err(at(path))
 }
 
-/// Only for its owner, as the database itself is.
+/// Only its owner can read it, as with the database itself.
 fn private(path: &Path) -> Result<(), BackupError> {
     use std::os::unix::fs::PermissionsExt;
     let only_owner = std::fs::Permissions::from_mode(0o600);

@@ -1,9 +1,8 @@
 //! Bytes by their SHA-256, in files beside the database.
-//!
-//! Large bytes never go through the database's writer: whoever keeps them puts them here first, and
-//! then commits a row that refers to them. A blob is synced and named before it can be referred to;
-//! one that nothing refers to is left by a crash, and the next start removes it. What refers to a
-//! blob is the caller's business; so is that nobody removes one that is being put.
+//! Large bytes never go through the database's writer: a caller puts them here first, and then
+//! commits a row that refers to them. A blob is synced and named before anything refers to it; a
+//! crash may leave a blob that nothing refers to, and the next start removes it. The caller knows
+//! what refers to a blob, and makes sure that no blob is removed while it is being put.
 
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
@@ -16,7 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::StorageError;
 use crate::files::sync::SyncDir;
 
-/// How the name of a file begins that is still being written.
+/// The start of the name of a file that is still being written.
 const UNFINISHED: &str = ".unfinished-";
 
 /// The SHA-256 of a blob; its address.
@@ -53,7 +52,7 @@ pub(crate) struct Blobs {
 }
 
 impl Blobs {
-    /// Opens the directory, creating it if need be, and removes what a crash left unfinished.
+    /// Opens the directory, or creates it, and removes unfinished files of a crash.
     pub(crate) fn open(root: PathBuf, sync: Arc<dyn SyncDir>) -> Result<Blobs, StorageError> {
         std::fs::DirBuilder::new()
             .recursive(true)
@@ -83,7 +82,7 @@ impl Blobs {
         Arc::clone(&self.used_bytes)
     }
 
-    /// Counts bytes that are about to be put, until what is answered is dropped.
+    /// Counts bytes that are about to be put, until the returned value is dropped.
     pub(crate) fn take_room(&self, length: usize) -> Room {
         let size = u64::try_from(length).unwrap_or(u64::MAX);
         self.used_bytes.fetch_add(size, Ordering::Relaxed);
@@ -93,8 +92,8 @@ impl Blobs {
         }
     }
 
-    /// Keeps `bytes`, and returns once they outlive a crash. Bytes that are kept already are written
-    /// anew, which mends a file that the disk has spoilt.
+    /// Keeps `bytes`, and returns once they survive a crash. Bytes that are already kept are
+    /// written again, which repairs a damaged file.
     pub(crate) fn put(&self, bytes: &[u8]) -> Result<BlobHash, StorageError> {
         let hash = BlobHash::of(bytes);
         let path = self.path(hash);
@@ -119,7 +118,7 @@ impl Blobs {
         Ok(size.is_some_and(|size| usize::try_from(size) == Ok(length)))
     }
 
-    /// The bytes, if they are kept and still what they were.
+    /// The bytes, if they are kept and unchanged.
     pub(crate) fn get(&self, hash: BlobHash) -> Result<Option<Vec<u8>>, StorageError> {
         let bytes = match std::fs::read(self.path(hash)) {
             Ok(bytes) => bytes,
@@ -128,7 +127,7 @@ impl Blobs {
         };
         if BlobHash::of(&bytes) != hash {
             return Err(StorageError::Corrupt(format!(
-                "the blob {} has other bytes than were put",
+                "the bytes of the blob {} have changed since it was stored",
                 hash.hex()
             )));
         }
@@ -146,7 +145,7 @@ impl Blobs {
         Ok(())
     }
 
-    /// Every blob there is.
+    /// Every blob.
     pub(crate) fn list(&self) -> Result<Vec<BlobHash>, StorageError> {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(&self.root)? {
@@ -225,7 +224,7 @@ mod tests {
         assert_eq!(blobs.get(hash).unwrap().unwrap(), b"bytes");
     }
 
-    /// Writes down what is in a directory when it is synced.
+    /// Records a directory's content when it is synced.
     #[derive(Debug, Default)]
     struct Seen(Mutex<Vec<Vec<std::ffi::OsString>>>);
 

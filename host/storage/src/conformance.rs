@@ -1,7 +1,7 @@
 //! The contract of [`Tasks`], [`Modules`] and [`Reads`] as tests, one body per behaviour, for every backend.
 //!
 //! A backend's own test module calls [`conformance`] with its [`Backend`] and gets one test for
-//! each body. What only one backend can show (a lock, a full disk) is tested beside that backend.
+//! each body. Properties of one backend only (a lock, a full disk) are tested beside that backend.
 
 pub(crate) mod claims;
 pub(crate) mod fixture;
@@ -23,7 +23,7 @@ pub(crate) trait Storage: Tasks + Modules + Reads {}
 
 impl<T: Tasks + Modules + Reads> Storage for T {}
 
-/// A backend under test: one database of its own.
+/// A backend under test, with its own database.
 pub(crate) trait Backend: Sized + Send + Sync {
     /// A new database that has the module of [`fixture::spec`] and nothing else.
     fn fresh() -> impl Future<Output = Self> + Send;
@@ -34,7 +34,7 @@ pub(crate) trait Backend: Sized + Send + Sync {
     /// The same database, closed and opened again.
     fn reopened(self) -> impl Future<Output = Self> + Send;
 
-    /// Complains if the database is not sound inside, counters included.
+    /// Panics if the database is inconsistent, counters included.
     fn check(&self) -> impl Future<Output = ()> + Send;
 }
 
@@ -56,19 +56,19 @@ macro_rules! conformance {
     ($backend:ty) => {
         $crate::conformance::conformance! { $backend:
             submission {
-                what_was_submitted_is_read_back a_key_or_id_stands_for_its_first_request
+                what_was_submitted_is_read_back a_key_or_id_names_its_first_request
                 a_dedup_key_is_held_for_its_window a_batch_is_all_or_none
                 a_conflict_stores_nothing_of_its_submission
                 a_full_queue_answers_what_it_has a_version_that_is_gone_takes_no_task
             }
             claims {
                 priority_order fifo_and_lifo_ignore_priority a_claim_counts_an_attempt
-                what_lies_ahead_waits next_run_at_is_the_earliest
+                a_task_with_a_future_run_at_waits next_run_at_is_the_earliest
             }
             outcomes {
                 a_result_is_kept_with_its_streams a_failure_is_kept retries_end_with_the_attempts
                 progress_is_fenced cancel_by_state retry_by_hand a_given_back_task_is_not_charged
-                an_attempt_that_never_began_is_forgotten what_no_row_can_hold_is_refused
+                an_attempt_that_never_began_is_forgotten an_end_too_large_for_a_row_is_refused
                 a_large_output_is_kept_as_long_as_its_task a_postponed_task_waits_and_is_not_charged
             }
             races {
@@ -82,7 +82,7 @@ macro_rules! conformance {
             }
             pruning {
                 by_age_and_by_number running_tasks_stay blobs_go_with_their_last_task
-                modules_go_with_their_last_task orphans_are_what_nobody_knows
+                modules_go_with_their_last_task orphans_are_files_of_unknown_owners
                 a_final_task_is_purged_with_all_it_left
             }
             modules {

@@ -1,7 +1,7 @@
 //! Room on the disk that the data directory is on.
-//!
-//! A host whose disk is full can record no end of an attempt, so it says that it is not ready while
-//! there is still a little left. It asks the disk each time, so that room is noticed by itself.
+//! A host whose disk is full cannot record the end of an attempt, so it reports that it is not
+//! ready while a little space is left. It asks the disk each time, so it notices new space by
+//! itself.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ pub struct Disk {
     free_min_bytes: u64,
 }
 
-/// What the disk had when it was asked.
+/// The free space when the disk was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
     free_bytes: u64,
@@ -21,17 +21,18 @@ pub struct Room {
     has_inodes: bool,
 }
 
-/// What the disk lacks.
+/// What the disk has too little of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Lack {
     /// Bytes.
     #[error(
-        "the disk of the data directory has {free} bytes left; this host takes work from {least} on"
+        "the disk of the data directory has {free} bytes left; this host takes work \
+         from {least} bytes on"
     )]
     Bytes {
         /// What is left.
         free: u64,
-        /// What there must be.
+        /// The least that must be left.
         least: u64,
     },
     /// Files.
@@ -59,10 +60,10 @@ impl Disk {
             Ok(Ok(disk)) => Room {
                 free_bytes: disk.f_bavail.saturating_mul(disk.f_frsize),
                 free_min_bytes: self.free_min_bytes,
-                // Some file systems have no fixed number of them and say 0 of 0.
+                // Some file systems have no fixed number of inodes and report 0 of 0.
                 has_inodes: disk.f_files == 0 || disk.f_favail >= INODES_MIN,
             },
-            // Nobody can tell; what needs the disk finds out.
+            // The figures are unknown; calls that need the disk find out.
             Ok(Err(_)) | Err(_) => Room {
                 free_bytes: 0,
                 free_min_bytes: 0,
@@ -78,7 +79,7 @@ impl Room {
         self.free_bytes
     }
 
-    /// What is missing for the host to take work.
+    /// The reason why the host cannot take work, if there is one.
     pub fn lack(self) -> Option<Lack> {
         if self.free_bytes < self.free_min_bytes {
             return Some(Lack::Bytes {

@@ -1,36 +1,36 @@
-//! Why a call to storage gave nothing.
+//! Errors of calls to storage.
 
 use cofferdam_domain::module::Digest;
 use cofferdam_domain::task::TaskId;
 
-/// Why a call to storage gave nothing.
+/// Why a call to storage failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StorageError {
-    /// An id or idempotency key belongs to a different request already.
+    /// An id or idempotency key already belongs to a different request.
     #[error("an earlier, different request has this id or idempotency key: task {0}")]
     Conflict(TaskId),
-    /// As many tasks wait as are allowed to.
-    #[error("{pending} tasks wait already; the limit is {limit}")]
+    /// The most tasks that are allowed to wait already wait.
+    #[error("{pending} tasks already wait; the limit is {limit}")]
     QueueFull {
         /// Tasks waiting.
         pending: u64,
         /// The most that may.
         limit: u64,
     },
-    /// The version that a task was to run was removed since its name was looked up.
+    /// The version that a task was to run has been removed since its name was looked up.
     #[error("the module {0} is no longer kept")]
     ModuleGone(Digest),
-    /// What was to be written is larger than a row may be; no room makes up for that.
+    /// The data is larger than a row may be; more space would not help.
     #[error("too large to be stored: {0}")]
     TooLarge(String),
-    /// What was to be written contradicts a rule of the schema. That is a bug of this host, and it
-    /// concerns this one row.
+    /// The data violates a rule of the schema. That is a bug of this host, and it affects only this
+    /// row.
     #[error("the database refuses this: {0}")]
     Refused(String),
     /// The disk, or the budget for the data directory, has no room left.
     #[error("storage is full: {0}")]
     Full(String),
-    /// The database has as many bytes as it may.
+    /// The database is as large as it may be.
     #[error("the database has {used_bytes} bytes; the limit is {budget_bytes}")]
     OverBudget {
         /// Bytes in use.
@@ -47,7 +47,7 @@ pub enum StorageError {
     /// The answer to a commit was lost: the effect may or may not have happened.
     #[error("the outcome of the last commit is unknown: {0}")]
     Unknown(String),
-    /// What was read makes no sense.
+    /// The stored data is inconsistent.
     #[error("stored data is corrupt: {0}")]
     Corrupt(String),
 }

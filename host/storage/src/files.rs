@@ -1,9 +1,8 @@
 //! Large bytes that belong in files: spooled inputs and artifacts, under one budget.
-//!
-//! Below its root lie `spool/<blob>`, `artifacts/<task>/<attempt>/…` and `executions/<id>/…`. What
-//! refers to them is in the database; a file nothing refers to is an orphan, which the sweep at
-//! start removes. Guests chose the names and contents of artifacts, so those are read through
-//! cap-std, without following links.
+//! Its root has `spool/<blob>`, `artifacts/<task>/<attempt>/…` and `executions/<id>/…`. The
+//! database refers to them; a file nothing refers to is an orphan, which the sweep at start
+//! removes. Guests chose the names and contents of artifacts, so those are read through cap-std,
+//! without following links.
 
 mod artifacts;
 mod budget;
@@ -42,8 +41,8 @@ pub struct FileStorage {
 const SWEEP_CHUNK: usize = 1000;
 
 impl FileStorage {
-    /// Opens the directory `root`, creating it if need be, and counts what is in it. Blocks; meant
-    /// for the start of the process, after the data directory was locked by opening the database.
+    /// Opens the directory `root`, or creates it, and counts its content. Blocks; meant for the
+    /// start of the process, after the data directory was locked by opening the database.
     pub fn open(root: &Path, budget_bytes: u64) -> Result<FileStorage, StorageError> {
         FileStorage::open_with(root, budget_bytes, Arc::new(Fsync))
     }
@@ -73,7 +72,7 @@ impl FileStorage {
         })
     }
 
-    /// Bytes that files take up, and the most there may be.
+    /// Bytes that files take up, and the most that they may.
     pub fn usage(&self) -> (u64, u64) {
         self.budget.usage()
     }
@@ -104,8 +103,8 @@ impl FileStorage {
         self.task_dir(task).join(attempt.to_string())
     }
 
-    /// Keeps the artifacts of an attempt: `put` places them in the directory it is given and makes
-    /// them durable; they take up `occupied_bytes`. [`StorageError::Full`] if there is no room.
+    /// Keeps the artifacts of an attempt: `put` places them in the given directory and makes them
+    /// durable; they take up `occupied_bytes`. [`StorageError::Full`] if there is no room.
     pub async fn keep_artifacts(
         &self,
         task: TaskId,
@@ -152,7 +151,7 @@ impl FileStorage {
         blocking(move || files.place_execution(id, occupied_bytes, put)).await
     }
 
-    /// The same for a caller that may block.
+    /// The same, for a caller that may block.
     pub fn place_execution(
         &self,
         id: Uuid,
@@ -180,7 +179,7 @@ impl FileStorage {
     }
 
     /// The files of an execution: each one's path below its directory, and where it is. `None` if
-    /// there is no such execution, or no longer.
+    /// there is no such execution, or it has been removed.
     pub async fn execution_files(
         &self,
         id: Uuid,
@@ -189,8 +188,8 @@ impl FileStorage {
         blocking(move || artifacts::files_below(&dir)).await
     }
 
-    /// Removes the files of executions that were made before `time`. What cannot be removed is
-    /// logged and tried again the next time.
+    /// Removes the files of executions that were made before `time`. A failed removal is logged and
+    /// tried again the next time.
     pub async fn prune_executions(&self, time: Timestamp) -> Result<(), StorageError> {
         let files = self.clone();
         blocking(move || {
@@ -209,8 +208,8 @@ impl FileStorage {
     }
 
     /// Removes what a crash left behind: spooled inputs and artifacts of tasks that `storage` does
-    /// not know. Meant for the start, before anything is submitted. What cannot be removed is
-    /// logged and tried again at the next start.
+    /// not know. Meant for the start, before anything is submitted. A failed removal is logged and
+    /// tried again at the next start.
     pub async fn sweep(&self, storage: &dyn Tasks) -> Result<Orphans, StorageError> {
         let files = self.clone();
         let (blobs, tasks) = blocking(move || {
@@ -259,14 +258,14 @@ fn made_at(id: Uuid) -> Timestamp {
     Timestamp::from_millis(millis)
 }
 
-/// Makes directories that nobody else on the machine can enter.
+/// Makes directories that no other user of the machine can enter.
 fn private_dir() -> DirBuilder {
     let mut builder = DirBuilder::new();
     builder.mode(0o700);
     builder
 }
 
-/// Runs `work` where it may block.
+/// Runs `work` on a thread that may block.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, StorageError> {

@@ -1,8 +1,8 @@
 //! The durable layer: tasks, attempts and modules, behind traits that every database implements.
 //!
 //! The docs of [`Tasks`], [`Modules`] and [`Reads`] are the contract and `conformance.rs` holds it for
-//! every backend. What is not here: no policy (who may submit, what is retried when), no clock (`now` is
-//! always an argument), no guest. Large bytes that belong in files are in [`files`].
+//! every backend. It has no policy (who may submit, what is retried when), no clock (`now` is
+//! always an argument) and no guests. Large bytes that belong in files are in [`files`].
 
 pub mod backup;
 mod blobs;
@@ -35,11 +35,11 @@ pub use self::tasks::{
 
 /// A storage that was opened: three views of one database, and who is told of its changes.
 pub struct Opened {
-    /// What changes tasks.
+    /// Changes of tasks.
     pub tasks: Arc<dyn Tasks>,
     /// Modules.
     pub modules: Arc<dyn Modules>,
-    /// What is known of tasks.
+    /// Queries about tasks.
     pub reads: Arc<dyn Reads>,
     /// How those who wait for a change hear of it.
     pub signals: Arc<dyn Signals>,
@@ -49,7 +49,7 @@ pub struct Opened {
     database: Arc<SqliteStorage>,
 }
 
-/// Opens the storage in the data directory, creating it if need be. `random` makes the fences.
+/// Opens the storage in the data directory, or creates it. `random` makes the fences.
 /// Blocks; meant for the start of the process. Refuses a directory that another process has open.
 pub fn open(settings: &StorageConfig, random: StdRng) -> Result<Opened, StorageError> {
     let database = Arc::new(SqliteStorage::open(settings, random)?);
@@ -64,7 +64,7 @@ pub fn open(settings: &StorageConfig, random: StdRng) -> Result<Opened, StorageE
 }
 
 impl Opened {
-    /// Finishes what was accepted and gives the data directory back. Later calls are answered with
+    /// Finishes accepted work and releases the data directory. Later calls are answered with
     /// [`StorageError::Unavailable`]. Blocks.
     pub fn close(&self) {
         self.database.close();

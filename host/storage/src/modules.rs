@@ -1,4 +1,4 @@
-//! What storage knows of modules.
+//! The rows of modules.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -10,8 +10,8 @@ use cofferdam_domain::time::Timestamp;
 /// Modules: their rows, and their bytes beside the database. Durable as [`Tasks`](crate::Tasks) are.
 #[async_trait]
 pub trait Modules: Send + Sync + 'static {
-    /// Stores `wasm` under its digest and makes `name` mean it from now on.
-    /// Twice the same bytes: [`PutModule::Unchanged`], and nothing is written.
+    /// Stores `wasm` under its digest and makes `name` refer to it.
+    /// If `name` already refers to these bytes: [`PutModule::Unchanged`], and nothing is written.
     async fn put_module(
         &self,
         name: &ModuleName,
@@ -20,8 +20,8 @@ pub trait Modules: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<PutModule, StorageError>;
 
-    /// The module a name means now, or the pinned version if that version was ever put under this
-    /// name and is still kept.
+    /// The module that a name refers to, or the pinned version if that version was ever put under
+    /// this name and is still kept.
     async fn find_module(
         &self,
         reference: &ModuleRef,
@@ -37,7 +37,7 @@ pub trait Modules: Send + Sync + 'static {
     /// Every version ever put under `name` that is still kept, newest first.
     async fn module_versions(&self, name: &ModuleName) -> Result<Vec<StoredModule>, StorageError>;
 
-    /// What is known of a version, whatever its name.
+    /// The facts about a version, whatever its name.
     async fn module_info(&self, digest: &Digest) -> Result<Option<ModuleInfo>, StorageError>;
 
     /// The bytes as uploaded.
@@ -48,12 +48,12 @@ pub trait Modules: Send + Sync + 'static {
     async fn remove_module(&self, name: &ModuleName) -> Result<bool, StorageError>;
 }
 
-/// What became of a module that was put.
+/// The result of putting a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PutModule {
-    /// The name is new or means other bytes than before.
+    /// The name is new or referred to other bytes.
     Created,
-    /// The name meant these bytes already.
+    /// The name already referred to these bytes.
     Unchanged,
 }
 

@@ -1,4 +1,4 @@
-//! What storage tells of tasks: one, lists of them, their results, their numbers.
+//! Queries about tasks: one task, lists of them, their results and their counts.
 
 use async_trait::async_trait;
 
@@ -9,7 +9,7 @@ use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{Priority, Task, TaskId, TaskSpec};
 use cofferdam_domain::time::Timestamp;
 
-/// What is known of tasks. A caller whose change was answered reads its own write.
+/// Queries about tasks. A caller whose change was answered reads its own write.
 #[async_trait]
 pub trait Reads: Send + Sync + 'static {
     /// One task.
@@ -18,14 +18,14 @@ pub trait Reads: Send + Sync + 'static {
     /// What was submitted.
     async fn task_spec(&self, id: TaskId) -> Result<Option<TaskSpec>, StorageError>;
 
-    /// Tasks, newest first (or, with `since`, oldest change first). Newest is what was stored last.
-    /// A page may be short or empty although there is a next one: what no index finds is looked
-    /// for among so many tasks a call. Each change that was committed before a call is in that
-    /// answer or one of its next pages, unless the task has changed again since.
+    /// Tasks, newest first (or, with `since`, oldest change first). The newest task is the one
+    /// stored last. A page may be short or empty although there is a next one: a filter without an
+    /// index searches a bounded number of tasks in each call. Each change that was committed before
+    /// a call is in that answer or one of its next pages, unless the task has changed again since.
     async fn tasks(&self, filter: &TaskFilter, limit: u32) -> Result<TaskPage, StorageError>;
 
-    /// The output of a completed task, or of a cancelled one whose guest gave it all the same;
-    /// `None` for any other.
+    /// The output of a completed task, or of a cancelled one whose guest still gave it; `None` for
+    /// any other.
     async fn result(&self, id: TaskId) -> Result<Option<Payload>, StorageError>;
 
     /// A stream of one finished attempt, the newest if `attempt` is absent.
@@ -39,7 +39,7 @@ pub trait Reads: Send + Sync + 'static {
     /// Every finished attempt, in order.
     async fn attempts(&self, id: TaskId) -> Result<Vec<Attempt>, StorageError>;
 
-    /// How many tasks there are in each state; kept as counters, not counted.
+    /// How many tasks there are in each state, from stored counters.
     async fn counts(&self) -> Result<Counts, StorageError>;
 
     /// Whether the database answers, and can be written to.
@@ -61,13 +61,13 @@ pub struct TaskFilter {
     pub after: Option<ListPosition>,
 }
 
-/// From where on changes are listed.
+/// The start of a list of changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Since {
     /// Those after this one.
     Change(ChangeNumber),
-    /// Those dated at this instant or later. Changes are dated by whoever asks for them, a moment
-    /// before they are committed: what must not be missed is asked for by number.
+    /// Those dated at this instant or later. The caller of a change dates it a moment before it is
+    /// committed, so a client that must not miss a change asks by number.
     Time(Timestamp),
 }
 
@@ -75,7 +75,7 @@ pub enum Since {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ChangeNumber(pub i64);
 
-/// A place in a list of tasks; it means something to the same kind of list only.
+/// A place in a list of tasks; it is valid only for the same kind of list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListPosition(pub i64);
 
@@ -86,8 +86,7 @@ pub struct TaskPage {
     pub tasks: Vec<Task>,
     /// Where the next page begins; absent on the last.
     pub next: Option<ListPosition>,
-    /// Every change up to this one is in this answer or the earlier pages, as far as it was asked
-    /// for.
+    /// Every change up to this one that passes the filter is in this answer or the earlier pages.
     pub as_of: ChangeNumber,
     /// The newest change of any task.
     pub newest: ChangeNumber,
@@ -100,7 +99,7 @@ pub struct Counts {
     pub blocked: u64,
     /// Waiting to be claimed, now or later.
     pub pending: u64,
-    /// In the hands of a worker.
+    /// Claimed by a worker.
     pub running: u64,
     /// Final.
     pub completed: u64,

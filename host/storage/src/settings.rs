@@ -8,12 +8,12 @@ use std::time::Duration;
 pub struct StorageConfig {
     /// The data directory; created if absent, owned by one host at a time.
     pub data: PathBuf,
-    /// Bytes of spooled inputs and artifacts; beyond that new ones are refused.
+    /// Bytes of spooled inputs and artifacts; above this new ones are refused.
     pub files_budget_bytes: u64,
-    /// The most bytes the database may have for a task to be taken; with a quarter more none is
-    /// claimed. Ends of attempts are recorded whatever it has.
+    /// Above this many bytes in the database no task is accepted; above a quarter more none is
+    /// claimed. Ends of attempts are always recorded.
     pub database_budget_bytes: u64,
-    /// With less than this left on the disk the host is not ready.
+    /// With less than this free on the disk the host is not ready.
     pub disk_free_min_bytes: u64,
     /// How long one read of the database may take.
     pub read_timeout: Duration,

@@ -2,8 +2,8 @@
 //!
 //! All changes go through one writer thread with group commit (`writer`), all reads through a
 //! few threads with read-only connections (`readers`). A change is answered after its commit is
-//! synced, so a caller that was answered reads its own write. What is known of each table is in
-//! `migrations/sqlite/`.
+//! synced, so a caller that was answered reads its own write. `migrations/sqlite/` describes each
+//! table.
 
 mod as_modules;
 mod as_reads;
@@ -58,7 +58,7 @@ pub(crate) struct SqliteStorage {
 }
 
 impl SqliteStorage {
-    /// Opens the database in the data directory, creating both if need be. `random` makes the
+    /// Opens the database in the data directory, or creates both. `random` makes the
     /// fences. Blocks; meant for the start of the process. Refuses a directory that another
     /// process has open.
     pub(crate) fn open(
@@ -86,7 +86,7 @@ impl SqliteStorage {
         })
     }
 
-    /// Finishes what was accepted, closes the database and gives the data directory back. Later
+    /// Finishes accepted work, closes the database and releases the data directory. Later
     /// calls are answered with [`StorageError::Unavailable`]. Blocks until the threads have ended;
     /// dropping does the same.
     pub(crate) fn close(&self) {

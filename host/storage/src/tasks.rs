@@ -1,4 +1,4 @@
-//! What changes tasks, and what each change answers.
+//! The changes of tasks and their answers.
 
 use async_trait::async_trait;
 
@@ -10,7 +10,7 @@ use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{BlobId, ClaimOrder, NewTask, TaskId};
 use cofferdam_domain::time::Timestamp;
 
-/// What changes tasks, and what the services that work them off have to know.
+/// Changes of tasks, and queries of the services that run them.
 ///
 /// Every method that writes returns only after its effect is durable (committed and synced).
 /// Calls from one task are applied in the order they were made; calls of different tasks may share
@@ -19,16 +19,15 @@ use cofferdam_domain::time::Timestamp;
 #[async_trait]
 pub trait Tasks: Send + Sync + 'static {
     /// Stores the tasks of one submission, all or none, whatever calls share its commit. A task
-    /// whose idempotency key, id or held dedup key is taken already is not stored again; its place
-    /// in the answer says which task takes its place. The same holds between the tasks of one call,
-    /// in their order. An idempotency key is taken as long as its task is kept, a dedup key as long
-    /// as its window lasts and its task is kept.
-    /// [`StorageError::Conflict`] if one of them claims the id or idempotency key of a different
-    /// request, be it of an earlier call or of this one.
+    /// whose idempotency key, id or held dedup key is already taken is not stored again; its entry
+    /// in the answer names the earlier task. The same holds between the tasks of one call, in their
+    /// order. An idempotency key is taken as long as its task is kept, a dedup key as long as its
+    /// window lasts and its task is kept. [`StorageError::Conflict`] if one of them claims the id
+    /// or idempotency key of a different request, in an earlier call or in this one.
     /// [`StorageError::ModuleGone`] if one of them is to run a version that is not kept.
     /// [`StorageError::OverBudget`] if the database is as large as it may be.
     /// [`StorageError::QueueFull`] if a new task would make more than `pending_max` wait, pending
-    /// and blocked ones together; what repeats an earlier request is answered even then.
+    /// and blocked ones together; a repetition of an earlier request is answered even then.
     async fn insert_tasks(
         &self,
         tasks: Vec<NewTask>,
@@ -38,7 +37,7 @@ pub trait Tasks: Send + Sync + 'static {
 
     /// Takes up to `slots` pending tasks whose `run_at` has come, in priority order and inside one
     /// priority by `order`, counts an attempt for each and gives each a fresh fence.
-    /// [`StorageError::OverBudget`] if what the attempts would give has no place any more.
+    /// [`StorageError::OverBudget`] if there is no room for the results of attempts.
     async fn claim(
         &self,
         worker: WorkerId,
@@ -47,17 +46,18 @@ pub trait Tasks: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Vec<Claim>, StorageError>;
 
-    /// Records how attempts ended. Each is fenced: only the current holder of a running task is
-    /// heard, everybody else gets [`Finished::Stale`] and changes nothing. A task that was asked to
-    /// be cancelled ends cancelled, whatever its attempt came to; its result, if any, is kept. A
-    /// retry whose attempts are used up ends failed. A retry after [`FailureKind::Lost`](cofferdam_domain::attempt::FailureKind::Lost), with
-    /// which a host that ends gives a task back, is treated as a loss is by [`Tasks::rescue`].
-    /// [`Next::GiveBack`](cofferdam_domain::claim::Next::GiveBack) takes the claim back: the attempt
-    /// is neither counted nor recorded, and the task keeps its `run_at`. [`Next::Postpone`](cofferdam_domain::claim::Next::Postpone)
-    /// does the same and sets `run_at`, if that is later.
-    /// [`StorageError::TooLarge`], [`StorageError::Refused`], [`StorageError::Corrupt`] and
-    /// [`StorageError::Full`] may concern a single end: the others are recorded if they are offered
-    /// without it.
+    /// Records how attempts ended. Each is fenced: only the current holder of a running task can
+    /// end it; everybody else gets [`Finished::Stale`] and changes nothing. A task with a requested
+    /// cancel ends cancelled, however its attempt ended; its result, if any, is kept. A retry whose
+    /// attempts are used up ends failed. A retry after
+    /// [`FailureKind::Lost`](cofferdam_domain::attempt::FailureKind::Lost), with which a host that
+    /// ends gives a task back, is treated as a loss is by [`Tasks::rescue`].
+    /// [`Next::GiveBack`](cofferdam_domain::claim::Next::GiveBack) takes the claim back: the
+    /// attempt is neither counted nor recorded, and the task keeps its `run_at`.
+    /// [`Next::Postpone`](cofferdam_domain::claim::Next::Postpone) does the same and sets `run_at`,
+    /// if that is later. [`StorageError::TooLarge`], [`StorageError::Refused`],
+    /// [`StorageError::Corrupt`] and [`StorageError::Full`] may concern a single end: the other
+    /// ends are recorded if they are offered without it.
     async fn finish(&self, ends: Vec<AttemptEnd>) -> Result<Vec<Finished>, StorageError>;
 
     /// Records the newest progress of running attempts; stale fences are ignored.
@@ -75,7 +75,7 @@ pub trait Tasks: Send + Sync + 'static {
     /// first and its losses forgotten.
     async fn retry(&self, id: TaskId, now: Timestamp) -> Result<Retried, StorageError>;
 
-    /// The running tasks of `worker` that were asked to be cancelled, by whichever host.
+    /// The running tasks of `worker` with a requested cancel, from any host.
     async fn cancel_requests(&self, worker: WorkerId) -> Result<Vec<TaskId>, StorageError>;
 
     /// Every running task of `worker`, with the fence of its claim.
@@ -84,13 +84,13 @@ pub trait Tasks: Send + Sync + 'static {
     /// The earliest `run_at` of a pending task, past or future.
     async fn next_run_at(&self) -> Result<Option<Timestamp>, StorageError>;
 
-    /// Says that this incarnation is alive.
+    /// Records that this incarnation is alive.
     async fn heartbeat(&self, worker: WorkerId, now: Timestamp) -> Result<(), StorageError>;
 
     /// Takes running tasks from workers that have not been heard of since `dead_before` (or ever),
     /// except from `me`. Each loss is recorded as an attempt that ended `lost`; the task becomes
     /// pending again, with one attempt more allowed, until it was lost more than its policy's
-    /// `max_lost` times, then failed; one that was asked to be cancelled ends cancelled.
+    /// `max_lost` times, then failed; one with a requested cancel ends cancelled.
     async fn rescue(
         &self,
         me: WorkerId,
@@ -100,8 +100,8 @@ pub trait Tasks: Send + Sync + 'static {
     ) -> Result<Vec<Rescued>, StorageError>;
 
     /// Removes final tasks that finished before `finished_before`, oldest first, and those beyond
-    /// the newest `keep_max`; then idempotency and dedup keys past their time and module versions
-    /// nothing refers to. At most `limit` tasks a call.
+    /// the newest `keep_max`; then idempotency and dedup keys past their time, and module versions
+    /// that nothing refers to. At most `limit` tasks a call.
     async fn prune(
         &self,
         finished_before: Timestamp,
@@ -114,8 +114,8 @@ pub trait Tasks: Send + Sync + 'static {
     /// Its idempotency and dedup keys are free again.
     async fn purge(&self, id: TaskId) -> Result<Purged, StorageError>;
 
-    /// Of these files' owners, those it does not know: inputs no task refers to, and tasks there
-    /// are none of.
+    /// The owners of files that storage does not know: inputs that no task refers to, and ids that
+    /// no task has.
     async fn orphans(
         &self,
         blobs: Vec<BlobId>,
@@ -123,7 +123,7 @@ pub trait Tasks: Send + Sync + 'static {
     ) -> Result<Orphans, StorageError>;
 }
 
-/// What became of a task that was inserted.
+/// The result of inserting a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inserted {
     /// It is stored.
@@ -145,12 +145,12 @@ pub struct HeldTask {
     pub fence: Fence,
 }
 
-/// What became of a recorded end.
+/// The result of recording an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finished {
-    /// It is the attempt's one recorded outcome; the task is in this state now.
+    /// It is the attempt's one recorded outcome; the task is in this state.
     Recorded(TaskState),
-    /// Somebody else holds the task, or it is final.
+    /// Another worker holds the task, or it is final.
     Stale,
 }
 
@@ -170,11 +170,11 @@ pub struct Progress {
 /// The answer to a cancel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cancelled {
-    /// It had not begun, and never will.
+    /// It had not begun, and will not begin.
     AtOnce,
-    /// It runs; its worker was told.
+    /// It runs, and is marked for its worker.
     Requested(WorkerId),
-    /// It was final already.
+    /// It was already final.
     Final(TaskState),
     /// There is no such task.
     Unknown,
@@ -207,9 +207,9 @@ pub struct Rescued {
 pub struct Pruned {
     /// The tasks, whose artifacts can go.
     pub tasks: Vec<TaskId>,
-    /// Spooled inputs nothing refers to any more.
+    /// Spooled inputs that nothing refers to.
     pub blobs: Vec<BlobId>,
-    /// Module versions nothing refers to any more.
+    /// Module versions that nothing refers to.
     pub modules: Vec<Digest>,
 }
 

@@ -1,11 +1,11 @@
-//! Walks over directory trees that a guest made: looking through them, measuring and removing.
+//! Walks over directory trees that a guest made: listing, measuring and removing them.
 //!
 //! A guest chose every name, depth and number in such a tree, and the host walks it with the
-//! host's rights. So everything here goes by descriptor and follows no link, holds the same few
-//! descriptors open at any depth, recurses nowhere, never writes a path down that the kernel would
-//! have to take, and goes on after an entry that fails. What a tree means is decided by the
-//! callers: the sandbox, which collects what a run left, and storage, which keeps it. Neither
-//! knows the other, so the walks are a crate of their own below both.
+//! host's rights. So everything here works by descriptor and follows no link, holds the same few
+//! descriptors open at any depth, does not recurse, passes no long path to the kernel, and
+//! continues after an entry that fails. The callers decide what a tree means: the sandbox, which
+//! collects what a run left, and storage, which keeps it. Neither knows the other, so the walks are
+//! a separate crate below both.
 
 mod remove;
 mod walk;
@@ -26,11 +26,11 @@ pub const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-/// What the smallest entry of a directory takes up.
+/// The disk space of the smallest entry of a directory.
 pub const BLOCK_BYTES: u64 = 4096;
 
-/// What an entry takes up on a disk, near enough to be paid for: whole blocks, and at least one,
-/// because a name and an inode are room as well.
+/// The approximate disk space of an entry: whole blocks, and at least one, because a name and an
+/// inode take space as well.
 pub fn occupied(size_bytes: u64) -> u64 {
     size_bytes
         .div_ceil(BLOCK_BYTES)
@@ -38,13 +38,13 @@ pub fn occupied(size_bytes: u64) -> u64 {
         .saturating_mul(BLOCK_BYTES)
 }
 
-/// Opens a directory of the host's own, which is no link.
+/// Opens one of the host's own directories, which must not be a link.
 pub fn open_root(path: &Path) -> io::Result<OwnedFd> {
     Ok(openat(CWD, path, DIRECTORY, Mode::empty())?)
 }
 
-/// What an entry is, without following a link; asked from the file system where the listing does
-/// not tell.
+/// The type of an entry, without following a link; the file system is asked if the listing does not
+/// say.
 fn file_type(parent: BorrowedFd<'_>, name: &CStr, listed: FileType) -> FileType {
     if listed != FileType::Unknown {
         return listed;

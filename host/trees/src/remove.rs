@@ -1,9 +1,9 @@
 //! Removes a directory tree that a guest made.
 //!
-//! The tree may be ten thousand levels deep, hold a million entries and contain directories that
-//! nobody may read, so nothing here recurses, builds a path or follows a link. A directory found
-//! inside another is moved up to the top before it is emptied: each is moved once, two descriptors
-//! are open at a time, and no name is longer than one component. What a tree holds is never read.
+//! The tree may be ten thousand levels deep, have a million entries and contain unreadable
+//! directories, so nothing here recurses, builds a path or follows a link. A directory found inside
+//! another is moved up to the top before it is emptied: each is moved once, two descriptors are
+//! open at a time, and no name is longer than one component. The content of files is never read.
 
 use std::io;
 
@@ -14,10 +14,10 @@ use rustix::io::Errno;
 
 use crate::{DIRECTORY, file_type, is_dot};
 
-/// Says after every so many entries whether to go on.
+/// Asked after a number of entries whether to go on.
 const ENTRIES_PER_CHECK: u32 = 256;
 
-/// Directories moved in one pass before the top is looked through again.
+/// Directories moved in one pass before the top is listed again.
 const MOVES_PER_PASS: u32 = 4096;
 
 /// Passes without any progress after which the rest is left for the next start.
@@ -46,7 +46,7 @@ pub fn remove_tree(
     loop {
         match removal.pass()? {
             Pass::Empty => match unlinkat(parent, name, AtFlags::REMOVEDIR) {
-                // A guest's last call was still under way.
+                // A guest's last call was still in progress.
                 Err(Errno::NOTEMPTY) if idle_passes < IDLE_PASSES_MAX => idle_passes += 1,
                 result => return Ok(result?),
             },
@@ -73,7 +73,7 @@ struct Removal<'a> {
 }
 
 impl Removal<'_> {
-    /// Looks once through the top directory.
+    /// Goes once through the top directory.
     fn pass(&mut self) -> io::Result<Pass> {
         let top = self.top.try_clone()?;
         let (mut seen, mut gone, mut moves) = (false, false, 0);
@@ -106,7 +106,7 @@ impl Removal<'_> {
         })
     }
 
-    /// Removes what `name` holds, moves the directories in it to the top, and removes it. `None`
+    /// Removes the files in `name`, moves its directories to the top, and removes `name`. `None`
     /// if it is time to stop; otherwise whether anything changed.
     fn empty_into_top(&mut self, name: &std::ffi::CStr, moves: &mut u32) -> Option<bool> {
         let Ok(directory) = open_dir(self.top.as_fd(), name) else {
@@ -139,7 +139,7 @@ impl Removal<'_> {
         if unlinkat(from, name, AtFlags::REMOVEDIR).is_ok() {
             return true;
         }
-        // A directory that may not be written cannot be moved either.
+        // A directory that is not writable cannot be moved either.
         let _moving_shows_it = chmodat(from, name, Mode::RWXU, AtFlags::empty());
         loop {
             self.moved += 1;

@@ -1,4 +1,4 @@
-//! Trees that no guest should make, walked and measured. Removal is tested where the sandbox sweeps.
+//! Walks and measures hostile trees. Removal is tested in the sandbox, which sweeps.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -9,7 +9,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, mkdirat, mknodat, openat};
 
 use super::{BLOCK_BYTES, Next, Usage, measure, open_root, walk};
 
-/// Each level is made from the one above, because the path is too long to be written down.
+/// Each level is made from its parent, because the path is too long for a call.
 fn make_deep(path: &Path, name: &str, levels: usize) {
     fs::create_dir_all(path).unwrap();
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -23,7 +23,7 @@ fn make_deep(path: &Path, name: &str, levels: usize) {
     rustix::io::write(&file, b"12345").unwrap();
 }
 
-/// What is slow here is a disk that needs a millisecond for each directory.
+/// In memory, because a disk may need a millisecond for each directory.
 fn in_memory() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm")
         .or_else(|_| tempfile::tempdir())
@@ -46,7 +46,7 @@ fn depth_and_length_of_names_cost_no_descriptors_and_no_errors() {
     fs::write(dir.path().join("c"), "xyz").unwrap();
     let root = open_root(dir.path()).unwrap();
     assert_eq!(measure(root), usage(10_001 + 41 + 3, 10_001 + 41 + 3, 0));
-    // What cannot be removed by a path is not left behind by the test.
+    // The test removes what a path is too long for.
     let root = open_root(dir.path()).unwrap();
     for name in [c"a", c"b"] {
         super::remove_tree(rustix::fd::AsFd::as_fd(&root), name, &|| true).unwrap();
@@ -69,7 +69,7 @@ fn links_are_not_followed_and_a_file_of_two_names_counts_once() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_looked_into_stops_nobody() {
+fn an_unreadable_directory_does_not_stop_the_walk() {
     let dir = tempfile::tempdir().unwrap();
     for name in ["a", "locked", "z"] {
         fs::create_dir(dir.path().join(name)).unwrap();

@@ -1,8 +1,8 @@
-//! Looking through a tree, depth first, with two descriptors open at any depth.
+//! Walks through a tree, depth first, with two descriptors open at any depth.
 //!
-//! The way down opens each directory from its parent; the way up opens `..` and compares what it
-//! finds with what was left, so that a tree that is changed meanwhile ends the walk and never leads
-//! it elsewhere. What an entry is worth is the visitor's to say.
+//! The way down opens each directory from its parent; the way up opens `..` and checks that it is
+//! the directory that was left, so a tree that is changed meanwhile ends the walk and cannot lead
+//! it elsewhere. The visitor decides what an entry counts.
 
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
@@ -22,11 +22,11 @@ pub struct Entry<'a> {
     pub name: &'a CStr,
     /// The path of that directory below the root, with `/` at its end unless it is the root.
     pub prefix: &'a [u8],
-    /// What it is; links are not followed.
+    /// Its type; links are not followed.
     pub kind: FileType,
 }
 
-/// What an entry's inode says of it.
+/// The facts in an entry's inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// Device and inode.
@@ -38,7 +38,7 @@ pub struct Facts {
 }
 
 impl Entry<'_> {
-    /// Asks for its facts.
+    /// Reads its facts.
     pub fn facts(&self) -> Result<Facts, Errno> {
         let found = statat(self.parent, self.name, AtFlags::SYMLINK_NOFOLLOW)?;
         Ok(Facts {
@@ -65,9 +65,9 @@ impl Entry<'_> {
 /// What the walk does after an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Looks into it later, if it is a directory, and goes on.
+    /// Continues, and visits it later if it is a directory.
     Enter,
-    /// Does not look into it, and goes on.
+    /// Continues without visiting it.
     Pass,
     /// Ends.
     Stop,
@@ -76,14 +76,14 @@ pub enum Next {
 /// A directory on the way from the root to where the walk is.
 struct Level {
     id: (u64, u64),
-    /// Directories in it that are still to be looked into.
+    /// Directories in it that are still to be visited.
     pending: Vec<CString>,
     /// The length of its path.
     prefix_bytes: usize,
 }
 
-/// Shows every entry below `root` to `visit`, and says how many directories could not be looked
-/// into or not to their end.
+/// Shows every entry below `root` to `visit`, and returns how many directories could not be read,
+/// or not completely.
 pub fn walk(root: OwnedFd, visit: &mut dyn FnMut(&Entry<'_>) -> Next) -> u64 {
     let mut walk = Walk {
         at: root,
@@ -142,11 +142,11 @@ impl Walk {
         looked
     }
 
-    /// Looks through the directory the walk is in and makes it the last level.
+    /// Lists the directory the walk is in and makes it the last level.
     fn look(&mut self, visit: &mut dyn FnMut(&Entry<'_>) -> Next) -> Result<Next, Errno> {
         let own = fstat(&self.at)?;
         if own.st_mode & 0o500 != 0o500 {
-            // It may be read and not be left again.
+            // It may be readable although it cannot be left again.
             return Err(Errno::ACCESS);
         }
         let mut pending = Vec::new();
@@ -193,7 +193,7 @@ impl Walk {
                 self.at = outer;
                 true
             }
-            // Somebody moved it; nobody knows where the rest is.
+            // It was moved; the place of the rest is unknown.
             Ok(_) | Err(_) => {
                 self.failed += 1;
                 false
@@ -202,15 +202,15 @@ impl Walk {
     }
 }
 
-/// What a tree holds, its root excepted.
+/// The measure of a tree, without its root.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// What all entries take up, as [`occupied`] counts; a file of several names has one size and
-    /// each further name costs what an empty file does.
+    /// The disk space of all entries, as [`occupied`] counts it; the size of a file with several
+    /// names counts once, and each further name costs as much as an empty file.
     pub occupied_bytes: u64,
     /// Entries of any kind.
     pub entries: u64,
-    /// Directories that could not be looked into.
+    /// Directories that could not be read.
     pub failed: u64,
 }
 

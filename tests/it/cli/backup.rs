@@ -54,7 +54,7 @@ fn a_host_over_a_backup_knows_what_the_first_one_knew() {
     });
     let again = cofferdam(&backup, b"");
     assert_eq!(again.status.code(), Some(2), "nothing is overwritten");
-    assert!(text(&again.stderr).contains("exists already"));
+    assert!(text(&again.stderr).contains("already exists"));
     let nothing = cofferdam(&["backup", "--data", "/nowhere", "/tmp/never"], b"");
     assert_eq!(nothing.status.code(), Some(2), "{}", text(&nothing.stderr));
 

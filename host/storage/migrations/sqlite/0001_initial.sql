@@ -2,8 +2,8 @@
 -- UUID, digests the 32 bytes of a SHA-256. States: 0 blocked, 1 pending, 2 running, 3 completed,
 -- 4 failed, 5 cancelled; a task is final from 3 on.
 
--- What many tasks have in common: the module and what was decided about the run. Kept once, so
--- that a task's own rows stay small; `tasks` counts who refers to it.
+-- The common part of many tasks: the module and the settings of the run. It is kept once, so that
+-- a task's own rows stay small; `tasks` counts the tasks that refer to it.
 CREATE TABLE template (
     id       INTEGER PRIMARY KEY,
     digest   BLOB    NOT NULL,
@@ -16,7 +16,7 @@ CREATE TABLE template (
 ) STRICT;
 CREATE INDEX template_unused ON template (tasks) WHERE tasks = 0;
 
--- What changes while a task lives. Claim and finish rewrite this row, so nothing wide is in it.
+-- The changing part of a task. Claim and finish rewrite this row, so it has no wide column.
 -- `seq` grows with every insert and gives the newest-first listing without an index.
 CREATE TABLE task (
     seq              INTEGER PRIMARY KEY,
@@ -55,7 +55,8 @@ CREATE INDEX task_running ON task (worker) WHERE state = 2;
 CREATE INDEX task_final ON task (finished_at) WHERE state >= 3;
 CREATE INDEX task_unsuccessful ON task (state) WHERE state >= 4;
 
--- What was submitted; written once. `args`, `env` and `metadata` are absent where they are empty.
+-- The submitted part of a task, written once. `args`, `env` and `metadata` are absent where they
+-- are empty.
 CREATE TABLE task_spec (
     seq             INTEGER PRIMARY KEY,
     fingerprint     BLOB NOT NULL,
@@ -119,7 +120,7 @@ CREATE TABLE worker (
     heard_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- The bytes of a module as uploaded, by digest, and what was found out about them.
+-- The bytes of a module as uploaded, by digest, and the facts about them.
 CREATE TABLE module (
     digest BLOB PRIMARY KEY,
     info   TEXT NOT NULL,
@@ -138,7 +139,7 @@ CREATE TABLE module_version (
 CREATE INDEX module_version_newest ON module_version (name, seq);
 CREATE INDEX module_version_digest ON module_version (digest);
 
--- When a ping last proved that the database can be written to.
+-- A ping writes to this row to prove that the database can be written to.
 CREATE TABLE ping (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     n   INTEGER NOT NULL

@@ -1,9 +1,10 @@
--- Which change of a task came when, and which tasks are of which module.
+-- The order of changes, and the tasks of each module.
 
 -- Every change of a task gives it the next number, in the transaction that makes it. There is one
--- writer, so numbers become visible in their order: whoever has seen one has missed none below it.
+-- writer, so numbers become visible in order: a reader who has seen one has missed none below it.
 ALTER TABLE task ADD COLUMN change INTEGER NOT NULL DEFAULT 0;
--- The module's name, as a number. Not the template's: a name can have very many templates.
+-- The module's name as a number. It is not the template's number: a name can have very many
+-- templates.
 ALTER TABLE task ADD COLUMN name INTEGER NOT NULL DEFAULT 0;
 
 CREATE TABLE module_name (

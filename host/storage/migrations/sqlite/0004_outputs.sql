@@ -1,6 +1,6 @@
--- Large outputs are kept beside the database too. Such an attempt's `output` is empty; which blob has
--- it is in a table of its own, because a column behind the streams would cost every list a walk
--- through them.
+-- Large outputs are kept beside the database too. Such an attempt's `output` is empty; a separate
+-- table names its blob, because a column behind the streams would cost every list a walk through
+-- them.
 CREATE TABLE output (
     attempt    INTEGER PRIMARY KEY,
     blob       BLOB    NOT NULL,

@@ -1,4 +1,4 @@
-//! Which task is next.
+//! The order of claims.
 
 use super::Backend;
 use super::fixture::*;
@@ -80,7 +80,7 @@ pub(crate) async fn a_claim_counts_an_attempt<B: Backend>(backend: B) -> B {
     backend
 }
 
-pub(crate) async fn what_lies_ahead_waits<B: Backend>(backend: B) -> B {
+pub(crate) async fn a_task_with_a_future_run_at_waits<B: Backend>(backend: B) -> B {
     let storage = backend.storage();
     let mut later = with_priority(1, Priority::Critical);
     later.run_at = at(10);

@@ -1,4 +1,4 @@
-//! What the bodies share: tasks to submit, and the usual moves.
+//! Shared by the bodies: tasks to submit, and the usual steps.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(crate) const ANY_NUMBER: u64 = u64::MAX;
 pub(crate) const ME: WorkerId = WorkerId(Uuid::from_u128(0xa11ce));
 pub(crate) const OTHER: WorkerId = WorkerId(Uuid::from_u128(0xb0b));
 
-/// A database in `data`, as large as it likes.
+/// A database in `data`, without a limit on its size.
 pub(crate) fn settings(data: &std::path::Path) -> StorageConfig {
     StorageConfig {
         data: data.to_owned(),

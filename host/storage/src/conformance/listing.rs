@@ -139,7 +139,7 @@ pub(crate) async fn by_change_number<B: Backend>(backend: B) -> B {
     let all = storage.tasks(&TaskFilter::default(), 2).await.unwrap();
     assert_eq!(all.as_of, second.as_of);
 
-    // Whatever the clock says: numbers are given at the commit.
+    // The clock does not matter: numbers are given at the commit.
     storage.cancel(id(5), at(-100)).await.unwrap();
     let third = read(second.as_of).await;
     assert_eq!(ids_of(&third), [id(5)]);

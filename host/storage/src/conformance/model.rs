@@ -1,8 +1,8 @@
-//! Random histories, played on the storage and on a model of a few lines.
+//! Random histories, run on the storage and on a model of a few lines.
 //!
 //! Two workers claim, finish, give back, fall silent and come back; submitters cancel, retry and
-//! prune; every answer may be lost, so that a call is made again. The model knows what is true of
-//! each task then, and after every step storage must agree.
+//! prune; every answer may be lost, so that a call is repeated. The model knows the resulting state
+//! of each task, and after every step storage must agree.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use cofferdam_domain::claim::{AttemptEnd, Claim, Next};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{ClaimOrder, Task};
 
-/// What the model knows of a task.
+/// The model of a task.
 #[derive(Clone, Copy, Debug)]
 struct Known {
     seen: Seen,
@@ -29,7 +29,7 @@ struct Known {
     age: usize,
 }
 
-/// What storage tells of it.
+/// Its state as storage reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Seen {
     state: TaskState,
@@ -47,7 +47,7 @@ struct Model {
     /// When each worker was last heard of.
     heard: [Option<i64>; 2],
     inserted: usize,
-    /// What somebody knows who asks for changes now and then, and since when they asked.
+    /// The tasks known to a client that asks for changes now and then, and the number it asks from.
     told: BTreeMap<u128, Seen>,
     told_as_of: i64,
     now: i64,
@@ -131,7 +131,7 @@ impl Model {
             true => assert_eq!(inserted, Inserted::Repeated(id(number))),
             false => assert_eq!(inserted, Inserted::New),
         }
-        // As a client does that got no answer.
+        // A client without an answer does this.
         assert_eq!(insert().await, Inserted::Repeated(id(number)));
         if !known {
             self.inserted += 1;
@@ -431,7 +431,7 @@ pub(crate) async fn acknowledged_work_outlives_a_reopen<B: Backend>(backend: B) 
         (counts.pending, counts.running, counts.completed),
         (100, 40, 60)
     );
-    // A claim made before still holds.
+    // An earlier claim still holds.
     let held = completed(&claims[70], at(3));
     let finished = finish_one(backend.storage(), held).await;
     assert_eq!(finished, Finished::Recorded(TaskState::Completed));

@@ -1,4 +1,4 @@
-//! How attempts end, and what is changed by hand.
+//! How attempts end, and changes by hand.
 
 use std::time::Duration;
 
@@ -297,8 +297,8 @@ pub(crate) async fn a_given_back_task_is_not_charged<B: Backend>(backend: B) -> 
     backend
 }
 
-/// The others are recorded if they are offered without it.
-pub(crate) async fn what_no_row_can_hold_is_refused<B: Backend>(backend: B) -> B {
+/// The other ends are recorded if they are offered without it.
+pub(crate) async fn an_end_too_large_for_a_row_is_refused<B: Backend>(backend: B) -> B {
     const FILES: usize = 70_000;
     let storage = backend.storage();
     insert_all(storage, vec![new_task(1), new_task(2)]).await;

@@ -1,4 +1,4 @@
-//! What is removed, and what must stay.
+//! What is removed, and what must be kept.
 
 use super::fixture::*;
 use super::{Backend, Storage};
@@ -54,7 +54,7 @@ pub(crate) async fn by_age_and_by_number<B: Backend>(backend: B) -> B {
     assert_eq!(storage.counts().await.unwrap().completed, 1);
     assert!(storage.task(id(5)).await.unwrap().is_none());
     assert!(storage.attempts(id(5)).await.unwrap().is_empty());
-    // The key went with its task.
+    // The key was removed with its task.
     let mut again = new_task(7);
     again.idempotency_key = Some("key 1".to_owned());
     assert_eq!(
@@ -122,7 +122,7 @@ pub(crate) async fn modules_go_with_their_last_task<B: Backend>(backend: B) -> B
     backend
 }
 
-pub(crate) async fn orphans_are_what_nobody_knows<B: Backend>(backend: B) -> B {
+pub(crate) async fn orphans_are_files_of_unknown_owners<B: Backend>(backend: B) -> B {
     let storage = backend.storage();
     insert(storage, spooled(1, 50)).await;
     let blobs = [50, 51].map(|blob| BlobId(id(blob).0));

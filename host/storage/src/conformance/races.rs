@@ -1,4 +1,4 @@
-//! Two who want different things of one task.
+//! Concurrent calls that want different things of one task.
 
 use std::collections::HashSet;
 
@@ -83,14 +83,14 @@ pub(crate) async fn a_cancel_beats_a_result<B: Backend>(backend: B) -> B {
     );
     let late = storage.cancel(id(1), at(4)).await.unwrap();
     assert_eq!(late, Cancelled::Final(TaskState::Cancelled));
-    // What the guest gave is kept with the cancelled task.
+    // The guest's output is kept with the cancelled task.
     let attempts = storage.attempts(id(1)).await.unwrap();
     assert!(attempts[0].failure.is_none() && attempts[0].result_bytes > 0);
     assert!(storage.result(id(1)).await.unwrap().is_some());
     backend
 }
 
-/// Among the ends of others, which share its commit.
+/// The end is recorded among the ends of others, which share its commit.
 pub(crate) async fn a_cancel_beats_a_claim_given_back<B: Backend>(backend: B) -> B {
     let storage = backend.storage();
     insert_all(storage, (1..=3).map(new_task).collect()).await;

@@ -21,7 +21,8 @@ pub(crate) async fn the_dead_are_told_from_the_living<B: Backend>(backend: B) ->
     };
     let first = storage.rescue(ME, at(0), 10, at(2)).await.unwrap();
     assert_eq!(first, [rescued(3)]);
-    // Exactly at the bound it is still believed to be alive; heard of again, it is.
+    // Exactly at the bound the worker still counts as alive, and so it does after another
+    // heartbeat.
     storage.heartbeat(OTHER, at(5)).await.unwrap();
     storage.heartbeat(OTHER, at(4)).await.unwrap();
     assert_eq!(storage.rescue(ME, at(5), 10, at(6)).await.unwrap(), []);
@@ -61,7 +62,7 @@ pub(crate) async fn nothing_starves_behind_the_living<B: Backend>(backend: B) ->
     let rescued = storage.rescue(ME, at(50), 2, at(2)).await.unwrap();
     assert_eq!(rescued.len(), 2);
     assert_eq!(storage.rescue(ME, at(50), 2, at(2)).await.unwrap().len(), 1);
-    // And when everybody is dead, everything comes back, batch by batch.
+    // When every worker is dead, every task comes back, batch by batch.
     let mut back = 0;
     while let count @ 1.. = storage
         .rescue(ME, at(200), 4096, at(3))

@@ -1,4 +1,4 @@
-//! What is submitted is what is kept, once.
+//! A submission is kept unchanged, and once.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ pub(crate) async fn what_was_submitted_is_read_back<B: Backend>(backend: B) -> B
     backend
 }
 
-pub(crate) async fn a_key_or_id_stands_for_its_first_request<B: Backend>(backend: B) -> B {
+pub(crate) async fn a_key_or_id_names_its_first_request<B: Backend>(backend: B) -> B {
     let storage = backend.storage();
     let mut first = new_task(1);
     first.idempotency_key = Some("k".to_owned());
@@ -146,7 +146,7 @@ pub(crate) async fn a_conflict_stores_nothing_of_its_submission<B: Backend>(back
     different.fingerprint = [9; 16];
     let conflicting = vec![new_task(2), different.clone(), new_task(3)];
     assert_conflict(storage, conflicting.clone(), 1).await;
-    // The earlier request may stand in the same submission, and then is not kept either.
+    // The earlier request may be part of the same submission, and then is not kept either.
     let mut twice = new_task(4);
     twice.fingerprint = [9; 16];
     assert_conflict(storage, vec![new_task(4), twice], 4).await;
@@ -219,7 +219,7 @@ pub(crate) async fn a_version_that_is_gone_takes_no_task<B: Backend>(backend: B)
     insert(storage, new_task(1)).await;
     storage.cancel(id(1), at(2)).await.unwrap();
     assert!(storage.remove_module(&name("echo")).await.unwrap());
-    // Its bytes are kept for the first task as long as that is, and serve others as well.
+    // Its bytes are kept as long as the first task, and serve others as well.
     insert(storage, new_task(3)).await;
     storage.cancel(id(3), at(2)).await.unwrap();
     let pruned = storage.prune(at(9), 9, 9, at(9)).await.unwrap();

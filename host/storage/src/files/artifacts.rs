@@ -1,7 +1,6 @@
-//! Artifacts: files guests left, one directory a task and below it one an attempt.
-//!
-//! A guest chose every name in there, so each directory is opened from its parent without
-//! following a link, and only a regular file is given out.
+//! Artifacts: files that guests left, in one directory for each task with one for each attempt.
+//! A guest chose every name there, so each directory is opened from its parent without following a
+//! link, and only regular files are served.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -43,7 +42,7 @@ fn open_regular(dir: &Path, path: &str) -> io::Result<Option<(File, u64)>> {
         parent = parent.open_dir_nofollow(part)?;
     }
     let mut options = OpenOptions::new();
-    // Without the flag a pipe would be waited for; it is refused below.
+    // Without the flag, opening a pipe would wait; a pipe is refused below.
     options
         .read(true)
         .follow(FollowSymlinks::No)
@@ -65,7 +64,7 @@ fn is_no_such_file(error: &io::Error) -> bool {
 }
 
 /// Regular files below `dir`, each with its path there; `None` if there is no such directory.
-/// Paths that nobody could ask for are left out.
+/// Paths that no client can request are left out.
 pub(super) fn files_below(dir: &Path) -> Result<Option<Vec<(String, PathBuf)>>, StorageError> {
     let Some(root) = absent_is_fine(open_root(dir))? else {
         return Ok(None);
@@ -86,7 +85,7 @@ pub(super) fn files_below(dir: &Path) -> Result<Option<Vec<(String, PathBuf)>>, 
     Ok(Some(files))
 }
 
-/// What the entries below `dir` take up; nothing if it is not a directory.
+/// The space that the entries below `dir` take up; 0 if it is not a directory.
 pub(super) fn occupied_below(dir: &Path) -> u64 {
     open_root(dir).map_or(0, |root| measure(root).occupied_bytes)
 }
@@ -103,8 +102,8 @@ pub(super) fn remove_dir(dir: &Path) -> io::Result<()> {
     remove_tree(parent.as_fd(), &name, &|| true)
 }
 
-/// Removes a directory, whose own cost is `own_bytes`, and what is in it. What cannot be removed
-/// is still paid for afterwards.
+/// Removes a directory, whose own cost is `own_bytes`, and what is in it. Entries that cannot be
+/// removed still count.
 pub(super) fn remove(dir: &Path, own_bytes: u64, budget: &Budget) -> Result<(), StorageError> {
     let cost = |is_there: bool| {
         if is_there {
@@ -119,7 +118,7 @@ pub(super) fn remove(dir: &Path, own_bytes: u64, budget: &Budget) -> Result<(), 
     Ok(removed?)
 }
 
-/// The directories in `dir` that are called by an id.
+/// The directories in `dir` whose name is an id.
 pub(super) fn list(dir: &Path) -> Result<Vec<Uuid>, StorageError> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir)? {

@@ -1,15 +1,14 @@
 //! The budget that spool, artifacts and files of executions share.
-//!
-//! It counts what files take up, not what they hold: an empty file costs a block like any other
-//! entry. Room that was taken belongs to a [`Room`], and goes when that is dropped, unless it was
-//! left with files that stay.
+//! It counts the space that files take up, not their length: an empty file costs a block like any
+//! other entry. Reserved room belongs to a [`Room`] and is given back when that is dropped, unless
+//! the files stay.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::StorageError;
 
-/// Bytes in use and the most there may be.
+/// Bytes in use, and the most that may be.
 #[derive(Debug)]
 pub(super) struct Budget {
     used: AtomicU64,
@@ -47,7 +46,7 @@ impl Budget {
         }
     }
 
-    /// Gives back what removed files took up.
+    /// Gives back the room of removed files.
     pub(super) fn give(&self, size_bytes: u64) {
         let less = |used: u64| Some(used.saturating_sub(size_bytes));
         // The closure always answers with a value.
@@ -75,7 +74,7 @@ impl Room {
         })
     }
 
-    /// Makes it room for `size_bytes` in all, or leaves it as it is.
+    /// Changes it to room for `size_bytes` in all, or leaves it unchanged.
     pub(super) fn resize(&mut self, size_bytes: u64) -> Result<(), StorageError> {
         match size_bytes.checked_sub(self.size_bytes) {
             Some(more) => self.budget.take(more)?,

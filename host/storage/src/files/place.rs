@@ -1,5 +1,5 @@
-//! Putting a directory of files in its place: room first, then the files, then every directory
-//! above them made durable, and all of it undone if whoever asked has gone away.
+//! Puts a directory of files in its place: first the room is reserved, then the files are put, then
+//! every directory above them is made durable. All of it is undone if the caller has gone away.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use super::budget::Room;
 use super::{FileStorage, private_dir};
 use crate::StorageError;
 
-/// A directory of files in its place. Dropped before [`Kept::stay`], it is removed.
+/// A directory of files in its place. It is removed if this is dropped before [`Kept::stay`].
 #[must_use]
 #[derive(Debug)]
 pub struct Kept {
@@ -37,7 +37,7 @@ impl Drop for Kept {
         let undo = move || {
             match remove_dir(&dir) {
                 Ok(()) => drop(room),
-                // They are still there, and so is their cost.
+                // The files still exist, so they still count.
                 Err(error) => {
                     tracing::warn!(dir = %dir.display(), %error, "files were left behind");
                     room.leave();
@@ -52,8 +52,8 @@ impl Drop for Kept {
 }
 
 impl FileStorage {
-    /// Makes `dir`, which lies below `root`, has `put` fill it, and makes it durable. What `put`
-    /// makes durable is what it puts there; the directories above are made durable here. Blocks.
+    /// Makes `dir`, which is below `root`, has `put` fill it, and makes it durable. `put` makes the
+    /// files durable; this function does so for the directories above them. Blocks.
     pub(super) fn place(
         &self,
         root: &Path,

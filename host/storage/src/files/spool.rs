@@ -1,4 +1,4 @@
-//! The spool: inputs too large to lie in the database, one file each.
+//! The spool: inputs too large for the database, one file each.
 
 use std::fs::File;
 use std::io;
@@ -18,10 +18,11 @@ use super::{absent_is_fine, blocking};
 use crate::StorageError;
 use cofferdam_domain::task::BlobId;
 
-/// A file that is not finished ends in this; no such file outlives the process that wrote it.
+/// The ending of an unfinished file; no such file outlives the process that wrote it.
 const UNFINISHED: &str = "part";
 
-/// A new file of the spool. Dropped before [`SpoolWriter::commit`] it leaves nothing behind.
+/// A new file of the spool. If this is dropped before [`SpoolWriter::commit`], nothing is left
+/// behind.
 #[derive(Debug)]
 pub struct SpoolWriter {
     file: tokio::fs::File,
@@ -29,7 +30,7 @@ pub struct SpoolWriter {
     sync: Arc<dyn SyncDir>,
 }
 
-/// A file of the spool, with its room. Dropped before [`Spooled::stay`] it is removed.
+/// A file of the spool, with its room. It is removed if this is dropped before [`Spooled::stay`].
 #[must_use]
 #[derive(Debug)]
 pub struct Spooled {
@@ -75,10 +76,10 @@ impl SpoolWriter {
         budget: Arc<Budget>,
         sync: Arc<dyn SyncDir>,
     ) -> Result<SpoolWriter, StorageError> {
-        // The name means nothing; it only has to be another one each time.
+        // The name has no meaning; it only has to be unique.
         let blob = BlobId(uuid::Builder::from_random_bytes(rand::random()).into_uuid());
         let path = path(spool, blob).with_extension(UNFINISHED);
-        // The file and what removes it are made together, whether or not anybody still waits.
+        // The file and its guard are made together, whether or not the caller still waits.
         let (file, spooled) = blocking(move || {
             let room = Room::take(&budget, occupied(0))?;
             let file = File::options()
@@ -119,7 +120,7 @@ impl SpoolWriter {
         self.spooled.size_bytes
     }
 
-    /// Everything that was written, in memory; nothing is left of the file.
+    /// Everything that was written, in memory; the file is removed.
     pub async fn take_back(mut self) -> Result<Bytes, StorageError> {
         self.file.flush().await?;
         let path = self.spooled.path.clone();
@@ -143,7 +144,7 @@ impl SpoolWriter {
     }
 }
 
-/// Where a blob is.
+/// The path of a blob.
 pub(super) fn path(spool: &Path, blob: BlobId) -> PathBuf {
     spool.join(blob.0.simple().to_string())
 }
@@ -159,7 +160,7 @@ pub(super) fn remove(path: &Path, budget: &Budget) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// The blobs there are.
+/// All blobs.
 pub(super) fn list(spool: &Path) -> Result<Vec<BlobId>, StorageError> {
     let mut blobs = Vec::new();
     for entry in std::fs::read_dir(spool)? {
@@ -171,7 +172,7 @@ pub(super) fn list(spool: &Path) -> Result<Vec<BlobId>, StorageError> {
     Ok(blobs)
 }
 
-/// Removes what a process that died was writing. What cannot be removed stays counted.
+/// Removes unfinished files of dead processes. Files that cannot be removed stay counted.
 pub(super) fn remove_unfinished(spool: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(spool)? {
         let path = entry?.path();

@@ -5,13 +5,13 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-/// What makes durable which entries a directory has.
+/// Makes a directory's entries durable.
 pub(crate) trait SyncDir: Debug + Send + Sync {
     /// Returns once the entries of `dir` are on the disk.
     fn dir(&self, dir: &Path) -> io::Result<()>;
 }
 
-/// The operating system's way.
+/// The operating system's fsync.
 #[derive(Debug)]
 pub(crate) struct Fsync;
 

@@ -1,4 +1,4 @@
-//! What is durable, what is paid for, what is refused, what is swept.
+//! Durability, the budget, refusals and the sweep.
 
 use std::io;
 use std::os::unix::fs::symlink;
@@ -24,7 +24,7 @@ fn open(dir: &TempDir, blocks: u64) -> FileStorage {
     FileStorage::open(dir.path(), blocks * BLOCK).unwrap()
 }
 
-/// Blocks in use, after it was compared with what a new start finds on the disk.
+/// Blocks in use, compared with what a new start finds on the disk.
 fn blocks(dir: &TempDir, files: &FileStorage) -> u64 {
     let (used, limit) = files.usage();
     let found = FileStorage::open(dir.path(), limit).unwrap().usage().0;
@@ -88,7 +88,7 @@ async fn a_spooled_body_is_read_back_and_removed() {
 }
 
 #[tokio::test]
-async fn what_nobody_refers_to_leaves_nothing() {
+async fn files_without_a_reference_leave_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let files = open(&dir, 2);
     let mut writer = files.spool().await.unwrap();
@@ -125,7 +125,7 @@ async fn the_budget_is_held_before_anything_is_written() {
         2,
         "the attempt's directory and a file"
     );
-    // More than was said beforehand is refused when it is found, and undone.
+    // If more is found than was announced, it is refused and undone.
     let refused = keep(&files, id(2), 1, &[("a", 1), ("b", 1)])
         .await
         .unwrap_err();
@@ -141,7 +141,7 @@ async fn the_budget_is_held_before_anything_is_written() {
     spool(&files, b"fits again").await;
 }
 
-/// How long what was dropped may take to be gone.
+/// How long the removal of dropped files may take.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
 #[tokio::test]
@@ -194,7 +194,7 @@ async fn files_are_acknowledged_after_every_directory_above_them_is_durable() {
 
     let recorder = Arc::clone(&synced);
     let put = move |target: &Path| {
-        // What is put there is made durable by whoever puts it there, before.
+        // The caller made the files durable before.
         assert!(recorder.0.lock().unwrap().is_empty());
         recorder.dir(target)
     };
@@ -213,7 +213,7 @@ async fn files_are_acknowledged_after_every_directory_above_them_is_durable() {
     assert_eq!(take(&synced), [root.join("spool")]);
 }
 
-/// Every call is given up after so many polls, from none to all it needs.
+/// Every call is dropped after a number of polls, from none to all it needs.
 #[tokio::test]
 async fn calls_given_up_at_any_moment_leave_budget_and_disk_equal() {
     let dir = tempfile::tempdir().unwrap();

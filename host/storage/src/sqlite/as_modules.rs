@@ -92,7 +92,8 @@ impl SqliteStorage {
         if let Some(known) = known {
             return blocking(move || putting.put_known(known, &wasm)).await;
         }
-        // Taken before it is compared, so that many at once do not exceed it together.
+        // Reserved before the comparison, so that many calls at once do not exceed the budget
+        // together.
         let room = self.beside.blobs().take_room(wasm.len());
         self.writer
             .call(move |db| db.budget.check(&db.conn, 0))

@@ -34,7 +34,7 @@ impl Reads for SqliteStorage {
         let Some(tasks::Output { content_type, body }) = found else {
             return Ok(None);
         };
-        // A blob that is gone was pruned since it was looked for, and its task with it.
+        // A missing blob was pruned after the look-up, together with its task.
         let body = self.beside.get(body).await?;
         Ok(body.map(|body| Payload { content_type, body }))
     }

@@ -1,4 +1,4 @@
-//! The backend as [`Tasks`]: which call goes to the writer and which to the readers.
+//! The backend as [`Tasks`]: decides which calls go to the writer and which to the readers.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -136,7 +136,7 @@ impl Tasks for SqliteStorage {
 /// An output is kept beside the database from this length on.
 const LARGE_OUTPUT_BYTES: usize = 1 << 20;
 
-/// The output of an attempt, if it does not belong into its row.
+/// The output of an attempt, if it is too large for its row.
 fn large_output(end: &AttemptEnd) -> Option<&Bytes> {
     match &end.outcome {
         Outcome::Completed(payload) => {
@@ -147,7 +147,7 @@ fn large_output(end: &AttemptEnd) -> Option<&Bytes> {
 }
 
 impl SqliteStorage {
-    /// Records ends of which some have a large output. Those are put beside the database first.
+    /// Records ends. Large outputs are put beside the database first.
     async fn finish_large(&self, ends: Vec<AttemptEnd>) -> Result<Vec<Finished>, StorageError> {
         let putting = self.beside.begin().await;
         let put = move |end: AttemptEnd| {

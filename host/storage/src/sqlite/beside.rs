@@ -1,8 +1,7 @@
-//! Bytes beside the database: put before a row refers to them, removed once none does.
-//!
-//! Whoever puts bytes holds a [`Fresh`] until the row is committed or given up, and nobody removes
-//! anything meanwhile. Then the hash is loose: looked at when bytes are removed the next time, and
-//! removed where no row refers to it. So a caller that goes away at any moment leaves nothing.
+//! Bytes beside the database: they are put before a row refers to them, and removed once none does.
+//! A caller that puts bytes holds a [`Fresh`] until the row is committed or given up, and no blob
+//! is removed meanwhile. After that the hash is loose: the next removal checks it, and removes its
+//! blob if no row refers to it. So a caller that goes away at any moment leaves nothing.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,10 +22,10 @@ pub(super) enum Kept {
     Blob(BlobHash),
 }
 
-/// The blobs, and which of them may have nothing that refers to them.
+/// The blobs, and the hashes that may be without a reference.
 pub(super) struct Beside {
     blobs: Arc<Blobs>,
-    /// Read while somebody puts, written while blobs are removed.
+    /// Locked for reading during a put and for writing during a removal.
     putting: Arc<RwLock<()>>,
     loose: Arc<Loose>,
 }
@@ -40,7 +39,7 @@ impl Loose {
     }
 }
 
-/// Somebody puts bytes.
+/// A put in progress.
 #[derive(Clone)]
 pub(super) struct Putting {
     blobs: Arc<Blobs>,
@@ -48,7 +47,7 @@ pub(super) struct Putting {
     _nobody_removes: Arc<OwnedRwLockReadGuard<()>>,
 }
 
-/// Bytes that were put and that no row may refer to yet.
+/// Bytes that were put and may still be without a row.
 pub(super) struct Fresh {
     hash: BlobHash,
     putting: Putting,
@@ -103,7 +102,7 @@ impl Beside {
         &self.blobs
     }
 
-    /// From now on nobody removes anything, until all that was put is dropped.
+    /// Prevents removals until the returned value and all its blobs are dropped.
     pub(super) async fn begin(&self) -> Putting {
         let guard = Arc::clone(&self.putting).read_owned().await;
         Putting {
@@ -113,7 +112,7 @@ impl Beside {
         }
     }
 
-    /// The bytes, from wherever they are; `None` if they are not there any more.
+    /// The bytes, from wherever they are; `None` if they have been removed.
     pub(super) async fn get(&self, kept: Kept) -> Result<Option<Bytes>, StorageError> {
         match kept {
             Kept::Inside(bytes) => Ok(Some(bytes.into())),
@@ -125,8 +124,8 @@ impl Beside {
         }
     }
 
-    /// Removes blobs of what is gone and whatever else is loose, unless something refers to them.
-    /// What cannot be removed is left to the next time, and to the next start.
+    /// Removes the given blobs and all loose ones, unless something refers to them. A failed
+    /// removal is left to the next time, and to the next start.
     pub(super) async fn remove(&self, readers: &Readers, gone: Vec<BlobHash>) {
         self.loose.lock().extend(gone);
         if let Err(error) = self.remove_loose(readers).await {
@@ -147,7 +146,7 @@ impl Beside {
         let (blobs, loose) = (Arc::clone(&self.blobs), Arc::clone(&self.loose));
         blocking(move || {
             unused.into_iter().try_for_each(|hash| blobs.remove(hash))?;
-            // Others are added behind these only.
+            // Other hashes are only added behind these.
             loose.lock().drain(..looked_at);
             drop(nobody_puts);
             Ok(())
@@ -156,7 +155,7 @@ impl Beside {
     }
 }
 
-/// Of `hashes`, those that neither a module nor an output has.
+/// The `hashes` that neither a module nor an output refers to.
 pub(super) fn unused_blobs(
     conn: &Connection,
     hashes: Vec<BlobHash>,

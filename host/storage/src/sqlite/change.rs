@@ -10,7 +10,7 @@ use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::TaskId;
 use cofferdam_domain::time::Timestamp;
 
-/// Ends a task that waits, or marks one that runs.
+/// Ends a waiting task, or marks a running one.
 pub(super) fn cancel(db: &mut Db, id: TaskId, now: Timestamp) -> Result<Cancelled, StorageError> {
     let found: Option<(i64, u8, Option<[u8; 16]>)> = db
         .conn
@@ -47,7 +47,7 @@ pub(super) fn cancel(db: &mut Db, id: TaskId, now: Timestamp) -> Result<Cancelle
                 )?
                 .execute(params![seq, now.as_millis(), db.tallies.next_change()])?;
             let worker =
-                worker.ok_or_else(|| StorageError::corrupt("nobody runs a running task"))?;
+                worker.ok_or_else(|| StorageError::corrupt("a running task has no worker"))?;
             Ok(Cancelled::Requested(WorkerId(uuid::Uuid::from_bytes(
                 worker,
             ))))
@@ -102,7 +102,7 @@ pub(super) fn retry(db: &mut Db, id: TaskId, now: Timestamp) -> Result<Retried, 
     }
 }
 
-/// Notes that `worker` is alive. A clock that went back does not make it look dead.
+/// Notes that `worker` is alive. A clock that goes back does not make it look dead.
 pub(super) fn heartbeat(db: &mut Db, worker: WorkerId, now: Timestamp) -> Result<(), StorageError> {
     db.conn
         .prepare_cached(

@@ -1,4 +1,4 @@
-//! Claiming: which tasks are next, and handing them to a worker.
+//! Claiming: finds the next tasks and gives them to a worker.
 
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{ClaimOrder, Priority, TaskId};
 use cofferdam_domain::time::Timestamp;
 
-/// Candidates come from the index alone, one range a priority: tasks whose time has not come lie
-/// behind the end of the range and cost nothing.
+/// Candidates come from the index alone, with one range for each priority: tasks whose time has not
+/// come are behind the end of the range and cost nothing.
 const OLDEST: &str = "
     SELECT run_at, seq FROM task WHERE state = 1 AND priority = ?1 AND run_at <= ?2
     ORDER BY run_at, seq LIMIT ?3";
@@ -53,8 +53,8 @@ struct Candidate {
     parts: SpecParts,
 }
 
-/// Takes up to `slots` tasks for `worker`. One whose rows make no sense ends failed, so that it does
-/// not keep the others from being claimed.
+/// Takes up to `slots` tasks for `worker`. A task with inconsistent rows ends failed, so that it
+/// does not block the others.
 pub(super) fn claim(
     db: &mut Db,
     worker: WorkerId,
@@ -114,13 +114,13 @@ fn end_unreadable(
         tracing::error!(
             seq,
             why,
-            "what is stored of a task cannot be read; it ends failed"
+            "a task's stored data cannot be read; it ends failed"
         );
         let task = settling
             .conn
             .prepare_cached(HELD)?
             .query_row([seq], Running::from_row)?;
-        let message = format!("what is stored of this task cannot be read: {why}");
+        let message = format!("the stored data of this task cannot be read: {why}");
         let outcome = Outcome::Failed(Failure::new(FailureKind::HostError, message));
         let ending = Ending {
             finished_at: now,

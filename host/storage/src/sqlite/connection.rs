@@ -13,7 +13,7 @@ use crate::StorageError;
 
 /// The oldest SQLite with all fixes this backend relies on: 3.51.3, as SQLite numbers it.
 const VERSION_NUMBER_MIN: i32 = 3_051_003;
-/// Tells our databases from other people's: "Cffr".
+/// Marks a database as Cofferdam's: "Cffr".
 const APPLICATION_ID: i32 = 0x4366_6672;
 const MIGRATIONS: [&str; 4] = [
     include_str!("../../migrations/sqlite/0001_initial.sql"),
@@ -28,20 +28,20 @@ const WRITER_CACHE_KIB: i32 = -65_536;
 const READER_CACHE_KIB: i32 = -8192;
 /// While there is work, the log is copied into the database whenever it has this many pages.
 const WAL_PAGES_MAX: i32 = 8192;
-/// The log file is cut back to this when it starts anew.
+/// The log file is truncated to this size when it starts again.
 const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
 const STATEMENTS_KEPT: usize = 128;
 
 const PRIVATE_DIR: u32 = 0o700;
 const PRIVATE_FILE: u32 = 0o600;
 
-/// The lock that makes the data directory ours. The kernel gives it back when the process ends,
-/// however it ends.
+/// The lock that reserves the data directory for this process. The kernel releases it when the
+/// process ends, however it ends.
 pub(super) struct DataLock {
     _locked: File,
 }
 
-/// Takes the data directory, creating it if it is absent.
+/// Takes the data directory, or creates it.
 pub(super) fn lock(data: &Path) -> Result<DataLock, StorageError> {
     let path = data.join("lock");
     let refused = |what: &dyn std::fmt::Display| {
@@ -61,7 +61,7 @@ pub(super) fn lock(data: &Path) -> Result<DataLock, StorageError> {
     }
 }
 
-/// Opens a file that nobody else can read, creating it if need be.
+/// Opens a file that no other user can read, or creates it.
 fn private_file(path: &Path) -> std::io::Result<File> {
     let file = OpenOptions::new()
         .create(true)
@@ -73,8 +73,7 @@ fn private_file(path: &Path) -> std::io::Result<File> {
     Ok(file)
 }
 
-/// Takes from everybody else what they may do with `path`: what tasks were given and gave is in
-/// there.
+/// Removes every other user's rights on `path`, which contains the inputs and outputs of tasks.
 fn close_to_others(path: &Path, mode: u32) -> std::io::Result<()> {
     let found = std::fs::metadata(path)?.permissions().mode() & 0o7777;
     if found & 0o077 != 0 {
@@ -87,12 +86,12 @@ fn close_to_others(path: &Path, mode: u32) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Where large bytes are inside the data directory.
+/// The path of large bytes inside the data directory.
 pub(super) fn blobs_path(data: &Path) -> PathBuf {
     data.join("blobs")
 }
 
-/// Where the database is inside the data directory.
+/// The path of the database inside the data directory.
 pub(crate) fn database_path(data: &Path) -> PathBuf {
     data.join("cofferdam.db")
 }
@@ -159,7 +158,7 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, StorageError> {
     Ok(conn)
 }
 
-/// Without this SQLite plans a statement anew whenever a bound value might change the plan, which
+/// Without this SQLite plans a statement again whenever a bound value might change the plan, which
 /// with partial indexes is every time.
 fn keep_plans(conn: &Connection) -> Result<(), StorageError> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;

@@ -1,7 +1,6 @@
-//! What the writer thread works on: the connection, and what it keeps in memory beside it.
-//!
-//! Everything in memory is a copy of what the database will say after the commit. A rollback
-//! throws the copies away.
+//! The writer thread's state: the connection, and copies in memory beside it.
+//! Everything in memory is a copy of the database's state after the commit. A rollback discards the
+//! copies.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,7 +18,7 @@ pub(super) struct Db {
     pub(super) conn: Connection,
     pub(super) tallies: Tallies,
     pub(super) templates: Templates,
-    /// Makes fences: numbers nobody can guess and that never come again.
+    /// Makes fences: numbers that nobody can guess and that never repeat.
     pub(super) random: StdRng,
     pub(super) budget: Budget,
 }
@@ -36,7 +35,8 @@ impl Budget {
         self.compare(conn, u64::try_from(more).unwrap_or(u64::MAX), self.bytes)
     }
 
-    /// Refuses if it has not even room for what tasks give. A quarter is left for that.
+    /// Refuses if it does not even have room for the results of tasks, for which a quarter is
+    /// reserved.
     pub(super) fn check_for_ends(&self, conn: &Connection) -> Result<(), StorageError> {
         self.compare(conn, 0, self.bytes.saturating_add(self.bytes / 4))
     }
@@ -59,7 +59,7 @@ impl Budget {
     }
 }
 
-/// SQLite's own default, which no database of ours was made without.
+/// SQLite's default, which every database of a host has.
 const PAGE_BYTES: u64 = 4096;
 
 /// Counters as they are in the database, and as they will be after this transaction.
@@ -89,7 +89,7 @@ pub(super) fn state_of(number: u8) -> Result<TaskState, StorageError> {
     TaskState::ALL
         .into_iter()
         .find(|state| state_number(*state) == number)
-        .ok_or_else(|| StorageError::corrupt(format_args!("there is no state {number}")))
+        .ok_or_else(|| StorageError::corrupt(format_args!("{number} is not the number of a state")))
 }
 
 impl Tallies {
@@ -113,7 +113,7 @@ impl Tallies {
         })
     }
 
-    /// The number of the change that is made next.
+    /// The number of the next change.
     pub(super) fn next_change(&mut self) -> i64 {
         self.newest_change += 1;
         self.newest_change
@@ -123,19 +123,19 @@ impl Tallies {
         &mut self.now[usize::from(state_number(state))]
     }
 
-    /// A task came into being in `state`.
+    /// Counts a new task in `state`.
     pub(super) fn add(&mut self, state: TaskState, template: i64) {
         *self.place(state) += 1;
         *self.templates.entry(template).or_default() += 1;
     }
 
-    /// `count` tasks went from one state to another.
+    /// Counts `count` tasks that went from one state to another.
     pub(super) fn moved(&mut self, from: TaskState, to: TaskState, count: i64) {
         *self.place(from) -= count;
         *self.place(to) += count;
     }
 
-    /// A task in `state` was removed.
+    /// Counts the removal of a task in `state`.
     pub(super) fn remove(&mut self, state: TaskState, template: i64) {
         *self.place(state) -= 1;
         *self.templates.entry(template).or_default() -= 1;
@@ -201,12 +201,12 @@ impl Db {
             .map(|_rows| ())?)
     }
 
-    /// Writes the counters down before something in this transaction reads them.
+    /// Writes the counters before something in this transaction reads them.
     pub(super) fn save_tallies(&mut self) -> Result<(), StorageError> {
         self.tallies.save(&self.conn)
     }
 
-    /// Commits; after an error everything is as it was before.
+    /// Commits; an error undoes everything.
     pub(super) fn commit(&mut self) -> Result<(), StorageError> {
         let done = self.tallies.save(&self.conn).and_then(|()| {
             let mut commit = self.conn.prepare_cached("COMMIT")?;
@@ -230,7 +230,7 @@ impl Db {
         if !self.conn.is_autocommit()
             && let Err(error) = self.conn.execute_batch("ROLLBACK")
         {
-            // The next BEGIN fails and says so to its caller.
+            // The next BEGIN fails and reports it to its caller.
             tracing::error!(%error, "a transaction could not be rolled back");
         }
         self.tallies.now = self.tallies.saved;
@@ -244,7 +244,7 @@ impl Db {
         self.copy_log("PRAGMA wal_checkpoint(PASSIVE)");
     }
 
-    /// The last act of the thread: the next start finds an empty log.
+    /// The thread's last action: the next start finds an empty log.
     pub(super) fn close(self) {
         let mut db = self;
         db.copy_log("PRAGMA wal_checkpoint(TRUNCATE)");

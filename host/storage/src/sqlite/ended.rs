@@ -1,12 +1,12 @@
-//! An attempt that ended and the task it was of, as far as the statements that record it need them.
+//! An ended attempt and its task, as far as the statements that record it need them.
 //!
-//! What becomes of the task is decided in `settle`; the attempt's row is written in `record`.
+//! `settle` decides what becomes of the task; `record` writes the attempt's row.
 
 use crate::blobs::BlobHash;
 use cofferdam_domain::attempt::{Artifact, LeftOut, Outcome, Streams, Usage};
 use cofferdam_domain::time::Timestamp;
 
-/// A running task as far as its end needs it.
+/// The columns of a running task that its end needs.
 pub(super) struct Running {
     pub(super) seq: i64,
     pub(super) template: i64,
@@ -33,11 +33,11 @@ impl Running {
     }
 }
 
-/// An attempt's end, whoever tells it.
+/// An attempt's end, reported by its worker or by the rescue.
 pub(super) struct Ending<'a> {
     pub(super) finished_at: Timestamp,
     pub(super) outcome: &'a Outcome,
-    /// Where the output is, if it is not to be in the row.
+    /// The place of the output, if it is not in the row.
     pub(super) output: Option<BlobHash>,
     pub(super) usage: Usage,
     pub(super) streams: &'a Streams,

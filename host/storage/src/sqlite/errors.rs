@@ -1,4 +1,4 @@
-//! What an error of SQLite means to a caller of storage.
+//! Translates SQLite's errors into those of storage.
 
 use rusqlite::ErrorCode;
 
@@ -16,14 +16,14 @@ impl From<rusqlite::Error> for StorageError {
                 StorageError::Corrupt(text)
             }
             Some(_) => StorageError::Unavailable(text),
-            // Not from SQLite itself: a row that does not have the shape it was written in.
+            // This is not from SQLite itself: a row does not have the shape that it was written in.
             None => StorageError::Corrupt(text),
         }
     }
 }
 
 impl StorageError {
-    /// The same for an error of COMMIT: after a failed write or sync of the log nobody knows
+    /// The same for an error of COMMIT: after a failed write or sync of the log it is unknown
     /// whether the commit would survive a crash.
     pub(super) fn of_commit(error: rusqlite::Error) -> StorageError {
         match error.sqlite_error_code() {
@@ -32,7 +32,7 @@ impl StorageError {
         }
     }
 
-    /// Whether the call was refused by its own rules, and left nothing of what it wrote.
+    /// Whether the call was refused by its own rules, and undid its writes.
     pub(super) fn is_refusal(&self) -> bool {
         match self {
             StorageError::Conflict(_)

@@ -1,4 +1,4 @@
-//! Recording how attempts ended, as their workers tell it, and progress on the way.
+//! Records the ends of attempts, as their workers report them, and progress before that.
 
 use rusqlite::{OptionalExtension, params};
 
@@ -22,7 +22,7 @@ const UNCLAIM: &str = "
         run_at = max(run_at, coalesce(?4, run_at))
     WHERE seq = ?1";
 
-/// Records ends in order. Each output that is beside the database already comes with where.
+/// Records ends in order. An output that is already beside the database comes with its place.
 pub(super) fn finish(
     db: &mut Db,
     ends: &[(AttemptEnd, Option<Fresh>)],
@@ -87,8 +87,8 @@ impl Settling<'_> {
         }
     }
 
-    /// Whoever asked for the cancel was told that it will be: neither a loss nor a claim that is
-    /// given back starts the task again. A result that came all the same is kept.
+    /// The caller was promised the cancel, so neither a loss nor a returned claim starts the task
+    /// again. If the guest still gave a result, it is kept.
     fn settle_cancelled(
         &mut self,
         task: &Running,
@@ -111,7 +111,7 @@ impl Settling<'_> {
         }
     }
 
-    /// Takes a claim back, as if it had never been made.
+    /// Takes a claim back, as if it had not been made.
     fn give_back(
         &mut self,
         task: &Running,
@@ -130,7 +130,7 @@ impl Settling<'_> {
     }
 }
 
-/// Records progress; what comes from a stale holder is dropped.
+/// Records progress; progress from a stale holder is dropped.
 pub(super) fn report_progress(
     db: &mut Db,
     reports: &[Progress],
@@ -142,7 +142,7 @@ pub(super) fn report_progress(
          WHERE id = ?1 AND state = 2 AND fence = ?2",
     )?;
     for report in reports {
-        // SQLite keeps no NaN; without a fraction there is no progress.
+        // SQLite cannot keep NaN, so it is dropped.
         let fraction = if report.fraction.is_finite() {
             report.fraction
         } else {

@@ -9,7 +9,7 @@ use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{Dedup, Input, NewTask, TaskId};
 use cofferdam_domain::time::Timestamp;
 
-/// What a spec says if it has no metadata; not worth a column.
+/// The metadata of a spec that has none; it is not stored.
 pub(super) const NO_METADATA: &str = "{}";
 
 const INSERT_TASK: &str = "
@@ -23,8 +23,7 @@ const INSERT_SPEC: &str = "
         idempotency_key, body)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 
-/// Inserts all of `tasks` or, if one of them conflicts or more than `pending_max` would wait then,
-/// none.
+/// Inserts all of `tasks`, or none if one of them conflicts or more than `pending_max` would wait.
 pub(super) fn insert_tasks(
     db: &mut Db,
     tasks: &[NewTask],
@@ -34,7 +33,7 @@ pub(super) fn insert_tasks(
     if let [task] = tasks
         && db.tallies.waiting() < pending_max
     {
-        // One task with room for it: whatever refuses it does so before anything is written.
+        // For one task with room for it, every refusal happens before anything is written.
         return Ok(vec![insert(db, task, now)?]);
     }
     let tallies = db.tallies.clone();
@@ -63,7 +62,7 @@ fn insert_within(
 ) -> Result<Vec<Inserted>, StorageError> {
     let pending = db.tallies.waiting();
     let inserted = insert_each(db, tasks, now)?;
-    // What repeats an earlier request is answered even by a queue that is full.
+    // A repetition of an earlier request is answered even if the queue is full.
     if inserted.contains(&Inserted::New) && db.tallies.waiting() > pending_max {
         return Err(StorageError::QueueFull {
             pending,
@@ -90,7 +89,7 @@ fn insert(db: &mut Db, task: &NewTask, now: Timestamp) -> Result<Inserted, Stora
     if let Some(dedup) = &task.dedup
         && let Some(holder) = holder(db, dedup, now)?
     {
-        // The same request again is a repetition rather than a duplicate.
+        // The same request again is a repetition, not a duplicate.
         return match earlier_by_id(db, task)? {
             Some(earlier) => Ok(earlier),
             None => Ok(Inserted::Deduplicated(holder)),
@@ -98,7 +97,7 @@ fn insert(db: &mut Db, task: &NewTask, now: Timestamp) -> Result<Inserted, Stora
     }
     let spec = &task.spec;
     if let Err(refusal) = db.budget.check(&db.conn, inline_bytes(&spec.input)) {
-        // What repeats an earlier request is answered all the same.
+        // A repetition of an earlier request is still answered.
         return earlier_by_id(db, task)?.ok_or(refusal);
     }
     let template = db.templates.of_spec(&db.conn, spec)?;
@@ -114,7 +113,7 @@ fn insert(db: &mut Db, task: &NewTask, now: Timestamp) -> Result<Inserted, Stora
     ])?;
     if inserted == 0 {
         return earlier_by_id(db, task)?
-            .ok_or_else(|| StorageError::corrupt("an id is taken by no task"));
+            .ok_or_else(|| StorageError::corrupt("an id is taken, but not by a task"));
     }
     insert_spec(db, task)?;
     if let Some(dedup) = &task.dedup {
@@ -178,7 +177,7 @@ fn insert_spec(db: &Db, task: &NewTask) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// The task that has `key` already.
+/// The task that already has `key`.
 fn earlier_by_key(db: &Db, key: &str, task: &NewTask) -> Result<Option<Inserted>, StorageError> {
     db.conn
         .prepare_cached(
@@ -191,7 +190,7 @@ fn earlier_by_key(db: &Db, key: &str, task: &NewTask) -> Result<Option<Inserted>
         .transpose()
 }
 
-/// The task that has the same id already.
+/// The task that already has the same id.
 fn earlier_by_id(db: &Db, task: &NewTask) -> Result<Option<Inserted>, StorageError> {
     db.conn
         .prepare_cached(

@@ -1,9 +1,8 @@
 //! Listing tasks, newest first or oldest change first.
-//!
-//! A list is found in two steps: first which tasks, from an index, then the tasks themselves, one
-//! by one. No list walks over everything: what no index answers exactly is looked for among the
-//! next [`SCAN_MAX`] tasks of an index that holds them in order, and a page that ends there says
-//! where the next one goes on.
+//! A list is found in two steps: first the places of the tasks, from an index, then the tasks
+//! themselves, one by one. No list walks over everything: if no index answers exactly, the search
+//! covers the next [`SCAN_MAX`] tasks of an index in the right order, and a page that ends there
+//! says where the next one continues.
 
 use std::ops::RangeInclusive;
 
@@ -16,22 +15,22 @@ use crate::{ChangeNumber, ListPosition, Since, StorageError, TaskFilter, TaskPag
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::time::Timestamp;
 
-/// Up to this many tasks that wait or run are sorted; more are found soon enough on the way down.
+/// Up to this many waiting or running tasks are sorted; if there are more, a scan finds them soon.
 const SORTED_MAX: u64 = 20_000;
-/// Tasks that are looked at for one page.
+/// The most tasks examined for one page.
 const SCAN_MAX: i64 = 50_000;
-/// By how much the time of a change may lie behind that of an earlier one. Changes are numbered
-/// when they are committed and dated when they were asked for.
+/// How far the time of a change may be behind that of an earlier one. Changes are numbered at their
+/// commit and dated at their request.
 const DISORDER_MAX_MS: i64 = 60_000;
 
-/// An index that a list goes along, with a place for each task in it.
+/// An index that a list follows, with a place for each task in it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Path {
     /// Every task, by its `seq`.
     Seq,
     /// Those of one module, by their `seq`.
     Name(i64),
-    /// Those of a state of which there are few: by their `seq`, after sorting.
+    /// Those of a state with few tasks, by their `seq`, after sorting.
     Few(TaskState),
     /// Those that failed or were cancelled, by their `seq`.
     Unsuccessful(TaskState),
@@ -40,14 +39,15 @@ enum Path {
 }
 
 impl Path {
-    /// The table with the index, its own condition, and the column that says the place.
+    /// The table with the index, its condition, and the column that is the place.
     fn parts(self) -> (&'static str, String, &'static str) {
         match self {
             Path::Seq => ("task", "true".to_owned(), "seq"),
             Path::Name(name) => ("task INDEXED BY task_name", format!("name = {name}"), "seq"),
             Path::Few(TaskState::Running) => (
                 "task INDEXED BY task_running",
-                // Literally, so that SQLite sees that the partial index holds all of them.
+                // The number is a literal, so that SQLite sees that the partial index holds all of
+                // them.
                 "state = 2".to_owned(),
                 "seq",
             ),
@@ -66,7 +66,7 @@ impl Path {
     }
 }
 
-/// What of a filter an index does not answer by itself.
+/// The part of a filter that the index does not answer.
 #[derive(Default)]
 struct Rest {
     sql: String,
@@ -99,7 +99,7 @@ impl Rest {
 #[derive(Default)]
 struct Found {
     tasks: Vec<(i64, i64)>,
-    /// Where the search ended without having come to the end of the path.
+    /// Where the search ended before the end of the path.
     stopped_at: Option<i64>,
 }
 
@@ -122,7 +122,7 @@ pub(super) fn tasks(
         let mut rows = get.query([seq])?;
         let row = rows
             .next()?
-            .ok_or_else(|| StorageError::corrupt("an index names a task that is not there"))?;
+            .ok_or_else(|| StorageError::corrupt("an index names a task that does not exist"))?;
         tasks.push(task_of(row)?);
     }
     let next = found.stopped_at.map(ListPosition);
@@ -177,7 +177,7 @@ fn by_age(conn: &Connection, filter: &TaskFilter, limit: u32) -> Result<Found, S
     search(conn, Path::Seq, &rest, i64::MIN..=below - 1, limit)
 }
 
-/// Those of `states` in which there is a task.
+/// The `states` that have a task.
 fn occurring(conn: &Connection, states: &[TaskState]) -> Result<Vec<TaskState>, StorageError> {
     let counts = counts(conn)?;
     let asked = TaskState::ALL
@@ -186,7 +186,7 @@ fn occurring(conn: &Connection, states: &[TaskState]) -> Result<Vec<TaskState>, 
     Ok(asked.collect())
 }
 
-/// One path for each state that is asked for, if each has one on which nothing else lies.
+/// One path for each requested state, if each state has an exact one.
 fn exact_paths(conn: &Connection, states: &[TaskState]) -> Result<Option<Vec<Path>>, StorageError> {
     if states.is_empty() {
         return Ok(None);
@@ -233,8 +233,8 @@ fn by_change(
     search(conn, Path::Change, &rest, above..=i64::MAX, limit)
 }
 
-/// A change below which all were made before `time`: found by halving, because times grow with the
-/// numbers but for a little.
+/// A change below which all were made before `time`. It is found by binary search, because times
+/// grow with the numbers, with small exceptions.
 fn last_change_before(
     conn: &Connection,
     time: Timestamp,
@@ -259,7 +259,7 @@ fn last_change_before(
     Ok(low)
 }
 
-/// The first `limit` tasks along a path, and where it goes on.
+/// The first `limit` tasks along a path, and where it continues.
 fn search(
     conn: &Connection,
     path: Path,
@@ -273,7 +273,7 @@ fn search(
     let range = format!("{own} AND {place} >= ? AND {place} <= ?");
     let mut stopped_at = None;
     if !rest.is_empty() {
-        // Whatever is found or not, this is the last place that is looked at.
+        // This is the last examined place, whether or not something is found.
         let last: Option<i64> = conn
             .prepare_cached(&format!(
                 "SELECT {place} FROM {table} WHERE {range} ORDER BY {place} {direction}
@@ -305,7 +305,7 @@ fn search(
     Ok(cut(Found { tasks, stopped_at }, limit))
 }
 
-/// A page of what was found, which goes on behind its last task if there was more.
+/// A page of the found tasks, with a next page behind its last task if there are more.
 fn cut(found: Found, limit: u32) -> Found {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let Found {

@@ -1,4 +1,4 @@
-//! Modules: what is known of each version, versions by name. Their bytes are blobs.
+//! Modules: the facts about each version, and versions by name. Their bytes are blobs.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -10,7 +10,7 @@ use crate::{PutModule, StorageError, StoredModule};
 use cofferdam_domain::module::{Digest, ModuleInfo, ModuleName, ModuleRef};
 use cofferdam_domain::time::Timestamp;
 
-/// Makes `name` mean `info.digest`.
+/// Makes `name` refer to `info.digest`.
 pub(super) fn put_module(
     db: &mut Db,
     name: &ModuleName,
@@ -38,7 +38,7 @@ pub(super) fn put_module(
     if current.as_ref() == Some(info.digest.as_bytes()) {
         return Ok(PutModule::Unchanged);
     }
-    // A version that comes back moves to the end: the newest is what the name means.
+    // A version that is put again moves to the end: the name refers to the newest.
     db.conn
         .prepare_cached(
             "REPLACE INTO module_version (name, digest, created_at) VALUES (?1, ?2, ?3)",
@@ -51,7 +51,7 @@ pub(super) fn put_module(
     Ok(PutModule::Created)
 }
 
-/// Forgets a name; the bytes go when nothing refers to them.
+/// Forgets a name; the bytes are removed once nothing refers to them.
 pub(super) fn remove_module(db: &mut Db, name: &ModuleName) -> Result<bool, StorageError> {
     let removed = db
         .conn
@@ -60,7 +60,7 @@ pub(super) fn remove_module(db: &mut Db, name: &ModuleName) -> Result<bool, Stor
     Ok(removed > 0)
 }
 
-/// What a reference means.
+/// The version that a reference names.
 pub(super) fn find_module(
     conn: &Connection,
     reference: &ModuleRef,
@@ -77,7 +77,7 @@ pub(super) fn find_module(
     .transpose()
 }
 
-/// What each name means, by name.
+/// The version of each name, by name.
 pub(super) fn list_modules(
     conn: &Connection,
     after: Option<&ModuleName>,
@@ -115,7 +115,7 @@ pub(super) fn module_versions(
     rows.into_iter().map(stored_module).collect()
 }
 
-/// What is known of a version.
+/// The facts about a version.
 pub(super) fn module_info(
     conn: &Connection,
     digest: Digest,
@@ -128,7 +128,7 @@ pub(super) fn module_info(
         .transpose()
 }
 
-/// The bytes of a version, or where they are.
+/// The bytes of a version, or their place.
 pub(super) fn module_bytes(
     conn: &Connection,
     digest: Digest,

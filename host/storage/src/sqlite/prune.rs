@@ -1,4 +1,4 @@
-//! Removing what is past its time.
+//! Removes data past its time.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -11,15 +11,15 @@ use cofferdam_domain::task::{BlobId, TaskId};
 use cofferdam_domain::time::Timestamp;
 
 /// The oldest final tasks: those finished before ?1, and at least ?2 of them, but never more than
-/// ?3. Two ranges of one index, because the second does not ask when.
+/// ?3. It uses two ranges of one index, because the second does not depend on time.
 const BY_AGE: &str = "
     SELECT seq, id, template, state FROM task WHERE state >= 3 AND finished_at < ?1
     ORDER BY finished_at, seq LIMIT ?2";
 const BY_NUMBER: &str = "
     SELECT seq, id, template, state FROM task WHERE state >= 3 ORDER BY finished_at, seq LIMIT ?1";
 
-/// Removes up to `limit` final tasks, and then what they alone referred to. Answers with that and
-/// with the blobs that they had.
+/// Removes up to `limit` final tasks, and then what only they referred to. Returns that, and the
+/// blobs that they had.
 pub(super) fn prune(
     db: &mut Db,
     finished_before: Timestamp,
@@ -48,7 +48,8 @@ pub(super) fn prune(
     Ok((pruned, blobs))
 }
 
-/// Removes one final task now. What it alone referred to besides its input goes with the next prune.
+/// Removes one final task. The next prune removes what only this task referred to, except its
+/// input.
 pub(super) fn purge(db: &mut Db, id: TaskId) -> Result<(Purged, Vec<BlobHash>), StorageError> {
     let found = db
         .conn
@@ -107,7 +108,7 @@ fn old_tasks(
     if excess <= u64::try_from(by_age.len()).unwrap_or(u64::MAX) {
         return Ok(by_age);
     }
-    // Oldest first: whatever was found by age is at the head of this list too.
+    // Oldest first: the tasks found by age are also at the head of this list.
     let excess = i64::try_from(excess).unwrap_or(i64::MAX);
     let by_number = db
         .conn
@@ -117,8 +118,8 @@ fn old_tasks(
     Ok(by_number)
 }
 
-/// Removes every row of a task, and adds its large outputs to `outputs`; answers with its spooled
-/// input, if nothing else refers to that.
+/// Removes every row of a task, and adds its large outputs to `outputs`; returns its spooled input
+/// if nothing else refers to it.
 fn remove_task(
     db: &mut Db,
     task: &OldTask,
@@ -163,7 +164,7 @@ fn remove_unused_modules(
     db: &mut Db,
     blobs: &mut Vec<BlobHash>,
 ) -> Result<Vec<Digest>, StorageError> {
-    // Which templates are unused is a counter that this transaction may have changed.
+    // This transaction may have changed the counters that show unused templates.
     db.save_tallies()?;
     let gone = db
         .conn
@@ -193,7 +194,7 @@ fn remove_unused_modules(
     Ok(digests)
 }
 
-/// Of `blobs` and `tasks`, those nothing here refers to.
+/// The `blobs` and `tasks` that nothing in the database refers to.
 pub(super) fn orphans(
     conn: &Connection,
     blobs: Vec<BlobId>,

@@ -1,8 +1,7 @@
 //! A few threads with a read-only connection each, so that reading never waits for writing and
 //! never blocks an async thread.
-//!
-//! Each read has a deadline, from when its thread begins with it: whatever it is that takes so long,
-//! it does not keep the others waiting.
+//! Each read has a deadline, counted from the moment its thread begins with it, so that a slow read
+//! does not keep the others waiting.
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -17,17 +16,17 @@ use super::connection::open_reader;
 use super::vital;
 use crate::StorageError;
 
-/// How many reads go on at once.
+/// How many reads run at once.
 const THREADS: usize = 3;
 /// Reads that may wait; further callers wait for a place.
 const QUEUE_JOBS_MAX: usize = 1024;
 
-/// Steps of SQLite's machine between two looks at the clock.
+/// Steps of SQLite's virtual machine between two readings of the clock.
 const STEPS_PER_LOOK: i32 = 2000;
 
 type Job = Box<dyn FnOnce(&Connection) + Send>;
 
-/// The way to the readers.
+/// A handle to the readers.
 pub(super) struct Readers {
     jobs: Sender<Option<Job>>,
     places: Arc<Semaphore>,
@@ -60,7 +59,7 @@ impl Readers {
         T: Send + 'static,
         W: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     {
-        // The place is given back by the thread when it takes the job.
+        // The thread gives the place back when it takes the job.
         self.places
             .acquire()
             .await
@@ -68,7 +67,7 @@ impl Readers {
             .forget();
         let (reply, answer) = oneshot::channel();
         let job: Job = Box::new(move |conn| {
-            // A caller that went away does not want to know.
+            // A caller that went away does not need the answer.
             let _unheard = reply.send(work(conn));
         });
         self.jobs
@@ -77,7 +76,7 @@ impl Readers {
         answer.await.map_err(|_ended| StorageError::closed())?
     }
 
-    /// Accepts no further read; the threads end after those they have.
+    /// Accepts no further reads; the threads end after those in the queue.
     pub(super) fn stop(&self) {
         self.places.close();
         for _thread in 0..THREADS {
@@ -86,11 +85,11 @@ impl Readers {
     }
 }
 
-/// A connection that gives up what takes too long.
+/// A connection that aborts reads that take too long.
 struct Reader {
     conn: Connection,
     timeout: Duration,
-    /// When the read that is going on is given up.
+    /// When the present read is aborted.
     deadline: Arc<Mutex<Option<Instant>>>,
 }
 

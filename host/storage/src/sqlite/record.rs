@@ -1,4 +1,4 @@
-//! The row of an attempt that ended: its figures, its output and what it wrote.
+//! The row of an ended attempt: its figures, its output and its streams.
 
 use std::time::Duration;
 
@@ -11,17 +11,16 @@ use cofferdam_domain::attempt::{Captured, Outcome, Streams};
 
 /// Attempts of one task have the ids from `seq` times this on.
 pub(super) const ATTEMPTS_PER_TASK: i64 = 1_048_576;
-/// The highest number an attempt can have, which the schema holds too.
+/// The highest number of an attempt; the schema enforces it too.
 pub(super) const ATTEMPT_MAX: u32 = 1_048_575;
-/// The most that what an attempt left may be long in all. SQLite keeps rows of 1,000,000,000 bytes;
-/// the rest is for what is small.
+/// The most bytes of an attempt's output, streams and list of files together. SQLite keeps rows of
+/// 1,000,000,000 bytes; the rest is for the small columns.
 const ROW_BYTES_MAX: usize = 999_000_000;
-/// The longest list of artifacts that is kept. It is put together in memory, on the one thread that
-/// writes.
+/// The longest list of artifacts that is kept. It is built in memory, on the one writer thread.
 const ARTIFACT_LIST_BYTES_MAX: usize = 64 << 20;
-/// What an artifact takes in that list besides its path, at most.
+/// The most bytes of an artifact in that list besides its path.
 const ARTIFACT_FRAME_BYTES: usize = 64;
-/// What a character takes at most when JSON escapes it.
+/// The most bytes of a character that JSON escapes.
 const ESCAPED_BYTES_MAX: usize = 6;
 
 pub(super) const RECORD: &str = "
@@ -30,7 +29,7 @@ pub(super) const RECORD: &str = "
         log)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
 
-/// Writes an attempt down with `statement`, which is [`RECORD`].
+/// Writes an attempt with `statement`, which is [`RECORD`].
 pub(super) fn record(
     conn: &Connection,
     statement: &mut CachedStatement<'_>,
@@ -85,7 +84,7 @@ pub(super) fn record(
     Ok(())
 }
 
-/// Refuses what a row cannot hold before anything is made of it.
+/// Refuses, before anything is built, an attempt that does not fit into a row.
 fn check_size(ending: &Ending<'_>) -> Result<(), StorageError> {
     let artifacts = ending.artifacts.iter().fold(0_usize, |sum, artifact| {
         sum.saturating_add(escaped_bytes(&artifact.path) + ARTIFACT_FRAME_BYTES)
@@ -125,7 +124,7 @@ fn check_size(ending: &Ending<'_>) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// At most how long a text is in JSON.
+/// The most bytes that a text takes in JSON.
 fn escaped_bytes(text: &str) -> usize {
     text.bytes()
         .map(|byte| match byte {
@@ -139,12 +138,12 @@ fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// A figure as SQLite keeps it. Nothing that is counted here comes near the end of the range.
+/// A figure as SQLite keeps it. No figure comes near the end of the range.
 fn whole(figure: u64) -> i64 {
     i64::try_from(figure).unwrap_or(i64::MAX)
 }
 
-/// An empty stream is not worth a value.
+/// An empty stream is stored as NULL.
 fn kept(stream: &Captured) -> Option<&[u8]> {
     (!stream.bytes.is_empty()).then_some(&stream.bytes[..])
 }

@@ -1,4 +1,4 @@
-//! Taking running tasks from hosts that are dead.
+//! Takes running tasks from dead hosts.
 
 use rusqlite::params;
 
@@ -11,8 +11,8 @@ use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::TaskId;
 use cofferdam_domain::time::Timestamp;
 
-/// The running tasks nobody will finish. Those of living workers are few and skipped in passing,
-/// before the limit, so that they starve nobody.
+/// The running tasks of dead workers. Those of living workers are few and are skipped before the
+/// limit is applied, so that they do not crowd out others.
 const LOST: &str = "
     SELECT t.seq, t.template, t.attempt, t.max_attempts, t.lost, t.cancel_requested, t.worker,
         t.claimed_at, t.id
@@ -54,12 +54,12 @@ fn rescue_one(
     now: Timestamp,
 ) -> Result<TaskState, StorageError> {
     let max_lost = match settling.max_lost(task) {
-        // Nobody could run it again; it must not keep the others from being rescued.
+        // It cannot run again, and it must not keep the others from being rescued.
         Err(StorageError::Corrupt(why)) => {
             tracing::error!(
                 seq = task.seq,
                 why,
-                "what is stored of a lost task cannot be read"
+                "a lost task's stored data cannot be read"
             );
             0
         }

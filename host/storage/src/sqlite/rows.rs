@@ -1,5 +1,5 @@
-//! The JSON texts inside rows, and their way to and from the domain. Only this backend reads them;
-//! a field added later needs a default, because old rows stay as they are.
+//! The JSON texts inside rows, and their conversion to and from the domain. Only this backend reads
+//! them; a field added later needs a default, because old rows stay as they are.
 
 mod attempt;
 mod module;

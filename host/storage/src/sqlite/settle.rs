@@ -1,5 +1,4 @@
-//! What becomes of a task whose attempt ended, whoever tells it: its worker, or the rescue from one
-//! that died.
+//! Decides what becomes of a task whose attempt ended, whether its worker or the rescue reports it.
 
 use rusqlite::{CachedStatement, Connection, params};
 
@@ -23,12 +22,12 @@ const AGAIN: &str = "
 pub(super) enum After {
     /// It stays in this final state.
     Final(TaskState),
-    /// It is pending again, from this instant on, or from when it was before.
+    /// It is pending again, from this instant on, or with its previous `run_at`.
     Again(Option<Timestamp>),
 }
 
 impl After {
-    /// The rule for an attempt that ended in failure but may be repeated.
+    /// The rule for a failed attempt that may be repeated.
     pub(super) fn retry(task: &Running, run_at: Timestamp) -> After {
         if task.attempt >= task.max_attempts {
             After::Final(TaskState::Failed)
@@ -37,7 +36,7 @@ impl After {
         }
     }
 
-    /// The rule for an attempt whose host went away under it.
+    /// The rule for an attempt whose host died.
     pub(super) fn loss(task: &Running, max_lost: u32, run_at: Option<Timestamp>) -> After {
         if task.cancel_requested {
             After::Final(TaskState::Cancelled)
@@ -49,7 +48,7 @@ impl After {
     }
 }
 
-/// What settling needs, prepared once for many attempts.
+/// The statements for settling, prepared once for many attempts.
 pub(super) struct Settling<'db> {
     pub(super) conn: &'db Connection,
     templates: &'db mut Templates,
@@ -86,8 +85,7 @@ impl Settling<'_> {
         Ok(self.templates.get(self.conn, task.template)?.retry.max_lost)
     }
 
-    /// Records an attempt that was lost: counted as a loss, and not charged to the task if it
-    /// goes on.
+    /// Records a lost attempt: it counts as a loss, and not as an attempt if the task goes on.
     pub(super) fn settle_loss(
         &mut self,
         task: &Running,

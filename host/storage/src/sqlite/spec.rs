@@ -1,4 +1,4 @@
-//! A task's spec, put together from its own row and its template.
+//! A task's spec, built from its own row and its template.
 
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -10,7 +10,7 @@ use crate::StorageError;
 use cofferdam_domain::attempt::Payload;
 use cofferdam_domain::task::{BlobId, Input, Priority, TaskId, TaskSpec};
 
-/// The columns of `task_spec` that make a spec, read but not yet understood.
+/// The columns of `task_spec` that make a spec, read but not yet decoded.
 pub(super) struct SpecParts {
     input: Input,
     args: Option<String>,
@@ -41,7 +41,7 @@ pub(super) fn spec_parts(row: &Row<'_>, first: usize) -> rusqlite::Result<SpecPa
 }
 
 impl SpecParts {
-    /// The spec, with what the template knows.
+    /// The spec, completed from the template.
     pub(super) fn into_spec(
         self,
         template: &Template,

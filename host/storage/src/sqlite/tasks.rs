@@ -1,4 +1,4 @@
-//! Reading one task and what its attempts left.
+//! Reads one task and the data of its attempts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +16,8 @@ use cofferdam_domain::module::{Digest, ModuleName};
 use cofferdam_domain::task::{Priority, Task, TaskId};
 use cofferdam_domain::time::Timestamp;
 
-/// Everything of a [`Task`] and its `seq`, through the index a caller wants, and then the WHERE and
-/// ORDER BY a caller adds. The newest finished attempt is the one before a running one.
+/// All columns of a [`Task`] and its `seq`, through a caller's index and with the caller's WHERE
+/// and ORDER BY. The newest finished attempt is the one before a running one.
 macro_rules! select_tasks {
     ($index:literal, $rest:literal) => {
         concat!(
@@ -107,13 +107,13 @@ fn truncated_of(bits: u8) -> [bool; 3] {
     [bits & 1 != 0, bits & 2 != 0, bits & 4 != 0]
 }
 
-/// Where the output of a completed or cancelled task is.
+/// The place of the output of a completed or cancelled task.
 pub(super) struct Output {
     pub(super) content_type: Arc<str>,
     pub(super) body: Kept,
 }
 
-/// The output of a completed or cancelled task, or where it is.
+/// The output of a completed or cancelled task, or its place.
 pub(super) fn result(conn: &Connection, id: TaskId) -> Result<Option<Output>, StorageError> {
     Ok(conn
         .prepare_cached(
@@ -159,7 +159,7 @@ pub(super) fn stream(
         .optional()?)
 }
 
-/// A query for one stream of the attempt ?2, or of the newest that is finished.
+/// A query for one stream of the attempt ?2, or of the newest finished one.
 macro_rules! stream_query {
     ($column:literal) => {
         concat!(
@@ -215,7 +215,7 @@ fn attempt_of(row: &Row<'_>) -> Result<Attempt, StorageError> {
     })
 }
 
-/// The running tasks of `worker` that somebody wants to end.
+/// The running tasks of `worker` that are to be cancelled.
 pub(super) fn cancel_requests(
     conn: &Connection,
     worker: WorkerId,

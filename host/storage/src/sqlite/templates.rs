@@ -1,4 +1,4 @@
-//! Templates: what many tasks have in common, kept once in the database and decoded once in memory.
+//! Templates: the common part of many tasks, kept once in the database and decoded once in memory.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use cofferdam_domain::module::{Digest, ModuleName};
 use cofferdam_domain::retry::RetryPolicy;
 use cofferdam_domain::task::TaskSpec;
 
-/// Templates kept decoded; one that was not used lately goes.
+/// The most templates kept decoded; the least recently used one is dropped.
 const KEPT_MAX: usize = 64;
 
 /// One template.
@@ -50,7 +50,7 @@ impl Templates {
         self.kept.clear();
     }
 
-    /// The template of `spec`, which is written if it is absent.
+    /// The template of `spec`; it is written if it is absent.
     pub(super) fn of_spec(
         &mut self,
         conn: &Connection,
@@ -122,8 +122,8 @@ impl Templates {
     }
 }
 
-/// Refuses a version that is not kept. As long as there is a template of it, it stays: so this is
-/// asked only before the first, and in the same transaction.
+/// Refuses a version that is not kept. A version with a template stays, so this is checked only
+/// before its first template, in the same transaction.
 fn check_module(conn: &Connection, digest: Digest) -> Result<(), StorageError> {
     let kept = conn
         .prepare_cached("SELECT 1 FROM module WHERE digest = ?1")?
@@ -134,7 +134,7 @@ fn check_module(conn: &Connection, digest: Digest) -> Result<(), StorageError> {
     }
 }
 
-/// The number of a module's name, which is given one if it has none.
+/// The number of a module's name; a new name gets a new number.
 fn number_of(conn: &Connection, name: &ModuleName) -> Result<i64, StorageError> {
     let known: Option<i64> = conn
         .prepare_cached("SELECT id FROM module_name WHERE name = ?1")?

@@ -1,4 +1,4 @@
-//! The contract on SQLite, and what only this backend can show.
+//! The contract on SQLite, and properties of this backend only.
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -48,7 +48,7 @@ impl Backend for Sqlite {
     }
 }
 
-/// Integrity, and the counters against what they count.
+/// Checks integrity, and compares the counters with the rows.
 fn check_database(dir: &std::path::Path) {
     let conn = Connection::open(database_path(dir)).unwrap();
     let verdict: String = conn
@@ -92,7 +92,7 @@ async fn a_copy_taken_at_any_moment_opens() {
     let Sqlite { dir, storage } = Sqlite::fresh().await;
     insert_all(&storage, (1..=50).map(new_task).collect()).await;
     let claim = claim_one(&storage, ME, at(1)).await;
-    // What is on disk now is what a crash would leave: the log was never copied back.
+    // The disk has what a crash would leave: the log was not copied back.
     let crashed = tempfile::tempdir().unwrap();
     for name in ["cofferdam.db", "cofferdam.db-wal"] {
         std::fs::copy(dir.path().join(name), crashed.path().join(name)).unwrap();
@@ -107,7 +107,7 @@ async fn a_copy_taken_at_any_moment_opens() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_said_and_survived() {
+async fn a_full_disk_is_reported_and_survived() {
     let Sqlite { dir, storage } = Sqlite::fresh().await;
     insert(&storage, new_task(1)).await;
     let limit_pages = async |pages: u32| {
@@ -130,7 +130,7 @@ async fn a_full_disk_is_said_and_survived() {
         content_type: "application/octet-stream".into(),
         body,
     });
-    // The neighbour that shares the batch is not hurt.
+    // The other call in the batch is not affected.
     let (refused, claimed) = tokio::join!(
         storage.insert_tasks(vec![new_task(3), big.clone()], 9, at(1)),
         storage.cancel(id(1), at(1)),
@@ -213,7 +213,7 @@ async fn nobody_else_can_read_the_database() {
     expect_private();
     assert!(dir.join("cofferdam.db-wal").exists());
     storage.close();
-    // As an earlier version, or an operator, left them.
+    // As an earlier version, or an operator, may leave them.
     for path in [dir.clone(), database_path(&dir), dir.join("lock")] {
         let wide = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(path, wide).unwrap();
@@ -224,7 +224,7 @@ async fn nobody_else_can_read_the_database() {
     storage.close();
 }
 
-/// Which thread is to panic in a process of its own.
+/// The thread that should panic, in a separate process.
 const PANIC: &str = "COFFERDAM_TEST_PANIC";
 
 #[tokio::test]
@@ -289,12 +289,12 @@ async fn a_database_above_its_budget_takes_no_task_and_records_ends() {
     end.outcome = cofferdam_domain::attempt::Outcome::Completed(payload(&[b' '; 2 << 20]));
     finish_one(&storage, end).await;
     assert!(over_budget(insert(new_task(6)).await.err()));
-    // Whoever repeats what was taken is answered.
+    // A repetition of an accepted task is answered.
     assert_eq!(
         insert(new_task(5)).await.unwrap(),
         [Inserted::Repeated(id(5))]
     );
-    // A quarter more was for what tasks give; that is used up as well.
+    // The quarter reserved for results is used up as well.
     let claimed = storage
         .claim(ME, 1, cofferdam_domain::task::ClaimOrder::Fifo, at(3))
         .await;
@@ -336,7 +336,7 @@ async fn the_bytes_of_a_module_are_beside_the_database() {
 
     storage.remove_module(&name("large")).await.unwrap();
     storage.prune(at(0), 9, 9, at(2)).await.unwrap();
-    assert_eq!(blob_files(dir.path()).len(), 2, "another name means it");
+    assert_eq!(blob_files(dir.path()).len(), 2, "another name refers to it");
     storage.remove_module(&name("twin")).await.unwrap();
     storage.prune(at(0), 9, 9, at(2)).await.unwrap();
     assert_eq!(blob_files(dir.path()), echo);
@@ -350,7 +350,7 @@ async fn the_bytes_of_a_module_are_beside_the_database() {
 }
 
 #[tokio::test]
-async fn a_module_that_an_early_version_kept_in_its_row_is_still_had() {
+async fn a_module_kept_in_its_row_by_an_early_version_can_still_be_read() {
     let Sqlite { dir, storage } = Sqlite::fresh().await;
     storage
         .writer
@@ -365,7 +365,7 @@ async fn a_module_that_an_early_version_kept_in_its_row_is_still_had() {
     }
     let wasm = async || storage.module_wasm(&digest(1)).await.unwrap().unwrap();
     assert_eq!(wasm().await, b"wasm"[..]);
-    // Put again it moves out.
+    // When it is put again, it moves out.
     put_echo(&storage).await;
     assert_eq!(blob_files(dir.path()).len(), 1);
     assert_eq!(wasm().await, b"wasm"[..]);
@@ -408,7 +408,7 @@ async fn bytes_whose_caller_went_away_are_removed() {
             .load(std::sync::atomic::Ordering::Relaxed)
     };
     let used_before = used();
-    // At every point at which a caller can go away.
+    // The caller goes away at every possible point.
     for polls in 0..12 {
         let wasm = vec![polls; 1 << 20].into();
         let (text, info) = (name("left"), module(100 + polls));
@@ -421,14 +421,14 @@ async fn bytes_whose_caller_went_away_are_removed() {
         }
     }
     storage.remove_module(&name("left")).await.unwrap();
-    // Waits for those that are still being written.
+    // This waits for blobs that are still being written.
     storage.prune(at(0), 9, 9, at(2)).await.unwrap();
     storage.prune(at(0), 9, 9, at(2)).await.unwrap();
     assert_eq!((blob_files(dir.path()), used()), (before, used_before));
 }
 
 #[tokio::test]
-async fn a_row_that_makes_no_sense_concerns_its_own_task_only() {
+async fn an_inconsistent_row_affects_only_its_own_task() {
     let Sqlite { dir, storage } = Sqlite::fresh().await;
     let tasks = vec![
         new_task(1),

@@ -1,7 +1,6 @@
 //! Threads that storage cannot do without.
-//!
-//! A host whose writer is dead answers and does nothing, for ever. One that ends is started again,
-//! and every start is safe: so a panic on such a thread ends the process.
+//! A host with a dead writer would go on answering and do nothing. A host that ends is started
+//! again, and every start is safe, so a panic on such a thread ends the process.
 
 use std::io;
 use std::thread::JoinHandle;
@@ -22,7 +21,7 @@ struct Vital;
 impl Drop for Vital {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // The panic itself was told by the panic hook.
+            // The panic hook has reported the panic itself.
             tracing::error!("a thread that storage cannot do without panicked; the host ends");
             std::process::abort();
         }

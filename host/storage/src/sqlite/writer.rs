@@ -1,7 +1,7 @@
-//! The thread that owns the only connection that writes, and group commit.
+//! Group commit, and the thread that owns the only writing connection.
 //!
 //! Jobs that arrive while others are being committed share the next commit: one sync for all of
-//! them. Under low load a batch is one job, so nobody waits for company. Jobs are answered only
+//! them. Under low load a batch is one job, so no job waits for others. Jobs are answered only
 //! after the commit. One job that fails does not fail its neighbours: the batch is rolled back, run
 //! again without it, and then it is run alone.
 
@@ -26,7 +26,7 @@ const BATCH_TIME_MAX: Duration = Duration::from_millis(10);
 /// After this long without a job the log is copied into the database.
 const IDLE: Duration = Duration::from_millis(250);
 
-/// The way to the writer thread.
+/// A handle to the writer thread.
 pub(super) struct Writer {
     jobs: Sender<Message>,
     places: Arc<Semaphore>,
@@ -37,11 +37,12 @@ enum Message {
     Stop,
 }
 
-/// A call on its way through the writer. It may be run more than once; each run begins anew.
+/// A call on its way through the writer. It may be run more than once; each run starts from the
+/// beginning.
 trait Job: Send {
     /// Whether everything it wrote may be committed.
     fn run(&mut self, db: &mut Db) -> bool;
-    /// Tells the caller. If the commit failed, that undoes whatever the job found.
+    /// Answers the caller. A failed commit undoes the job's result.
     fn answer(self: Box<Self>, failed: Option<&StorageError>);
 }
 
@@ -73,7 +74,7 @@ where
             (_, Some(error)) => Err(error.clone()),
             (None, None) => Err(StorageError::closed()),
         };
-        // A caller that went away does not want to know; the effect stays.
+        // A caller that went away does not need the answer; the effect stays.
         let _unheard = self.reply.send(answer);
     }
 }
@@ -103,7 +104,7 @@ impl Writer {
         T: Send + 'static,
         W: FnMut(&mut Db) -> Result<T, StorageError> + Send + 'static,
     {
-        // The place is given back by the thread when it takes the job.
+        // The thread gives the place back when it takes the job.
         self.places
             .acquire()
             .await
@@ -121,10 +122,10 @@ impl Writer {
         answer.await.map_err(|_ended| StorageError::closed())?
     }
 
-    /// Accepts no further job; the thread ends after those it has.
+    /// Accepts no further jobs; the thread ends after those in the queue.
     pub(super) fn stop(&self) {
         self.places.close();
-        // Fails only if the thread has ended already.
+        // This fails only if the thread has already ended.
         let _ended = self.jobs.send(Message::Stop);
     }
 }
@@ -163,7 +164,7 @@ impl Thread {
         self.db.close();
     }
 
-    /// Runs `first` and whatever waits behind it, commits, and answers.
+    /// Runs `first` and the jobs that wait behind it, commits, and answers.
     fn batch(&mut self, first: Box<dyn Job>) {
         if let Err(error) = self.db.begin() {
             return first.answer(Some(&error));
@@ -183,7 +184,7 @@ impl Thread {
             return self.commit(jobs);
         }
         self.db.rollback();
-        // It is the last of the batch, so nothing is put before what came earlier.
+        // It is the last of the batch, so the order of the jobs is kept.
         let failed = jobs.pop();
         self.again(jobs);
         failed.into_iter().for_each(|job| self.alone(job));
@@ -196,7 +197,7 @@ impl Thread {
         }
     }
 
-    /// Runs jobs that were clean once; each by itself if one of them is not any more.
+    /// Runs jobs that succeeded before; each by itself if one of them now fails.
     fn again(&mut self, mut jobs: Vec<Box<dyn Job>>) {
         if jobs.is_empty() {
             return;
@@ -211,7 +212,7 @@ impl Thread {
         }
     }
 
-    /// The next job, if one is there already.
+    /// The next job, if one is already waiting.
     fn waiting(&mut self) -> Option<Box<dyn Job>> {
         match self.queue.try_recv() {
             Ok(Message::Job(job)) => {
@@ -232,7 +233,7 @@ impl Thread {
                 self.db.commit()
             } else {
                 self.db.rollback();
-                // The job's own error is what its caller hears.
+                // The caller gets the job's own error.
                 Ok(())
             }
         });

@@ -1,5 +1,5 @@
-//! What a page costs in a large table, in steps of SQLite's machine, which no other work on this
-//! computer can change.
+//! The cost of a page in a large table, in steps of SQLite's virtual machine, which do not depend
+//! on other work on the computer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -21,9 +21,9 @@ const TASKS: i64 = 300_000;
 const RARE: i64 = 1000;
 /// Steps between two counts.
 const STEPS: i64 = 100;
-/// What a page of a hundred tasks costs that an index finds.
+/// The cost of a page of a hundred tasks that an index finds.
 const INDEXED_MAX: i64 = 60_000;
-/// What a page costs that has to look at as many tasks as one may.
+/// The cost of a page that examines the most tasks allowed.
 const SCANNED_MAX: i64 = 1_500_000;
 
 /// Nearly all completed, by one module; the newest hundred are pending.
@@ -70,7 +70,7 @@ impl Table {
         Table { conn, steps }
     }
 
-    /// How many tasks all pages have, when no page may cost more than so many steps.
+    /// How many tasks all pages have together, if no page may cost more than this many steps.
     fn pages(&self, name: &str, mut filter: TaskFilter, steps_max: i64, pages_max: u32) -> usize {
         let mut found = 0;
         for _ in 0..pages_max {

@@ -1,4 +1,4 @@
-//! What an attempt's row says of its failure and of the files it left.
+//! The JSON of an attempt's failure and of the files it left.
 
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +34,7 @@ impl TryFrom<FailureRow> for Failure {
 
     fn try_from(row: FailureRow) -> Result<Failure, StorageError> {
         let kind = FailureKind::parse(&row.kind).ok_or_else(|| {
-            StorageError::corrupt(format_args!("there is no failure kind {}", row.kind))
+            StorageError::corrupt(format_args!("{} is not a failure kind", row.kind))
         })?;
         Ok(Failure {
             kind,
@@ -52,7 +52,8 @@ pub(in crate::sqlite) struct ArtifactRow {
     size_bytes: u64,
 }
 
-/// What an attempt left: its artifacts alone, or with what became none.
+/// The files that an attempt left: its artifacts alone, or with the counts of entries that are not
+/// artifacts.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 pub(in crate::sqlite) enum ArtifactsRow {
@@ -80,7 +81,7 @@ impl Default for ArtifactsRow {
 }
 
 impl ArtifactsRow {
-    /// The row; none for an attempt that left nothing.
+    /// The row; `None` for an attempt that left nothing.
     pub(in crate::sqlite) fn of(artifacts: &[Artifact], left_out: LeftOut) -> Option<ArtifactsRow> {
         let files: Vec<_> = artifacts.iter().map(ArtifactRow::from).collect();
         if left_out != LeftOut::default() {

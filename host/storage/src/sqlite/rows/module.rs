@@ -1,4 +1,4 @@
-//! What a module version's row says of it.
+//! The JSON of a module version.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! What a template says of a run: limits, retries, grants.
+//! The JSON of a template: limits, retries and grants of a run.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use cofferdam_domain::limits::Limits;
 use cofferdam_domain::retry::RetryPolicy;
 use cofferdam_domain::task::TaskSpec;
 
-/// What a template says of a run.
+/// The settings of a run in a template.
 #[derive(Serialize, Deserialize)]
 pub(in crate::sqlite) struct Settings {
     pub(in crate::sqlite) limits: LimitsRow,
@@ -176,7 +176,7 @@ impl TryFrom<GrantsRow> for Grants {
             "read" => Ok(Access::Read),
             "write" => Ok(Access::Write),
             other => Err(StorageError::corrupt(format_args!(
-                "there is no access {other}"
+                "{other} is not an access"
             ))),
         };
         let dir = |row: DirRow| {
