@@ -14,12 +14,12 @@ use crate::time::Timestamp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WorkerId(pub Uuid);
 
-/// The fence of one claim. It is random, not counted, so that a database that forgot its last
-/// commits can never hand the same one out again.
+/// The fence of one claim. It is random and not a counter, so that a database that lost its last
+/// commits cannot give out the same fence again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fence(pub u64);
 
-/// Which kind of ending a failure was; the stable, machine-readable part.
+/// The kind of a failure: its stable, machine-readable part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureKind {
     /// The wall-clock limit.
@@ -34,7 +34,7 @@ pub enum FailureKind {
     StackOverflow,
     /// Host memory per call, handles, resources or random bytes.
     HostResourcesExceeded,
-    /// The disk quota, where the operator chose to kill.
+    /// The disk quota, if the operator chose to kill.
     DiskExceeded,
     /// The output payload.
     OutputExceeded,
@@ -95,7 +95,7 @@ impl FailureKind {
         }
     }
 
-    /// The kind of that name.
+    /// The kind with that name.
     pub fn parse(word: &str) -> Option<FailureKind> {
         FailureKind::ALL
             .into_iter()
@@ -103,7 +103,7 @@ impl FailureKind {
     }
 }
 
-/// Why an attempt did not give a result.
+/// Why an attempt gave no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The stable kind.
@@ -119,7 +119,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure with nothing but its kind and message, which may hold a guest's words.
+    /// A failure with only its kind and message, which may contain a guest's text.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Failure {
         Failure {
             kind,
@@ -145,7 +145,7 @@ pub struct Payload {
 pub enum Outcome {
     /// It gave this output. A command's output is its standard output.
     Completed(Payload),
-    /// It did not.
+    /// It failed.
     Failed(Failure),
 }
 
@@ -175,7 +175,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// The wall-clock time in whole microseconds, as every answer tells it.
+    /// The wall-clock time in whole microseconds, as in every answer.
     pub fn duration_us(&self) -> u64 {
         micros(self.duration)
     }
@@ -222,7 +222,7 @@ pub struct Captured {
 }
 
 impl Captured {
-    /// What was kept as text; what is not UTF-8 in it is replaced.
+    /// The kept bytes as text; bytes that are not UTF-8 are replaced.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes).into_owned()
     }
@@ -255,12 +255,12 @@ pub struct LeftOut {
     pub long_paths: u64,
     /// Files beyond what one list holds.
     pub too_many: u64,
-    /// What could not be looked at.
+    /// Entries that could not be read.
     pub unreadable: u64,
 }
 
 impl LeftOut {
-    /// Each reason there is, by name, with its count.
+    /// Each reason by name, with its count.
     pub fn reasons(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let LeftOut {
             symbolic_links,
@@ -282,7 +282,7 @@ impl LeftOut {
         .filter(|(_, count)| *count > 0)
     }
 
-    /// Both together.
+    /// The sum of both.
     pub fn plus(self, other: LeftOut) -> LeftOut {
         LeftOut {
             symbolic_links: self.symbolic_links + other.symbolic_links,
@@ -295,7 +295,7 @@ impl LeftOut {
     }
 }
 
-/// A file the guest left under `/out`.
+/// A file that the guest left under `/out`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Artifact {
     /// The path below `/out`, with `/` between its parts.
@@ -327,7 +327,7 @@ pub struct Attempt {
     pub truncated: [bool; 3],
     /// The files it left.
     pub artifacts: Vec<Artifact>,
-    /// What it left beside them.
+    /// The entries it left that are not artifacts.
     pub left_out: LeftOut,
 }
 

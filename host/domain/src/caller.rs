@@ -1,8 +1,8 @@
-//! Who asks, and with what right.
+//! Callers: who asks, and with what right.
 //!
 //! A caller is made once, at the door that a request comes in by, and is the first argument of every
-//! change from there on. How a caller proves who they are is the door's business; here is only what
-//! follows from it.
+//! change from there on. The door checks who a caller is; this module has only what follows from
+//! it.
 
 use core::net::{IpAddr, Ipv6Addr};
 use std::borrow::Cow;
@@ -47,7 +47,7 @@ impl fmt::Display for Tenant {
     }
 }
 
-/// The text is no tenant's name.
+/// The text is not a tenant's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a tenant's name is 1 to 64 of a-z 0-9 _ - and begins with a letter or digit")]
 pub struct BadTenant;
@@ -57,7 +57,7 @@ pub struct BadTenant;
 pub enum Scope {
     /// Run, execute, keep sessions, submit and cancel.
     Run,
-    /// Look at everything of the tenant's.
+    /// Read everything of the tenant.
     Read,
     /// Put and remove modules.
     Modules,

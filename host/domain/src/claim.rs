@@ -1,7 +1,6 @@
-//! A task in the hands of a worker: what a claim gives it, and what it records at the end.
-//!
-//! It joins a task and an attempt, which do not know each other: what an attempt is (its outcome,
-//! figures and output) is in `attempt`, what was submitted is in `task`.
+//! A claimed task: what a claim gives a worker, and what the worker records at the end.
+//! It joins a task and an attempt, which do not know each other: `attempt` has an attempt's
+//! outcome, figures and output, `task` has what was submitted.
 
 use std::sync::Arc;
 
@@ -9,23 +8,23 @@ use crate::attempt::{Artifact, Fence, LeftOut, Outcome, Streams, Usage};
 use crate::task::{TaskId, TaskSpec};
 use crate::time::Timestamp;
 
-/// A task in the hands of a worker.
+/// A task that a worker has claimed.
 #[derive(Clone, Debug)]
 pub struct Claim {
     /// The task.
     pub task_id: TaskId,
     /// The number of this attempt, from 1.
     pub attempt: u32,
-    /// What the finishing call must present.
+    /// The fence that the finishing call must present.
     pub fence: Fence,
-    /// How many attempts the task may have in all: those of its policy, and one more for each
-    /// loss and for what a retry by hand gave it.
+    /// How many attempts the task may have in all: those of its policy, one more for each loss, and
+    /// those that a retry by hand added.
     pub max_attempts: u32,
     /// How often the task has lost its host before.
     pub lost: u32,
     /// When the task was submitted.
     pub created_at: Timestamp,
-    /// From when on it could have been claimed.
+    /// The earliest time that it could have been claimed.
     pub run_at: Timestamp,
     /// When this claim was made.
     pub claimed_at: Timestamp,
@@ -52,13 +51,13 @@ pub struct AttemptEnd {
     pub streams: Streams,
     /// The files it left.
     pub artifacts: Vec<Artifact>,
-    /// What it left beside them.
+    /// The entries it left that are not artifacts.
     pub left_out: LeftOut,
-    /// What becomes of the task.
+    /// The task's next state.
     pub next: Next,
 }
 
-/// What becomes of a task after an attempt.
+/// The next state of a task after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// It completed.
@@ -69,9 +68,10 @@ pub enum Next {
     Cancel,
     /// It is tried again at this instant.
     RetryAt(Timestamp),
-    /// The attempt never began: the task is pending again as if it had not been claimed, and no
+    /// The attempt did not begin: the task is pending again as if it had not been claimed, and no
     /// attempt is recorded.
     GiveBack,
-    /// The same, but the task is not claimed before this instant: the host cannot do it yet.
+    /// The same, but the task is not claimed before this instant, because the host cannot run it
+    /// yet.
     Postpone(Timestamp),
 }

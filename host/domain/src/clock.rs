@@ -25,7 +25,7 @@ impl Clock {
         Clock(Source::System)
     }
 
-    /// A clock that stands still until [`Clock::set`] moves it.
+    /// A clock that does not move until [`Clock::set`] is called.
     pub fn manual(start: Timestamp) -> Clock {
         Clock(Source::Manual(Arc::new(AtomicI64::new(start.as_millis()))))
     }
@@ -38,7 +38,7 @@ impl Clock {
         }
     }
 
-    /// The time since 1970, as exactly as the clock knows it.
+    /// The time since 1970, in the clock's full precision.
     pub fn since_epoch(&self) -> Duration {
         match &self.0 {
             Source::System => {
@@ -56,7 +56,7 @@ impl Clock {
         }
     }
 
-    /// Moves a manual clock; a system clock cannot be moved and stays as it is.
+    /// Moves a manual clock; a system clock is not affected.
     pub fn set(&self, to: Timestamp) {
         if let Source::Manual(millis) = &self.0 {
             millis.store(to.as_millis(), Ordering::SeqCst);

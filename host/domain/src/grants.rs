@@ -20,7 +20,7 @@ impl Access {
     }
 }
 
-/// A directory the operator configured, as a run asks for it.
+/// A run's request for a directory that the operator configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirGrant {
     /// The operator's name for it, `[dirs.NAME]` in the configuration.

@@ -1,9 +1,8 @@
 //! The words of the product as types: tasks, attempts, modules, limits, grants.
 //!
 //! Everything here is pure: no I/O, no async, no serialisation. `clock` is the one file that asks
-//! the machine what time it is. Each boundary (HTTP,
-//! storage rows, WIT) has its own shapes and converts to and from these, so that none of them can
-//! change another by accident.
+//! the machine what time it is. Each boundary (HTTP, storage rows, WIT) has its own types and
+//! converts to and from these, so that a change of one cannot change another by accident.
 //!
 //! A task's life:
 //!
@@ -12,8 +11,7 @@
 //!                ^                  │                failed
 //!                └──retry, rescue───┘                cancelled
 //! ```
-//!
-//! `blocked` stands before `pending` for a task that waits for parents. The last three are final.
+//! A task that waits for parents is `blocked` before it is `pending`. The last three are final.
 
 pub mod attempt;
 pub mod caller;

@@ -31,7 +31,7 @@ pub struct Limits {
     pub stderr_bytes: u64,
     /// Log text kept; more is dropped.
     pub log_bytes: u64,
-    /// Host memory that one host call may take on the guest's word.
+    /// Host memory that a guest can make one host call take.
     pub hostcall_bytes: u64,
     /// Component-model handles at once.
     pub handles: u32,
@@ -65,9 +65,9 @@ pub struct LimitRequest {
 /// Defaults and ceilings, as the operator configured them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitPolicy {
-    /// What a task gets that asks for nothing.
+    /// The limits of a task that names none.
     pub defaults: Limits,
-    /// The most a task may ask for. `fuel` is the most fuel; `None` is no ceiling.
+    /// The most a task may ask for. `fuel` is the most fuel; `None` means no ceiling.
     pub ceilings: Limits,
 }
 
@@ -77,7 +77,7 @@ pub struct LimitPolicy {
 pub struct AboveCeiling {
     /// The field as the API names it.
     pub field: &'static str,
-    /// What was asked for, in the field's unit.
+    /// The requested value, in the field's unit.
     pub asked: u64,
     /// The most allowed, in the field's unit.
     pub ceiling: u64,
@@ -164,7 +164,7 @@ fn millis(duration: Duration) -> u64 {
 pub const MIB: u64 = 1024 * 1024;
 
 impl Limits {
-    /// What a task gets on a host whose operator changed nothing.
+    /// The default limits.
     pub const DEFAULT: Limits = Limits {
         timeout: Duration::from_secs(30),
         cpu: Duration::from_secs(10),
@@ -183,7 +183,7 @@ impl Limits {
         random_bytes: MIB,
     };
 
-    /// The ceilings of a host whose operator changed nothing.
+    /// The default ceilings.
     pub const CEILING: Limits = Limits {
         timeout: Duration::from_secs(60 * 60),
         cpu: Duration::from_secs(60 * 60),
@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_asked_for_is_the_default() {
+    fn a_limit_that_is_not_named_is_the_default() {
         let limits = LimitPolicy::default()
             .resolve(&LimitRequest::default())
             .unwrap();
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_default_never_stands_above_its_ceiling() {
+    fn a_default_never_exceeds_its_ceiling() {
         let mut policy = LimitPolicy::default();
         policy.ceilings.timeout = Duration::from_secs(5);
         let limits = policy.resolve(&LimitRequest::default()).unwrap();

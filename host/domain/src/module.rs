@@ -1,4 +1,4 @@
-//! Modules: what a guest is called, what it is, and how its bytes are addressed.
+//! Modules: their names, their kinds, and the addresses of their bytes.
 
 use std::fmt;
 
@@ -64,10 +64,10 @@ impl ModuleName {
     /// The longest name, in bytes.
     pub const BYTES_MAX: usize = 128;
 
-    /// What the names of the host's own modules begin with.
+    /// The prefix of the host's own modules.
     pub const RESERVED_PREFIX: &str = "interpreters/";
 
-    /// Whether it is a name of the host's own, which nobody else gives a meaning.
+    /// Whether it is a name of the host's own modules, which callers cannot put.
     pub fn is_reserved(&self) -> bool {
         self.0.starts_with(ModuleName::RESERVED_PREFIX)
     }
@@ -103,7 +103,7 @@ impl fmt::Display for ModuleName {
     }
 }
 
-/// The text is no module name.
+/// The text is not a module name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a module name is 1 to 128 of a-z 0-9 . _ / -, begins with a letter or digit, does not end in /, and has no '..' or '//'"
@@ -115,7 +115,7 @@ pub struct BadModuleName;
 pub struct ModuleRef {
     /// The name it is reachable by.
     pub name: ModuleName,
-    /// The version meant; the newest one if absent.
+    /// The version; the newest one if absent.
     pub digest: Option<Digest>,
 }
 
@@ -145,7 +145,7 @@ impl fmt::Display for ModuleRef {
     }
 }
 
-/// The text names no module.
+/// The text does not name a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadModuleRef {
     /// The part before `@`.
@@ -165,7 +165,8 @@ pub enum ModuleKind {
     Command,
     /// A WASI 0.1 core module with `_start`.
     CoreCommand,
-    /// A task module that runs source text of this language. Only the host's own are.
+    /// A task module that runs source text of this language. Only the host's own modules are of
+    /// this kind.
     Interpreter(Language),
     /// Source text, run by the interpreter of its language.
     Script(Language),
@@ -180,7 +181,7 @@ impl ModuleKind {
         }
     }
 
-    /// The language whose interpreter runs it, where one does.
+    /// The language of the interpreter that runs it, if there is one.
     pub const fn language(self) -> Option<Language> {
         match self {
             ModuleKind::Interpreter(language) | ModuleKind::Script(language) => Some(language),
@@ -210,7 +211,7 @@ impl Language {
         }
     }
 
-    /// The words that mean it. The first is its name. JavaScript's interpreter takes types off.
+    /// The words for it. The first is its name. JavaScript's interpreter also runs TypeScript.
     const fn words(self) -> &'static [&'static str] {
         match self {
             Language::Python => &["python", "python3", "py"],
@@ -218,7 +219,7 @@ impl Language {
         }
     }
 
-    /// The language that a word means, in whatever case.
+    /// The language that a word names, in any case.
     pub fn parse(word: &str) -> Option<Language> {
         let means = |language: &Language| {
             let mut words = language.words().iter();
@@ -242,7 +243,7 @@ impl Language {
     }
 }
 
-/// What a task module says of itself.
+/// A task module's description of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Descriptor {
     /// One or two sentences.
@@ -266,7 +267,7 @@ pub struct ModuleInfo {
     pub imports: Vec<String>,
     /// The grants without which some of these imports only answer "denied".
     pub needs: Vec<String>,
-    /// What it says of itself; a command says nothing.
+    /// Its description of itself; a command has none.
     pub descriptor: Option<Descriptor>,
     /// How long checking and compiling took.
     pub compiled_ms: u64,

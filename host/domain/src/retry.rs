@@ -55,8 +55,8 @@ impl Default for RetryPolicy {
     }
 }
 
-/// Whether another attempt could end otherwise. Limits that the same input always meets again,
-/// and what the guest itself calls hopeless, are not tried again.
+/// Whether another attempt could end differently. A limit that the same input always meets, and a
+/// failure that the guest calls permanent, are not tried again.
 pub fn is_worth_retrying(failure: &Failure) -> bool {
     match failure.kind {
         FailureKind::GuestError => failure.transient,

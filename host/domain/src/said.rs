@@ -1,8 +1,8 @@
-//! What a guest says, made fit to be said again: in answers, in rows, in headers and in the log.
+//! Makes a guest's texts safe to repeat in answers, rows, headers and the log.
 //!
-//! A guest chooses these texts and may choose them to hurt: megabytes where a sentence is meant,
-//! control characters where somebody's terminal shows them. So each kind of text has a bound, held
-//! where the text enters the host; what is beyond it is cut out and said to be.
+//! A guest chooses these texts and may choose harmful ones: megabytes where a sentence is meant, or
+//! control characters for somebody's terminal. So each kind of text has a bound, applied where the
+//! text enters the host; longer texts are cut and marked.
 
 /// The longest message of a failure, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024;
@@ -17,13 +17,13 @@ pub const MEDIA_TYPE_BYTES_MAX: usize = 255;
 /// The most bytes of a guest's text in one line of the log, before it is escaped.
 const LOGGED_BYTES_MAX: usize = 256;
 
-/// The media type of what has none of its own, or one that cannot be repeated.
+/// The media type of bytes without one, or with one that cannot be repeated.
 pub const OCTET_STREAM: &str = "application/octet-stream";
 
 /// The mark where something was cut out.
 const GAP: &str = " … ";
 
-/// `text` with at most `bytes_max` bytes of it: its beginning.
+/// The beginning of `text`, at most `bytes_max` bytes.
 pub fn cut(text: impl Into<String>, bytes_max: usize) -> String {
     let mut text = text.into();
     if text.len() > bytes_max {
@@ -33,7 +33,7 @@ pub fn cut(text: impl Into<String>, bytes_max: usize) -> String {
     text
 }
 
-/// The same for a text whose end says as much as its beginning: its middle is cut out.
+/// The same for a text whose end matters as much as its beginning: the middle is cut out.
 pub fn cut_middle(text: impl Into<String>, bytes_max: usize) -> String {
     let text = text.into();
     if text.len() <= bytes_max {
@@ -68,8 +68,7 @@ pub fn is_json(media_type: &str) -> bool {
         || essence.starts_with("application/") && essence.ends_with("+json")
 }
 
-/// `text` for a line of the log: the beginning of it, on one line, with nothing that a terminal
-/// would obey.
+/// `text` for a line of the log: its beginning, on one line, without control characters.
 pub fn for_log(text: &str) -> String {
     let shown = &text[..text.floor_char_boundary(LOGGED_BYTES_MAX)];
     let mut safe = String::with_capacity(shown.len());

@@ -1,6 +1,6 @@
 //! The states of a task and the moves between them.
 
-/// Where a task stands.
+/// The state of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TaskState {
     /// Waits for parents in a workflow.
@@ -40,7 +40,7 @@ impl TaskState {
         }
     }
 
-    /// The state of that name.
+    /// The state with that name.
     pub fn parse(word: &str) -> Option<TaskState> {
         TaskState::ALL
             .into_iter()
@@ -70,7 +70,7 @@ impl TaskState {
                     | TaskState::Cancelled
                     | TaskState::Pending
             ),
-            // A failed or cancelled task may be retried by hand; a result is never undone.
+            // A failed or cancelled task may be retried by hand; a completed one may not.
             TaskState::Failed | TaskState::Cancelled => next == TaskState::Pending,
             TaskState::Completed => false,
         }

@@ -1,4 +1,4 @@
-//! Tasks: what is submitted, and what is known of it.
+//! Tasks: what is submitted, and the state that storage keeps.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::retry::RetryPolicy;
 use crate::state::TaskState;
 use crate::time::Timestamp;
 
-/// A task's id: a UUIDv7 of ours, or any UUID the caller supplied.
+/// A task's id: a UUIDv7 that the host made, or any UUID that the caller supplied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId(pub Uuid);
 
@@ -28,9 +28,9 @@ impl std::fmt::Display for TaskId {
 pub enum Priority {
     /// Before everything else.
     Critical,
-    /// Before what is normal.
+    /// Before normal tasks.
     High,
-    /// What a task has that asks for nothing.
+    /// The default.
     #[default]
     Normal,
     /// When nothing else waits.
@@ -56,7 +56,7 @@ impl Priority {
         }
     }
 
-    /// The priority of that name; `medium` is another word for `normal`.
+    /// The priority with that name; `medium` is another word for `normal`.
     pub fn parse(word: &str) -> Option<Priority> {
         match word {
             "medium" => Some(Priority::Normal),
@@ -76,13 +76,13 @@ impl Priority {
         }
     }
 
-    /// The priority of that rank.
+    /// The priority with that rank.
     pub fn from_rank(rank: u8) -> Option<Priority> {
         Priority::ALL.get(usize::from(rank)).copied()
     }
 }
 
-/// In which order tasks are claimed.
+/// The order in which tasks are claimed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClaimOrder {
     /// By priority, oldest `run_at` first.
@@ -99,8 +99,8 @@ pub enum ClaimOrder {
 pub enum Input {
     /// With the task.
     Inline(Payload),
-    /// Too large for that: in the spool, to be seen by the guest as `/in/payload`. The guest's
-    /// inline body is empty then.
+    /// In the spool, because it is too large for that. The guest sees it as `/in/payload`, and its
+    /// inline body is empty.
     Spooled {
         /// Its media type.
         content_type: String,
@@ -130,9 +130,9 @@ pub struct BlobId(pub Uuid);
 pub struct TaskSpec {
     /// The module's name at submission.
     pub module: ModuleName,
-    /// The version that name meant then; what every attempt runs.
+    /// The version of that name at submission, which every attempt runs.
     pub digest: Digest,
-    /// What it works on.
+    /// Its input.
     pub input: Input,
     /// Arguments, for commands.
     pub args: Vec<String>,
@@ -140,13 +140,13 @@ pub struct TaskSpec {
     pub env: Vec<(String, String)>,
     /// When it is claimed relative to others.
     pub priority: Priority,
-    /// What each attempt may use.
+    /// The limits of each attempt.
     pub limits: Limits,
-    /// What follows a failed attempt.
+    /// The retry policy.
     pub retry: RetryPolicy,
-    /// What it may touch.
+    /// Its grants.
     pub grants: Grants,
-    /// A JSON object of the submitter's, as text.
+    /// The submitter's JSON object, as text.
     pub metadata: String,
 }
 
@@ -159,11 +159,11 @@ pub struct NewTask {
     pub run_at: Timestamp,
     /// The task itself.
     pub spec: TaskSpec,
-    /// What makes a repeated submission the same one.
+    /// The idempotency key, which identifies a repeated submission.
     pub idempotency_key: Option<String>,
-    /// A hash of the request, so that a repeated key or id with another body is told apart.
+    /// A hash of the request, which shows whether a repeated key or id has a different body.
     pub fingerprint: [u8; 16],
-    /// A key that is taken at most once inside the window.
+    /// A deduplication key, which at most one task has within its window.
     pub dedup: Option<Dedup>,
 }
 
@@ -172,11 +172,11 @@ pub struct NewTask {
 pub struct Dedup {
     /// The submitter's key.
     pub key: String,
-    /// How long an earlier task with this key takes the place of a new one.
+    /// How long an earlier task with this key replaces a new one.
     pub window: Duration,
 }
 
-/// A task as it is known to storage.
+/// A task as storage knows it.
 #[derive(Clone, Debug)]
 pub struct Task {
     /// Its id.
@@ -185,7 +185,7 @@ pub struct Task {
     pub module: ModuleName,
     /// The version it runs.
     pub digest: Digest,
-    /// Where it stands.
+    /// Its state.
     pub state: TaskState,
     /// When it is claimed relative to others.
     pub priority: Priority,
@@ -195,7 +195,7 @@ pub struct Task {
     pub max_attempts: u32,
     /// How often it lost its host.
     pub lost: u32,
-    /// 0 to 1, as the guest last said.
+    /// 0 to 1, as the guest last reported.
     pub progress: f64,
     /// The note that came with it.
     pub progress_note: String,
@@ -209,11 +209,11 @@ pub struct Task {
     pub started_at: Option<Timestamp>,
     /// When it became final.
     pub finished_at: Option<Timestamp>,
-    /// When anything of it last changed.
+    /// When it last changed.
     pub updated_at: Timestamp,
     /// Who runs it, or ran it last.
     pub worker: Option<WorkerId>,
-    /// The newest attempt's use.
+    /// The newest attempt's usage.
     pub usage: Option<Usage>,
     /// The newest attempt's failure.
     pub failure: Option<Failure>,
@@ -226,8 +226,8 @@ pub struct Task {
 }
 
 impl Task {
-    /// The finer word for where it stands: a pending task whose time has not come is `scheduled`
-    /// before its first attempt and `retrying` after one.
+    /// The finer word for its state: a pending task whose time has not come is `scheduled` before
+    /// its first attempt and `retrying` after one.
     pub fn label(&self, now: Timestamp) -> &'static str {
         let waits = self.state == TaskState::Pending && self.run_at > now;
         match (waits, self.attempt) {

@@ -1,6 +1,5 @@
 //! Instants as the product keeps them: milliseconds since the Unix epoch, UTC.
-//!
-//! Reading a clock and writing RFC 3339 belong to the edges; this is only the arithmetic.
+//! Other modules read clocks and write RFC 3339; this one has only the arithmetic.
 
 use std::time::Duration;
 
