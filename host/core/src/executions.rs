@@ -1,8 +1,6 @@
-//! What is left of code that was run at once: its files are kept for a while, and its answer is
-//! written down.
-//!
-//! Every door that runs code answers through this, so a file has the same address whichever was
-//! used. Running is the runner's work, serving the files is `http`'s.
+//! What remains after code ran at once: its files are kept for a while, and its answer is written.
+//! Every entry point that runs code answers through this, so a file has the same address whichever
+//! was used. The runner runs code, and `http` serves the files.
 
 use std::path::Path;
 
@@ -20,11 +18,11 @@ use cofferdam_storage::files::FileStorage;
 pub struct Kept {
     /// The answer.
     pub answer: Answer,
-    /// By which name its files are kept; none if it left none.
+    /// The name that its files are kept under; `None` if it left none.
     pub id: Option<Uuid>,
 }
 
-/// Keeps the files and writes the answer down.
+/// Keeps the files and writes the answer.
 pub async fn keep(
     storage: &FileStorage,
     now: Timestamp,
@@ -38,7 +36,7 @@ pub async fn keep(
     })
 }
 
-/// Keeps the files that a run left, and says by which name; none if it left none.
+/// Keeps the files that a run left, and returns their name; `None` if it left none.
 pub async fn keep_files(
     storage: &FileStorage,
     now: Timestamp,
@@ -56,7 +54,7 @@ pub async fn keep_files(
     Ok(Some(id))
 }
 
-/// Below which URL the files of an execution are.
+/// The URL that the files of an execution are below.
 pub fn files_url(id: Uuid) -> String {
     format!("/v1/exec/{id}/files/")
 }

@@ -1,8 +1,8 @@
-//! The interpreters behind code execution: which are installed, whether they are ready, and what a
-//! request for one means.
+//! The interpreters behind code execution: which are installed, whether they are ready, and the
+//! meaning of a request.
 //!
 //! They are ordinary modules that the operator put beside the program; they are compiled in the
-//! background, so that the host answers at once. Running them is the runner's work.
+//! background, so that the host answers at once. The runner runs them.
 
 pub mod answer;
 pub mod packages;
@@ -27,7 +27,7 @@ use cofferdam_sandbox::LoadedModule;
 
 pub use crate::interpreters::turns::{Turn, Turns};
 
-/// The directory beside the program that is looked into where none is configured.
+/// The directory beside the program that is searched if none is configured.
 const DEFAULT_DIR: &str = "interpreters";
 
 /// The first and the longest wait before an interpreter is tried again.
@@ -44,7 +44,7 @@ pub struct Interpreters {
     turns: Turns,
 }
 
-/// How far an interpreter has come.
+/// The state of an interpreter.
 #[derive(Clone)]
 pub enum State {
     /// There is no such file.
@@ -53,7 +53,7 @@ pub enum State {
     WarmingUp,
     /// It can be used.
     Ready(Interpreter),
-    /// It cannot; the log says why.
+    /// It cannot be used; the log says why.
     Failed {
         /// Whether it is tried again.
         again: bool,
@@ -63,26 +63,26 @@ pub enum State {
 /// An interpreter that can be used.
 #[derive(Clone)]
 pub struct Interpreter {
-    /// What is known of it as a module.
+    /// The facts about it as a module.
     pub info: Arc<ModuleInfo>,
     /// The module, mapped.
     pub module: Arc<LoadedModule>,
 }
 
-/// Why no code of a language can be run now.
+/// Why code of a language cannot run at the moment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
-    /// Nobody installed it.
+    /// It is not installed.
     #[error(
-        "no {} interpreter is installed on this host; its operator finds out more by its log and \
-         interpreters.dir",
+        "no {} interpreter is installed on this host; its log and interpreters.dir tell the \
+         operator more",
         .0.as_str()
     )]
     NotInstalled(Language),
     /// It will be ready soon.
     #[error("the {} interpreter is being compiled; try again in a moment", .0.as_str())]
     WarmingUp(Language),
-    /// It is there and cannot be used.
+    /// It is installed but cannot be used.
     #[error(
         "the {} interpreter of this host cannot be used; its log says why", language.as_str()
     )]
@@ -95,7 +95,7 @@ pub enum Unavailable {
 }
 
 impl Interpreters {
-    /// Where the interpreter of a language is looked for. `program` is this program.
+    /// The path of a language's interpreter. `program` is this program.
     pub fn file_of(config: &InterpretersConfig, program: &Path, language: Language) -> PathBuf {
         file(&folder(config, program), language)
     }
@@ -135,7 +135,7 @@ impl Interpreters {
         });
     }
 
-    /// How far a language's interpreter has come.
+    /// The state of a language's interpreter.
     pub fn state(&self, language: Language) -> State {
         let state = self.slot(language).read();
         state.unwrap_or_else(PoisonError::into_inner).clone()
@@ -156,7 +156,7 @@ impl Interpreters {
         &self.packages
     }
 
-    /// Who runs next.
+    /// The turns of executions.
     pub fn turns(&self) -> &Turns {
         &self.turns
     }
@@ -171,8 +171,8 @@ impl Interpreters {
         Ok(source)
     }
 
-    /// Until each is ready or refused for good. What failed for want of room, or because storage or
-    /// the compiler was busy, is tried again after growing waits.
+    /// Tries until each is ready or refused for good. A failure for lack of room, or because
+    /// storage or the compiler was busy, is tried again after growing waits.
     async fn load_all(&self, languages: &[Language]) {
         let mut wait = RETRY_WAIT.0;
         loop {

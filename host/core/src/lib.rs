@@ -1,9 +1,8 @@
 //! Cofferdam: a host for untrusted WebAssembly tasks, as a library.
-//!
-//! What a host does with tasks, modules and code, without a door to the outside: `cofferdam-server`
-//! puts HTTP, agents and the command line in front of it. The modules below are in reading order,
-//! from the entry inwards; an import goes downwards only. ARCHITECTURE.md draws the same map with
-//! its invariants, and `tests/it/tidy.rs` holds it.
+//! What a host does with tasks, modules and code, without an entry point for clients:
+//! `cofferdam-server` puts HTTP, agents and the command line in front of it. The modules below are
+//! in reading order, from the entry inwards; an import goes downwards only. ARCHITECTURE.md draws
+//! the same map with its invariants, and `tests/it/tidy.rs` checks it.
 
 pub mod executions;
 pub mod interpreters;

@@ -1,12 +1,11 @@
-//! The queue: the one door for changes to tasks, and the services that work it off.
+//! The queue: the one entry point for changes to tasks, and the services that run them.
 //!
 //! ```text
 //!  submit ──> storage ──> dispatcher ──> ready ──> lanes ──> executor ──> completer ──> storage
 //!                ^            claims in batches   one per guest thread    records in batches
 //!                └── canceller, heartbeat, reconciler, rescuer, pruner, progress, drainer
 //! ```
-//!
-//! What is not here: how a guest is run (`runner`), what is durable (`storage`), who may ask
+//! Other modules run a guest (`runner`), make data durable (`storage`) and decide who may ask
 //! (`http`).
 
 mod canceller;
@@ -150,7 +149,7 @@ impl Queue {
         match answer {
             Cancelled::AtOnce => shared.tell_changed(id),
             Cancelled::Requested(worker) if worker == shared.worker => {
-                // Without room in the channel it is seen at the next heartbeat.
+                // If the channel is full, the next heartbeat finds the cancel.
                 let _seen_later = self.cancels.try_send(id);
             }
             Cancelled::Requested(_) | Cancelled::Final(_) | Cancelled::Unknown => {}
@@ -180,7 +179,7 @@ impl Queue {
         tracing::debug!(task.id = %id, %caller, "a task is to be removed");
         let (shared, attic) = (Arc::clone(&self.shared), Arc::clone(&self.attic));
         let (tell, told) = oneshot::channel();
-        // On its own, so that a caller who goes away does not leave the files behind.
+        // It is a separate task, so that a caller who goes away does not leave the files behind.
         self.shared.shutdown.spawn("purge", async move {
             let answer = shared.storage.purge(id).await;
             if let Ok(Purged::Removed(pruned)) = &answer {
@@ -192,7 +191,7 @@ impl Queue {
         Ok(told.await.map_err(lost)??)
     }
 
-    /// How long the ends of attempts have not reached storage, if that is longer than a heartbeat.
+    /// How long storage has not recorded ends of attempts, if that is longer than a heartbeat.
     pub fn recording_is_stuck(&self) -> Option<Duration> {
         let stuck = self.shared.recording.stuck_for();
         (stuck > self.shared.config.heartbeat_interval).then_some(stuck)
@@ -215,8 +214,7 @@ impl Queue {
         }
     }
 
-    /// How long a task submitted now is likely to take until it is final, as far as the last
-    /// attempts tell.
+    /// An estimate, from recent attempts, of how long a task submitted now takes until it is final.
     pub fn estimated_wait(&self) -> Duration {
         self.shared.figures.wait_lately() + self.shared.figures.run_lately()
     }

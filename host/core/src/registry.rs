@@ -1,8 +1,7 @@
-//! Modules: upload, resolve, load. The one door for changes to modules.
-//!
-//! Storage says what a name means and keeps the bytes as uploaded; the sandbox compiles and maps
-//! them. This file holds the order of these steps and the memory that makes the common case
-//! free: names in use, mapped modules, compiled input schemas. Each is bounded.
+//! Modules: upload, resolve, load. The one entry point for changes to modules.
+//! Storage resolves names and keeps the bytes as uploaded; the sandbox compiles and maps them. This
+//! file has the order of these steps and the caches for the common case: names in use, mapped
+//! modules, compiled schemas. Each is bounded.
 
 mod loaded;
 pub mod loader;
@@ -42,15 +41,15 @@ pub struct Registry {
     names: Names,
     loaded: LoadedModules<LoadedModule>,
     schemas: Schemas,
-    /// What is known of versions that attempts ran lately; a version never changes.
+    /// The facts about versions that attempts ran recently; a version never changes.
     versions: Mutex<LruCache<Digest, Arc<ModuleInfo>>>,
 }
 
-/// Versions remembered.
+/// The most versions remembered.
 const VERSIONS_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
 
-/// Why the sandbox does not accept a module; part of this module's errors, so that those who answer
-/// for them need not know the sandbox.
+/// Why the sandbox does not accept a module; it is re-exported, so that users of this module's
+/// errors need not know the sandbox.
 pub type CompileFailure = CompileError;
 
 /// Why a module could not be put, found or loaded.
@@ -66,7 +65,9 @@ pub enum RegistryError {
     #[error(transparent)]
     Compile(#[from] CompileError),
     /// The name is one of the host's own.
-    #[error("{0} is the host's own name; those that begin with interpreters/ cannot be changed")]
+    #[error(
+        "{0} is one of the host's own names; names that begin with interpreters/ cannot be changed"
+    )]
     Reserved(ModuleName),
     /// The caller has no right to change modules.
     #[error(transparent)]
@@ -77,7 +78,7 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
-    /// Whether the same call may go well a little later, though nobody changed anything about it.
+    /// Whether the same call may succeed a little later.
     pub fn may_pass(&self) -> bool {
         match self {
             RegistryError::Unknown(_)
@@ -106,8 +107,8 @@ impl RegistryError {
 }
 
 impl Registry {
-    /// A registry that keeps `loaded_modules_max` modules of each class mapped and holds inputs
-    /// against their schemas by `schemas`.
+    /// A registry that keeps `loaded_modules_max` modules of each class mapped and checks values
+    /// with `schemas`.
     pub fn new(
         storage: Arc<dyn Modules>,
         loader: Arc<dyn Loader>,
@@ -128,7 +129,7 @@ impl Registry {
         }
     }
 
-    /// Checks, compiles and stores `wasm`, and makes `name` mean it.
+    /// Checks, compiles and stores `wasm`, and makes `name` refer to it.
     pub async fn put(
         &self,
         caller: &Caller,
@@ -142,7 +143,7 @@ impl Registry {
         Ok((self.store(name, &info, wasm).await?, info))
     }
 
-    /// Stores a script that its interpreter has found to be sound, and makes `name` mean it.
+    /// Stores a script that its interpreter accepts, and makes `name` refer to it.
     pub async fn put_script(
         &self,
         caller: &Caller,
@@ -156,7 +157,7 @@ impl Registry {
             .check_descriptor(&descriptor, schema::said_by_script)
             .await
             .map_err(CompileError::Refused)?;
-        // The language is part of the address: one text can be sound in two.
+        // The language is part of the address: one text can be valid in two languages.
         let address = Sha256::new()
             .chain_update(language.as_str())
             .chain_update(b"\0")
@@ -174,7 +175,7 @@ impl Registry {
         Ok((self.store(name, &info, source).await?, info))
     }
 
-    /// Compiles and loads an interpreter of the host's own, and stores it as the module that tasks
+    /// Compiles and loads one of the host's interpreters, and stores it as the module that tasks
     /// name, so that each attempt runs the version it was submitted for.
     pub async fn install(
         &self,
@@ -204,7 +205,7 @@ impl Registry {
         source.ok_or(RegistryError::Gone(digest))
     }
 
-    /// What is known of a version by its digest alone, as a claimed task knows it.
+    /// The facts about a version by its digest, as a claimed task names it.
     pub async fn info(&self, digest: Digest) -> Result<Arc<ModuleInfo>, RegistryError> {
         if let Some(info) = self.versions().get(&digest) {
             return Ok(Arc::clone(info));
@@ -225,12 +226,12 @@ impl Registry {
             .storage
             .put_module(name, info, bytes, self.clock.now())
             .await;
-        // Also where it failed: the answer to the commit may be all that was lost.
+        // Also after a failure: perhaps only the answer to the commit was lost.
         self.names.forget(name);
         Ok(put?)
     }
 
-    /// What `reference` means now.
+    /// The version that `reference` names.
     pub async fn resolve(&self, reference: &ModuleRef) -> Result<Arc<ModuleInfo>, RegistryError> {
         if let Some(info) = self.names.get(reference) {
             return Ok(info);
@@ -246,7 +247,7 @@ impl Registry {
         }
     }
 
-    /// The compiled module, ready to run: from memory, else from disk, else compiled anew.
+    /// The compiled module, ready to run: from memory, else from disk, else compiled again.
     pub async fn load(
         &self,
         info: &ModuleInfo,
@@ -260,10 +261,10 @@ impl Registry {
         self.loaded.get(digest, class)
     }
 
-    /// Holds an input against the module's schema, where it has one. JSON is held whatever the
-    /// content type calls it, because many clients send JSON under another name. What is not JSON and
-    /// does not claim to be is the module's own affair: a schema says nothing of a picture. So is an
-    /// input that is not in memory.
+    /// Checks an input against the module's schema, if it has one. JSON is checked whatever its
+    /// content type, because many clients send JSON under another type. Other bytes are not
+    /// checked, because a schema says nothing about a picture, and neither is an input that is not
+    /// in memory.
     pub async fn check_input(
         &self,
         info: &ModuleInfo,
@@ -283,8 +284,8 @@ impl Registry {
         }
     }
 
-    /// Holds an output against the schema that the module gave of it. Such a module answers with
-    /// JSON, whatever the content type says.
+    /// Checks an output against the module's output schema. A module with such a schema answers
+    /// with JSON, whatever the content type says.
     pub async fn check_output(&self, info: &ModuleInfo, output: &Payload) -> Result<(), Misfit> {
         let schema = info
             .descriptor
@@ -300,7 +301,7 @@ impl Registry {
         }
     }
 
-    /// Forgets a name. False if there was none.
+    /// Forgets a name. False if there was no such name.
     pub async fn remove(&self, caller: &Caller, name: &ModuleName) -> Result<bool, RegistryError> {
         free(caller, name)?;
         let removed = self.storage.remove_module(name).await;
@@ -308,7 +309,7 @@ impl Registry {
         Ok(removed?)
     }
 
-    /// Lets go of versions that storage no longer keeps. Their compiled code leaves the disk when the
+    /// Forgets versions that storage no longer keeps. Their compiled code leaves the disk when the
     /// cache needs the room.
     pub(crate) fn discard(&self, digests: &[Digest]) {
         for digest in digests {
@@ -350,7 +351,7 @@ impl Registry {
         Ok(compiled)
     }
 
-    /// Maps what was compiled a moment ago.
+    /// Maps code that was just compiled.
     async fn open(
         &self,
         digest: &Digest,
@@ -387,7 +388,7 @@ impl Registry {
     }
 }
 
-/// Refuses a change of what the caller may not change, or nobody.
+/// Refuses a change that this caller, or any caller, may not make.
 fn free(caller: &Caller, name: &ModuleName) -> Result<(), RegistryError> {
     caller.may(Scope::Modules)?;
     match name.is_reserved() {

@@ -1,8 +1,7 @@
 //! One run, from a request in the product's words to a report: resolve the module, check limits
 //! and grants against what the operator allows, load it, and drive it on the right thread.
-//!
-//! `queue` runs claimed tasks through it, `http` runs what is wanted at once, and the command line
-//! runs files. It keeps nothing and knows no database.
+//! `queue` runs claimed tasks through it, `http` runs modules and code at once, and the command
+//! line runs files. It keeps nothing and knows no database.
 
 pub mod admission;
 mod claim;
@@ -54,17 +53,17 @@ pub struct Runner {
     threads: GuestThreadsHandle,
     spool: Arc<dyn Spool>,
     metrics: Arc<Metrics>,
-    /// One token for each run that somebody waits for; closed while the host drains.
+    /// One token for each run with a waiting caller; closed while the host drains.
     waited_for: TaskTracker,
 }
 
-/// Where spooled inputs are.
+/// Finds spooled inputs.
 pub trait Spool: Send + Sync + 'static {
     /// The file of a spooled input.
     fn path(&self, blob: BlobId) -> PathBuf;
 }
 
-/// A run that is wanted at once.
+/// A run at once.
 pub struct RunRequest {
     /// What to run.
     pub module: ModuleRef,
@@ -74,18 +73,18 @@ pub struct RunRequest {
     pub args: Vec<String>,
     /// Environment variables.
     pub env: Vec<(String, String)>,
-    /// Standard input, where it is not the input's body.
+    /// Standard input, if it is not the input's body.
     pub stdin: Option<Stdin>,
-    /// What it asks to use.
+    /// The limits it asks for.
     pub limits: LimitRequest,
-    /// What it asks to touch.
+    /// The grants it asks for.
     pub grants: Grants,
     /// How it is watched and stopped.
     pub control: Control,
 }
 
 impl RunRequest {
-    /// A run on an input in memory, with default limits, nobody watching, and nothing else.
+    /// A run on an input in memory, with default limits and without an observer.
     pub fn inline(module: ModuleRef, input: Payload) -> RunRequest {
         RunRequest {
             module,
@@ -100,8 +99,8 @@ impl RunRequest {
     }
 }
 
-/// Why there was no room for a run; part of this module's errors, so that those who answer for them
-/// need not know the sandbox.
+/// Why there was no room for a run; it is re-exported, so that users of this module's errors need
+/// not know the sandbox.
 pub type RoomError = NoRoom;
 
 /// Why a run did not begin.
@@ -113,35 +112,34 @@ pub enum RunError {
     /// The module.
     #[error(transparent)]
     Module(#[from] RegistryError),
-    /// A limit above its ceiling.
+    /// A limit is above its ceiling.
     #[error(transparent)]
     Limit(#[from] AboveCeiling),
-    /// A directory that is not configured, or more access than it has.
+    /// A directory is not configured, or the requested access exceeds the configured one.
     #[error("grants.dirs: {0}")]
     Grant(String),
     /// The input does not fit the module's schema.
     #[error("the input does not fit the module's schema: {0}")]
     Schema(Misfit),
-    /// An interpreter does not take such a request.
+    /// An interpreter does not accept the request.
     #[error(transparent)]
     Code(#[from] BadRequest),
-    /// No code of that language can be run now.
+    /// Code of that language cannot run at the moment.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
     /// The host is draining.
     #[error("this host is shutting down")]
     Draining,
-    /// The host has no room for it now.
+    /// The host has no room for it at the moment.
     #[error(transparent)]
     NoRoom(#[from] NoRoom),
-    /// The script is not sound.
-    #[error("the script is not sound: {}", .0.message)]
+    /// The script is invalid.
+    #[error("the script is invalid: {}", .0.message)]
     Script(Failure),
 }
 
 impl Runner {
-    /// A runner of `registry`'s modules in `sandbox`; `spool` has the inputs of
-    /// tasks that are too large for memory.
+    /// A runner of `registry`'s modules in `sandbox`; `spool` has the large inputs of tasks.
     pub fn new(
         registry: Arc<Registry>,
         interpreters: Arc<Interpreters>,
@@ -163,17 +161,17 @@ impl Runner {
         }
     }
 
-    /// Begins no more runs but attempts at tasks that were claimed.
+    /// Refuses new runs, except attempts at claimed tasks.
     pub fn drain(&self) {
         self.waited_for.close();
     }
 
-    /// Returns once all runs have ended that somebody waits for, after [`Runner::drain`].
+    /// Returns once all runs with a waiting caller have ended, after [`Runner::drain`].
     pub async fn drained(&self) {
         self.waited_for.wait().await;
     }
 
-    /// Keeps the host from closing its doors before a run that somebody waits for has ended.
+    /// Keeps the host from closing before a run with a waiting caller has ended.
     fn enter(&self) -> Result<TaskTrackerToken, RunError> {
         match self.waited_for.is_closed() {
             true => Err(RunError::Draining),
@@ -249,7 +247,7 @@ impl Runner {
         }
     }
 
-    /// The same for an attempt at a task, which is given back if there is no room for it.
+    /// The same for an attempt at a task, which is given back if there is no room.
     fn patience_of_attempt(&self, module: Digest) -> Patience {
         Patience {
             begin_by: Instant::now().checked_add(self.sandbox.queue_timeout()),
@@ -264,7 +262,7 @@ impl Runner {
             .run_finished(module.as_str(), failure, report.usage.duration);
     }
 
-    /// A run that gave something else than its module promised has failed.
+    /// A run whose output does not fit its module's schema has failed.
     async fn held_to_schema(&self, info: &ModuleInfo, report: Report) -> Report {
         let misfit = match &report.outcome {
             Outcome::Completed(output) => self.registry.check_output(info, output).await.err(),
@@ -276,7 +274,7 @@ impl Runner {
         Report { outcome, ..report }
     }
 
-    /// Checks what a task asks for without running it.
+    /// Checks a task's limits and grants without running it.
     pub fn check(&self, limits: &LimitRequest, grants: &Grants) -> Result<Limits, RunError> {
         self.admission.check(limits, grants)
     }
@@ -291,12 +289,12 @@ impl Runner {
         &self.registry
     }
 
-    /// The interpreters it runs code by.
+    /// The interpreters for code.
     pub fn interpreters(&self) -> &Arc<Interpreters> {
         &self.interpreters
     }
 
-    /// What it lets runs ask for.
+    /// The bounds of runs' requests.
     pub fn admission(&self) -> &Admission {
         &self.admission
     }

@@ -1,8 +1,7 @@
 //! Sessions: interpreters that callers keep between calls, for as long as each is used.
-//!
-//! A session lives in this process only and dies with it; nothing of it is durable but snapshots
-//! of its files. Each is one task on the guest threads that owns the interpreter and takes calls
-//! one after the other, so there is no lock around a guest and nothing else ever polls it.
+//! A session exists in this process only and ends with it; only snapshots of its files are durable.
+//! Each is one task on the guest threads that owns the interpreter and takes calls one after the
+//! other, so there is no lock around a guest and nothing else polls it.
 
 mod keeper;
 pub mod settings;
@@ -58,13 +57,13 @@ impl std::fmt::Display for SessionId {
     }
 }
 
-/// What somebody asks of a new session.
+/// The request for a new session.
 pub struct NewSession {
     /// Its language.
     pub language: Language,
     /// Files and packages.
     pub setup: SessionSetup,
-    /// What it may use; the times are each call's.
+    /// Its limits; the times apply to each call.
     pub limits: LimitRequest,
     /// What it may touch.
     pub grants: Grants,
@@ -72,35 +71,35 @@ pub struct NewSession {
     pub idle_timeout: Option<Duration>,
 }
 
-/// What is known of a session.
+/// The facts about a session.
 #[derive(Clone, Debug)]
 pub struct SessionInfo {
     /// Its name.
     pub id: SessionId,
     /// Its language.
     pub language: Language,
-    /// What it may use; the times are each call's.
+    /// Its limits; the times apply to each call.
     pub limits: Limits,
     /// How long it is kept while nobody calls it.
     pub idle_timeout: Duration,
     /// When it was made.
     pub created_at: Timestamp,
-    /// When it goes if nobody calls it.
+    /// When it ends if nobody calls it.
     pub expires_at: Timestamp,
     /// Calls that have ended.
     pub calls: u64,
-    /// What it does.
+    /// Its activity.
     pub state: SessionState,
 }
 
-/// What a session does.
+/// The activity of a session.
 #[derive(Clone, Debug)]
 pub enum SessionState {
     /// It waits for a call.
     Idle,
     /// It runs code.
     Running,
-    /// Its interpreter was ended, for this reason; its files can still be had.
+    /// Its interpreter was ended, for this reason; its files can still be read.
     Ended(Failure),
 }
 
@@ -120,39 +119,39 @@ pub enum SessionError {
     /// The operator wants none.
     #[error("this host keeps no sessions: sessions.max is 0")]
     Disabled,
-    /// There are as many as there may be.
+    /// The most sessions allowed exist.
     #[error("{0}; delete a session or wait until one has expired")]
     Full(String),
     /// The time-out that was asked for.
-    #[error("idle_timeout_ms is {asked_ms}; it takes 1000 to {max_ms}")]
+    #[error("idle_timeout_ms is {asked_ms}; it must be from 1000 to {max_ms}")]
     IdleTimeout {
         /// What was asked for.
         asked_ms: u64,
-        /// The most there is.
+        /// The longest allowed.
         max_ms: u64,
     },
     /// No session has that name, or it has ended.
-    #[error("there is no session {0}, or no longer")]
+    #[error("there is no session {0}, or it has ended")]
     Unknown(String),
     /// Its interpreter was ended.
-    #[error("the session's interpreter was ended: {}; its files can still be had", .0.message)]
+    #[error("the session's interpreter was ended: {}; its files can still be fetched", .0.message)]
     Ended(Failure),
-    /// Too many calls wait already.
-    #[error("{WAITING_MAX} calls wait for this session already")]
+    /// Too many calls already wait.
+    #[error("{WAITING_MAX} calls already wait for this session")]
     Busy,
-    /// A call has run in it for as long as anything waits.
-    #[error("a call is running in this session; its files can be seen between two calls")]
+    /// A call has run in it for longer than others wait.
+    #[error("a call is running in this session; its files can be read between two calls")]
     Running,
     /// Its interpreter could not be made.
     #[error("{}", .0.message)]
     NotBegun(Failure),
-    /// What was asked for cannot be given.
+    /// The request asks for more than is allowed.
     #[error(transparent)]
     Run(#[from] RunError),
 }
 
 impl Sessions {
-    /// No sessions yet, and at most `max`.
+    /// An empty set of at most `max` sessions.
     pub fn new(
         runner: Arc<Runner>,
         threads: GuestThreadsHandle,
@@ -215,8 +214,8 @@ impl Sessions {
         Ok(made)
     }
 
-    /// Runs code in a session and says what became of it. The code goes on if the future is
-    /// dropped; only [`Sessions::delete`] and limits end it.
+    /// Runs code in a session and returns its result. The code goes on if the future is dropped;
+    /// only [`Sessions::delete`] and limits end it.
     pub async fn execute(
         &self,
         caller: &Caller,
@@ -270,7 +269,7 @@ impl Sessions {
             .map(|executed| *executed)
     }
 
-    /// Has `look` see a session's files, between two calls. It may block.
+    /// Calls `look` with a session's files, between two calls. It may block.
     pub async fn with_files<T: Send + 'static>(
         &self,
         id: SessionId,
@@ -279,18 +278,18 @@ impl Sessions {
         let commands = self.entry(id, |entry| entry.commands.clone())?;
         let (reply, answer) = oneshot::channel();
         let look = Box::new(move |files: Option<&OutputFiles>| {
-            // Whoever asked may have gone away.
+            // The caller may have gone away.
             let _unheard = reply.send(look(files));
         });
         send(&commands, Command::Look(look), id)?;
-        // A call that runs is waited for, but not for ever.
+        // This waits for a running call, but not for ever.
         let by = self.runner.begins_by(Instant::now(), Duration::MAX);
         let answered = tokio::time::timeout_at(by.into(), answer).await;
         let answered = answered.map_err(|_elapsed| SessionError::Running)?;
         answered.map_err(|_gone| unknown(id))
     }
 
-    /// What is known of a session.
+    /// The facts about a session.
     pub fn get(&self, id: SessionId) -> Result<SessionInfo, SessionError> {
         self.entry(id, |entry| lock(&entry.info).clone())
     }
@@ -382,7 +381,7 @@ impl Sessions {
         Ok((place, inbox))
     }
 
-    /// What `of` makes of a session.
+    /// Applies `of` to a session.
     fn entry<T>(&self, id: SessionId, of: impl FnOnce(&Entry) -> T) -> Result<T, SessionError> {
         lock(&self.kept).get(&id).map(of).ok_or_else(|| unknown(id))
     }
@@ -408,7 +407,7 @@ impl Drop for Place {
 }
 
 impl SessionId {
-    /// What the session is called where others read: nobody can find the id by it.
+    /// The session's public name, from which nobody can find the id.
     pub fn handle(self) -> String {
         let hash = Sha256::new()
             .chain_update(b"cofferdam session handle\0")
@@ -418,7 +417,7 @@ impl SessionId {
         digits.collect()
     }
 
-    /// A new one that nobody can guess.
+    /// A new id that nobody can guess.
     fn new(now: Timestamp) -> SessionId {
         SessionId(now.uuid(&rand::random()))
     }
@@ -439,7 +438,8 @@ fn unknown(id: SessionId) -> SessionError {
     SessionError::Unknown(id.to_string())
 }
 
-/// Nothing panics while it holds one of these locks; if it does, what they guard is still whole.
+/// Nothing panics while it holds one of these locks; even after a panic the guarded data is
+/// consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,7 +1,7 @@
-//! Asking the process to end, and waiting until it has.
+//! Asks the process to end, and waits until it has.
 //!
 //! Every task the host spawns is spawned here: it has a name, it is told when shutdown is
-//! requested, and [`Shutdown::drained`] waits for it. Which part is asked when is `app`'s business.
+//! requested, and [`Shutdown::drained`] waits for it. `app` decides when each part is asked.
 
 use std::future::Future;
 use std::time::Duration;
@@ -18,22 +18,22 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// A switch that nobody has thrown.
+    /// A switch that is not yet set.
     pub fn new() -> Shutdown {
         Shutdown::default()
     }
 
-    /// Asks everything that listens to end.
+    /// Asks all listeners to end.
     pub fn request(&self) {
         self.requested.cancel();
     }
 
-    /// Whether the end was asked for.
+    /// Whether shutdown was requested.
     pub fn is_requested(&self) -> bool {
         self.requested.is_cancelled()
     }
 
-    /// Returns once the end was asked for.
+    /// Returns once shutdown is requested.
     pub async fn requested(&self) {
         self.requested.cancelled().await;
     }

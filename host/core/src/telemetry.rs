@@ -1,7 +1,6 @@
-//! What the host says of itself: log lines and metrics.
-//!
-//! A leaf that anything may use and that uses nothing of ours but the domain's words. What is not
-//! here: no endpoint (that is `http`), no sampling thread; gauges are read when asked for.
+//! Log lines and metrics of the host.
+//! Any module may use this one; it uses only the domain. It has no endpoint (that is in `http`) and
+//! no sampling thread; gauges are read when they are requested.
 
 pub mod classic;
 mod logs;

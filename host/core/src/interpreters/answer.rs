@@ -1,7 +1,6 @@
-//! What became of code that was run: the guest's own words and what the sandbox saw, as the one
-//! JSON object that callers, tasks and streams are given.
-//!
-//! The guest's answer is a guest's: what it says is believed of the script, never of the host.
+//! The result of code: the guest's answer and the sandbox's observations, as the one JSON object
+//! that callers, tasks and streams get. The guest's answer is untrusted: it is believed about the
+//! script, never about the host.
 
 use std::collections::BTreeMap;
 
@@ -21,25 +20,25 @@ pub struct Answer {
     pub status: &'static str,
     /// The value, as JSON.
     pub result: Box<RawValue>,
-    /// How the value reads, where JSON cannot say all of it.
+    /// The language's rendering of the value, if JSON cannot represent all of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result_repr: Option<String>,
     /// What was written to standard output.
     pub stdout: String,
     /// What was written to standard error.
     pub stderr: String,
-    /// The exit code; none for code that was stopped.
+    /// The exit code; `None` for code that was stopped.
     pub exit_code: Option<i32>,
     /// Why it failed.
     pub error: Option<ExecError>,
     /// Files it wrote, by their path below the working directory.
     pub files: BTreeMap<String, WrittenFile>,
-    /// How many entries beside them are not kept, by the reason.
+    /// How many other entries are not kept, by reason.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub files_left_out: BTreeMap<&'static str, u64>,
     /// What it used.
     pub usage: ExecUsage,
-    /// Which streams hold less than was written.
+    /// Which streams are truncated.
     pub truncated: Truncated,
 }
 
@@ -48,7 +47,7 @@ pub struct Answer {
 pub struct ExecError {
     /// The failure kind.
     pub kind: &'static str,
-    /// The exception's type, where there was one.
+    /// The exception's type, if there was one.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
     /// One or two sentences.
@@ -66,7 +65,7 @@ pub struct WrittenFile {
     pub url: String,
 }
 
-/// What code left in files.
+/// The files that code left.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Written<'a> {
     /// Those that are kept.
@@ -76,7 +75,7 @@ pub struct Written<'a> {
 }
 
 impl<'a> Written<'a> {
-    /// What a run left; nothing if it used no file.
+    /// The files that a run left; empty if it used no file.
     pub fn of(files: Option<&'a OutputFiles>) -> Written<'a> {
         files.map_or_else(Written::default, |files| Written {
             kept: files.artifacts(),
@@ -98,7 +97,7 @@ pub struct ExecUsage {
     pub disk_bytes: u64,
 }
 
-/// Which streams hold less than was written.
+/// Which streams are truncated.
 #[derive(Debug, Serialize)]
 pub struct Truncated {
     /// Standard output.
@@ -107,7 +106,7 @@ pub struct Truncated {
     pub stderr: bool,
 }
 
-/// What the guest answers.
+/// The guest's answer.
 #[derive(Deserialize)]
 struct GuestAnswer<'a> {
     status: &'a str,
@@ -127,7 +126,7 @@ struct GuestError {
     traceback: Option<String>,
 }
 
-/// How code ended, before it is written down.
+/// How code ended, before the answer is written.
 #[derive(Debug)]
 pub struct Verdict {
     /// The value.
@@ -140,7 +139,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// What a sandbox's outcome means for the code in it.
+    /// The result of code by its sandbox's outcome.
     pub fn of(outcome: Outcome) -> Verdict {
         match outcome {
             Outcome::Completed(output) => Verdict::answered(&output),
@@ -149,7 +148,7 @@ impl Verdict {
                 exit_code: Some(code),
                 ..
             }) => Verdict::exited(code),
-            // Frames of the interpreter's own machine code say nothing of the script.
+            // Frames of the interpreter's machine code say nothing about the script.
             Outcome::Failed(failure) => Verdict::failed(Failure {
                 backtrace: None,
                 ..failure
@@ -157,7 +156,7 @@ impl Verdict {
         }
     }
 
-    /// The code ended its process at once, without an answer.
+    /// The code ended its process, without an answer.
     fn exited(code: i32) -> Verdict {
         if code == 0 {
             return Verdict {
@@ -210,7 +209,7 @@ impl Verdict {
         }
     }
 
-    /// The answer. The files can be had below `url`, which ends in a slash.
+    /// The answer. The files are served below `url`, which ends in a slash.
     pub fn into_answer(
         self,
         streams: &Streams,
@@ -254,8 +253,7 @@ impl Verdict {
 }
 
 fn failure(error: GuestError, exit_code: i32) -> Failure {
-    // Running out of memory is an exception that a script may catch; where it did not, the limit
-    // is what ended it.
+    // A script may catch the exception for a lack of memory; if it did not, the limit ended it.
     let out_of_memory = error.class.as_deref() == Some("MemoryError")
         || error.class.as_deref() == Some("InternalError") && error.message == "out of memory";
     let kind = match error.kind.as_str() {
@@ -272,14 +270,14 @@ fn failure(error: GuestError, exit_code: i32) -> Failure {
     };
     let traceback = error.traceback;
     Failure {
-        // Its last lines say what happened, its first where.
+        // Its last lines say what happened, and its first ones where.
         backtrace: traceback.map(|text| said::cut_middle(text, said::BACKTRACE_BYTES_MAX)),
         exit_code: (kind == FailureKind::Exit).then_some(exit_code),
         ..Failure::new(kind, message)
     }
 }
 
-/// Files by their paths, as answers name them. They can be had below `url`.
+/// Files by their paths, as in answers. They are served below `url`.
 pub fn written(files: &[Artifact], url: &str) -> BTreeMap<String, WrittenFile> {
     let written = files.iter().map(|file| {
         let written = WrittenFile {

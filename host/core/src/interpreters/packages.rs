@@ -1,7 +1,7 @@
 //! The wheels of pure Python code that the operator offers.
 //!
 //! They are looked up once, at start. A run sees their directory read-only at [`AT`], and its
-//! interpreter imports from the archives as they are.
+//! interpreter imports directly from the archives.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use cofferdam_sandbox::Mount;
 /// Where a run sees them.
 pub const AT: &str = "/packages";
 
-/// Wheels looked at; a directory with more offers the first of them.
+/// The most wheels; a directory with more offers only the first ones.
 const WHEELS_MAX: usize = 1024;
 
 /// The packages on offer.
@@ -24,7 +24,7 @@ pub struct Packages {
 }
 
 impl Packages {
-    /// What is in `dir`; nothing if the path is empty.
+    /// The packages in `dir`; none if the path is empty.
     pub(crate) fn of(dir: &Path) -> Packages {
         let mut wheels = BTreeMap::new();
         if dir.as_os_str().is_empty() {
@@ -56,7 +56,7 @@ impl Packages {
         self.wheels.keys().map(String::as_str)
     }
 
-    /// The files of those named, or of all; the name of one there is not is the error.
+    /// The files of the named packages, or of all; a name that is not on offer is the error.
     pub(crate) fn files<'a>(
         &'a self,
         named: Option<&'a [String]>,
@@ -71,7 +71,7 @@ impl Packages {
         named.iter().map(file).collect()
     }
 
-    /// How a run sees them.
+    /// The mount of the packages in a run.
     pub(crate) fn mount(&self) -> Mount {
         Mount {
             path: self.dir.clone(),

@@ -1,7 +1,6 @@
-//! What an interpreter is asked, in the words of `interpreters/input.schema.json`.
-//!
-//! The same JSON is a task's input and, less the files, what the guest is given. The source is
-//! never decoded here: it goes to the guest letter by letter as it came.
+//! The request to an interpreter, as in `interpreters/input.schema.json`.
+//! The same JSON is a task's input and, without the files, the guest's input. The source is not
+//! decoded here: it goes to the guest unchanged.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -20,7 +19,7 @@ use cofferdam_domain::module::Language;
 use cofferdam_sandbox::Mount;
 use cofferdam_sandbox::files::{InputContent, InputFile, InputPlace};
 
-/// What code may use that does not say, unless the operator's ceiling is lower.
+/// The memory limit of code that names none, unless the operator's ceiling is lower.
 pub const MEMORY_BYTES: u64 = 512 * MIB;
 /// Files that come with one execution.
 const FILES_MAX: usize = 256;
@@ -43,12 +42,12 @@ pub struct Request<'a> {
     /// Files for the working directory, by name.
     #[serde(borrow, default, skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<Cow<'a, str>, FileContent<'a>>,
-    /// Packages to import from; all that are offered if absent.
+    /// Packages to import from; all packages on offer if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub packages: Option<Vec<String>>,
 }
 
-/// What is in a file: text, or `{"base64": …}`.
+/// The content of a file: text, or `{"base64": …}`.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(untagged)]
 pub enum FileContent<'a> {
@@ -62,17 +61,17 @@ pub enum FileContent<'a> {
     },
 }
 
-/// A request that the interpreter cannot be given.
+/// A request that the interpreter cannot take.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {why}")]
 pub struct BadRequest {
-    /// Where the mistake is.
+    /// The field of the mistake.
     pub field: String,
-    /// What it is.
+    /// A description of it.
     pub why: String,
 }
 
-/// What a session's interpreter is set up with.
+/// The set-up of a session's interpreter.
 #[derive(Debug)]
 pub struct SessionSetup {
     files: Vec<InputFile>,
@@ -86,7 +85,7 @@ pub struct SessionSetup {
 pub struct Prepared {
     /// The guest's input.
     pub(crate) payload: Payload,
-    /// Its standard input, where that is not part of the payload.
+    /// Its standard input, if that is not part of the payload.
     pub(crate) stdin: Option<Bytes>,
     /// What is put into `/work`.
     pub(crate) files: Vec<InputFile>,
@@ -95,7 +94,7 @@ pub struct Prepared {
 }
 
 impl<'a> Request<'a> {
-    /// Reads what a task was submitted with.
+    /// Reads the input of a task.
     pub fn parse(body: &'a [u8]) -> Result<Request<'a>, BadRequest> {
         serde_json::from_slice(body).map_err(|error| bad("input", error))
     }
@@ -118,7 +117,7 @@ impl<'a> Request<'a> {
     }
 
     /// Checks a call of a session and puts it into the guest's form. The guest itself writes the
-    /// files, because a directory that it has changed is no place for the host to write to.
+    /// files, because the host must not write into a directory that a guest has changed.
     pub fn prepare_turn(&self, language: Language, members: &[u8]) -> Result<Prepared, BadRequest> {
         let mut guest = Guest::new(self.code)?;
         guest.json("mode", "session");
@@ -166,8 +165,8 @@ impl SessionSetup {
         })
     }
 
-    /// Puts files of the host's own into the working directory, each under its path there, unless
-    /// the request itself brings one of that name.
+    /// Puts files of the host into the working directory, each under its path there, unless the
+    /// request itself has a file with that name.
     pub fn restore(
         &mut self,
         files: impl IntoIterator<Item = (String, std::path::PathBuf)>,
@@ -182,12 +181,12 @@ impl SessionSetup {
         Ok(())
     }
 
-    /// What each call has to tell the guest.
+    /// The members of each call's JSON.
     pub fn members(&self) -> Vec<u8> {
         self.members.clone()
     }
 
-    /// What the sandbox is made from.
+    /// The files of the sandbox.
     pub(crate) fn opening(self) -> Prepared {
         Prepared {
             payload: Guest(vec![b'{']).finish(),
@@ -207,7 +206,7 @@ fn input_files(
     let file = |(name, content): (&Cow<'_, str>, &FileContent<'_>)| {
         let mut folders = name.match_indices('/').map(|(end, _)| &name[..end]);
         if let Some(other) = folders.find(|folder| files.contains_key(*folder)) {
-            let why = format!("{name:?} lies below {other:?}, which is a file");
+            let why = format!("{name:?} is below {other:?}, which is a file");
             return Err(bad("files", why));
         }
         let bytes = match content {
@@ -248,10 +247,10 @@ impl Prepared {
         })
     }
 
-    /// A script that is only to be looked at.
+    /// A script that is only checked.
     pub(crate) fn check(source: &str) -> Prepared {
         let code = serde_json::value::to_raw_value(source).expect("a string is JSON");
-        let mut guest = Guest::new(&code).expect("the raw value of a string is one");
+        let mut guest = Guest::new(&code).expect("the raw value of a string is a string");
         guest.json("mode", "check");
         Prepared {
             payload: guest.finish(),
@@ -265,7 +264,7 @@ impl Prepared {
 /// The guest's input while it is written.
 struct Guest(Vec<u8>);
 
-/// What the other fields take, where nobody uses many of them.
+/// Room for the other fields, which are usually few.
 const SLACK_BYTES: usize = 256;
 
 impl Guest {
@@ -349,7 +348,7 @@ impl Guest {
     }
 }
 
-/// A JSON string as bytes. Half a surrogate pair, which no UTF-8 can hold, is its three bytes.
+/// A JSON string as bytes. Half a surrogate pair, which UTF-8 cannot encode, becomes three bytes.
 struct Text(Bytes);
 
 impl<'de> Deserialize<'de> for Text {
@@ -420,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_is_refused() {
+    fn an_invalid_request_is_refused() {
         for bad in [
             r#"{"code":1}"#,
             r#"{}"#,

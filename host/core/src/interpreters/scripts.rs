@@ -1,4 +1,4 @@
-//! Sources of script modules that were run lately, so that a run asks no database.
+//! Sources of script modules that ran recently, so that a run does not query the database.
 
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
@@ -8,7 +8,7 @@ use lru::LruCache;
 
 use cofferdam_domain::module::Digest;
 
-/// Sources remembered.
+/// The most sources remembered.
 const SOURCES_MAX: NonZeroUsize = NonZeroUsize::new(256).expect("256 is not zero");
 /// The largest one remembered.
 const SOURCE_BYTES_MAX: usize = 256 * 1024;

@@ -6,12 +6,12 @@ use std::time::Duration;
 /// The section.
 #[derive(Clone, Debug)]
 pub struct InterpretersConfig {
-    /// Where `python.wasm` and `javascript.wasm` are; empty is the directory `interpreters` beside
+    /// Where `python.wasm` and `javascript.wasm` are; if empty, the directory `interpreters` beside
     /// the program.
     pub dir: PathBuf,
     /// Wheels that Python code may import; if empty, none.
     pub packages: PathBuf,
-    /// Executions that begin at once; 0 is one per core. Others wait their turn.
+    /// Executions that begin at once; 0 means one per core. Others wait for their turn.
     pub running_max: usize,
     /// How long the files of an execution are kept.
     pub files_retention: Duration,

@@ -1,12 +1,11 @@
-//! Whose turn it is: as many executions begin at once as there are cores, the others wait in the
-//! order of their arrival.
-//!
-//! An interpreter touches megabytes, so many that take turns on one core slow each other down. A
-//! short one keeps its turn to its end. One that is still there after a while gives it up, so that
-//! a script that sleeps holds up nobody; it then shares the guest threads with all that are long.
+//! The turns of executions: as many begin at once as there are cores, and the others wait in the
+//! order of their arrival. An interpreter touches megabytes, so interpreters that alternate on one
+//! core slow each other down. A short execution keeps its turn to its end. A longer one gives it up
+//! after a while, so that a script that sleeps does not delay others; it then shares the guest
+//! threads with all long guests.
 //!
 //! The turns are divided among the threads that ask for them: a short execution runs on the thread
-//! of its request, so two turns in the hands of one thread would leave another idle.
+//! of its request, so two turns on one thread would leave another idle.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -18,13 +17,13 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use cofferdam_sandbox::NoRoom;
 
-/// How long one execution holds up those behind it.
+/// How long one execution may delay those behind it.
 const TURN: Duration = Duration::from_millis(100);
 
 /// The turns of all executions.
 #[derive(Debug)]
 pub struct Turns {
-    /// Each for the threads whose number leaves the same rest.
+    /// One for each remainder of a thread's number.
     shares: Vec<Semaphore>,
 }
 
@@ -36,7 +35,7 @@ thread_local! {
 }
 
 impl Turns {
-    /// `running_max` at once; 0 is one per core.
+    /// `running_max` at once; 0 means one per core.
     pub(crate) fn new(running_max: usize) -> Turns {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let at_once = match running_max {
@@ -82,7 +81,7 @@ pub struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// Does `work`, and gives up the turn when that is long. Dropping the future ends both.
+    /// Does `work`, and gives up the turn when the work is long. Dropping the future ends both.
     pub async fn drive<T>(self, work: impl Future<Output = T>) -> T {
         let (mut work, over) = (pin!(work), pin!(tokio::time::sleep(TURN)));
         tokio::select! {

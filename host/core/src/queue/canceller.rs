@@ -1,7 +1,7 @@
 //! Stops running attempts whose tasks were cancelled, here or through another host.
 //!
-//! A guest is asked first and killed after the grace period. What storage says is the truth and is
-//! read at every heartbeat; a cancel that came through this host is passed on at once.
+//! A guest is first asked to end, and killed after the grace period. Storage has the truth and is
+//! read at every heartbeat; a cancel through this host is passed on at once.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,14 +17,14 @@ use cofferdam_domain::attempt::FailureKind;
 use cofferdam_domain::claim::Next;
 use cofferdam_domain::task::TaskId;
 
-/// Cancels on the way to the canceller; what finds no room is seen at the next heartbeat.
+/// Cancels on the way to the canceller; the next heartbeat finds those beyond.
 pub(crate) const QUEUED_MAX: usize = 1024;
-/// The wait before a task is looked for again that storage says runs here.
+/// The wait before a task that storage says runs here is looked up again.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
-/// How often it is looked for.
+/// How often it is looked up.
 const LOOKS_MAX: u32 = 20;
 
-/// Works off cancels until everything is settled.
+/// Handles cancels until everything is settled.
 pub(crate) async fn serve(
     shared: Arc<Shared>,
     mut cancels: mpsc::Receiver<TaskId>,
@@ -59,10 +59,10 @@ struct Canceller {
     shared: Arc<Shared>,
     ends: mpsc::WeakSender<Ended>,
     /// Attempts that were asked to end, and when they are killed; soonest first, because the grace
-    /// is the same for all.
+    /// period is the same for all.
     asked: VecDeque<(Instant, Arc<Attempting>)>,
-    /// Tasks that storage says run here and that were not found yet: the claim or the end is on
-    /// its way.
+    /// Tasks that storage says run here but that were not found: the claim or the end is in
+    /// transit.
     sought: VecDeque<(Instant, TaskId, u32)>,
 }
 
@@ -118,7 +118,7 @@ impl Canceller {
                     self.cancel(id, 1).await;
                 }
             }
-            Err(error) => tracing::warn!(%error, "cancel requests are unknown"),
+            Err(error) => tracing::warn!(%error, "cancel requests could not be read"),
         }
     }
 }

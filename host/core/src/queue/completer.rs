@@ -1,9 +1,8 @@
-//! Records how attempts ended, in batches that share a commit, and tells whoever waits.
-//!
-//! A batch is what came in while the one before was committed: a lone end is recorded at once, and
-//! a flood in as few commits as the limit allows. A batch that storage refuses for what is in it is
-//! cut in halves until the end that it refuses is found; that end is recorded in a form that cannot
-//! be refused, so that no attempt keeps the others from ending.
+//! Records the ends of attempts, in batches that share a commit, and then wakes the waiters.
+//! A batch has the ends that arrived during the previous commit: a lone end is recorded at once,
+//! and many in as few commits as the limit allows. If storage refuses a batch for its contents, the
+//! batch is halved until the refused end is found; that end is recorded in a form that cannot be
+//! refused, so that no attempt prevents others from ending.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -24,17 +23,17 @@ use cofferdam_storage::{Finished, StorageError, Tasks};
 pub(crate) const QUEUED_MAX: usize = 1024;
 /// Ends recorded in one call.
 const BATCH_MAX: usize = 512;
-/// The first and the longest wait before what storage refused is offered again.
+/// The first and the longest wait before refused ends are offered again.
 const RETRY_WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
-/// How long an end waits for room on the disk before it is recorded without what takes room.
+/// How long an end waits for room on the disk before it is recorded without its large parts.
 const ROOM_PATIENCE: Duration = Duration::from_secs(10);
-/// How long storage may refuse once the host shuts down. What is given up then is rescued by the
-/// next start.
+/// How long storage may refuse once the host shuts down. The next start rescues the tasks of ends
+/// that are given up.
 const PATIENCE_AT_SHUTDOWN: Duration = Duration::from_secs(1);
 /// How long each of the other batches may take once that has passed.
 const LAST_OFFER: Duration = Duration::from_millis(200);
 
-/// Where ends are recorded. Storage does it; tests put something in its place.
+/// Records ends. Storage implements it; tests replace it.
 #[async_trait]
 pub(crate) trait Ends: Send + Sync {
     /// See [`Tasks::finish`].
@@ -48,7 +47,7 @@ impl Ends for Arc<dyn Tasks> {
     }
 }
 
-/// Records until every executor is gone, then says that all is settled.
+/// Records until every executor is gone, then signals that all is settled.
 pub(crate) async fn serve(shared: Arc<Shared>, mut ends: mpsc::Receiver<Ended>) {
     let settled = shared.settled.clone().drop_guard();
     let storage = Arc::clone(&shared.storage);
@@ -61,12 +60,12 @@ pub(crate) async fn serve(shared: Arc<Shared>, mut ends: mpsc::Receiver<Ended>) 
     drop(settled);
 }
 
-/// What became of ends that were offered to storage.
+/// The result of offering ends to storage.
 enum Offered {
     Recorded,
     /// Storage works, but does not take these.
     Refused(StorageError),
-    /// The host is shutting down and storage takes nothing.
+    /// The host is shutting down and storage accepts nothing.
     GivenUp,
 }
 
@@ -74,7 +73,7 @@ enum Offered {
 pub(crate) struct Recorder<'a> {
     shared: &'a Shared,
     ends: &'a dyn Ends,
-    /// Until when storage is waited for, once the host shuts down.
+    /// The deadline for storage, once the host shuts down.
     give_up_at: Option<Instant>,
 }
 
@@ -87,7 +86,7 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// Records every end of `batch` that storage takes in any form.
+    /// Records every end of `batch` that storage accepts in any form.
     pub(crate) async fn record(&mut self, batch: &mut [Ended]) {
         self.shared.recording.begun();
         let mut all_taken = true;
@@ -98,11 +97,14 @@ impl<'a> Recorder<'a> {
                 Offered::Recorded => {}
                 Offered::GivenUp => {
                     let ends = part.len();
-                    tracing::error!(ends, "given up; the next start runs these tasks again");
+                    tracing::error!(
+                        ends,
+                        "ends of attempts were given up; the next start runs these tasks again"
+                    );
                     all_taken = false;
                 }
                 Offered::Refused(error) if part.len() > 1 => {
-                    tracing::warn!(%error, ends = part.len(), "refused; offered again in halves");
+                    tracing::warn!(%error, ends = part.len(), "ends were refused; offering halves");
                     let middle = part.start + part.len() / 2;
                     parts.extend([middle..part.end, part.start..middle]);
                 }
@@ -120,14 +122,14 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// Leaves out of an end what storage could refuse; false if there is nothing left to leave out.
+    /// Removes from an end what storage could refuse; false if there is nothing left to remove.
     fn shrink(&self, ended: &mut Ended, error: &StorageError) -> bool {
         let id = ended.end.task_id;
         if ended.shrunk {
             tracing::error!(task.id = %id, %error, "this attempt's end cannot be recorded");
             return false;
         }
-        tracing::error!(task.id = %id, %error, "what this attempt left cannot be stored");
+        tracing::error!(task.id = %id, %error, "this attempt's output cannot be stored");
         let message = format!("what this attempt left could not be stored: {error}");
         let failure = Failure::new(FailureKind::HostError, message);
         ended.shrunk = true;
@@ -141,8 +143,8 @@ impl<'a> Recorder<'a> {
         true
     }
 
-    /// Offers ends until storage has answered for them. The fence makes a second offer harmless
-    /// where the first one did happen.
+    /// Offers ends until storage has answered. The fence makes a second offer harmless if the first
+    /// one took effect.
     async fn offer(&mut self, part: &[Ended]) -> Offered {
         let begun = Instant::now();
         let mut wait = RETRY_WAIT.0;
@@ -204,7 +206,7 @@ impl<'a> Recorder<'a> {
     }
 }
 
-/// Whether storage might take some of these ends without the others, or a lone one in a smaller
+/// Whether storage might accept some of these ends without the others, or a lone one in a smaller
 /// form.
 fn may_concern_one(error: &StorageError, part: &[Ended], waited: Duration) -> bool {
     match error {

@@ -1,4 +1,5 @@
-//! Claims work for this host's slots, in batches: one caller however many slots there are.
+//! Claims work for this host's slots, in batches: there is one claimer, however many slots there
+//! are.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,17 +8,17 @@ use std::time::Duration;
 use crate::queue::executor::{Attempts, Executor};
 use crate::queue::shared::{CLAIM_MAX, Shared};
 
-/// How long a claim may wait for a slot before it is given back to storage, where it stands in
-/// line with what came meanwhile.
+/// How long a claim may wait for a slot before it is given back to storage, where it queues with
+/// the tasks that arrived meanwhile.
 const READY_AGE_MAX: Duration = Duration::from_secs(1);
-/// The shortest sleep before work that is due already but was not to be had.
+/// The shortest sleep before due work that could not be claimed.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 
-/// Claims until shutdown, then gives back what has not begun.
+/// Claims until shutdown, then gives back claims that have not begun.
 pub(crate) async fn serve<A: Attempts>(executor: Arc<Executor<A>>) {
     let shared = Arc::clone(executor.shared());
     while !shared.shutdown.is_requested() {
-        // Waits begun by the look; `None` means that the next look is due at once.
+        // The wait after the last claim; `None` means that the next claim is due at once.
         let Some(pause) = look(&shared).await else {
             continue;
         };
@@ -35,13 +36,13 @@ pub(crate) async fn serve<A: Attempts>(executor: Arc<Executor<A>>) {
     }
 }
 
-/// Claims once, if anything is wanted. Gives how long to wait for a sign of work; `None` if there
-/// is likely more at once.
+/// Claims once, if anything is wanted. Returns how long to wait for a signal; `None` if there is
+/// likely more work at once.
 async fn look(shared: &Shared) -> Option<Duration> {
     let poll = shared.config.poll_interval;
     let overtaking = shared.overtaking();
     if overtaking == 0 && !shared.is_hungry() {
-        // Set before the second look: whoever makes room after it sees the flag and rings.
+        // Set before the second look: anyone who makes room after it sees the flag and rings.
         shared.backlog.store(true, Ordering::SeqCst);
         if !shared.is_hungry() {
             return Some(poll.min(READY_AGE_MAX));
@@ -51,7 +52,8 @@ async fn look(shared: &Shared) -> Option<Duration> {
     let wanted = shared.wanted().max(overtaking).min(CLAIM_MAX);
     let slots = u32::try_from(wanted).unwrap_or(u32::MAX);
     let now = shared.clock.now();
-    // Never dropped half-way: a claim whose answer nobody takes would lie until this host ends.
+    // This must not be dropped half-way: a claim without a receiver would stay until this host
+    // ends.
     match shared
         .storage
         .claim(shared.worker, slots, shared.config.strategy, now)
@@ -84,7 +86,7 @@ async fn until_next(shared: &Shared) -> Duration {
             .clamp(PAUSE_MIN.min(poll), poll),
         Ok(None) => poll,
         Err(error) => {
-            tracing::warn!(%error, "the next due task is unknown");
+            tracing::warn!(%error, "the time of the next due task could not be read");
             poll
         }
     }

@@ -1,4 +1,4 @@
-//! The end: running attempts get their time, then they are killed.
+//! Draining: running attempts get their time, then they are killed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use crate::queue::shared::Shared;
 
 /// The wait between two rounds of killing.
 const KILL_AGAIN: Duration = Duration::from_millis(50);
-/// How often the log says what is waited for.
+/// How often the log reports the wait.
 const TOLD_EVERY: Duration = Duration::from_secs(5);
 
-/// Waits for shutdown, then for the attempts, but not longer than the configured time. What is
-/// killed is recorded as lost with this host and, where its policy allows, runs again.
+/// Waits for shutdown, then for the attempts, but not longer than the configured time. A killed
+/// attempt is recorded as lost with this host and, if its policy allows, runs again.
 pub(crate) async fn serve(shared: Arc<Shared>) {
     shared.shutdown.requested().await;
     if waited(&shared).await {
@@ -24,7 +24,8 @@ pub(crate) async fn serve(shared: Arc<Shared>) {
         "ending attempts that did not finish in time"
     );
     loop {
-        // Again and again, because a lane may have begun one between the request and the kill.
+        // The kill is repeated, because a lane may begin an attempt between the request and the
+        // kill.
         shared.running.kill_all();
         tokio::select! {
             () = shared.settled.cancelled() => return,

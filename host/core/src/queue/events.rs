@@ -1,8 +1,7 @@
-//! What happens to tasks on this host, for those who watch.
-//!
-//! Each watched or talkative task has a short memory of its newest events, so that a watcher who
-//! comes late, or comes back, gets what is still known and then what follows. The memory is no
-//! record: results, streams and attempts are read from storage.
+//! Events of tasks on this host, for watchers.
+//! Each task that is watched or has events keeps its newest events for a short time, so that a
+//! watcher who comes late, or comes back, gets what is still known and then what follows. This is
+//! not a record: results, streams and attempts are read from storage.
 
 mod channel;
 mod hub;
@@ -31,7 +30,7 @@ pub struct Event {
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EventKind {
-    /// It went on to another state.
+    /// It changed its state.
     Status {
         /// The state.
         state: TaskState,
@@ -54,14 +53,14 @@ pub enum EventKind {
     },
 }
 
-/// What a subscriber hears.
+/// What a subscriber gets.
 #[derive(Debug)]
 pub(crate) enum Heard {
     /// The next event.
     Event(Event),
-    /// Storage should be asked how the task stands.
+    /// The subscriber should read the task's state from storage.
     Nudge,
-    /// The task is believed to be final, and everything was told.
+    /// The task is believed to be final, and there are no more events.
     End,
 }
 
@@ -71,22 +70,22 @@ pub(crate) struct Subscription {
     channel: Arc<Channel>,
     seen: u64,
     asked: u64,
-    /// When text was told last, until it has waited its time.
+    /// When text was last delivered, until its interval has passed.
     last_text: Option<Instant>,
     place: hub::Place,
 }
 
-/// The shortest time between two pieces of text, and what each further watcher adds to it, so that
-/// many watchers of one talkative guest cost no more than few.
+/// The shortest time between two pieces of text, and how much each further watcher adds to it, so
+/// that many watchers of one guest's output cost no more than few.
 const TEXT_PACE: Duration = Duration::from_millis(20);
 const TEXT_PACE_BY_WATCHER: Duration = Duration::from_micros(50);
 
 impl Subscription {
-    /// What comes after the events that were heard already.
+    /// The first event that the subscriber has not got.
     pub(crate) async fn hear(&mut self) -> Heard {
         self.keep_pace().await;
         loop {
-            // Made before the look, so that an event between the look and the wait is not missed.
+            // Made before the check, so that an event between the check and the wait is not missed.
             let more = self.channel.more();
             match self.channel.look(self.seen, self.asked) {
                 Look::Event(event) => {
@@ -107,21 +106,21 @@ impl Subscription {
         }
     }
 
-    /// After text, waits its time, unless something else happens.
+    /// Waits the interval after text, unless something else happens.
     async fn keep_pace(&mut self) {
         let Some(last) = self.last_text else { return };
         let company = u32::try_from(self.place.company()).unwrap_or(u32::MAX);
         let pace = TEXT_PACE + TEXT_PACE_BY_WATCHER * company;
         let left = pace.saturating_sub(last.elapsed());
         let urgent = self.channel.more_than_text();
-        // What was told before is told without waiting.
+        // Events from before are delivered without waiting.
         if !left.is_zero() && self.channel.is_seen(self.seen) {
             let _either_way_it_looks = tokio::time::timeout(left, urgent).await;
         }
         self.last_text = None;
     }
 
-    /// Where the events come from.
+    /// The source of the events.
     pub(crate) fn channel(&self) -> &Channel {
         &self.channel
     }

@@ -1,4 +1,4 @@
-//! One attempt, from claim to recorded outcome: a straight line of steps.
+//! One attempt, from claim to recorded outcome, as a straight sequence of steps.
 
 mod observer;
 mod verdict;
@@ -26,9 +26,9 @@ use cofferdam_domain::time::Timestamp;
 use cofferdam_sandbox::control::Control;
 use cofferdam_sandbox::{OutputFiles, Report};
 
-/// Runs the guest of a claim. The runner does; tests put something in its place.
+/// Runs the guest of a claim. The runner implements it; tests replace it.
 pub(crate) trait Attempts: Send + Sync + 'static {
-    /// Runs one attempt to its end, which is a report whatever happens, unless this host cannot
+    /// Runs one attempt to its end and returns a report, whatever happens, unless this host cannot
     /// begin it yet.
     fn run(
         &self,
@@ -36,7 +36,7 @@ pub(crate) trait Attempts: Send + Sync + 'static {
         control: Control,
     ) -> impl Future<Output = Result<Report, NotYet>> + Send;
 
-    /// Keeps the files an attempt left, and says which they are.
+    /// Keeps the files that an attempt left, and returns them.
     fn keep(
         &self,
         task_id: TaskId,
@@ -45,7 +45,7 @@ pub(crate) trait Attempts: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Artifact>, String>> + Send;
 }
 
-/// Executes claims. Every holder may send ends; when the last one is gone, all are sent.
+/// Executes claims. Every holder may send ends; when the last holder is gone, all are sent.
 pub(crate) struct Executor<A> {
     shared: Arc<Shared>,
     attempts: Arc<A>,
@@ -57,13 +57,13 @@ pub(crate) struct Ended {
     pub(crate) end: AttemptEnd,
     /// When its task was submitted.
     pub(crate) created_at: Timestamp,
-    /// What was to be run.
+    /// The module of the attempt.
     pub(crate) spec: Arc<TaskSpec>,
     /// How long it waited to be claimed.
     pub(crate) wait: Duration,
     /// Whether a guest ran.
     pub(crate) ran: bool,
-    /// Whether what the attempt left was taken out, because storage refused it.
+    /// Whether the attempt's output was removed, because storage refused it.
     pub(crate) shrunk: bool,
     /// Its claim is in hand until this is dropped.
     _hold: Hold,
@@ -82,13 +82,13 @@ impl<A: Attempts> Executor<A> {
         }
     }
 
-    /// What executors share.
+    /// The state that executors share.
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
     /// Executes one claim that was entered as `attempting`. `slot` is held until its end is on the
-    /// way to storage, so that a slow database slows the guests and nothing piles up between them.
+    /// way to storage, so a slow database slows down the guests, and ends do not pile up.
     pub(crate) async fn execute(
         self: Arc<Self>,
         taken: Taken,
@@ -96,7 +96,7 @@ impl<A: Attempts> Executor<A> {
         slot: OwnedSemaphorePermit,
     ) {
         let shared = &*self.shared;
-        // Who looked while it moved from ready to running may have counted it twice.
+        // A reader may have counted it twice while it moved from ready to running.
         shared.room_was_made();
         shared
             .events
@@ -110,22 +110,23 @@ impl<A: Attempts> Executor<A> {
         shared.room_was_made();
     }
 
-    /// Gives back a claim that never began.
+    /// Gives back a claim that did not begin.
     pub(crate) async fn give_back(&self, taken: Taken) {
-        tracing::debug!(task.id = %taken.task_id, "given back before it began");
+        tracing::debug!(task.id = %taken.task_id, "a claim is given back before it began");
         let now = self.shared.clock.now();
         self.send(never_began(taken, Next::GiveBack, FailureKind::Lost, now))
             .await;
     }
 
-    /// The end of an attempt that this host could not begin yet: it is not counted.
+    /// The end of an attempt that this host could not begin; it is not counted.
     fn postpone(&self, taken: Taken, attempting: &Attempting, not_yet: &NotYet) -> Ended {
         let now = self.shared.clock.now();
         if attempting.stopped() == Some(Stop::Cancel) {
             return never_began(taken, Next::Cancel, FailureKind::Cancelled, now);
         }
-        tracing::debug!(%not_yet, "given back for a while");
-        // Told before it is recorded, so that the next attempt's begin cannot be told before it.
+        tracing::debug!(%not_yet, "a claim is given back for a while");
+        // Reported before it is recorded, so that the next attempt's start cannot be reported
+        // before it.
         self.shared.events.not_begun(taken.task_id, taken.attempt);
         let wait = self.shared.postponing.wait(std::time::Instant::now());
         never_began(
@@ -142,7 +143,7 @@ impl<A: Attempts> Executor<A> {
             kill: attempting.kill.clone(),
             observer: Some(Arc::new(Told::of(claim, Arc::clone(&self.shared)))),
         };
-        // A bug that panics costs one attempt, not the lane that runs it.
+        // A panic costs one attempt, not the lane that runs it.
         match AssertUnwindSafe(self.attempts.run(claim, control))
             .catch_unwind()
             .await
@@ -206,14 +207,14 @@ impl<A: Attempts> Executor<A> {
     }
 
     async fn send(&self, ended: Ended) {
-        // Only a completer that was killed refuses; then the next start rescues the task.
+        // Only a killed completer refuses; then the next start rescues the task.
         if self.ends.send(ended).await.is_err() {
             tracing::error!("an attempt's end cannot be recorded: the completer is gone");
         }
     }
 }
 
-/// The end of a claim that no guest ran for.
+/// The end of a claim without a run.
 pub(crate) fn never_began(taken: Taken, next: Next, kind: FailureKind, now: Timestamp) -> Ended {
     let claim: &Claim = &taken;
     Ended {
@@ -222,7 +223,7 @@ pub(crate) fn never_began(taken: Taken, next: Next, kind: FailureKind, now: Time
             attempt: claim.attempt,
             fence: claim.fence,
             finished_at: now,
-            outcome: Outcome::Failed(Failure::new(kind, "the attempt never began")),
+            outcome: Outcome::Failed(Failure::new(kind, "the attempt did not begin")),
             usage: Usage::default(),
             streams: Streams::default(),
             artifacts: Vec::new(),
@@ -238,7 +239,7 @@ pub(crate) fn never_began(taken: Taken, next: Next, kind: FailureKind, now: Time
     }
 }
 
-/// A report of nothing but a failure.
+/// A report with only a failure.
 pub(crate) fn failed(failure: Failure) -> Report {
     Report {
         outcome: Outcome::Failed(failure),

@@ -1,7 +1,6 @@
-//! This host's own figures: how many attempts ended, how long they take lately.
-//!
-//! The dispatcher sizes its prefetch by them and the API estimates by them. They are counters that
-//! several threads bump without a lock, so a reader sees them nearly, not exactly, in step.
+//! This host's own figures: how many attempts ended, and how long recent ones took.
+//! The dispatcher sizes its prefetch by them, and the API bases estimates on them. Several threads
+//! change these counters without a lock, so a reader sees them approximately consistent.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -9,7 +8,7 @@ use std::time::Duration;
 /// How much of a new sample goes into a moving mean: one part in this many.
 const SMOOTHING: u64 = 16;
 
-/// What an attempt is believed to take before the first one ended.
+/// The assumed duration of an attempt before the first one has ended.
 const FIRST_GUESS: Duration = Duration::from_millis(1);
 
 /// The figures.
@@ -67,12 +66,12 @@ impl Figures {
         )
     }
 
-    /// What an attempt takes lately.
+    /// The duration of recent attempts.
     pub(crate) fn run_lately(&self) -> Duration {
         Duration::from_nanos(self.run_ns_lately.load(Relaxed))
     }
 
-    /// How long a task waits lately.
+    /// How long recent tasks waited.
     pub(crate) fn wait_lately(&self) -> Duration {
         Duration::from_nanos(self.wait_ns_lately.load(Relaxed))
     }

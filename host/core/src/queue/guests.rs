@@ -1,5 +1,5 @@
-//! What the queue's services need of the layers below: guests are run by the runner, what they
-//! leave goes to the files, and what is pruned leaves both.
+//! Connects the queue's services to the layers below: the runner runs guests, the file storage
+//! keeps what they leave, and pruning removes data from both.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

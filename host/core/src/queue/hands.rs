@@ -1,7 +1,7 @@
-//! The claims in this host's hands: from storage's answer until their end is recorded.
-//!
-//! What storage says runs here and is in nobody's hands was claimed by a call whose answer was
-//! lost; `reconciler` gives it back. Whoever drops a claim lets go of it, however that came about.
+//! The claims that this host holds: from storage's answer until their end is recorded.
+//! If storage says that a task runs here but no claim is held for it, the answer to its claim was
+//! lost; `reconciler` gives it back. Dropping a claim releases it, for whatever reason it is
+//! dropped.
 
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -11,18 +11,18 @@ use cofferdam_domain::attempt::Fence;
 use cofferdam_domain::claim::Claim;
 use cofferdam_domain::task::TaskId;
 
-/// All claims in hand, by their fence.
+/// All held claims, by their fence.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Hands(Arc<Mutex<HashMap<Fence, TaskId>>>);
 
-/// A claim in hand.
+/// A held claim.
 #[derive(Debug)]
 pub(crate) struct Taken {
     claim: Claim,
     hold: Hold,
 }
 
-/// What is left of a claim once its end is on the way to storage.
+/// The rest of a claim once its end is on the way to storage.
 #[derive(Debug)]
 pub(crate) struct Hold {
     fence: Fence,
@@ -30,7 +30,7 @@ pub(crate) struct Hold {
 }
 
 impl Hands {
-    /// Takes claims in hand.
+    /// Starts to hold claims.
     pub(crate) fn take(&self, claims: Vec<Claim>) -> Vec<Taken> {
         let mut held = self.lock();
         held.extend(claims.iter().map(|claim| (claim.fence, claim.task_id)));
@@ -45,7 +45,7 @@ impl Hands {
         taken.collect()
     }
 
-    /// Everything in hand now.
+    /// All claims held at the moment.
     pub(crate) fn all(&self) -> HashMap<Fence, TaskId> {
         self.lock().clone()
     }
@@ -56,7 +56,7 @@ impl Hands {
 }
 
 impl Taken {
-    /// Lets the claim go and stays in hand.
+    /// Separates the claim; it still counts as held.
     pub(crate) fn into_hold(self) -> Hold {
         self.hold
     }

@@ -1,10 +1,10 @@
-//! Says that this incarnation is alive, until its last attempt is recorded.
+//! Records that this incarnation is alive, until its last attempt is recorded.
 
 use std::sync::Arc;
 
 use crate::queue::shared::Shared;
 
-/// Beats at the configured interval. The first beat is the starter's business: nothing may be
+/// Beats at the configured interval. The first beat is made at the start, because nothing may be
 /// claimed before it.
 pub(crate) async fn serve(shared: Arc<Shared>) {
     loop {
@@ -12,7 +12,7 @@ pub(crate) async fn serve(shared: Arc<Shared>) {
             () = tokio::time::sleep(shared.config.heartbeat_interval) => {}
             () = shared.settled.cancelled() => return,
         }
-        // A missed beat is made good by the next; `dead_after` is several of them.
+        // The next beat makes up for a missed one; `dead_after` is several beats.
         if let Err(error) = shared
             .storage
             .heartbeat(shared.worker, shared.clock.now())

@@ -1,8 +1,7 @@
 //! Lanes: one for each guest thread, each running claims one after another.
-//!
-//! A tiny task begins and ends in its lane's hands, without a task of the runtime's or a hop
-//! between threads. One that does not end in its first slice goes on as a task of its own, and the
-//! lane takes the next claim.
+//! A tiny task begins and ends in its lane, without a task of the runtime or a hop between threads.
+//! A task that does not end in its first slice continues in its own runtime task, and the lane
+//! takes the next claim.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -19,7 +18,7 @@ pub(crate) async fn serve<A: Attempts>(executor: Arc<Executor<A>>, slots: Arc<Se
     let shared = Arc::clone(executor.shared());
     loop {
         let next = async {
-            // The slot first: a claim in hand without one would be neither ready nor running.
+            // The slot comes first: a claim without one would be neither ready nor running.
             let slot = Arc::clone(&slots).acquire_owned().await;
             let begin = |claim: &Claim| shared.running.begin(claim);
             (
@@ -42,7 +41,7 @@ pub(crate) async fn serve<A: Attempts>(executor: Arc<Executor<A>>, slots: Arc<Se
         if !ended {
             shared.shutdown.spawn("attempt", work);
         }
-        // A long backlog must not keep the guests that were handed over from their thread.
+        // A long backlog must not keep guests that were handed over from running on this thread.
         tokio::task::consume_budget().await;
     }
 }

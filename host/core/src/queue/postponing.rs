@@ -1,21 +1,21 @@
-//! How long work is left alone that this host cannot do yet, such as a script whose interpreter is
+//! How long work is put off that this host cannot do yet, such as a script whose interpreter is
 //! being compiled.
 //!
 //! The wait grows with the time for which the host has been unable, so that a host that is ready in
-//! a second loses little, and one that is not ready for minutes does not write its whole backlog
-//! anew each moment.
+//! a second loses little, and one that is not ready for minutes does not rewrite its whole backlog
+//! all the time.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The shortest wait and the longest.
 const WAIT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
-/// One part in so many of the time that has passed is the next wait.
+/// The next wait is the elapsed time divided by this.
 const PART: u32 = 4;
-/// A host that could do everything for so long begins with the shortest wait again.
+/// A host that could do all work for this long starts with the shortest wait again.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(15);
 
-/// Since when the host is unable, and when it last said so.
+/// Since when the host has been unable, and when it was last noted.
 #[derive(Debug, Default)]
 pub(crate) struct Postponing(Mutex<Option<(Instant, Instant)>>);
 

@@ -1,4 +1,4 @@
-//! Progress of running attempts: kept as the newest report of each, told at a bounded pace.
+//! Progress of running attempts: the newest report of each, delivered at a bounded pace.
 
 pub(crate) mod board;
 
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crate::queue::shared::Shared;
 
-/// The shortest time between two reports of one attempt that are told.
+/// The shortest time between two delivered reports of one attempt.
 const PACE: Duration = Duration::from_millis(100);
 
-/// Tells and records what is on the board, at once and then no faster than the pace.
+/// Delivers and records the board's reports, at once and then no faster than the pace.
 pub(crate) async fn serve(shared: Arc<Shared>) {
     loop {
         tokio::select! {
@@ -29,7 +29,7 @@ pub(crate) async fn serve(shared: Arc<Shared>) {
                 .report_progress(reports, shared.clock.now())
                 .await
         {
-            // Progress is a courtesy: the next report says more than this one.
+            // A lost report does not matter: the next one says more.
             tracing::warn!(%error, "progress was not recorded");
         }
         tokio::select! {

@@ -6,20 +6,20 @@ use std::time::Duration;
 use crate::queue::shared::Shared;
 use cofferdam_storage::{Pruned, StorageError};
 
-/// How long it waits at most before it looks again.
+/// The longest wait between two prunes.
 const INTERVAL_MAX: Duration = Duration::from_secs(60);
 /// Tasks removed in one call, so that a call never holds the writer for long.
 const BATCH: u32 = 500;
 
-/// Removes what was pruned from where large bytes are kept.
+/// Removes the files of pruned tasks and modules.
 #[async_trait::async_trait]
 pub(crate) trait Attic: Send + Sync + 'static {
-    /// Removes artifacts, spooled inputs and compiled code. What cannot be removed now is
-    /// logged and left to the sweep at the next start.
+    /// Removes artifacts, spooled inputs and compiled code. A failed removal is logged and left to
+    /// the sweep at the next start.
     async fn remove(&self, pruned: Pruned);
 }
 
-/// Prunes at a fixed interval, so that a task outlives its retention once over at most.
+/// Prunes at a fixed interval, so that a task is kept for at most twice its retention.
 pub(crate) async fn serve(shared: Arc<Shared>, attic: Arc<dyn Attic>) {
     let interval = shared.config.retention.min(INTERVAL_MAX);
     loop {
@@ -33,7 +33,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, attic: Arc<dyn Attic>) {
     }
 }
 
-/// Removes everything that is past its retention now.
+/// Removes everything that is past its retention.
 pub(crate) async fn run_once(shared: &Shared, attic: &dyn Attic) -> Result<(), StorageError> {
     loop {
         let now = shared.clock.now();

@@ -1,8 +1,8 @@
 //! Claims that were taken from storage and wait for a free slot.
 //!
-//! The dispatcher fills it, the lanes empty it, in the order of the configured strategy whenever a
-//! claim came: a critical task that was taken last is begun first. It is short by design: as long as
-//! what this host gets through in some milliseconds.
+//! The dispatcher fills it and the lanes empty it, in the order of the configured strategy,
+//! whenever each claim came: a critical task that was claimed last begins first. It is short by
+//! design: it has the work of some milliseconds.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use crate::queue::hands::Taken;
 use cofferdam_domain::claim::Claim;
 use cofferdam_domain::task::{ClaimOrder, Priority, TaskId};
 
-/// The claims, in the order they are to be run.
+/// The claims, in the order in which they run.
 #[derive(Debug)]
 pub(crate) struct Ready {
     order: ClaimOrder,
@@ -28,8 +28,8 @@ struct Line {
     batches: i64,
 }
 
-/// Whose turn it is: the smallest first. Priority, time, batch, and the place in the batch, because
-/// storage gives each batch in its own order.
+/// The sort key, smallest first: priority, time, batch, and the place in the batch, because storage
+/// orders each batch itself.
 type Turn = (u8, i64, i64, usize);
 
 #[derive(Debug)]
@@ -39,7 +39,7 @@ struct Waiting {
 }
 
 impl Ready {
-    /// An empty list of that order.
+    /// An empty list with that order.
     pub(crate) fn new(order: ClaimOrder) -> Ready {
         Ready {
             order,
@@ -67,11 +67,11 @@ impl Ready {
         }
     }
 
-    /// The next claim, as soon as there is one, and what `begin` makes of it before anybody can see
-    /// that it is gone from here.
+    /// The next claim, as soon as there is one, converted by `begin` before anybody can see that it
+    /// is gone from here.
     pub(crate) async fn pop<T>(&self, begin: impl Fn(&Claim) -> T) -> (Taken, T) {
         loop {
-            // Made before the look, so that a push between the look and the wait is not missed.
+            // Made before the check, so that a push between the check and the wait is not missed.
             let arrived = self.arrived.notified();
             {
                 let mut line = self.lock();
@@ -128,7 +128,7 @@ impl Ready {
     }
 
     fn lock(&self) -> MutexGuard<'_, Line> {
-        // Nothing panics while holding it; if something did, the line is whole all the same.
+        // Nothing panics while holding it; even if something did, the list would be consistent.
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

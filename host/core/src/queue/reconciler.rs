@@ -1,8 +1,7 @@
-//! Compares, at every heartbeat, what storage says runs on this host with what does.
-//!
-//! A claim whose answer was lost runs nowhere and is given back. An attempt that storage knows
-//! nothing of any more, because this host was taken for dead, is ended. Both only when two
-//! comparisons in a row say so: a claim or an end may be on its way between storage and here.
+//! Compares, at every heartbeat, the attempts that storage says run here with those that do.
+//! A claim whose answer was lost does not run and is given back. An attempt that storage no longer
+//! assigns to this host, because it was taken for dead, is ended. Both happen only after two
+//! comparisons in a row agree: a claim or an end may be in transit.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,12 +15,12 @@ use cofferdam_storage::{HeldTask, StorageError};
 /// Claims given back in one call.
 const BATCH: usize = 256;
 
-/// What the last comparison found.
+/// The result of the last comparison.
 #[derive(Default)]
 pub(crate) struct Reconciler {
-    /// Storage says that they run here, and nobody has them in hand.
+    /// Storage says that they run here, but they are not held.
     lost: HashMap<Fence, HeldTask>,
-    /// They are in hand, and storage says otherwise.
+    /// They are held, but storage says otherwise.
     disowned: HashMap<Fence, TaskId>,
 }
 
@@ -34,7 +33,7 @@ pub(crate) async fn serve(shared: Arc<Shared>) {
             () = shared.settled.cancelled() => return,
         }
         if let Err(error) = reconciler.compare(&shared).await {
-            tracing::warn!(%error, "what runs here could not be compared with storage");
+            tracing::warn!(%error, "the running attempts could not be compared with storage");
         }
     }
 }
@@ -87,7 +86,7 @@ async fn give_back(shared: &Shared, tasks: &[HeldTask]) -> Result<(), StorageErr
         attempt: task.attempt,
         fence: task.fence,
         finished_at,
-        outcome: Outcome::Failed(Failure::new(FailureKind::Lost, "the attempt never began")),
+        outcome: Outcome::Failed(Failure::new(FailureKind::Lost, "the attempt did not begin")),
         usage: Usage::default(),
         streams: Streams::default(),
         artifacts: Vec::new(),

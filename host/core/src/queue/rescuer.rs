@@ -23,7 +23,7 @@ pub(crate) async fn serve(shared: Arc<Shared>) {
     }
 }
 
-/// Takes every task whose host was last heard of before `dead_before`; gives their number.
+/// Takes every task whose host was last heard of before `dead_before`; returns their number.
 pub(crate) async fn run_once(shared: &Shared, dead_before: Timestamp) -> Result<u64, StorageError> {
     let mut total = 0;
     loop {

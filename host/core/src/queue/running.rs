@@ -1,4 +1,4 @@
-//! The attempts under way on this host, and the handles to stop them.
+//! The running attempts of this host, and the handles to stop them.
 
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -16,7 +16,7 @@ use cofferdam_domain::task::TaskId;
 pub(crate) enum Stop {
     /// Somebody cancelled the task.
     Cancel,
-    /// The host is shutting down and waits no longer.
+    /// The host is shutting down and has waited long enough.
     Drain,
     /// Storage says that the attempt is no longer this host's.
     Disowned,
@@ -55,7 +55,7 @@ impl Attempting {
     }
 }
 
-/// All of them. Cheap to clone; all clones are one.
+/// All running attempts. Cheap to clone; all clones share one list.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Running(Arc<Inner>);
 
@@ -65,7 +65,7 @@ struct Inner {
     count: AtomicUsize,
 }
 
-/// An attempt's entry, struck off when this is dropped, wherever that is.
+/// An attempt's entry, removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Entry {
     running: Running,
@@ -97,14 +97,14 @@ impl Running {
         self.0.count.load(Ordering::Acquire)
     }
 
-    /// Tells the attempt at a task that it is cancelled; `None` if it does not run here.
+    /// Tells a task's attempt that it is cancelled; `None` if it does not run here.
     pub(crate) fn cancel(&self, id: TaskId) -> Option<Arc<Attempting>> {
         let attempting = self.lock().get(&id).cloned()?;
         attempting.stop(Stop::Cancel);
         Some(attempting)
     }
 
-    /// Kills the attempt of a claim that storage knows nothing of any more.
+    /// Kills the attempt of a claim that storage no longer assigns to this host.
     pub(crate) fn disown(&self, id: TaskId, fence: Fence) {
         let attempting = self.lock().get(&id).cloned();
         if let Some(attempting) = attempting.filter(|attempting| attempting.fence == fence) {

@@ -7,7 +7,7 @@ use cofferdam_domain::task::ClaimOrder;
 /// The section.
 #[derive(Clone, Debug)]
 pub struct QueueConfig {
-    /// Attempts that run at once on this host; 0 is sixteen per core.
+    /// Attempts that run at once on this host; 0 means sixteen per core.
     pub slots: u32,
     /// In which order tasks are claimed.
     pub strategy: ClaimOrder,
@@ -15,11 +15,11 @@ pub struct QueueConfig {
     pub pending_max: u64,
     /// How long a cancelled guest may clean up before it is killed.
     pub cancel_grace: Duration,
-    /// How often storage is asked for work when nobody announced any.
+    /// How often storage is asked for work without a signal.
     pub poll_interval: Duration,
-    /// How often this host says that it is alive.
+    /// How often this host records that it is alive.
     pub heartbeat_interval: Duration,
-    /// How long a silent host is believed to be alive.
+    /// How long a silent host counts as alive.
     pub dead_after: Duration,
     /// How long a final task is kept.
     pub retention: Duration,

@@ -1,4 +1,4 @@
-//! What the queue's door and its services share.
+//! The state that the queue's entry point and its services share.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,7 +28,7 @@ use cofferdam_domain::time::Timestamp;
 use cofferdam_storage::signals::{Ear, Signal, Signals};
 use cofferdam_storage::{Reads, Tasks};
 
-/// The shared parts. Services know each other only through these and through storage.
+/// The shared parts. Services interact only through these and through storage.
 pub(crate) struct Shared {
     pub(crate) storage: Arc<dyn Tasks>,
     pub(crate) reads: Arc<dyn Reads>,
@@ -37,7 +37,7 @@ pub(crate) struct Shared {
     /// Attempts that run at once here; `config.slots` with 0 resolved.
     pub(crate) slots: usize,
     pub(crate) worker: WorkerId,
-    /// Requested when this host is to take no more work.
+    /// Requested when this host must take no more work.
     pub(crate) shutdown: Shutdown,
     /// Cancelled once every attempt of this host is recorded or given up.
     pub(crate) settled: CancellationToken,
@@ -45,9 +45,9 @@ pub(crate) struct Shared {
     pub(crate) signals: Arc<dyn Signals>,
     /// Rung when there may be something to claim, or room for it.
     pub(crate) work: Notify,
-    /// Set while storage may hold work that was not asked for, because no slot was free.
+    /// Set while storage may have work that was not claimed because no slot was free.
     pub(crate) backlog: AtomicBool,
-    /// Tasks that go before what was taken already, and that nobody asked for yet.
+    /// Tasks that go before those already claimed, and that are not claimed yet.
     pub(crate) overtaking: AtomicUsize,
     pub(crate) ready: Ready,
     pub(crate) hands: Hands,
@@ -104,15 +104,15 @@ impl Dice {
 pub(crate) const CLAIM_MAX: usize = 256;
 /// The most claims that wait for a slot here.
 const PREFETCH_MAX: usize = 2 * CLAIM_MAX;
-/// How much work, by the durations of late, is taken from storage ahead of a free slot.
+/// How much work, by recent durations, is claimed ahead of a free slot.
 const PREFETCH_WORK: Duration = Duration::from_millis(20);
 
 impl Shared {
-    /// How many claims this host has use for now. Nothing is taken ahead while every slot is
-    /// taken, because then nobody knows how long it would lie here.
+    /// How many claims this host wants. It claims nothing ahead while every slot is taken, because
+    /// it is then unknown how long a claim would wait here.
     pub(crate) fn wanted(&self) -> usize {
-        // In the order in which a claim moves: one on its way is counted twice rather than not at
-        // all, which would claim a task that then lies behind it.
+        // They are read in the order in which a claim moves: a moving claim is counted twice rather
+        // than not at all, which would claim a task that has to wait behind it.
         let ready = self.ready.len();
         let running = self.running.len();
         let free = self.slots.saturating_sub(running);
@@ -122,7 +122,7 @@ impl Shared {
         (free + self.prefetch()).saturating_sub(ready)
     }
 
-    /// Rings for the dispatcher if it waits for room and there is room now.
+    /// Rings for the dispatcher if it waits for room and there is room.
     pub(crate) fn room_was_made(&self) {
         if self.backlog.load(Ordering::SeqCst) && self.is_hungry() {
             self.work.notify_one();
@@ -147,14 +147,14 @@ impl Shared {
         }
     }
 
-    /// How many claims overtake what waits for a slot, as far as the list has room for them; each is
-    /// told once.
+    /// How many claims overtake those that wait for a slot, as far as the list has room; each is
+    /// counted once.
     pub(crate) fn overtaking(&self) -> usize {
         let tasks = self.overtaking.swap(0, Ordering::SeqCst);
         tasks.min((PREFETCH_MAX + CLAIM_MAX).saturating_sub(self.ready.len()))
     }
 
-    /// Whether enough is wanted to be worth a call.
+    /// Whether enough claims are wanted to be worth a call.
     pub(crate) fn is_hungry(&self) -> bool {
         self.wanted() > (self.prefetch() / 2).min(CLAIM_MAX - 1)
     }

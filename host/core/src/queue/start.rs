@@ -1,9 +1,9 @@
-//! Starting the queue: what it is made of, in which order its services begin and how they end.
-//!
-//! The end is a chain: shutdown is requested; the dispatcher and the lanes stop and give back what
-//! has not begun; the drainer waits for running attempts and then kills them; with the last
-//! executor gone the completer has recorded everything and says that all is settled; on that the
-//! heartbeat, the canceller and the progress service end. `Shutdown::drained` waits for them all.
+//! Starts the queue: its parts, the order in which its services start, and how they end.
+//! The end is a chain: shutdown is requested; the dispatcher and the lanes stop and give back
+//! claims that have not begun; the drainer waits for running attempts and then kills them; when the
+//! last executor is gone, the completer has recorded everything and signals that all is settled;
+//! then the heartbeat, the canceller and the progress service end. `Shutdown::drained` waits for
+//! them all.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -42,7 +42,7 @@ use cofferdam_storage::files::FileStorage;
 use cofferdam_storage::signals::{Ear, Signals};
 use cofferdam_storage::{Reads, StorageError, Tasks};
 
-/// What a queue is made of.
+/// The parts of a queue.
 pub struct Parts {
     /// Where tasks are kept.
     pub storage: Arc<dyn Tasks>,
@@ -52,34 +52,34 @@ pub struct Parts {
     pub signals: Arc<dyn Signals>,
     /// Where modules are known.
     pub registry: Arc<Registry>,
-    /// What a task may ask for.
+    /// The bounds of a task's requests.
     pub admission: Admission,
     /// How much is claimed, kept and waited for.
     pub config: QueueConfig,
-    /// What time it is.
+    /// The clock.
     pub clock: Clock,
-    /// This incarnation of the host: random, never used before.
+    /// This incarnation of the host: random and unique.
     pub worker: WorkerId,
-    /// Where ids and jitter start from.
+    /// The seed of ids and jitter.
     pub seed: u64,
     /// Where guests run.
     pub threads: GuestThreadsHandle,
-    /// Requested when this host is to take no more work.
+    /// Requested when this host must take no more work.
     pub shutdown: Shutdown,
-    /// What is measured.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// Whether no other host can be alive on this storage, so that whatever runs according to it
-    /// was left by an earlier incarnation.
+    /// Whether no other host can be alive on this storage, so that running tasks in it were left by
+    /// an earlier incarnation.
     pub sole_owner: bool,
 }
 
-/// Slots for each core, where none are configured.
+/// Slots for each core, if none are configured.
 const SLOTS_PER_CORE: usize = 16;
 
 impl Queue {
-    /// Says that this host is alive, rescues what earlier incarnations left, and starts the
-    /// services: the lanes on the guest threads, all else on the current runtime. Guests are run by
-    /// `runner`; the files they leave are kept in `files`.
+    /// Records that this host is alive, rescues the tasks of earlier incarnations, and starts the
+    /// services: the lanes on the guest threads, all others on the current runtime. `runner` runs
+    /// guests; `files` keeps the files they leave.
     pub async fn start(
         parts: Parts,
         runner: Arc<Runner>,
@@ -90,7 +90,7 @@ impl Queue {
         Queue::start_with(parts, guests, attic).await
     }
 
-    /// The same with something in place of the runner and the files.
+    /// The same with replacements of the runner and the files.
     pub(crate) async fn start_with<A: Attempts>(
         parts: Parts,
         attempts: Arc<A>,
@@ -111,14 +111,17 @@ impl Queue {
         let now = shared.clock.now();
         shared.storage.heartbeat(shared.worker, now).await?;
         let dead_before = if sole_owner {
-            // Whatever their clock said when they were last heard of.
+            // This does not depend on the clocks of earlier incarnations.
             Timestamp::from_millis(i64::MAX)
         } else {
             now.minus(shared.config.dead_after)
         };
         let rescued = rescuer::run_once(&shared, dead_before).await?;
         if rescued > 0 {
-            tracing::info!(tasks = rescued, "rescued from earlier incarnations");
+            tracing::info!(
+                tasks = rescued,
+                "tasks were rescued from earlier incarnations"
+            );
         }
         let cancels = spawn(&shared, &threads, attempts, Arc::clone(&attic));
         Ok(Arc::new(Queue {
@@ -177,7 +180,7 @@ fn spawn<A: Attempts>(
     let slots = Arc::new(Semaphore::new(shared.slots));
     let shutdown = &shared.shutdown;
     {
-        // What is spawned inside lands on the guest threads.
+        // Tasks spawned inside run on the guest threads.
         let _guests = threads.runtime().enter();
         for _ in 0..threads.runtime().metrics().num_workers() {
             shutdown.spawn(

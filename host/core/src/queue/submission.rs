@@ -1,4 +1,4 @@
-//! A task as it is submitted, and the checks that make it one to be stored.
+//! A submitted task, and the checks before it is stored.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use cofferdam_domain::retry::RetryPolicy;
 use cofferdam_domain::task::{Dedup, Input, NewTask, Priority, TaskId, TaskSpec};
 use cofferdam_domain::time::Timestamp;
 
-/// A task as a caller submits it, parsed but not yet checked against what this host allows.
+/// A task as a caller submits it, parsed but not yet checked against this host's limits.
 #[derive(Clone, Debug)]
 pub struct Submission {
     /// The caller's own id, if any.
@@ -30,11 +30,11 @@ pub struct Submission {
     pub delay: Duration,
     /// The earliest moment it may run; the later of this and `delay` counts.
     pub run_at: Option<Timestamp>,
-    /// What it asks to use.
+    /// The limits it asks for.
     pub limits: LimitRequest,
     /// What follows a failed attempt.
     pub retry: RetryPolicy,
-    /// What it asks to touch.
+    /// The grants it asks for.
     pub grants: Grants,
     /// What makes a repeated submission the same one.
     pub idempotency_key: Option<String>,
@@ -42,7 +42,7 @@ pub struct Submission {
     pub dedup_key: Option<String>,
     /// A JSON object of the submitter's, as text.
     pub metadata: String,
-    /// A hash of the request as it came.
+    /// A hash of the unchanged request.
     pub fingerprint: [u8; 16],
 }
 
@@ -79,7 +79,7 @@ pub enum Submitted {
 }
 
 impl Queue {
-    /// Checks a submission against the module and against what this host allows.
+    /// Checks a submission against the module and this host's limits.
     pub(crate) async fn check(
         &self,
         submission: Submission,

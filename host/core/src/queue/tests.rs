@@ -1,4 +1,4 @@
-//! The queue over the embedded database, with guests that the test itself plays.
+//! The queue over the embedded database, with guests that the test itself simulates.
 
 mod cancel;
 mod end;

@@ -1,4 +1,4 @@
-//! Those who wait for a task to become final.
+//! Waiters for a task to become final.
 //!
 //! Nobody waits for most tasks, so the common case costs one atomic load.
 
@@ -31,8 +31,8 @@ pub(crate) struct Waiting<'a> {
 }
 
 impl Waiters {
-    /// Takes a place. Every later [`Waiters::wake`] of the task is heard by the future that
-    /// [`Waiting::woken`] had given before.
+    /// Takes a place. Every later [`Waiters::wake`] of the task wakes the futures that
+    /// [`Waiting::woken`] returned before.
     pub(crate) fn enter(&self, id: TaskId) -> Waiting<'_> {
         let mut by_task = self.lock();
         let bell = by_task.entry(id).or_default();
@@ -47,7 +47,7 @@ impl Waiters {
         }
     }
 
-    /// Tells those who wait for `id` to look again.
+    /// Wakes the waiters for `id`, so that they check again.
     pub(crate) fn wake(&self, id: TaskId) {
         if self.count.load(Ordering::SeqCst) == 0 {
             return;

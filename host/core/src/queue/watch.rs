@@ -1,8 +1,7 @@
-//! Watching one task: what this host tells of it, and what storage says where nothing was told.
-//!
-//! What is told may be lost or come late: it is told after the commit, and another host tells it
-//! elsewhere. So a watcher looks at storage at every heartbeat, when it is nudged, and before it
-//! believes that the task is final.
+//! Watches one task: by this host's events, and by storage where there is no event.
+//! Events may be lost or come late: they are sent after the commit, and another host sends its
+//! events elsewhere. So a watcher reads storage at every heartbeat, when it is nudged, and before
+//! it believes that the task is final.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,14 +19,13 @@ pub struct Watch {
     id: TaskId,
     subscription: Subscription,
     looks_at: Instant,
-    /// Storage said so: nothing follows what was told.
+    /// Storage confirmed that no event follows.
     is_over: bool,
 }
 
 impl Queue {
-    /// The task as it stands and what happens from then on, after event number `seen` (0 for none);
-    /// `None` if there is no such task. The watch of a final task tells what is still known and
-    /// ends.
+    /// The task's state and the events from then on, after event number `seen` (0 for none); `None`
+    /// if there is no such task. The watch of a final task delivers what is still known and ends.
     pub async fn watch(&self, id: TaskId, seen: u64) -> Result<Option<(Task, Watch)>, QueueError> {
         let subscription = self.shared.events.subscribe(id, seen);
         let mark = subscription.channel().mark();
@@ -48,13 +46,13 @@ impl Queue {
         Ok(Some((task, watch)))
     }
 
-    /// The task once it is final, or as it stands after `patience`; `None` if there is none.
+    /// The task once it is final, or its state after `patience`; `None` if there is no such task.
     pub async fn wait(&self, id: TaskId, patience: Duration) -> Result<Option<Task>, QueueError> {
         let shared = &self.shared;
         let waiting = shared.waiters.enter(id);
         let until = Instant::now() + patience;
         loop {
-            // Made before the look, so that an end between the look and the wait is not missed.
+            // Made before the check, so that an end between the check and the wait is not missed.
             let woken = waiting.woken();
             let task = shared.reads.task(id).await?;
             let is_open = task.as_ref().is_some_and(|task| !task.state.is_final());
@@ -62,14 +60,14 @@ impl Queue {
                 return Ok(task);
             }
             let next_look = Instant::now() + shared.config.heartbeat_interval;
-            // Whoever is not woken looks all the same.
+            // Without a wake it checks anyway.
             let _woken_or_due = tokio::time::timeout_at(until.min(next_look), woken).await;
         }
     }
 }
 
 impl Watch {
-    /// The next event; `None` once the task is final, or gone, and everything was told.
+    /// The next event; `None` once the task is final, or gone, and there are no more events.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             let heard = tokio::select! {
@@ -80,27 +78,27 @@ impl Watch {
             match heard {
                 Heard::Event(event) => return Some(event),
                 Heard::End if self.is_over => return None,
-                // What the look brings to light is told before the end is.
+                // Changes found in storage are delivered before the end.
                 Heard::Nudge | Heard::End => self.look().await,
             }
         }
     }
 
-    /// Asks storage how the task stands.
+    /// Reads the task's state from storage.
     async fn look(&mut self) {
         self.looks_at = Instant::now() + self.shared.config.heartbeat_interval;
         let mark = self.subscription.channel().mark();
         match self.shared.reads.task(self.id).await {
             Ok(task) => self.settle(mark, task.as_ref()),
             Err(error) => {
-                // A stream that was told its end ends; any other looks again later.
+                // A stream whose end is known ends; any other checks again later.
                 tracing::warn!(task.id = %self.id, %error, "a watched task could not be read");
                 self.is_over = true;
             }
         }
     }
 
-    /// Brings what was told in line with what storage said.
+    /// Updates the events to the state in storage.
     fn settle(&mut self, mark: u64, task: Option<&Task>) {
         let channel = self.subscription.channel();
         self.is_over = task.is_none_or(|task| task.state.is_final());

@@ -1,6 +1,5 @@
-//! Modules that are mapped and linked, so that a run begins without touching a disk.
-//!
-//! A hit takes a shared lock and no more. A miss is loaded once, however many wait for it.
+//! Mapped and linked modules, so that a run begins without a disk access.
+//! A hit only takes a shared lock. A miss is loaded once, however many callers wait for it.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -12,15 +11,15 @@ use tokio::sync::OnceCell;
 use cofferdam_domain::module::Digest;
 use cofferdam_sandbox::EngineClass;
 
-/// The mapped modules, each class counted apart.
+/// The mapped modules, counted separately for each class.
 pub(crate) struct LoadedModules<M> {
     fast: Class<M>,
     metered: Class<M>,
     interpreter: Class<M>,
     max: usize,
-    /// Goes up by two with each module that is loaded. A use is marked one above what it finds: after
-    /// all that was loaded before it. Uses between two loads need no order, and a hit writes to
-    /// nothing that another thread's hit reads.
+    /// Grows by two with each loaded module. A use is marked one above the present value: after all
+    /// modules loaded before it. Uses between two loads need no order, and a hit does not write to
+    /// memory that another thread's hit reads.
     loads: AtomicU64,
 }
 
@@ -58,8 +57,8 @@ impl<M> LoadedModules<M> {
         Some(Arc::clone(module))
     }
 
-    /// The module, by `load` if it is not mapped. If `load` fails, its caller gets the error and
-    /// the next one in line tries again.
+    /// The module, loaded by `load` if it is not mapped. If `load` fails, its caller gets the error
+    /// and the next waiter tries again.
     pub(crate) async fn get_or_load<E, F>(
         &self,
         digest: Digest,
@@ -76,7 +75,7 @@ impl<M> LoadedModules<M> {
         slot.module.get_or_try_init(load).await.map(Arc::clone)
     }
 
-    /// Lets go of a version in every class. Runs under way keep it mapped until they end.
+    /// Forgets a version in every class. Runs in progress keep it mapped until they end.
     pub(crate) fn remove(&self, digest: Digest) {
         for class in EngineClass::ALL {
             let mut slots = self

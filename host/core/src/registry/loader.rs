@@ -1,4 +1,4 @@
-//! What the registry needs of the sandbox: a compiler, its cache, a way to map them.
+//! The parts of the sandbox that the registry needs: the compiler, its cache, and mapping.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use cofferdam_sandbox::compile::{Compiled, Compiler};
 use cofferdam_sandbox::threads::GuestThreadsHandle;
 use cofferdam_sandbox::{CompileError, EngineClass, LoadError, LoadedModule, Sandbox, Undescribed};
 
-/// Compiles, maps and describes modules. The sandbox does; tests put something in its place.
+/// Compiles, maps and describes modules. The sandbox implements it; tests replace it.
 #[async_trait]
 pub trait Loader: Send + Sync + 'static {
     /// Checks and compiles, and leaves the code in the cache.
     async fn compile(&self, wasm: Bytes, class: EngineClass) -> Result<Compiled, CompileError>;
 
-    /// Maps the code from the cache; `None` if it holds none that this host can use.
+    /// Maps the code from the cache; `None` if the cache has no code that this host can use.
     async fn open(
         &self,
         digest: &Digest,
@@ -25,7 +25,7 @@ pub trait Loader: Send + Sync + 'static {
         kind: ModuleKind,
     ) -> Result<Option<Arc<LoadedModule>>, CompileError>;
 
-    /// Asks a task module what it is, under limits.
+    /// Asks a task module to describe itself, under limits.
     async fn describe(&self, module: Arc<LoadedModule>)
     -> Result<Option<Descriptor>, CompileError>;
 }
@@ -79,7 +79,7 @@ impl Loader for SandboxLoader {
                 Ok(module) => Ok(Some(module)),
                 Err(LoadError::Refused(why)) => Err(CompileError::Refused(why)),
                 Err(LoadError::Unusable(why)) => {
-                    tracing::warn!(%digest, why, "compiled code is made anew");
+                    tracing::warn!(%digest, why, "compiled code is made again");
                     Ok(None)
                 }
             }
@@ -92,7 +92,7 @@ impl Loader for SandboxLoader {
         &self,
         module: Arc<LoadedModule>,
     ) -> Result<Option<Descriptor>, CompileError> {
-        // A description is a guest's work like any other, its start functions included.
+        // A description is guest code like any other, including its start functions.
         let (sandbox, limits) = (self.sandbox.clone(), self.limits);
         let describe = async move { sandbox.describe(&module, &limits).await };
         let described = self.threads.hand_over(describe).await;

@@ -1,4 +1,4 @@
-//! What names mean, as far as it was asked for lately.
+//! A cache of the versions that names refer to.
 //!
 //! This host's own changes are seen at once. A change made through another host on the same
 //! storage is seen when the entry has grown old.
@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use cofferdam_domain::module::{ModuleInfo, ModuleName, ModuleRef};
 
-/// References remembered; at the next one all are forgotten and learnt again as they are used.
+/// The most references remembered; at one more all are forgotten and learnt again as they are used.
 const REFERENCES_MAX: usize = 4096;
-/// How long an answer is believed without asking storage again.
+/// How long an answer is used before storage is asked again.
 const AGE_MAX: Duration = Duration::from_secs(10);
 
 /// The memory.
@@ -28,19 +28,19 @@ struct Known {
     since: Instant,
 }
 
-/// A span without changes, to tell whether an answer from storage is older than a change.
+/// A marker that shows whether an answer from storage is older than a change.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Era(u64);
 
 impl Names {
-    /// What `reference` means, if it is known.
+    /// The version that `reference` names, if it is known.
     pub(crate) fn get(&self, reference: &ModuleRef) -> Option<Arc<ModuleInfo>> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let entry = known.get(reference)?;
         (entry.since.elapsed() < AGE_MAX).then(|| Arc::clone(&entry.info))
     }
 
-    /// To be asked before storage is.
+    /// Must be taken before storage is asked.
     pub(crate) fn era(&self) -> Era {
         Era(self.era.load(Ordering::SeqCst))
     }
@@ -60,7 +60,7 @@ impl Names {
         }
     }
 
-    /// Forgets what `name` means, in every version.
+    /// Forgets `name`, in every version.
     pub(crate) fn forget(&self, name: &ModuleName) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         self.era.fetch_add(1, Ordering::SeqCst);

@@ -1,10 +1,10 @@
-//! JSON Schemas that modules give of their input and output, and values held against them.
+//! JSON Schemas of modules' inputs and outputs, and checks of values against them.
 //!
 //! A schema comes from an untrusted module, a value from anybody, and the host applies the one to
-//! the other. So nothing here is trusted to be cheap. A schema is read without recursion, by where
-//! each word stands; its automata are bounded; a check pays for every step. What is cheap is done at
-//! once, on the thread that asks. Everything else goes to a guest thread, few at a time, and ends at
-//! a deadline. What cannot be held is refused, never let pass.
+//! the other. So nothing here is assumed to be cheap. A schema is read without recursion, each
+//! keyword by its position; its automata are bounded; a check pays for every step. A cheap check
+//! runs at once, on the caller's thread. Every other check goes to a guest thread, few at a time,
+//! and ends at a deadline. A schema that cannot be checked is refused, never ignored.
 
 mod apply;
 mod budget;
@@ -34,11 +34,11 @@ use crate::registry::schema::ready::{Ready, Schema};
 use cofferdam_domain::module::{Descriptor, Digest};
 use cofferdam_sandbox::threads::GuestThreadsHandle;
 
-/// The longest value that is checked on the thread that asks.
+/// The longest value that is checked on the caller's thread.
 const AT_ONCE_BYTES: usize = 8 * 1024;
-/// Steps that a check takes there; it then begins anew on a guest thread.
+/// Steps that a check takes there; it then starts again on a guest thread.
 const AT_ONCE_STEPS: u64 = 4_000;
-/// How much longer than its deadline a check is waited for, which looks at the time by itself.
+/// How much longer than its deadline a check is waited for; the check itself watches the deadline.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Which of a module's schemas.
@@ -49,8 +49,8 @@ pub(crate) enum Which {
 }
 
 impl Which {
-    /// How long a value waits for a place. An output's run has done its work and holds one of the
-    /// places for runs, which bound how many wait.
+    /// How long a value waits for a place. An output waits without limit, because its run is done
+    /// and holds one of the places for runs, which bound the number of waiters.
     const fn patience(self, timeout: Duration) -> Duration {
         match self {
             Which::Input => timeout,
@@ -66,27 +66,27 @@ impl Which {
     }
 }
 
-/// Why there is no "it fits".
+/// Why a value is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Misfit {
     /// The value breaks a rule; the text names place and rule.
     #[error("{0}")]
     Unfit(String),
-    /// The text is no value at all; the message says where and why.
+    /// The text is not JSON; the message says where and why.
     #[error("it is not valid JSON: {0}")]
     NotJson(String),
     /// The check did not end in its time.
-    #[error("holding it against the schema takes longer than {} ms", .0.as_millis())]
+    #[error("checking it against the schema takes longer than {} ms", .0.as_millis())]
     Costly(Duration),
     /// The module was stored before this host refused such a schema.
     #[error("the module's own schema {0}")]
     Schema(String),
-    /// Too many long checks wait already.
-    #[error("too many long checks wait already; try again later")]
+    /// Too many long checks already wait.
+    #[error("too many long checks already wait; try again later")]
     Busy,
 }
 
-/// Holds values against schemas, and keeps schemas ready.
+/// Checks values against schemas, and keeps schemas ready.
 pub struct Schemas {
     ready: Arc<Ready>,
     threads: GuestThreadsHandle,
@@ -105,7 +105,7 @@ impl Schemas {
         }
     }
 
-    /// Holds JSON text against a module's schema. No text at all is `null`, as modules read it.
+    /// Checks JSON text against a module's schema. An empty text is `null`, as modules read it.
     pub(crate) async fn check(
         &self,
         digest: Digest,
@@ -142,8 +142,8 @@ impl Schemas {
         self.apart(which.patience(self.timeout), check).await?
     }
 
-    /// Refuses a description whose schemas this host cannot hold. `said_by` is what the answer
-    /// calls each of them.
+    /// Refuses a description whose schemas this host cannot check. `said_by` names each of them in
+    /// the answer.
     pub(crate) async fn check_descriptor(
         &self,
         descriptor: &Descriptor,
@@ -171,13 +171,13 @@ impl Schemas {
         checked.unwrap_or_else(|misfit| Err(format!("the schemas cannot be read: {misfit}")))
     }
 
-    /// Lets go of a module's schemas.
+    /// Forgets a module's schemas.
     pub(crate) fn remove(&self, digest: Digest) {
         self.ready.remove(digest);
     }
 
-    /// Does `work` on a guest thread, once there is a place for it within `patience`. A caller that goes away leaves
-    /// it to its deadline, with its place.
+    /// Does `work` on a guest thread, once there is a place for it within `patience`. If the caller
+    /// goes away, the work keeps its place until its deadline.
     async fn apart<T: Send + 'static>(
         &self,
         patience: Duration,
@@ -193,14 +193,14 @@ impl Schemas {
             drop(place);
             done
         });
-        // However it may come to be stuck, nobody waits for it, and neither does a shutdown.
+        // Even if it is stuck, neither a caller nor a shutdown waits for it.
         let done = tokio::time::timeout(self.timeout + GRACE, done).await;
         done.map_err(|_| Misfit::Costly(self.timeout))
     }
 }
 
-/// Holds a text against a schema where nobody else waits: without a memory, on this thread, and for
-/// as long as `timeout`.
+/// Checks a text against a schema where nobody else waits: without a cache, on this thread, and for
+/// at most `timeout`.
 pub fn hold(schema: &str, text: &[u8], timeout: Duration) -> Result<(), Misfit> {
     let mut more = deadline(timeout);
     let book = prepare(schema, &mut more).map_err(Misfit::Schema)?;
@@ -213,12 +213,12 @@ pub fn rebase(schema: &mut Value, prefix: &str) {
     prepare::rebase(schema, prefix);
 }
 
-/// What the parts of a description are called that a component gives of itself.
+/// The names, in answers, of the schemas of a component's description.
 pub(crate) fn said_by_component(which: Which) -> String {
     format!("describe(): the {} schema", which.as_str())
 }
 
-/// What a script's are called.
+/// The names of a script's schemas.
 pub(crate) fn said_by_script(which: Which) -> String {
     format!("{}_SCHEMA:", which.as_str().to_uppercase())
 }
@@ -242,7 +242,7 @@ impl Held {
             Held::NotJson(why) => Misfit::NotJson(why),
             Held::Stopped(Stopped::Spent) => Misfit::Costly(timeout),
             Held::Stopped(Stopped::TooDeep) => {
-                Misfit::Unfit("it nests too deep to be held against the schema".to_owned())
+                Misfit::Unfit("it nests too deep to be checked against the schema".to_owned())
             }
         }
     }

@@ -1,4 +1,5 @@
-//! What a run may ask for: limits under the operator's ceilings, directories the operator named.
+//! What a run may ask for: limits under the operator's ceilings, and directories that the operator
+//! named.
 
 use std::sync::Arc;
 
@@ -8,14 +9,15 @@ use cofferdam_domain::grants::{DirGrant, Grants};
 use cofferdam_domain::limits::{LimitPolicy, LimitRequest, Limits};
 use cofferdam_sandbox::Mount;
 
-/// The operator's word on limits and directories. Cheap to clone.
+/// The operator's limits and directories. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Admission {
     policy: LimitPolicy,
     dirs: Arc<Dirs>,
 }
 
-/// Where a guest's own directories and the operator's packages are; nothing is mounted at or below them.
+/// The paths of a guest's own directories and of the operator's packages; nothing is mounted at or
+/// below them.
 const TAKEN: [&str; 4] = ["/in", "/out", "/work", "/packages"];
 
 impl Admission {
@@ -27,7 +29,7 @@ impl Admission {
         }
     }
 
-    /// Checks what a run asks for; gives its limits, every axis decided.
+    /// Checks what a run asks for; returns its limits, with every axis decided.
     pub fn check(&self, limits: &LimitRequest, grants: &Grants) -> Result<Limits, RunError> {
         let limits = self.policy.resolve(limits)?;
         if !grants.dirs.is_empty() {
@@ -46,7 +48,7 @@ impl Admission {
         if grants.dirs.len() > Grants::DIRS_MAX {
             let (asked, most) = (grants.dirs.len(), Grants::DIRS_MAX);
             return refuse(format!(
-                "{asked} directories are asked for, {most} are the most"
+                "{asked} directories are asked for; at most {most} are allowed"
             ));
         }
         let mut mounts: Vec<Mount> = Vec::with_capacity(grants.dirs.len());
@@ -83,7 +85,7 @@ impl Admission {
 
 fn check_place(at: &str) -> Result<(), RunError> {
     let Some(below_root) = at.strip_prefix('/') else {
-        return refuse(format!("{at:?} is no absolute path"));
+        return refuse(format!("{at:?} is not an absolute path"));
     };
     let normal =
         |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\0');
@@ -147,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_operator_did_not_allow_is_refused_by_name() {
+    fn a_directory_the_operator_did_not_allow_is_refused_by_name() {
         let refused = |name, at, access| ask(&[(name, at, access)]).unwrap_err().to_string();
         assert!(refused("nope", "/d", None).contains("\"nope\""));
         assert!(refused("data", "/d", Some(Access::Write)).contains("write access, but has read"));

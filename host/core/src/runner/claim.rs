@@ -1,7 +1,6 @@
 //! One attempt at a claimed task.
-//!
-//! What fails before the guest begins is an outcome of the attempt, if it would fail again. What
-//! this host cannot do for the moment is none: the queue takes the claim back and counts nothing.
+//! A failure before the guest begins is the attempt's outcome if it would happen again. If this
+//! host only cannot do the work at the moment, the queue takes the claim back and counts nothing.
 
 use crate::interpreters::Unavailable;
 use crate::registry::RegistryError;
@@ -18,7 +17,8 @@ use cofferdam_sandbox::{
     RunSpec,
 };
 
-/// This host cannot do the work yet. It may later, and another host may now.
+/// This host cannot do the work yet. It may be able to later, and another host may be able to at
+/// once.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this host cannot do this yet: {0}")]
 pub struct NotYet(String);
@@ -66,8 +66,8 @@ impl From<Unavailable> for Unbegun {
     }
 }
 
-/// Why a module could not be loaded. What the host says to itself, as the paths of its files, is for
-/// its log.
+/// Why a module could not be loaded. Details of the host, such as paths of its files, go to its
+/// log.
 fn not_loaded(error: &RegistryError) -> String {
     match error {
         RegistryError::Compile(CompileError::Host(_) | CompileError::Full(_))
@@ -137,8 +137,8 @@ impl Runner {
         Ok(self.sandbox.start(module, run).await?)
     }
 
-    /// The directories of a claimed task. They were checked when it was submitted; the operator may
-    /// have decided otherwise since.
+    /// The directories of a claimed task. They were checked when it was submitted, but the
+    /// configuration may have changed since.
     pub(super) fn mounts_of(&self, grants: &Grants) -> Result<Vec<Mount>, Unbegun> {
         let mounts = self.admission.mounts(grants);
         mounts.map_err(|error| Unbegun::Failed(FailureKind::InvalidInput, error.to_string()))

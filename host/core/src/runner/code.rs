@@ -1,7 +1,6 @@
-//! Runs of source text: by an interpreter's name, as a stored script, or as it came.
-//!
-//! What comes out is told as any other module's run is, so tasks, retries and limits need to know
-//! nothing of it.
+//! Runs of source text: by an interpreter's name, as a stored script, or directly.
+//! The result has the same form as any other module's run, so tasks, retries and limits need not
+//! know about code.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -29,17 +28,17 @@ use cofferdam_domain::task::Input;
 use cofferdam_sandbox::control::{Control, Observer};
 use cofferdam_sandbox::{EngineClass, GuestInput, Identity, LoadedModule, Patience, Report};
 
-/// Code that is to be run at once.
+/// Code to run at once.
 pub struct CodeRequest {
     /// Its language.
     pub language: Language,
     /// The request.
     pub prepared: Prepared,
-    /// What it asks to use.
+    /// The limits it asks for.
     pub limits: LimitRequest,
-    /// What it asks to touch.
+    /// The grants it asks for.
     pub grants: Grants,
-    /// Who hears what it writes while it runs. Called on the thread that runs it: it must not block.
+    /// Gets its output while it runs. Called on the thread that runs it: it must not block.
     pub watch: Option<Watcher>,
 }
 
@@ -89,7 +88,7 @@ impl Runner {
         Ok(self.perform(work).await?)
     }
 
-    /// Looks at a script without running it: whether it is sound, and what it says of itself.
+    /// Checks a script without running it, and returns its description of itself.
     pub async fn check_script(
         &self,
         caller: &Caller,
@@ -165,7 +164,7 @@ impl Runner {
         Ok(told(info.kind, executed, &artifacts_url(claim)).await)
     }
 
-    /// The version that a task names where it names an interpreter, else the newest.
+    /// The version that a task names if it names an interpreter, else the newest.
     async fn interpreter_for(
         &self,
         language: Language,
@@ -252,7 +251,8 @@ fn json(body: Bytes) -> Payload {
     }
 }
 
-/// What a script says of itself; the guest's word is data, and anything but a schema is left out.
+/// A script's description of itself. The guest's answer is untrusted, and anything but a schema is
+/// left out.
 fn described(told: &RawValue) -> Descriptor {
     let told: Value = serde_json::from_str(told.get()).unwrap_or_default();
     let schema = |name: &str| told.get(name).map(Value::to_string);
@@ -266,7 +266,7 @@ fn described(told: &RawValue) -> Descriptor {
     }
 }
 
-/// Sources are text when they are stored.
+/// Stored sources are text.
 fn text(source: &Bytes) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(source)
 }

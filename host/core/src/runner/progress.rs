@@ -1,4 +1,4 @@
-//! Hearing a run's progress, for those who know nothing of sandboxes.
+//! A run's progress, for callers that do not know the sandbox.
 
 use std::sync::Arc;
 
@@ -6,8 +6,8 @@ use crate::runner::RunRequest;
 use cofferdam_domain::attempt::Stream;
 use cofferdam_sandbox::control::Observer;
 
-/// Hears how far a guest says it has come: a fraction in 0..=1 and a note. Called on the thread
-/// that runs the guest: it must not block.
+/// Gets a guest's progress: a fraction in 0..=1 and a note. Called on the thread that runs the
+/// guest: it must not block.
 pub type ProgressListener = Arc<dyn Fn(f64, &str) + Send + Sync>;
 
 struct Told(ProgressListener);
@@ -21,7 +21,7 @@ impl Observer for Told {
 }
 
 impl RunRequest {
-    /// The same run, with somebody who hears its progress.
+    /// The same run, with an observer of its progress.
     pub fn heard_by(mut self, listener: ProgressListener) -> RunRequest {
         self.control.observer = Some(Arc::new(Told(listener)));
         self

@@ -1,6 +1,5 @@
-//! Code in a session: an interpreter that is kept, called by a caller as often as he likes.
-//!
-//! Who may keep how many, and for how long, is decided above.
+//! Code in a session: an interpreter that is kept, and called as often as its caller likes.
+//! The layer above decides how many may be kept, and for how long.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +22,7 @@ use cofferdam_sandbox::control::{Control, Observer};
 use cofferdam_sandbox::session::{After, Session, Turn};
 use cofferdam_sandbox::{OutputFiles, Patience};
 
-/// An interpreter that somebody wants to keep.
+/// A request for an interpreter to keep.
 pub struct SessionRequest {
     /// Its language.
     pub language: Language,
@@ -31,7 +30,7 @@ pub struct SessionRequest {
     pub setup: SessionSetup,
     /// What it may use.
     pub limits: Limits,
-    /// What it asks to touch.
+    /// The grants it asks for.
     pub grants: Grants,
     /// Ends it while it waits for room.
     pub kill: CancellationToken,
@@ -52,17 +51,17 @@ pub struct CodeTurn {
     pub prepared: Prepared,
     /// Its wall-clock limit.
     pub timeout: Duration,
-    /// When its time is over, however late it began.
+    /// When its time is over, however late it started.
     pub end_by: Option<Instant>,
     /// Its CPU limit.
     pub cpu: Duration,
-    /// Who hears what it writes while it runs.
+    /// Gets its output while it runs.
     pub watch: Option<Watcher>,
     /// Ends it, and the session with it.
     pub kill: CancellationToken,
 }
 
-/// What a call leaves behind.
+/// The state after a call.
 pub enum Left {
     /// The interpreter, ready for the next call.
     Live(Kept),
@@ -70,7 +69,7 @@ pub enum Left {
     Ended(Option<OutputFiles>),
 }
 
-/// A sandbox has one observer for its life; who listens changes from call to call.
+/// A sandbox has one observer for its life, but each call has its own listener.
 #[derive(Default)]
 struct Ear(Mutex<Option<Watcher>>);
 
@@ -92,8 +91,8 @@ impl Observer for Ear {
 }
 
 impl Runner {
-    /// Makes an interpreter that is kept. Waits for room as long as any run does. The inner error is the
-    /// sandbox's word on what it was given.
+    /// Makes an interpreter that is kept. It waits for room as long as any run does. The inner
+    /// error is the sandbox's refusal of its files.
     pub async fn open_session(
         &self,
         request: SessionRequest,
@@ -124,12 +123,12 @@ impl Runner {
         }))
     }
 
-    /// When a call that came now and may take `timeout` has waited for long enough.
+    /// When a call that arrives at this moment and may take `timeout` stops waiting.
     pub fn begins_by(&self, came: Instant, timeout: Duration) -> Instant {
         came + timeout.min(self.sandbox.queue_timeout())
     }
 
-    /// The limits of one call of a session that was given `session`.
+    /// The limits of one call of a session whose own limits are `session`.
     pub fn turn_limits(
         &self,
         session: &Limits,
@@ -142,7 +141,7 @@ impl Runner {
 }
 
 impl Kept {
-    /// Where to wait for a turn.
+    /// The turns to wait for.
     pub fn interpreters(&self) -> &Arc<Interpreters> {
         &self.interpreters
     }

@@ -17,36 +17,36 @@ use cofferdam_domain::attempt::{Failure, FailureKind};
 use cofferdam_domain::clock::Clock;
 use cofferdam_sandbox::OutputFiles;
 
-/// What a session is asked.
+/// A command to a session.
 pub(super) enum Command {
-    /// To run code.
+    /// Run code.
     Execute(Box<Call>),
-    /// To show its files to a function that may block.
+    /// Show its files to a function that may block.
     Look(Look),
 }
 
-/// Code to be run in a session, for somebody who waits.
+/// Code to run in a session, for a caller that waits.
 pub(super) struct Call {
     pub(super) turn: CodeTurn,
-    /// Until when it waits for the calls before it and for its turn.
+    /// The deadline of its wait for earlier calls and for its turn.
     pub(super) begin_by: std::time::Instant,
     pub(super) start: Arc<Start>,
     pub(super) reply: oneshot::Sender<Result<Box<Executed>, SessionError>>,
 }
 
-/// Whether a call begins or was given up: its caller and its session's keeper each say so, and the
-/// first one is right.
+/// Whether a call begins or is given up: its caller and its session's keeper both decide, and the
+/// first one counts.
 #[derive(Default)]
 pub(super) struct Start(AtomicBool);
 
 impl Start {
-    /// True for whoever is the first.
+    /// True for the first.
     pub(super) fn decide(&self) -> bool {
         !self.0.swap(true, Ordering::AcqRel)
     }
 }
 
-/// Is shown a session's files, if it wrote any.
+/// Gets a session's files, if it wrote any.
 pub(super) type Look = Box<dyn FnOnce(Option<&OutputFiles>) + Send>;
 
 /// The task.
@@ -60,7 +60,7 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Keeps the interpreter to its end.
+    /// Keeps the interpreter until it ends.
     pub(super) async fn keep(mut self, kept: Kept) {
         let gone_at = Instant::now() + self.lifetime;
         let mut left = Left::Live(kept);
@@ -68,7 +68,7 @@ impl Keeper {
             match command {
                 Command::Look(look) => {
                     let files = left.files().await;
-                    // A function that panics has told nobody anything, which is its answer.
+                    // A function that panics sends no answer, which its caller notices.
                     let _answered = tokio::task::spawn_blocking(move || look(files.as_ref())).await;
                 }
                 Command::Execute(call) => left = self.execute(left, *call).await,
@@ -91,7 +91,7 @@ impl Keeper {
                     SessionState::Ended(failure) => SessionError::Ended(failure),
                     SessionState::Idle | SessionState::Running => unknown(self.place.id),
                 };
-                // Whoever asked may have gone away; here and below.
+                // The caller may have gone away; here and below.
                 let _unheard = reply.send(Err(why));
                 return Left::Ended(files);
             }
@@ -119,7 +119,7 @@ impl Keeper {
             info.state = match (&left, &executed.verdict.failure) {
                 (Left::Live(_), _) => SessionState::Idle,
                 (Left::Ended(_), Some(failure)) => SessionState::Ended(failure.clone()),
-                // Only a process that ends itself leaves without a failure.
+                // Only a process that exits by itself ends without a failure.
                 (Left::Ended(_), None) => SessionState::Ended(Failure {
                     exit_code: Some(0),
                     ..Failure::new(
@@ -133,7 +133,7 @@ impl Keeper {
         left
     }
 
-    /// The next command; none once the session is over.
+    /// The next command; `None` once the session is over.
     async fn next(&mut self, gone_at: Instant) -> Option<Command> {
         let idle = lock(&self.place.info).idle_timeout;
         let expires = gone_at.min(Instant::now() + idle);

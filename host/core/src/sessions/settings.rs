@@ -5,9 +5,9 @@ use std::time::Duration;
 /// The section.
 #[derive(Clone, Debug)]
 pub struct SessionsConfig {
-    /// How long a session is kept that nobody calls, unless its caller says otherwise.
+    /// How long an idle session is kept, unless its caller sets another time.
     pub idle_timeout: Duration,
-    /// The longest that a caller may ask for.
+    /// The longest time that a caller may set.
     pub idle_timeout_max: Duration,
     /// How long a session is kept at most, however often it is called.
     pub lifetime: Duration,

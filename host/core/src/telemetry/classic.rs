@@ -1,8 +1,8 @@
-//! The text format that Prometheus had before OpenMetrics, for whoever does not ask for the newer.
+//! The text format that Prometheus had before OpenMetrics, for clients that do not ask for the
+//! newer one.
 //!
 //! The two differ in how a counter is announced: the older names it as its samples are named, with
-//! `_total`. A reader of the older format that meets the newer takes every counter for something
-//! unknown.
+//! `_total`. A reader of the older format takes every counter of the newer one as unknown.
 
 use std::collections::HashSet;
 use std::fmt::Write;

@@ -1,8 +1,7 @@
 //! Log lines: one subscriber, to standard error, for people or as JSON.
-//!
-//! Text of a guest's or a caller's is only ever the value of a text field, where both formats
-//! escape it (neither does so in `message`, nor the human one where a field is told by `%`);
-//! standard output belongs to the command line's own answers.
+//! Text of a guest or a caller is only ever the value of a string field, where both formats escape
+//! it (neither escapes `message`, and the human format does not escape a field logged with `%`).
+//! Standard output belongs to the command line's own answers.
 
 use std::borrow::Cow;
 
@@ -10,16 +9,16 @@ use tracing_subscriber::EnvFilter;
 
 use crate::telemetry::settings::{LogConfig, LogFormat};
 
-/// What the lines of the protocol's library begin with.
+/// The log target of the MCP library.
 const PROTOCOL: &str = "rmcp";
 
-/// The log section cannot be put to use.
+/// The log section cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LogError {
-    /// The level is no filter.
+    /// The level is not a filter.
     #[error("log.level: {0}")]
     Level(#[from] tracing_subscriber::filter::ParseError),
-    /// Another subscriber is installed already.
+    /// Another subscriber is already installed.
     #[error("logging was set up twice")]
     Twice,
 }
@@ -42,8 +41,8 @@ pub(super) fn init(config: &LogConfig) -> Result<(), LogError> {
     installed.map_err(|_another_is_installed| LogError::Twice)
 }
 
-/// The level, without what the library of the Model Context Protocol says of every message. Whoever
-/// wants to read that names it.
+/// The level, without the MCP library's lines about every message, which a filter can turn on by
+/// name.
 fn quiet(level: &str) -> Cow<'_, str> {
     match level.contains(PROTOCOL) {
         true => Cow::Borrowed(level),

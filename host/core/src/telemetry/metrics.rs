@@ -1,8 +1,8 @@
 //! The metric registry, and the names of all metrics in one place.
 //!
 //! Recording costs a few atomic operations: the series of the fixed labels are resolved when the
-//! registry is made, those of a module when it is first seen. No label holds text of a user's,
-//! with one bounded exception: the first [`MODULES_MAX`] module names, and `other` for the rest.
+//! registry is made, those of a module when it is first seen. No label contains a user's text, with
+//! one bounded exception: the first [`MODULES_MAX`] module names, and `other` for the rest.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -30,7 +30,7 @@ const SECONDS: [f64; 16] = [
     30.0, 120.0, 600.0,
 ];
 
-/// The kind label of what did not fail.
+/// The kind label of a success.
 const NO_FAILURE: &str = "none";
 
 type Word = [(&'static str, &'static str); 1];
@@ -74,7 +74,7 @@ struct ModuleSeries {
 #[derive(Debug)]
 struct ByKind([Counter; FailureKind::ALL.len() + 1]);
 
-/// What is read at the moment the metrics are asked for.
+/// Gauges, read when the metrics are requested.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Readings {
     /// Tasks in each state, in the order of [`TaskState::ALL`].
@@ -85,11 +85,11 @@ pub struct Readings {
     pub slots: u64,
     /// Interpreters kept for callers here.
     pub sessions: u64,
-    /// What spooled inputs, artifacts and files of code take up.
+    /// The disk space of spooled inputs, artifacts and files of code.
     pub files_bytes: u64,
     /// Resident memory of this process.
     pub memory_bytes: u64,
-    /// What is left of the disk that the data directory is on.
+    /// Free bytes on the disk of the data directory.
     pub disk_free_bytes: u64,
     /// Whether that is too little to take work.
     pub disk_full: bool,
@@ -219,7 +219,7 @@ impl Metrics {
         );
         registry.register_with_unit(
             "files",
-            "What spooled inputs, artifacts and files of code take up, in whole blocks",
+            "Disk space of spooled inputs, artifacts and files of code, in whole blocks",
             Unit::Bytes,
             self.files.clone(),
         );
@@ -231,7 +231,7 @@ impl Metrics {
         );
         registry.register_with_unit(
             "disk_free",
-            "What is left of the disk that the data directory is on",
+            "Free bytes on the disk of the data directory",
             Unit::Bytes,
             self.disk_free.clone(),
         );
@@ -242,8 +242,8 @@ impl Metrics {
         );
     }
 
-    /// Counts an attempt at a task: how long it waited to be claimed once it might, how long it
-    /// ran, and its failure, if any.
+    /// Counts an attempt at a task: how long the task waited to be claimed once it could be, how
+    /// long it ran, and its failure, if any.
     pub fn attempt_finished(
         &self,
         module: &str,
@@ -274,7 +274,7 @@ impl Metrics {
             .inc();
     }
 
-    /// Counts a run that was no task.
+    /// Counts a run without a task.
     pub fn run_finished(&self, module: &str, failure: Option<FailureKind>, run: Duration) {
         self.series(module).run.observe(run.as_secs_f64());
         self.runs.count(failure);
@@ -383,7 +383,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_counted_is_rendered_under_its_kind() {
+    fn counts_are_rendered_under_their_kind() {
         let metrics = Metrics::new();
         let (wait, run) = (Duration::from_millis(2), Duration::from_millis(7));
         metrics.attempt_finished("resize", Some(FailureKind::HostError), wait, run);

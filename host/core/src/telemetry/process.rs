@@ -1,7 +1,6 @@
-//! What the operating system says of this process: memory and CPU time.
-//!
-//! Read from `/proc`, which is memory of the kernel's and never waits for a disk. Where it cannot
-//! be read the figures are zero.
+//! Memory and CPU time of this process.
+//! They are read from `/proc`, which is in the kernel's memory and never waits for a disk. If it
+//! cannot be read, the figures are zero.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,7 +12,7 @@ pub struct ProcessFigures {
 }
 
 impl ProcessFigures {
-    /// The shortest interval a CPU share is told for.
+    /// The shortest interval of a CPU share.
     const INTERVAL_MIN: Duration = Duration::from_millis(100);
 
     /// Starts measuring.
@@ -23,7 +22,7 @@ impl ProcessFigures {
         }
     }
 
-    /// The share of one core used since the last question, in percent.
+    /// The share of one core used since the last call, in percent.
     pub fn cpu_percent(&self) -> f64 {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let (now, used) = (Instant::now(), cpu_time());
@@ -50,7 +49,7 @@ impl Default for ProcessFigures {
     }
 }
 
-/// User and system time of all threads of this process, the ended ones included.
+/// User and system time of all threads of this process, including ended ones.
 fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);

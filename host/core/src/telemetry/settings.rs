@@ -1,15 +1,15 @@
-//! `[log]`: how the host speaks of itself on standard error.
+//! `[log]`: the host's log on standard error.
 
 /// The section.
 #[derive(Clone, Debug)]
 pub struct LogConfig {
-    /// How a line looks.
+    /// The format of a line.
     pub format: LogFormat,
     /// A level, or a filter such as `info,cofferdam::queue=debug`.
     pub level: String,
 }
 
-/// How a log line looks.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people.
@@ -28,7 +28,7 @@ impl LogFormat {
         }
     }
 
-    /// The format of that name.
+    /// The format with that name.
     pub fn parse(word: &str) -> Option<LogFormat> {
         [LogFormat::Human, LogFormat::Json]
             .into_iter()

@@ -1,8 +1,8 @@
 //! The newest events of one task.
 //!
 //! A guest may print byte by byte, and each byte may have thousands of watchers. So text that
-//! nobody has looked at yet is one event however many writes it came in, and watchers of text look
-//! at a pace of their own (`Subscription`): a write costs the guest the same whoever watches.
+//! nobody has read yet is one event, however many writes it came in, and watchers read text at
+//! their own pace (`Subscription`): a write costs the guest the same, whoever watches.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,42 +15,42 @@ use crate::queue::events::{Event, EventKind};
 use cofferdam_domain::attempt::Stream;
 use cofferdam_domain::state::TaskState;
 
-/// Events one task's memory holds.
+/// The most events kept for one task.
 const EVENTS_MAX: usize = 256;
-/// Bytes of text one task's memory holds.
+/// The most bytes of text kept for one task.
 const BYTES_MAX: usize = 64 * 1024;
 /// The most text in one event; more becomes several.
 const CHUNK_BYTES_MAX: usize = 16 * 1024;
 
-/// One task's memory.
+/// One task's events.
 #[derive(Debug, Default)]
 pub(crate) struct Channel {
     memory: Mutex<Memory>,
-    /// Told of everything.
+    /// Notified of everything.
     told: Notify,
-    /// Told of all but text.
+    /// Notified of everything but text.
     urgent: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Memory {
     events: VecDeque<Event>,
-    /// Text that nobody has looked at: the event that comes next.
+    /// Text that nobody has read: the next event.
     open: Option<(Stream, BytesMut)>,
-    /// Of the text in `events`.
+    /// The bytes of text in `events`.
     bytes: usize,
     newest: u64,
-    /// How far the task has come, as far as was told.
+    /// The latest known step of the task.
     stage: Option<Stage>,
-    /// Counts the states told.
+    /// Counts the reported states.
     states: u64,
     /// Counts the nudges.
     nudges: u64,
     closed: bool,
 }
 
-/// A place in a task's life: each attempt has a step for running and one for what follows it, of
-/// which a final state is the last.
+/// A step in a task's life: each attempt has a step for running and one for what follows; a final
+/// state is the last step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Stage {
     step: u64,
@@ -74,21 +74,22 @@ impl Stage {
     }
 }
 
-/// What a watcher finds.
+/// The result of a watcher's check.
 pub(crate) enum Look {
     /// The first event it has not seen.
     Event(Event),
-    /// Something may have happened that nobody told: storage knows. With the number of the nudge.
+    /// Something may have happened without an event, so storage must be read. It has the number of
+    /// the nudge.
     Ask(u64),
     /// Nothing yet.
     Nothing,
-    /// Nothing, and nothing will come.
+    /// Nothing, and no event will follow.
     End,
 }
 
 impl Channel {
-    /// Remembers that the task went on to `state`, unless it is known to have come further: those
-    /// who tell of two commits may overtake each other.
+    /// Records that the task changed to `state`, unless a later step is known: reports of two
+    /// commits may overtake each other.
     pub(crate) fn state(&self, state: TaskState, attempt: u32) {
         let stage = Stage::of(state, attempt);
         let mut memory = self.lock();
@@ -100,8 +101,8 @@ impl Channel {
         self.wake();
     }
 
-    /// Takes back that attempt number `attempt` runs: it is given back to storage, which will not
-    /// have counted it.
+    /// Undoes the report that attempt number `attempt` runs: the claim is given back to storage,
+    /// which does not count it.
     pub(crate) fn not_begun(&self, attempt: u32) {
         let mut memory = self.lock();
         if memory.stage != Some(Stage::of(TaskState::Running, attempt)) {
@@ -116,7 +117,7 @@ impl Channel {
         self.wake();
     }
 
-    /// Remembers an event; the oldest give way to it.
+    /// Records an event; the oldest ones are dropped.
     pub(crate) fn tell(&self, kind: EventKind) {
         let mut memory = self.lock();
         memory.seal();
@@ -125,13 +126,13 @@ impl Channel {
         self.wake();
     }
 
-    /// Has every watcher ask storage how the task stands.
+    /// Makes every watcher read the task's state from storage.
     pub(crate) fn nudge(&self) {
         self.lock().nudges += 1;
         self.wake();
     }
 
-    /// Remembers text.
+    /// Records text.
     pub(crate) fn wrote(&self, stream: Stream, mut bytes: &[u8]) {
         let mut memory = self.lock();
         while !bytes.is_empty() {
@@ -145,7 +146,7 @@ impl Channel {
         self.told.notify_waiters();
     }
 
-    /// Says that nothing will follow.
+    /// Records that nothing will follow.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.wake();
@@ -156,14 +157,14 @@ impl Channel {
         self.urgent.notify_waiters();
     }
 
-    /// Changes with each state that is told; for [`Channel::resume`].
+    /// Changes with each reported state; for [`Channel::resume`].
     pub(crate) fn mark(&self) -> u64 {
         self.lock().states
     }
 
-    /// Takes [`Channel::close`] back where a task that was final stands at `state` again, as it does
-    /// after a retry by hand. Not if a state was told since `mark` was taken, before the look at
-    /// storage: then that look is out of date.
+    /// Undoes [`Channel::close`] if a final task is in `state` again, as after a retry by hand. It
+    /// does nothing if a state was reported since `mark`, which is taken before storage is read:
+    /// then that read is out of date.
     pub(crate) fn resume(&self, mark: u64, state: TaskState, attempt: u32) {
         let mut memory = self.lock();
         if !memory.closed || memory.states != mark {
@@ -177,7 +178,7 @@ impl Channel {
         self.wake();
     }
 
-    /// Whether there is nothing to be told.
+    /// Whether there is no event to deliver.
     pub(crate) fn is_silent(&self) -> bool {
         let memory = self.lock();
         memory.events.is_empty() && memory.open.is_none()
@@ -189,8 +190,8 @@ impl Channel {
         seen == memory.newest && !memory.closed
     }
 
-    /// The first event after number `seen`; with none, the first nudge after number `asked`. A
-    /// number that was never given out, as one from before a restart, counts as none.
+    /// The first event after number `seen`; with none, the first nudge after number `asked`. An
+    /// unknown number, such as one from before a restart, counts as none.
     pub(crate) fn look(&self, seen: u64, asked: u64) -> Look {
         let mut memory = self.lock();
         let seen = if seen > memory.newest { 0 } else { seen };

@@ -1,4 +1,4 @@
-//! The channels of all tasks that are watched or have something to tell.
+//! The channels of all tasks that are watched or have events.
 //!
 //! Most tasks are neither, so the common case costs one atomic load.
 
@@ -12,7 +12,7 @@ use cofferdam_domain::attempt::Stream;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::TaskId;
 
-/// Tasks whose events are remembered without anybody watching; the oldest are forgotten first.
+/// The most tasks whose events are kept without a watcher; the oldest are forgotten first.
 const UNWATCHED_MAX: usize = 1024;
 
 /// The channels.
@@ -28,8 +28,8 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Rooms {
     by_task: HashMap<TaskId, Room>,
-    /// Oldest first. A task may stand here that was forgotten or is watched; that is found out
-    /// when its turn comes.
+    /// Oldest first. It may contain a task that was forgotten or is watched, which is noticed when
+    /// its turn comes.
     by_age: VecDeque<TaskId>,
 }
 
@@ -39,14 +39,14 @@ struct Room {
     places: usize,
 }
 
-/// One attempt's way to those who watch its task.
+/// One attempt's handle for its task's watchers.
 #[derive(Debug)]
 pub(crate) struct Speaker {
     channel: Arc<Channel>,
     _place: Place,
 }
 
-/// A place in a room: a watcher's or a speaker's. A room with one is not forgotten.
+/// A place in a room, of a watcher or a speaker. A room with a place is not forgotten.
 #[derive(Debug)]
 pub(crate) struct Place {
     hub: Hub,
@@ -54,7 +54,7 @@ pub(crate) struct Place {
 }
 
 impl Hub {
-    /// Watches a task: first what is still known after event number `seen`, then what happens.
+    /// Watches a task: first the known events after number `seen`, then new ones.
     pub(crate) fn subscribe(&self, id: TaskId, seen: u64) -> Subscription {
         let (channel, place) = self.enter(id);
         Subscription {
@@ -66,7 +66,7 @@ impl Hub {
         }
     }
 
-    /// The way for what a guest writes; made once for each attempt, so that a write asks no lock
+    /// The handle for a guest's writes; made once for each attempt, so that a write takes no lock
     /// that others hold.
     pub(crate) fn speaker(&self, id: TaskId) -> Speaker {
         let (channel, place) = self.enter(id);
@@ -88,21 +88,21 @@ impl Hub {
         (channel, Place { hub, id })
     }
 
-    /// A task went on to another state; what comes late is not told.
+    /// Reports a task's new state; a late report is dropped.
     pub(crate) fn status(&self, id: TaskId, state: TaskState, attempt: u32) {
         if let Some(channel) = self.find(id) {
             channel.state(state, attempt);
         }
     }
 
-    /// An attempt that was told to run did not begin and is given back.
+    /// Undoes the report of a running attempt that did not begin and is given back.
     pub(crate) fn not_begun(&self, id: TaskId, attempt: u32) {
         if let Some(channel) = self.find(id) {
             channel.not_begun(attempt);
         }
     }
 
-    /// Something happened to a task of which only storage knows the order.
+    /// Something happened to a task, and only storage knows the order.
     pub(crate) fn nudge(&self, id: TaskId) {
         if let Some(channel) = self.find(id) {
             channel.nudge();

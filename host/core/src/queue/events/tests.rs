@@ -74,12 +74,12 @@ async fn a_watcher_resumes_after_the_last_event_it_saw() {
     hub.status(id(1), TaskState::Failed, 1);
     let numbers = |told: Vec<(u64, EventKind)>| told.into_iter().map(|t| t.0).collect::<Vec<_>>();
     assert_eq!(numbers(rest(hub.subscribe(id(1), 1)).await), [2, 3]);
-    // A number from before a restart is no reason to withhold what is known.
+    // A number from before a restart must not hide known events.
     assert_eq!(numbers(rest(hub.subscribe(id(1), 99)).await), [1, 2, 3]);
 }
 
 #[tokio::test]
-async fn text_that_nobody_has_looked_at_is_one_event() {
+async fn text_that_nobody_has_read_is_one_event() {
     let hub = Hub::default();
     let speaker = hub.speaker(id(1));
     for byte in b"byte by byte" {
@@ -91,7 +91,7 @@ async fn text_that_nobody_has_looked_at_is_one_event() {
         bytes: bytes.into(),
     };
     assert_eq!(event(&mut watch).await.kind, wrote(b"byte by byte"));
-    // What was looked at stays as it is.
+    // Text that was read stays unchanged.
     speaker.wrote(Stream::Stdout, b", on");
     speaker.wrote(Stream::Stdout, b"ward");
     let next = event(&mut watch).await;
@@ -163,13 +163,13 @@ fn states(told: Vec<(u64, EventKind)>) -> Vec<(TaskState, u32)> {
 }
 
 #[tokio::test]
-async fn what_is_told_too_late_is_not_told() {
+async fn a_report_that_comes_too_late_is_dropped() {
     use TaskState::{Cancelled, Completed, Pending, Running};
     let hub = Hub::default();
     let watch = hub.subscribe(id(1), 0);
     hub.status(id(1), Running, 1);
     hub.status(id(1), Running, 2);
-    // The commit before the second attempt, told after it began.
+    // The commit before the second attempt is reported after the attempt began.
     hub.status(id(1), Pending, 1);
     hub.status(id(1), Completed, 2);
     hub.status(id(1), Running, 2);
@@ -181,7 +181,7 @@ async fn what_is_told_too_late_is_not_told() {
 }
 
 #[tokio::test]
-async fn an_attempt_that_did_not_begin_may_be_told_again() {
+async fn an_attempt_that_did_not_begin_may_be_reported_again() {
     use TaskState::{Completed, Pending, Running};
     let hub = Hub::default();
     let watch = hub.subscribe(id(1), 0);
@@ -197,7 +197,7 @@ async fn an_attempt_that_did_not_begin_may_be_told_again() {
 }
 
 #[tokio::test]
-async fn a_look_at_storage_that_is_out_of_date_opens_nothing() {
+async fn an_outdated_read_of_storage_does_not_reopen_a_channel() {
     use TaskState::{Failed, Pending, Running};
     let hub = Hub::default();
     let watch = hub.subscribe(id(1), 0);

@@ -1,4 +1,4 @@
-//! Passes on what a guest says while it runs.
+//! Passes on a guest's output and progress while it runs.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -10,7 +10,7 @@ use cofferdam_domain::claim::Claim;
 use cofferdam_domain::task::TaskId;
 use cofferdam_sandbox::control::Observer;
 
-/// The ear of one attempt. It hears of each stream no more than is kept of it.
+/// The observer of one attempt. It passes on no more of each stream than is kept.
 pub(crate) struct Told {
     shared: Arc<Shared>,
     task_id: TaskId,

@@ -1,4 +1,4 @@
-//! What an attempt's end means for its task. Pure.
+//! Decides what an attempt's end means for its task, as a pure function.
 
 use crate::queue::running::Stop;
 use cofferdam_domain::attempt::{Failure, FailureKind, Outcome};
@@ -6,7 +6,7 @@ use cofferdam_domain::claim::{Claim, Next};
 use cofferdam_domain::retry::is_worth_retrying;
 use cofferdam_domain::time::Timestamp;
 
-/// The outcome to record and what becomes of the task. `dice` is uniform in 0..1.
+/// The outcome to record and the task's next state. `dice` is uniform in 0..1.
 pub(crate) fn verdict(
     claim: &Claim,
     outcome: Outcome,
@@ -15,7 +15,7 @@ pub(crate) fn verdict(
     dice: f64,
 ) -> (Outcome, Next) {
     match (stop, outcome) {
-        // What the guest gave all the same is kept with the cancelled task.
+        // If the guest still gave an output, it is kept with the cancelled task.
         (Some(Stop::Cancel), Outcome::Completed(payload)) => {
             (Outcome::Completed(payload), Next::Cancel)
         }
@@ -27,7 +27,7 @@ pub(crate) fn verdict(
             (Outcome::Failed(failure), Next::Cancel)
         }
         (_, Outcome::Completed(payload)) => (Outcome::Completed(payload), Next::Complete),
-        // Storage hears nothing of a disowned attempt, whatever is said here.
+        // Storage ignores the end of a disowned attempt.
         (Some(Stop::Drain | Stop::Disowned), Outcome::Failed(_)) => {
             let failure = Failure::new(FailureKind::Lost, "the host shut down under the attempt");
             let again = claim.lost < claim.spec.retry.max_lost;

@@ -1,4 +1,4 @@
-//! The newest report of each running attempt, until it is told.
+//! The newest report of each running attempt, until it is delivered.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use cofferdam_domain::attempt::Fence;
 use cofferdam_domain::task::TaskId;
 use cofferdam_storage::Progress;
 
-/// The newest untold report of each attempt.
+/// The newest undelivered report of each attempt.
 #[derive(Debug, Default)]
 pub(crate) struct ProgressBoard {
     untold: Mutex<HashMap<TaskId, Progress>>,
@@ -17,7 +17,7 @@ pub(crate) struct ProgressBoard {
 }
 
 impl ProgressBoard {
-    /// Writes down a report in place of an untold earlier one.
+    /// Records a report in place of an undelivered earlier one.
     pub(crate) fn write(&self, task_id: TaskId, fence: Fence, fraction: f64, note: &str) {
         let report = Progress {
             task_id,
@@ -29,7 +29,7 @@ impl ProgressBoard {
         self.written.notify_one();
     }
 
-    /// Takes the untold report of one attempt, before its end is told.
+    /// Takes the undelivered report of one attempt, before its end is reported.
     pub(crate) fn take(&self, task_id: TaskId, fence: Fence) -> Option<Progress> {
         let mut untold = self.lock();
         if untold.is_empty() || untold.get(&task_id)?.fence != fence {
@@ -38,7 +38,7 @@ impl ProgressBoard {
         untold.remove(&task_id)
     }
 
-    /// Takes every untold report.
+    /// Takes every undelivered report.
     pub(super) fn take_all(&self) -> Vec<Progress> {
         self.lock().drain().map(|(_, report)| report).collect()
     }

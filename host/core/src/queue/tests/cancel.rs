@@ -43,11 +43,11 @@ async fn a_running_task_is_asked_to_end_and_ends_cancelled() {
     assert_eq!(answer, Cancelled::Requested(stage.queue.worker()));
     guest.control.cancel.cancelled().await;
     assert!(!guest.control.kill.is_cancelled());
-    // It cleans up and even gives a result, but its caller was told that it is cancelled.
+    // It cleans up and even returns a result, but its caller knows that it is cancelled.
     guest.completes();
     let task = stage.finished(id).await;
     assert_eq!(task.state, TaskState::Cancelled);
-    // What it gave is kept.
+    // Its output is kept.
     let result = stage.reads.result(id).await.unwrap().unwrap();
     assert_eq!(&result.body[..], b"done");
     stage.end().await;

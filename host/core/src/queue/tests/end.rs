@@ -1,4 +1,4 @@
-//! Draining: what finishes, what is given back, what is killed.
+//! Draining: attempts that finish, are given back, or are killed.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn never_lost() -> Submission {
 }
 
 #[tokio::test]
-async fn what_an_earlier_incarnation_left_running_is_rescued_at_once() {
+async fn tasks_that_an_earlier_incarnation_left_running_are_rescued_at_once() {
     let (data, storage) = database().await;
     let mut stage = Stage::over((data, storage), one_slot(), true).await;
     let delay = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! In which order and how many at once tasks are claimed.
+//! The order in which tasks are claimed, and how many at once.
 
 use super::stage::{START, Stage, one_slot, plain, until};
 use crate::queue::Submission;
@@ -126,7 +126,7 @@ async fn a_backlog_is_worked_off_completely() {
 }
 
 #[tokio::test]
-async fn what_is_more_urgent_goes_before_what_was_taken_ahead() {
+async fn urgent_tasks_go_before_those_claimed_ahead() {
     let mut stage = Stage::set(one_slot()).await;
     let low = Submission {
         priority: Priority::Low,
@@ -169,7 +169,7 @@ async fn work_that_the_host_cannot_do_yet_is_put_off_and_not_counted() {
         );
         guest.expect_not_begun();
         until(&mut watch, TaskState::Pending, 0).await;
-        // The slot is free for what can be done.
+        // The slot is free for tasks that can run.
         let other = stage.submit(plain()).await;
         let guest = stage.guest().await;
         assert_eq!(guest.id(), other);

@@ -19,7 +19,7 @@ use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{ClaimOrder, TaskId};
 use cofferdam_storage::{Finished, StorageError, Tasks};
 
-/// A storage that refuses every call with one of these tasks in it that has a result.
+/// A storage that refuses every call that includes one of these tasks with a result.
 struct Picky {
     storage: Arc<dyn Tasks>,
     refused: BTreeSet<u128>,
@@ -53,7 +53,7 @@ impl Picky {
     }
 }
 
-/// So many attempts that completed, of tasks that somebody else than the stage's host ran.
+/// A number of completed attempts of tasks that another host than the stage's ran.
 async fn completed(stage: &Stage, number: u32) -> Vec<Ended> {
     let delay = Duration::from_secs(3600);
     for _ in 0..number {
@@ -97,7 +97,7 @@ async fn a_refused_batch_is_cut_until_the_refused_ends_are_found() {
             assert_eq!(task.state, TaskState::Completed);
         }
     }
-    // Two ways down of six halvings each, and the small forms.
+    // There are two descents of six halvings each, and the small forms.
     let calls = picky.calls.load(Ordering::Relaxed);
     assert!(calls <= 27, "{calls} calls");
     assert!(stage.queue.recording_is_stuck().is_none());

@@ -55,7 +55,7 @@ async fn a_transient_failure_is_tried_again_after_growing_waits() {
 }
 
 #[tokio::test]
-async fn what_the_guest_calls_hopeless_is_not_tried_again() {
+async fn a_failure_that_the_guest_calls_permanent_is_not_tried_again() {
     let mut stage = Stage::set(one_slot()).await;
     for (kind, transient) in [
         (FailureKind::GuestError, false),

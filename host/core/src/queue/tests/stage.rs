@@ -1,4 +1,4 @@
-//! A queue over a fresh database, and guests whose every move is the test's.
+//! A queue over a fresh database, and guests that the test controls.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -43,7 +43,7 @@ use cofferdam_storage::settings::StorageConfig;
 use cofferdam_storage::signals::Signals;
 use cofferdam_storage::{Opened, Pruned, Reads, Tasks};
 
-/// No signal takes this long, however busy the machine is.
+/// Every signal comes sooner, however busy the machine is.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An attempt that began and waits for the test to say how it ends.
@@ -81,7 +81,7 @@ impl Guest {
     }
 }
 
-/// Hands attempts to the test, or completes them at once.
+/// Passes attempts to the test, or completes them at once.
 struct Stagehand {
     guests: Option<mpsc::UnboundedSender<Guest>>,
 }
@@ -183,8 +183,8 @@ pub(super) struct Stage {
 /// The time at which every stage begins.
 pub(super) const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
-/// One slot, no patience at the end, and other times that no test waits for unless it sets them
-/// itself.
+/// One slot, no patience at the end, and other times so long that a test waits for them only if it
+/// sets them itself.
 pub(super) fn one_slot() -> QueueConfig {
     QueueConfig {
         slots: 1,
@@ -237,7 +237,7 @@ impl Stage {
         Stage::over(database().await, config, true).await
     }
 
-    /// A stage whose guests complete without the test's doing.
+    /// A stage whose guests complete by themselves.
     pub(super) async fn set_automatic(config: QueueConfig) -> Stage {
         Stage::over(database().await, config, false).await
     }
@@ -304,7 +304,7 @@ impl Stage {
         guest.expect("an attempt begins in time").unwrap()
     }
 
-    /// Whether no attempt has begun that the test has not seen.
+    /// Whether the test has seen every attempt that began.
     pub(super) fn is_quiet(&mut self) -> bool {
         self.guests.try_recv().is_err()
     }
@@ -333,8 +333,8 @@ impl Stage {
         task
     }
 
-    /// Waits until this host holds all of these and runs none of them yet. Storage says a moment
-    /// before that they run.
+    /// Waits until this host holds all of these and runs none of them yet. Storage reports a moment
+    /// earlier that they run.
     pub(super) async fn ready(&self, ids: &[TaskId]) {
         let held = async {
             while !ids.iter().all(|id| self.queue.shared.ready.holds(*id)) {
@@ -373,7 +373,7 @@ impl Drop for Stage {
     }
 }
 
-/// A task that asks for nothing.
+/// A task without any options.
 pub(super) fn plain() -> Submission {
     let module = ModuleRef::parse("echo").unwrap();
     let retry = RetryPolicy {
@@ -386,7 +386,7 @@ pub(super) fn plain() -> Submission {
     }
 }
 
-/// Waits until the task was told to be in `state` after so many attempts.
+/// Waits until the task is reported in `state` after this many attempts.
 pub(super) async fn until(watch: &mut Watch, state: TaskState, attempt: u32) {
     let wanted = EventKind::Status { state, attempt };
     let told = async {
@@ -399,5 +399,5 @@ pub(super) async fn until(watch: &mut Watch, state: TaskState, attempt: u32) {
     };
     tokio::time::timeout(PATIENCE, told)
         .await
-        .expect("it is told in time");
+        .expect("it is reported in time");
 }

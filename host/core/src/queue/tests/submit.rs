@@ -1,4 +1,4 @@
-//! What is accepted, refused and taken for the same task.
+//! Submissions that are accepted, refused, or recognised as repetitions.
 
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ async fn a_dedup_key_is_held_for_its_window() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_run_is_refused_and_nothing_of_the_batch_is_stored() {
+async fn a_task_that_cannot_run_is_refused_and_nothing_of_its_batch_is_stored() {
     let stage = Stage::set(one_slot()).await;
     let refused = async |task: Submission| stage.offer(vec![plain(), task]).await.unwrap_err();
     let unknown = Submission {

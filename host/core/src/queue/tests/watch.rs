@@ -40,7 +40,7 @@ async fn waiting_ends_with_the_task_or_with_the_patience() {
 }
 
 #[tokio::test]
-async fn what_a_guest_says_is_told_before_its_end_and_can_be_resumed() {
+async fn a_guests_output_is_reported_before_its_end_and_can_be_resumed() {
     let mut stage = Stage::set(one_slot()).await;
     let id = stage.submit(plain()).await;
     let mut watch = stage.watch(id).await;
@@ -69,9 +69,9 @@ async fn what_a_guest_says_is_told_before_its_end_and_can_be_resumed() {
     assert_eq!(
         told[told.len() - 2].kind,
         done,
-        "the last report is told before the end"
+        "the last report is delivered before the end"
     );
-    assert!(told.len() < 20, "reports are told at a bounded pace");
+    assert!(told.len() < 20, "reports are delivered at a bounded pace");
     let end = EventKind::Status {
         state: TaskState::Completed,
         attempt: 1,
@@ -116,7 +116,7 @@ async fn a_watcher_and_a_waiter_look_at_storage_where_nobody_tells_them() {
     let delay = Duration::from_secs(1000);
     let id = stage.submit(Submission { delay, ..plain() }).await;
     let mut watch = stage.watch(id).await;
-    // As another host does it.
+    // This is how another host does it.
     stage.storage.cancel(id, stage.clock.now()).await.unwrap();
     until(&mut watch, TaskState::Cancelled, 0).await;
     assert!(watch.next().await.is_none());

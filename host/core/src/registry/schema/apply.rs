@@ -1,8 +1,8 @@
-//! Applying a schema that was made ready to a value.
+//! Applies a prepared schema to a value.
 //!
 //! Every step is paid for from the budget, so references that double at each level, lists of
-//! thousands and patterns against long texts all end in the same way. The first rule that a value
-//! breaks is the answer; values themselves are not repeated in it.
+//! thousands and patterns against long texts all end in the same way. The answer names the first
+//! rule that a value breaks; it does not repeat values.
 
 mod array;
 mod object;
@@ -20,12 +20,12 @@ use place::Step;
 use seen::Seen;
 use value::short;
 
-/// Schemas applied within one another; each takes its part of the thread's stack.
+/// The most schemas applied within one another; each takes some of the thread's stack.
 const DEPTH_MAX: usize = 256;
-/// Reasons that an answer names where no schema of several fits.
+/// The most reasons that an answer names if no schema of several fits.
 const REASONS_MAX: usize = 3;
 
-/// What a value breaks.
+/// The broken rule of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Unfit {
     /// The place in the input, as a JSON pointer.
@@ -34,7 +34,7 @@ pub(super) struct Unfit {
     pub(super) why: String,
 }
 
-/// Why there is no "it fits".
+/// Why a value is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     Unfit(Unfit),
@@ -57,7 +57,7 @@ pub(super) fn apply(book: &Rulebook, value: &Value, budget: &mut Budget<'_>) -> 
     check.node(0, value, Place::whole(), None)
 }
 
-/// A check under way.
+/// A check in progress.
 struct Check<'b, 'm> {
     book: &'b Rulebook,
     budget: &'b mut Budget<'m>,
@@ -72,7 +72,7 @@ fn unfit<T>(place: Place<'_>, why: impl Into<String>) -> Result<T, Fault> {
 }
 
 impl Check<'_, '_> {
-    /// Applies a schema. What it evaluates of the value is noted in `seen`, if somebody asks.
+    /// Applies a schema. The evaluated parts of the value are noted in `seen`, if needed.
     fn node<'v>(
         &mut self,
         id: Id,
@@ -95,7 +95,7 @@ impl Check<'_, '_> {
         }
     }
 
-    /// Whether a value fits, where it need not.
+    /// Whether a value fits a schema that it need not fit.
     fn fits<'v>(
         &mut self,
         id: Id,
@@ -296,7 +296,7 @@ impl Check<'_, '_> {
     }
 }
 
-/// Why none of several schemas fits, by the first few of them.
+/// Why none of several schemas fits, with the reasons of the first few.
 fn none_fits(reasons: &[Unfit], schemas: usize) -> String {
     let mut why = format!("fits none of {schemas} schemas");
     for (number, Unfit { place, why: reason }) in reasons.iter().enumerate() {

@@ -1,13 +1,12 @@
-//! How much a check may cost, counted while it works.
-//!
-//! Every step of a check is paid for in advance, so a check ends soon after its means do, whatever
-//! the schema and the input are. The budget asks nobody what time it is: whoever starts the check
-//! says what happens when the steps given so far are used up.
+//! The budget of a check, counted while it works.
+//! Every step of a check is paid for in advance, so a check ends soon after its budget does,
+//! whatever the schema and the input are. The budget does not read a clock: the caller decides what
+//! happens when the granted steps are used up.
 
-/// Steps of one grant; between two of them lie some hundred microseconds.
+/// Steps of one grant, which take some hundred microseconds.
 const GRANT_STEPS: u64 = 10_000;
 
-/// The means of one check.
+/// The budget of one check.
 pub(super) struct Budget<'a> {
     left: u64,
     more: &'a mut dyn FnMut() -> bool,
@@ -16,7 +15,7 @@ pub(super) struct Budget<'a> {
 /// Why a check ended without a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stopped {
-    /// Its means are used up.
+    /// Its budget is used up.
     Spent,
     /// The input nests deeper than a check follows.
     TooDeep,
@@ -37,14 +36,15 @@ impl<'a> Budget<'a> {
             if !(self.more)() {
                 return Err(Stopped::Spent);
             }
-            // One step that costs more than a grant is one step: it cannot be interrupted anyway.
+            // A step that costs more than a grant is still one step, because it cannot be
+            // interrupted.
             self.left = GRANT_STEPS.max(owed);
         }
         self.left -= owed;
         Ok(())
     }
 
-    /// Pays for work on so many bytes that takes next to nothing for each of them.
+    /// Pays for work on a number of bytes that costs almost nothing for each byte.
     pub(super) fn spend_bytes(&mut self, bytes: usize) -> Result<(), Stopped> {
         self.spend(1 + bytes as u64 / 32)
     }

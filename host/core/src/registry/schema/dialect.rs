@@ -22,7 +22,7 @@ const ADDRESSES: [(&str, Dialect); 5] = [
 ];
 
 impl Dialect {
-    /// What a document says that it is written in; the newest if it says nothing.
+    /// The version that a document declares; the newest if it declares none.
     pub(super) fn of(schema: &Value) -> Result<Dialect, String> {
         let Some(said) = schema.get("$schema") else {
             return Ok(Dialect::Draft2020);
@@ -48,7 +48,7 @@ impl Dialect {
         }
     }
 
-    /// Whether a reference is all that counts of the schema around it.
+    /// Whether a reference replaces the schema around it.
     pub(super) fn reference_stands_alone(self) -> bool {
         self <= Dialect::Draft7
     }

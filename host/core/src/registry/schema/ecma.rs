@@ -1,7 +1,6 @@
-//! Patterns as JSON Schema writes them, which is ECMAScript's way, in the words of the engine here.
-//!
-//! What a machine without backtracking cannot do (looking around, referring back) is refused, not
-//! left out.
+//! Translates patterns from ECMAScript's syntax, which JSON Schema uses, to that of the engine
+//! here. Constructs that an automaton without backtracking cannot do (look-around, back-references)
+//! are refused, not ignored.
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -16,7 +15,7 @@ const ANY_BUT_LINE_ENDS: &str = r"[^\n\r\x{2028}\x{2029}]";
 const NOTHING: &str = r"[^\x{0}-\x{10ffff}]";
 const ANYTHING: &str = r"[\x{0}-\x{10ffff}]";
 
-/// The same pattern for the engine here.
+/// The pattern in the engine's syntax.
 pub(super) fn translate(pattern: &str) -> Result<String, String> {
     let mut chars = pattern.chars().peekable();
     let mut out = String::with_capacity(pattern.len() * 2);
@@ -97,7 +96,7 @@ fn escape(chars: &mut Peekable<Chars<'_>>) -> Result<Escape, String> {
             return Err("refers back to a group, which is not supported".to_owned());
         }
         letter if letter.is_ascii_alphanumeric() => {
-            return Err(format!(r"has the escape \{letter}, which means nothing"));
+            return Err(format!(r"has the escape \{letter}, which is not defined"));
         }
         other => Escape::Char(other),
     })
@@ -136,7 +135,7 @@ fn code(number: u32) -> Result<char, String> {
     char::from_u32(number).ok_or_else(|| "has half a character".to_owned())
 }
 
-/// A character that means itself.
+/// A literal character.
 fn push_char(out: &mut String, c: char) {
     match c.is_ascii_alphanumeric() || !c.is_ascii() {
         true => out.push(c),
@@ -147,7 +146,7 @@ fn push_char(out: &mut String, c: char) {
     }
 }
 
-/// What is between `[` and `]`.
+/// The class between `[` and `]`.
 fn class(chars: &mut Peekable<Chars<'_>>, out: &mut String) -> Result<(), String> {
     let negated = chars.next_if_eq(&'^').is_some();
     if chars.next_if_eq(&']').is_some() {
@@ -155,7 +154,7 @@ fn class(chars: &mut Peekable<Chars<'_>>, out: &mut String) -> Result<(), String
         return Ok(());
     }
     out.push_str(if negated { "[^" } else { "[" });
-    // Whether a range may begin with what came last.
+    // Whether a range may begin with the last element.
     let mut begins = false;
     loop {
         let Some(c) = chars.next() else {
@@ -202,7 +201,7 @@ fn class(chars: &mut Peekable<Chars<'_>>, out: &mut String) -> Result<(), String
     Ok(())
 }
 
-/// Whether a hyphen that comes before `rest` is one of a range.
+/// Whether a hyphen before `rest` is part of a range.
 fn ends_range(rest: &Peekable<Chars<'_>>) -> bool {
     let mut ahead = rest.clone();
     match ahead.next() {

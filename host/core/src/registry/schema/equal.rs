@@ -1,5 +1,5 @@
-//! Equality of JSON values as JSON Schema means it: by value, and of objects without regard to the
-//! order of their members.
+//! Equality of JSON values as JSON Schema defines it: by value, with the members of objects in any
+//! order.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
@@ -56,8 +56,8 @@ pub(super) fn equal(one: &Value, other: &Value, budget: &mut Budget<'_>) -> Resu
     }
 }
 
-/// The first two items that are equal, by hashes that nobody outside can foresee: the work grows
-/// with the items, not with their square.
+/// The first two equal items, found by hashes that a caller cannot predict: the work grows with the
+/// number of items, not with its square.
 pub(super) fn first_repeated(
     items: &[Value],
     budget: &mut Budget<'_>,

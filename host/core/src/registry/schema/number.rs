@@ -1,14 +1,13 @@
 //! Numbers as JSON Schema compares them: by their value, however they are written.
-//!
-//! A float with a whole value is that whole number. Nothing here is rounded, except that a number
-//! which JSON text gives with more digits than a double holds was rounded when it was read.
+//! A float with a whole value is that whole number. Nothing is rounded here, but a number whose
+//! JSON text has more digits than a double was rounded when it was read.
 
 use std::cmp::Ordering;
 
 use serde_json::Number;
 
-/// Above this, floats are compared as floats; every whole number that JSON text gives exactly is
-/// far below.
+/// Above this, floats are compared as floats; every whole number that JSON text can represent
+/// exactly is far below.
 const WHOLE_MAX: f64 = 1e37;
 
 /// A number by its value.
@@ -45,7 +44,7 @@ impl Num {
     }
 }
 
-/// A whole number is never equal to a float that was not made one.
+/// A whole number is never equal to a float with a fraction.
 fn whole_to_float(whole: i128, float: f64) -> Ordering {
     if float >= WHOLE_MAX {
         return Ordering::Less;
@@ -72,7 +71,7 @@ pub(super) fn is_multiple(number: &Number, of: &Number) -> bool {
     })
 }
 
-/// By their decimal digits, so that 0.0075 is a multiple of 0.0001; `None` where they are too many.
+/// Compares decimal digits, so that 0.0075 is a multiple of 0.0001; `None` if there are too many.
 fn exact_multiple(number: &Number, of: &Number) -> Option<bool> {
     let ((number, places), (of, of_places)) = (decimal(number)?, decimal(of)?);
     let shared = places.min(of_places);

@@ -1,7 +1,6 @@
 //! Patterns: automata of bounded size, run byte by byte so that a match can be stopped.
-//!
-//! A lazy automaton takes one step a byte, and at worst computes a state for each, which takes as
-//! long as the pattern is large. That is what a byte is charged with.
+//! A lazy automaton takes one step for each byte, and at worst computes a new state, whose cost
+//! grows with the size of the pattern. A byte is charged that much.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -17,11 +16,11 @@ use super::ecma;
 const CHARS_MAX: usize = 4096;
 /// The largest automaton of one pattern.
 const AUTOMATON_BYTES_MAX: usize = 1024 * 1024;
-/// What an automaton may remember of the states it was in, at least.
+/// The least cache of states that an automaton may have.
 const CACHE_BYTES: usize = 32 * 1024;
 /// States of an automaton that a step of the budget pays for.
 const STATES_PER_STEP: u64 = 16;
-/// Groups within groups.
+/// The most groups within groups.
 const NESTING_MAX: u32 = 100;
 
 /// A pattern made ready.
@@ -31,7 +30,7 @@ pub(super) struct Pattern {
     automaton_bytes: usize,
     bytes: usize,
     byte_steps: u64,
-    /// What the last match remembered.
+    /// The cache of the last match.
     cache: Mutex<Option<Box<Cache>>>,
 }
 
@@ -43,7 +42,7 @@ impl Pattern {
         }
         let syntax = syntax::Config::new().utf8(false).nest_limit(NESTING_MAX);
         let hir = syntax::parse_with(&ecma::translate(pattern)?, &syntax)
-            .map_err(|_| "is no regular expression of this host".to_owned())?;
+            .map_err(|_| "is not a regular expression that this host supports".to_owned())?;
         let size_max = room.min(AUTOMATON_BYTES_MAX);
         let config = thompson::Config::new()
             .utf8(false)
@@ -77,7 +76,7 @@ impl Pattern {
         self.automaton_bytes
     }
 
-    /// What it takes of memory, once it was used.
+    /// Its memory once it has been used.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -105,8 +104,8 @@ impl Pattern {
         budget: &mut Budget<'_>,
     ) -> Result<bool, Stopped> {
         let input = Input::new(text).earliest(true);
-        // It gives up on bytes that it was told to give up on, of which there are none, and where
-        // its memory was filled too often, which it was not told to count.
+        // It gives up on configured bytes, of which there are none, and when its cache was filled
+        // too often, which is not configured.
         const NEVER: &str = "no byte and no number of states makes it give up";
         let mut state = self.dfa.start_state_forward(cache, &input).expect(NEVER);
         for byte in text.bytes() {
@@ -153,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_backtracking_or_much_room_is_refused() {
+    fn patterns_that_need_backtracking_or_much_room_are_refused() {
         let refused = |pattern: &str| Pattern::compile(pattern, AUTOMATON_BYTES_MAX).unwrap_err();
         assert!(refused("(?=a)").contains("looks ahead"));
         assert!(refused("(?<!a)b").contains("looks ahead or behind"));

@@ -1,8 +1,7 @@
-//! From the text of a schema to its rules.
-//!
-//! Every member is read by where it stands: `$ref` as the name of a property is a name, and what
-//! stands under a word that is none of JSON Schema's is not looked at. Each schema of the document
-//! is read once, without recursion, so the work is bounded by the text.
+//! Reads the text of a schema into its rules.
+//! Every member is read by its position: `$ref` as the name of a property is a name, and the value
+//! of an unknown keyword is ignored. Each schema of the document is read once, without recursion,
+//! so the work is bounded by the text.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -21,20 +20,20 @@ pub(super) use rebase::rebase;
 
 /// The longest schema.
 const TEXT_BYTES_MAX: usize = 256 * 1024;
-/// Schemas within a schema.
+/// The most schemas within a schema.
 const NODES_MAX: usize = 10_000;
-/// Patterns of one schema.
+/// The most patterns of one schema.
 const PATTERNS_MAX: usize = 256;
-/// What their automata take together.
+/// The most bytes of their automata together.
 const AUTOMATA_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// The longest text of the caller's that an answer repeats.
+/// The longest text of the caller that an answer repeats.
 const QUOTE_CHARS_MAX: usize = 100;
 
 /// Reads a schema. `more` says from time to time whether to go on.
 pub(super) fn prepare(text: &str, more: &mut dyn FnMut() -> bool) -> Result<Rulebook, String> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(format!(
-            "is {} bytes long, {TEXT_BYTES_MAX} are the most",
+            "is {} bytes long; at most {TEXT_BYTES_MAX} are allowed",
             text.len()
         ));
     }
@@ -47,11 +46,11 @@ pub(super) fn prepare(text: &str, more: &mut dyn FnMut() -> bool) -> Result<Rule
     Ok(book)
 }
 
-/// What becomes of patterns.
+/// How patterns are prepared.
 enum Patterns<'m> {
-    /// They are made ready as long as this says so.
+    /// They are compiled for as long as this returns true.
     Made(&'m mut dyn FnMut() -> bool),
-    /// Nobody will use them.
+    /// They are not compiled, because nobody will use them.
     Left,
 }
 
@@ -59,13 +58,13 @@ enum Patterns<'m> {
 #[derive(Clone, Copy, Debug)]
 enum Place<'a> {
     Root,
-    /// Under a word of the schema around it.
+    /// Under a keyword of the schema around it.
     Word(Id, &'a str),
-    /// Under a name below such a word.
+    /// Under a name below such a keyword.
     Named(Id, &'a str, &'a str),
-    /// In a list below such a word.
+    /// In a list below such a keyword.
     Listed(Id, &'a str, usize),
-    /// Where a reference leads.
+    /// The target of a reference.
     Referred(Id),
 }
 
@@ -93,9 +92,10 @@ struct Reader<'a, 'm> {
     waiting: Vec<Waiting<'a>>,
     patterns: HashMap<&'a str, usize>,
     automata_bytes: usize,
-    /// Whether a reference depends on who refers, which only a document without parts settles.
+    /// Whether there is a dynamic reference, which is only supported in a document without named
+    /// parts.
     is_dynamic: bool,
-    /// Schemas of the document's own part that refer to another.
+    /// Schemas of the root part that refer to another.
     referring: HashSet<*const Value>,
     book: Rulebook,
     more: Patterns<'m>,
@@ -150,7 +150,7 @@ impl<'a, 'm> Reader<'a, 'm> {
                 let id = found.id;
                 self.book.nodes[id] = self.read(&found).map_err(|why| self.blamed(id, &why))?;
             }
-            // A reference may lead to what no word of JSON Schema leads to.
+            // A reference may lead to a place that no keyword leads to.
             let Some(Waiting {
                 id,
                 reference,
@@ -168,8 +168,8 @@ impl<'a, 'm> Reader<'a, 'm> {
         }
         if self.is_dynamic && self.resources.has_parts() {
             return Err(
-                "has dynamic references and schemas with names of their own, which this host \
-                 does not take together"
+                "has both dynamic references and schemas with their own $id, which this host does \
+                 not support together"
                     .to_owned(),
             );
         }
@@ -251,7 +251,7 @@ impl<'a, 'm> Reader<'a, 'm> {
             Patterns::Left => return Ok(0),
             Patterns::Made(more) => {
                 if !more() {
-                    return Err("takes too long to be made ready".to_owned());
+                    return Err("takes too long to prepare".to_owned());
                 }
             }
         }
@@ -264,7 +264,7 @@ impl<'a, 'm> Reader<'a, 'm> {
         Ok(number)
     }
 
-    /// Says where the mistake is.
+    /// Adds the place of the mistake.
     fn blamed(&self, id: Id, why: &str) -> String {
         let place = self.place(id);
         match place.is_empty() {
@@ -302,7 +302,7 @@ impl<'a, 'm> Reader<'a, 'm> {
     }
 }
 
-/// The caller's words, as an answer repeats them.
+/// The caller's text, as an answer repeats it.
 fn quoted(text: &str) -> String {
     let mut short: String = text.chars().take(QUOTE_CHARS_MAX).collect();
     if short.len() < text.len() {

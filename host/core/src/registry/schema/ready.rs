@@ -1,4 +1,4 @@
-//! Schemas that were made ready, by module, as many as fit in a bounded memory.
+//! Prepared schemas by module, in a cache of bounded size.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,14 +10,14 @@ use super::pattern::Pattern;
 use super::rules::Rulebook;
 use cofferdam_domain::module::Digest;
 
-/// Schemas kept ready.
+/// The most schemas kept.
 const SCHEMAS_MAX: NonZeroUsize = NonZeroUsize::new(512).expect("not zero");
-/// What they take together.
+/// The most bytes of them together.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Memory that a byte of a schema's text becomes, at most.
+/// The most memory that a byte of a schema's text becomes.
 const BYTES_PER_TEXT_BYTE: usize = 32;
 
-/// A schema made ready.
+/// A prepared schema.
 #[derive(Debug)]
 pub(super) struct Schema {
     book: Rulebook,
@@ -62,7 +62,7 @@ impl Ready {
         self.lock().schemas.get(&(digest, which)).map(Arc::clone)
     }
 
-    /// Keeps a schema, in the place of those that were used longest ago.
+    /// Keeps a schema, and drops those that were used longest ago.
     pub(super) fn keep(&self, digest: Digest, which: Which, schema: Schema) -> Arc<Schema> {
         let schema = Arc::new(schema);
         let mut kept = self.lock();
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_kept_is_bounded_by_its_bytes() {
+    fn the_cache_is_bounded_by_its_bytes() {
         let ready = Ready::default();
         let large = |bytes| Schema {
             book: Rulebook {

@@ -1,13 +1,12 @@
-//! Where references lead: names of schemas, anchors and paths, all inside of one document.
-//!
+//! Resolves references: names of schemas, anchors and paths, all within one document.
 //! Nothing is fetched. A reference that leads out of the document is refused when the module is
-//! put, because the host could not hold it.
+//! uploaded, because the host could not check it.
 
 use std::collections::HashMap;
 
 use serde_json::Value;
 
-/// A part of the document that has a name of its own; paths begin at its root.
+/// A part of the document with its own `$id`; paths begin at its root.
 #[derive(Debug)]
 pub(super) struct Resource<'a> {
     base: String,
@@ -36,8 +35,8 @@ impl<'a> Resources<'a> {
         }
     }
 
-    /// Notes that `value`, which stands in the part `within`, is called `id`; gives the part that
-    /// begins there.
+    /// Records that `value`, in the part `within`, has the name `id`; returns the part that begins
+    /// there.
     pub(super) fn name(&mut self, within: usize, id: &'a str, value: &'a Value) -> usize {
         let (uri, fragment) = id.split_once('#').unwrap_or((id, ""));
         let part = if uri.is_empty() {
@@ -65,22 +64,22 @@ impl<'a> Resources<'a> {
         part
     }
 
-    /// Notes an anchor.
+    /// Records an anchor.
     pub(super) fn anchor(&mut self, part: usize, name: &'a str, value: &'a Value) {
         self.anchors.insert((part, name), value);
     }
 
-    /// Whether the whole document has a name of its own.
+    /// Whether the whole document has its own `$id`.
     pub(super) fn is_root_named(&self) -> bool {
         !self.all[0].base.is_empty()
     }
 
-    /// Whether some schema below the root has a name of its own.
+    /// Whether some schema below the root has its own `$id`.
     pub(super) fn has_parts(&self) -> bool {
         self.all.len() > 1
     }
 
-    /// What `reference` means in the part `within`: the value and the part it is in.
+    /// The target of `reference` in the part `within`: the value and the part it is in.
     pub(super) fn resolve(
         &self,
         within: usize,
@@ -97,7 +96,7 @@ impl<'a> Resources<'a> {
                 .copied()
         };
         let part = part.ok_or("leads out of this schema, and the host fetches nothing")?;
-        let fragment = percent_decoded(fragment).ok_or("is no reference")?;
+        let fragment = percent_decoded(fragment).ok_or("is not a reference")?;
         let root = self.all[part].root;
         let found = match fragment.as_str() {
             "" => Some(root),
@@ -108,7 +107,8 @@ impl<'a> Resources<'a> {
     }
 }
 
-/// A reference as seen from `base`. Steps up (`..`) are not taken: such a reference leads nowhere.
+/// A reference resolved against `base`. Steps up (`..`) are not supported: such a reference has no
+/// target.
 fn join(base: &str, reference: &str) -> String {
     let scheme = |text: &str| {
         let end = text.find(':')?;

@@ -1,7 +1,5 @@
-//! A schema made ready: its rules, each schema in the document once, by number.
-//!
-//! References are numbers too, so what the document says once is kept once, however often other
-//! schemas refer to it.
+//! A prepared schema: its rules, each schema of the document once, by number.
+//! References are numbers too, so each schema is kept once, however often others refer to it.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +26,7 @@ pub(super) enum Node {
     Rules(Box<Rules>),
 }
 
-/// What one schema demands.
+/// The rules of one schema.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
     pub(super) types: Option<Types>,
@@ -76,7 +74,7 @@ pub(super) struct NumberRules {
 pub(super) struct TextRules {
     pub(super) least: Option<u64>,
     pub(super) most: Option<u64>,
-    /// Among the document's patterns.
+    /// The number of one of the document's patterns.
     pub(super) pattern: Option<usize>,
 }
 
@@ -104,7 +102,7 @@ pub(super) struct Contains {
 #[derive(Debug, Default)]
 pub(super) struct ObjectRules {
     pub(super) properties: BTreeMap<String, Id>,
-    /// Patterns among the document's.
+    /// Numbers of the document's patterns.
     pub(super) pattern_properties: Vec<(usize, Id)>,
     pub(super) additional: Option<Id>,
     pub(super) names: Option<Id>,
@@ -154,7 +152,7 @@ impl InPlace {
 }
 
 impl Type {
-    /// The type of that name.
+    /// The type with that name.
     pub(super) fn named(name: &str) -> Option<Type> {
         Some(match name {
             "null" => Type::Null,
@@ -168,7 +166,7 @@ impl Type {
         })
     }
 
-    /// What an answer calls it.
+    /// Its name in an answer.
     pub(super) const fn words(self) -> &'static str {
         match self {
             Type::Null => "null",

@@ -35,7 +35,7 @@ impl Check<'_, '_> {
         Ok(())
     }
 
-    /// Applies what there is for a member; whether there is anything.
+    /// Applies the schemas for a member; returns whether there are any.
     fn member(
         &mut self,
         rules: &ObjectRules,

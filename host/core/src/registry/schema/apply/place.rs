@@ -1,4 +1,5 @@
-//! Where in an input a check is: a chain of steps on the stack, made text only for an answer.
+//! The position of a check in an input: a chain of steps on the stack, turned into text only for an
+//! answer.
 
 /// The longest place that an answer names, in characters.
 const CHARS_MAX: usize = 200;
@@ -29,7 +30,7 @@ impl Place<'_> {
         }
     }
 
-    /// As a JSON pointer, cut off where it is long.
+    /// As a JSON pointer, cut if it is long.
     pub(super) fn pointer(&self) -> String {
         let mut steps = Vec::new();
         let mut place = self;

@@ -1,11 +1,11 @@
-//! Which parts of a value some schema looked at, for `unevaluatedItems` and
+//! The parts of a value that some schema evaluated, for `unevaluatedItems` and
 //! `unevaluatedProperties`.
 
 use std::collections::HashSet;
 
 use crate::registry::schema::budget::{Budget, Stopped};
 
-/// What was looked at of one value.
+/// The evaluated parts of one value.
 #[derive(Debug, Default)]
 pub(super) struct Seen<'v> {
     members: HashSet<&'v str>,

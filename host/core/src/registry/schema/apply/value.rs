@@ -1,4 +1,4 @@
-//! The rules that look at one value by itself, whatever is in it.
+//! The rules for one value by itself, without its parts.
 
 use serde_json::{Number, Value};
 
@@ -8,13 +8,13 @@ use crate::registry::schema::equal::equal;
 use crate::registry::schema::number::{self, Num};
 use crate::registry::schema::rules::{NumberRules, Rules, TextRules, Type, Types};
 
-/// Values of `enum` that an answer names.
+/// The most values of `enum` that an answer names.
 const VALUES_MAX: usize = 8;
 /// Characters of each.
 const VALUE_CHARS_MAX: usize = 40;
 
 impl Check<'_, '_> {
-    /// The rules that look at no other value and no other schema.
+    /// The rules that depend on no other value and no other schema.
     pub(super) fn value(
         &mut self,
         rules: &Rules,
@@ -136,7 +136,7 @@ fn in_range(rules: &NumberRules, number: &Number, place: Place<'_>) -> Result<()
     }
 }
 
-/// A value of the schema's, as an answer names it.
+/// A value of the schema, as an answer names it.
 pub(super) fn short(value: &Value) -> String {
     let text = value.to_string();
     match text.chars().count() > VALUE_CHARS_MAX {

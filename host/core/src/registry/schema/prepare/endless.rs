@@ -1,4 +1,4 @@
-//! Schemas that lead back to themselves without going into their input: they have no meaning.
+//! Schemas that refer back to themselves without going into their input: they have no meaning.
 
 use crate::registry::schema::rules::{Id, Node, Rulebook};
 

@@ -1,4 +1,4 @@
-//! Moving a schema into another document, with its references.
+//! Moves a schema into another document, with its references.
 
 use std::collections::HashSet;
 
@@ -7,11 +7,11 @@ use serde_json::Value;
 use super::{Patterns, Reader};
 
 /// Rewrites the references to places in `schema` for a document in which it is found at `prefix`.
-/// One that this host cannot read stays as it is.
+/// A schema that this host cannot read stays unchanged.
 pub(in crate::registry::schema) fn rebase(schema: &mut Value, prefix: &str) {
     let read = Reader::new(schema, Patterns::Left).and_then(|reader| reader.read_document(schema));
     let referring = match read {
-        // Under a name of its own its paths begin at itself wherever it is.
+        // The paths of a schema with its own `$id` begin at itself, wherever it is.
         Ok(reader) if !reader.resources.is_root_named() => reader.referring,
         Ok(_) | Err(_) => return,
     };

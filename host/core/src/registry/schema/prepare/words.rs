@@ -1,7 +1,5 @@
-//! The words of JSON Schema, one by one: what each may say, and what becomes of it.
-//!
-//! Words that are none of JSON Schema's, and those that only describe (`title`, `format`, …), say
-//! nothing that a check could hold.
+//! The keywords of JSON Schema, one by one: the allowed values, and the rule that each becomes.
+//! Unknown keywords, and those that only describe (`title`, `format`, …), are not checked.
 
 use serde_json::{Map, Number, Value};
 
@@ -19,7 +17,7 @@ pub(super) struct At<'r, 'a, 'm> {
     pub(super) words: &'a Map<String, Value>,
 }
 
-/// The text under a word.
+/// The text under a keyword.
 pub(super) fn text<'a>(
     words: &'a Map<String, Value>,
     word: &str,
@@ -39,7 +37,7 @@ impl<'a> At<'_, 'a, '_> {
             None => None,
             Some(values) => Some(list("enum", values)?.clone()),
         };
-        // Not a word of draft 4.
+        // Draft 4 does not have this keyword.
         if self.dialect() > Dialect::Draft4 {
             rules.value = self.words.get("const").cloned();
         }
@@ -233,7 +231,7 @@ impl<'a> At<'_, 'a, '_> {
             let with = self.named("dependentSchemas")?.into_iter();
             in_place.with = with.map(|(name, id)| (name.to_owned(), id)).collect();
         }
-        // Still honoured where it is no longer a word: whoever writes it means it.
+        // It is honoured in every version, although newer ones do not define it.
         if let Some(with) = self.map("dependencies")? {
             for (name, schema) in with.iter().filter(|(_, schema)| !schema.is_array()) {
                 let place = Place::Named(self.id, "dependencies", name);
@@ -244,7 +242,7 @@ impl<'a> At<'_, 'a, '_> {
         Ok(())
     }
 
-    /// The schema under a word.
+    /// The schema under a keyword.
     fn schema(&mut self, word: &'static str) -> Result<Option<Id>, String> {
         let Some(value) = self.words.get(word) else {
             return Ok(None);
@@ -253,7 +251,7 @@ impl<'a> At<'_, 'a, '_> {
         self.reader.position(value, self.part, place).map(Some)
     }
 
-    /// The schemas in the list under a word.
+    /// The schemas in the list under a keyword.
     fn listed(&mut self, word: &'static str) -> Result<Option<Vec<Id>>, String> {
         let Some(values) = self.words.get(word) else {
             return Ok(None);
@@ -266,7 +264,7 @@ impl<'a> At<'_, 'a, '_> {
         ids.collect::<Result<Vec<Id>, String>>().map(Some)
     }
 
-    /// The schemas by name under a word.
+    /// The schemas by name under a keyword.
     fn named(&mut self, word: &'static str) -> Result<Vec<(&'a str, Id)>, String> {
         let Some(members) = self.map(word)? else {
             return Ok(Vec::new());
@@ -305,7 +303,7 @@ impl<'a> At<'_, 'a, '_> {
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
-                reason = "it is whole and not below 0; what is too large becomes the largest"
+                reason = "it is whole and not below 0; a larger value becomes the largest"
             )]
             (float >= 0.0 && float.fract() == 0.0).then_some(float as u64)
         });

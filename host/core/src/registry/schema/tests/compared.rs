@@ -1,4 +1,5 @@
-//! The host's reading of JSON Schema beside another one's, on schemas and values made at random.
+//! Compares the host's implementation of JSON Schema with another one, on random schemas and
+//! values.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -27,7 +28,7 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Words that look at no other schema, at most a few of them together.
+/// Keywords that do not depend on other schemas, a few of them together.
 fn plain_word() -> impl Strategy<Value = (&'static str, Value)> {
     let types = prop_oneof![
         Just(json!("object")),
@@ -66,7 +67,7 @@ fn plain_word() -> impl Strategy<Value = (&'static str, Value)> {
         })),
         Just(("dependentRequired", json!({"a": ["b"]}))),
         Just(("$ref", json!("#/$defs/leaf"))),
-        // Words that mean something only in other places, and none here.
+        // Keywords that have a meaning only in other places.
         Just(("title", json!("allOf"))),
         Just(("default", json!({"$ref": "#/nowhere", "type": 7}))),
     ]
@@ -92,7 +93,7 @@ fn schema() -> impl Strategy<Value = Value> {
             inner.clone().prop_map(|then| ("then", then)),
             inner.clone().prop_map(|other| ("else", other)),
             map("[abc$]").prop_map(|named| ("properties", named)),
-            // Names that are words elsewhere.
+            // Names that are keywords elsewhere.
             inner
                 .clone()
                 .prop_map(|s| ("properties", json!({"$ref": s, "allOf": s, "$id": s}))),
@@ -122,7 +123,7 @@ fn object(words: Vec<(&'static str, Value)>) -> Value {
     words.collect::<Map<_, _>>().into()
 }
 
-/// A document in which the references of [`plain_word`] lead somewhere.
+/// A document in which the references of [`plain_word`] have targets.
 fn document() -> impl Strategy<Value = Value> {
     (schema(), vec(plain_word(), 0..2)).prop_map(|(schema, leaf)| {
         let leaf = leaf.into_iter().filter(|(word, _)| *word != "$ref");
@@ -140,7 +141,7 @@ proptest! {
             .build(&schema);
         let ours = prepare(&schema.to_string(), &mut || true);
         let (Ok(theirs), Ok(ours)) = (&theirs, &ours) else {
-            // Both take it or neither does.
+            // Both accept it, or neither does.
             prop_assert!(theirs.is_err() && ours.is_err(), "{schema}: {ours:?}");
             return Ok(());
         };
