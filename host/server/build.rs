@@ -1,9 +1,8 @@
 //! Tells the program which commit it was built from and which wasmtime it runs guests with, for
 //! `cofferdam --version`.
-//!
-//! Builds without optimisation are not told their commit: each commit would compile the program anew
-//! for whoever works on it. Outside a checkout there is no commit to tell, unless whoever packs the
-//! program sets `SOURCE_COMMIT`.
+//! Builds without optimisation do not contain their commit, because each commit would then compile
+//! the program again. Outside a checkout the commit is unknown, unless the build sets
+//! `SOURCE_COMMIT`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -38,7 +37,7 @@ fn commit(lock: &Path) -> Option<String> {
         return None;
     }
     let root = lock.parent()?;
-    // A repository further out is somebody else's.
+    // A repository in a folder above is a different project.
     if Path::new(&git(root, &["rev-parse", "--show-toplevel"])?) != root.canonicalize().ok()? {
         return None;
     }
@@ -73,7 +72,7 @@ fn git(root: &Path, arguments: &[&str]) -> Option<String> {
     (output.status.success() && !text.trim().is_empty()).then(|| text.trim().to_owned())
 }
 
-/// The version of wasmtime that was locked.
+/// The version of wasmtime in the lock file.
 fn wasmtime(lock: &Path) -> Option<String> {
     println!("cargo::rerun-if-changed={}", lock.display());
     let text = std::fs::read_to_string(lock).ok()?;

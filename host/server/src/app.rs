@@ -1,8 +1,7 @@
-//! The composition root: what the host is made of, in which order it begins and how it ends.
-//!
-//! The only file that names concrete services. The end goes like this: the API takes no more work
-//! and answers everything else, the queue lets running attempts finish or gives them back, then the
-//! listeners close and then storage.
+//! The composition root: the parts of the host, the order in which they start, and how they end.
+//! This is the only file that names concrete services. At the end the API takes no more work and
+//! answers everything else, the queue lets running attempts finish or gives them back, then the
+//! listeners close, and then storage.
 
 mod descriptors;
 mod local;
@@ -51,18 +50,18 @@ use cofferdam_storage::{Modules, Opened, Tasks};
 pub use crate::app::local::{Interrupted, Local};
 pub use cofferdam_storage::backup::{BackupError, backup};
 
-/// How long what was spawned may take to end once everything it waits for has ended.
+/// How long spawned tasks may take to end once everything they wait for has ended.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often the files of executions are looked through.
+/// How often expired files of executions are removed.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How long removing the last guests' files may take; the next start removes what is left.
+/// How long removing the last guests' files may take; the next start removes the rest.
 const SCRATCH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves until SIGTERM or SIGINT, then drains. A second signal ends the process at once.
 pub fn serve(config: Config) -> anyhow::Result<()> {
-    // The queue's services; requests and guests have threads of their own.
+    // This runtime is for the queue's services; requests and guests have their own threads.
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("services")
@@ -102,15 +101,15 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The interpreters that a server readies, the small one first: it is ready in a second even where
+/// The interpreters that a server prepares, the small one first: it is ready in a second even if
 /// the other takes many.
 const WARMED_UP: [Language; 2] = [Language::JavaScript, Language::Python];
 
-/// What a host is started for.
+/// The purpose of a host.
 struct Needs<'a> {
-    /// Where compiled code is kept.
+    /// The directory of compiled code.
     compiled: &'a Path,
-    /// The interpreters that are readied, in this order.
+    /// The interpreters to prepare, in this order.
     languages: &'a [Language],
 }
 
@@ -121,11 +120,11 @@ struct Host {
     sandbox: Sandbox,
     /// Requested first: no new tasks, no new claims, no new runs.
     intake: Shutdown,
-    /// Requested once what runs has ended: no new connections.
+    /// Requested once all runs have ended: no new connections.
     doors: Shutdown,
 }
 
-/// What runs guests, before anything asks it to.
+/// The parts that run guests, before anything uses them.
 struct Works {
     files: FileStorage,
     metrics: Arc<Metrics>,
@@ -257,7 +256,7 @@ impl Host {
         })
     }
 
-    /// Ends everything in order; each step has a limit of its own.
+    /// Ends everything in order; each step has its own time limit.
     fn stop(self, threads: Vec<JoinHandle<()>>, runtime: &Runtime, config: &Config) {
         let until = Instant::now() + config.http.drain_timeout;
         self.services.runner.drain();
@@ -272,7 +271,7 @@ impl Host {
                 tracing::warn!("some runs did not end in time; they end with their connections");
             }
         });
-        // Until here everything but new work was answered.
+        // Until this point everything but new work was answered.
         self.doors.request();
         for thread in threads {
             if thread.join().is_err() {
@@ -307,7 +306,7 @@ fn sessions(
 async fn files(config: &Config, storage: &dyn Tasks) -> anyhow::Result<FileStorage> {
     let files = FileStorage::open(&config.storage.data, config.storage.files_budget_bytes)?;
     let swept = files.sweep(storage).await?;
-    tracing::debug!(?swept, "swept what nothing refers to");
+    tracing::debug!(?swept, "swept files without a reference");
     Ok(files)
 }
 
@@ -328,12 +327,12 @@ fn keep_executions(files: &FileStorage, retention: Duration, clock: &Clock, inta
     });
 }
 
-/// Compiled code lay elsewhere until 2026, under names that a new compiler of this program would
-/// have taken for others'. What is needed of it is compiled anew.
+/// Older versions kept compiled code in another directory, under names that this version cannot
+/// use. It is removed; modules are compiled again at their next use.
 fn remove_old_code(compiled: &Path) {
     match std::fs::remove_dir_all(compiled.with_file_name("artefacts")) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            tracing::warn!(%error, "an older host's compiled code is left behind");
+            tracing::warn!(%error, "the compiled code of an older version could not be removed");
         }
         Ok(()) | Err(_) => {}
     }
@@ -376,7 +375,7 @@ fn interpreters(config: &Config, registry: &Arc<Registry>) -> anyhow::Result<Arc
     Ok(Arc::new(interpreters))
 }
 
-/// Starts a thread that accepts and serves connections until the doors close.
+/// Starts a thread that accepts and serves connections until the listeners close.
 fn spawn_http(
     listener: std::net::TcpListener,
     host: &Host,
@@ -406,7 +405,7 @@ fn spawn_http(
         })
 }
 
-/// One line on standard output, for people and for programs that asked for any free port.
+/// Writes one line to standard output, for people and for programs that use any free port.
 fn announce(address: std::net::SocketAddr) -> anyhow::Result<()> {
     use std::io::Write;
     let mut stdout = std::io::stdout().lock();
@@ -435,7 +434,7 @@ async fn wait_for_signal() -> std::io::Result<()> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::warn!("asked twice; ending at once");
+        tracing::warn!("a second signal arrived; ending at once");
         std::process::exit(1);
     });
     Ok(())

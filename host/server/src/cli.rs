@@ -1,8 +1,6 @@
-//! The command line: what can be said, and where each command goes.
-//!
-//! `serve` and `run` are the host itself. The client commands use the HTTP API like any other client
-//! and know nothing that it does not tell; `exec` asks the same API of a host inside this process
-//! where no server is named.
+//! The command line: the commands and their options.
+//! `serve` and `run` are the host itself. The client commands use the HTTP API like any other
+//! client; `exec` uses the same API of a host inside this process if no server is named.
 
 mod backup;
 mod client;
@@ -25,10 +23,10 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::app;
 use crate::cli::client::{Client, ClientError};
 
-/// The version, with the commit where it is known and wasmtime's version (`build.rs`).
+/// The version, with the commit if it is known, and wasmtime's version (`build.rs`).
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILT_FROM"), ")");
 
-/// What every command's exit code means, below the help.
+/// The meaning of exit codes, shown below the help.
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
@@ -37,21 +35,21 @@ Exit codes:
   3  the server could not be reached
 run and exec end with the guest's own exit code where it chose one.";
 
-/// The server that the client commands talk to where none is named.
+/// The server of the client commands if none is named.
 const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
 
 /// A host for untrusted WebAssembly tasks.
 #[derive(Debug, Parser)]
 #[command(name = "cofferdam", version = VERSION, propagate_version = true, after_help = EXIT_CODES)]
 pub struct Cli {
-    /// Print what the API returned, as JSON; a list is one object a line.
+    /// Print the API's answer as JSON; a list is one object per line.
     #[arg(long, global = true)]
     json: bool,
     /// The server that the client commands talk to [default: http://127.0.0.1:8080]. Without it
     /// exec runs the code here.
     #[arg(long, global = true, env = "COFFERDAM_SERVER", value_name = "URL")]
     server: Option<String>,
-    /// The key that the client commands show.
+    /// The key that the client commands send.
     #[arg(
         long,
         global = true,
@@ -66,7 +64,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the API and work off the queue.
+    /// Serve the API and run tasks from the queue.
     Serve(serve::Serve),
     /// Run one module here, without a server.
     Run(Box<run::Run>),
@@ -75,7 +73,7 @@ enum Command {
     /// Upload, list, fetch and remove modules.
     #[command(subcommand)]
     Module(module::Module),
-    /// Submit tasks and look after them.
+    /// Submit, inspect and control tasks.
     #[command(subcommand)]
     Task(task::Task),
     /// Keep an interpreter with its variables and files between calls.
@@ -83,7 +81,7 @@ enum Command {
     Session(session::Session),
     /// Ask whether the server is ready: exit code 0 if it is, 1 if it is not.
     Health,
-    /// Check a configuration, print the effective values or every mistake.
+    /// Check a configuration; print the effective values or every mistake.
     CheckConfig(serve::ConfigSource),
     /// Copy a data directory, whether a host is using it or not.
     Backup(backup::Backup),
@@ -94,14 +92,14 @@ enum Command {
     },
 }
 
-/// The task, or what was asked of the server, failed.
+/// The task or the request failed.
 const EXIT_FAILED: u8 = 1;
-/// The command line or the configuration makes no sense.
+/// The command line or the configuration is invalid.
 const EXIT_USAGE: u8 = 2;
 /// The server could not be reached.
 const EXIT_UNREACHABLE: u8 = 3;
 
-/// Runs the command and says how it ended.
+/// Runs the command and returns how it ended.
 pub fn main(cli: Cli) -> ExitCode {
     let json = cli.json;
     let ended = dispatch(cli);
@@ -141,10 +139,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Ctrl-C, as shells tell it: 128 and the signal's number.
+/// Ctrl-C, as in shells: 128 plus the signal's number.
 const EXIT_INTERRUPTED: u8 = 130;
 
-/// Something the user said that cannot be done; ends with code 2.
+/// A mistake of the user; ends with code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Usage(String);

@@ -1,7 +1,6 @@
-//! What the operator decides: one struct a section, checked before anything is opened.
-//!
-//! Each crate defines the settings it needs beside what they configure. Here they are put together:
-//! `config/keys.rs` lists every key with its range; `config/read.rs` takes them from file and
+//! The operator's configuration: one struct for each section, checked before anything is opened.
+//! Each crate defines its settings beside the code they configure. Here they are put together:
+//! `config/keys.rs` lists every key with its range; `config/read.rs` reads them from file and
 //! environment.
 
 pub mod keys;

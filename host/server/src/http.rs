@@ -52,7 +52,7 @@ use cofferdam_storage::disk::Disk;
 use cofferdam_storage::files::FileStorage;
 use cofferdam_storage::{Modules, Reads};
 
-/// What the handlers work with. Cloned once for each thread.
+/// The services of the handlers. Cloned once for each thread.
 #[derive(Clone)]
 pub struct Services {
     /// Changes to tasks.
@@ -63,9 +63,9 @@ pub struct Services {
     pub sessions: Arc<Sessions>,
     /// Changes to modules.
     pub registry: Arc<Registry>,
-    /// What is known of tasks.
+    /// Queries about tasks.
     pub storage: Arc<dyn Reads>,
-    /// What is known of modules.
+    /// Queries about modules.
     pub modules: Arc<dyn Modules>,
     /// Spooled inputs and artifacts.
     pub files: FileStorage,
@@ -73,9 +73,9 @@ pub struct Services {
     pub files_retention: std::time::Duration,
     /// The endpoint for agents.
     pub mcp: Mcp,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// What the operating system says of this process.
+    /// The operating system's figures of this process.
     pub process: Arc<ProcessFigures>,
     /// The time.
     pub clock: Clock,
@@ -83,9 +83,9 @@ pub struct Services {
     pub shutdown: Shutdown,
     /// Room in memory for bodies.
     pub room: Room,
-    /// Whether its listeners close: nothing that lasts goes on.
+    /// Whether its listeners close: long-lived streams end.
     pub closing: Shutdown,
-    /// Where everything is kept.
+    /// The storage.
     pub disk: Disk,
     /// The `[http]` section.
     pub config: HttpConfig,
@@ -95,7 +95,7 @@ pub struct Services {
     pub started_at: Timestamp,
 }
 
-/// The services as handlers see them.
+/// The services of the handlers.
 pub type AppState = Arc<Services>;
 
 impl Services {
@@ -107,7 +107,7 @@ impl Services {
         }
     }
 
-    /// The services in the form the router takes; call it once for each thread.
+    /// The services in the router's form; call it once for each thread.
     pub fn into_state(self) -> AppState {
         Arc::new(self)
     }

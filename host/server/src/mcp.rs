@@ -1,13 +1,10 @@
 //! The Model Context Protocol: code execution and every module with a schema, as tools that an
 //! agent can call.
-//!
-//! The protocol itself (framing, sessions, negotiation of its version) is crate rmcp's, and only
-//! this module names it. This file says what the tools are and do. It runs nothing itself and
-//! keeps nothing but sessions; the connection, the size of a body and the time it may take are
-//! `http`'s, which mounts this at `/mcp`.
-//!
-//! A call ends its guest when the client cancels it, and when the client goes away: a stream that
-//! nobody reads cannot be resumed here, so a run behind it would only cost.
+//! The crate rmcp implements the protocol itself (framing, sessions, version negotiation), and only
+//! this module names it. This file defines the tools. It runs nothing itself and keeps only
+//! sessions; `http` mounts this at `/mcp` and handles the connection, the size of a body and its
+//! time. A call's guest ends when the client cancels the call or goes away: a stream that nobody
+//! reads cannot be resumed here, so its run would be useless.
 
 mod arguments;
 mod call;
@@ -50,21 +47,21 @@ use cofferdam_storage::files::FileStorage;
 
 pub use crate::mcp::presence::Attended;
 
-/// How often a stream that has nothing to tell says that it is alive.
+/// How often a silent stream sends a sign of life.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// The names that a loopback address has.
 const LOOPBACK_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
-/// What the tools work with.
+/// The services of the tools.
 #[derive(Clone)]
 pub struct Parts {
     /// Runs modules and code.
     pub runner: Arc<Runner>,
-    /// Says which modules there are.
+    /// Lists modules.
     pub modules: Arc<dyn Modules>,
     /// Keeps the files that code writes.
     pub files: FileStorage,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
     /// The time.
     pub clock: Clock,
@@ -77,12 +74,12 @@ pub struct Mcp {
     threads: GuestThreadsHandle,
 }
 
-/// The body of an answer: JSON, or events that come as they happen.
+/// The body of an answer: JSON, or a stream of events.
 pub type AnswerBody = Attended<BoxBody<Bytes, Infallible>>;
 
 impl Mcp {
     /// The endpoint of a host that listens on `address`. Sessions and calls live on the guest
-    /// threads, which outlive the connections, so that a drain cuts no answer off.
+    /// threads, which outlive the connections, so that a drain does not cut off answers.
     pub fn new(parts: Parts, address: IpAddr, threads: GuestThreadsHandle) -> Mcp {
         let longest = parts.runner.admission().ceilings().timeout;
         let server = Arc::new(Server::new(parts));
@@ -94,7 +91,7 @@ impl Mcp {
         Mcp { service, threads }
     }
 
-    /// Answers one request of a caller, whose body was read already.
+    /// Answers one request of a caller; the body has already been read.
     pub async fn answer(
         &self,
         caller: Caller,
@@ -112,8 +109,8 @@ impl Mcp {
     }
 }
 
-/// Callers are not authenticated, so a web page that a browser on this machine shows must not be
-/// one: neither by another origin nor by a name that its owner made to mean this address.
+/// Callers are not authenticated, so a web page in a browser on this machine must not be a caller:
+/// neither from another origin nor by a name that its owner made to point to this address.
 fn config(address: IpAddr) -> StreamableHttpServerConfig {
     let own = match address {
         IpAddr::V4(address) => address.to_string(),
@@ -128,11 +125,11 @@ fn config(address: IpAddr) -> StreamableHttpServerConfig {
         .enforce_origin_validation()
         .with_sse_keep_alive(Some(KEEP_ALIVE))
         .with_sse_retry(None)
-        // The body is in memory already, and was measured on its way.
+        // The body is already in memory, and its size was checked.
         .with_max_request_body_bytes(usize::MAX)
 }
 
-/// No tool here changes anything outside its sandbox, or reaches anything.
+/// No tool here changes or reaches anything outside its sandbox.
 fn harmless(title: &str) -> ToolAnnotations {
     ToolAnnotations::with_title(title)
         .read_only(true)

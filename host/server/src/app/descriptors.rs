@@ -1,17 +1,16 @@
 //! How many files, pipes and connections this process may hold open, and how many of them clients
 //! get.
-//!
-//! What runs out of descriptors fails wherever it happens to stand: a guest's directories, the
-//! compiler's pipes, the database. So connections, which strangers open, never get them all.
+//! Without free descriptors anything can fail: a guest's directories, the compiler's pipes, the
+//! database. So connections, which strangers open, never get them all.
 
 use crate::http::server::places::RESERVED;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// The part of all descriptors that connections leave to everything else.
+/// The share of all descriptors that connections leave free.
 const RESERVED_PART: usize = 2;
 
-/// Raises the limit as far as an unprivileged process may. How many connections may be open then:
-/// `wanted`, or fewer where the limit does not allow for them.
+/// Raises the limit as far as an unprivileged process may. Returns how many connections may be
+/// open: `wanted`, or fewer if the limit is too low.
 pub(super) fn connections_max(wanted: usize) -> usize {
     let granted = raise().map_or(usize::MAX, |limit| {
         usize::try_from(limit).unwrap_or(usize::MAX)
@@ -28,7 +27,7 @@ pub(super) fn connections_max(wanted: usize) -> usize {
     wanted.min(allowed)
 }
 
-/// The limit now; `None` if nothing limits it.
+/// The present limit; `None` if there is none.
 fn raise() -> Option<u64> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -38,7 +37,7 @@ fn raise() -> Option<u64> {
     match setrlimit(Resource::Nofile, raised) {
         Ok(()) => maximum,
         Err(error) => {
-            tracing::debug!(%error, "the limit of descriptors stays as it is");
+            tracing::debug!(%error, "the limit of descriptors could not be raised");
             current
         }
     }

@@ -1,8 +1,6 @@
-//! A host without a listener, for a command that asks it for one thing: the same parts behind the
-//! same API, over a data directory that goes with it.
-//!
-//! Only what its interpreters are compiled to is kept, in the directory it is given. There is no
-//! socket, so nobody else can ask it.
+//! A host without a listener, for a command that needs it once: the same parts behind the same API,
+//! over a temporary data directory. Only the compiled interpreters are kept, in a given directory.
+//! There is no socket, so nobody else can use it.
 
 use std::path::Path;
 
@@ -20,14 +18,14 @@ use cofferdam_sandbox::threads::GuestThreads;
 pub struct Local {
     api: Api,
     config: Config,
-    // In the order they end.
+    // In the order in which they end.
     running: Option<(Host, GuestThreads)>,
     runtime: Runtime,
     _data: TempDir,
 }
 
 impl Local {
-    /// Starts a host that runs code of `languages`. What it compiles is kept below `cache`.
+    /// Starts a host that runs code of `languages`. Compiled code is kept below `cache`.
     pub fn start(
         mut config: Config,
         cache: &Path,
@@ -55,7 +53,7 @@ impl Local {
         })
     }
 
-    /// Asks the API: the status and the body of its answer.
+    /// Sends a request to the API; returns the status and the body of its answer.
     pub fn answer(
         &self,
         method: &str,

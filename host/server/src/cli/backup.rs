@@ -9,12 +9,12 @@ use crate::app;
 use crate::cli::serve::{self, ConfigSource};
 use crate::cli::{Usage, output};
 
-/// What is copied where.
+/// The source and the target of the copy.
 #[derive(Debug, Args)]
 pub(super) struct Backup {
     #[command(flatten)]
     source: ConfigSource,
-    /// The directory that is made. To restore, start a host over it: cofferdam serve --data DIR.
+    /// The new directory. To restore, start a host over it: cofferdam serve --data DIR.
     #[arg(value_name = "DIR")]
     to: PathBuf,
 }

@@ -1,5 +1,4 @@
-//! A client of the HTTP API, as small as the commands need: of a server, or of a host inside this
-//! process.
+//! A small client of the HTTP API: of a server, or of a host inside this process.
 
 use std::io::Read;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use crate::cli::{DEFAULT_SERVER, Usage};
 
 /// How long the server may take to accept the connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// From what size on the server is asked before a body is sent.
+/// The body size from which the client waits for the server's consent before it sends.
 const ASKED_FIRST_BYTES: usize = 1024 * 1024;
 /// The largest answer that is read into memory.
 const ANSWER_BYTES_MAX: u64 = 1 << 30;
@@ -28,14 +27,14 @@ enum Host {
     Here(Box<Local>),
 }
 
-/// A server and how it is reached.
+/// A server and how to reach it.
 struct Server {
     agent: Agent,
     base: String,
     key: Option<String>,
 }
 
-/// Why there was no answer, or not the one that was asked for.
+/// Why there was no answer, or a refusal.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ClientError {
     /// Nobody listens there.
@@ -46,10 +45,11 @@ pub(super) enum ClientError {
     Unreachable { base: String, cause: String },
     /// The connection broke.
     #[error(
-        "the connection to {base} broke ({cause}); whether the server did what it was asked is not known"
+        "the connection to {base} broke ({cause}); it is unknown whether the server \
+         handled the request"
     )]
     Broken { base: String, cause: String },
-    /// An answer that is a problem, as it came.
+    /// An answer that is a problem, unchanged.
     #[error("{code}: {detail}")]
     Refused {
         code: String,
@@ -117,7 +117,7 @@ impl Client {
         self.send("POST", path, &all, json.to_string().into_bytes())
     }
 
-    /// Sends `body` and gives the answer, unless it is a problem.
+    /// Sends `body` and returns the answer, unless it is a problem.
     pub(super) fn send(
         &self,
         method: &str,
@@ -138,7 +138,7 @@ impl Client {
         }
     }
 
-    /// GETs a path whose answer is read as it comes, without an end in sight.
+    /// GETs a path whose answer is read as it arrives, without a known end.
     pub(super) fn stream(
         &self,
         path: &str,
@@ -179,8 +179,8 @@ impl Server {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        // A server that refuses a large body does so at once and hangs up; what it said would be lost
-        // while the rest is still being sent.
+        // A server that refuses a large body does so at once and closes the connection; its answer
+        // would be lost while the rest is being sent.
         if body.len() > ASKED_FIRST_BYTES {
             request = request.header("expect", "100-continue");
         }
@@ -189,7 +189,7 @@ impl Server {
         }
         let request = request
             .body(body)
-            .map_err(|error| Usage(format!("{url} cannot be asked for: {error}")))?;
+            .map_err(|error| Usage(format!("{url} cannot be requested: {error}")))?;
         Ok(self
             .agent
             .run(request)
@@ -209,7 +209,7 @@ impl Server {
         }
     }
 
-    /// Whether the server was never reached, or went away in the middle.
+    /// Whether the server could not be reached, or the connection broke.
     fn failed(&self, error: &ureq::Error) -> ClientError {
         let (base, cause) = (self.base.clone(), error.to_string());
         let never = if let ureq::Error::Io(error) = error {
@@ -270,7 +270,7 @@ fn problem(answer: Answer) -> ClientError {
     }
 }
 
-/// A user's word as a part of a path or as a value of a query.
+/// A user's text as a part of a path or as a value of a query.
 pub(super) fn encoded(word: &str) -> String {
     let mut text = String::with_capacity(word.len());
     for byte in word.bytes() {

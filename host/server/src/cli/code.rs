@@ -1,5 +1,4 @@
-//! What `exec` and `session` share: code and files on their way to the API, and its answer on the
-//! terminal.
+//! Shared by `exec` and `session`: sending code and files to the API, and showing its answer.
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
@@ -20,14 +19,13 @@ use crate::cli::{EXIT_FAILED, Usage, output};
 
 /// How long an interpreter may take to be compiled before the command gives up.
 const WARM_UP_MAX: Duration = Duration::from_secs(600);
-/// How often a host is asked whether its interpreter is ready; one that was compiled earlier is ready
-/// in a fraction of a second.
+/// How often a host is asked whether its interpreter is ready; an interpreter compiled earlier is
+/// ready in a fraction of a second.
 const WARM_UP_POLL: Duration = Duration::from_millis(20);
 /// A wait that is longer than this is explained.
 const EXPLAINED_AFTER: Duration = Duration::from_secs(1);
 
-/// What is shown of an answer. The value is shown letter by letter: a number that is read would be
-/// rounded.
+/// The shown parts of an answer. The value is shown verbatim: a parsed number would be rounded.
 #[derive(Deserialize)]
 pub(super) struct Executed<'a> {
     status: String,
@@ -55,7 +53,7 @@ struct Written {
 
 impl<'a> Executed<'a> {
     pub(super) fn read(answer: &'a [u8]) -> anyhow::Result<Executed<'a>> {
-        serde_json::from_slice(answer).context("the server's answer is not what it should be")
+        serde_json::from_slice(answer).context("the server's answer has an unexpected form")
     }
 
     /// Writes what the code wrote, then its value, then the names of its files.
@@ -64,7 +62,7 @@ impl<'a> Executed<'a> {
         std::io::stdout().flush()?;
         output::error_bytes(self.stderr.as_bytes());
         if let Some(Failed { kind, message }) = &self.error {
-            // An uncaught exception and a chosen exit code have said why themselves.
+            // An uncaught exception or a chosen exit code needs no further message.
             if !matches!(kind.as_str(), "guest_error" | "exit") {
                 output::error_bytes(format!("cofferdam: {kind}: {message}\n").as_bytes());
             }
@@ -118,7 +116,7 @@ pub(super) fn put(folder: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()>
         .with_context(|| format!("{} cannot be written", target.display()))
 }
 
-/// The field `files` out of flags of the form `NAME=PATH` or `PATH`.
+/// The field `files` from flags of the form `NAME=PATH` or `PATH`.
 pub(super) fn files(flags: &[String]) -> anyhow::Result<Value> {
     let files: Map<String, Value> = flags
         .iter()
@@ -154,7 +152,7 @@ pub(super) fn source(path: &Path) -> anyhow::Result<String> {
     read.map_err(|error| Usage(format!("{} cannot be read: {error}", path.display())).into())
 }
 
-/// POSTs a request that needs an interpreter, and waits while the host compiles that.
+/// POSTs a request that needs an interpreter, and waits while the host compiles the interpreter.
 pub(super) fn post_when_ready(client: &Client, path: &str, body: &Value) -> anyhow::Result<Answer> {
     let started = Instant::now();
     let mut shown: Option<ProgressBar> = None;

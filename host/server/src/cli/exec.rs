@@ -1,7 +1,6 @@
-//! `cofferdam exec`: source text, run here or by a server.
-//!
-//! Here means a host inside this process, asked through the same API; what its interpreters are
-//! compiled to is kept in the user's cache directory, so only the first run waits for that.
+//! `cofferdam exec`: runs source text here or on a server.
+//! Here means a host inside this process, used through the same API. Compiled interpreters are kept
+//! in the user's cache directory, so only the first run waits for the compiler.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -33,7 +32,7 @@ pub(crate) struct Exec {
     /// A file for the working directory; its own name if NAME is left out. May be repeated.
     #[arg(long, value_name = "NAME=PATH")]
     file: Vec<String>,
-    /// Where files that the code writes are put; without it they are only named.
+    /// The directory for files that the code writes; without it they are only named.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Wall-clock limit, as 250ms, 5s, 2m or 1h [default: the host's, 30s].
@@ -51,7 +50,7 @@ pub(crate) struct Exec {
     words: Vec<String>,
 }
 
-/// What to run: at most one; the first word otherwise.
+/// The code to run: at most one flag; without one, the first word.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 struct Source {
@@ -105,7 +104,7 @@ fn here(language: Language) -> anyhow::Result<Local> {
     Local::start(config, &output::cache_dir(), &[language])
 }
 
-/// What is run, with what the words on the command line mean.
+/// The code to run, with the meaning of the words on the command line.
 struct Program<'a> {
     language: Language,
     code: String,

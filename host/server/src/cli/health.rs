@@ -1,4 +1,4 @@
-//! `cofferdam health`: whether the server takes work, for people and for probes.
+//! `cofferdam health`: tells people and probes whether the server takes work.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use crate::cli::client::Client;
 use crate::cli::output;
 
 pub(super) fn run(client: &Client, json: bool) -> anyhow::Result<ExitCode> {
-    // One that is not ready refuses, which ends with code 1 and its reason.
+    // A server that is not ready refuses, which ends with code 1 and its reason.
     let readiness = client.get("/readyz")?.json()?;
     if json {
         output::json(&readiness);

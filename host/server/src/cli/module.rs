@@ -11,13 +11,13 @@ use crate::cli::client::{Client, encoded};
 use crate::cli::output;
 use cofferdam_domain::module::Language;
 
-/// What can be done with modules.
+/// The commands on modules.
 #[derive(Debug, Subcommand)]
 pub(super) enum Module {
     /// Upload a module: wasm, WAT or a script (.py, .js). It is checked and compiled before this
     /// ends.
     Push {
-        /// The name it will be reachable by.
+        /// The module's name.
         name: String,
         /// The file.
         file: PathBuf,
@@ -33,7 +33,7 @@ pub(super) enum Module {
     Pull {
         /// Its name, or name@sha256:… for one version.
         name: String,
-        /// The file that is written; - is standard output.
+        /// The file to write; - is standard output.
         #[arg(long, short, value_name = "FILE")]
         output: PathBuf,
     },

@@ -1,4 +1,4 @@
-//! The one place that writes to the terminal, and what every command shows in the same way.
+//! The one place that writes to the terminal, in the same form for every command.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ pub(super) fn line(text: &str) {
     bytes(b"\n");
 }
 
-/// Writes bytes to standard output as they are.
+/// Writes bytes to standard output unchanged.
 pub(super) fn bytes(bytes: &[u8]) {
     let mut stdout = std::io::stdout().lock();
     if stdout
@@ -25,18 +25,18 @@ pub(super) fn bytes(bytes: &[u8]) {
     }
 }
 
-/// Writes what the API returned.
+/// Writes the API's answer.
 pub(super) fn json(value: &Value) {
     line(&value.to_string());
 }
 
-/// Writes bytes to standard error as they are.
+/// Writes bytes to standard error unchanged.
 pub(super) fn error_bytes(bytes: &[u8]) {
-    // There is nobody left to tell if standard error is closed.
+    // If standard error is closed, nobody can be told.
     let _closed = std::io::stderr().lock().write_all(bytes);
 }
 
-/// Says on standard error what went wrong.
+/// Writes an error to standard error.
 pub(super) fn complain(error: &anyhow::Error) {
     error_bytes(format!("cofferdam: {error:#}\n").as_bytes());
 }
@@ -48,8 +48,8 @@ pub(super) fn spinner(message: &str) -> ProgressBar {
     spinner
 }
 
-/// Where compiled code is kept between two commands: in `$XDG_CACHE_HOME`, else in `~/.cache`, else
-/// in the directory for temporary files.
+/// The directory of compiled code between two commands: in `$XDG_CACHE_HOME`, else in `~/.cache`,
+/// else in the directory for temporary files.
 pub(super) fn cache_dir() -> PathBuf {
     let set = |name: &str| {
         std::env::var_os(name)

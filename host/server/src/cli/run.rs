@@ -1,7 +1,6 @@
-//! `cofferdam run`: one module, here and now, without a server.
-//!
-//! It is the same compiler, the same sandbox and the same limits as the server's; only the queue
-//! and the API are missing. A command's standard streams and exit code are the process's own.
+//! `cofferdam run`: runs one module in this process, without a server.
+//! It uses the same compiler, sandbox and limits as a server, without the queue and the API. A
+//! command's standard streams and exit code are the process's own.
 
 mod report;
 mod schema;
@@ -37,7 +36,7 @@ use cofferdam_sandbox::{
 #[command(override_usage = "cofferdam run [OPTIONS] FILE [ARGS]...")]
 pub(super) struct Run {
     /// The input: a file, or - for standard input [default: a command reads standard input as it
-    /// comes, a task module's input is empty].
+    /// arrives, a task module's input is empty].
     #[arg(long, value_name = "FILE")]
     input: Option<String>,
     /// The input's media type.
@@ -47,10 +46,10 @@ pub(super) struct Run {
     /// repeated.
     #[arg(long, value_name = "HOST::GUEST[:ro]", value_parser = mount)]
     dir: Vec<Mount>,
-    /// An environment variable of the guest's. May be repeated.
+    /// An environment variable of the guest. May be repeated.
     #[arg(long, value_parser = units::pair, value_name = "K=V")]
     env: Vec<(String, String)>,
-    /// Fuel limit, about one unit an instruction; uses the metered, deterministic engine [default:
+    /// Fuel limit, about one unit per instruction; uses the metered, deterministic engine [default:
     /// none].
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     fuel: Option<u64>,
@@ -64,7 +63,7 @@ pub(super) struct Run {
     #[arg(long, value_parser = units::bytes_limit, value_name = "SIZE")]
     memory: Option<u64>,
     /// The module, wasm or WAT, and then its arguments: everything after FILE is the guest's.
-    // One argument that takes the rest, so that clap looks for options of ours before it only.
+    // One argument takes the rest, so that clap looks for this program's options only before it.
     #[arg(trailing_var_arg = true, required = true, value_name = "FILE [ARGS]")]
     words: Vec<OsString>,
 }
@@ -119,12 +118,12 @@ pub(super) fn run(command: Run, json: bool) -> anyhow::Result<ExitCode> {
         sandbox.close(SCRATCH_TIMEOUT);
         shown
     });
-    // A read of standard input that is still waiting must not keep the process.
+    // A pending read of standard input must not keep the process alive.
     runtime.shutdown_background();
     ended
 }
 
-/// What is in the file, unless its name says that it is not a module.
+/// The content of the file, unless its name says that it is not a module.
 fn wasm(file: &Path) -> anyhow::Result<Vec<u8>> {
     let shown = file.display();
     if Language::of_file(&file.to_string_lossy()).is_some() {
@@ -209,7 +208,7 @@ fn request(
     Ok(cofferdam_sandbox::Run { spec, attachments })
 }
 
-/// On one's own machine there is no operator: the ceilings are the widest there are.
+/// A local run has no operator, so the ceilings are the highest possible.
 fn limits(command: &Run) -> anyhow::Result<Limits> {
     let request = LimitRequest {
         timeout: command.timeout,

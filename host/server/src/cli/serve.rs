@@ -1,4 +1,4 @@
-//! `cofferdam serve` and `cofferdam check-config`: the configuration from all its sources.
+//! `cofferdam serve` and `cofferdam check-config`: read the configuration from all its sources.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,13 +10,13 @@ use crate::cli::{Usage, output};
 use crate::config::{Config, keys, read};
 use cofferdam::telemetry;
 
-/// The file looked for in the data directory when none is named.
+/// The configuration file in the data directory if none is named.
 const FILE_NAME: &str = "cofferdam.toml";
 
 /// The variable of the key `storage.data`.
 const DATA_VARIABLE: &str = "COFFERDAM_STORAGE_DATA";
 
-/// Where the configuration comes from.
+/// The sources of the configuration.
 #[derive(Debug, Args)]
 pub(super) struct ConfigSource {
     /// The configuration file; cofferdam.toml in the data directory if absent.
@@ -69,12 +69,12 @@ pub(super) fn check_config(source: &ConfigSource) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The configuration that the environment makes of the defaults, for a host without a file.
+/// The defaults overridden by the environment, for a host without a file.
 pub(super) fn environment_only() -> anyhow::Result<Config> {
     read::read(None, environment()?).map_err(usage)
 }
 
-/// The data directory that a configuration means.
+/// The data directory of a configuration.
 pub(super) fn data_dir(source: &ConfigSource) -> anyhow::Result<PathBuf> {
     Ok(load(source)?.storage.data)
 }
@@ -84,8 +84,8 @@ fn load(source: &ConfigSource) -> anyhow::Result<Config> {
     let environment = environment()?;
     let data = match &source.data {
         Some(data) => data.clone(),
-        // Which file to look for is the only thing that is asked here; what else is wrong with the
-        // environment is told below, together with what is wrong with the file.
+        // Only the name of the file is needed here; other mistakes in the environment are reported
+        // below, together with those in the file.
         None => environment
             .iter()
             .find(|(name, _)| name == DATA_VARIABLE)
@@ -105,7 +105,8 @@ fn load(source: &ConfigSource) -> anyhow::Result<Config> {
     Ok(config)
 }
 
-/// The variables that can be ours. One that is not Unicode is somebody else's, unless its name is ours.
+/// The variables that can belong to this program. One that is not Unicode is ignored, unless it has
+/// this program's prefix.
 fn environment() -> anyhow::Result<Vec<(String, String)>> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
@@ -117,8 +118,8 @@ fn environment() -> anyhow::Result<Vec<(String, String)>> {
         .collect()
 }
 
-/// What is in the file, if it is there. One that is there and cannot be read must not be taken for
-/// none: it may hold the ceilings.
+/// The content of the file, if it exists. A file that exists but cannot be read is an error,
+/// because it may contain the ceilings.
 fn text(path: &Path) -> anyhow::Result<Option<String>> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),

@@ -1,4 +1,4 @@
-//! `cofferdam session …`: an interpreter that is kept between calls.
+//! `cofferdam session …`: keeps an interpreter between calls.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,14 +12,15 @@ use crate::cli::code::{self, Executed};
 use crate::cli::{output, units};
 use cofferdam_domain::module::Language;
 
-/// What can be done with sessions.
+/// The commands on sessions.
 #[derive(Debug, Subcommand)]
 pub(super) enum Session {
-    /// Begin a session and print its id.
+    /// Start a session and print its id.
     Start(Start),
-    /// Run code in a session. Code that meets a limit ends it.
+    /// Run code in a session. Code that meets a limit ends the session.
     Exec(Exec),
-    /// List the server's sessions by their handles; only who began a session knows its id.
+    /// List the server's sessions by their handles; only the caller that started a session knows
+    /// its id.
     List,
     /// Show a session.
     Show {
@@ -30,7 +31,7 @@ pub(super) enum Session {
     Files {
         /// Its id.
         id: String,
-        /// Where they are put; without it they are only named.
+        /// The directory to put them into; without it they are only named.
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
@@ -55,10 +56,10 @@ pub(super) struct Start {
     /// A file for the working directory; its own name if NAME is left out. May be repeated.
     #[arg(long, value_name = "NAME=PATH")]
     file: Vec<String>,
-    /// A snapshot whose files the working directory begins with.
+    /// A snapshot whose files are put into the working directory.
     #[arg(long, value_name = "ID")]
     snapshot: Option<String>,
-    /// How long it is kept while nobody calls it, as 30s, 5m or 1h [default: the host's, 10m].
+    /// How long an idle session is kept, as 30s, 5m or 1h [default: the host's, 10m].
     #[arg(long, value_parser = units::duration_limit, value_name = "DURATION")]
     idle: Option<Duration>,
     /// Memory limit, as 64MiB or 1GiB; rounded up to whole MiB [default: 512MiB].
@@ -73,7 +74,7 @@ pub(super) struct Exec {
     id: String,
     /// The code; - reads it from standard input.
     code: String,
-    /// A file that is written into the working directory first. May be repeated.
+    /// A file to write into the working directory first. May be repeated.
     #[arg(long, value_name = "NAME=PATH")]
     file: Vec<String>,
     /// Wall-clock limit, as 250ms, 5s, 2m or 1h [default: the session's].

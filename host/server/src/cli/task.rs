@@ -17,7 +17,7 @@ use crate::cli::{EXIT_FAILED, code, output, units};
 /// How often a waiting command asks the server.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What can be done with tasks.
+/// The commands on tasks.
 #[derive(Debug, Subcommand)]
 pub(super) enum Task {
     /// Submit a task.
@@ -31,22 +31,22 @@ pub(super) enum Task {
     Wait {
         /// Its id.
         id: String,
-        /// How long to wait at most, as 250ms, 5s, 2m or 1h [default: without an end].
+        /// The longest wait, as 250ms, 5s, 2m or 1h [default: no limit].
         #[arg(long, value_parser = units::duration, value_name = "DURATION")]
         timeout: Option<Duration>,
     },
-    /// Write what a task wrote.
+    /// Print a stream of a task.
     Logs {
         /// Its id.
         id: String,
         /// Which stream.
         #[arg(long, value_enum, default_value_t = StreamName::Stdout)]
         stream: StreamName,
-        /// Go on with what it writes until it is final.
+        /// Go on printing until the task is final.
         #[arg(long, short)]
         follow: bool,
     },
-    /// Show what happens to a task until it is final.
+    /// Show a task's events until it is final.
     Events {
         /// Its id.
         id: String,
@@ -60,7 +60,7 @@ pub(super) enum Task {
     Artifacts {
         /// Its id.
         id: String,
-        /// Where they are put; without it they are only named.
+        /// The directory to put them into; without it they are only named.
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
@@ -74,14 +74,14 @@ pub(super) enum Task {
         /// Its id.
         id: String,
     },
-    /// Try a failed or cancelled task anew.
+    /// Try a failed or cancelled task again.
     Retry {
         /// Its id.
         id: String,
     },
     /// List tasks, newest first.
     List {
-        /// Only those in these states, separated by commas: pending, running, blocked, completed,
+        /// Only tasks in these states, separated by commas: pending, running, blocked, completed,
         /// failed, cancelled.
         #[arg(long)]
         status: Option<String>,
@@ -149,7 +149,7 @@ fn get(client: &Client, id: &str) -> anyhow::Result<Value> {
     client.get(&path(id, ""))?.json()
 }
 
-/// Says what a change made of the task.
+/// Prints the task's state after a change.
 fn changed(answer: Answer, json: bool) -> anyhow::Result<()> {
     let answer = answer.json()?;
     match json {
@@ -233,7 +233,7 @@ fn wait(
     finish(client, &task, json)
 }
 
-/// Writes a final task's result, or says why it has none.
+/// Writes a final task's result, or the reason why it has none.
 fn finish(client: &Client, task: &Value, json: bool) -> anyhow::Result<ExitCode> {
     let completed = task["status"] == "completed";
     if json {

@@ -30,19 +30,19 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
     times(number, factor)
 }
 
-/// Reads a duration that bounds something, and so is more than nothing.
+/// Reads a duration for a limit, which must be above 0.
 pub(super) fn duration_limit(text: &str) -> Result<Duration, String> {
     duration(text).and_then(more_than_nothing)
 }
 
-/// Reads a size that bounds something, and so is more than nothing.
+/// Reads a size for a limit, which must be above 0.
 pub(super) fn bytes_limit(text: &str) -> Result<u64, String> {
     bytes(text).and_then(more_than_nothing)
 }
 
 fn more_than_nothing<T: Default + PartialEq>(limit: T) -> Result<T, String> {
     match limit == T::default() {
-        true => Err("a limit is more than 0".to_owned()),
+        true => Err("a limit must be above 0".to_owned()),
         false => Ok(limit),
     }
 }
@@ -57,13 +57,13 @@ fn split(text: &str) -> (&str, &str) {
 fn times(number: &str, factor: u64) -> Result<u64, String> {
     let number: u64 = number
         .parse()
-        .map_err(|_| "a whole number comes first".to_owned())?;
+        .map_err(|_| "it must begin with a whole number".to_owned())?;
     number
         .checked_mul(factor)
-        .ok_or_else(|| "that is too large".to_owned())
+        .ok_or_else(|| "it is too large".to_owned())
 }
 
-/// A duration as the API takes it.
+/// A duration in the API's unit.
 pub(super) fn millis(duration: Duration) -> Value {
     json!(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }

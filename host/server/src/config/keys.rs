@@ -17,13 +17,13 @@ pub struct Key {
     pub section: &'static str,
     /// Its name; a trailing `_ms` or `_bytes` is its unit.
     pub name: &'static str,
-    /// What it decides.
+    /// Its meaning.
     pub doc: &'static str,
-    /// What it may be and where it goes.
+    /// Its values and its field.
     pub kind: Kind,
 }
 
-/// What a key may be, with the way to its field.
+/// The values of a key, with access to its field.
 pub enum Kind {
     /// A whole number in a range.
     Number {
@@ -34,13 +34,13 @@ pub enum Kind {
         /// Writes the field; the value is in range.
         set: fn(&mut Config, u64),
     },
-    /// Text in a form of its own.
+    /// Text in a special form.
     Text {
         /// The form, for people.
         form: &'static str,
         /// Reads the field.
         get: fn(&Config) -> String,
-        /// Writes the field; false if the text has another form.
+        /// Writes the field; false if the text has the wrong form.
         set: fn(&mut Config, &str) -> bool,
     },
 }
@@ -55,7 +55,7 @@ impl Key {
         )
     }
 
-    /// The value in `config`, as TOML writes it.
+    /// The value in `config`, as TOML.
     pub fn value(&self, config: &Config) -> String {
         match &self.kind {
             Kind::Number { get, .. } => get(config).to_string(),
@@ -63,7 +63,7 @@ impl Key {
         }
     }
 
-    /// What the key accepts, for people.
+    /// A description of the accepted values.
     pub fn accepts(&self) -> String {
         match &self.kind {
             Kind::Number { range, .. } => format!("{} to {}", range.start(), range.end()),
@@ -107,7 +107,7 @@ macro_rules! millis {
     };
 }
 
-/// A directory; empty is the default that the key's meaning names.
+/// A directory; the key's meaning says what an empty path means.
 macro_rules! path {
     ($section:literal, $name:literal, $doc:literal, $($field:ident).+) => {
         Key {
@@ -163,9 +163,9 @@ fn storage_and_log() -> Vec<Key> {
                 },
             },
         },
-        number!("storage", "files_budget_bytes", (1 << 20)..=(1024 * TIB), "What spooled inputs, artifacts and files of code may take up; each file and folder counts in whole blocks of 4096 bytes. Beyond it new ones are refused.", storage.files_budget_bytes: u64),
-        number!("storage", "database_budget_bytes", (16 << 20)..=(1024 * TIB), "Bytes of the database, in which tasks and what they gave are kept; beyond that no task is taken, and at a quarter more none begins.", storage.database_budget_bytes: u64),
-        number!("storage", "disk_free_min_bytes", 0..=TIB, "With less than this left on the disk, `/readyz` says that it is full.", storage.disk_free_min_bytes: u64),
+        number!("storage", "files_budget_bytes", (1 << 20)..=(1024 * TIB), "Disk space for spooled inputs, artifacts and files of code; each file and folder counts in whole blocks of 4096 bytes. Above it new ones are refused.", storage.files_budget_bytes: u64),
+        number!("storage", "database_budget_bytes", (16 << 20)..=(1024 * TIB), "Bytes of the database, which has tasks and their results. Above it no task is accepted, and at a quarter more none begins.", storage.database_budget_bytes: u64),
+        number!("storage", "disk_free_min_bytes", 0..=TIB, "With less than this free on the disk, `/readyz` reports that it is full.", storage.disk_free_min_bytes: u64),
         millis!(
             "storage",
             "read_timeout_ms",

@@ -1,8 +1,8 @@
-//! From file and environment to a checked [`Config`].
+//! Reads file and environment into a checked [`Config`].
 //!
 //! The environment overrides the file, the file overrides the defaults; flags come on top in the
 //! command line. An unknown key is refused with the nearest known one, because a misspelt limit
-//! that is silently ignored is no limit.
+//! that is silently ignored would not limit anything.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,10 +14,10 @@ use crate::config::keys::{self, Key, Kind};
 use cofferdam::runner::dirs::{Dir, Dirs};
 use cofferdam_domain::grants::Access;
 
-/// The prefix of every environment variable of ours.
+/// The prefix of every environment variable of this program.
 pub const PREFIX: &str = "COFFERDAM_";
 
-/// Variables of ours that are no configuration of the host: they address the client commands.
+/// Variables of this program that do not configure the host: they are for the client commands.
 const CLIENT_VARIABLES: [&str; 2] = ["COFFERDAM_SERVER", "COFFERDAM_API_KEY"];
 
 /// The most directories an operator may name.
@@ -26,10 +26,10 @@ const DIRS_MAX: usize = 1000;
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ConfigError {
-    /// The file is no TOML.
+    /// The file is not TOML.
     #[error("the configuration file is not valid TOML: {0}")]
     Syntax(String),
-    /// A key nobody knows.
+    /// An unknown key.
     #[error("unknown key {key}{hint}")]
     Unknown {
         /// As it was written.
@@ -37,14 +37,14 @@ pub enum ConfigError {
         /// The nearest known one, as the end of the sentence.
         hint: String,
     },
-    /// A value that its key does not take.
+    /// A value that its key does not accept.
     #[error("{key} is {value}; it takes {accepts}")]
     Value {
         /// The key or the variable.
         key: String,
         /// As it was written.
         value: String,
-        /// What it takes.
+        /// What it accepts.
         accepts: String,
     },
 }
@@ -59,8 +59,8 @@ fn lines(errors: &[ConfigError]) -> String {
     lines.join("\n")
 }
 
-/// Reads a configuration from the text of a file and from `environment`. All of it is read even
-/// where a part is wrong, so that an operator is told of every mistake at once.
+/// Reads a configuration from the text of a file and from `environment`. It reads on after a
+/// mistake, so that an operator sees every mistake at once.
 pub fn read(
     file: Option<&str>,
     environment: impl IntoIterator<Item = (String, String)>,
@@ -79,7 +79,7 @@ pub fn read(
     }
 }
 
-/// Sets one key from text, as a flag or a variable gives it.
+/// Sets one key from the text of a flag or a variable.
 pub fn set(config: &mut Config, key: &Key, source: &str, text: &str) -> Result<(), ConfigError> {
     let refused = || ConfigError::Value {
         key: source.to_owned(),
@@ -130,7 +130,7 @@ fn read_file(config: &mut Config, keys: &[Key], file: Table, errors: &mut Vec<Co
 }
 
 /// A TOML value as the text [`set`] takes. A number for a text key, or the other way round, is
-/// refused here, so that `"8"` and `8` are not the same by accident.
+/// refused here, so that `"8"` and `8` are not mixed up.
 fn plain(value: &Value, path: &str, key: &Key) -> Result<String, ConfigError> {
     let text = match (value, &key.kind) {
         (Value::Integer(number), Kind::Number { .. }) => Some(number.to_string()),

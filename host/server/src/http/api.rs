@@ -1,8 +1,6 @@
-//! What surrounds the router: strangers are refused, a panic becomes an answer, every answer
-//! is counted, and one that is large is compressed if the caller wishes.
-//!
-//! This is one function instead of a stack of middleware, because each layer of a stack boxes
-//! every request anew.
+//! Wraps the router: refuses strangers, turns a panic into an answer, counts every answer, and
+//! compresses large ones if the caller wishes. This is one function instead of a stack of
+//! middleware, because each layer of a stack boxes every request again.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -21,7 +19,7 @@ use crate::http::{AppState, caller, routes};
 use cofferdam::telemetry::metrics::{Metrics, RouteCounters};
 use cofferdam_domain::caller::Origin;
 
-/// The largest answer that this process gives itself.
+/// The largest answer to a request of this process itself.
 const ASKED_BYTES_MAX: usize = 1 << 30;
 
 /// The API as one function from request to response. Make one for each thread: its parts are
@@ -42,7 +40,7 @@ impl Api {
         Api::over(routes::router(state), routes::patterns(), metrics, room)
     }
 
-    /// Any router; what matches none of `patterns` is counted as `unmatched`.
+    /// Any router; a request that matches none of `patterns` is counted as `unmatched`.
     pub(crate) fn over(
         router: Router,
         patterns: Vec<&'static str>,
@@ -81,7 +79,7 @@ impl Api {
         }
     }
 
-    /// Answers one request of this process's own: the status and the body.
+    /// Answers one request of this process itself: the status and the body.
     pub async fn ask(
         &self,
         method: &str,

@@ -1,12 +1,9 @@
 //! Request bodies: read piece by piece, decoded, timed, and never beyond their limit.
-//!
-//! Each piece has a time of its own and the whole body another, which grows with what has come, so
-//! that a body dripped byte by byte ends however patient each wait is. A body in memory takes its
-//! part of the room that all of them share (`room.rs`).
-//!
-//! What counts against the limit is what comes out of the decoder, so a compressed bomb is refused
-//! at the same size as a plain body. A body whose length is announced and too large is refused
-//! before a byte of it is read.
+//! Each piece has a time limit, and the whole body has another, which grows with the bytes that
+//! have arrived. So a body that is dripped byte by byte ends, however patient each wait is. A body
+//! in memory takes part of the room that all of them share (`room.rs`). The decoder's output counts
+//! against the limit, so a compressed bomb is refused at the same size as a plain body. A body
+//! whose length is announced and too large is refused before a byte of it is read.
 
 mod limit;
 
@@ -36,10 +33,10 @@ pub(crate) use crate::http::body::limit::BodyLimit;
 
 /// The largest window a zstd body may ask for: 8 MiB, what `zstd` uses up to level 19.
 const ZSTD_WINDOW_LOG: u32 = 23;
-/// What is decoded at once.
+/// The bytes decoded at once.
 const DECODED_CHUNK_BYTES: usize = 64 * 1024;
-/// How much longer than the limit a body may be before it is decoded: framing of data that does
-/// not compress, but no endless run of empty frames.
+/// How much longer than the limit an encoded body may be: enough for the framing of data that does
+/// not compress, but not for an endless run of empty frames.
 const ENCODED_SLACK_BYTES: u64 = 64 * 1024;
 
 /// A body being read.
@@ -57,7 +54,7 @@ enum Source {
 }
 
 impl BodyReader {
-    /// Looks at the headers of a request and refuses what can be refused by them.
+    /// Checks the headers of a request and refuses it if they suffice for that.
     pub(crate) fn new(
         headers: &HeaderMap,
         body: Body,
@@ -85,8 +82,8 @@ impl BodyReader {
             return Err(unknown_coding());
         }
         let encoded = StreamReader::new(Box::pin(bounded(body, limit.bytes)));
-        // Either coding may come in several parts one after the other, as parallel packers write
-        // it; a decoder that stopped after the first would cut the body off without a word.
+        // Either coding may have several parts, as parallel compressors write it; a decoder that
+        // stopped after the first would silently cut the body.
         let coding = coding.as_bytes().to_ascii_lowercase();
         let source: Pin<Box<dyn AsyncRead + Send>> = match coding.as_slice() {
             b"identity" => Box::pin(encoded),
@@ -113,7 +110,7 @@ impl BodyReader {
         })
     }
 
-    /// The length, where it is known beforehand.
+    /// The length, if it is known beforehand.
     pub(crate) fn announced_bytes(&self) -> Option<u64> {
         self.announced_bytes
     }
@@ -137,7 +134,7 @@ impl BodyReader {
         Ok(chunk)
     }
 
-    /// The whole body in memory. One that came in one piece is not copied.
+    /// The whole body in memory. A body that came in one piece is not copied.
     pub(crate) async fn collect(mut self) -> Result<Bytes, ApiError> {
         let mut held = self.limit.room.none();
         let announced = self.announced_bytes.unwrap_or(0);
@@ -162,7 +159,7 @@ impl BodyReader {
     }
 }
 
-/// Appends a piece, with room for what the buffer grows to.
+/// Appends a piece, with room for the buffer's growth.
 async fn append(
     whole: &mut BytesMut,
     chunk: &[u8],
@@ -197,7 +194,7 @@ async fn plain_chunk(body: &mut Body) -> Result<Option<Bytes>, ApiError> {
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) if data.is_empty() => {}
                 Ok(data) => return Ok(Some(data)),
-                // Trailers say nothing we use.
+                // Trailers are not used.
                 Err(_trailers) => {}
             },
         }
@@ -216,7 +213,7 @@ async fn decoded_chunk(
         Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Err(limit.exceeded()),
         Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => Err(aborted(&error)),
         Err(error) => {
-            let detail = format!("the body is not what its Content-Encoding says: {error}");
+            let detail = format!("the body does not match its Content-Encoding: {error}");
             Err(ApiError::bad_request("invalid_encoding", detail))
         }
     }
@@ -235,7 +232,7 @@ fn bounded(body: Body, limit_bytes: u64) -> impl Stream<Item = io::Result<Bytes>
     })
 }
 
-/// Waits for `work`, but starts a timer only if there is something to wait for.
+/// Waits for `work`, but starts a timer only if `work` is not ready.
 async fn timed<T>(
     patience: impl FnOnce() -> Duration,
     work: impl Future<Output = T>,
@@ -247,8 +244,8 @@ async fn timed<T>(
     let patience = patience();
     let late = |_elapsed| {
         let detail = format!(
-            "the body came too slowly: nothing more within {} ms; see http.body_idle_timeout_ms, \
-             http.body_timeout_ms and http.bytes_per_second_min",
+            "the body arrived too slowly: nothing more within {} ms; see \
+             http.body_idle_timeout_ms, http.body_timeout_ms and http.bytes_per_second_min",
             patience.as_millis()
         );
         ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail)

@@ -1,7 +1,6 @@
 //! Answers compressed on request.
-//!
-//! Only bodies of known length from [`SIZE_MIN_BYTES`] on: streams of events must not wait in an
-//! encoder, and what is short or compressed already gains nothing.
+//! Only bodies of known length from [`SIZE_MIN_BYTES`] on are compressed: streams of events must
+//! not wait in an encoder, and short or already compressed bodies gain nothing.
 
 use async_compression::Level;
 use async_compression::tokio::bufread::{GzipEncoder, ZstdEncoder};
@@ -16,12 +15,12 @@ use futures_util::{Stream, TryStreamExt, stream};
 use hyper::body::Body as _;
 use tokio_util::io::{ReaderStream, StreamReader};
 
-/// What is compressed before others have their turn.
+/// The bytes compressed before others have their turn.
 const PIECE_BYTES: usize = 64 * 1024;
 /// The smallest body that is compressed.
 const SIZE_MIN_BYTES: u64 = 1024;
 
-/// A coding of ours.
+/// A supported coding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Coding {
     Zstd,
@@ -29,7 +28,7 @@ pub(crate) enum Coding {
 }
 
 impl Coding {
-    /// The coding that a request's `Accept-Encoding` prefers, if it names one of ours.
+    /// The coding that a request's `Accept-Encoding` prefers, if it names a supported one.
     pub(crate) fn accepted(headers: &HeaderMap) -> Option<Coding> {
         let accepted = headers.get(ACCEPT_ENCODING)?.to_str().ok()?;
         let mut gzip = false;
@@ -49,7 +48,7 @@ impl Coding {
     }
 }
 
-/// The same answer, compressed where that is worth it.
+/// The same answer, compressed if that is worth it.
 pub(crate) fn response(response: Response, coding: Coding) -> Response {
     if !is_worth_it(&response) {
         return response;
@@ -77,8 +76,8 @@ pub(crate) fn response(response: Response, coding: Coding) -> Response {
     Response::from_parts(parts, body)
 }
 
-/// The body in pieces, after each of which others have their turn on this thread: packing what lies
-/// in memory never waits by itself.
+/// The body in pieces, after each of which others have their turn on this thread, because
+/// compressing memory does not wait by itself.
 fn pieces(body: Body) -> impl Stream<Item = std::io::Result<Bytes>> + Send {
     let begin = (body.into_data_stream(), Bytes::new());
     stream::try_unfold(begin, |(mut body, mut rest)| async move {
@@ -120,7 +119,7 @@ fn is_compressed_already(media_type: &HeaderValue) -> bool {
     .any(|prefix| media_type.starts_with(prefix))
 }
 
-/// Other bytes need another strong tag; a weak one covers both.
+/// A compressed body needs a different strong tag; a weak tag covers both.
 fn weaken_etag(headers: &mut HeaderMap) {
     let weak = headers
         .get(ETAG)

@@ -1,10 +1,8 @@
 //! Errors as callers see them: RFC 9457 `application/problem+json` with a stable `code`.
-//!
-//! What the caller is told and what the log keeps are two fields, so that a leak has to be written
-//! on purpose. The enums of the inner layers know no HTTP; each is mapped in [`convert`], by
-//! matches without a wildcard.
-//!
-//! The codes, besides the failure kinds of DESIGN.md, which come with 422 for a run that failed:
+//! The caller's text and the log's text are two fields, so that a leak cannot happen by accident.
+//! The enums of the inner layers know no HTTP; each is mapped in [`convert`], by matches without a
+//! wildcard. The codes, besides the failure kinds (`FailureKind`), which come with 422 for a failed
+//! run:
 //!
 //! | status | codes |
 //! |---|---|
@@ -69,7 +67,7 @@ pub(crate) struct Problem {
 }
 
 impl ApiError {
-    /// An error with nothing but what every problem has.
+    /// An error with only the members of every problem.
     pub(crate) fn new(
         status: StatusCode,
         code: &'static str,
@@ -94,17 +92,17 @@ impl ApiError {
         ApiError::new(StatusCode::BAD_REQUEST, code, detail)
     }
 
-    /// A value that is not what `field` takes.
+    /// A value that `field` does not accept.
     pub(crate) fn field(field: &str, detail: impl std::fmt::Display) -> ApiError {
         ApiError::bad_request("invalid_field", format!("{field}: {detail}")).with("field", field)
     }
 
-    /// A value that is not what the query parameter `name` takes.
+    /// A value that the query parameter `name` does not accept.
     pub(crate) fn parameter(name: &str, detail: impl std::fmt::Display) -> ApiError {
         ApiError::bad_request("invalid_parameter", format!("{name}: {detail}")).with("field", name)
     }
 
-    /// What was asked for does not exist: 404.
+    /// The requested thing does not exist: 404.
     pub(crate) fn not_found(code: &'static str, detail: impl Into<String>) -> ApiError {
         ApiError::new(StatusCode::NOT_FOUND, code, detail)
     }
@@ -120,19 +118,19 @@ impl ApiError {
         ApiError::host("internal", "the host failed to answer this request", cause)
     }
 
-    /// The host's mistake, with a code of its own.
+    /// The host's mistake, with its own code.
     fn host(code: &'static str, detail: &str, cause: impl std::fmt::Display) -> ApiError {
         let mut error = ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, code, detail);
         error.0.internal = Some(cause.to_string());
         error
     }
 
-    /// The host cannot serve this now: 503 with `Retry-After`.
+    /// The host cannot serve this at the moment: 503 with `Retry-After`.
     fn busy(code: &'static str, detail: impl Into<String>, retry_after_s: u32) -> ApiError {
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).retry_after(retry_after_s)
     }
 
-    /// Every place for a connection is taken by a busy one: 503.
+    /// Busy connections take every place: 503.
     pub(crate) fn connections_full() -> ApiError {
         let detail = "all connections of this host are busy (http.connections_max, \
                       http.connections_per_peer_max); try again";
@@ -141,11 +139,12 @@ impl ApiError {
 
     /// There is no room in memory for a body: 503.
     pub(crate) fn memory_busy() -> ApiError {
-        let detail = "there is no room in memory for this body now (http.bodies_bytes); try again";
+        let detail =
+            "there is no room in memory for this body at present (http.bodies_bytes); try again";
         ApiError::busy("memory_busy", detail, 2)
     }
 
-    /// The same, with the time after which it may be worth to ask again.
+    /// The same, with the time after which a retry may succeed.
     fn retry_after(mut self, seconds: u32) -> ApiError {
         self.0.retry_after_s = Some(seconds);
         self
@@ -160,7 +159,7 @@ impl ApiError {
         )
     }
 
-    /// Storage records nothing.
+    /// Storage does not record anything.
     pub(crate) fn not_recording(since: Duration) -> ApiError {
         let detail = format!(
             "storage has recorded nothing for {} ms; this host takes work again when it does",
@@ -169,7 +168,7 @@ impl ApiError {
         ApiError::busy("storage_unavailable", detail, convert::UNAVAILABLE_RETRY_S)
     }
 
-    /// The same error with one more member, beside those that every problem has.
+    /// The same error with one more member.
     pub(crate) fn with(mut self, member: &str, value: impl Into<Value>) -> ApiError {
         debug_assert!(
             !["type", "title", "status", "code", "detail"].contains(&member),
@@ -182,12 +181,12 @@ impl ApiError {
         self
     }
 
-    /// Whether this says that something does not exist.
+    /// Whether this is a 404.
     pub(crate) fn is_not_found(&self) -> bool {
         self.0.problem.status == StatusCode::NOT_FOUND.as_u16()
     }
 
-    /// The body it would have as an answer.
+    /// Its body as an answer.
     pub(crate) fn to_json(&self) -> Value {
         serde_json::to_value(&self.0.problem).unwrap_or_default()
     }
@@ -235,13 +234,13 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// The answer where no route matches.
+/// The answer if no route matches.
 pub(crate) async fn no_such_route(uri: Uri) -> ApiError {
     ApiError::not_found("not_found", format!("there is nothing at {}", uri.path()))
 }
 
-/// The answer where the route does not know the method; the router adds `Allow`.
+/// The answer if the route does not have the method; the router adds `Allow`.
 pub(crate) async fn no_such_method(method: Method) -> ApiError {
-    let detail = format!("{method} is not allowed here; the Allow header lists what is");
+    let detail = format!("{method} is not allowed here; the Allow header lists the methods");
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
 }

@@ -1,9 +1,8 @@
-//! `GET /v1/tasks/{id}/events`: what happens to a task, as server-sent events.
-//!
-//! The stream is pulled: nothing is read from the subscription before the connection took what
-//! came before, so a slow reader costs a bounded buffer, which the subscription keeps. Each event
-//! has the number that `Last-Event-ID` resumes after; the first `status` of a new stream and the
-//! closing `result` are told from storage and have none.
+//! `GET /v1/tasks/{id}/events`: a task's events, as server-sent events.
+//! The stream is pulled: nothing is read from the subscription before the connection has taken the
+//! previous event, so a slow reader costs only the subscription's bounded buffer. Each event has
+//! the number that `Last-Event-ID` resumes after; the first `status` of a new stream and the
+//! closing `result` come from storage and have no number.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -29,15 +28,14 @@ use cofferdam::queue::events::{Event, EventKind};
 use cofferdam::queue::watch::Watch as TaskWatch;
 use cofferdam_domain::task::TaskId;
 
-/// How often a silent stream says that it is alive.
+/// How often a silent stream sends a sign of life.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
-/// How long a watcher may take to hear what has happened before the host closes its doors.
+/// How long a watcher may take to get the last events before the listeners close.
 const LAST_WORD: Duration = Duration::from_millis(500);
 
 /// Watch a task
-///
-/// `status`, `progress`, `stdout`, `stderr`, `log`, and at the end `result`, which holds the whole
-/// task. Output that is not UTF-8 comes as `base64` instead of `text`.
+/// The events are `status`, `progress`, `stdout`, `stderr`, `log`, and at the end `result` with the
+/// whole task. Output that is not UTF-8 comes as `base64` instead of `text`.
 #[utoipa::path(
     get, path = "/v1/tasks/{id}/events", operation_id = "watch_task", tag = "Tasks",
     params(
@@ -97,7 +95,7 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
     number.map(Some).ok_or_else(|| {
         ApiError::bad_request(
             "invalid_header",
-            "Last-Event-ID: not a number that an event had",
+            "Last-Event-ID: not the number of an event",
         )
         .with("field", "Last-Event-ID")
     })
@@ -111,11 +109,11 @@ struct Watch {
 }
 
 enum Phase {
-    /// The status is told first.
+    /// The status comes first.
     First(Value),
-    /// Events are told as they come.
+    /// Events are sent as they come.
     Following,
-    /// Everything was told.
+    /// Everything was sent.
     Over,
 }
 
@@ -138,8 +136,8 @@ impl Watch {
                 self.phase = Phase::Following;
                 return Some(heartbeat());
             }
-            // The client resumes at a host that is not shutting down, once it has heard of an end
-            // that the drain waited for.
+            // The client resumes at a host that is not shutting down, after it has got an end that
+            // the drain waited for.
             () = self.services.closing.requested() => {
                 match tokio::time::timeout(LAST_WORD, self.events.next()).await {
                     Ok(event) => event,
@@ -159,14 +157,14 @@ impl Watch {
     async fn result(&self) -> Option<Bytes> {
         match find(&self.services, self.id, Duration::ZERO).await {
             Ok(task) => Some(piece(None, "result", &view(&self.services, task))),
-            // The task was pruned, or storage fails: the stream ends without a result, and whoever
-            // asks again is told why.
+            // The task was pruned, or storage fails: the stream ends without a result, and the next
+            // request says why.
             Err(_gone) => None,
         }
     }
 }
 
-/// What a silent stream says; every client skips it.
+/// A silent stream's sign of life, which every client skips.
 pub(crate) fn heartbeat() -> Bytes {
     Bytes::from_static(b": heartbeat\n\n")
 }
@@ -186,7 +184,7 @@ fn told(event: &Event) -> Bytes {
     piece(Some(event.number), name, &data)
 }
 
-/// What was written to a stream: text, or base64 where it is not UTF-8.
+/// Output of a stream: text, or base64 if it is not UTF-8.
 pub(crate) fn written(bytes: &[u8]) -> Value {
     match std::str::from_utf8(bytes) {
         Ok(text) => json!({ "text": text }),
@@ -194,15 +192,15 @@ pub(crate) fn written(bytes: &[u8]) -> Value {
     }
 }
 
-/// One event. Line breaks in JSON are nothing but space between its tokens, so one data line holds
-/// it. The value is written as it is: to read it into a tree first would round its numbers, and
-/// fails where a guest's value is deeper than a tree may be.
+/// One event. Line breaks in JSON are only whitespace between tokens, so one data line is enough.
+/// The value is written unchanged: parsing it into a tree would round its numbers, and would fail
+/// if a guest's value is nested too deep.
 pub(crate) fn piece(number: Option<u64>, name: &str, data: &impl Serialize) -> Bytes {
     let id = number
         .map(|number| format!("id: {number}\n"))
         .unwrap_or_default();
     let data = serde_json::to_string(data)
-        .expect("what is told is plain JSON")
+        .expect("an event is plain JSON")
         .replace(['\n', '\r'], " ");
     Bytes::from(format!("{id}event: {name}\ndata: {data}\n\n"))
 }

@@ -1,7 +1,6 @@
-//! `POST /v1/exec`: source text in, what became of it out.
-//!
-//! Code that fails is no failed request: whatever the sandbox says of it is answered with 200 and
-//! `status: "failed"`. Only what is wrong before it begins is a problem.
+//! `POST /v1/exec`: runs source text and returns its result.
+//! Code that fails is not a failed request: every outcome of the sandbox is answered with 200 and
+//! `status: "failed"`. Only an error before the code begins is a problem.
 
 pub(crate) mod files;
 pub(crate) mod stream;
@@ -47,7 +46,7 @@ use cofferdam_domain::state::TaskState;
     ),
     request_body(content = ExecRequest),
     responses(
-        (status = 200, description = "What became of it", body = ExecAnswer),
+        (status = 200, description = "The result of the code", body = ExecAnswer),
         (
             status = 202, description = "With async: the task is stored", body = crate::http::tasks::TaskStatus,
             headers(("Location" = String, description = "Where the task is")),

@@ -1,8 +1,8 @@
-//! Bytes that a guest made, as an answer.
+//! Answers with bytes that a guest made.
 //!
 //! The guest chooses the media type, and a browser may show the answer on the same origin as the
-//! operator's own pages. So nothing is sniffed, and whatever a browser could execute is put into a
-//! sandbox of the browser's.
+//! operator's own pages. So nothing is sniffed, and content that a browser could execute is put
+//! into the browser's sandbox.
 
 use axum::body::Body;
 use axum::http::header::{
@@ -16,7 +16,7 @@ use tokio_util::io::ReaderStream;
 use cofferdam_domain::said;
 pub(crate) use cofferdam_domain::said::OCTET_STREAM;
 
-/// An answer of a guest's bytes.
+/// An answer with a guest's bytes.
 pub(crate) fn answer(content_type: &str, body: Body) -> Response {
     let mut response = Response::new(body);
     set_headers(response.headers_mut(), content_type);
@@ -38,8 +38,8 @@ fn set_headers(headers: &mut HeaderMap, content_type: &str) {
     }
 }
 
-/// A file of a guest's, of which no more is sent than it was announced with: one in a session's
-/// hands may grow meanwhile.
+/// A file of a guest. No more is sent than the announced length, because a session's file may grow
+/// meanwhile.
 pub(crate) fn file(file: tokio::fs::File, size_bytes: u64) -> Response {
     let body = Body::from_stream(ReaderStream::new(file.take(size_bytes)));
     let mut response = answer(OCTET_STREAM, body);
@@ -49,7 +49,7 @@ pub(crate) fn file(file: tokio::fs::File, size_bytes: u64) -> Response {
     response
 }
 
-/// The media type a request's body says it has.
+/// The declared media type of a request's body.
 pub(crate) fn content_type(headers: &HeaderMap) -> &str {
     let said = headers
         .get(CONTENT_TYPE)
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_browser_could_execute_is_sandboxed() {
+    fn content_that_a_browser_could_execute_is_sandboxed() {
         let html = answer("text/html", Body::empty());
         assert_eq!(html.headers()[CONTENT_SECURITY_POLICY], "sandbox");
         assert_eq!(html.headers()[X_CONTENT_TYPE_OPTIONS], "nosniff");

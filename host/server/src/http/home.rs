@@ -1,6 +1,5 @@
-//! `/`: what this is and where to go, for somebody who opened the address in a browser.
-//!
-//! A page without scripts, and the same as JSON for programs.
+//! `/`: what this host is and where to go, for people who open the address in a browser.
+//! It is a page without scripts, and the same as JSON for programs.
 
 use axum::extract::State;
 use axum::http::header::{ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
@@ -10,10 +9,10 @@ use serde::Serialize;
 
 use crate::http::{AppState, json};
 
-/// The page; `{version}` stands for the program's.
+/// The page; `{version}` is replaced by the program's version.
 const PAGE: &str = include_str!("home.html");
 
-/// What this host is and where its parts are.
+/// A description of this host and the paths of its parts.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct HomeJson {
     /// `cofferdam`.
@@ -75,7 +74,7 @@ pub(crate) async fn home(State(services): State<AppState>, headers: HeaderMap) -
     response
 }
 
-/// Whether JSON is asked for, and a page is not asked for before it.
+/// Whether the client asks for JSON, and not for a page before it.
 fn accepts_json(headers: &HeaderMap) -> bool {
     let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
     let accepted = accepted.unwrap_or_default().to_ascii_lowercase();

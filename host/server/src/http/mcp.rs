@@ -1,7 +1,6 @@
 //! `/mcp`: where the Model Context Protocol is mounted.
-//!
-//! Bodies are read here, under the API's limits; everything else is `mcp`'s. What a client of the
-//! protocol did wrong is answered in its own words, JSON-RPC errors, not as a problem.
+//! Bodies are read here, under the API's limits; `mcp` does everything else. Mistakes of the
+//! protocol's clients are answered with JSON-RPC errors, not as problems.
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -17,10 +16,10 @@ use crate::http::error::ApiError;
 use crate::http::{AppState, body, json};
 use cofferdam_domain::said;
 
-/// What JSON-RPC answers where the request is not JSON.
+/// The JSON-RPC code for a request that is not JSON.
 const PARSE_ERROR: &str =
     r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"the body is not JSON"}}"#;
-/// What it answers to JSON that is no message.
+/// The JSON-RPC code for JSON that is not a message.
 const INVALID_REQUEST: &str = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"the body is no message of the Model Context Protocol"}}"#;
 
 /// Send a message of the Model Context Protocol
@@ -44,7 +43,7 @@ pub(crate) async fn send(
     let body = body::collect(&parts.headers, body, json::limit(&services)).await?;
     let is_json = json::is_json(&parts.headers);
     if is_json {
-        // The protocol's crate knows one name only.
+        // The protocol's crate knows only one name.
         let plain = HeaderValue::from_static("application/json");
         parts.headers.insert(CONTENT_TYPE, plain);
     }
@@ -86,7 +85,7 @@ pub(crate) async fn listen(
 #[utoipa::path(
     delete, path = "/mcp", operation_id = "end_mcp_session", tag = "Model Context Protocol",
     params(("Mcp-Session-Id" = String, Header, description = "The session")),
-    responses((status = 204, description = "It has ended, and with it what ran in it")),
+    responses((status = 204, description = "It has ended, and so have its calls")),
 )]
 pub(crate) async fn end(
     State(services): State<AppState>,
@@ -98,13 +97,13 @@ pub(crate) async fn end(
         .answer(caller, request.map(|_| Bytes::new()))
         .await;
     if response.status() == StatusCode::ACCEPTED {
-        // Clients take 202 for a refusal.
+        // Clients take 202 as a refusal.
         *response.status_mut() = StatusCode::NO_CONTENT;
     }
     response.map(Body::new)
 }
 
-/// Says for a client that takes anything what it has to take here.
+/// Replaces a missing `Accept`, or `*/*`, by the media types that the protocol requires.
 fn take_any(headers: &mut HeaderMap, all: &'static str) {
     let said = headers.get_all(ACCEPT).iter().map(HeaderValue::to_str);
     let ranges = said.flat_map(|said| said.unwrap_or_default().split(','));

@@ -1,7 +1,6 @@
-//! Modules: upload, look, list, fetch, forget.
-//!
-//! A name may hold slashes, so one wildcard route serves all of it; a GET that ends in `/wasm`
-//! asks for the bytes, which is why no name may end so.
+//! Modules: upload, show, list, fetch, remove.
+//! A name may contain slashes, so one wildcard route serves all names; a GET that ends in `/wasm`
+//! asks for the bytes, so no name may end in `/wasm`.
 
 pub(crate) mod upload;
 pub(crate) mod wire;
@@ -30,7 +29,7 @@ use cofferdam_storage::{PutModule, StoredModule};
 
 /// The largest script.
 const SCRIPT_BYTES_MAX: u64 = 1024 * 1024;
-/// What asks for a module's bytes instead of what is known of it.
+/// The suffix that asks for a module's bytes instead of its description.
 const BYTES_SUFFIX: &str = "/wasm";
 
 /// Upload a module
@@ -38,18 +37,18 @@ const BYTES_SUFFIX: &str = "/wasm";
 /// The body is a component, a WASI 0.1 core module, or either as WAT; or a script in Python or
 /// JavaScript, with a function `run(input)` or as a whole. A script's constants `INPUT_SCHEMA` and
 /// `OUTPUT_SCHEMA` are its schemas, and its docstring, or the `/** comment */` it begins with, its
-/// summary. All is checked and compiled before the answer. A script's digest is that of its
+/// summary. Everything is checked and compiled before the answer. A script's digest is that of its
 /// language, a zero byte and its text.
 #[utoipa::path(
     put, path = "/v1/modules/{name}", operation_id = "put_module", tag = "Modules",
-    params(("name" = String, Path, max_length = 128, pattern = "^[a-z0-9][a-z0-9._/-]{0,127}$", description = "May hold slashes")),
+    params(("name" = String, Path, max_length = 128, pattern = "^[a-z0-9][a-z0-9._/-]{0,127}$", description = "May contain slashes")),
     request_body(content(
         (Vec<u8> = "application/octet-stream"), (Vec<u8> = "application/wasm"),
         (String = "text/wat"), (String = "text/x-python"), (String = "text/javascript"),
     )),
     responses(
-        (status = 201, description = "The name is new or means other bytes than before", body = ModuleJson),
-        (status = 200, description = "The name meant these bytes already", body = ModuleJson),
+        (status = 201, description = "The name is new or referred to other bytes", body = ModuleJson),
+        (status = 200, description = "The name already referred to these bytes", body = ModuleJson),
         (status = 422, description = "It cannot be accepted; the detail says why", body = crate::http::error::Problem),
     ),
 )]
@@ -123,7 +122,7 @@ pub(crate) async fn list(State(services): State<AppState>, uri: Uri) -> Result<R
     Ok(json::answer(StatusCode::OK, &page))
 }
 
-/// Look at a module
+/// Show a module
 #[utoipa::path(
     get, path = "/v1/modules/{name}", operation_id = "get_module", tag = "Modules",
     params(("name" = String, Path, pattern = "^[a-z0-9][a-z0-9._/-]{0,127}(@sha256:[0-9a-f]{64})?$", description = "A name, or name@sha256:…")),
@@ -141,13 +140,13 @@ pub(crate) async fn get(
     }
 }
 
-/// Forget a module
+/// Remove a module
 ///
 /// Tasks already submitted still run the version they were submitted with.
 #[utoipa::path(
     delete, path = "/v1/modules/{name}", operation_id = "delete_module", tag = "Modules",
     params(("name" = String, Path, pattern = "^[a-z0-9][a-z0-9._/-]{0,127}$", description = "The name")),
-    responses((status = 204, description = "The name means nothing any more")),
+    responses((status = 204, description = "The name is removed")),
 )]
 pub(crate) async fn delete(
     State(services): State<AppState>,
@@ -173,8 +172,7 @@ async fn one(services: &Services, reference: &ModuleRef) -> Result<Response, Api
 }
 
 /// Fetch a module's bytes
-///
-/// As they were uploaded, with the media type that they are.
+/// As they were uploaded, with their media type.
 #[utoipa::path(
     get, path = "/v1/modules/{name}/wasm", operation_id = "get_module_bytes", tag = "Modules",
     params(("name" = String, Path, pattern = "^[a-z0-9][a-z0-9._/-]{0,127}(@sha256:[0-9a-f]{64})?$", description = "A name, or name@sha256:…")),

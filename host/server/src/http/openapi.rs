@@ -1,4 +1,4 @@
-//! The API document: OpenAPI 3.1, made from the handlers and the wire types, served as it is.
+//! The API document: OpenAPI 3.1, made from the handlers and the wire types.
 
 mod complete;
 
@@ -96,7 +96,8 @@ mod tests {
     use super::*;
     use crate::http::routes;
 
-    /// The only path that the router has as a part of another: names of modules hold slashes.
+    /// The only path that the router serves as a part of another, because names of modules contain
+    /// slashes.
     const PART_OF_ANOTHER: &str = "/v1/modules/{name}/wasm";
 
     fn document() -> Value {

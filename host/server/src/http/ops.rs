@@ -1,4 +1,4 @@
-//! What operators and their machines ask: alive, ready, how much.
+//! The operators' requests: liveness, readiness and metrics.
 
 use std::time::Duration;
 
@@ -31,12 +31,12 @@ pub(crate) struct Liveness {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct Readiness {
     status: &'static str,
-    /// Each `ready`, `warming_up`, `not_installed` or `failed`. The host takes all other work
-    /// whatever they are.
+    /// Each is `ready`, `warming_up`, `not_installed` or `failed`. The host takes all other work in
+    /// any case.
     interpreters: InterpretersJson,
 }
 
-/// How far each interpreter has come.
+/// The state of each interpreter.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct InterpretersJson {
     python: &'static str,

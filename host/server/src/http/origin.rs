@@ -1,10 +1,9 @@
-//! Who may be asking while callers are not authenticated: only this machine.
-//!
-//! Only loopback is listened on, but a browser on this machine connects for whatever page it
-//! shows. A page reaches a loopback port under a name of its own that it lets point here (DNS
-//! rebinding), and then even reads the answers; or it sends what a browser sends to anybody
-//! unasked, such as a form. So the address a request names must be this machine's, and so must be
-//! the page it comes from, if it comes from one.
+//! Checks who calls while callers are not authenticated: only this machine may.
+//! The host listens on loopback only, but a browser on this machine connects on behalf of any page
+//! it shows. A page can reach a loopback port under its own name that it makes point here (DNS
+//! rebinding), and then even read the answers; or it can send requests that a browser allows to any
+//! address, such as a form. So the address in a request must be this machine's, and so must be the
+//! origin of the page, if there is one.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -13,12 +12,12 @@ use axum::http::{HeaderMap, HeaderName, Request, StatusCode, Version};
 
 use crate::http::error::ApiError;
 
-/// Refuses a request that is not this machine's.
+/// Refuses a request that does not come from this machine.
 pub(crate) fn check<B>(request: &Request<B>) -> Result<(), ApiError> {
     match named(request)? {
         Some(authority) if !is_local(authority) => {
             let detail = format!(
-                "this host is asked as {authority:?}; without API keys it answers only as \
+                "the request is addressed to {authority:?}; without API keys this host answers only as \
                  localhost, 127.0.0.1 or [::1]"
             );
             return Err(refused("host_refused", detail));
@@ -28,7 +27,8 @@ pub(crate) fn check<B>(request: &Request<B>) -> Result<(), ApiError> {
     match one(request.headers(), &ORIGIN, "Origin")? {
         Some(origin) if !is_local_page(origin) => {
             let detail = format!(
-                "a page of {origin:?} asks; without API keys only pages of this machine may"
+                "the request comes from a page of {origin:?}; without API keys only pages of this \
+             machine are answered"
             );
             Err(refused("origin_refused", detail))
         }
@@ -49,7 +49,7 @@ fn named<B>(request: &Request<B>) -> Result<Option<&str>, ApiError> {
     }
 }
 
-/// The value of a header that may occur once. A value that is not text is not a name of ours.
+/// The value of a header that may occur once. A value that is not text is refused as a name.
 fn one<'a>(
     headers: &'a HeaderMap,
     header: &HeaderName,

@@ -1,8 +1,7 @@
 //! Lists in pages: `?limit=` and an opaque `?cursor=`.
-//!
 //! A cursor is the position where a page ended, so that nothing is skipped or repeated when items
-//! come and go in between. It says which kind of list it belongs to, and a cursor of another kind,
-//! or one that was tampered with, is refused.
+//! come and go in between. It contains the kind of its list; a cursor of another kind, or a changed
+//! one, is refused.
 
 use crate::http::error::ApiError;
 use crate::intake::query::Query;
@@ -12,18 +11,18 @@ use cofferdam_domain::module::ModuleName;
 use cofferdam_storage::{ChangeNumber, ListPosition};
 use serde::Serialize;
 
-/// Items of a page that asks for no number.
+/// The default number of items of a page.
 const LIMIT_DEFAULT: u32 = 100;
 /// The most items of a page.
 const LIMIT_MAX: u64 = 1000;
 
-/// Where a page ends early, however few items it holds: 2 MiB of text of callers and guests. The
-/// batch that goes beyond it is the last.
+/// A page ends early at this much text of callers and guests: 2 MiB. The batch that exceeds it is
+/// the last.
 const TEXT_BYTES_MAX: usize = 2 * 1024 * 1024;
-/// Items read at once, so that no more than these come on top.
+/// Items read at once, which bounds the excess.
 const BATCH: u32 = 50;
 
-/// How much of a page is left to be filled.
+/// The part of a page that is still to be filled.
 pub(crate) struct Rest {
     items: u32,
     text_bytes: usize,
@@ -44,7 +43,7 @@ impl Rest {
         (!is_full).then_some(self.items.min(BATCH))
     }
 
-    /// An item was added that holds so much text.
+    /// Records an added item with this much text.
     pub(crate) fn add(&mut self, text_bytes: usize) {
         self.items = self.items.saturating_sub(1);
         self.text_bytes = self.text_bytes.saturating_sub(text_bytes);
@@ -56,7 +55,7 @@ impl Rest {
 pub(crate) struct Page<T> {
     /// The items.
     pub(crate) items: Vec<T>,
-    /// What `cursor` gives the next page; null on the last.
+    /// The `cursor` of the next page; null on the last.
     pub(crate) next_cursor: Option<String>,
 }
 
@@ -68,7 +67,7 @@ pub(crate) fn limit(query: &mut Query<'_>) -> Result<u32, ApiError> {
     }))
 }
 
-/// Which list of tasks a cursor belongs to.
+/// The list of tasks that a cursor belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TaskList {
     /// Newest first.
@@ -94,7 +93,7 @@ impl TaskList {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// The place that a cursor of this list means.
+    /// The place of a cursor of this list.
     pub(crate) fn place(self, query: &mut Query<'_>) -> Result<Option<Place>, ApiError> {
         let Some(cursor) = query.text("cursor")? else {
             return Ok(None);
@@ -114,12 +113,12 @@ impl TaskList {
     }
 }
 
-/// Where a list of tasks goes on.
+/// Where a list of tasks continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// Where the page before ended.
+    /// Where the previous page ended.
     pub(crate) position: ListPosition,
-    /// What the first page's answer was as of.
+    /// The `as_of` of the first page.
     pub(crate) as_of: ChangeNumber,
 }
 
@@ -128,7 +127,7 @@ pub(crate) fn module_cursor(name: &ModuleName) -> String {
     URL_SAFE_NO_PAD.encode(format!("m{name}"))
 }
 
-/// The name that a cursor of the list of modules means.
+/// The name in a cursor of the list of modules.
 pub(crate) fn after_module(query: &mut Query<'_>) -> Result<Option<ModuleName>, ApiError> {
     let Some(cursor) = query.text("cursor")? else {
         return Ok(None);
@@ -140,11 +139,8 @@ pub(crate) fn after_module(query: &mut Query<'_>) -> Result<Option<ModuleName>, 
 }
 
 fn bad_cursor() -> ApiError {
-    ApiError::bad_request(
-        "invalid_cursor",
-        "cursor: not a cursor that this list gave out",
-    )
-    .with("field", "cursor")
+    ApiError::bad_request("invalid_cursor", "cursor: not a cursor of this list")
+        .with("field", "cursor")
 }
 
 #[cfg(test)]

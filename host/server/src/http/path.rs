@@ -1,4 +1,4 @@
-//! What a path holds: module names, task ids, artifact paths.
+//! The parts of a path: module names, task ids, artifact paths.
 //!
 //! The router has decoded percent signs once; nothing is decoded a second time. Each part is
 //! parsed into the domain's type or refused, and no part of a path is ever a path on disk without
@@ -43,12 +43,12 @@ impl PathParts {
         Ok(ModuleRef::parse(self.text(0))?)
     }
 
-    /// The first part as a task's id. Text that is not an id names no task.
+    /// The first part as a task's id. For other text there is no task.
     pub(crate) fn task(&self) -> Result<TaskId, ApiError> {
         words::task_id(self.text(0)).ok_or_else(|| unknown_task(self.text(0)))
     }
 
-    /// The first part as a session's name. Text that is not an id names no session.
+    /// The first part as a session's id. For other text there is no session.
     pub(crate) fn session(&self) -> Result<SessionId, ApiError> {
         let id = words::task_id(self.text(0)).map(|id| SessionId(id.0));
         id.ok_or_else(|| SessionError::Unknown(self.text(0).to_owned()).into())
@@ -65,7 +65,7 @@ impl PathParts {
             true => Ok(path),
             false => Err(ApiError::bad_request(
                 "invalid_path",
-                "an artifact's path has parts between single slashes, none of them . or ..",
+                "an artifact's path has parts between single slashes, none of which is . or ..",
             )),
         }
     }

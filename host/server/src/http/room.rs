@@ -1,10 +1,7 @@
-//! Room in memory for bodies: those of requests on their way in, and those of answers that nobody
-//! has taken yet.
-//!
-//! Each body has a limit of its own; this is the limit on their sum, for all callers together.
-//! Room belongs to the bytes: whoever holds the last of them gives it back, however that end
-//! comes. A body that fits into what each connection buffers anyway is not counted: the number of
-//! connections bounds those.
+//! Room in memory for bodies: those of arriving requests, and those of answers that have not been
+//! read yet. Each body has its own limit; this is the limit on their sum, for all callers together.
+//! Room belongs to the bytes: it is given back when the last copy of them is dropped. A body that
+//! fits into a connection's buffer is not counted, because the number of connections bounds those.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -22,7 +19,7 @@ use crate::http::error::ApiError;
 
 /// The largest body that is not counted.
 pub(crate) const UNCOUNTED_BYTES: u64 = 64 * 1024;
-/// The longest wait between two looks for room.
+/// The longest wait between two checks for room.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The room, shared by all threads.
@@ -44,12 +41,12 @@ pub(crate) struct Held {
     bytes: u64,
 }
 
-/// Says of an answer that its body has its room already.
+/// Marks an answer whose body already has its room.
 #[derive(Clone, Copy, Debug)]
 struct Counted;
 
 impl Room {
-    /// Room for `limit_bytes`; who finds none waits for up to `patience`.
+    /// Room for `limit_bytes`; a caller that finds none waits for up to `patience`.
     pub fn new(limit_bytes: u64, patience: Duration) -> Room {
         Room(Arc::new(Inner {
             limit_bytes,
@@ -64,7 +61,7 @@ impl Room {
         self.0.used_bytes.load(Ordering::Relaxed)
     }
 
-    /// No room, to be grown.
+    /// Empty room, which can grow.
     pub(crate) fn none(&self) -> Held {
         Held {
             room: self.clone(),
@@ -72,14 +69,14 @@ impl Room {
         }
     }
 
-    /// Room for a body of this length, if need be once others have gone.
+    /// Room for a body of this length, which may have to wait for others.
     pub(crate) async fn take(&self, bytes: u64) -> Result<Held, ApiError> {
         let mut held = self.none();
         held.grow_to(bytes).await?;
         Ok(held)
     }
 
-    /// An answer with a body of its own length, once there is room for it.
+    /// An answer with a body of known length, once there is room for it.
     pub(crate) async fn admit(&self, response: Response) -> Response {
         let size = response.body().size_hint().exact().unwrap_or(0);
         if size <= UNCOUNTED_BYTES || response.extensions().get::<Counted>().is_some() {
@@ -87,7 +84,7 @@ impl Room {
         }
         match self.take(size).await {
             Ok(held) => {
-                // The whole body is one frame, or as good as: the first takes the room along.
+                // The whole body is usually one frame: the first frame takes the room.
                 let mut held = Some(held);
                 response.map(|body| {
                     Body::new(body.map_frame(move |frame| {
@@ -126,7 +123,7 @@ impl Held {
                 if self.try_grow_to(bytes) {
                     return;
                 }
-                // Looks again either way: somebody smaller may have been faster.
+                // Checks again in any case: a smaller body may have taken the room first.
                 let _elapsed = tokio::time::timeout(LOOK_INTERVAL, freed).await;
             }
         };
@@ -134,7 +131,7 @@ impl Held {
         waited.map_err(|_elapsed| ApiError::memory_busy())
     }
 
-    /// Grows at once; false if there is no room for it.
+    /// Grows without waiting; false if there is no room.
     pub(crate) fn try_grow_to(&mut self, bytes: u64) -> bool {
         let wanted = match bytes {
             uncounted if uncounted <= UNCOUNTED_BYTES => 0,
@@ -148,7 +145,7 @@ impl Held {
         true
     }
 
-    /// `bytes`, which give the room back with their last copy.
+    /// `bytes` that give the room back with their last copy.
     pub(crate) fn keep(self, bytes: Bytes) -> Bytes {
         if self.bytes == 0 {
             return bytes;
@@ -219,7 +216,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_is_served_once_another_has_gone() {
+    async fn a_waiter_is_served_once_another_has_gone() {
         let room = Room::new(MIB, Duration::from_secs(60));
         let first = room.take(MIB).await.unwrap();
         let (second, ()) = tokio::join!(room.take(MIB), async { drop(first) });

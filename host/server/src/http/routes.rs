@@ -12,7 +12,7 @@ use crate::http::{
     worker_api,
 };
 
-/// One pattern and what answers there.
+/// One pattern and its handlers.
 pub(crate) struct Route {
     /// In axum's notation: `{name}` is one part, `{*name}` the rest.
     pub(crate) pattern: &'static str,
@@ -55,7 +55,7 @@ impl Route {
     }
 }
 
-/// The table. What is asked for most comes first, because the counters are found in this order.
+/// The table. The most used routes come first, because the counters are searched in this order.
 pub(crate) fn table() -> Vec<Route> {
     vec![
         Route::at("/v1/run/{*module}").post(run::run),
@@ -114,7 +114,7 @@ pub(crate) fn router(state: AppState) -> Router {
     with_fallbacks(routes).with_state(state)
 }
 
-/// The same routes, and a problem where none of them, or none of their methods, is meant.
+/// The same routes, with a problem for other paths and methods.
 pub(crate) fn with_fallbacks<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
     routes
         .fallback(error::no_such_route)
@@ -126,12 +126,12 @@ pub(crate) fn patterns() -> Vec<&'static str> {
     table().into_iter().map(|route| route.pattern).collect()
 }
 
-/// Whether a path is one of those that are answered even where no place is left.
+/// Whether a path is answered even if no place is left.
 pub(crate) fn is_operation(path: &str) -> bool {
     ["/livez", "/readyz", "/metrics", "/health"].contains(&path)
 }
 
-/// Whether `path` is one of `pattern`'s.
+/// Whether `path` matches `pattern`.
 pub(crate) fn matches(pattern: &str, path: &str) -> bool {
     let mut parts = path.split('/');
     for expected in pattern.split('/') {

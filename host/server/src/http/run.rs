@@ -1,4 +1,4 @@
-//! Run now: a guest's answer to one request, with no queue and nothing stored.
+//! Runs at once: a guest's answer to one request, without the queue and without storage.
 //!
 //! This is the hot path. It parses no more than it must, and its answer carries few headers.
 
@@ -29,7 +29,7 @@ const DURATION: HeaderName = HeaderName::from_static("cofferdam-duration-us");
 const FUEL_USED: HeaderName = HeaderName::from_static("cofferdam-fuel-used");
 const PEAK_MEMORY: HeaderName = HeaderName::from_static("cofferdam-peak-memory-bytes");
 
-/// Run a module now
+/// Run a module at once
 ///
 /// The body is the raw input with its content type; the answer is the raw output with its own.
 /// Limits are query parameters, or headers such as `Cofferdam-Timeout-Ms`. A run that fails is
@@ -56,7 +56,7 @@ const PEAK_MEMORY: HeaderName = HeaderName::from_static("cofferdam-peak-memory-b
             body = Vec<u8>, content_type = "application/octet-stream",
             headers(
                 ("Cofferdam-Duration-Us" = u64, description = "Wall-clock time"),
-                ("Cofferdam-Fuel-Used" = u64, description = "Fuel, where it was limited"),
+                ("Cofferdam-Fuel-Used" = u64, description = "Fuel, if it was limited"),
                 ("Cofferdam-Peak-Memory-Bytes" = u64, description = "The most memory at once"),
                 ("Cofferdam-Truncated" = String, description = "Names the streams that were cut off"),
             ),
@@ -131,7 +131,7 @@ fn failed(failure: &Failure, usage: &Usage, streams: &Streams) -> ApiError {
         )
 }
 
-/// The limits a query or headers name; the query counts where both do.
+/// The limits in a query or in headers; the query counts if both have one.
 fn limits(query: &mut Query<'_>, headers: &HeaderMap) -> Result<LimitRequest, ApiError> {
     limits::of_run(|name, range| match query.number(name, range.clone())? {
         Some(number) => Ok(Some(number)),

@@ -1,10 +1,8 @@
 //! The listeners and the accept loop.
-//!
-//! One loop runs on each API thread, over a listener of its own on the same address: the kernel
-//! spreads connections, and none ever hops between threads. Who may have a connection is decided
-//! in `places`, what one may cost in `connection` and `watch`.
-//!
-//! Nothing here knows a handler; `answer` in `http/api.rs` is all that is called.
+//! One loop runs on each API thread, over its own listener on the same address: the kernel spreads
+//! connections, and none ever hops between threads. `places` decides who gets a connection,
+//! `connection` and `watch` bound its cost. This code knows no handler; it only calls `answer` in
+//! `http/api.rs`.
 
 mod card;
 mod connection;
@@ -31,17 +29,17 @@ use crate::http::server::watch::Pace;
 use crate::http::settings::HttpConfig;
 use cofferdam::shutdown::Shutdown;
 
-/// Connections the kernel holds for one listener until they are accepted.
+/// Connections that the kernel holds for one listener until they are accepted.
 const BACKLOG: i32 = 1024;
-/// The first wait after an accept that failed for want of resources; it doubles.
+/// The first wait after an accept that failed for lack of resources; it doubles.
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// The longest such wait.
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
-/// How often a place is looked for while all are taken by busy connections.
+/// How often a place is searched while busy connections take all of them.
 const PLACE_INTERVAL: Duration = Duration::from_millis(50);
 /// How many times, before the newcomer is closed.
 const PLACE_LOOKS_MAX: u32 = 40;
-/// How long what is cut off at the end of a drain gets to notice.
+/// How long connections that are closed at the end of a drain get to notice.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why the host cannot listen.
@@ -52,7 +50,7 @@ pub enum BindError {
         "http.listen is {0}: without API keys only a loopback address (127.0.0.1, [::1]) may be listened on"
     )]
     NotLoopback(SocketAddr),
-    /// The operating system refuses.
+    /// The operating system refused.
     #[error("cannot listen on {address}: {cause}")]
     Refused {
         /// The address.
@@ -62,14 +60,14 @@ pub enum BindError {
     },
 }
 
-/// Opens `count` listeners on one address. Port 0 is decided by the first and the same for all.
+/// Opens `count` listeners on one address. The first decides port 0, for all of them.
 pub fn bind(address: SocketAddr, count: usize) -> Result<Vec<std::net::TcpListener>, BindError> {
     if !address.ip().is_loopback() {
         return Err(BindError::NotLoopback(address));
     }
     let refused = |cause| BindError::Refused { address, cause };
     // Listeners that share a port would also share it with another process of the same user. A
-    // socket that shares nothing finds out whether somebody is there.
+    // socket that does not share finds out whether another process has it.
     let probe = open(address, false).map_err(refused)?;
     drop(probe);
     let mut listeners = Vec::with_capacity(count);
@@ -111,7 +109,7 @@ pub async fn serve(
         api,
         header_timeout: config.header_timeout,
         write_timeout: config.body_idle_timeout,
-        // Of this thread alone, so that a wake-up never meets another thread's lock.
+        // It belongs to this thread alone, so that a wake-up never waits for another thread's lock.
         finish: CancellationToken::new(),
         close: CancellationToken::new(),
     });
@@ -160,7 +158,7 @@ impl Open {
         self.0.borrow_mut().push(entry);
     }
 
-    /// Looks at each of them again and again, and forgets those that have ended.
+    /// Checks each of them at intervals, and forgets those that have ended.
     async fn look_after(&self, pace: Pace) -> std::convert::Infallible {
         let mut ticks = tokio::time::interval(watch::INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -199,11 +197,11 @@ async fn accept(
             Ok((stream, peer)) => match place(places, peer, shutdown).await {
                 Some(place) => return Some((stream, place)),
                 None if shutdown.is_requested() => return None,
-                // It was left waiting for long enough; closing it says so soonest.
+                // It has waited for long enough; closing it tells the client soonest.
                 None => {}
             },
             Err(error) if is_of_the_connection(&error) => {}
-            // Out of descriptors or memory: the connection waits in the kernel meanwhile.
+            // Without descriptors or memory the connection waits in the kernel.
             Err(error) => {
                 tracing::warn!(%error, "cannot accept connections for now");
                 tokio::select! {
@@ -216,7 +214,7 @@ async fn accept(
     }
 }
 
-/// A place for a newcomer, if need be once the next is free.
+/// A place for a newcomer, which may have to wait for the next free one.
 async fn place(places: &Places, peer: SocketAddr, shutdown: &Shutdown) -> Option<Place> {
     for _ in 0..PLACE_LOOKS_MAX {
         if let Some(place) = places.admit(peer.ip()) {

@@ -33,7 +33,7 @@ use cofferdam::runner::RunError;
             headers(("Location" = String, description = "Where the session is")),
         ),
         (status = 501, description = "This host keeps no sessions, or no interpreter of that language is installed", body = crate::http::error::Problem),
-        (status = 503, description = "There is no room for one more, or the interpreter is being compiled", body = crate::http::error::Problem),
+        (status = 503, description = "There is no room for another session, or the interpreter is being compiled", body = crate::http::error::Problem),
     ),
 )]
 pub(crate) async fn create(
@@ -74,11 +74,10 @@ async fn snapshot_files(
 }
 
 /// List the sessions of this host
-///
-/// By their handles: a session's id is the right to use it, and only its maker is told.
+/// The list has handles: a session's id is the right to use it, and only its creator gets it.
 #[utoipa::path(
     get, path = "/v1/sessions", operation_id = "list_sessions", tag = "Sessions",
-    responses((status = 200, description = "All of them, the oldest first", body = SessionList)),
+    responses((status = 200, description = "All sessions, the oldest first", body = SessionList)),
 )]
 pub(crate) async fn list(State(services): State<AppState>) -> Response {
     let items = services.sessions.list().into_iter();
@@ -104,8 +103,7 @@ pub(crate) async fn get(
 }
 
 /// End a session
-///
-/// Whatever runs in it is ended, and its files are removed.
+/// Code that runs in it is ended, and its files are removed.
 #[utoipa::path(
     delete, path = "/v1/sessions/{id}", operation_id = "delete_session", tag = "Sessions",
     params(("id" = String, Path, description = "The session's id")),

@@ -6,15 +6,15 @@ use std::time::Duration;
 /// The section.
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
-    /// Where the API listens. Anything but loopback is refused.
+    /// The address of the API. Anything but loopback is refused.
     pub listen: SocketAddr,
-    /// Where operations (`/livez`, `/readyz`, `/metrics`, `/health`) are answered as well, by a thread
-    /// of its own; nowhere else if absent. Anything but loopback is refused.
+    /// A second address for operations (`/livez`, `/readyz`, `/metrics`, `/health`), answered by a
+    /// separate thread; none if absent. Anything but loopback is refused.
     pub operations_listen: Option<SocketAddr>,
-    /// Threads that accept and serve connections; 0 is one per core.
+    /// Threads that accept and serve connections; 0 means one per core.
     pub threads: usize,
-    /// Open connections at once. Where all are taken, one more takes the place of the one that has
-    /// been silent for longest, or is told to come again.
+    /// Open connections at once. If all places are taken, one more replaces the one that has been
+    /// silent for longest, or is refused.
     pub connections_max: usize,
     /// Open connections of one address at once.
     pub connections_per_peer_max: usize,
@@ -23,9 +23,10 @@ pub struct HttpConfig {
     pub header_timeout: Duration,
     /// How long a client may take for each piece of a body.
     pub body_idle_timeout: Duration,
-    /// How long a body may take in all, with the time that it needs at `bytes_per_second_min`.
+    /// How long a body may take in all, in addition to the time that it needs at
+    /// `bytes_per_second_min`.
     pub body_timeout: Duration,
-    /// The slowest that a body may come, and that an answer may be taken, on average.
+    /// The lowest average rate at which a body may arrive and an answer may be read.
     pub bytes_per_second_min: u64,
     /// The bytes of bodies, of requests and of answers, that are in memory at once for all callers.
     pub bodies_bytes: u64,

@@ -27,7 +27,7 @@ use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{Task, TaskId};
 use cofferdam_storage::{Cancelled, Purged, Retried};
 
-/// The answer to what changes a task.
+/// The answer to a change of a task.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct TaskStatus {
     pub(crate) task_id: String,
@@ -41,12 +41,12 @@ pub(crate) struct AttemptList {
     items: Vec<AttemptJson>,
 }
 
-/// Look at a task
+/// Show a task
 #[utoipa::path(
     get, path = "/v1/tasks/{id}", operation_id = "get_task", tag = "Tasks",
     params(
         ("id" = String, Path, description = "The task's id"),
-        ("wait_ms" = Option<u64>, Query, description = "Wait so long for it to be final"),
+        ("wait_ms" = Option<u64>, Query, description = "Wait up to this long for it to be final"),
     ),
     responses((status = 200, description = "The task", body = TaskJson)),
 )]
@@ -60,10 +60,9 @@ pub(crate) async fn get(
 }
 
 /// Cancel a task, or remove one that is final
-///
-/// One that has not begun is cancelled at once. One that runs is asked to end, and killed after
-/// the grace period. With `purge=true` a final task is removed at once, with its result, what it
-/// wrote, its artifacts and its input.
+/// A task that has not begun is cancelled at once. A running one is asked to end, and killed after
+/// the grace period. With `purge=true` a final task is removed at once, with its result, its
+/// streams, its artifacts and its input.
 #[utoipa::path(
     delete, path = "/v1/tasks/{id}", operation_id = "cancel_task", tag = "Tasks",
     params(
@@ -73,7 +72,7 @@ pub(crate) async fn get(
     responses(
         (status = 202, description = "It is cancelled, or will be", body = TaskStatus),
         (status = 204, description = "It is removed"),
-        (status = 409, description = "It is final; or, to be removed, it is not", body = crate::http::error::Problem),
+        (status = 409, description = "The task is final; or, with purge, it is not", body = crate::http::error::Problem),
     ),
 )]
 pub(crate) async fn cancel(
@@ -115,7 +114,7 @@ async fn remove(services: &Services, caller: &Caller, id: TaskId) -> Result<Resp
     params(("id" = String, Path, description = "The task's id")),
     responses(
         (status = 202, description = "It is pending again", body = TaskStatus),
-        (status = 409, description = "It is neither", body = crate::http::error::Problem),
+        (status = 409, description = "It is not failed or cancelled", body = crate::http::error::Problem),
     ),
 )]
 pub(crate) async fn retry(
@@ -143,7 +142,7 @@ pub(crate) async fn retry(
         Retried::Exhausted => Err(ApiError::new(
             StatusCode::CONFLICT,
             "task_exhausted",
-            format!("task {id} has had as many attempts as one task can have; submit it anew"),
+            format!("task {id} has had as many attempts as one task can have; submit it again"),
         )),
         Retried::Unknown => Err(unknown_task(id)),
     }
@@ -200,7 +199,7 @@ pub(crate) fn view(services: &Services, task: Task) -> TaskJson {
     TaskJson::new(task, services.clock.now(), services.queue.estimated_wait())
 }
 
-/// Cancels, and tells the task's state then.
+/// Cancels, and returns the task's state.
 pub(crate) async fn request_cancel(
     services: &Services,
     caller: &Caller,
@@ -215,7 +214,7 @@ pub(crate) async fn request_cancel(
         Cancelled::Final(state) => Err(ApiError::new(
             StatusCode::CONFLICT,
             "task_final",
-            format!("task {id} is {} already", state.as_str()),
+            format!("task {id} is already {}", state.as_str()),
         )
         .with("task_status", state.as_str())),
         Cancelled::Unknown => Err(unknown_task(id)),

@@ -61,7 +61,7 @@ pub(crate) async fn execute(
     Ok(json::answer(StatusCode::OK, &accepted))
 }
 
-/// How far a task has come
+/// Get a task's state
 #[utoipa::path(
     get, path = "/task/{id}/status", operation_id = "worker_task_status", tag = "Worker API of existing pools",
     params(("id" = String, Path, description = "The id given to /execute")),
@@ -84,11 +84,11 @@ pub(crate) async fn status(
     Ok(json::answer(StatusCode::OK, &status))
 }
 
-/// What a task gave
+/// Get a task's result
 #[utoipa::path(
     get, path = "/task/{id}/result", operation_id = "worker_task_result", tag = "Worker API of existing pools",
     params(("id" = String, Path, description = "The id given to /execute")),
-    responses((status = 200, description = "Its result, null where it gave none", body = PoolResult)),
+    responses((status = 200, description = "Its result, null if it gave none", body = PoolResult)),
 )]
 pub(crate) async fn result(
     State(services): State<AppState>,
@@ -132,7 +132,7 @@ pub(crate) async fn cancel(
     Ok(json::answer(StatusCode::OK, &cancelled))
 }
 
-/// How the worker is
+/// Get the worker's state
 #[utoipa::path(
     get, path = "/health", operation_id = "worker_health", tag = "Worker API of existing pools",
     responses((status = 200, description = "Its state and load", body = Health)),
@@ -156,7 +156,7 @@ pub(crate) async fn health(State(services): State<AppState>) -> Result<Response,
 }
 
 impl PoolMetrics {
-    /// The figures now.
+    /// The present figures.
     pub(crate) fn new(services: &Services, counts: &Counts) -> PoolMetrics {
         let stats = services.queue.stats();
         let finished = stats.completed + stats.failed;
@@ -189,7 +189,7 @@ async fn find_said(
     find(services, id, Duration::ZERO).await.map_err(unknown)
 }
 
-/// JSON stays as it is, letter by letter: a tree would round its numbers.
+/// JSON stays verbatim: a tree would round its numbers.
 fn value_of(output: &Payload) -> Box<RawValue> {
     let json = said::is_json(&output.content_type)
         .then(|| serde_json::from_slice::<&RawValue>(&output.body).ok())

@@ -1,8 +1,6 @@
 //! Query strings, read field by field.
-//!
-//! Each handler takes what it knows and then calls [`Query::done`], which refuses whatever is left
-//! and lists what would have been allowed. A name given twice is refused, except where a list is
-//! asked for.
+//! Each handler takes the parameters it knows and then calls [`Query::done`], which refuses the
+//! others and lists the allowed ones. A name that occurs twice is refused, except for a list.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -14,7 +12,7 @@ use crate::intake::refused::{Kind, Refused};
 /// The most parameters a query may have.
 const PARAMETERS_MAX: usize = 1024;
 
-/// A query string under examination.
+/// A query string that is being read.
 #[derive(Debug, Default)]
 pub(crate) struct Query<'a> {
     left: Vec<(Cow<'a, str>, Cow<'a, str>)>,
@@ -53,7 +51,7 @@ impl<'a> Query<'a> {
         }
     }
 
-    /// Every text of that name, in order.
+    /// Every value with that name, in order.
     pub(crate) fn list(&mut self, name: &'static str) -> Vec<String> {
         self.known.push(name);
         let (found, left) = std::mem::take(&mut self.left)
@@ -81,7 +79,7 @@ impl<'a> Query<'a> {
             .map_err(|detail| Refused::parameter(name, detail))
     }
 
-    /// What `parse` makes of a text; `None` from it refuses the text as not being `expected`.
+    /// A text parsed by `parse`; if it returns `None`, the text is refused as not `expected`.
     pub(crate) fn parsed<T>(
         &mut self,
         name: &'static str,

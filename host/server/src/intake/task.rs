@@ -36,7 +36,7 @@ pub(crate) const CAPABILITIES: [&str; 2] = ["cpu", "sandbox"];
 const DELAY_MS_MAX: u64 = 366 * 24 * 60 * 60 * 1000;
 /// The largest metadata, as JSON text.
 const METADATA_BYTES_MAX: usize = 16 * 1024;
-/// How deep metadata may nest, its own braces counted.
+/// How deep metadata may nest, including its own braces.
 const METADATA_DEPTH_MAX: usize = 32;
 
 /// The body of `POST /v1/tasks`.
@@ -52,7 +52,7 @@ pub(crate) struct TaskRequest<'a> {
     input: Option<&'a RawValue>,
     /// Any bytes, instead of `input`.
     input_base64: Option<String>,
-    /// `application/json` for `input` unless said otherwise.
+    /// `application/json` for `input` if absent.
     content_type: Option<String>,
     /// Arguments, for commands.
     #[serde(default)]
@@ -70,10 +70,10 @@ pub(crate) struct TaskRequest<'a> {
     /// The earliest moment it may run.
     #[schema(value_type = Option<String>, format = DateTime)]
     run_at: Option<Time>,
-    /// Taken at most once inside the host's window.
+    /// At most one task has it within the host's window.
     #[schema(min_length = 1, max_length = 255)]
     dedup_key: Option<String>,
-    /// A UUID of the caller's.
+    /// A UUID that the caller chose.
     #[schema(pattern = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")]
     task_id: Option<String>,
     #[serde(default)]
@@ -97,7 +97,7 @@ pub(crate) struct TaskRequest<'a> {
     #[expect(dead_code, reason = "its type takes nothing but null")]
     #[schema(value_type = Option<Object>)]
     callback: Option<Unsupported>,
-    /// An object of the caller's, kept with the task.
+    /// The caller's own object, kept with the task.
     #[serde(borrow)]
     #[schema(value_type = Option<Object>)]
     metadata: Option<&'a RawValue>,

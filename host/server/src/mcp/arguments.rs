@@ -1,4 +1,4 @@
-//! A call's arguments, letter by letter as they came.
+//! A call's arguments, verbatim.
 //!
 //! The protocol's crate gives them as a tree, in which a number above 2⁶⁴ has become a float. So the
 //! endpoint puts the message itself beside the call, and its arguments are read from there.
@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::mcp::call;
 
-/// The message that a call came in.
+/// The message of a call.
 #[derive(Clone)]
 pub(super) struct Message(pub(super) Bytes);
 
@@ -28,7 +28,7 @@ struct Params<'a> {
     arguments: Option<&'a RawValue>,
 }
 
-/// The text of the arguments, which is that of an object.
+/// The text of the arguments, which is a JSON object.
 pub(super) fn text(
     context: &RequestContext<RoleServer>,
     tree: &JsonObject,
@@ -42,7 +42,7 @@ pub(super) fn text(
     });
     match exact.filter(|text| text.starts_with(b"{")) {
         Some(text) => Ok(text),
-        // A call without arguments.
+        // This is a call without arguments.
         None => serde_json::to_vec(tree)
             .map(Bytes::from)
             .map_err(call::internal),

@@ -1,7 +1,6 @@
-//! How calls end, in the protocol's words.
-//!
-//! What a model can do something about (its arguments, its code, a limit) is a result that says
-//! `isError`; an error of the protocol is only what its client did wrong, or this host.
+//! The ends of calls, in the protocol's form.
+//! A failure that a model can act on (its arguments, its code, a limit) is a result with `isError`;
+//! a protocol error is only for mistakes of the client or of this host.
 
 use std::fmt::Display;
 
@@ -12,12 +11,12 @@ use cofferdam::registry::{CompileFailure, RegistryError};
 use cofferdam::runner::RunError;
 use cofferdam_domain::attempt::{Failure, Usage};
 
-/// There is no tool of that name.
+/// There is no tool with that name.
 pub(super) fn unknown_tool(name: &str) -> ErrorData {
     ErrorData::invalid_params(format!("there is no tool {name:?}"), None)
 }
 
-/// Nobody hears this any more.
+/// Nobody waits for this answer.
 pub(super) fn ended(why: &'static str) -> ErrorData {
     ErrorData::internal_error(why, None)
 }
@@ -28,7 +27,7 @@ pub(super) fn internal(cause: impl Display) -> ErrorData {
     ErrorData::internal_error("the host failed to answer this call", None)
 }
 
-/// A call that could not begin as it was made.
+/// A call that could not begin.
 pub(super) fn refused(why: impl Display) -> CallToolResult {
     CallToolResult::error(vec![ContentBlock::text(why.to_string())])
 }
@@ -77,7 +76,7 @@ pub(super) fn not_begun(tool: &str, error: RunError) -> Result<CallToolResult, E
     }
 }
 
-/// What became of a run and what it used: for the client, not for its model.
+/// The end of a run and its usage: for the client, not for its model.
 pub(super) fn figures(failure: Option<&Failure>, usage: &Usage) -> Value {
     json!({
         "cofferdam/status": if failure.is_some() { "failed" } else { "completed" },

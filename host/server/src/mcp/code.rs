@@ -32,8 +32,9 @@ pub(super) fn tool(language: Language, packages: &Packages) -> Tool {
     };
     let description = format!(
         "Runs {name} code in a fresh sandbox without network. {about} The value of the last \
-         expression, or of the variable `result`, is the result. Files given are in the working \
-         directory; files the code writes there come back. Nothing is kept between calls."
+         expression, or of the variable `result`, is the result. The given files are in the \
+         working directory; files that the code writes there are returned. Nothing is kept \
+         between calls."
     );
     Tool::new(
         names::code_tool(language),
@@ -67,7 +68,7 @@ fn schema(language: Language, packages: &Packages) -> JsonObject {
         },
         "timeout_ms": limit("Wall-clock limit in milliseconds."),
         "cpu_ms": limit("CPU-time limit in milliseconds."),
-        "memory_limit_mb": limit("Memory limit in MiB; 512 unless said otherwise."),
+        "memory_limit_mb": limit("Memory limit in MiB; 512 if absent."),
     });
     if language == Language::Python {
         let names: Vec<&str> = packages.names().collect();
@@ -86,7 +87,7 @@ fn schema(language: Language, packages: &Packages) -> JsonObject {
     schema
 }
 
-/// Runs code and says what became of it.
+/// Runs code and returns its result.
 pub(super) async fn call(
     parts: &Parts,
     caller: &Caller,

@@ -1,5 +1,5 @@
-//! The files that a run left, as content: images as images, small files whole, the others by their
-//! address.
+//! The files that a run left, as content: images as images, small files whole, and the others by
+//! their address.
 
 use std::collections::BTreeMap;
 
@@ -14,12 +14,12 @@ use uuid::Uuid;
 use crate::mcp::Parts;
 use cofferdam::interpreters::answer::WrittenFile;
 
-/// The largest file that an answer carries.
+/// The largest file in an answer.
 pub(super) const EMBEDDED_BYTES_MAX: usize = 200 * 1024;
-/// What a link and its place in a message take besides name and address.
+/// The bytes of a link in a message besides its name and address.
 const LINK_BYTES: usize = 256;
 
-/// What files are in a result, in the order of their names, within `room` bytes as they are sent.
+/// The files in a result, in the order of their names, within `room` bytes as they are sent.
 pub(super) async fn content(
     parts: &Parts,
     id: Uuid,
@@ -28,7 +28,7 @@ pub(super) async fn content(
     mut room: usize,
 ) -> Vec<ContentBlock> {
     let mut content = Vec::new();
-    // Room for each file's address is left until it is known that the file itself fits.
+    // Room for each file's address is reserved until it is known that the file itself fits.
     let address =
         |name: &str, file: &WrittenFile| LINK_BYTES + 2 * name.len() + base.len() + file.url.len();
     let mut links: usize = files.iter().map(|(name, file)| address(name, file)).sum();
@@ -61,7 +61,7 @@ pub(super) async fn content(
     content
 }
 
-/// Where the host is for this caller: the name it called, which was checked.
+/// The host's address for this caller: the name it used, which was checked.
 pub(super) fn base(context: &RequestContext<RoleServer>) -> String {
     let parts = context.extensions.get::<http::request::Parts>();
     let host = parts
@@ -70,7 +70,7 @@ pub(super) fn base(context: &RequestContext<RoleServer>) -> String {
     format!("http://{}", host.unwrap_or("localhost"))
 }
 
-/// The media type of an image of a kind that models see, by its first bytes.
+/// The media type of an image that models can see, by its first bytes.
 pub(super) fn image(bytes: &[u8]) -> Option<&'static str> {
     if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
         return Some("image/png");
@@ -87,14 +87,14 @@ pub(super) fn image(bytes: &[u8]) -> Option<&'static str> {
 
 async fn read(parts: &Parts, id: Uuid, name: &str, size_bytes: u64) -> Option<Vec<u8>> {
     let opened = parts.files.open_execution_file(id, name).await;
-    // What cannot be read now is named by its address, where it says why.
+    // A file that cannot be read is named by its address, which says why.
     let (file, _) = opened.ok().flatten()?;
     let mut bytes = Vec::new();
     file.take(size_bytes).read_to_end(&mut bytes).await.ok()?;
     Some(bytes)
 }
 
-/// A file as it is, if it fits into `room`.
+/// The file itself, if it fits into `room`.
 fn whole(bytes: Vec<u8>, uri: &str, name: &str, room: usize) -> Option<ContentBlock> {
     let block = match image(&bytes) {
         Some(media_type) => ContentBlock::image(STANDARD.encode(&bytes), media_type),
@@ -110,7 +110,7 @@ fn whole(bytes: Vec<u8>, uri: &str, name: &str, room: usize) -> Option<ContentBl
     (bytes <= room).then_some(block)
 }
 
-/// What a file's name says of its kind; text and bytes that say nothing are told apart by clients.
+/// The media type by a file's name; clients tell other text and bytes apart.
 fn media_type(name: &str) -> &'static str {
     match name.rsplit_once('.').map_or("", |(_, extension)| extension) {
         "png" => "image/png",
@@ -147,7 +147,7 @@ mod tests {
         let named_so = serde_json::to_value(named_so).unwrap();
         assert_eq!(named_so["resource"]["text"], "text");
         assert!(whole(b"text".to_vec(), "u", "a.txt", 10).is_none());
-        // Escaped, it is six times as long.
+        // It is six times as long when it is escaped.
         assert!(whole(vec![1; 100], "u", "a.txt", 400).is_none());
     }
 }

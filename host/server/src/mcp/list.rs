@@ -1,5 +1,5 @@
-//! Which tools there are: code of the languages whose interpreters are installed, then every module
-//! that says what its input is, by name. The list is made anew for each page.
+//! The list of tools: code of the installed interpreters' languages, then every module with an
+//! input schema, by name. The list is made again for each page.
 
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ use cofferdam_storage::StoredModule;
 
 /// Tools on a page.
 const TOOLS_MAX: usize = 100;
-/// Bytes of text on a page, but for the last tool's.
+/// Bytes of text on a page, without the last tool's.
 const TEXT_BYTES_MAX: usize = 1024 * 1024;
-/// Modules looked at for a page; most hosts' all are on the first.
+/// The most modules examined for a page; most hosts have fewer.
 const LOOKED_AT_MAX: usize = 1000;
-/// Looks for a module by the hash of its name; beyond that, names of one beginning are too many.
+/// The most chunks searched for a module by the hash of its name.
 const CALLED_CHUNKS_MAX: usize = 100;
-/// Modules asked for at once.
+/// Modules read at once.
 const CHUNK: u32 = 100;
 
 /// One page, from where `cursor` says.
@@ -55,8 +55,8 @@ pub(super) async fn page(
     }
 }
 
-/// The module that is called `tool`, among those whose names come after `first` and begin as it
-/// does.
+/// The module of the tool `tool`, among those whose names come after `first` and share its
+/// beginning.
 pub(super) async fn called(
     parts: &Parts,
     first: ModuleName,

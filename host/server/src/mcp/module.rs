@@ -1,4 +1,4 @@
-//! Calls of modules: the arguments as JSON in, what came out as content.
+//! Calls of modules: the arguments are the JSON input, and the output becomes content.
 
 use bytes::Bytes;
 use rmcp::RoleServer;
@@ -13,7 +13,7 @@ use cofferdam_domain::attempt::Payload;
 use cofferdam_domain::caller::Caller;
 use cofferdam_domain::module::{ModuleName, ModuleRef};
 
-/// Calls a module by the name it has as a tool.
+/// Calls a module by its tool name.
 pub(super) async fn call(
     parts: &Parts,
     caller: &Caller,
@@ -36,7 +36,7 @@ pub(super) async fn call(
         Ok(input) => input,
         Err(why) => return Ok(call::refused(why)),
     };
-    // The version whose schema was read, even if the name comes to mean another meanwhile.
+    // This is the version whose schema was read, even if the name meanwhile refers to another.
     let pinned = ModuleRef {
         digest: Some(info.digest),
         ..module

@@ -1,35 +1,34 @@
-//! What a module is called as a tool, and back.
-//!
-//! Tool names have letters, digits, `_` and `-`, begin with no digit and are short: what the
-//! strictest client takes. Module names have no capital letters, but `/` and `.`, and may be long.
-//! So a capital letter replaces what tool names lack, and each name has exactly one other. A name
-//! that would be too long keeps its beginning and ends in a part of its hash.
+//! Converts names of modules to names of tools and back.
+//! Tool names have letters, digits, `_` and `-`, do not begin with a digit and are short, as the
+//! strictest client requires. Module names have no capital letters, but `/` and `.`, and may be
+//! long. So capital letters replace the characters that tool names lack, and the mapping is one to
+//! one. A name that would be too long keeps its beginning and ends in a part of its hash.
 
 use cofferdam_domain::module::{Language, ModuleName};
 use sha2::{Digest as _, Sha256};
 
-/// Stands for `/`.
+/// Replaces `/`.
 const SLASH: char = 'S';
-/// Stands for `.`.
+/// Replaces `.`.
 const DOT: char = 'D';
-/// Stands before the name of a module that is called as a tool of the host's own is, or begins with
-/// a digit.
+/// Precedes the name of a module that equals one of the host's own tools, or begins with a digit.
 const MODULE: char = 'M';
-/// Stands before the hash of a name that is too long.
+/// Precedes the hash of a name that is too long.
 const HASH: char = 'H';
 /// The longest tool name.
 const BYTES_MAX: usize = 63;
-/// Hexadecimal digits of a hash: two names of one beginning meet by an accident of 1 in 2⁶⁴.
+/// Hexadecimal digits of a hash: two names with the same beginning collide with a probability of 1
+/// in 2⁶⁴.
 const HASH_DIGITS: usize = 16;
 
-/// What a tool name means.
+/// The meaning of a tool name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Meant {
     /// Code of this language.
     Code(Language),
-    /// A module, whether or not there is one.
+    /// A module, which may not exist.
     Module(ModuleName),
-    /// One of the modules whose names come after this one and begin as it does.
+    /// One of the modules whose names come after this one and share its beginning.
     OneAfter(ModuleName),
 }
 
@@ -41,7 +40,7 @@ pub(super) const fn code_tool(language: Language) -> &'static str {
     }
 }
 
-/// The tool that a module is.
+/// The tool name of a module.
 pub(super) fn module_tool(module: &ModuleName) -> String {
     let letter = |c| match c {
         '/' => SLASH,
@@ -62,7 +61,7 @@ pub(super) fn module_tool(module: &ModuleName) -> String {
     name
 }
 
-/// What a tool name means; `None` if it can mean nothing.
+/// The meaning of a tool name; `None` if no tool can have this name.
 pub(super) fn meant(tool: &str) -> Option<Meant> {
     if let Some(language) = language_of(tool) {
         return Some(Meant::Code(language));
@@ -80,7 +79,7 @@ pub(super) fn meant(tool: &str) -> Option<Meant> {
         return None;
     }
     let name = name.replace(SLASH, "/").replace(DOT, ".");
-    // The beginning of a name need not be one: it may end in a slash.
+    // The beginning of a name need not be a valid name: it may end in a slash.
     let name = if is_short {
         &name
     } else {
@@ -168,7 +167,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_means_what_is_not_called_so(tool in "[a-zA-Z0-9_./-]{0,70}") {
+        fn a_tool_name_maps_back_to_itself(tool in "[a-zA-Z0-9_./-]{0,70}") {
             if let Some(Meant::Module(module)) = meant(&tool) {
                 prop_assert_eq!(module_tool(&module), tool);
             }
@@ -176,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_tools_name_means_nothing() {
+    fn an_invalid_tool_name_has_no_meaning() {
         for name in [
             "",
             "team/resize",

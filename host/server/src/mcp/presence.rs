@@ -1,7 +1,6 @@
-//! Whether anybody still waits for an answer.
-//!
+//! Tells whether a client still waits for an answer.
 //! The answer's body holds the presence; when it is dropped, because it was sent or because the
-//! connection is gone, the absence becomes known to the call behind it.
+//! connection is gone, the call behind it learns of the absence.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,17 +8,17 @@ use std::task::{Context, Poll};
 use http_body::{Body, Frame, SizeHint};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Held as long as somebody waits.
+/// Held as long as a client waits.
 pub(super) struct Presence {
     _until: DropGuard,
 }
 
-/// Known to whoever works on the answer.
+/// For the code that works on the answer.
 #[derive(Clone, Debug)]
 pub(super) struct Absence(CancellationToken);
 
 impl Presence {
-    /// Somebody waits, and the way to learn when not any more.
+    /// A presence, and the handle that tells when it ends.
     pub(super) fn new() -> (Presence, Absence) {
         let gone = CancellationToken::new();
         (
@@ -30,7 +29,7 @@ impl Presence {
         )
     }
 
-    /// The same body; dropping it is the end of this presence.
+    /// The same body; dropping it ends this presence.
     pub(super) fn attend<B>(self, body: B) -> Attended<B> {
         Attended {
             body,
@@ -40,13 +39,13 @@ impl Presence {
 }
 
 impl Absence {
-    /// Returns once nobody waits any more.
+    /// Returns once nobody waits.
     pub(super) async fn noticed(&self) {
         self.0.cancelled().await;
     }
 }
 
-/// A body that somebody waits for.
+/// A body that a client waits for.
 pub struct Attended<B> {
     body: B,
     _presence: Presence,

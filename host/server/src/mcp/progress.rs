@@ -1,7 +1,6 @@
-//! What a guest says of its progress, told to a client that asked for it.
-//!
-//! A guest may say it a million times; the client is told the newest at most every
-//! [`INTERVAL`], and never a fraction that is not above the one before, which the protocol forbids.
+//! A guest's progress, sent to a client that asked for it.
+//! A guest may report progress a million times; the client gets the newest report at most every
+//! [`INTERVAL`]. The fraction always rises, as the protocol requires.
 
 use std::future::Future;
 use std::pin::pin;
@@ -17,7 +16,7 @@ use cofferdam::runner::ProgressListener;
 
 /// The least time between two notifications.
 const INTERVAL: Duration = Duration::from_millis(100);
-/// Characters told of a note.
+/// Characters of a note that are sent.
 const NOTE_CHARS_MAX: usize = 1024;
 
 /// The progress of one call.
@@ -29,7 +28,7 @@ pub(super) struct Progress {
     told: f64,
 }
 
-/// The newest word.
+/// The newest report.
 #[derive(Clone, Debug, Default)]
 struct Said {
     fraction: f64,
@@ -45,7 +44,7 @@ impl Progress {
             said,
             listener: Arc::new(move |fraction, note: &str| {
                 let note = note.chars().take(NOTE_CHARS_MAX).collect();
-                // Nobody hears it any more: the call is about to be dropped.
+                // Nobody receives it: the call is about to be dropped.
                 let _gone = say.send(Said { fraction, note });
             }),
             peer: context.peer.clone(),
@@ -54,12 +53,12 @@ impl Progress {
         })
     }
 
-    /// What hears the guest.
+    /// The observer of the guest.
     pub(super) fn listener(&self) -> ProgressListener {
         Arc::clone(&self.listener)
     }
 
-    /// Waits for `run` and tells of its progress meanwhile, the last word before its end included.
+    /// Waits for `run` and sends its progress meanwhile, including the last report before its end.
     pub(super) async fn told_during<T>(mut self, run: impl Future<Output = T>) -> T {
         let mut run = pin!(run);
         let output = tokio::select! {
@@ -81,7 +80,7 @@ impl Progress {
         }
     }
 
-    /// Tells the newest word, if it is news.
+    /// Sends the newest report, if it is new.
     async fn tell(&mut self) {
         let said = self.said.borrow_and_update().clone();
         if said.fraction <= self.told {

@@ -1,7 +1,6 @@
-//! Schemas in the form that tools have them: always those of an object.
-//!
-//! A module may take anything that JSON can say. Where its schema is not that of an object, the
-//! tool takes an object with the one member `input`.
+//! Schemas in the form of tools: always those of an object.
+//! A module may take any JSON. If its schema is not that of an object, the tool takes an object
+//! with the one member `input`.
 
 use bytes::Bytes;
 use rmcp::model::JsonObject;
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 
 use cofferdam::registry::schema::rebase;
 
-/// The one member of an input that is no object.
+/// The one member for an input that is not an object.
 const MEMBER: &str = "input";
 
 /// How a tool's arguments become a module's input.
@@ -42,7 +41,7 @@ impl InputSchema {
         }
     }
 
-    /// The input that `arguments` hold, letter by letter.
+    /// The input in `arguments`, verbatim.
     pub(super) fn input(&self, arguments: &Bytes) -> Result<Bytes, String> {
         match self {
             InputSchema::Object(_) => Ok(arguments.clone()),
@@ -55,7 +54,7 @@ impl InputSchema {
     }
 }
 
-/// The arguments of a module that takes no object.
+/// The arguments of a module that does not take an object.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Member<'a> {
@@ -72,7 +71,7 @@ pub(super) fn object(text: &str) -> Option<JsonObject> {
 
 fn wrapped(mut schema: Value) -> JsonObject {
     let mut outer = JsonObject::new();
-    // References begin at the root, which is no longer the module's.
+    // References begin at the root, which is not the module's root here.
     rebase(&mut schema, &format!("/properties/{MEMBER}"));
     if let Value::Object(inner) = &mut schema
         && let Some(dialect) = inner.remove("$schema")
@@ -130,7 +129,7 @@ mod tests {
         };
         assert!(fits(InputSchema::of(text).unwrap(), json!(7)));
         assert!(!fits(schema, json!("7")));
-        // A tree of lists, in which a property is called as a word is.
+        // A tree of lists, with a property whose name is a keyword.
         let tree = r##"{"type": "array", "items": {"anyOf": [{"$ref": "#"}, {"properties": {
             "$ref": {"$ref": "#/items"}, "const": {"const": {"$ref": "#"}}}}]}}"##;
         let tree = || InputSchema::of(tree).unwrap();

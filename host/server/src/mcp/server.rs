@@ -1,5 +1,4 @@
-//! The protocol's requests, as far as this host answers them: who it is, which tools there are,
-//! and calls.
+//! The protocol's requests that this host answers: its identity, the list of tools, and calls.
 
 use std::panic::AssertUnwindSafe;
 
@@ -16,13 +15,13 @@ use crate::mcp::presence::Absence;
 use crate::mcp::{Parts, arguments, call, code, list, module};
 use cofferdam_domain::caller::Caller;
 
-/// What a client may tell its model of this host.
+/// A description of this host that a client may pass to its model.
 const INSTRUCTIONS: &str = "Runs Python, JavaScript and WebAssembly modules, each call in a fresh \
-    sandbox with hard limits, without network, and without anything that an earlier call left. \
+    sandbox with hard limits, without network, and without state of earlier calls. \
     Capital letters in a tool's name replace the / (S) and . (D) of a module's name; a long one \
-    ends in a hash. Long results are cut, with an address of the whole.";
+    ends in a hash. Long results are cut and give the address of the whole.";
 
-/// Answers the requests of one client or of many; it remembers none of them.
+/// Answers the requests of any number of clients; it keeps no state about them.
 pub(super) struct Server {
     parts: Parts,
 }
@@ -33,7 +32,7 @@ impl Server {
         Server { parts }
     }
 
-    /// A call that panics is answered too: its client would wait for ever.
+    /// Answers a call that panics as well, so that its client does not wait for ever.
     async fn guarded(
         &self,
         request: CallToolRequestParams,
@@ -86,7 +85,7 @@ impl ServerHandler for Server {
         list::page(&self.parts, cursor.as_deref()).await
     }
 
-    /// Dropping the call ends its guest, at once and wherever it is.
+    /// Dropping the call ends its guest at once.
     async fn call_tool(
         &self,
         request: CallToolRequestParams,

@@ -1,8 +1,7 @@
-//! Sessions of clients that speak a version of the protocol which has them: bounded in number, and
-//! ended when nothing was heard in them for long.
-//!
-//! rmcp keeps them; this counts them. Beyond the limit the one that was used longest ago gives
-//! way: its client gets 404 and begins anew, as the protocol says. One in which a call runs is used.
+//! Sessions of clients whose protocol version has them: bounded in number, and ended after a long
+//! silence. rmcp keeps them; this counts them. Above the limit the one that was used longest ago is
+//! ended: its client gets 404 and starts again, as the protocol says. A session with a running call
+//! counts as used.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,9 +17,9 @@ use rmcp::transport::streamable_http_server::{SessionId, SessionManager};
 
 /// Sessions at once.
 const SESSIONS_MAX: usize = 1024;
-/// How long a session may be silent, at least: agents wait for people.
+/// The minimum of how long a session may be silent: agents wait for people.
 const IDLE_MIN: Duration = Duration::from_secs(60 * 60);
-/// How much longer than the longest run a session lives, which is silent meanwhile.
+/// How much longer than the longest run a silent session lives.
 const IDLE_SLACK: Duration = Duration::from_secs(60);
 
 /// The sessions of this host.
@@ -29,26 +28,26 @@ pub(super) struct Sessions {
     used: Arc<Mutex<HashMap<SessionId, Use>>>,
 }
 
-/// How a session is used.
+/// The use of a session.
 #[derive(Clone, Copy, Debug)]
 struct Use {
     last: Instant,
-    /// Calls under way.
+    /// Calls in progress.
     calls: usize,
 }
 
-/// Why a session cannot be had.
+/// Why there is no session.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SessionsError {
     /// The protocol's.
     #[error(transparent)]
     Kept(#[from] LocalSessionManagerError),
-    /// Every session works.
+    /// Every session is busy.
     #[error("there are {SESSIONS_MAX} sessions, and a call runs in each of them")]
     Full,
 }
 
-/// A call under way; its session is not taken for an unused one.
+/// A call in progress; its session does not count as unused.
 struct Call {
     used: Arc<Mutex<HashMap<SessionId, Use>>>,
     session: SessionId,
@@ -69,7 +68,7 @@ impl Sessions {
     pub(super) fn new(longest: Duration) -> Sessions {
         let mut config = SessionConfig::default();
         config.keep_alive = Some(IDLE_MIN.max(longest.saturating_add(IDLE_SLACK)));
-        // A stream that broke is not resumed: its call has ended.
+        // A broken stream is not resumed: its call has ended.
         config.sse_retry = None;
         config.completed_cache_ttl = Duration::ZERO;
         let mut kept = LocalSessionManager::default();
@@ -80,7 +79,7 @@ impl Sessions {
         }
     }
 
-    /// Notes that a session was used, if it exists.
+    /// Records that a session was used, if it exists.
     fn touch(&self, id: &SessionId) {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(session) = used.get_mut(id) {
@@ -88,7 +87,7 @@ impl Sessions {
         }
     }
 
-    /// Notes a call, which lasts until the answer is dropped.
+    /// Records a call, which lasts until the answer is dropped.
     fn call(&self, id: &SessionId) -> Call {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(session) = used.get_mut(id) {
@@ -101,8 +100,8 @@ impl Sessions {
         }
     }
 
-    /// Notes a new session and names the one that must give way to it. One in which a call runs
-    /// does not.
+    /// Records a new session and returns the one that must end for it. A session with a running
+    /// call does not end.
     fn admit(&self, id: &SessionId) -> Result<Option<SessionId>, SessionsError> {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let oldest = match used.len() >= SESSIONS_MAX {

@@ -1,7 +1,6 @@
-//! Text for a model: cut where it is long, with a word on what is missing and where all of it is.
-//!
-//! Models read what comes in a result, and clients refuse results above half a megabyte. The whole of
-//! a text that was cut is kept like a file that the guest wrote, and for as long.
+//! Text for a model: long text is cut, with a note of how much is missing and where all of it is.
+//! Models read results, and clients refuse results above half a megabyte. The whole of a cut text
+//! is kept like a file that the guest wrote, and for as long.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,12 +11,12 @@ use bytes::Bytes;
 use crate::mcp::Parts;
 use cofferdam::executions::files_url;
 
-/// Bytes of a text's end that are shown where it is cut; the rest of its share is its beginning.
+/// Bytes of the end of a cut text that are shown; the rest of its share is the beginning.
 const TAIL_PART: usize = 4;
-/// What a file takes up is whole blocks.
+/// A file takes up whole blocks.
 const BLOCK_BYTES: u64 = 4096;
 
-/// Where the whole texts of one result are kept.
+/// The place of the whole texts of one result.
 pub(super) struct Kept<'a> {
     parts: &'a Parts,
     /// The host's own address as this client called it.
@@ -49,7 +48,7 @@ impl<'a> Kept<'a> {
         )
     }
 
-    /// Keeps bytes and says where.
+    /// Keeps bytes and returns their address.
     pub(super) async fn keep(&self, name: &'static str, bytes: Bytes) -> Option<String> {
         let files = &self.parts.files;
         let id = files.new_execution(self.parts.clock.now());
@@ -66,14 +65,14 @@ impl<'a> Kept<'a> {
                 Some(format!("{}{}{name}", self.base, files_url(id)))
             }
             Err(error) => {
-                tracing::warn!(%error, "the whole of a result that was cut is not kept");
+                tracing::warn!(%error, "the whole of a cut result could not be kept");
                 None
             }
         }
     }
 }
 
-/// The beginning and the end of a text, together of at most so many bytes.
+/// The beginning and the end of a text, together at most this many bytes.
 fn ends(text: &str, bytes: usize) -> (&str, &str) {
     let tail = bytes / TAIL_PART;
     let head = text.floor_char_boundary(bytes - tail);

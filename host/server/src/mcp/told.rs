@@ -1,8 +1,7 @@
-//! What became of a call, as content: once, within what clients take, and in the kinds they show.
-//!
-//! A model reads text, so text is what there is: output, result and what went wrong, each cut where it
-//! is long. Images come as images, other small files whole, everything else by its address. Figures
-//! are beside the content, for the client.
+//! The result of a call as content: without repetition, within the size that clients accept, and in
+//! the kinds that they show. A model reads text, so the content is text: output, result and error,
+//! each cut if it is long. Images come as images, other small files whole, everything else by its
+//! address. Usage figures are beside the content, for the client.
 
 use std::fmt::Write;
 
@@ -22,18 +21,18 @@ use cofferdam_domain::attempt::{Failure, Outcome, Payload};
 use cofferdam_domain::said;
 use cofferdam_sandbox::Report;
 
-/// Bytes of a result's content as it is sent. Clients take half a megabyte.
+/// The most bytes of a result's content as it is sent. Clients accept half a megabyte.
 const CONTENT_BYTES_MAX: usize = 400_000;
 /// Bytes of text that are shown of a result, and of standard output.
 const LONG_BYTES: usize = 24 * 1024;
-/// Bytes that are shown of everything else: standard error, a log, a traceback.
+/// Bytes that are shown of every other text: standard error, a log, a traceback.
 const SHORT_BYTES: usize = 8 * 1024;
 /// Bytes of the data that a tool promised.
 const DATA_BYTES_MAX: usize = 300_000;
 /// Bytes of such data that are shown as text as well.
 const PREVIEW_BYTES: usize = 2 * 1024;
 
-/// What became of code.
+/// The result of code.
 pub(super) async fn code(
     parts: &Parts,
     kept: &Kept,
@@ -51,7 +50,7 @@ pub(super) async fn code(
     call::result(answer.error.is_some(), content, None, figures)
 }
 
-/// What became of a module's run. A tool that `promised` data gives it.
+/// The result of a module's run, with data if the tool `promised` it.
 pub(super) async fn module(
     parts: &Parts,
     report: &Report,
@@ -95,7 +94,7 @@ fn size(content: &[ContentBlock]) -> usize {
     serde_json::to_vec(content).map_or(usize::MAX, |text| text.len())
 }
 
-/// What a model reads of code: output, result, and what went wrong, each once.
+/// The text of code's result for a model: output, result and error, each once.
 async fn words(answer: &Answer, texts: &Texts<'_>) -> String {
     let mut words = Words::default();
     let traceback = answer
@@ -103,7 +102,7 @@ async fn words(answer: &Answer, texts: &Texts<'_>) -> String {
         .as_ref()
         .and_then(|error| error.traceback.as_deref());
     let traceback = traceback.map(str::trim_end).unwrap_or_default();
-    // The interpreter has written it to standard error as well.
+    // The interpreter has also written it to standard error.
     let stderr = match traceback.is_empty() {
         true => answer.stderr.clone(),
         false => answer.stderr.replacen(traceback, "", 1),
@@ -149,7 +148,7 @@ async fn words(answer: &Answer, texts: &Texts<'_>) -> String {
     words.0
 }
 
-/// What a model reads of a module's run that failed.
+/// The text of a failed run of a module for a model.
 async fn failed(failure: &Failure, report: &Report, texts: &Texts<'_>) -> String {
     let mut words = Words::default();
     let message = format!("{}: {}", failure.kind.as_str(), failure.message);
@@ -173,7 +172,7 @@ async fn failed(failure: &Failure, report: &Report, texts: &Texts<'_>) -> String
     words.0
 }
 
-/// Lines under labels, without those that say nothing.
+/// Lines with labels, without empty ones.
 #[derive(Default)]
 struct Words(String);
 
@@ -189,7 +188,7 @@ impl Words {
     }
 }
 
-/// The data that a tool promised, and what is shown of it as text.
+/// The data that a tool promised, and the part that is shown as text.
 async fn data(output: &Payload, texts: &Texts<'_>) -> Result<(String, Value), String> {
     let bytes = output.body.len();
     if bytes > DATA_BYTES_MAX {
@@ -199,7 +198,8 @@ async fn data(output: &Payload, texts: &Texts<'_>) -> Result<(String, Value), St
             |url| format!("all of it: {url}"),
         );
         return Err(format!(
-            "the result has {bytes} bytes, {DATA_BYTES_MAX} are the most that this protocol's clients take; {whole}"
+            "the result has {bytes} bytes; this protocol's clients accept at most \
+                 {DATA_BYTES_MAX}; {whole}"
         ));
     }
     let data: Value = serde_json::from_slice(&output.body)
@@ -220,7 +220,7 @@ async fn data(output: &Payload, texts: &Texts<'_>) -> Result<(String, Value), St
     Ok((text, data))
 }
 
-/// An output as content that fits its kind.
+/// An output as content of a fitting kind.
 async fn shown(output: &Payload, texts: &Texts<'_>) -> ContentBlock {
     let media_type = said::essence(&output.content_type);
     let is_small = output.body.len() <= files::EMBEDDED_BYTES_MAX;
@@ -263,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_says_nothing_takes_no_line() {
+    fn an_empty_text_takes_no_line() {
         let mut words = Words::default();
         words.add("stdout: ", "");
         words.add("", "out\n");

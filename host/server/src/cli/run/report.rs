@@ -1,4 +1,4 @@
-//! How a run ended: the output and the exit code, or the report as JSON.
+//! Shows how a run ended: the output and the exit code, or the report as JSON.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use cofferdam_domain::attempt::{Failure, FailureKind, Outcome, Usage};
 use cofferdam_domain::module::ModuleKind;
 use cofferdam_sandbox::Report;
 
-/// Writes what the run left to write and gives the process's exit code.
+/// Writes the rest of the run's output and returns the process's exit code.
 pub(super) fn show(report: &Report, kind: ModuleKind, json: bool) -> anyhow::Result<ExitCode> {
     if json {
         output::json(&as_json(report));
@@ -19,9 +19,9 @@ pub(super) fn show(report: &Report, kind: ModuleKind, json: bool) -> anyhow::Res
     }
     match &report.outcome {
         Outcome::Completed(payload) if kind == ModuleKind::Task => output::bytes(&payload.body),
-        // A command wrote its output while it ran.
+        // A command has already written its output.
         Outcome::Completed(_) => {}
-        // A command that chose its own exit code has said why itself.
+        // A command that chose its own exit code needs no further message.
         Outcome::Failed(failure) if failure.kind == FailureKind::Exit => {}
         Outcome::Failed(failure) => complain(failure),
     }
@@ -93,7 +93,7 @@ fn usage(usage: &Usage) -> Value {
     })
 }
 
-/// Bytes as JSON: text where they are text, else base64.
+/// Bytes as JSON: text if they are text, else base64.
 fn text(bytes: &[u8]) -> Value {
     match std::str::from_utf8(bytes) {
         Ok(text) => json!(text),

@@ -1,7 +1,6 @@
-//! The schemas that a module gives of itself, held here as a host holds them.
-//!
-//! A run without a server asks the module first. Nobody else waits, so a check has the time that a
-//! host gives it, on the thread that runs everything.
+//! Checks values against a module's own schemas, as a host does.
+//! A run without a server first asks the module for its description. Nobody else waits, so a check
+//! runs on the only thread, with a host's time limit.
 
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use cofferdam_domain::module::Descriptor;
 use cofferdam_sandbox::settings::SandboxConfig;
 use cofferdam_sandbox::{GuestInput, LoadedModule, Report, Sandbox, Undescribed};
 
-/// What a module says of its input and output.
+/// A module's description of its input and output.
 pub(super) struct Held {
     descriptor: Descriptor,
     timeout: Duration,
@@ -39,7 +38,7 @@ impl Held {
         })
     }
 
-    /// Refuses an input that the module does not take.
+    /// Refuses an input that does not fit the module's schema.
     pub(super) fn input(&self, input: &GuestInput) -> Result<(), Failure> {
         let (Some(schema), GuestInput::Inline(payload)) = (&self.descriptor.input_schema, input)
         else {
@@ -51,7 +50,7 @@ impl Held {
         })
     }
 
-    /// A run that gave something else than its module promised has failed.
+    /// A run whose output does not fit its module's schema has failed.
     pub(super) fn output(&self, report: Report) -> Report {
         let (Some(schema), Outcome::Completed(payload)) =
             (&self.descriptor.output_schema, &report.outcome)

@@ -1,4 +1,4 @@
-//! What a run shows while it goes on: a command's streams as they are, a task's progress.
+//! The output during a run: a command's streams unchanged, and a task's progress.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use cofferdam_domain::attempt::Stream;
 use cofferdam_domain::module::ModuleKind;
 use cofferdam_sandbox::control::Observer;
 
-/// Passes on what the guest says.
+/// Shows the guest's output and progress.
 pub(super) struct Watcher {
     kind: ModuleKind,
     quiet: bool,
@@ -17,7 +17,7 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    /// A watcher that shows what a guest of this kind says, or nothing where JSON is wanted.
+    /// A watcher for a guest of this kind, which shows nothing if JSON is wanted.
     pub(super) fn new(kind: ModuleKind, quiet: bool) -> Arc<Watcher> {
         let style = ProgressStyle::with_template("{bar:30} {percent:>3}% {msg}")
             .expect("the template is valid");
@@ -28,7 +28,7 @@ impl Watcher {
         })
     }
 
-    /// Takes the progress bar away.
+    /// Removes the progress bar.
     pub(super) fn finish(&self) {
         self.bar.finish_and_clear();
     }

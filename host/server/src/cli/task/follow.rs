@@ -1,7 +1,6 @@
-//! A task's events on the terminal, as they come.
-//!
-//! A stream that breaks is taken up again after the last event that arrived; a server that cannot be
-//! reached any more ends the command.
+//! A task's events on the terminal, as they arrive.
+//! A broken stream is resumed after the last event that arrived; if the server cannot be reached,
+//! the command ends.
 
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
@@ -15,7 +14,7 @@ use super::{get, is_final, path, percent, text};
 use crate::cli::client::Client;
 use crate::cli::output;
 
-/// How often a stream that tells nothing new is taken up again.
+/// How often a stream without new events is resumed.
 const RESUMES_MAX: u32 = 5;
 /// How long to wait before that.
 const RESUME_AFTER: Duration = Duration::from_secs(1);
@@ -27,7 +26,8 @@ struct Event {
     data: Value,
 }
 
-/// Writes one stream of a task: what is there, or with `follow` what comes until it is final.
+/// Writes one stream of a task: its present content, or with `follow` everything until the task is
+/// final.
 pub(super) fn logs(client: &Client, id: &str, stream: &str, follow: bool) -> anyhow::Result<()> {
     let mut followed = false;
     if follow && !is_final(&get(client, id)?) {
@@ -78,12 +78,12 @@ fn written(data: &Value) -> anyhow::Result<Vec<u8>> {
         (Some(text), _) => Ok(text.as_bytes().to_vec()),
         (None, Some(base64)) => STANDARD
             .decode(base64)
-            .context("the server's event is not what it should be"),
+            .context("the server's event has an unexpected form"),
         (None, None) => Ok(Vec::new()),
     }
 }
 
-/// Tells every event until the closing `result`.
+/// Passes on every event until the closing `result`.
 fn watch(
     client: &Client,
     id: &str,
@@ -112,7 +112,7 @@ fn watch(
     }
 }
 
-/// The next event; `None` where the stream ends or breaks.
+/// The next event; `None` if the stream ends or breaks.
 fn next(
     lines: &mut impl Iterator<Item = std::io::Result<String>>,
 ) -> anyhow::Result<Option<Event>> {

@@ -34,7 +34,7 @@ pub(crate) struct Submit {
     /// critical, high, normal or low [default: normal].
     #[arg(long)]
     priority: Option<String>,
-    /// How long the task must wait first, as 250ms, 5s, 2m or 1h [default: not at all].
+    /// How long the task must wait first, as 250ms, 5s, 2m or 1h [default: no wait].
     #[arg(long, value_parser = units::duration, value_name = "DURATION")]
     delay: Option<Duration>,
     /// Wall-clock limit, as 250ms, 5s, 2m or 1h [default: the host's, 30s].
@@ -43,26 +43,27 @@ pub(crate) struct Submit {
     /// CPU-time limit, as 250ms, 5s, 2m or 1h [default: the host's, 10s].
     #[arg(long, value_parser = units::duration_limit, value_name = "DURATION")]
     cpu: Option<Duration>,
-    /// Fuel limit, about one unit an instruction; uses the metered, deterministic engine [default:
+    /// Fuel limit, about one unit per instruction; uses the metered, deterministic engine [default:
     /// none].
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     fuel: Option<u64>,
     /// Memory limit, as 64KiB, 128MiB or 1GiB [default: the host's, 128MiB].
     #[arg(long, value_parser = units::bytes_limit, value_name = "SIZE")]
     memory: Option<u64>,
-    /// Limit of the files it writes, as 64KiB, 128MiB or 1GiB [default: the host's, 64MiB].
+    /// Limit on the files it writes, as 64KiB, 128MiB or 1GiB [default: the host's, 64MiB].
     #[arg(long, value_parser = units::bytes, value_name = "SIZE")]
     disk: Option<u64>,
-    /// Attempts in all, where a failure says that another makes sense [default: 1].
+    /// The most attempts, if a failure allows another [default: 1].
     #[arg(long)]
     max_attempts: Option<u32>,
     /// A directory the operator configured, and where the guest sees it.
     #[arg(long, value_name = "NAME:/PATH")]
     dir: Vec<String>,
-    /// Makes a repeated submission the same one.
+    /// The idempotency key: a repeated submission gives the same task.
     #[arg(long)]
     idempotency_key: Option<String>,
-    /// Taken at most once inside the host's window (dedup_window_ms, a minute by default).
+    /// At most one task has this key within the host's window (dedup_window_ms, a minute by
+    /// default).
     #[arg(long)]
     dedup_key: Option<String>,
     /// Wait until the task is final and write its result. The id goes to standard error first.
@@ -73,8 +74,8 @@ pub(crate) struct Submit {
     args: Vec<String>,
 }
 
-/// The largest input that is sent inside the JSON. A larger one is sent as it is, which a server
-/// takes in any size; only directories cannot be asked for then.
+/// The largest input that is sent inside the JSON. A larger one is sent raw, which a server accepts
+/// in any size; directories cannot be requested then.
 const INLINE_BYTES_MAX: usize = 1024 * 1024;
 
 pub(super) fn submit(command: Submit, client: &Client, json: bool) -> anyhow::Result<ExitCode> {
@@ -94,7 +95,7 @@ pub(super) fn submit(command: Submit, client: &Client, json: bool) -> anyhow::Re
     let answer = answer.json()?;
     let id = super::text(&answer, "task_id");
     if command.wait {
-        // Whoever interrupts the wait can find the task again.
+        // A user who interrupts the wait can find the task again.
         output::error_bytes(format!("task {id}\n").as_bytes());
         return super::wait(client, &id, None, json);
     }
@@ -224,8 +225,8 @@ fn read(command: &Submit) -> anyhow::Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-/// The fields that carry the input, byte for byte: JSON that is read and written anew would have its
-/// numbers rounded.
+/// The fields with the input, byte for byte: parsing and writing JSON again would round its
+/// numbers.
 fn fields(command: &Submit, input: Option<Vec<u8>>) -> anyhow::Result<Vec<(&'static str, Value)>> {
     let Some(bytes) = input else {
         return Ok(Vec::new());

@@ -30,7 +30,7 @@ fn connections() -> Vec<Key> {
         Key {
             section: "http",
             name: "operations_listen",
-            doc: "A second address, where only /livez, /readyz, /metrics and /health are answered, by a thread of its own; empty for none. Only loopback is served.",
+            doc: "A second address, where a separate thread answers only /livez, /readyz, /metrics and /health; empty for none. Only loopback is served.",
             kind: Kind::Text {
                 form: "IP:PORT",
                 get: |config| {
@@ -48,8 +48,8 @@ fn connections() -> Vec<Key> {
                 },
             },
         },
-        number!("http", "threads", 0..=256, "Threads that accept and serve connections; 0 is one per core.", http.threads: usize),
-        number!("http", "connections_max", 1..=100_000, "Open connections at once, at most half of the descriptors the process may have; one more takes the place of the one that has been silent for longest.", http.connections_max: usize),
+        number!("http", "threads", 0..=256, "Threads that accept and serve connections; 0 means one per core.", http.threads: usize),
+        number!("http", "connections_max", 1..=100_000, "Open connections at once, at most half of the descriptors the process may have; one more replaces the one that has been silent for longest.", http.connections_max: usize),
         number!("http", "connections_per_peer_max", 1..=100_000, "Open connections of one address at once (IPv6: of one network of 64 bits).", http.connections_per_peer_max: usize),
         millis!(
             "http",
@@ -88,16 +88,16 @@ fn bodies() -> Vec<Key> {
             "http",
             "body_timeout_ms",
             100..=3_600_000,
-            "How long a body may take in all, beside the time it needs at bytes_per_second_min.",
+            "How long a body may take in all, in addition to the time it needs at bytes_per_second_min.",
             http.body_timeout
         ),
-        number!("http", "bytes_per_second_min", 1..=(1 << 30), "The slowest that a body may come and an answer may be taken, on average.", http.bytes_per_second_min: u64),
-        number!("http", "bodies_bytes", (1 << 20)..=TIB, "Bodies of requests and answers in memory at once, for all callers; beyond that requests wait.", http.bodies_bytes: u64),
+        number!("http", "bytes_per_second_min", 1..=(1 << 30), "The lowest average rate at which a body may arrive and an answer may be read.", http.bytes_per_second_min: u64),
+        number!("http", "bodies_bytes", (1 << 20)..=TIB, "Bodies of requests and answers in memory at once, for all callers; above it requests wait.", http.bodies_bytes: u64),
         millis!(
             "http",
             "bodies_wait_ms",
             0..=600_000,
-            "How long a request waits for room among them before it is told to come again.",
+            "How long a request waits for room in bodies_bytes before it is answered with 503.",
             http.bodies_wait
         ),
         number!("http", "inline_body_bytes", 1024..=(256 << 20), "The largest body kept in memory; a larger raw task input goes to disk.", http.inline_body_bytes: u64),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{DAY_MS, Key, Kind, TIB, millis};
 
-/// The same axes twice: what a task gets that asks for nothing, and the most it may ask for.
+/// The same axes twice: the defaults, and the most that a task may ask for.
 macro_rules! limit_keys {
     ($section:literal, $which:ident) => {
         [
@@ -28,7 +28,7 @@ macro_rules! limit_keys {
             number!($section, "stdout_bytes", 0..=(1 << 30), "Standard output kept; more is dropped.", limits.$which.stdout_bytes: u64),
             number!($section, "stderr_bytes", 0..=(1 << 30), "Standard error kept; more is dropped.", limits.$which.stderr_bytes: u64),
             number!($section, "log_bytes", 0..=(1 << 30), "Log text kept; more is dropped.", limits.$which.log_bytes: u64),
-            number!($section, "hostcall_bytes", (64 << 10)..=(1 << 30), "Host memory that one host call may take on the guest's word.", limits.$which.hostcall_bytes: u64),
+            number!($section, "hostcall_bytes", (64 << 10)..=(1 << 30), "Host memory that a guest can make one host call take.", limits.$which.hostcall_bytes: u64),
             number!($section, "handles", 16..=1_000_000, "Component-model handles at once.", limits.$which.handles: u32),
             number!($section, "resources", 16..=1_000_000, "Host resources (files, streams, pollables) at once.", limits.$which.resources: u32),
             number!($section, "random_bytes", 1..=(1 << 30), "Random bytes in one call.", limits.$which.random_bytes: u64),

@@ -7,11 +7,11 @@ use cofferdam_domain::task::ClaimOrder;
 
 pub(super) fn keys() -> Vec<Key> {
     vec![
-        number!("queue", "slots", 0..=100_000, "Attempts that run at once on this host; 0 is sixteen per core.", queue.slots: u32),
+        number!("queue", "slots", 0..=100_000, "Attempts that run at once on this host; 0 means sixteen per core.", queue.slots: u32),
         Key {
             section: "queue",
             name: "strategy",
-            doc: "In which order tasks are claimed.",
+            doc: "The order in which tasks are claimed.",
             kind: Kind::Text {
                 form: "priority, fifo or lifo",
                 get: |config| order_word(config.queue.strategy).to_owned(),
@@ -34,21 +34,21 @@ pub(super) fn keys() -> Vec<Key> {
             "queue",
             "poll_interval_ms",
             10..=600_000,
-            "How often storage is asked for work when nobody announced any.",
+            "How often storage is asked for work without a signal.",
             queue.poll_interval
         ),
         millis!(
             "queue",
             "heartbeat_interval_ms",
             100..=600_000,
-            "How often this host says that it is alive.",
+            "How often this host records that it is alive.",
             queue.heartbeat_interval
         ),
         millis!(
             "queue",
             "dead_after_ms",
             1000..=3_600_000,
-            "How long a silent host is believed to be alive.",
+            "How long a silent host counts as alive.",
             queue.dead_after
         ),
         millis!(

@@ -7,20 +7,20 @@ use cofferdam_sandbox::settings::OverQuota;
 
 pub(super) fn keys() -> Vec<Key> {
     vec![
-        number!("sandbox", "instances_max", 1..=20_000, "Guests that exist at once; a burst beyond waits.", sandbox.instances_max: u32),
-        number!("sandbox", "memory_budget_bytes", 0..=(64 * TIB), "What all guests may hold together; 0 is three quarters of the machine.", sandbox.memory_budget_bytes: u64),
-        number!("sandbox", "memory_price_bytes", (1 << 20)..=(64 << 30), "What a run takes of that to begin, if its limit is not lower; it takes the rest as it grows.", sandbox.memory_price_bytes: u64),
+        number!("sandbox", "instances_max", 1..=20_000, "Guests that exist at once; more of them wait.", sandbox.instances_max: u32),
+        number!("sandbox", "memory_budget_bytes", 0..=(64 * TIB), "Memory of all guests together; 0 means three quarters of the machine's.", sandbox.memory_budget_bytes: u64),
+        number!("sandbox", "memory_price_bytes", (1 << 20)..=(64 << 30), "Memory that a run takes from the budget to begin, if its limit is not lower; it takes more as it grows.", sandbox.memory_price_bytes: u64),
         millis!(
             "sandbox",
             "queue_timeout_ms",
             1..=3_600_000,
-            "How long a run waits for room, and an upload for the compiler, before 503; never longer than its timeout_ms.",
+            "How long a run waits for room, and an upload for the compiler, before it is answered with 503; a run never waits longer than its timeout_ms.",
             sandbox.queue_timeout
         ),
         number!("sandbox", "stack_bytes", (64 << 10)..=(16 << 20), "A guest's stack.", sandbox.stack_bytes: usize),
         number!("sandbox", "keep_resident_bytes", 0..=(64 << 20), "Memory of a pool slot that stays resident between two guests.", sandbox.keep_resident_bytes: usize),
-        number!("sandbox", "guest_threads", 0..=256, "Threads that guests run on once they are long; 0 is one per core.", sandbox.guest_threads: usize),
-        number!("sandbox", "compiles_max", 0..=256, "Compilations at once; 0 is one per core. Modules up to 8 KiB, and those above 1 MiB, have places of their own.", sandbox.compiles_max: usize),
+        number!("sandbox", "guest_threads", 0..=256, "Threads for guests that run longer than a moment; 0 means one per core.", sandbox.guest_threads: usize),
+        number!("sandbox", "compiles_max", 0..=256, "Compilations at once; 0 means one per core. Modules up to 8 KiB, and those above 1 MiB, have extra places.", sandbox.compiles_max: usize),
         millis!(
             "sandbox",
             "compile_timeout_ms",
@@ -33,7 +33,7 @@ pub(super) fn keys() -> Vec<Key> {
             "sandbox",
             "schema_check_timeout_ms",
             10..=60_000,
-            "How long reading one module's schemas, or holding one value against them, may take.",
+            "How long reading one module's schemas, or checking one value against them, may take.",
             sandbox.schema_check_timeout
         ),
         number!("sandbox", "loaded_modules_max", 1..=100_000, "Compiled modules kept mapped.", sandbox.loaded_modules_max: usize),
@@ -41,7 +41,7 @@ pub(super) fn keys() -> Vec<Key> {
         Key {
             section: "sandbox",
             name: "over_quota",
-            doc: "What a guest meets that writes past its disk quota: an error, or its end.",
+            doc: "What happens to a guest that writes past its disk quota: it gets an error, or it is ended.",
             kind: Kind::Text {
                 form: "refuse or kill",
                 get: |config| over_quota_word(config.sandbox.over_quota).to_owned(),

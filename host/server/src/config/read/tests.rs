@@ -1,4 +1,4 @@
-//! What a configuration may say, and what it is told when it may not.
+//! Valid configurations, and the messages for invalid ones.
 
 use super::*;
 
@@ -39,7 +39,7 @@ fn an_unknown_key_is_refused_with_the_nearest_known_one() {
 }
 
 #[test]
-fn every_mistake_is_told_at_once() {
+fn every_mistake_is_reported_at_once() {
     let text = "[queue]\nslots = -1\n[limit]\ntimeout_ms = 1\n[dirs.data]\npath = \"srv\"\n";
     let environment = [
         variable("COFFERDAM_LOG_FORMAT", "xml"),

@@ -1,4 +1,4 @@
-//! What surrounds the router, over a small router of the tests' own.
+//! The wrapper of the router, over a small router of the tests.
 
 use axum::body::Bytes;
 use axum::http::StatusCode;
@@ -67,7 +67,7 @@ async fn problem(response: Response) -> Value {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_a_problem() {
+async fn an_unknown_path_is_a_problem() {
     let (api, _) = api();
     let missing = send(&api, Method::GET, "/nothing", &[]).await;
     assert_eq!(missing.status(), StatusCode::NOT_FOUND);

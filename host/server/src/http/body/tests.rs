@@ -1,4 +1,4 @@
-//! Bodies as hostile clients send them.
+//! Bodies of hostile clients.
 
 use std::convert::Infallible;
 

@@ -1,4 +1,4 @@
-//! What the errors of the inner layers are over HTTP.
+//! Maps the errors of the inner layers to HTTP.
 
 use axum::http::StatusCode;
 
@@ -16,7 +16,7 @@ use cofferdam_domain::module::{BadModuleName, BadModuleRef};
 use cofferdam_storage::StorageError;
 use cofferdam_storage::disk::Lack;
 
-/// Seconds after which another host, or this one restarted, may answer.
+/// Seconds after which another host, or this one after a restart, may answer.
 pub(super) const DRAIN_RETRY_S: u32 = 5;
 /// Seconds after which an interpreter that is being compiled may be ready.
 const WARM_UP_RETRY_S: u32 = 2;
@@ -26,7 +26,7 @@ const FAILED_RETRY_S: u32 = 300;
 const FULL_RETRY_S: u32 = 1;
 /// Seconds after which a busy or unreachable database may answer.
 pub(super) const UNAVAILABLE_RETRY_S: u32 = 2;
-/// Seconds after which a session may have ended, or taken the calls that wait for it.
+/// Seconds after which a session may have ended, or have taken the waiting calls.
 const SESSION_RETRY_S: u32 = 5;
 
 impl From<StorageError> for ApiError {
@@ -74,7 +74,7 @@ impl From<RegistryError> for ApiError {
             RegistryError::Unknown(module) => {
                 ApiError::not_found("module_not_found", format!("there is no module {module}"))
             }
-            // A pinned version, or one that a task was submitted with.
+            // It is a pinned version, or one that a task was submitted with.
             RegistryError::Gone(digest) => ApiError::not_found(
                 "module_not_found",
                 format!("the module version {digest} is no longer kept"),
@@ -221,7 +221,7 @@ impl From<BadModuleRef> for ApiError {
     }
 }
 
-/// An input that was not found to fit the module's schema.
+/// An input that does not fit the module's schema, or could not be checked.
 fn schema_mismatch(misfit: &Misfit) -> ApiError {
     let unprocessable = StatusCode::UNPROCESSABLE_ENTITY;
     match misfit {
@@ -234,14 +234,14 @@ fn schema_mismatch(misfit: &Misfit) -> ApiError {
             ApiError::new(unprocessable, "schema_check_limit", detail)
         }
         Misfit::Schema(_) => {
-            let detail = format!("the input cannot be checked: {misfit}; upload the module anew");
+            let detail = format!("the input cannot be checked: {misfit}; upload the module again");
             ApiError::new(unprocessable, "schema_refused", detail)
         }
         Misfit::Busy => ApiError::busy("schema_checks_busy", misfit.to_string(), FULL_RETRY_S),
     }
 }
 
-/// The compiler's errors, which `registry` passes on as they are.
+/// The compiler's errors, which `registry` passes on unchanged.
 fn compile_error(error: CompileFailure) -> ApiError {
     let unprocessable = StatusCode::UNPROCESSABLE_ENTITY;
     match error {
@@ -254,7 +254,7 @@ fn compile_error(error: CompileFailure) -> ApiError {
         }
         CompileFailure::Busy => ApiError::busy(
             "compiler_busy",
-            "too many modules wait for the compiler already",
+            "too many modules already wait for the compiler",
             UNAVAILABLE_RETRY_S,
         ),
         CompileFailure::Host(cause) => ApiError::host(
@@ -265,7 +265,7 @@ fn compile_error(error: CompileFailure) -> ApiError {
     }
 }
 
-/// A failed run or task as a problem: 422, and the kind as its code.
+/// A failed run or task as a problem: 422, with the kind as its code.
 pub(crate) fn failure_problem(failure: &Failure) -> ApiError {
     let status = StatusCode::UNPROCESSABLE_ENTITY;
     let mut problem = ApiError::new(status, failure.kind.as_str(), failure.message.as_str());

@@ -14,7 +14,7 @@ use crate::intake::words;
 #[utoipa::path(
     get, path = "/v1/exec/{id}/files/{path}", operation_id = "get_code_file", tag = "Code",
     params(
-        ("id" = String, Path, description = "The execution, as the answer's url says it"),
+        ("id" = String, Path, description = "The execution's id in the answer's url"),
         ("path" = String, Path, description = "The file's path below the working directory"),
     ),
     responses((status = 200, description = "The bytes", content_type = "application/octet-stream")),
@@ -27,7 +27,7 @@ pub(crate) async fn get(
     Query::of(uri.query())?.done()?;
     let wanted = path.artifact()?;
     let unknown = || {
-        let detail = format!("there is no file {wanted:?} of this execution, or no longer");
+        let detail = format!("there is no file {wanted:?} of this execution, or it is gone");
         ApiError::not_found("artifact_not_found", detail)
     };
     let id = words::task_id(path.text(0)).ok_or_else(unknown)?;

@@ -1,9 +1,8 @@
 //! Code that is watched while it runs: server-sent events.
-//!
-//! The run is a task of its own, which holds a place among the runs for as long as it needs and no
-//! longer: whether the client reads makes no difference to it. What is written waits for the
-//! client in a bounded buffer; what does not fit is left out, which a `truncated` event says, and
-//! is in the answer all the same. When the client goes away, the code ends.
+//! The run is a separate task, which holds a place among the runs only for as long as it needs,
+//! whether or not the client reads. Output waits for the client in a bounded buffer; output that
+//! does not fit is left out of the stream, which a `truncated` event reports, but is in the answer.
+//! When the client goes away, the code ends.
 
 mod notes;
 
@@ -34,7 +33,7 @@ struct Watch {
     result: oneshot::Receiver<Bytes>,
     /// Whether the run has ended.
     is_over: bool,
-    /// The result, until it was told.
+    /// The result, until it is sent.
     last: Option<Bytes>,
     /// Ends the run with the watch.
     _run: DropGuard,
@@ -50,7 +49,7 @@ pub(super) fn answer(services: AppState, caller: Caller, mut code: CodeRequest) 
     })
 }
 
-/// Tells of what `begin` runs, whose answer is the result.
+/// Streams the output of the code that `begin` runs, whose answer is the result.
 pub(crate) fn told<F, T>(services: &Services, begin: impl FnOnce(Watcher) -> F) -> Response
 where
     F: Future<Output = Result<T, ApiError>> + Send + 'static,
@@ -73,7 +72,7 @@ where
             last_piece(done, &room).await
         });
         if let Some(result) = ended.await {
-            // Whoever watched may have gone at this very moment.
+            // The watcher may have gone away meanwhile.
             let _unheard = end.send(result);
         }
     });
@@ -91,7 +90,7 @@ fn watcher(notes: Arc<Notes>) -> Watcher {
     })
 }
 
-/// The event that ends the stream. It waits for its reader, so it has room of its own.
+/// The event that ends the stream. It waits for its reader, so it has its own room.
 async fn last_piece(done: Result<Bytes, ApiError>, room: &Room) -> Bytes {
     let failed = |error: ApiError| piece(None, "error", &error.to_json());
     let result = match done {
@@ -107,7 +106,7 @@ async fn last_piece(done: Result<Bytes, ApiError>, room: &Room) -> Bytes {
 impl Watch {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            // Made before the look, so that what is written in between is not missed.
+            // Made before the check, so that output in between is not missed.
             let more = self.notes.more();
             if let Some(note) = self.notes.take() {
                 return Some(told_note(&note));
@@ -117,7 +116,7 @@ impl Watch {
             }
             tokio::select! {
                 () = more => {}
-                // What was written last is told first.
+                // The last output is sent before the result.
                 result = &mut self.result => {
                     self.is_over = true;
                     self.last = result.ok();

@@ -7,14 +7,14 @@ use serde_json::Value;
 
 use crate::http::tasks::wire::UsageJson;
 
-/// What became of code, as the API document says it; what is sent is `interpreters::answer`.
+/// The result of code, for the API document; `interpreters::answer` is what is sent.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct ExecAnswer {
     /// `completed` or `failed`.
     status: String,
     /// The value of the last expression, or of the variable `result`.
     result: Value,
-    /// How the value reads, where JSON cannot say all of it.
+    /// The language's rendering of the value, if JSON cannot represent all of it.
     result_repr: Option<String>,
     stdout: String,
     stderr: String,
@@ -23,13 +23,13 @@ pub(crate) struct ExecAnswer {
     error: Option<ExecErrorJson>,
     /// The files it wrote, by name.
     files: BTreeMap<String, ExecFileJson>,
-    /// How many entries beside them are not kept, by the reason; absent if none.
+    /// How many other entries are not kept, by reason; absent if none.
     files_left_out: Option<BTreeMap<String, u64>>,
     usage: UsageJson,
     truncated: ExecTruncatedJson,
 }
 
-/// Which streams hold less than was written.
+/// Which streams are truncated.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct ExecTruncatedJson {
     stdout: bool,
@@ -52,6 +52,6 @@ pub(crate) struct ExecErrorJson {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct ExecFileJson {
     pub(crate) size_bytes: u64,
-    /// Where it can be had until the host's time for files has passed.
+    /// Where it is served until the host's retention of files has passed.
     pub(crate) url: String,
 }

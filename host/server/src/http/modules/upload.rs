@@ -1,4 +1,4 @@
-//! A module on its way in: where its bytes lie until they have come, and what they say they are.
+//! The upload of a module: where its bytes are kept until they are complete, and their kind.
 
 use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
@@ -11,7 +11,7 @@ use crate::http::error::ApiError;
 use crate::http::room::UNCOUNTED_BYTES;
 use cofferdam_domain::module::{Language, ModuleName};
 
-/// The body, which lies on disk until the whole of it has come, however slowly that is.
+/// The body, which is on disk until it is complete, however slowly it arrives.
 pub(super) async fn upload(
     services: &Services,
     headers: &HeaderMap,
@@ -33,19 +33,19 @@ pub(super) async fn upload(
     Ok(held.keep(writer.take_back().await?))
 }
 
-/// What a body says that it is.
+/// The declared kind of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Said {
-    /// WebAssembly, as a binary or as text: its first bytes say which.
+    /// WebAssembly, as a binary or as text; the first bytes tell which.
     Wasm,
     /// A script.
     Script(Language),
-    /// Nothing: whoever sent it did not know.
+    /// The sender declared no kind.
     Nothing,
 }
 
-/// Reads the content type, and where that says nothing the name: `curl -T report.py` sends a script
-/// without a word.
+/// Reads the content type, or the name if that says nothing: `curl -T report.py` sends a script
+/// without a content type.
 pub(super) fn said(headers: &HeaderMap, name: &ModuleName) -> Result<Said, ApiError> {
     let said = headers
         .get(CONTENT_TYPE)
@@ -59,7 +59,7 @@ pub(super) fn said(headers: &HeaderMap, name: &ModuleName) -> Result<Said, ApiEr
         Some("text/x-python" | "application/x-python" | "text/x-python-script") => {
             Ok(Said::Script(Language::Python))
         }
-        // Types are taken off on the way.
+        // JavaScript's interpreter removes the types.
         Some(
             "text/javascript"
             | "application/javascript"
@@ -84,11 +84,11 @@ pub(super) fn said(headers: &HeaderMap, name: &ModuleName) -> Result<Said, ApiEr
     }
 }
 
-/// Whether the bytes begin as a binary does, or as text of WebAssembly.
+/// Whether the bytes begin like a WebAssembly binary or text.
 pub(super) fn looks_like_wasm(bytes: &[u8]) -> bool {
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let text = text.trim_ascii_start();
-    // What is compiled already is refused with its own reason.
+    // Compiled code is refused with its own reason.
     let is_binary = bytes.starts_with(b"\0asm") || bytes.starts_with(b"\x7fELF");
     bytes.is_empty() || is_binary || text.starts_with(b"(") || text.starts_with(b";;")
 }

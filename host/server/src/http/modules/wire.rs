@@ -25,12 +25,12 @@ pub(crate) struct ModuleJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     created_at: Option<Time>,
-    /// Every version still kept, newest first; only where one module is asked for.
+    /// Every version still kept, newest first; only if one module is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) versions: Option<Vec<VersionJson>>,
 }
 
-/// What a task module says of itself.
+/// A task module's description of itself.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct DescriptorJson {
     summary: String,
@@ -49,7 +49,7 @@ pub(crate) struct VersionJson {
     created_at: Time,
 }
 
-/// The text of a module's own that it holds in a list.
+/// The length of the module's own texts in a list.
 pub(super) fn text_bytes(module: &StoredModule) -> usize {
     let descriptor = module.info.descriptor.as_ref();
     let of_descriptor = descriptor.map_or(0, |descriptor| {

@@ -1,32 +1,31 @@
-//! What every operation has in common, added to what each says of itself: refusals by status, the
-//! headers they come with, and a schema for each media type, without which generated clients leave
-//! an operation out.
+//! Adds the common parts to every operation: refusals by status, their headers, and a schema for
+//! each media type, without which generated clients leave out an operation.
 
 use serde_json::{Map, Value, json};
 
-/// What a request with these properties may be refused with besides what it says itself.
+/// The refusals of a request with these properties, besides those that it declares.
 const ALWAYS: &[(&str, &str)] = &[
     (
         "400",
         "The request is malformed; the detail names the field",
     ),
-    ("403", "The request is not this machine's"),
+    ("403", "The request does not come from this machine"),
     (
         "503",
-        "The host has no room for the request now, or is draining",
+        "The host has no room for the request at the moment, or is draining",
     ),
 ];
 const WITH_A_BODY: &[(&str, &str)] = &[
-    ("408", "The body came too slowly"),
+    ("408", "The body arrived too slowly"),
     ("413", "The body is too large"),
     (
         "415",
-        "The body is of a type or a coding that is not taken here",
+        "The body has a type or a coding that is not accepted here",
     ),
 ];
-const OF_A_THING: &[(&str, &str)] = &[("404", "There is no such thing, or no longer")];
+const OF_A_THING: &[(&str, &str)] = &[("404", "There is no such thing, or it has been removed")];
 
-/// The methods that an item of a path may have here.
+/// The methods of a path that are used here.
 const METHODS: [&str; 4] = ["get", "put", "post", "delete"];
 const PROBLEM: &str = "application/problem+json";
 
@@ -52,13 +51,13 @@ fn complete_one(path: &str, method: &str, operation: &mut Map<String, Value>) {
     let Some(responses) = operation["responses"].as_object_mut() else {
         return;
     };
-    // What is put need not be there.
+    // A PUT does not need an existing thing.
     let names_a_thing = path.contains('{') && method != "put";
     let refusals = ALWAYS
         .iter()
         .chain(WITH_A_BODY.iter().filter(|_| has_body))
         .chain(OF_A_THING.iter().filter(|_| names_a_thing))
-        .chain([&("default", "What went wrong")]);
+        .chain([&("default", "The error")]);
     for (status, description) in refusals {
         responses
             .entry(*status)
@@ -71,7 +70,7 @@ fn complete_one(path: &str, method: &str, operation: &mut Map<String, Value>) {
         }
         if ["429", "503"].contains(&status.as_str()) {
             let retry_after = json!({
-                "description": "Seconds after which it may be worth to ask again",
+                "description": "Seconds after which a retry may succeed",
                 "schema": { "type": "integer", "minimum": 0 },
             });
             response["headers"]["Retry-After"] = retry_after;
@@ -84,7 +83,7 @@ fn problem() -> Value {
     json!({ PROBLEM: { "schema": { "$ref": "#/components/schemas/Problem" } } })
 }
 
-/// Bytes are told as such; what has no schema of its own is text or bytes.
+/// Marks bytes as such; content without a schema is text or bytes.
 fn give_schemas(of: &mut Value) {
     let Some(content) = of.get_mut("content").and_then(Value::as_object_mut) else {
         return;

@@ -1,7 +1,6 @@
-//! What is known of one open connection: what it does, since when, and how much it moved.
-//!
-//! Written by the connection's own thread, read by whoever looks for a connection to close; so
-//! these are plain atomics, and a reader may see two of them from different moments.
+//! The state of one open connection: what it does, since when, and how many bytes it moved.
+//! The connection's own thread writes it, and a search for a connection to close reads it; so these
+//! are plain atomics, and a reader may see two of them from different moments.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -39,15 +38,15 @@ pub(super) struct Card {
     since_ms: AtomicU64,
     /// Bytes read since the phase began, or written since writing was last blocked.
     moved: AtomicU64,
-    /// When the peer began to leave what is written unread; 0 if it does not.
+    /// When the peer began to leave data unread; 0 if it does not.
     blocked_since_ms: AtomicU64,
-    /// Whether everything written so far was taken by the kernel.
+    /// Whether the kernel has taken everything written so far.
     flushed: AtomicBool,
     /// Whether the request is of a version that knows interim answers.
     takes_interim: AtomicBool,
     /// Whether the answer is a stream of events.
     tells_events: AtomicBool,
-    /// How often the peer was asked whether it is still there.
+    /// How often the peer was probed.
     pub(super) asked: AtomicU8,
     nudged: AtomicBool,
     listener: AtomicWaker,
@@ -76,12 +75,12 @@ impl Card {
         card
     }
 
-    /// Whether its place is one of those where only operations are answered.
+    /// Whether its place is reserved for operations.
     pub(super) fn is_reserved(&self) -> bool {
         self.is_reserved
     }
 
-    /// Another phase begins now.
+    /// Starts another phase.
     pub(super) fn enter(&self, phase: Phase) {
         self.enter_at(phase, self.now());
     }
@@ -107,12 +106,12 @@ impl Card {
         Duration::from_millis(self.since_ms.load(Ordering::Relaxed))
     }
 
-    /// The time on the clock that `since` is told by.
+    /// The time on the clock of `since`.
     pub(super) fn now(&self) -> Duration {
         self.epoch.elapsed()
     }
 
-    /// A request has begun.
+    /// Notes that a request has begun.
     pub(super) fn begin(&self, takes_interim: bool, has_body: bool) {
         self.takes_interim.store(takes_interim, Ordering::Relaxed);
         self.enter(if has_body {
@@ -128,7 +127,7 @@ impl Card {
         self.enter(Phase::Answering);
     }
 
-    /// Bytes came in, or were taken by the peer.
+    /// Notes that bytes arrived, or that the peer took some.
     pub(super) fn moved(&self, bytes: usize) {
         self.moved.fetch_add(bytes as u64, Ordering::Relaxed);
     }
@@ -137,7 +136,7 @@ impl Card {
         self.moved.load(Ordering::Relaxed)
     }
 
-    /// The peer takes no more for now.
+    /// Notes that the peer takes no more at the moment.
     pub(super) fn blocked(&self) {
         if self.blocked_since_ms.load(Ordering::Relaxed) == 0 {
             self.begin_window();
@@ -145,20 +144,20 @@ impl Card {
         self.flushed.store(false, Ordering::Relaxed);
     }
 
-    /// A new stretch of time in which the peer must take something.
+    /// Starts a new interval in which the peer must take something.
     pub(super) fn begin_window(&self) {
         self.moved.store(0, Ordering::Relaxed);
         let now = millis(self.now()).max(1);
         self.blocked_since_ms.store(now, Ordering::Relaxed);
     }
 
-    /// Everything written was taken.
+    /// Notes that everything written was taken.
     pub(super) fn unblocked(&self) {
         self.blocked_since_ms.store(0, Ordering::Relaxed);
         self.flushed.store(true, Ordering::Relaxed);
     }
 
-    /// Since when the peer leaves something unread.
+    /// Since when the peer has left something unread.
     pub(super) fn blocked_since(&self) -> Option<Duration> {
         match self.blocked_since_ms.load(Ordering::Relaxed) {
             0 => None,
@@ -166,7 +165,7 @@ impl Card {
         }
     }
 
-    /// Whether an interim answer may be written beside what hyper writes.
+    /// Whether an interim answer may be written between hyper's writes.
     pub(super) fn may_ask(&self) -> bool {
         self.takes_interim.load(Ordering::Relaxed) && self.flushed.load(Ordering::Relaxed)
     }
@@ -175,13 +174,13 @@ impl Card {
         self.tells_events.load(Ordering::Relaxed)
     }
 
-    /// Has the stream of events say that it is alive.
+    /// Makes the stream of events send a sign of life.
     pub(super) fn nudge(&self) {
         self.nudged.store(true, Ordering::Release);
         self.listener.wake();
     }
 
-    /// Whether the stream is to say so now; if not, `context` is woken once it is.
+    /// Whether the stream must send it now; if not, `context` is woken once it must.
     pub(super) fn is_nudged(&self, context: &std::task::Context<'_>) -> bool {
         self.listener.register(context.waker());
         self.nudged.swap(false, Ordering::AcqRel)

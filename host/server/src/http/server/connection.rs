@@ -1,9 +1,9 @@
 //! One connection: HTTP/1.1, one request after the other.
 //!
 //! hyper's header timeout runs from the moment a request could begin, so it ends slow headers and
-//! idle keep-alive connections alike. Bodies are timed where they are read (`http/body.rs`); a
-//! peer that stops reading, or is gone, is found by `watch.rs`. What handlers leave unread of a
-//! body is `unread.rs`'s.
+//! idle keep-alive connections alike. Bodies are timed where they are read (`http/body.rs`);
+//! `watch.rs` finds a peer that stops reading, or is gone. `unread.rs` reads the rest of a body
+//! that a handler left.
 
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
@@ -34,20 +34,20 @@ use crate::http::server::wire::Wire;
 
 /// The most headers a request may have; one more is answered with 431.
 const HEADERS_MAX: usize = 100;
-/// The most bytes a request's head may have, and what is buffered of a body ahead of its reader.
+/// The most bytes of a request's head, and of a body that are buffered ahead of its reader.
 const BUFFER_BYTES: usize = 64 * 1024;
-/// What keeps a silent stream of events alive, and finds out whether anybody hears it.
+/// The sign of life of a silent stream of events, which also shows whether the peer is there.
 const COMMENT: &[u8] = b": \n\n";
 
-/// What the connections of one thread share.
+/// The state that the connections of one thread share.
 pub(super) struct Shared {
-    /// What answers requests.
+    /// The function that answers requests.
     pub(super) api: Api,
     /// How long a request's head may take, and the silence between two requests.
     pub(super) header_timeout: Duration,
-    /// How long a peer may leave what was sent unread.
+    /// How long a peer may leave sent data unread.
     pub(super) write_timeout: Duration,
-    /// Asks for the end after the request under way.
+    /// Asks for the end after the present request.
     pub(super) finish: CancellationToken,
     /// Asks for the end at once.
     pub(super) close: CancellationToken,
@@ -78,8 +78,8 @@ pub(super) async fn run(stream: Arc<TcpStream>, place: Place, shared: Arc<Shared
         async move { Ok::<_, Infallible>(answer(&shared.api, request, card).await) }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(wire), service));
-    // How a connection ends is the client's affair: resets, timeouts and malformed requests have
-    // been answered by hyper where an answer is possible.
+    // The way a connection ends does not matter: hyper has answered timeouts and malformed requests
+    // where an answer is possible.
     tokio::select! {
         biased;
         _ended = connection.as_mut() => return,
@@ -87,7 +87,7 @@ pub(super) async fn run(stream: Arc<TcpStream>, place: Place, shared: Arc<Shared
         () = card.close.cancelled() => return,
         never = unread::discard(&mut rests) => match never {},
     }
-    // From here on a rest is dropped where it is found, so that it holds no end up.
+    // From here on the rest of a body is dropped at once, so that it does not delay the end.
     drop(rests);
     tokio::select! {
         biased;
@@ -125,12 +125,12 @@ fn tells_events(response: &Response) -> bool {
 
 fn set_options(stream: &TcpStream, write_timeout: Duration) {
     let socket = socket2::SockRef::from(stream);
-    // Either may fail on a connection that is already gone, which the first read will tell.
+    // Either may fail on a connection that is already gone; the first read will show that.
     let _gone = socket.set_tcp_nodelay(true);
     let _gone = socket.set_tcp_user_timeout(Some(write_timeout));
 }
 
-/// An answer on its way, which the connection's card knows of.
+/// An answer in progress, which is noted on the connection's card.
 struct Answered {
     body: Body,
     card: Arc<Card>,
@@ -145,7 +145,7 @@ impl hyper::body::Body for Answered {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
-        // Each frame of a stream of events is whole events, so a comment may stand after it.
+        // Each frame of a stream of events contains whole events, so a comment may follow it.
         if polled.is_pending() && self.card.tells_events() && self.card.is_nudged(context) {
             return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(COMMENT)))));
         }

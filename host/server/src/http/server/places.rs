@@ -1,13 +1,9 @@
-//! Who has a place: how many connections are open in all and from one peer, and who goes when
-//! there are too many.
-//!
-//! A newcomer is never left waiting behind those who do nothing. Where all places are taken, the
-//! connection that has been silent for longest is closed for it; then one that sends a body, or
-//! takes an answer, more slowly than anybody must. Where everybody is busy, a few reserved places
-//! are left: operations are answered there, and everything else is told to come again.
-//!
-//! The places are shared by all threads that serve; what one connection does is written down in
-//! its `Card` without a lock.
+//! Places for connections: how many are open in all and from one peer, and which one is closed when
+//! there are too many. A newcomer never waits behind idle connections. If all places are taken, the
+//! connection that has been silent for longest is closed for it, or else one that sends a body, or
+//! takes an answer, below the minimum rate. If all connections are busy, a few reserved places are
+//! left: operations are answered there, and every other request gets 503. All serving threads share
+//! the places; a connection's state is kept in its `Card` without a lock.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -18,11 +14,11 @@ use crate::http::server::card::{Card, Phase};
 use crate::http::settings::HttpConfig;
 use cofferdam_domain::caller::Origin;
 
-/// Places beyond the others, in which only operations are answered.
+/// Additional places, in which only operations are answered.
 pub const RESERVED: usize = 16;
 
-/// How long a connection keeps its place whatever it does or does not: a request that is on its
-/// way must not lose its connection to the next.
+/// How long a new connection keeps its place in any case: a request in transit must not lose its
+/// connection to the next newcomer.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// How many connections may be open.
@@ -34,7 +30,7 @@ pub struct PlaceLimits {
     pub per_peer: usize,
     /// Beyond them, for operations only.
     pub reserved: usize,
-    /// The slowest that a busy connection may be without being the first to go.
+    /// The rate below which a busy connection may be closed for another.
     pub bytes_per_second_min: u64,
 }
 
@@ -66,7 +62,7 @@ pub(super) struct Place {
 }
 
 impl PlaceLimits {
-    /// The limits of the API's own listener; `in_all` is what the descriptors allow for.
+    /// The limits of the API's own listener; `in_all` is the number that the descriptors allow.
     pub fn of(config: &HttpConfig, in_all: usize) -> PlaceLimits {
         PlaceLimits {
             in_all,
@@ -88,7 +84,7 @@ impl PlaceLimits {
 }
 
 impl Places {
-    /// Nobody has a place yet.
+    /// Without connections.
     pub fn new(limits: PlaceLimits) -> Places {
         Places(Arc::new(Inner {
             limits,
@@ -97,7 +93,7 @@ impl Places {
         }))
     }
 
-    /// A place for a newcomer; `None` where even the reserved ones are taken by busy connections.
+    /// A place for a newcomer; `None` if busy connections take even the reserved ones.
     pub(super) fn admit(&self, peer: IpAddr) -> Option<Place> {
         let from = Origin::Peer(peer);
         let mut taken = self.lock();
@@ -138,8 +134,7 @@ impl Places {
         }
     }
 
-    /// The connection that can be missed most: the one that has been silent for longest, else the
-    /// slowest.
+    /// The connection to close: the one that has been silent for longest, else the slowest.
     fn first_to_go(
         &self,
         taken: &Taken,
@@ -151,7 +146,7 @@ impl Places {
         ranked.min().map(|(_, number)| number)
     }
 
-    /// The lower, the sooner it goes; `None` for a connection that keeps its place.
+    /// The lower, the sooner it is closed; `None` for a connection that keeps its place.
     fn rank(&self, card: &Card, now: Duration) -> Option<(u8, u64)> {
         let slower = |since: Duration, class: u8| {
             let age = now.saturating_sub(since);
@@ -159,7 +154,7 @@ impl Places {
             let is_slow = age >= GRACE && rate < self.0.limits.bytes_per_second_min;
             is_slow.then_some((class, rate))
         };
-        // The end of an answer may still be on its way while the connection is silent otherwise.
+        // The end of an answer may still be in transit while the connection is otherwise silent.
         if let Some(since) = card.blocked_since() {
             return slower(since, 2);
         }
@@ -192,7 +187,7 @@ impl Taken {
         self.cards.insert(number, Arc::clone(card));
     }
 
-    /// Gives a place back; `None` if it was given to another already.
+    /// Gives a place back; `None` if another connection already has it.
     fn leave(&mut self, number: u64) -> Option<Arc<Card>> {
         let card = self.cards.remove(&number)?;
         if card.is_reserved() {
@@ -244,7 +239,7 @@ mod tests {
             .enter_at(Phase::Silent, Duration::from_millis(since_ms));
     }
 
-    /// Places whose clock stands well after every `since` of a test.
+    /// Places whose clock is well after every `since` of a test.
     fn later(in_all: usize, per_peer: usize) -> Places {
         let Places(inner) = places(in_all, per_peer);
         let epoch = Instant::now()

@@ -1,4 +1,4 @@
-//! The accept loop against clients as they come, over a router of the tests' own.
+//! The accept loop against various clients, over a small router of the tests.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use crate::http::room::Room;
 use crate::http::server::places::PlaceLimits;
 use cofferdam::telemetry::metrics::Metrics;
 
-/// A server on a port of its own, on a runtime of its own.
+/// A server on its own port and runtime.
 struct Server {
     address: SocketAddr,
     shutdown: Shutdown,
-    /// Told when the slow handler was entered, and waited for by it.
+    /// Signals that the slow handler was entered, and releases it.
     entered: Arc<Notify>,
     release: Arc<Notify>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -67,7 +67,7 @@ impl Server {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    /// What the server says to `request` until it closes the connection.
+    /// The server's answer to `request` until it closes the connection.
     async fn tell(&self, request: &[u8]) -> String {
         let mut stream = self.connect().await;
         stream.write_all(request).await.unwrap();
@@ -160,7 +160,7 @@ async fn a_connection_serves_one_request_after_the_other() {
 }
 
 #[tokio::test]
-async fn a_client_that_is_refused_while_it_sends_is_told_and_goes_on() {
+async fn a_client_refused_while_it_sends_gets_the_answer_and_goes_on() {
     /// More than the kernel holds for both sides, so that it must be read to be sent.
     const BODY_BYTES: usize = 32 << 20;
     let server = Server::start(|_| {});
@@ -281,7 +281,7 @@ async fn a_connection_beyond_the_cap_takes_the_place_of_a_silent_one() {
     let mut first = server.connect().await;
     first.write_all(GET).await.unwrap();
     read_until(&mut first, "hello").await;
-    // A connection that has just come keeps its place for a moment: the next is told so.
+    // A new connection keeps its place for a moment: the next one is refused.
     let early = server.tell(GET).await;
     assert!(early.starts_with("HTTP/1.1 503"), "{early:?}");
     assert!(
@@ -322,7 +322,7 @@ async fn a_client_that_ends_its_side_is_answered() {
         stream.shutdown().await.unwrap();
         if request != GET {
             server.entered.notified().await;
-            // It is asked whether it is still there, and is.
+            // It is probed, and is still there.
             read_until(&mut stream, "HTTP/1.1 100 Continue\r\n\r\n").await;
             server.release.notify_waiters();
         }
@@ -341,7 +341,7 @@ async fn work_for_a_client_that_is_gone_ends() {
         .unwrap();
     server.entered.notified().await;
     drop(stream);
-    // Told by the drop of what the handler holds.
+    // The drop of the handler's guard signals it.
     let ended = tokio::time::timeout(Duration::from_secs(10), server.entered.notified());
     ended.await.expect("the handler is dropped");
 }
@@ -358,7 +358,7 @@ async fn an_answer_that_is_left_unread_is_cut_off() {
         .await
         .unwrap();
     let mut drop_by_drop = [0; 64];
-    // It takes a little again and again, which is not enough.
+    // It reads a little at intervals, which is not enough.
     for _ in 0..100 {
         stream.read_exact(&mut drop_by_drop).await.unwrap();
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -367,7 +367,7 @@ async fn an_answer_that_is_left_unread_is_cut_off() {
 }
 
 #[tokio::test]
-async fn draining_finishes_what_is_under_way_and_accepts_no_more() {
+async fn draining_finishes_open_requests_and_accepts_no_more() {
     let server = Server::start(|_| {});
     let mut open = server.connect().await;
     open.write_all(b"GET /slow HTTP/1.1\r\nhost: localhost\r\n\r\n")
@@ -386,7 +386,7 @@ async fn draining_finishes_what_is_under_way_and_accepts_no_more() {
 }
 
 #[tokio::test]
-async fn what_does_not_finish_is_cut_off() {
+async fn requests_that_do_not_finish_are_cut_off() {
     let server = Server::start(|config| config.drain_timeout = Duration::from_millis(100));
     let mut open = server.connect().await;
     open.write_all(b"GET /slow HTTP/1.1\r\nhost: localhost\r\n\r\n")

@@ -1,10 +1,9 @@
-//! What a handler left unread of a request's body: read on and thrown away for a while.
-//!
-//! A request may be answered before its body has arrived, as one that is too large is. Closing
-//! the connection on a client that still sends makes the kernel reset it, and the reset can
-//! overtake the answer: the client would learn that the connection broke and not why. Nor could
-//! the connection serve another request. What is thrown away is bounded by time, as everything a
-//! peer decides is; a client that waits to be told to go on is not asked for a body nobody wants.
+//! Reads and discards, for a while, the rest of a body that a handler left unread.
+//! A request may be answered before its body has arrived, for example if it is too large. Closing
+//! the connection while the client still sends makes the kernel reset it, and the reset can
+//! overtake the answer: the client would see a broken connection and not the reason, and the
+//! connection could not serve another request. The discarding is bounded by time; a client that
+//! waits for `100 Continue` is not asked for a body that nobody wants.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -26,11 +25,11 @@ const REST_PATIENCE: Duration = Duration::from_secs(30);
 /// How long each piece of it may take.
 const REST_IDLE: Duration = Duration::from_secs(5);
 
-/// Where bodies go that were dropped before their end; one connection has one at a time.
+/// Receives bodies that were dropped before their end; one connection has one at a time.
 pub(super) type Unread = mpsc::Sender<Incoming>;
 
 /// `request` with a body that comes back through `unread` if it is dropped before its end, and
-/// whose end `card` is told.
+/// whose end is noted on `card`.
 pub(super) fn watch(
     request: hyper::Request<Incoming>,
     unread: &Unread,
@@ -50,11 +49,11 @@ pub(super) fn watch(
     })
 }
 
-/// Throws away what comes through `unread`, for as long as it is polled.
+/// Discards the bodies from `unread`, for as long as it is polled.
 pub(super) async fn discard(unread: &mut mpsc::Receiver<Incoming>) -> Infallible {
     loop {
         match unread.recv().await {
-            // A rest that takes too long is dropped, upon which hyper closes the connection.
+            // If the rest takes too long it is dropped, and then hyper closes the connection.
             Some(rest) => drop(tokio::time::timeout(REST_PATIENCE, discard_one(rest)).await),
             None => std::future::pending().await,
         }
@@ -68,7 +67,7 @@ async fn discard_one(mut rest: Incoming) {
 struct Watched {
     /// Taken when this is dropped.
     incoming: Option<Incoming>,
-    /// Whether the client sends, or was told to by the first read.
+    /// Whether the client sends without waiting, or the first read asked it to.
     is_invited: bool,
     unread: Unread,
     card: Arc<Card>,
@@ -110,7 +109,7 @@ impl Drop for Watched {
             return;
         }
         if let Some(incoming) = self.incoming.take() {
-            // Refused only if the connection is about to end.
+            // This fails only if the connection is about to end.
             let _closing = self.unread.try_send(incoming);
         }
     }

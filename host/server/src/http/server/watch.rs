@@ -1,13 +1,12 @@
-//! Looks after the open connections of one thread: closes those whose peer leaves an answer
-//! unread, and those whose peer is gone.
+//! Watches the open connections of one thread: closes those whose peer leaves an answer unread, and
+//! those whose peer is gone.
 //!
-//! A peer may close its sending side and wait for the answer (`nc -N`), so the end of what it
-//! sends says nothing; hyper is told to go on. But a peer that closed everything looks the same
-//! until something is sent to it: only then does its kernel say that nobody is there. So a peer
-//! that ended its side is asked, with an interim answer or a comment between two events, both of
-//! which every client skips. Work for a peer that is gone ends, because its answer is dropped.
-//!
-//! One look at all connections every [`INTERVAL`] costs less than a timer for each request.
+//! A peer may close its sending side and wait for the answer (`nc -N`), so the end of its data
+//! means nothing, and hyper goes on. But a peer that closed everything looks the same until
+//! something is sent to it: only then does its kernel report that it is gone. So a peer that closed
+//! its side is probed with an interim answer or a comment between two events, both of which every
+//! client skips. Work for a peer that is gone ends, because its answer is dropped. One check of all
+//! connections every [`INTERVAL`] costs less than a timer for each request.
 
 use std::mem::MaybeUninit;
 use std::sync::Arc;
@@ -19,26 +18,25 @@ use tokio::net::TcpStream;
 
 use crate::http::server::card::{Card, Phase};
 
-/// How often the connections are looked at.
+/// How often the connections are checked.
 pub(super) const INTERVAL: Duration = Duration::from_millis(250);
-/// How long a request is worked on before anybody asks whether its peer is still there: most are
-/// answered sooner.
+/// How long a request runs before its peer is probed: most are answered sooner.
 const ASK_AFTER: Duration = Duration::from_millis(500);
-/// Looks between two questions to one peer.
+/// Checks between two probes of one peer.
 const LOOKS_BETWEEN: u8 = 4;
 /// The interim answer that every client of HTTP/1.1 skips.
 const INTERIM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// What a peer must take of an answer.
+/// The least that a peer must take of an answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
-    /// In each such stretch of time …
+    /// In each interval of this length …
     pub(super) window: Duration,
-    /// … at least so much.
+    /// … at least this many bytes.
     pub(super) bytes: u64,
 }
 
-/// Looks at one connection.
+/// Checks one connection.
 pub(super) fn look(stream: &TcpStream, card: &Arc<Card>, pace: Pace) {
     if is_too_slow(card, pace) {
         card.close.cancel();
@@ -52,7 +50,7 @@ pub(super) fn look(stream: &TcpStream, card: &Arc<Card>, pace: Pace) {
     }
 }
 
-/// Whether the peer took less than it must. A window that is over begins anew.
+/// Whether the peer took less than it must. A new window starts when one is over.
 fn is_too_slow(card: &Card, pace: Pace) -> bool {
     let Some(since) = card.blocked_since() else {
         return false;
@@ -74,7 +72,7 @@ fn ask(stream: &TcpStream, card: &Card) {
     }
     let mut byte = [MaybeUninit::uninit()];
     match socket.peek(&mut byte) {
-        // It ended its side, or all of it.
+        // It closed its side, or the whole connection.
         Ok(0) => {}
         Ok(_) => return,
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
@@ -92,7 +90,7 @@ fn ask(stream: &TcpStream, card: &Card) {
     if card.phase() == Phase::Answering {
         card.nudge();
     } else if card.may_ask() {
-        // What does not fit into the kernel's buffer is not worth waiting for.
+        // A probe that does not fit into the kernel's buffer is skipped.
         let _refused = stream.try_write(INTERIM);
     }
 }

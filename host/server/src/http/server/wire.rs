@@ -1,4 +1,4 @@
-//! A connection's bytes, counted on their way.
+//! Counts a connection's bytes.
 //!
 //! The socket is shared with `watch`, which asks the kernel about the peer while hyper reads
 //! nothing; only the connection's own task reads and writes it.
@@ -21,7 +21,7 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    /// Writes by `write`, as soon as the peer takes something.
+    /// Writes with `write`, as soon as the peer takes something.
     fn poll_with(
         &self,
         context: &mut Context<'_>,
@@ -87,7 +87,7 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper flushes once nothing is left in its own buffer.
+        // hyper flushes once its own buffer is empty.
         self.card.unblocked();
         Poll::Ready(Ok(()))
     }

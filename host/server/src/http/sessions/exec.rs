@@ -1,4 +1,4 @@
-//! `POST /v1/sessions/{id}/exec`: code in a session, answered as `/v1/exec` answers.
+//! `POST /v1/sessions/{id}/exec`: runs code in a session, with the answer of `/v1/exec`.
 //!
 //! A caller that goes away leaves its code running: ending it would end the session.
 
@@ -24,17 +24,16 @@ use cofferdam_domain::caller::Caller;
 use cofferdam_domain::limits::LimitRequest;
 
 /// Run code in a session
-///
-/// Variables, imports and files are there for the next call. `files` lists all files of the working
-/// directory. Code that fails leaves the session as it is; code that meets a limit ends it, which
-/// `session` says. Calls are taken one after the other. With `Accept: text/event-stream` as in
+/// Variables, imports and files are kept for the next call. `files` lists all files of the working
+/// directory. Code that fails leaves the session as it is; code that meets a limit ends it, and
+/// `session` says so. Calls run one after the other. `Accept: text/event-stream` works as in
 /// `/v1/exec`.
 #[utoipa::path(
     post, path = "/v1/sessions/{id}/exec", operation_id = "run_code_in_session", tag = "Sessions",
     params(("id" = String, Path, description = "The session's id")),
     request_body(content = TurnRequest),
     responses(
-        (status = 200, description = "What became of it", body = TurnAnswer),
+        (status = 200, description = "The result of the code", body = TurnAnswer),
         (status = 410, description = "The session's interpreter was ended earlier", body = crate::http::error::Problem),
         (status = 429, description = "Too many calls wait for this session", body = crate::http::error::Problem),
     ),
@@ -47,7 +46,7 @@ pub(crate) async fn exec(
 ) -> Result<Response, ApiError> {
     services.takes_work()?;
     let id = path.session()?;
-    // An unknown session is told before its code is read.
+    // An unknown session is reported before the code is read.
     services.sessions.get(id)?;
     let (parts, body) = request.into_parts();
     let body = json::body(&services, &parts.headers, body).await?;

@@ -1,4 +1,4 @@
-//! A session's files: listed, read, and kept beyond the session.
+//! A session's files: list, read, and keep them beyond the session.
 
 use std::path::Path;
 
@@ -15,9 +15,7 @@ use cofferdam::interpreters::answer::Written;
 use cofferdam_storage::StorageError;
 
 /// List a session's files
-///
-/// The answer waits until the code that runs in the session has ended; so do the other calls for
-/// files.
+/// The answer waits until code that runs in the session has ended; so do the other calls for files.
 #[utoipa::path(
     get, path = "/v1/sessions/{id}/files", operation_id = "list_session_files", tag = "Sessions",
     params(("id" = String, Path, description = "The session's id")),
@@ -67,9 +65,8 @@ pub(crate) async fn get(
 }
 
 /// Keep a session's files
-///
-/// A copy of the working directory as it is now, kept on disk beyond the session and the host's
-/// own life. A new session can begin with it.
+/// A copy of the present working directory, kept on disk after the session and the host have ended.
+/// A new session can begin with it.
 #[utoipa::path(
     post, path = "/v1/sessions/{id}/snapshot", operation_id = "snapshot_session", tag = "Sessions",
     params(("id" = String, Path, description = "The session's id")),

@@ -15,16 +15,16 @@ use cofferdam_domain::limits::MIB;
 /// A session.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct SessionJson {
-    /// Whoever knows it may use the session; told to nobody but its maker.
+    /// Anyone who knows it may use the session; only its creator gets it.
     session_id: String,
     #[serde(flatten)]
     session: SessionFacts,
 }
 
-/// What anybody may know of a session.
+/// The public facts about a session.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct SessionFacts {
-    /// Tells sessions apart in the list, and is no right to use one.
+    /// Identifies a session in the list; it is not a right to use the session.
     handle: String,
     language: &'static str,
     /// `idle`, `running`, or `ended` once its interpreter is gone and only its files are left.
@@ -33,7 +33,7 @@ pub(crate) struct SessionFacts {
     error: Option<SessionErrorJson>,
     #[schema(value_type = String)]
     created_at: Time,
-    /// When it goes if nobody calls it.
+    /// When it ends if nobody calls it.
     #[schema(value_type = String)]
     expires_at: Time,
     idle_timeout_ms: u64,
@@ -100,17 +100,18 @@ fn word(state: &SessionState) -> &'static str {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct SessionList {
     pub(crate) items: Vec<SessionFacts>,
-    /// Always null: there are never more than fit into one answer.
+    /// Always null: all sessions fit into one answer.
     #[schema(value_type = Option<String>)]
     pub(crate) next_cursor: (),
 }
 
-/// What became of code in a session; what is sent is `interpreters::answer` and the session's state.
+/// The result of code in a session, for the API document; `interpreters::answer` and the session's
+/// state are sent.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct TurnAnswer {
     #[serde(flatten)]
     answer: ExecAnswer,
-    /// `idle`, or `ended` where this call was the session's last.
+    /// `idle`, or `ended` if this call was the session's last.
     session: String,
 }
 
@@ -125,7 +126,7 @@ pub(crate) struct Turn {
 /// The answer of one call.
 pub(crate) fn turn_answer(answer: Answer, state: &SessionState) -> Turn {
     let session = match state {
-        // The next call may be running already.
+        // The next call may already be running.
         SessionState::Idle | SessionState::Running => "idle",
         SessionState::Ended(_) => "ended",
     };
@@ -136,7 +137,7 @@ pub(crate) fn turn_answer(answer: Answer, state: &SessionState) -> Turn {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct SessionFiles {
     pub(crate) files: BTreeMap<String, ExecFileJson>,
-    /// How many entries beside them cannot be had, by the reason.
+    /// How many other entries cannot be read, by reason.
     #[schema(value_type = BTreeMap<String, u64>)]
     pub(crate) files_left_out: BTreeMap<&'static str, u64>,
 }
@@ -144,23 +145,23 @@ pub(crate) struct SessionFiles {
 /// A snapshot of a session's files.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct SnapshotJson {
-    /// To be named when a session is made.
+    /// The id to pass when a session is made.
     pub(crate) snapshot: String,
     /// When it is removed.
     #[schema(value_type = String)]
     pub(crate) expires_at: Time,
     pub(crate) files: BTreeMap<String, ExecFileJson>,
-    /// How many entries beside them are not in it, by the reason.
+    /// How many other entries are not in it, by reason.
     #[schema(value_type = BTreeMap<String, u64>)]
     pub(crate) files_left_out: BTreeMap<&'static str, u64>,
 }
 
-/// Where a session's files can be had; ends in a slash.
+/// The URL of a session's files; ends in a slash.
 pub(crate) fn files_url(id: SessionId) -> String {
     format!("/v1/sessions/{id}/files/")
 }
 
-/// Files as they are listed.
+/// A list of files.
 pub(crate) fn listed(files: &[Artifact], url: &str) -> BTreeMap<String, ExecFileJson> {
     let listed = |file: &Artifact| {
         let url = format!("{url}{}", encoded(&file.path));

@@ -1,4 +1,4 @@
-//! The files a task left under `/out`.
+//! The files that a task left under `/out`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,12 +23,12 @@ pub(crate) struct ArtifactList {
     /// The attempt that left them; null if none has finished.
     attempt: Option<u32>,
     items: Vec<ArtifactJson>,
-    /// How many entries beside them are not kept, by the reason.
+    /// How many other entries are not kept, by reason.
     #[schema(value_type = BTreeMap<String, u64>)]
     left_out: BTreeMap<&'static str, u64>,
 }
 
-/// List the files a task left
+/// List the files that a task left
 #[utoipa::path(
     get, path = "/v1/tasks/{id}/artifacts", operation_id = "list_task_artifacts", tag = "Tasks",
     params(
@@ -63,7 +63,7 @@ pub(crate) async fn list(
     Ok(json::answer(StatusCode::OK, &list))
 }
 
-/// Get a file a task left
+/// Get a file that a task left
 #[utoipa::path(
     get, path = "/v1/tasks/{id}/artifacts/{path}", operation_id = "get_task_artifact", tag = "Tasks",
     params(
@@ -100,7 +100,7 @@ pub(crate) async fn get(
     Ok(guest::file(file, size_bytes))
 }
 
-/// The attempt a query means.
+/// The attempt that a query names.
 async fn attempt(services: &Services, id: TaskId, uri: &Uri) -> Result<Option<Attempt>, ApiError> {
     let mut query = Query::of(uri.query())?;
     let number = query.number("attempt", 1..=u64::from(u32::MAX))?;

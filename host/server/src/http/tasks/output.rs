@@ -1,4 +1,4 @@
-//! What a task left behind in text: its result and its streams.
+//! A task's result and its streams.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ const TRUNCATED: HeaderName = HeaderName::from_static("cofferdam-truncated");
     get, path = "/v1/tasks/{id}/result", operation_id = "get_task_result", tag = "Tasks",
     params(
         ("id" = String, Path, description = "The task's id"),
-        ("wait_ms" = Option<u64>, Query, description = "Wait so long for it to be final"),
+        ("wait_ms" = Option<u64>, Query, description = "Wait up to this long for it to be final"),
     ),
     responses(
         (
@@ -34,7 +34,7 @@ const TRUNCATED: HeaderName = HeaderName::from_static("cofferdam-truncated");
             body = Vec<u8>, content_type = "application/octet-stream",
             headers(
                 ("Cofferdam-Truncated" = String, description = "Names the streams that were cut off"),
-                ("Cofferdam-Status" = String, description = "completed, or cancelled where the guest gave it although it was cancelled"),
+                ("Cofferdam-Status" = String, description = "completed; or cancelled if the guest gave its result after the cancel"),
             ),
         ),
         (status = 202, description = "It is not final", body = super::TaskJson),
@@ -53,7 +53,7 @@ pub(crate) async fn result(
         }
         TaskState::Failed => Err(not_completed(&task)),
         TaskState::Cancelled if task.result_bytes.is_none() => Err(not_completed(&task)),
-        // A guest that was cancelled may have given its result all the same.
+        // A cancelled guest may still have given its result.
         TaskState::Cancelled | TaskState::Completed => completed(&services, &task).await,
     }
 }
@@ -61,7 +61,7 @@ pub(crate) async fn result(
 async fn completed(services: &Services, task: &Task) -> Result<Response, ApiError> {
     let held = services.room.take(task.result_bytes.unwrap_or(0)).await?;
     let Some(output) = services.storage.result(task.id).await? else {
-        let detail = format!("the result of task {} is not kept any more", task.id);
+        let detail = format!("the result of task {} is no longer kept", task.id);
         return Err(ApiError::not_found("result_not_found", detail));
     };
     let answer = |body| guest::answer(&output.content_type, body);
@@ -72,8 +72,8 @@ async fn completed(services: &Services, task: &Task) -> Result<Response, ApiErro
     Ok(response)
 }
 
-/// Names the streams that hold less than was written. A command's output is its standard output,
-/// so nothing else would say that it was cut off.
+/// Names the truncated streams. A command's output is its standard output, so no other field would
+/// show that it was cut.
 pub(crate) fn tell_truncated(headers: &mut HeaderMap, truncated: [bool; 3]) {
     let names = [Stream::Stdout, Stream::Stderr, Stream::Log].map(Stream::as_str);
     let cut: Vec<&str> = names
@@ -101,8 +101,7 @@ fn not_completed(task: &Task) -> ApiError {
 }
 
 /// Get a task's logs
-///
-/// One stream of one finished attempt; empty while the first still runs (see the events). A
+/// One stream of one finished attempt; empty while the first attempt still runs (see the events). A
 /// completed command's standard output is its result.
 #[utoipa::path(
     get, path = "/v1/tasks/{id}/logs", operation_id = "get_task_logs", tag = "Tasks",
@@ -152,7 +151,7 @@ pub(crate) async fn logs(
     Ok(response)
 }
 
-/// Whether the result is what was written to standard output, and is not kept as that as well.
+/// Whether the result is the standard output, which is then not kept a second time.
 async fn wrote_its_result(services: &Services, task: &Task) -> Result<bool, ApiError> {
     if !task.state.is_final() || task.result_bytes.is_none() {
         return Ok(false);

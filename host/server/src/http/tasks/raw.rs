@@ -1,8 +1,6 @@
-//! A task whose input is the body as it comes: any content type, any size up to the spool's
-//! limit, in constant memory.
-//!
-//! The body stays in memory up to the inline limit. Beyond it everything goes to the spool, which
-//! is committed before the task that refers to it is submitted.
+//! A task whose input is the raw body: any content type, any size up to the spool's limit, in
+//! constant memory. The body stays in memory up to the inline limit. Above it the whole body goes
+//! to the spool, which is committed before the task that refers to it is submitted.
 
 use std::sync::Arc;
 
@@ -66,8 +64,8 @@ pub(super) async fn submit(
     }
 }
 
-/// Submits a task with a spooled input. This goes to its end even where the caller goes away,
-/// because only the answer tells whether anything refers to the blob.
+/// Submits a task with a spooled input. It continues even if the caller goes away, because only the
+/// answer tells whether anything refers to the blob.
 async fn submit_spooled(
     services: &Services,
     caller: Caller,
@@ -79,13 +77,14 @@ async fn submit_spooled(
     services.shutdown.spawn("submission", async move {
         let submitted = queue.submit(&caller, vec![submission]).await;
         match &submitted {
-            // Nothing refers to the blob of a task whose place an earlier one takes.
+            // If an earlier task is the answer, nothing refers to this blob.
             Ok(submitted) if !submitted.iter().all(|one| matches!(one, Submitted::New(_))) => {}
-            // Whether a lost commit refers to it is unknown; the sweep at the next start decides.
+            // It is unknown whether a lost commit refers to it; the sweep at the next start
+            // decides.
             Ok(_) | Err(QueueError::Storage(StorageError::Unknown(_))) => spooled.stay(),
             Err(_) => {}
         }
-        // Whoever asked may have gone away.
+        // The caller may have gone away.
         let _unheard = reply.send(submitted);
     });
     let submitted = answer.await.map_err(ApiError::internal)?;

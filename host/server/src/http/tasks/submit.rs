@@ -22,23 +22,22 @@ use cofferdam_domain::task::TaskId;
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
 /// Submit a task
-///
-/// The body is JSON; or, with `module` in the query, the raw input of any content type, which may
-/// be large, and everything else about the task is in the query. An `Idempotency-Key`, a
+/// The body is JSON. With `module` in the query, the body is the raw input of any content type,
+/// which may be large, and the query has everything else about the task. An `Idempotency-Key`, a
 /// repeated `task_id` or a held `dedup_key` gives the earlier task with 200.
 #[utoipa::path(
     post, path = "/v1/tasks", operation_id = "submit_task", tag = "Tasks",
     params(
         ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$", description = "1 to 255 visible characters"),
-        ("wait_ms" = Option<u64>, Query, description = "Wait so long for the task to be final"),
-        ("module" = Option<String>, Query, pattern = "^[a-z0-9][a-z0-9._/-]{0,127}(@sha256:[0-9a-f]{64})?$", description = "For a raw body: the module; all that follow are for a raw body too"),
-        ("task_id" = Option<String>, Query, pattern = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", description = "A UUID of the caller's"),
+        ("wait_ms" = Option<u64>, Query, description = "Wait up to this long for the task to be final"),
+        ("module" = Option<String>, Query, pattern = "^[a-z0-9][a-z0-9._/-]{0,127}(@sha256:[0-9a-f]{64})?$", description = "For a raw body: the module; the following parameters are for a raw body too"),
+        ("task_id" = Option<String>, Query, pattern = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", description = "A UUID that the caller chose"),
         ("arg" = Option<Vec<String>>, Query, description = "An argument, for commands; may be repeated"),
         ("env" = Option<Vec<String>>, Query, description = "KEY=VALUE; may be repeated"),
         ("priority" = Option<String>, Query, pattern = "^(critical|high|normal|medium|low)$", description = "critical, high, normal or low"),
         ("delay_ms" = Option<u64>, Query, description = "How long it must wait first"),
         ("run_at" = Option<String>, Query, format = DateTime, description = "The earliest moment it may run"),
-        ("dedup_key" = Option<String>, Query, min_length = 1, max_length = 255, description = "Taken at most once inside the host's window"),
+        ("dedup_key" = Option<String>, Query, min_length = 1, max_length = 255, description = "At most one task has it within the host's window"),
         ("timeout_ms" = Option<u64>, Query, minimum = 1, description = "Wall-clock limit"),
         ("cpu_ms" = Option<u64>, Query, minimum = 1, description = "CPU-time limit"),
         ("fuel" = Option<u64>, Query, minimum = 1, description = "Fuel limit; uses the metered engine"),
@@ -57,8 +56,8 @@ const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
             status = 202, description = "The task is stored", body = super::TaskStatus,
             headers(("Location" = String, description = "Where the task is")),
         ),
-        (status = 200, description = "The task is final, or an earlier one takes its place", body = super::TaskJson),
-        (status = 409, description = "The id or key belongs to another request", body = crate::http::error::Problem),
+        (status = 200, description = "The task is final, or it is an earlier task with the same id or key", body = super::TaskJson),
+        (status = 409, description = "The id or key belongs to a different request", body = crate::http::error::Problem),
         (status = 503, description = "The queue is full, or the host is draining", body = crate::http::error::Problem),
     ),
 )]
@@ -124,7 +123,8 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Api
     let visible = key.iter().all(u8::is_ascii_graphic);
     if keys.next().is_some() || !visible || !(1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) {
         let detail = format!(
-            "Idempotency-Key: one, of 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible ASCII characters"
+            "Idempotency-Key: must occur once, with 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible \
+             ASCII characters"
         );
         return Err(
             ApiError::bad_request("invalid_header", detail).with("field", "Idempotency-Key")

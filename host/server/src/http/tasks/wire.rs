@@ -9,7 +9,7 @@ use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::Task;
 use cofferdam_domain::time::Timestamp;
 
-/// A task and how far it has come.
+/// A task and its state.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct TaskJson {
     task_id: String,
@@ -19,7 +19,7 @@ pub(crate) struct TaskJson {
     digest: String,
     /// `blocked`, `pending`, `running`, `completed`, `failed` or `cancelled`.
     status: &'static str,
-    /// The finer word: also `scheduled`, `retrying` and `cancelling`.
+    /// The more detailed state: also `scheduled`, `retrying` and `cancelling`.
     label: &'static str,
     priority: &'static str,
     /// Attempts begun so far.
@@ -27,7 +27,7 @@ pub(crate) struct TaskJson {
     max_attempts: u32,
     /// How often its host died under it.
     lost: u32,
-    /// 0 to 1; 1 once it completed.
+    /// 0 to 1; 1 once it is completed.
     progress: f64,
     progress_note: String,
     #[schema(value_type = String, format = DateTime)]
@@ -42,7 +42,7 @@ pub(crate) struct TaskJson {
     #[schema(value_type = String, format = DateTime)]
     updated_at: Time,
     worker_id: Option<String>,
-    /// When it will be final, as far as the last attempts tell.
+    /// An estimate, from recent attempts, of when it will be final.
     #[schema(value_type = Option<String>, format = DateTime)]
     estimated_completion: Option<Time>,
     /// What the newest attempt used.
@@ -51,7 +51,7 @@ pub(crate) struct TaskJson {
     error: Option<FailureJson>,
     result_bytes: Option<u64>,
     truncated: TruncatedJson,
-    /// The submitter's own object.
+    /// The submitter's object.
     #[schema(value_type = Object)]
     metadata: Box<RawValue>,
 }
@@ -80,7 +80,7 @@ pub(crate) struct FailureJson {
     transient: bool,
 }
 
-/// Which streams hold less than was written.
+/// Which streams are truncated.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct TruncatedJson {
     stdout: bool,
@@ -115,7 +115,7 @@ pub(crate) struct ArtifactJson {
 }
 
 impl TaskJson {
-    /// The task as it is at `now`; `estimated_wait` is told for one that is not final.
+    /// The task at `now`; `estimated_wait` is for a task that is not final.
     pub(crate) fn new(task: Task, now: Timestamp, estimated_wait: std::time::Duration) -> TaskJson {
         let label = task.label(now);
         let estimated_completion = match task.state.is_final() {
@@ -152,7 +152,7 @@ impl TaskJson {
     }
 }
 
-/// How far a task has come: what it said, unless it is known to be done.
+/// A task's progress: its last report, or 1 once it is done.
 pub(crate) fn progress(state: TaskState, said: f64) -> f64 {
     match state {
         TaskState::Completed => 1.0,

@@ -74,7 +74,7 @@ pub(crate) struct PoolMetrics {
     pub(super) avg_execution_time_seconds: f64,
     pub(super) active_tasks: u64,
     pub(super) queue_depth: u64,
-    /// Of one core, since the last question.
+    /// The share of one core since the last request.
     pub(super) cpu_usage_percent: f64,
     pub(super) memory_usage_gb: f64,
     pub(super) uptime_hours: f64,

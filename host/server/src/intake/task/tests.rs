@@ -1,4 +1,4 @@
-//! Submissions as callers get them wrong.
+//! Invalid submissions.
 
 use super::*;
 use crate::intake::json;

@@ -1,4 +1,4 @@
-//! What running code wrote and its watcher has not taken yet: bounded, in the order of writing.
+//! The output of running code that its watcher has not taken yet: bounded, in the order of writing.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,11 +9,12 @@ use tokio::sync::futures::Notified;
 use crate::http::room::{Held, Room};
 use cofferdam_domain::attempt::Stream;
 
-/// What is told of one stream while the code runs; the rest is dropped, as it is in the answer.
+/// The bytes of one stream that are sent while the code runs; the rest is dropped, as in the
+/// answer.
 const TOLD_BYTES_MAX: usize = 1024 * 1024;
-/// What may wait for a reader.
+/// The bytes that may wait for a reader.
 const WAITING_BYTES_MAX: usize = 256 * 1024;
-/// What a note costs beside its text.
+/// The cost of a note besides its text.
 const NOTE_BYTES: usize = 64;
 /// The most text in one event; several writes become one event up to this.
 const CHUNK_BYTES_MAX: usize = 16 * 1024;
@@ -28,20 +29,20 @@ pub(super) struct Notes {
 /// One note.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Note {
-    /// Something was written.
+    /// Output.
     Wrote(Stream, Vec<u8>),
-    /// Something was written that is left out.
+    /// Output was left out.
     Cut(Stream),
 }
 
 #[derive(Debug)]
 struct Waiting {
     notes: VecDeque<Note>,
-    /// What they cost.
+    /// Their cost.
     bytes: usize,
     /// Bytes of standard output and standard error, since the beginning.
     told: [usize; 2],
-    /// Whether the newest note of each says that something was left out.
+    /// Whether the newest note of each stream says that output was left out.
     is_cut: [bool; 2],
     held: Held,
 }
@@ -60,7 +61,7 @@ impl Notes {
         }
     }
 
-    /// Notes what was written, or that something was. Never blocks.
+    /// Notes output, or that it was left out. Never blocks.
     pub(super) fn write(&self, stream: Stream, bytes: &[u8]) {
         let mut waiting = self.lock();
         let was_empty = waiting.notes.is_empty();
@@ -98,7 +99,7 @@ impl Notes {
 }
 
 impl Waiting {
-    /// How much more of a stream may be told now.
+    /// How much more of a stream may be sent.
     fn room(&mut self, stream: Stream) -> usize {
         let left = TOLD_BYTES_MAX - self.told[place(stream)];
         let buffer = match self.held.try_grow_to(WAITING_BYTES_MAX as u64) {
@@ -122,7 +123,7 @@ impl Waiting {
         }
     }
 
-    /// One note says it of any number of writes.
+    /// One note stands for any number of left-out writes.
     fn cut(&mut self, stream: Stream) {
         if !std::mem::replace(&mut self.is_cut[place(stream)], true) {
             self.push(Note::Cut(stream));
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_takes_is_bounded_and_said_to_be_cut() {
+    fn unread_output_is_bounded_and_marked_as_cut() {
         let (room, notes) = notes();
         for _ in 0..100_000 {
             notes.write(Stream::Stdout, b"x");
@@ -190,7 +191,7 @@ mod tests {
         let told = all(&notes);
         let cuts = told.iter().filter(|note| matches!(note, Note::Cut(_)));
         assert_eq!(cuts.count(), 2);
-        // Once there is room again, it goes on.
+        // It continues once there is room again.
         notes.write(Stream::Stdout, b"z");
         assert_eq!(all(&notes), [Note::Wrote(Stream::Stdout, b"z".to_vec())]);
         drop(notes);
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_of_a_stream_is_told_than_is_kept_of_it() {
+    fn no_more_of_a_stream_is_sent_than_is_kept() {
         let (_room, notes) = notes();
         let mut told = 0;
         for _ in 0..40 {
