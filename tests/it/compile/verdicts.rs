@@ -129,11 +129,11 @@ async fn a_refusal_says_what_is_wrong() {
         (b"(module (import \"wasi_unstable\" \"fd_read\" (func)))".to_vec(), "older WASI"),
         (
             b"(module (import \"wasi_snapshot_preview1\" \"fd_read\" (func)))".to_vec(),
-            "fd_read (with a type that is not WASI's)",
+            "fd_read (its type is not the one in WASI)",
         ),
         (
             b"(module (import \"wasi_snapshot_preview1\" \"fork\" (func)))".to_vec(),
-            "fork (no function of WASI 0.1)",
+            "fork (not a function of WASI 0.1)",
         ),
         (
             b"(module (memory 1 1 shared) (func (export \"_start\")))".to_vec(),
