@@ -1,8 +1,8 @@
-"""Uses the client that openapi-python-client makes of /openapi.json, as an application would.
+"""Uses the client that openapi-python-client generates from /openapi.json, as an application would.
 
     api_client.py URL MODULE_FILE
 
-Prints what it saw as one JSON object.
+Prints the results as one JSON object.
 """
 
 import io

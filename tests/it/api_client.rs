@@ -1,5 +1,5 @@
-//! A client generated from `/openapi.json`, as an application would use it: what the document says
-//! is what the host does, in a form that generators understand.
+//! A client generated from `/openapi.json`, as an application would use it: the host does what the
+//! document says, in a form that generators understand.
 
 use std::process::Command;
 

@@ -41,7 +41,7 @@ fn run_gives_a_command_its_arguments_environment_stdin_and_directories() {
     for (report, wrong_usage) in [("report", 1), ("report-wasip1", 3)] {
         let report = guest(report);
         let folder = tempfile::TempDir::new().unwrap();
-        // In the place of the directory that the run would have there.
+        // It replaces the run's own directory at that path.
         let mount = format!("{}::/out", folder.path().display());
         let output = cofferdam(
             &[
@@ -96,7 +96,7 @@ fn everything_after_the_file_is_the_guests() {
         let output = cofferdam(&["run", &probe, "exit", "7"], b"");
         assert_eq!(output.status.code(), Some(own));
     }
-    // Before it stands what is ours, and a word that is nobody's is refused.
+    // The words before it are the program's own, and an unknown word is refused.
     let report = cofferdam(&["run", "--json", &guest("probe-wasip1"), "args"], b"");
     let report: Value = serde_json::from_slice(&report.stdout).expect("a report as JSON");
     assert_eq!(report["result"]["body"], "[]\n");
@@ -106,7 +106,7 @@ fn everything_after_the_file_is_the_guests() {
 }
 
 #[test]
-fn what_cannot_be_granted_or_run_is_named() {
+fn mistakes_in_directories_and_files_are_named() {
     let report = guest("report");
     let file = guests::root().join("README.md");
     let (file, folder) = (file.display(), guests::root().display());
@@ -177,7 +177,7 @@ fn the_client_commands_speak_to_a_host() {
     let id = first["task_id"].as_str().unwrap();
     assert!(run(&["task", "get", id], b"").status.success());
     assert!(run(&["task", "logs", id], b"").status.success());
-    // What the user said is one word of the address, whatever it is made of.
+    // A user's text is one part of the address, whatever characters it has.
     let odd = run(&["--json", "module", "show", "My Module?x=1"], b"");
     assert_eq!(odd.status.code(), Some(1));
     let problem: Value = serde_json::from_slice(&odd.stdout).expect("what the API returned");
@@ -230,7 +230,7 @@ fn an_input_arrives_as_it_is_whatever_its_size() {
         "{}",
         text(&done.stderr)
     );
-    // Directories cannot be asked for beside a raw input; what the server says to that is told.
+    // Directories cannot be requested with a raw input; the server's refusal is shown.
     let refused = submit(&[&["crc", "--dir", "a:/b"], &flags[..]].concat(), &large);
     assert_eq!(refused.status.code(), Some(1));
     let said = text(&refused.stderr);
@@ -242,7 +242,7 @@ fn exit_codes_tell_usage_from_an_absent_server() {
     assert_eq!(cofferdam(&["tusk", "list"], b"").status.code(), Some(2));
     let absent = cofferdam(&["--server", "http://127.0.0.1:9", "task", "list"], b"");
     assert_eq!(absent.status.code(), Some(3), "{}", text(&absent.stderr));
-    // Who is absent, and how to get somebody there.
+    // The message says which server is absent, and how to start one.
     for part in ["http://127.0.0.1:9", "cofferdam serve", "--server"] {
         assert!(
             text(&absent.stderr).contains(part),
@@ -281,7 +281,7 @@ fn exit_codes_tell_usage_from_an_absent_server() {
         b"",
     );
     assert_eq!(refused.status.code(), Some(2));
-    // Every mistake is told, not the first only.
+    // Every mistake is reported, not only the first.
     for part in ["limits.timeout_ms", "queue.slots is"] {
         assert!(
             text(&refused.stderr).contains(part),
@@ -315,7 +315,7 @@ fn the_effective_configuration_and_completions_are_printed() {
 }
 
 #[test]
-fn a_configuration_that_cannot_be_read_is_not_taken_for_none() {
+fn an_unreadable_configuration_is_an_error() {
     let folder = tempfile::TempDir::new().unwrap();
     std::fs::write(folder.path().join("cofferdam.toml"), b"# caf\xe9\n").unwrap();
     let data = folder.path().display().to_string();
@@ -323,7 +323,7 @@ fn a_configuration_that_cannot_be_read_is_not_taken_for_none() {
     assert_eq!(refused.status.code(), Some(2));
     assert!(text(&refused.stderr).contains("cofferdam.toml"));
 
-    // A variable of somebody else's is none of our business, whatever it holds.
+    // A variable of another program is ignored, whatever its value is.
     let check = |name: &str| {
         Command::new(program())
             .arg("check-config")
@@ -344,7 +344,7 @@ fn a_guest_that_waits_for_input_ends_at_its_timeout() {
     let mut child = Command::new(program())
         .args(["run", "--timeout", "300ms"])
         .arg(read)
-        // Kept open: it neither gives a byte nor ends.
+        // It is kept open: it neither gives a byte nor ends.
         .stdin(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

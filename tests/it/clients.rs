@@ -1,5 +1,5 @@
-//! Clients that do not read, do not send, or send too much: what one of them holds never keeps
-//! others waiting, and all of them together hold no more than the host gives them.
+//! Clients that do not read, do not send, or send too much: one of them does not keep others
+//! waiting, and all of them together use no more than the host allows.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,10 +13,10 @@ use crate::support::guests;
 use crate::support::host::Host;
 
 const MIB: u64 = 1 << 20;
-/// How long somebody who did nothing wrong waits at most, in a build without optimisation.
+/// The longest wait of a well-behaved client, in a build without optimisation.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A connection whose kernel takes next to nothing for its client.
+/// A connection whose kernel buffers almost nothing for its client.
 fn connect_small(host: &Host, buffer_bytes: usize) -> TcpStream {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(buffer_bytes).unwrap();
@@ -42,7 +42,7 @@ fn gzip_of_zeros(mebibytes: u64) -> Vec<u8> {
     packed.stdout
 }
 
-/// The most memory that the host has while `work` goes on.
+/// The most memory of the host while `work` runs.
 fn peak_bytes(host: &Host, work: impl FnOnce() + Send) -> u64 {
     std::thread::scope(|scope| {
         let working = scope.spawn(work);
@@ -76,15 +76,15 @@ fn readers_that_do_not_read_keep_nobody_from_running_code() {
 }
 
 #[test]
-fn a_reader_that_comes_late_is_told_what_was_left_out_and_the_whole_answer() {
+fn a_late_reader_hears_what_was_left_out_and_gets_the_whole_answer() {
     let host = ready("");
-    // More than may wait for a reader, in pieces that cannot be told as one.
+    // More than may wait for a reader, in pieces that cannot be joined into one event.
     let code = "import sys\nfor i in range(50):\n  sys.stdout.write('\\x01' * 20000)\n  sys.stdout.flush()\n7";
     let request = json!({"language": "python", "code": code}).to_string();
     let mut stream = connect_small(&host, 65_536);
     let headers = "Accept: text/event-stream\r\nContent-Type: application/json\r\n";
     post(&mut stream, "/v1/exec", headers, request.as_bytes());
-    // By then the code has ended, whoever reads.
+    // By then the code has ended, whether or not anybody reads.
     let begun = Instant::now();
     while !host
         .client
@@ -140,7 +140,7 @@ fn results_that_nobody_reads_are_bounded_in_sum() {
             stream
         })
         .collect();
-    // Those that got no room are told so, and the others hold theirs.
+    // Those that got no room get 503, and the others keep theirs.
     let mut answers: Vec<String> = Vec::new();
     for mut stream in unread.iter() {
         stream
@@ -183,14 +183,14 @@ fn uploads_are_bounded_in_sum_packed_or_not() {
                 .collect();
             for answer in uploads {
                 let answer = answer.join().unwrap();
-                // Either it was looked at, and is no module, or there was no room for it.
+                // Either it was checked, and is not a module, or there was no room for it.
                 assert!([422, 503].contains(&answer.status), "{}", answer.text());
             }
         });
     });
     let grown = peak.saturating_sub(before);
-    // One body of 127 MiB at a time, which is more than the room and so all of it, and its copy
-    // on the way to the compiler.
+    // One body of 127 MiB at a time, which is more than the room and so takes all of it, and its
+    // copy on the way to the compiler.
     assert!(grown < 400 * MIB, "{} MiB", grown / MIB);
 }
 
@@ -199,7 +199,7 @@ fn idle_connections_give_way() {
     let host = Host::with_config("[http]\nconnections_max = 32\n");
     let crowd: Vec<TcpStream> = (0..100).map(|_| host.connect()).collect();
     let asked = Instant::now();
-    // Whoever has just come keeps its place for a moment, which the last to come may be told.
+    // A new connection keeps its place for a moment, so the last one may be refused.
     let is_served = |path: &str| {
         let answer = host.client.try_send("GET", path, &[], b"");
         answer.is_ok_and(|answer| answer.status == 200)
@@ -239,7 +239,7 @@ fn dripped_bodies_give_way_and_end() {
             .is_ok_and(|answer| answer.status == 200);
         std::thread::sleep(Duration::from_millis(200));
     }
-    assert!(is_served, "nobody else is served");
+    assert!(is_served, "other clients are not served");
     let mut timed_out = 0;
     for stream in &mut crowd {
         let mut answer = String::new();
@@ -250,7 +250,7 @@ fn dripped_bodies_give_way_and_end() {
 }
 
 #[test]
-fn busy_connections_leave_operations_their_own() {
+fn busy_connections_leave_places_for_operations() {
     let host =
         Host::with_config("[http]\nconnections_max = 4\noperations_listen = \"127.0.0.1:0\"\n");
     host.client
@@ -297,7 +297,7 @@ fn a_client_that_ends_its_side_gets_its_answer() {
     for request in [
         "GET /livez HTTP/1.0\r\n\r\n".to_owned(),
         "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(),
-        // Long enough for the host to ask whether anybody is still there.
+        // This is long enough for the host to probe the client.
         "POST /v1/run/sleep?timeout_ms=2000 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
             .to_owned(),
     ] {

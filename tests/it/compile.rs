@@ -1,5 +1,5 @@
-//! The compiler's front: what it accepts, what it refuses and why, and that no upload costs the
-//! host more than its limits say.
+//! The compiler's entry: what it accepts, what it refuses and why, and that no upload costs the
+//! host more than its limits.
 //!
 //! The bombs are made here, byte by byte, because no assembler would make them.
 
@@ -22,7 +22,7 @@ use cofferdam_sandbox::compile::{Compiled, Compiler};
 use cofferdam_sandbox::settings::SandboxConfig;
 use cofferdam_sandbox::{CompileError, EngineClass};
 
-/// A compiler over a directory of its own.
+/// A compiler over its own directory.
 struct Bench {
     compiler: Compiler,
     dir: tempfile::TempDir,
@@ -50,7 +50,7 @@ impl Bench {
         Bench::with_program(config, |_| PathBuf::from(env!("CARGO_BIN_EXE_cofferdam")))
     }
 
-    /// With another child than the real one; `program` is given a directory to put it in.
+    /// With a fake child; `program` gets a directory to put it into.
     fn with_program(config: &SandboxConfig, program: impl FnOnce(&Path) -> PathBuf) -> Bench {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let code_cache = CodeCache::open(&dir.path().join("compiled"), config).expect("a cache");

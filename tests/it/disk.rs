@@ -1,5 +1,5 @@
-//! A disk without room: what was acknowledged is kept, everything else is refused, and room is
-//! enough to go on.
+//! A full disk: acknowledged data is kept, everything else is refused, and new space is enough to
+//! go on.
 
 use serde_json::{Value, json};
 
@@ -10,11 +10,11 @@ use crate::support::http::Answer;
 
 /// Room for a database, its log and some compiled code.
 const DISK_MEBIBYTES: u64 = 64;
-/// What is left of it when it is almost full: room for some tasks and not for their ends.
+/// The space left when it is almost full: enough for some tasks but not for their ends.
 const LEFT_BYTES: u64 = 512 * 1024;
-/// Tasks that are tried then.
+/// How many tasks are tried then.
 const TRIES: usize = 1000;
-/// What each of them takes, and its end again.
+/// The bytes of each task, and of its end.
 const INPUT_BYTES: usize = 50_000;
 
 const NO_INTERPRETERS: &str = "[interpreters]\ndir = \"/nowhere\"\n";
@@ -54,8 +54,8 @@ fn a_full_disk_loses_nothing_acknowledged_and_room_is_enough_to_go_on() {
         }
         Some(answer)
     });
-    expect_no_room(refused.expect("a full disk takes so many tasks only"));
-    // It lives and answers what it knows.
+    expect_no_room(refused.expect("a full disk takes only some tasks"));
+    // It lives and answers queries.
     host.client.get("/livez").expect(200);
     for id in &acknowledged {
         host.client.task(id);
@@ -82,11 +82,11 @@ fn a_full_disk_loses_nothing_acknowledged_and_room_is_enough_to_go_on() {
         .collect();
     kept.sort_unstable();
     acknowledged.sort_unstable();
-    assert_eq!(kept, acknowledged, "what was refused is not kept");
+    assert_eq!(kept, acknowledged, "refused tasks are not kept");
 }
 
 #[test]
-fn what_needs_room_is_refused_and_what_needs_none_goes_on() {
+fn work_that_needs_disk_space_is_refused_and_other_work_goes_on() {
     let Some(disk) = SmallDisk::new(DISK_MEBIBYTES) else {
         return;
     };

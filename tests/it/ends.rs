@@ -1,4 +1,4 @@
-//! Ends that storage does not take: of one attempt among many, and of all of them.
+//! Ends that storage refuses: of one attempt among many, and of all of them.
 
 use std::sync::Barrier;
 use std::thread;
@@ -11,7 +11,7 @@ use crate::support::guests;
 use crate::support::host::Host;
 use crate::support::http::Client;
 
-/// How long a host may take to end when nothing runs and storage takes nothing.
+/// How long a host may take to end when nothing runs and storage accepts nothing.
 const STOP_MAX: Duration = Duration::from_secs(8);
 
 fn host(config: &str, wats: &[&str]) -> Host {
@@ -47,15 +47,15 @@ fn stops_in_time(mut host: Host) {
     assert!(begun.elapsed() < STOP_MAX, "{:?}", begun.elapsed());
 }
 
-/// Claims that were taken ahead of a slot go back to storage after a second, and all of them are
-/// cancelled at about that time.
+/// Claims taken ahead of a slot go back to storage after a second, and all of them are cancelled at
+/// about that time.
 #[test]
 fn cancels_race_with_claims_that_are_given_back() {
     const SLEEPERS: usize = 32;
     const TAKEN_AHEAD: usize = 200;
     const CONNECTIONS: usize = 40;
     let host = host("[queue]\nslots = 32\n", &["sleep.wat", "echo.wat"]);
-    // Short ones before, so that the host takes many of them ahead of a free slot.
+    // Short tasks come first, so that the host takes many tasks ahead of a free slot.
     for number in 0..20 {
         host.client
             .submit_and_wait(&json!({"module": "echo", "input": number}));
@@ -160,7 +160,7 @@ fn await_readiness(client: &Client, status: u16) {
     }
 }
 
-/// SQLite keeps no row of more than 1,000,000,000 bytes; such an output is beside it.
+/// A row in SQLite has at most 1,000,000,000 bytes; a larger output is kept beside the database.
 #[test]
 fn an_output_larger_than_a_row_is_kept() {
     let config = "[ceilings]\noutput_bytes = 1073741824\n";

@@ -50,7 +50,7 @@ pub(crate) fn copy_compiled(into: &Path) {
     }
 }
 
-/// The directory of compiled code that the first test to come makes for all.
+/// The directory of compiled code that the first test makes for all.
 fn compiled() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let target = folder.join(format!("compiled-{}", built_at().as_nanos()));
@@ -62,7 +62,7 @@ fn compiled() -> PathBuf {
         host.stop();
         for entry in std::fs::read_dir(folder).expect("readable").flatten() {
             if entry.file_name().to_string_lossy().starts_with("compiled-") {
-                // Of an earlier build.
+                // It is from an earlier build.
                 std::fs::remove_dir_all(entry.path()).expect("removable");
             }
         }
@@ -113,7 +113,7 @@ fn wait_until_ready(host: &Host) {
     }
 }
 
-/// Runs code and gives the answer.
+/// Runs code and returns the answer.
 pub(crate) fn exec(host: &Host, request: &Value) -> Value {
     host.client.post("/v1/exec", request).expect(200).json()
 }

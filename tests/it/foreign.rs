@@ -1,8 +1,7 @@
-//! Modules that know nothing of this host behave here as they do under the `wasmtime` command line:
+//! Modules that do not know this host behave here as they do under the `wasmtime` command line:
 //! the same exit code, the same streams, the same files.
-//!
-//! Left out is what differs on purpose: after a trap `wasmtime` ends with 134 and a report of its
-//! own, `cofferdam run` with 1 and the failure kind; and there is no network at all.
+//! Deliberate differences are left out: after a trap `wasmtime` ends with 134 and its own report,
+//! `cofferdam run` with 1 and the failure kind; and there is no network.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -15,10 +14,10 @@ use tempfile::TempDir;
 use crate::support::guests;
 use crate::support::host::{Host, program};
 
-/// The same program on both roads.
+/// The same program in both WASI versions.
 const PROBES: [&str; 2] = ["probe-wasip1", "probe-wasip2"];
 
-/// What a module is started with.
+/// The arguments and input of a module.
 #[derive(Default)]
 struct Start<'a> {
     args: &'a [&'a str],
@@ -26,7 +25,7 @@ struct Start<'a> {
     stdin: &'a [u8],
 }
 
-/// What came of it.
+/// The result of a run.
 #[derive(Debug, PartialEq)]
 struct Ended {
     code: Option<i32>,
@@ -50,7 +49,7 @@ fn wasmtime() -> PathBuf {
         })
 }
 
-/// A directory to be granted, and beside it a file that is not.
+/// A directory to grant, and beside it a file that is not granted.
 fn folder() -> TempDir {
     let folder = TempDir::new().unwrap();
     std::fs::create_dir_all(folder.path().join("data/sub")).unwrap();
@@ -116,7 +115,7 @@ fn fed(command: &mut Command, stdin: &[u8]) -> Output {
     output
 }
 
-/// Runs a module both ways and gives what both did.
+/// Runs a module both ways and returns both results.
 #[track_caller]
 fn both(module: &str, start: &Start<'_>) -> Ended {
     assert!(
@@ -126,7 +125,7 @@ fn both(module: &str, start: &Start<'_>) -> Ended {
     both_of(&guests::built_path(module), start)
 }
 
-/// The same for a module that lies there.
+/// The same for a module at this path.
 #[track_caller]
 fn both_of(module: &Path, start: &Start<'_>) -> Ended {
     let theirs = under(&wasmtime(), module, start);
@@ -137,7 +136,7 @@ fn both_of(module: &Path, start: &Start<'_>) -> Ended {
 
 /// Some toolchains, Go's among them, take the first directory for the working directory.
 #[test]
-fn what_is_granted_comes_first_as_under_wasmtime() {
+fn granted_directories_come_first_as_under_wasmtime() {
     let module = guests::root().join("tests/guests/first-descriptor.wat");
     let ended = both_of(&module, &Start::default());
     assert_eq!((ended.code, &*ended.stdout), (Some(0), "first\n"));
@@ -311,7 +310,7 @@ fn the_network_is_denied() {
         let denied = "connect false\nlisten false\nsend false\nlook up false\n";
         assert_eq!(said, denied, "{probe}");
     }
-    // Nothing arrived: the guests have ended, and what they sent on loopback would be here.
+    // Nothing arrived: the guests have ended, and anything they sent on loopback would be here.
     listener.set_nonblocking(true).unwrap();
     assert!(listener.accept().is_err());
     datagrams.set_nonblocking(true).unwrap();

@@ -1,4 +1,4 @@
-//! What is kept, what is told of its changes, and what is removed.
+//! Retention, lists of changes, and removal.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -89,7 +89,7 @@ fn a_purged_task_is_gone_with_its_files() {
     purge(&waiting).expect(204);
 }
 
-/// What somebody knows who asks for changes and for nothing else.
+/// The knowledge of a client that only asks for changes.
 struct Listener {
     client: Client,
     since: String,
@@ -119,7 +119,7 @@ impl Listener {
 }
 
 #[test]
-fn whoever_asks_for_changes_by_number_misses_none() {
+fn a_client_that_asks_for_changes_by_number_misses_none() {
     const THREADS: usize = 8;
     const TASKS: usize = 40;
     let host = host("", &["echo.wat"]);

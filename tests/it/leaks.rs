@@ -1,4 +1,4 @@
-//! Many runs leave the host as it was: memory, descriptors, threads, directories.
+//! Many runs leave the host unchanged: memory, descriptors, threads, directories.
 //!
 //! The bounds are wide, because allocators keep what they once had; a run that leaked a single
 //! page would still be far outside.
@@ -15,7 +15,7 @@ use crate::support::host::{Host, Slack};
 const SMALL_RUNS: usize = 20_000;
 /// Runs of a command that reads its input and leaves a file.
 const RUNS_WITH_FILES: usize = 300;
-/// Runs before the host is first looked at.
+/// Runs before the host is first measured.
 const WARM_UP: usize = 1_000;
 /// Connections that ask for runs.
 const CLIENTS: usize = 8;

@@ -1,5 +1,5 @@
-//! What guests leave on disk cannot stop the host: not its start, not its pruning, whatever its
-//! shape, and whichever host left it.
+//! Files that guests leave on disk cannot stop the host's start or its pruning, whatever their
+//! shape, and whichever version of the host left them.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -51,10 +51,10 @@ fn paths_too_long_for_the_disk_stop_no_start_and_no_pruning() {
 
 #[test]
 fn a_data_directory_of_an_older_host_with_any_tree_in_it_starts_and_is_pruned() {
-    // A disk would need a millisecond for each of the folders.
+    // It is in memory, because a disk would need a millisecond for each of the folders.
     let data = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
     let data = data.unwrap();
-    // Both were made in 2023, which their names say.
+    // Both were made in 2023, according to their names.
     let execution = "018bcfe5-6800-7000-8000-000000000000";
     let task = "018bcfe5-6801-7000-8000-000000000000";
     let places = [
@@ -97,7 +97,7 @@ fn a_data_directory_of_an_older_host_with_any_tree_in_it_starts_and_is_pruned() 
     assert!(copy.join(&places[1]).join("one").exists());
 }
 
-/// The directory right below the one that holds all of a kind.
+/// The directory directly below the one for all of a kind.
 fn top(place: &Path) -> &Path {
     let depth = |path: &Path| path.components().count();
     let root = place
@@ -121,7 +121,7 @@ fn await_pruned(host: &Host, id: &str) {
     }
 }
 
-/// A tree of everything that a walk could stumble over.
+/// A tree with everything that could make a walk fail.
 fn make_hostile(dir: &Path) {
     std::fs::create_dir_all(dir).unwrap();
     make_deep(dir, &"n".repeat(255), 20);
@@ -140,7 +140,7 @@ fn make_hostile(dir: &Path) {
     std::fs::set_permissions(dir.join("locked"), none).unwrap();
 }
 
-/// Such a path cannot be written down, so each level is made from the one above.
+/// Such a path is too long for a call, so each level is made from its parent.
 fn make_deep(dir: &Path, name: &str, levels: usize) {
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut at = openat(CWD, dir, flags, Mode::empty()).unwrap();

@@ -1,9 +1,7 @@
-//! Hostile guests through the real host: each ends soon after its limit, with a failure kind of its
-//! own and the figures, whether it runs at once or as a task; others are served meanwhile; and
-//! afterwards nothing of it is left.
-//!
-//! How much slower others are served is measured by the benchmark `busy`; here is only a bound that
-//! no honest machine misses.
+//! Hostile guests through the real host: each ends soon after its limit, with its own failure kind
+//! and the figures, whether it runs at once or as a task; others are served meanwhile; and it
+//! leaves nothing behind. The benchmark `busy` measures how much slower others are served; the
+//! bound here is one that any machine meets.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -32,7 +30,7 @@ struct Case {
     /// The limits it runs under, as a query and as a task name them.
     limits: &'static [(&'static str, u64)],
     kind: &'static str,
-    /// What its message says: the figures.
+    /// The figures in its message.
     says: &'static str,
 }
 
@@ -83,7 +81,7 @@ const CASES: &[Case] = &[
         "stack_overflow",
         "524288 bytes are allowed",
     ),
-    // Memory of its own.
+    // The guest's own memory.
     case(
         "grow-memory.wat",
         MEMORY,
@@ -114,9 +112,9 @@ const CASES: &[Case] = &[
         "memory_exceeded",
         "asked for 1073741824 more; 134217728 are allowed",
     ),
-    // Names that a guest chose decide nothing.
+    // Names that a guest chose have no effect.
     case("names-of-limits.wat", &[], "trap", "unreachable"),
-    // Memory of the host.
+    // Host memory.
     case(
         "leak-handles.wat",
         &[],
@@ -155,12 +153,12 @@ const CASES: &[Case] = &[
         kind: "output_exceeded",
         says: "4194304 bytes that are allowed",
     },
-    // Disk: the guest is told, and gives up.
+    // Disk: the guest sees the refusal and gives up.
     case("fill-disk.wat", &[], "exit", NO_SPACE),
     case("sparse.wat", &[], "exit", NO_SPACE),
     case("many-files.wat", &[], "exit", NO_SPACE),
     case("renumber.wat", &[], "exit", NO_SPACE),
-    // What guests do of their own accord.
+    // Ends that guests choose themselves.
     case("exit-7.wat", &[], "exit", "exit code 7"),
     case("trap.wat", &[], "trap", "divide by zero"),
     case(
@@ -189,7 +187,7 @@ impl Case {
         self.guest.trim_end_matches(".wat")
     }
 
-    /// What must be so of a problem or of a task's error.
+    /// The checks of a problem or of a task's error.
     #[track_caller]
     fn check(&self, kind: &Value, message: &Value, backtrace: &Value) {
         let message = message.as_str().expect("a failure has a message");
@@ -247,14 +245,14 @@ fn host() -> Host {
             .client
             .put_module(case.module(), &guests::wat(case.guest))
             .status;
-        // A guest may stand in several cases.
+        // A guest may occur in several cases.
         assert!(status == 201 || status == 200, "{}", case.guest);
     }
     host
 }
 
-/// Runs `work` while another client asks for something small again and again; gives how long each
-/// of its answers took, the longest last.
+/// Runs `work` while another client makes small requests; returns the times of their answers, the
+/// longest last.
 fn beside_a_canary(client: &Client, work: impl FnOnce()) -> Vec<Duration> {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -383,7 +381,7 @@ fn a_guest_past_its_quota_is_ended_where_the_operator_wants_that() {
 }
 
 #[test]
-fn a_module_that_cannot_say_what_it_is_for_is_refused() {
+fn a_module_that_cannot_describe_itself_is_refused() {
     let host = Host::with_config("[limits]\ncpu_ms = 200\n");
     let began = Instant::now();
     let answer = host
@@ -398,7 +396,7 @@ fn a_module_that_cannot_say_what_it_is_for_is_refused() {
 }
 
 #[test]
-fn an_input_that_nobody_reads_holds_nothing_up() {
+fn an_input_that_nobody_reads_does_not_block() {
     let host = Host::with_config("[http]\ninline_body_bytes = 1048576\n");
     host.client
         .put_module("m", &guests::wat("exit-7.wat"))
@@ -421,12 +419,12 @@ fn an_input_that_nobody_reads_holds_nothing_up() {
     assert_eq!(task["error"]["exit_code"], 7, "{task}");
 }
 
-/// How much more than its limit a guest may make the host work: what cannot be measured, and the
+/// How much more CPU time than its limit a guest may make the host use: unmeasured work, and the
 /// host's own work around each call.
 const CHARGED_FACTOR: u32 = 3;
 
 #[test]
-fn what_the_host_does_for_a_guest_is_charged_to_it() {
+fn work_of_the_host_for_a_guest_is_charged_to_it() {
     let host = Host::start();
     let guest = guests::wat("walk-paths.wat");
     host.client.put_module("walk", &guest).expect(201);
@@ -442,7 +440,7 @@ fn what_the_host_does_for_a_guest_is_charged_to_it() {
     );
 }
 
-/// What the whole process has used of the processor.
+/// The CPU time of the whole process.
 fn cpu_time(host: &Host) -> Duration {
     let path = format!("/proc/{}/stat", host.pid());
     let stat = std::fs::read_to_string(path).expect("the host runs");

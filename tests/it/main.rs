@@ -1,10 +1,10 @@
-//! Whole-product tests: the real binary, over HTTP and the command line. Only `compile` goes through
-//! the library besides, because what it throws at the compiler's child must be counted per child.
+//! Whole-product tests: the real binary, over HTTP and the command line. Only `compile` also uses
+//! the library, because it must count the compiler's children.
 
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a test that panics has failed, and the figures it prints are for whoever looks"
+    reason = "a test that panics has failed, and the figures it prints are for the reader"
 )]
 
 mod api_client;

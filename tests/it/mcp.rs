@@ -1,4 +1,4 @@
-//! `/mcp`: code and modules as tools, byte by byte, and what no well-made client would send.
+//! `/mcp`: code and modules as tools, byte by byte, and requests that no proper client would send.
 
 mod client;
 mod ends;
@@ -11,7 +11,7 @@ use crate::support::guests;
 use crate::support::host::Host;
 use crate::support::http::Answer;
 
-/// Limits that no test meets, so that a run which ends was ended.
+/// Limits that no test meets, so that a run that ends was ended from outside.
 const PATIENT: &str = "[ceilings]\ncpu_ms = 600000\ntimeout_ms = 600000\n";
 
 /// A client of the older, session-bound kind, byte by byte.
@@ -60,7 +60,7 @@ impl Session<'_> {
 }
 
 #[test]
-fn what_is_no_message_is_refused_in_the_protocols_words() {
+fn an_invalid_message_is_refused_with_a_protocol_error() {
     let host = Host::with_config("[http]\ninline_body_bytes = 1024\n");
     let refused = |headers: &[(&str, &str)], body: &str, status: u16| {
         post(&host, headers, body).expect(status).text()
@@ -143,7 +143,7 @@ fn without_interpreters_there_are_no_tools_for_code() {
 }
 
 #[test]
-fn wrong_arguments_are_told_to_the_model() {
+fn wrong_arguments_are_reported_to_the_model() {
     let host = ready("");
     let session = Session::begin(&host);
     let told = |arguments: Value| {
@@ -163,13 +163,13 @@ fn wrong_arguments_are_told_to_the_model() {
     assert!(told(json!({"code": "1", "files": {"../x": ""}})).contains("files"));
 }
 
-/// What became of Python code.
+/// The result of Python code.
 fn ran(session: &Session<'_>, code: &str) -> Value {
     session.ask("tools/call", &python_call(code)["params"])["result"].clone()
 }
 
 #[test]
-fn small_files_come_along_and_large_ones_by_their_address() {
+fn small_files_are_included_and_large_ones_are_links() {
     let host = ready("");
     let session = Session::begin(&host);
     let code = "open('a.bin', 'wb').write(b'\\xff' * 300_000)\nopen('b.csv', 'w').write('1,2')\nopen('c.bin', 'wb').write(b'\\xff')";

@@ -1,4 +1,4 @@
-"""Drives a host's /mcp with the protocol's official client, and prints what it saw as JSON.
+"""Drives a host's /mcp with the protocol's official client, and prints the results as JSON.
 
     mcp_client.py URL SCRATCH MODE
 
@@ -18,13 +18,13 @@ WAIT_S = 60
 
 
 def running(scratch):
-    """Whether a guest has a directory now; it gets one with its first file."""
+    """Whether a guest has a directory; it gets one with its first file."""
     hosts = [os.path.join(scratch, host) for host in os.listdir(scratch)]
     return any(os.listdir(host) for host in hosts if os.path.isdir(host))
 
 
 async def until(what, condition):
-    """Waits until `condition` holds, and gives the seconds it took."""
+    """Waits until `condition` holds, and returns the seconds it took."""
     begin = time.monotonic()
     while not condition():
         if time.monotonic() - begin > WAIT_S:
@@ -50,7 +50,7 @@ async def every_tool(client):
 
 
 async def cancelled(client, scratch, tool, arguments):
-    """Begins a call that never ends by itself, cancels it, and waits for its guest's end."""
+    """Begins a call that does not end by itself, cancels it, and waits for its guest's end."""
     async with anyio.create_task_group() as group:
         group.start_soon(client.call_tool, tool, arguments)
         await until("the guest begins", lambda: running(scratch))
@@ -59,7 +59,7 @@ async def cancelled(client, scratch, tool, arguments):
 
 
 async def error_of(call):
-    """The error that a call is answered with."""
+    """The error of a call."""
     try:
         return plain(await call)
     except MCPError as error:

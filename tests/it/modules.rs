@@ -55,7 +55,7 @@ fn an_upload_is_checked_compiled_and_described() {
 }
 
 #[test]
-fn a_name_means_its_newest_version_and_a_digest_pins_one() {
+fn a_name_refers_to_its_newest_version_and_a_digest_pins_one() {
     let host = Host::start();
     let first = host
         .client
@@ -121,7 +121,7 @@ fn a_removed_module_is_gone() {
 }
 
 #[test]
-fn what_is_no_module_is_refused_with_the_reason() {
+fn a_file_that_is_not_a_module_is_refused_with_the_reason() {
     let host = Host::start();
     let refused = |bytes: &[u8]| {
         let answer = host.client.put_module("m", bytes).expect(422).json();
@@ -144,7 +144,7 @@ fn what_is_no_module_is_refused_with_the_reason() {
 }
 
 #[test]
-fn text_as_it_was_written_until_this_year_is_read() {
+fn the_older_syntax_of_components_is_accepted() {
     let host = Host::start();
     let new = String::from_utf8(guests::wat("echo.wat")).unwrap();
     let old = new
@@ -153,7 +153,7 @@ fn text_as_it_was_written_until_this_year_is_read() {
             "(memory $guest \"memory\")",
         )
         .replace("(realloc (core func $guest", "(realloc (func $guest");
-    assert_ne!(old, new, "it is written in the new way");
+    assert_ne!(old, new, "echo.wat uses the newer syntax");
     for text in [new, old] {
         host.client.put_module("echo", text.as_bytes()).expect(201);
         host.client.delete("/v1/modules/echo").expect(204);
@@ -191,7 +191,7 @@ fn a_bad_name_or_type_is_refused() {
 }
 
 #[test]
-fn what_a_module_says_of_itself_and_of_its_output_is_bounded() {
+fn a_modules_description_and_media_type_are_bounded() {
     let host = Host::start();
     let put = host
         .client
@@ -210,14 +210,14 @@ fn what_a_module_says_of_itself_and_of_its_output_is_bounded() {
 }
 
 #[test]
-fn an_upload_that_does_not_say_what_it_is_is_told_how_to() {
+fn an_upload_of_unknown_kind_is_told_how_to_declare_it() {
     let host = Host::start();
     let script = b"def run(input):\n    return input\n";
     let put = |name: &str, headers: &[(&str, &str)], body: &[u8]| {
         let path = format!("/v1/modules/{name}");
         host.client.send("PUT", &path, headers, body)
     };
-    // As `curl -T` sends it; there is no interpreter here, which is the next thing to be told.
+    // This is what `curl -T` sends; the next error is that there is no interpreter here.
     put("report.py", &[], script).expect_problem(501, "interpreter_not_installed");
     let unsaid = put("report", &[], script).expect_problem(415, "unsupported_media_type");
     let detail = unsaid["detail"].as_str().unwrap();

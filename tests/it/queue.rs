@@ -1,5 +1,4 @@
-//! The queue as clients see it: what races come to, in which order tasks run and run again, what a
-//! restart leaves, and what is forgotten in the end.
+//! The queue as clients see it: races, the order of tasks and retries, restarts, and retention.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -80,7 +79,7 @@ fn a_cancel_that_races_with_the_end_has_one_result() {
         let id = host
             .client
             .submit(&json!({"module": "echo", "input": number}));
-        // Sometimes at once, sometimes when the end is near or past.
+        // The cancel comes at once, or when the end is near or past.
         let began = Instant::now();
         while began.elapsed() < Duration::from_micros(number as u64 * 20) {
             std::hint::spin_loop();
@@ -88,8 +87,8 @@ fn a_cancel_that_races_with_the_end_has_one_result() {
         let answer = host.client.delete(&format!("/v1/tasks/{id}")).status;
         let task = host.client.final_task(&id);
         let result = host.client.get(&format!("/v1/tasks/{id}/result")).status;
-        // Whoever was told that the task is cancelled never sees it completed, and the reverse. What
-        // its guest gave in the end may be there all the same.
+        // A client that saw the task cancelled does not see it completed later, and the reverse.
+        // The guest's output may still exist.
         match answer {
             202 => {
                 cancelled.fetch_add(1, Ordering::Relaxed);
@@ -186,7 +185,7 @@ fn the_more_urgent_task_runs_first() {
             .iter()
             .position(|n| *n == name)
     };
-    // Those of one millisecond may stand in any order.
+    // Tasks of the same millisecond may be in any order.
     began.sort_by_key(|(at, priority)| (*at, rank(priority)));
     let names: Vec<&str> = began.iter().map(|(_, name)| name.as_str()).collect();
     assert_eq!(names, ["critical", "high", "normal", "normal", "low"]);
@@ -249,14 +248,14 @@ fn ten_thousand_tasks_are_listed_page_by_page_while_more_arrive() {
         let page = host.client.get(&path).expect(200).json();
         for task in page["items"].as_array().unwrap() {
             let created = millis(&task["created_at"]);
-            // Those that were stored together may have been made in another order.
+            // Tasks that were stored together may have been made in another order.
             assert!(created <= last + 1000, "newest first: {task}");
             last = last.min(created);
             let fresh = listed.insert(task["task_id"].as_str().unwrap().to_owned());
             assert!(fresh, "listed twice: {task}");
         }
         pages += 1;
-        // What comes meanwhile stands before the first page and shifts nothing.
+        // Tasks that arrive meanwhile are before the first page and do not shift the others.
         delayed(TASKS + pages);
         match page["next_cursor"].as_str() {
             Some(next) => cursor = format!("&cursor={next}"),
@@ -304,7 +303,7 @@ fn numbers(stream: &str) -> Vec<u64> {
 }
 
 #[test]
-fn what_is_past_its_retention_is_forgotten_with_its_files() {
+fn tasks_past_their_retention_are_forgotten_with_their_files() {
     let config = "[queue]\nretention_ms = 1000\n[http]\ninline_body_bytes = 1024\n";
     let host = Host::with_config(config);
     host.client
@@ -342,7 +341,7 @@ fn what_is_past_its_retention_is_forgotten_with_its_files() {
     host.client.get("/v1/modules/report").expect(200);
 }
 
-/// The files below a directory, but for the database's own.
+/// The files below a directory, without those of the database.
 fn files_below(folder: &Path) -> usize {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return 0;
@@ -433,7 +432,7 @@ fn sigterm_lets_running_tasks_finish_and_takes_no_more() {
 }
 
 #[test]
-fn what_a_cancelled_guest_gives_in_time_is_kept() {
+fn output_that_a_cancelled_guest_gives_in_time_is_kept() {
     let host = Host::start();
     host.client
         .put_module("optimise", &guests::built("optimise"))

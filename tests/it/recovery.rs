@@ -12,11 +12,11 @@ use crate::support::guests;
 use crate::support::host::Host;
 use crate::support::http::{Answer, Client};
 
-/// Tasks in the storm.
+/// The number of tasks.
 const TASKS: usize = 10_000;
 /// Connections that submit them.
 const CONNECTIONS: usize = 64;
-/// After how many acknowledged tasks the host is killed.
+/// The number of acknowledged tasks after which the host is killed.
 const KILLS_AFTER: [usize; 3] = [2_000, 5_000, 8_000];
 
 #[test]
@@ -68,7 +68,7 @@ fn nothing_acknowledged_is_lost_when_the_host_is_killed() {
     assert_eq!(
         count_tasks(&host.client),
         TASKS,
-        "a task nobody was promised, or one twice"
+        "a task that was not acknowledged, or one that occurs twice"
     );
     assert!(host.stop().success());
     assert_integrity(&host);
@@ -115,7 +115,7 @@ fn assert_integrity(host: &Host) {
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .find(|path| path.extension().is_some_and(|extension| extension == "db"))
-        .expect("the data directory holds a database");
+        .expect("the data directory has a database");
     let connection = rusqlite::Connection::open(database).unwrap();
     let verdict: String = connection
         .query_row("PRAGMA integrity_check", [], |row| row.get(0))
@@ -168,7 +168,7 @@ fn a_task_that_kills_every_host_ends_lost_and_others_go_on() {
             "retry": {"max_lost": max_lost}})
     };
     let poison = host.client.submit(&spin(2));
-    // It runs beside the poison each time, and its policy allows one loss more.
+    // It runs beside the poison task each time, and its policy allows one loss more.
     let bystander = host.client.submit(&spin(3));
     for _host in 0..3 {
         for id in [&poison, &bystander] {
@@ -228,7 +228,7 @@ fn a_second_host_on_the_same_data_is_refused() {
 }
 
 #[test]
-fn sigterm_drains_and_what_cannot_finish_is_given_back() {
+fn sigterm_drains_and_gives_back_attempts_that_cannot_finish() {
     let mut host = Host::with_config("[queue]\ndrain_timeout_ms = 200\n");
     host.client
         .put_module("spin", &guests::wat("spin.wat"))
@@ -254,7 +254,7 @@ fn a_draining_host_refuses_new_work_and_answers_everything_else() {
     }
     let sleep = json!({"module": "sleep", "limits": {"timeout_ms": 4000}});
     let ids = [host.client.submit(&sleep), host.client.submit(&sleep)];
-    // Claimed is not begun: what did not begin is given back at once.
+    // A claimed task may not have begun; it is then given back at once.
     await_that(|| host.client.get("/health").expect(200).json()["active_tasks"] == 2);
     host.terminate();
     await_that(|| host.client.get("/readyz").status == 503);

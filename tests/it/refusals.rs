@@ -1,4 +1,4 @@
-//! What the API of tasks refuses, and what it says then: the name, the rule and the way out.
+//! Refusals of the tasks API, and their messages: the name, the rule and what to do.
 
 use serde_json::{Value, json};
 
@@ -63,7 +63,7 @@ fn a_refusal_over_a_tasks_state_keeps_its_own_status() {
 }
 
 #[test]
-fn refusals_name_the_field_and_the_way_out() {
+fn refusals_name_the_field_and_the_remedy() {
     let host = Host::start();
     let refused = |body: &str| {
         let headers = [("content-type", "Application/JSON; charset=UTF-8")];

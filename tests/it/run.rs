@@ -176,7 +176,7 @@ fn an_input_that_does_not_fit_says_where() {
 }
 
 #[test]
-fn a_run_that_is_no_task_is_its_own_first_attempt() {
+fn a_run_without_a_task_is_attempt_1() {
     let host = Host::start();
     host.client
         .put_module("first", &guests::wat("first-attempt.wat"))

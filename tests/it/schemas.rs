@@ -1,4 +1,4 @@
-//! What modules say of themselves, and schemas: what they may cost, and that they hold.
+//! Modules' descriptions and schemas: their cost, and their enforcement.
 
 mod cost;
 mod held;

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::support::guests;
 use crate::support::host::{Host, Slack};
 
-/// As many as a small host has beside few connections.
+/// The descriptors of a small host with few connections.
 const DESCRIPTORS: u32 = 128;
 
 fn connect(host: &Host) -> TcpStream {
@@ -21,7 +21,7 @@ fn connect(host: &Host) -> TcpStream {
     stream
 }
 
-/// What the server says to these bytes until it closes the connection.
+/// The server's answer to these bytes until it closes the connection.
 fn exchange(host: &Host, request: &[u8]) -> String {
     let mut stream = connect(host);
     stream.write_all(request).unwrap();
@@ -32,7 +32,7 @@ fn exchange(host: &Host, request: &[u8]) -> String {
 }
 
 #[test]
-fn a_client_that_dawdles_is_closed_and_others_are_served() {
+fn a_slow_client_is_closed_and_others_are_served() {
     let host = Host::with_config("[http]\nheader_timeout_ms = 500\nbody_idle_timeout_ms = 500\n");
     let started = Instant::now();
     let mut slow: Vec<TcpStream> = (0..50).map(|_| connect(&host)).collect();
@@ -64,10 +64,10 @@ fn connections_leave_descriptors_to_the_rest() {
             stream
         })
         .collect();
-    // Some are served, whichever thread was faster; the others wait.
+    // Some are served, depending on which thread is faster; the others wait.
     await_an_answer(&crowd);
-    // A client that was there before: the compiler's child, its pipes and files, and a guest's
-    // directories all have their descriptors.
+    // For an earlier client, the compiler's child, its pipes and files, and a guest's directories
+    // all get their descriptors.
     host.client
         .put_module("report", &guests::built("report"))
         .expect(201);
@@ -225,7 +225,7 @@ fn pages_of_strangers_are_refused() {
 }
 
 #[test]
-fn parameters_that_mean_nothing_are_refused_everywhere() {
+fn unknown_parameters_are_refused_everywhere() {
     let host = Host::start();
     let id = "/v1/tasks/0190d1f0-0000-7000-8000-000000000001";
     for (method, path) in [
@@ -241,7 +241,7 @@ fn parameters_that_mean_nothing_are_refused_everywhere() {
     }
 }
 
-/// Packs with the system's own gzip, so that the test does not trust our libraries.
+/// Compresses with the system's gzip, so that the test does not depend on the host's libraries.
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut child = std::process::Command::new("gzip")
         .arg("-c")
@@ -325,7 +325,7 @@ fn operations_answer() {
 }
 
 #[test]
-fn the_worker_api_of_pools_is_served_as_it_is() {
+fn the_worker_api_of_pools_is_served() {
     let host = Host::start();
     host.client
         .put_module("primes", &guests::built("primes"))
@@ -381,7 +381,7 @@ fn an_address_that_is_not_loopback_is_refused() {
 }
 
 #[test]
-fn the_address_itself_says_what_this_is() {
+fn the_root_page_says_what_this_is() {
     let host = Host::start();
     let page = host.client.get("/").expect(200);
     assert!(page.header("content-type").starts_with("text/html"));

@@ -1,4 +1,4 @@
-//! What the tests stand on: a real host on a free port, a client, and the guests.
+//! Shared parts of the tests: a real host on a free port, a client, and the guests.
 
 pub(crate) mod disk;
 pub(crate) mod guests;

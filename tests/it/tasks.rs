@@ -326,7 +326,7 @@ fn artifacts_and_streams_are_kept() {
 }
 
 #[test]
-fn a_task_on_raw_bytes_is_given_the_whole_of_a_large_body() {
+fn a_task_on_raw_bytes_gets_the_whole_of_a_large_body() {
     let host = Host::with_config("[http]\ninline_body_bytes = 65536\n");
     host.client
         .put_module("echo", &guests::built("echo"))
@@ -387,7 +387,7 @@ fn a_commands_output_is_its_standard_output_wherever_it_is_asked_for() {
     assert_eq!(of("logs").text(), of("result").text());
     assert_eq!(of("result").header("cofferdam-truncated"), "");
 
-    // What was cut off is not passed off as the whole.
+    // A cut output is not presented as the whole.
     host.client
         .put_module("flood", &guests::wat("flood-stdout.wat"))
         .expect(201);
@@ -403,7 +403,7 @@ fn a_commands_output_is_its_standard_output_wherever_it_is_asked_for() {
 }
 
 #[test]
-fn a_page_ends_early_where_its_tasks_hold_much_text() {
+fn a_page_ends_early_if_its_tasks_have_much_text() {
     let host = Host::start();
     host.client
         .put_module("echo", &guests::wat("echo.wat"))

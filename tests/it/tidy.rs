@@ -1,6 +1,5 @@
-//! Holds the layers of ARCHITECTURE.md, file sizes, module docs and a few banned words.
-//!
-//! It reads text, so a re-export could fool it; there are none.
+//! Checks the layers of ARCHITECTURE.md, file sizes, module docs and a few banned words.
+//! It reads text, so a re-export could mislead it; the code has no re-exports across layers.
 
 mod circles;
 
@@ -19,11 +18,11 @@ const CRATES: &[(&str, &str)] = &[
     ("domain", "cofferdam_domain"),
 ];
 
-/// What each layer of the host may import of ours, itself excepted. Cargo holds the walls between
-/// the crates; the layers inside `server` and `core` and who may reach a crate below are held here.
-/// Reading order; an import goes downwards only.
+/// The layers that each layer of the host may import, besides itself. Cargo enforces the walls
+/// between the crates; this table has the layers inside `server` and `core`, and which of them may
+/// use a crate below. It is in reading order; an import goes downwards only.
 const LAYERS: &[(&str, &[&str])] = &[
-    // The program started again to compile a module has no command line.
+    // The program, when it is started again to compile a module, has no command line.
     ("main", &["cli", "sandbox"]),
     (
         "cli",
@@ -34,7 +33,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "sandbox",
             "runner",
             "interpreters",
-            // A run without a server holds a module's schemas as a host does.
+            // A run without a server checks a module's schemas as a host does.
             "registry",
             "threads",
             "domain",
@@ -166,7 +165,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "domain",
             "clock",
             "telemetry",
-            // Descriptions and schemas are a stranger's; what they cost is a guest's.
+            // Strangers write descriptions and schemas, so their cost is handled like a guest's.
             "threads",
         ],
     ),
@@ -180,7 +179,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &["domain"]),
 ];
 
-/// Which crates only one module may name.
+/// The crates that only one module may name.
 const OWNED_CRATES: &[(&str, &[&str])] = &[
     ("wasmtime", &["sandbox"]),
     ("wasmtime_wasi", &["sandbox"]),
@@ -209,7 +208,7 @@ fn imports_go_downwards_only() {
     let mut offences = Vec::new();
     for file in host_sources() {
         let (krate, layer) = layer_of(&file);
-        // The roots only say which modules there are.
+        // The roots only declare modules.
         if layer == "lib" {
             continue;
         }
@@ -270,7 +269,7 @@ fn every_file_opens_with_its_purpose_and_ends_in_time() {
             "TODO",
             "FIXME",
         ] {
-            // This file has to name them.
+            // This file must name them.
             if text.contains(banned) && !file.ends_with("tests/it/tidy.rs") {
                 offences.push(format!("{} says {banned}", file.display()));
             }
@@ -307,7 +306,7 @@ fn the_architecture_names_every_module_and_stays_short() {
     }
 }
 
-/// What the host is compiled from; a build script is no part of it.
+/// The host's sources, without build scripts.
 fn host_sources() -> Vec<PathBuf> {
     let mut files = files_below(&root().join("host"), &["rs"]);
     files.retain(|file| !file.ends_with("build.rs"));
@@ -328,7 +327,7 @@ fn files_below(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
         for entry in std::fs::read_dir(&folder).expect("the folder exists") {
             let path = entry.expect("the entry is readable").path();
             if path.is_dir() {
-                // Built things, and code that is meant not to compile.
+                // Build output, and code that must not compile.
                 if !path.ends_with("target") && !path.ends_with("ui") {
                     folders.push(path);
                 }
@@ -348,8 +347,8 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The crate a file of the host belongs to and its layer: a top-level module of `server` and
-/// `core`, the whole crate elsewhere, except that the clock and the threads are known apart.
+/// The crate of a host's file and its layer: a top-level module of `server` and `core`, the whole
+/// crate elsewhere, with the clock and the threads as separate layers.
 fn layer_of(file: &Path) -> (String, String) {
     let relative = file
         .strip_prefix(root().join("host"))
@@ -363,7 +362,7 @@ fn layer_of(file: &Path) -> (String, String) {
     (krate, layer)
 }
 
-/// The layer that a top-level module of a crate is.
+/// The layer of a crate's top-level module.
 fn layer(krate: &str, module: &str) -> String {
     match (krate, module) {
         ("sandbox", "threads") | ("domain", "clock") => module.to_owned(),
@@ -386,7 +385,7 @@ fn layers_named(text: &str, krate: &str) -> BTreeSet<String> {
     own.chain(others).collect()
 }
 
-/// The modules of ours that a file names, as `crate::x` or `crate::{x, y}`.
+/// The host's modules that a file names, as `crate::x` or `crate::{x, y}`.
 fn imports(text: &str, prefix: &str) -> BTreeSet<String> {
     let text = code_only(text);
     let mut found = BTreeSet::new();
@@ -407,7 +406,7 @@ fn imports(text: &str, prefix: &str) -> BTreeSet<String> {
     found
 }
 
-/// The paths of a `{a::…, b}` group, whose opening brace is taken off already.
+/// The paths of a `{a::…, b}` group, without its opening brace.
 fn top_level_paths(group: &str) -> Vec<String> {
     let (mut depth, mut start, mut found) = (0, 0, Vec::new());
     for (at, c) in group.char_indices() {

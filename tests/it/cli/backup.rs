@@ -29,7 +29,7 @@ fn a_host_over_a_backup_knows_what_the_first_one_knew() {
     let later = host
         .client
         .submit(&json!({"module": "echo", "input": 1, "delay_ms": 3_600_000}));
-    // Input that is kept in a file of its own.
+    // Input that is kept in a separate file.
     let large = vec![b'x'; 6 << 20];
     let path = "/v1/tasks?module=echo&delay_ms=3600000";
     let spooled = host
@@ -83,7 +83,7 @@ fn a_host_over_a_backup_knows_what_the_first_one_knew() {
     await_completion(&restored, &[&later, spooled]);
 }
 
-/// Waits until every task of the host but these has completed.
+/// Waits until every task of the host except these has completed.
 fn await_completion(host: &Host, except: &[&str]) {
     let all: Value = host.client.get("/v1/tasks?limit=1000").expect(200).json();
     for task in all["items"].as_array().expect("a list") {

@@ -47,7 +47,7 @@ impl User {
         self.command(&args).output().expect("the binary starts")
     }
 
-    /// What runs left behind in the directory for temporary files.
+    /// The files that runs left behind in the directory for temporary files.
     fn left(&self) -> usize {
         std::fs::read_dir(self.path("tmp"))
             .expect("readable")

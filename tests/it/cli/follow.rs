@@ -25,7 +25,7 @@ fn a_task_can_be_followed_to_its_end_and_beyond() {
             text(&output.stderr),
         )
     };
-    // The id comes before the wait, apart from the result.
+    // The id is printed before the wait, separately from the result.
     let sales = guests::sample("report/data/sales.txt");
     let submit = [
         "submit",
@@ -45,7 +45,7 @@ fn a_task_can_be_followed_to_its_end_and_beyond() {
         .expect("the id comes first")
         .trim()
         .to_owned();
-    // A word that is not ours is not quietly the guest's.
+    // An unknown word is not silently passed to the guest.
     assert_eq!(
         run(&[&submit[..], &["--top", "3"]].concat(), &sales).0,
         Some(2)
@@ -74,7 +74,7 @@ fn a_task_can_be_followed_to_its_end_and_beyond() {
 }
 
 #[test]
-fn what_a_task_writes_is_shown_as_it_comes() {
+fn output_of_a_task_is_shown_as_it_arrives() {
     let host = Host::start();
     let module = guests::wat("drip.wat");
     host.client.put_module("drip", &module).expect(201);

@@ -1,4 +1,4 @@
-//! Small uploads that cost much: each ends at its limit, and the host does not feel it.
+//! Small uploads that cost much: each ends at its limit, and the host is not affected.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use super::{Bench, ample, small, wasm};
 /// A limit of two seconds, the start and the end of a process, on a machine that does other things.
 const SOON: Duration = Duration::from_secs(8);
 
-/// Loops in loops, with a use of every local in each: the register allocator's nightmare.
+/// Nested loops, with a use of every local in each: the worst case of the register allocator.
 fn nested_loops(depth: usize, locals: usize) -> Vec<u8> {
     let mut instructions = Vec::new();
     for level in 0..depth {

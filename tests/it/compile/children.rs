@@ -1,4 +1,4 @@
-//! How many children there are, what holds them, and that none is left behind.
+//! The number of children, their confinement, and that none is left behind.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -77,7 +77,7 @@ async fn a_refusal_is_remembered() {
 }
 
 #[tokio::test]
-async fn whoever_goes_away_takes_the_child_with_him() {
+async fn a_caller_that_goes_away_ends_its_child() {
     let bench = Bench::with_program(&ample(), sleeping);
     {
         let compile = bench.compile("(module)");
@@ -130,7 +130,7 @@ async fn the_queue_for_children_is_bounded() {
         ..ample()
     };
     let bench = Bench::with_program(&config, sleeping);
-    // One has the child, sixteen wait for it, and one too many is told so while all others wait.
+    // One has the child, sixteen wait for it, and one too many is refused while all others wait.
     let uploads = (0..18).map(|n| Box::pin(bench.compile(format!("(module $n{n})"))));
     let (first_answer, _, mut waiting) = select_all(uploads).await;
     assert_eq!(first_answer, Err(CompileError::Busy));
@@ -142,9 +142,9 @@ async fn the_queue_for_children_is_bounded() {
 }
 
 #[tokio::test]
-async fn the_child_is_locked_in() {
+async fn the_child_is_confined() {
     let bench = Bench::with_program(&ample(), real);
-    // Large enough to be looked at while it is compiled.
+    // It is large enough to be observed while it is compiled.
     let body = wasm::body(
         400,
         &(0..60_000)
@@ -195,7 +195,7 @@ async fn the_child_is_locked_in() {
         .lines()
         .find_map(|line| line.strip_prefix("Max address space "));
     let space = space.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-    // What was configured, and what the program takes before it reads a byte.
+    // The configured memory, and that of the program before it reads a byte.
     assert!(
         space.is_some_and(|bytes| bytes > 3 << 30 && bytes < 4 << 30),
         "{limits}"

@@ -1,4 +1,4 @@
-//! Only what we made ourselves is ever given out for loading.
+//! Only code that this host made is ever given out for loading.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ fn module(number: usize) -> Vec<u8> {
 }
 
 impl Bench {
-    /// The cache as a process sees it that has just started.
+    /// The cache in a process that has just started.
     fn reopened(&self) -> CodeCache {
         CodeCache::open(&self.dir.path().join("compiled"), &ample()).expect("a cache")
     }
@@ -102,7 +102,7 @@ async fn a_change_under_a_running_host_is_noticed() {
 }
 
 #[tokio::test]
-async fn code_cannot_take_anothers_place() {
+async fn code_under_another_name_is_refused() {
     let bench = Bench::new(&ample());
     let one = bench.compile(module(0)).await.unwrap().digest;
     let two = bench.compile(module(1)).await.unwrap().digest;
@@ -182,6 +182,6 @@ fn the_directory_and_its_key_are_closed_to_others() {
     std::fs::set_permissions(path.join("key"), PermissionsExt::from_mode(0o644)).unwrap();
     assert!(
         CodeCache::open(&path, &ample()).is_err(),
-        "a key that others could read is no secret"
+        "a key that others can read is not secret"
     );
 }

@@ -1,4 +1,4 @@
-//! What is accepted and as what; what is refused and in which words.
+//! Accepted modules and their kinds; refused modules and the messages.
 
 use cofferdam_domain::module::{Digest, ModuleKind};
 use cofferdam_sandbox::{CompileError, EngineClass};
@@ -84,7 +84,7 @@ fn digest_of(bytes: &[u8]) -> Digest {
 }
 
 #[tokio::test]
-async fn each_class_has_code_of_its_own() {
+async fn each_class_has_its_own_code() {
     let bench = Bench::new(&ample());
     let module = wasm::command(wasm::body(0, &[]));
     for class in EngineClass::ALL {

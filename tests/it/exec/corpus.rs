@@ -1,4 +1,4 @@
-//! Real small programs print what the native interpreters print.
+//! Small real programs print what the native interpreters print.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -20,7 +20,7 @@ pub(super) fn programs(folder: &str, extension: &str) -> Vec<PathBuf> {
     found
 }
 
-/// What a native interpreter prints for a file.
+/// The output of a native interpreter for a file.
 fn native(program: &str, file: &Path) -> String {
     let output = Command::new(program)
         .arg(file)

@@ -1,4 +1,4 @@
-//! What JavaScript sessions make of names that are declared again.
+//! Names that are declared again in JavaScript sessions.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::ready;
 use super::sessions::Session;
 
 #[test]
-fn javascript_declares_anew_as_a_console_does() {
+fn javascript_can_declare_again_as_in_a_console() {
     let host = ready("");
     let session = Session::javascript(&host);
     let best =
@@ -38,7 +38,7 @@ fn javascript_declares_anew_as_a_console_does() {
 }
 
 #[test]
-fn javascript_keeps_to_declarations_as_a_console_does() {
+fn javascript_respects_declarations_as_in_a_console() {
     let host = ready("");
     let session = Session::javascript(&host);
     session.run("const fixed = 1");

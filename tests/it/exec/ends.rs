@@ -1,4 +1,4 @@
-//! Code that is not ready to run, not wanted any more, or cancelled.
+//! Code whose interpreter is not ready, whose client is gone, or that is cancelled.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::{python, ready};
 use crate::support::host::{Host, Slack};
 
-/// Never ends by itself, and has a directory of its own for as long as it lives.
+/// It does not end by itself, and has a directory for as long as it lives.
 const ENDLESS: &str = "open('here', 'w').write('x')\nprint('on', flush=True)\nwhile True: pass";
 
 fn endless() -> Value {
@@ -18,8 +18,8 @@ fn endless() -> Value {
 }
 
 #[test]
-fn an_interpreter_that_warms_up_is_said_to_and_holds_up_no_end() {
-    // Nothing was ever compiled for this data directory, and the large interpreter comes last.
+fn a_warming_interpreter_is_reported_and_does_not_delay_the_end() {
+    // Nothing has been compiled for this data directory, and the large interpreter comes last.
     let mut host = Host::over(TempDir::new().expect("a temporary directory"), "");
     let code = json!({"language": "python", "code": "1"});
     for path in ["/v1/exec", "/v1/exec?async=true"] {
@@ -72,7 +72,7 @@ fn leave_while_it_runs(host: &Host, accept: &str) {
 #[test]
 fn code_ends_when_its_client_goes_away() {
     let host = ready("");
-    // What the first run leaves mapped stays.
+    // Memory that the first run leaves mapped stays.
     assert_eq!(python(&host, "open('x', 'w').write('y')")["result"], 1);
     for accept in ["text/event-stream", "application/json"] {
         leave_while_it_runs(&host, accept);
@@ -81,7 +81,7 @@ fn code_ends_when_its_client_goes_away() {
 }
 
 #[test]
-fn code_ends_when_its_client_does_not_read_what_it_is_told() {
+fn code_ends_when_its_client_does_not_read() {
     let host = ready("[http]\nbody_idle_timeout_ms = 500\n");
     assert_eq!(python(&host, "open('x', 'w').write('y')")["result"], 1);
     let before = host.footprint();

@@ -96,8 +96,8 @@ fn wheels_of_the_operator_can_be_imported() {
     assert_eq!(write["status"], "failed");
 }
 
-/// Leaves a file of two names, one 33 folders deep, one with a backslash in its name, one in
-/// `/out`, and besides what cannot come back: a symbolic link and a path of 1,252 bytes.
+/// Leaves a file with two names, one 33 folders deep, one with a backslash in its name, one in
+/// `/out`, and entries that cannot come back: a symbolic link and a path of 1,252 bytes.
 const LEAVE_ODD_FILES: &str = r"
 import os
 open('one', 'w').write('twice')
@@ -127,7 +127,7 @@ fn odd_files() -> Vec<(String, &'static str)> {
 }
 
 #[test]
-fn what_code_leaves_comes_back_or_is_counted() {
+fn files_that_code_leaves_come_back_or_are_counted() {
     let host = ready("");
     let left_out = json!({"symbolic_links": 1, "long_paths": 1});
     let expect = |answer: &Value| {
@@ -170,7 +170,7 @@ fn what_code_leaves_comes_back_or_is_counted() {
 }
 
 #[test]
-fn empty_files_are_no_way_around_the_budget() {
+fn empty_files_count_against_the_budget() {
     let host = ready("[storage]\nfiles_budget_bytes = 1048576\n");
     let make = |files: u32| {
         let code = format!("for n in range({files}): open(str(n), 'w').close()");
@@ -211,7 +211,8 @@ fn requests_given_up_leave_the_budget_equal_to_the_disk() {
         write!(stream, "{head}Content-Length: {length}\r\n\r\n").unwrap();
         let sent = if number % 8 == 0 { length / 2 } else { length };
         stream.write_all(&body[..sent]).unwrap();
-        // Each goes at another moment: while it is read, while it runs, while it is kept.
+        // Each is dropped at a different moment: while it is read, while it runs, while its files
+        // are kept.
         std::thread::sleep(Duration::from_millis(number * 3));
     }
     let until = Instant::now() + Duration::from_secs(60);
@@ -237,7 +238,7 @@ fn files_bytes(host: &Host) -> u64 {
     figure.expect("the metric is there").parse().unwrap()
 }
 
-/// What lies in the three places, in blocks: files and folders, but for the folders of tasks.
+/// The blocks of files and folders in the three places, without the folders of tasks.
 fn occupied(host: &Host) -> u64 {
     let below = |name: &str| walk(&host.data().join(name));
     let tasks = std::fs::read_dir(host.data().join("artifacts")).unwrap();

@@ -1,4 +1,4 @@
-//! Code as models write it: it works where it can, else one sentence says what to do.
+//! Code as models write it: it works if it can, else one sentence says what to do.
 
 use serde_json::{Value, json};
 
@@ -38,7 +38,7 @@ fn a_machine_has_a_root_a_tmp_and_mnt_data() {
     }
     let message = python(&host, "open('/x.txt', 'w')")["error"]["message"].to_string();
     assert!(message.contains("/mnt/data"), "{message}");
-    // What is in /tmp counts like anything else.
+    // Files in /tmp count like any others.
     let request = json!({"language": "python", "code": "open('/tmp/x', 'wb').write(bytes(10**6))", "disk_bytes": 65536});
     let session = json!({"language": "python", "disk_bytes": 65536});
     let made = host.client.post("/v1/sessions", &session).expect(201);
@@ -191,7 +191,7 @@ const IMPOSSIBLE: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn what_cannot_be_done_says_what_to_do() {
+fn impossible_operations_say_what_to_do_instead() {
     let host = ready("");
     for (code, says) in IMPOSSIBLE {
         let answer = python(&host, code);

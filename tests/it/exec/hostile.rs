@@ -1,11 +1,11 @@
-//! Scripts that mean harm end with an error of their own, and the next run is clean.
+//! Malicious scripts end with their own error, and the next run is clean.
 
 use serde_json::{Value, json};
 
 use super::{exec, javascript, python, ready};
 
 #[test]
-fn the_operating_system_is_not_there() {
+fn the_operating_system_cannot_be_reached() {
     let host = ready("");
     for code in [
         "import os\nos.system('id')",
@@ -147,7 +147,7 @@ fn a_script_writes_no_lines_into_the_hosts_log() {
 }
 
 #[test]
-fn the_message_a_script_forges_is_bounded_wherever_it_is_told() {
+fn a_scripts_forged_message_is_bounded_wherever_it_is_repeated() {
     let host = ready("");
     let code = "class E(Exception): pass\nE.__name__ = 'E' * 1000\nraise E('\\x1b[31m' * 700_000)";
     let body = json!({"language": "python", "code": code});

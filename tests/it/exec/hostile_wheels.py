@@ -1,4 +1,4 @@
-"""Writes wheels that mean harm, and a good one, into the folder that is the first argument."""
+"""Writes malicious wheels, and a good one, into the folder given as the first argument."""
 
 import io, os, struct, sys, zipfile
 folder = sys.argv[1]

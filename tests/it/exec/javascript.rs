@@ -1,4 +1,4 @@
-//! What users expect of JavaScript they run: values, places of errors, and sources as they come.
+//! Users' expectations of JavaScript: values, places of errors, and forms of source text.
 
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ fn script(host: &Host, source: &str) -> crate::support::http::Answer {
 }
 
 #[test]
-fn a_value_that_json_cannot_say_is_shown_whole() {
+fn a_value_that_json_cannot_represent_is_shown_whole() {
     let host = ready("");
     for (code, shown) in [
         ("({price: 10n})", "{ price: 10n }"),
@@ -72,7 +72,7 @@ fn a_value_that_json_cannot_say_is_shown_whole() {
 }
 
 #[test]
-fn a_script_whose_value_json_cannot_say_fails_with_the_place() {
+fn a_script_whose_value_json_cannot_represent_fails_with_the_place() {
     let host = ready("");
     for (source, says) in [
         (
@@ -107,7 +107,7 @@ fn a_script_whose_value_json_cannot_say_fails_with_the_place() {
 }
 
 #[test]
-fn globals_of_a_script_are_its_own_affair() {
+fn globals_of_a_script_do_not_affect_the_interpreter() {
     let host = ready("");
     let source =
         "export function Object() {}\nexport function run(input) { return [input, {a: 1}] }";
@@ -171,7 +171,7 @@ fn errors_name_the_users_own_lines_and_columns() {
 }
 
 #[test]
-fn typescript_is_javascript_with_its_types_taken_off() {
+fn typescript_is_javascript_with_its_types_removed() {
     let host = ready("");
     let source = r#"import { join } from "path";
 import type { Gone } from "./gone";
@@ -215,7 +215,7 @@ const x: number = 5;
 }
 
 #[test]
-fn the_places_that_code_expects_are_there() {
+fn the_directories_that_code_expects_exist() {
     let host = ready("");
     let code = "const fs = require('fs'), os = require('os'), path = require('path');\n\
                 fs.writeFileSync('/mnt/data/out.txt', 'kept');\n\
@@ -235,7 +235,7 @@ fn the_places_that_code_expects_are_there() {
 }
 
 #[test]
-fn nothing_of_a_script_is_run_when_it_is_looked_at() {
+fn a_script_does_not_run_when_it_is_checked() {
     let host = ready("");
     let source = b"#!/usr/bin/env node\nfor (;;) {}";
     let header = [("content-type", "text/javascript")];

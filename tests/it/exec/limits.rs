@@ -1,4 +1,4 @@
-//! Each limit has its own kind, and what was written until then is answered.
+//! Each limit has its own failure kind, and output until then is in the answer.
 
 use serde_json::{Value, json};
 
@@ -51,7 +51,7 @@ fn every_limit_ends_code_with_its_own_kind() {
 }
 
 #[test]
-fn what_was_written_before_the_end_is_answered() {
+fn output_before_the_end_is_in_the_answer() {
     let host = ready("");
     let answer = exec(
         &host,
@@ -73,7 +73,7 @@ fn recursion_is_an_error_of_the_script() {
     );
     assert_eq!(deep["status"], "failed");
     let nested = python(&host, "x = []\nfor _ in range(10**5): x = [x]\nrepr(x)");
-    // Through C the guest's own stack ends first, and the sandbox says so.
+    // Through C the guest's own stack ends first, and the sandbox reports it.
     assert_eq!(nested["error"]["kind"], "stack_overflow", "{nested}");
     let answer = super::javascript(&host, "function f() { f() } f()");
     assert!(["RangeError", "InternalError"].contains(&answer["error"]["type"].as_str().unwrap()));
@@ -95,10 +95,10 @@ fn a_huge_print_is_cut_and_says_so() {
 }
 
 #[test]
-fn a_sleeper_holds_up_nobody() {
+fn a_sleeper_does_not_delay_others() {
     const SLEEPERS: usize = 4;
     let host = ready("[interpreters]\nrunning_max = 1\n");
-    // The file gives each a directory, which shows that it has begun.
+    // The file gives each run a directory, which shows that it has begun.
     let code = "import time\nopen('begun', 'w').close()\ntime.sleep(60)";
     let request = json!({"language": "python", "code": code, "timeout_ms": 8000});
     std::thread::scope(|scope| {

@@ -78,7 +78,7 @@ fn warnings_and_the_modules_that_look_at_source_see_it() {
 }
 
 #[test]
-fn what_the_compiler_finds_late_is_quoted_too() {
+fn late_errors_of_the_compiler_quote_the_source_too() {
     let host = ready("");
     let request = json!({
         "language": "python",

@@ -1,6 +1,5 @@
-//! JavaScript that asks much of Node: it prints what Node prints, and ends with Node's exit code.
-//!
-//! Each program runs in a directory of its own, natively and in the sandbox. Beside a program,
+//! JavaScript that uses much of Node: it prints what Node prints, and ends with Node's exit code.
+//! Each program runs in its own directory, natively and in the sandbox. Beside a program,
 //! `NAME.in` is its standard input.
 
 use std::fs::File;
@@ -19,7 +18,7 @@ struct Ended {
     exit_code: i32,
 }
 
-/// What Node makes of a program whose name is the one it has in the sandbox.
+/// Node's output for a program, which has the same name as in the sandbox.
 fn native(file: &Path, input: &Path) -> Ended {
     let folder = TempDir::new().unwrap();
     let extension = file.extension().unwrap().to_str().unwrap();
@@ -38,7 +37,7 @@ fn native(file: &Path, input: &Path) -> Ended {
     }
 }
 
-/// The difference between both, if there is one.
+/// The difference between the two, if there is one.
 fn compare(host: &Host, file: &Path) -> Option<String> {
     let input = file.with_extension("in");
     let code = std::fs::read_to_string(file).unwrap();
@@ -77,7 +76,7 @@ fn programs_for_node_do_what_they_do_there() {
     );
 }
 
-/// Where Node would lose a line that came before it was asked for, it is kept for the question.
+/// Node would lose a line that arrives before its question; here it is kept.
 #[test]
 fn questions_are_answered_by_the_lines_of_standard_input() {
     let host = ready("");

@@ -1,5 +1,5 @@
-//! Wheels that mean harm. They are read by the guest that asks for them, under its limits: it gets
-//! an answer that says what is wrong, and nobody else notices.
+//! Malicious wheels. The guest that imports them reads them under its own limits: it gets an answer
+//! that says what is wrong, and others are not affected.
 
 use std::path::Path;
 use std::process::Command;
@@ -21,7 +21,7 @@ fn host(wheels: &Path) -> Host {
     ready(&format!("[interpreters]\npackages = {wheels:?}\n"))
 }
 
-/// Imports a package, and nothing else is on offer to this run.
+/// Imports a package, which is the only one on offer to this run.
 fn import(host: &Host, package: &str) -> Value {
     let code = format!("import {package}\n{package}.x");
     let request = json!({"language": "python", "code": code, "packages": [package]});
@@ -35,10 +35,10 @@ fn hostile_wheels_fail_the_run_that_asks_for_them() {
     for (package, kind, says) in [
         // A module that unpacks to 1 GiB.
         ("bomb", "memory_exceeded", ""),
-        // Names that lead elsewhere are found nowhere.
+        // Names that lead elsewhere are not found.
         ("climber", "guest_error", "has no attribute 'x'"),
         ("absolute", "guest_error", "absolute is not available here"),
-        // A link is what is written in it.
+        // A link is read as its text.
         ("linked", "guest_error", "SyntaxError"),
         ("crowd", "guest_error", "has no attribute 'x'"),
         (
@@ -61,7 +61,7 @@ fn hostile_wheels_fail_the_run_that_asks_for_them() {
             "guest_error",
             "empty-1.0-py3-none-any.whl cannot be read",
         ),
-        // A link out of the folder, a pipe that nobody writes to, and a folder.
+        // A link out of the folder, a pipe without a writer, and a folder.
         (
             "away",
             "guest_error",
@@ -85,7 +85,7 @@ fn hostile_wheels_fail_the_run_that_asks_for_them() {
         assert_eq!(answer["files"], json!({}), "{package}: {answer}");
         assert_eq!(import(&host, "good")["result"], 1, "after {package}");
     }
-    // Also where all of them are on offer.
+    // It is the same if all of them are on offer.
     let all = json!({"language": "python", "code": "import good\ngood.x"});
     assert_eq!(exec(&host, &all)["result"], 1);
 }

@@ -1,4 +1,4 @@
-//! What Python code expects of the process it runs in: standard input, exit codes, files, clocks.
+//! Python code's expectations of its process: standard input, exit codes, files, clocks.
 
 use serde_json::{Value, json};
 
@@ -145,7 +145,7 @@ fn a_file_that_is_appended_to_can_be_read() {
 }
 
 #[test]
-fn an_empty_path_leads_nowhere() {
+fn an_empty_path_names_nothing() {
     let host = ready("");
     let code = "import os\n[os.path.exists(''), os.path.isdir(''), os.access('', os.F_OK)]";
     assert_eq!(python(&host, code)["result"], json!([false, false, false]));
@@ -169,7 +169,7 @@ fn an_empty_path_leads_nowhere() {
 }
 
 #[test]
-fn the_time_worked_begins_with_the_run() {
+fn process_time_begins_with_the_run() {
     let host = ready("");
     let code = "import time, os\na = time.process_time()\ntime.sleep(0.3)\n\
         while time.process_time() < a + 0.01: pass\nb = time.process_time()\n\
@@ -180,7 +180,7 @@ fn the_time_worked_begins_with_the_run() {
     assert!((0.0..5.0).contains(&before), "{answer}");
     assert!(after > before, "{answer}");
     assert_eq!(answer["result"][4], true, "{answer}");
-    // Sleeping is no work.
+    // Sleeping does not count.
     let slept = python(
         &host,
         "import time\na = time.process_time()\ntime.sleep(1)\ntime.process_time() - a < 0.9",
@@ -188,7 +188,7 @@ fn the_time_worked_begins_with_the_run() {
     assert_eq!(slept["result"], true);
 }
 
-/// The host takes a large write in parts; nothing of it is lost on the way.
+/// The host takes a large write in parts, and nothing is lost.
 #[test]
 fn a_large_write_arrives_whole() {
     let host = ready("");

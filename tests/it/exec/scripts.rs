@@ -177,7 +177,7 @@ export function run({ n }) { return { twice: n * 2 } }
         plain.json()["descriptor"],
         json!({"summary": "", "input_schema": null, "output_schema": null})
     );
-    // Nothing of a script has been run when it says what it takes.
+    // The script has not run when its schema is read.
     let shadowing = "const INPUT_SCHEMA = {};\nfunction Object() {}\nfunction JSON() {}";
     let shadowing = put(&host, "shadowing", "text/javascript", shadowing).expect(201);
     assert_eq!(shadowing.json()["descriptor"]["input_schema"], json!({}));
@@ -198,7 +198,7 @@ export function run({ n }) { return { twice: n * 2 } }
 }
 
 #[test]
-fn a_script_that_is_not_sound_is_refused_with_the_place() {
+fn an_invalid_script_is_refused_with_the_place() {
     let host = ready("");
     let problem = put(&host, "bad", "text/x-python", "x = 1\ndef f(:\n")
         .expect_problem(422, "module_refused");
@@ -217,7 +217,7 @@ fn a_script_that_is_not_sound_is_refused_with_the_place() {
 }
 
 #[test]
-fn what_a_script_puts_out_is_an_artifact_and_its_work_is_scratch() {
+fn files_in_out_are_artifacts_and_the_working_directory_is_scratch() {
     let host = ready("");
     let python = "def run(input):\n    open('/out/a.txt', 'w').write('out')\n    open('scratch', 'w').write('x')\n";
     let javascript = "const fs = require('fs'); fs.writeFileSync('/out/a.txt', 'out'); fs.writeFileSync('scratch', 'x');";

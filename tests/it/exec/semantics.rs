@@ -1,4 +1,4 @@
-//! What users expect of code they run.
+//! Users' expectations of code.
 
 use serde_json::{Value, json};
 
@@ -102,7 +102,7 @@ fn a_script_chooses_its_exit_code() {
 }
 
 #[test]
-fn what_json_cannot_say_is_shown() {
+fn a_value_that_json_cannot_represent_is_shown() {
     let host = ready("");
     let answer = python(&host, "{1, 2} and object");
     assert_eq!(answer["result"], Value::Null);
@@ -146,7 +146,7 @@ fn every_run_is_fresh() {
 }
 
 #[test]
-fn an_absent_package_says_what_there_is() {
+fn an_absent_package_names_the_available_ones() {
     let host = ready("");
     let message = python(&host, "import numpy")["error"]["message"]
         .as_str()
@@ -220,7 +220,7 @@ fn a_host_without_interpreters_says_so_and_does_the_rest() {
         .client
         .post("/v1/exec", &json!({"language": "python", "code": ""}))
         .expect_problem(501, "interpreter_not_installed");
-    // It says what is missing and which key names it, and no path of the host's.
+    // The message says what is missing and which key sets it, without a path of the host.
     let detail = problem["detail"].as_str().unwrap();
     assert!(detail.contains("python"), "{detail}");
     assert!(!detail.contains("/nowhere"), "{detail}");

@@ -1,4 +1,4 @@
-//! Sessions: what is kept between calls, what ends one, and what is never shared.
+//! Sessions: the state kept between calls, the ends of sessions, and their isolation.
 
 use std::time::{Duration, Instant};
 
@@ -343,7 +343,7 @@ fn the_list_of_sessions_gives_nobody_the_right_to_use_them() {
     let answer = host.client.get("/v1/sessions").expect(200);
     assert!(!answer.text().contains(id), "{}", answer.text());
     let listed = &answer.json()["items"][0];
-    // Its maker finds it again.
+    // Its creator finds it again.
     assert_eq!(listed["handle"], own["handle"]);
     let handle = listed["handle"].as_str().unwrap();
     host.client
@@ -353,10 +353,10 @@ fn the_list_of_sessions_gives_nobody_the_right_to_use_them() {
 }
 
 #[test]
-fn a_session_that_nobody_calls_goes_and_gives_everything_back() {
+fn an_idle_session_ends_and_gives_everything_back() {
     let host = ready("[sessions]\nmax = 2\n");
     let _first = Session::javascript(&host);
-    // Long enough for the next two calls on a busy machine.
+    // This is long enough for the next two calls on a busy machine.
     let short = json!({"language": "python", "idle_timeout_ms": 4000});
     let session = Session::new(&host, &short);
     session.run("open('f', 'w').write('x')");

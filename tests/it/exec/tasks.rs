@@ -1,4 +1,4 @@
-//! Code as durable tasks, as a stream, through the worker API and by command line.
+//! Code as durable tasks, as a stream, through the worker API and on the command line.
 
 use serde_json::json;
 
@@ -97,7 +97,7 @@ fn output_is_streamed_while_code_runs() {
 }
 
 #[test]
-fn a_value_reaches_every_caller_letter_by_letter() {
+fn a_value_reaches_every_caller_verbatim() {
     let host = ready("");
     let number = "1606938044258990275541962092341162602522202993782792835301376";
     let nested = format!("{}{}", "[".repeat(201), "]".repeat(201));
@@ -147,7 +147,7 @@ fn a_value_reaches_every_caller_letter_by_letter() {
 }
 
 #[test]
-fn a_repeated_submission_tells_how_the_first_stands() {
+fn a_repeated_submission_returns_the_state_of_the_first() {
     let host = ready("");
     let body = json!({"language": "python", "code": "1"}).to_string();
     let headers = [
@@ -251,7 +251,7 @@ fn the_command_line_runs_code() {
 #[test]
 fn scripts_wait_for_an_interpreter_that_is_being_compiled() {
     const TASKS: usize = 40;
-    // One interpreter only, so that the other takes no time of the compiler's.
+    // There is only one interpreter, so that the compiler spends no time on the other.
     let folder = tempfile::tempdir().unwrap();
     let built = crate::support::host::program().with_file_name("interpreters/javascript.wasm");
     std::fs::copy(built, folder.path().join("javascript.wasm")).expect("it is built");
@@ -283,7 +283,7 @@ fn scripts_wait_for_an_interpreter_that_is_being_compiled() {
         })
         .collect();
     host.kill();
-    // Its compiled code is gone, so that the tasks are due long before it is ready.
+    // Its compiled code is removed, so that the tasks are due long before it is ready.
     std::fs::remove_dir_all(host.data().join("compiled")).unwrap();
     host.restart();
     let first = host

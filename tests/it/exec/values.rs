@@ -1,4 +1,4 @@
-//! Values that JSON cannot say: never lost, never put in place of something else without a word.
+//! Values that JSON cannot represent are not lost and not silently replaced.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::scripts::put;
 use super::{exec, python, ready};
 use crate::support::host::Host;
 
-/// Python expressions, each with words that say what is wrong with it and where.
+/// Python expressions, each with the parts of the message that say what is wrong and where.
 const UNSAYABLE: [(&str, &[&str]); 14] = [
     (
         "{'price': __import__('decimal').Decimal('1.10')}",
@@ -37,7 +37,7 @@ const UNSAYABLE: [(&str, &[&str]); 14] = [
 ];
 
 #[test]
-fn code_is_answered_with_how_the_whole_value_reads() {
+fn code_is_answered_with_the_repr_of_the_whole_value() {
     let host = ready("");
     for (expression, _) in UNSAYABLE {
         let answer = python(&host, expression);
@@ -90,7 +90,7 @@ fn a_script_fails_and_names_the_type_and_the_place() {
 }
 
 #[test]
-fn what_everybody_expects_of_json_is_said() {
+fn usual_values_become_json() {
     let host = ready("");
     let code = "import collections, enum\n\
         class Colour(str, enum.Enum): RED = 'red'\n\
@@ -122,7 +122,7 @@ fn in_session(host: &Host, code: &str) -> Value {
 }
 
 #[test]
-fn sessions_and_tasks_say_what_direct_execution_says() {
+fn sessions_and_tasks_answer_like_direct_execution() {
     let host = ready("");
     let code = "{'price': __import__('decimal').Decimal('1.10')}";
     let shown = json!("{'price': Decimal('1.10')}");

@@ -21,7 +21,7 @@ fn python() -> std::path::PathBuf {
     python
 }
 
-/// Puts a script of a language under a name.
+/// Uploads a script of a language under a name.
 fn put_script(host: &Host, name: &str, kind: &str, source: &str) {
     let path = format!("/v1/modules/{name}");
     let headers = [("content-type", kind)];
@@ -30,7 +30,7 @@ fn put_script(host: &Host, name: &str, kind: &str, source: &str) {
         .expect(201);
 }
 
-/// What the official client sees of a host that has modules of every sort.
+/// The official client's view of a host with modules of every kind.
 fn seen(mode: &str) -> Value {
     let host = ready(PATIENT);
     host.client
@@ -87,7 +87,7 @@ fn check(seen: &Value) {
         text.contains("ZeroDivisionError") && text.contains("line 2, in f"),
         "{text}"
     );
-    // Each result is told once.
+    // Each result occurs once.
     let whole = exception.to_string();
     assert_eq!(whole.matches("line 2, in f").count(), 1, "{whole}");
 

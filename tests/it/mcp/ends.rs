@@ -1,5 +1,5 @@
-//! How calls and sessions of `/mcp` end: by the client, by its absence, by a drain. Guests end with
-//! them, and nothing is left.
+//! The ends of calls and sessions of `/mcp`: by the client, by its absence, by a drain. Guests end
+//! with them and leave nothing behind.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -29,7 +29,7 @@ fn await_guest(host: &Host, wanted: bool) {
 }
 
 #[test]
-fn a_client_that_goes_away_takes_its_guest_along() {
+fn a_client_that_goes_away_ends_its_guest() {
     let host = ready(PATIENT);
     let session = Session::begin(&host);
     let address = host.client.base.strip_prefix("http://").unwrap();
@@ -46,12 +46,12 @@ fn a_client_that_goes_away_takes_its_guest_along() {
     await_guest(&host, true);
     drop(stream);
     await_guest(&host, false);
-    // The session is none the worse for it.
+    // The session still works.
     assert!(session.ask("tools/list", &json!({}))["result"].is_object());
 }
 
 #[test]
-fn a_session_that_ends_takes_its_guests_along() {
+fn a_session_that_ends_ends_its_guests() {
     let host = ready(PATIENT);
     let session = Session::begin(&host);
     let call = python_call("open('begun', 'w').close()\nwhile True: pass");
@@ -92,7 +92,7 @@ fn a_cancel_ends_the_guest_while_the_client_stays() {
 }
 
 #[test]
-fn a_drain_lets_calls_finish_and_listeners_go() {
+fn a_drain_lets_calls_finish_and_ends_listeners() {
     let mut host = ready(PATIENT);
     let client = host.client.clone();
     let session = Session::begin(&host);
@@ -100,7 +100,8 @@ fn a_drain_lets_calls_finish_and_listeners_go() {
     let code = "import time\nopen('begun', 'w').close()\ntime.sleep(4)\n'finished'";
     let body = python_call(code).to_string();
     let begin = Instant::now();
-    // Both are there before the host is asked to end: the listener was answered, the guest has begun.
+    // Both exist before the host is asked to end: the listener got an answer, and the guest has
+    // begun.
     let (status, mut events) = client.open("/mcp", &[ACCEPT, headers[2]]);
     assert_eq!(status, 200);
     let answer = std::thread::scope(|scope| {

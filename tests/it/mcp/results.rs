@@ -1,4 +1,4 @@
-//! What a model is given: each thing once, within what clients take, in the kind that fits.
+//! Results for a model: nothing is repeated, sizes are accepted by clients, and kinds fit.
 
 use serde_json::{Value, json};
 
@@ -7,10 +7,10 @@ use crate::exec::ready;
 use crate::support::guests;
 use crate::support::host::Host;
 
-/// What the strictest client takes of one message.
+/// The largest message that the strictest client accepts.
 const MESSAGE_BYTES_MAX: usize = 500_000;
 
-/// What a tool answered, and its address of the whole where it was cut.
+/// A tool's answer, and the address of the whole if it was cut.
 fn call(session: &Session<'_>, name: &str, arguments: &Value) -> Value {
     let answer = session.ask("tools/call", &json!({"name": name, "arguments": arguments}));
     assert!(
@@ -54,7 +54,7 @@ fn long_output_is_cut_and_all_of_it_has_an_address() {
 }
 
 #[test]
-fn a_traceback_is_told_once() {
+fn a_traceback_occurs_once() {
     let host = ready("");
     let session = Session::begin(&host);
     let result = ran(
@@ -125,7 +125,7 @@ fn numbers_stay_as_they_are() {
 }
 
 #[test]
-fn data_that_was_promised_is_given_once_and_never_too_long() {
+fn promised_data_is_given_once_and_is_not_too_long() {
     let host = Host::start();
     let echo = guests::described(Some("{}"), Some(r#"{"type": "object"}"#));
     host.client.put_module("m", &echo).expect(201);
@@ -153,7 +153,7 @@ fn data_that_was_promised_is_given_once_and_never_too_long() {
 }
 
 #[test]
-fn every_name_is_one_that_clients_take_and_can_be_called() {
+fn every_tool_name_is_accepted_by_clients_and_can_be_called() {
     let host = Host::start();
     let echo = guests::described(Some("{}"), None);
     let long = "team/".repeat(20);
@@ -222,14 +222,14 @@ fn a_call_counts_one_run() {
 }
 
 #[test]
-fn a_session_that_works_is_not_thrown_out() {
+fn a_busy_session_is_not_ended() {
     let host = ready(PATIENT);
     let session = Session::begin(&host);
     let code = "import time\nopen('begun', 'w').close()\ntime.sleep(15)\n'finished'";
     std::thread::scope(|scope| {
         let caller = scope.spawn(|| ran(&session, code));
         host.await_scratch(true);
-        // More than there is room for, so that each unused one gives way.
+        // These are more than there is room for, so that each unused one is ended.
         for _ in 0..1_100 {
             post(&host, &[ACCEPT, JSON], &initialize().to_string()).expect(200);
         }

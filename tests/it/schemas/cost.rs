@@ -1,4 +1,4 @@
-//! Descriptions, schemas and inputs of a stranger's choosing stop nobody.
+//! Descriptions, schemas and inputs that a stranger chose do not stop others.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use crate::support::http::{Answer, Client};
 /// Long checks end soon.
 const CONFIG: &str = "[sandbox]\nschema_check_timeout_ms = 300\n";
 
-/// Six callers of the same at once; meanwhile the host answers everybody else, and at last it ends
-/// as it is told to.
+/// Six callers do the same at once; meanwhile the host answers everybody else, and at the end it
+/// stops properly.
 #[track_caller]
 fn while_six_call(mut host: Host, call: impl Fn(&Client) -> Answer + Sync) -> Vec<Answer> {
     let answers = std::thread::scope(|scope| {
@@ -28,8 +28,8 @@ fn while_six_call(mut host: Host, call: impl Fn(&Client) -> Answer + Sync) -> Ve
     answers
 }
 
-/// A schema with 40 levels, each of which says the next twice, in a property that is called as a
-/// word of JSON Schema is.
+/// A schema with 40 levels, each of which refers to the next twice, in a property whose name is a
+/// keyword.
 fn doubling(word: &str, last: &Value) -> Value {
     let mut levels = Map::new();
     for n in 0..40 {
@@ -52,7 +52,7 @@ fn a_check_that_would_take_for_ever_ends_and_stops_nobody() {
         json!({"items": {"pattern": "^[01]*1[01]{3000}$"}}),
         json!({"patternProperties": {"^[01]*1[01]{3000}$": true}}),
     ];
-    // No part of it repeats, so an automaton meets a new state at each of them.
+    // No part of it repeats, so an automaton meets a new state at each step.
     let bits = std::iter::successors(Some(1_u32), |n| {
         Some(n.wrapping_mul(747_796_405).wrapping_add(1))
     });
@@ -70,7 +70,7 @@ fn a_check_that_would_take_for_ever_ends_and_stops_nobody() {
         for answer in while_six_call(host, |client| {
             client.post("/v1/tasks", &json!({"module": "m", "input": input}))
         }) {
-            // Whoever came too late for a place may come again.
+            // A caller without a place may try again.
             let code = answer.json()["code"].clone();
             assert!(
                 code == "schema_check_limit" || code == "schema_checks_busy",
@@ -117,7 +117,7 @@ fn a_schema_that_is_too_costly_to_read_is_refused_at_the_upload() {
 }
 
 #[test]
-fn a_large_schema_and_a_large_list_of_unlike_items_are_held() {
+fn a_large_schema_and_a_large_list_of_unlike_items_are_checked() {
     // A slow machine may take its time; the square of the items would take longer.
     let host = Host::with_config("[sandbox]\nschema_check_timeout_ms = 60000\n");
     let names: Vec<String> = (0..8_000).map(|n| format!("name{n}")).collect();
@@ -144,7 +144,7 @@ fn a_large_schema_and_a_large_list_of_unlike_items_are_held() {
     run("m", &json!(["name7", "name8000"])).expect_problem(422, "invalid_input");
 }
 
-/// CPU time of the threads of one name, in ticks.
+/// CPU time of the threads with one name, in ticks.
 fn cpu_of(host: &Host, name: &str) -> u64 {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", host.pid())).unwrap();
     let ticks = tasks.flatten().filter_map(|task| {
@@ -159,7 +159,7 @@ fn cpu_of(host: &Host, name: &str) -> u64 {
 }
 
 #[test]
-fn a_description_is_computed_where_guests_are() {
+fn a_description_is_computed_on_the_guest_threads() {
     for guest in [
         "describe-for-ever.wat",
         "describe-after-start.wat",

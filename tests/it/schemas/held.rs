@@ -1,4 +1,4 @@
-//! What a schema says is held, whichever way a value comes in or goes out.
+//! Schemas are enforced, whichever way a value comes in or goes out.
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ fn host(input: Option<&Value>, output: Option<&Value>) -> Host {
 }
 
 #[test]
-fn words_of_json_schema_may_name_a_document_and_properties() {
+fn keywords_may_name_a_document_and_properties() {
     let schema = json!({
         "$id": "https://example.com/m",
         "type": "object",
@@ -40,7 +40,7 @@ fn words_of_json_schema_may_name_a_document_and_properties() {
 }
 
 #[test]
-fn every_content_type_and_no_input_at_all_are_held() {
+fn every_content_type_and_a_missing_input_are_checked() {
     let host = host(Some(&json!({"type": "integer"})), None);
     for kind in [
         "application/json",
@@ -79,7 +79,7 @@ fn every_content_type_and_no_input_at_all_are_held() {
     host.client
         .post("/execute", &execute)
         .expect_problem(422, "invalid_input");
-    // What does not claim to be JSON and is none is the module's own to judge.
+    // The module itself checks bytes that are neither JSON nor declared as JSON.
     host.client.run("m", "image/png", b"\x89PNG").expect(200);
     host.client
         .run("m", "application/json", b"\x89PNG")
@@ -87,7 +87,7 @@ fn every_content_type_and_no_input_at_all_are_held() {
 }
 
 #[test]
-fn an_output_is_what_the_module_promised() {
+fn an_output_must_fit_the_modules_schema() {
     let promise = json!({"type": "object", "required": ["n"]});
     let host = host(Some(&json!({})), Some(&promise));
     let run = |body: &[u8]| host.client.run("m", "application/json", body);
@@ -129,7 +129,7 @@ fn an_output_is_what_the_module_promised() {
 }
 
 #[test]
-fn a_run_without_a_server_is_held_as_well() {
+fn a_run_without_a_server_is_checked_as_well() {
     let (takes, gives) = (json!({"type": "array"}), json!({"minItems": 1}));
     let module = guests::described(Some(&takes.to_string()), Some(&gives.to_string()));
     let dir = tempfile::TempDir::new().unwrap();
@@ -163,7 +163,7 @@ fn a_run_without_a_server_is_held_as_well() {
 }
 
 #[test]
-fn a_wrapped_schema_still_means_itself() {
+fn a_wrapped_schema_keeps_its_meaning() {
     let tree = json!({"type": "array", "items": {"$ref": "#"}});
     let host = host(Some(&tree), None);
     let session = crate::mcp::Session::begin(&host);

@@ -7,13 +7,13 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// A file system in memory. It is unmounted when this is dropped, after whoever uses it.
+/// A file system in memory. It is unmounted when this is dropped, after its users.
 pub(crate) struct SmallDisk {
     mounted_at: TempDir,
 }
 
 impl SmallDisk {
-    /// A disk of `mebibytes`; `None`, and a word why, where this process may not mount one.
+    /// A disk of `mebibytes`; `None`, and a printed reason, if this process may not mount one.
     pub(crate) fn new(mebibytes: u64) -> Option<SmallDisk> {
         let mounted_at = TempDir::new().expect("a temporary directory");
         let output = Command::new("mount")
@@ -43,7 +43,7 @@ impl SmallDisk {
         self.mounted_at.path()
     }
 
-    /// Takes every byte but `left_bytes`.
+    /// Fills all but `left_bytes`.
     pub(crate) fn fill(&self, left_bytes: u64) -> Filling {
         let path = self.path().join("filling");
         let mut file = File::create(&path).expect("a file");
@@ -57,7 +57,7 @@ impl SmallDisk {
     }
 }
 
-/// What fills a disk, until it is dropped.
+/// Fills a disk until it is dropped.
 pub(crate) struct Filling(PathBuf);
 
 impl Drop for Filling {
@@ -68,7 +68,7 @@ impl Drop for Filling {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily, since whoever uses it may be ending yet.
+        // Lazily, because its user may still be ending.
         let _left_mounted = Command::new("umount")
             .arg("--lazy")
             .arg(self.path())

@@ -1,4 +1,4 @@
-//! The guests: WAT files as they stand, and the modules that `cargo xtask guests` builds.
+//! The guests: WAT files, and the modules that `cargo xtask guests` builds.
 
 use std::path::{Path, PathBuf};
 
@@ -7,11 +7,11 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .ancestors()
         .nth(2)
-        .expect("the package stands in the repository")
+        .expect("the package is in the repository")
 }
 
-/// A hostile or tiny guest of `tests/guests`, by file name. A file that holds only a core module is
-/// the inside of a task module, whose outside is that of `echo.wat`.
+/// A hostile or tiny guest of `tests/guests`, by file name. A file that has only a core module is
+/// the core of a task module; the component around it is that of `echo.wat`.
 #[track_caller]
 pub(crate) fn wat(name: &str) -> Vec<u8> {
     let text = |name: &str| {
@@ -31,7 +31,7 @@ pub(crate) fn wat(name: &str) -> Vec<u8> {
     format!("{}{inside}{}", &outside[..begin], &outside[end..]).into_bytes()
 }
 
-/// A task module that answers with its input and says that these are its schemas.
+/// A task module that answers with its input and describes itself with these schemas.
 pub(crate) fn described(input_schema: Option<&str>, output_schema: Option<&str>) -> Vec<u8> {
     use std::fmt::Write;
     const PART_BYTES: usize = 5 * 65_536;
@@ -57,7 +57,7 @@ pub(crate) fn described(input_schema: Option<&str>, output_schema: Option<&str>)
             1,
         )
         .replacen("(i32.const 23))\n", &format!("(i32.const 23))\n{say}"), 1);
-    assert!(echo.contains(&say), "echo.wat is not as it was");
+    assert!(echo.contains(&say), "echo.wat has changed");
     echo.into_bytes()
 }
 
@@ -67,7 +67,7 @@ pub(crate) fn built(name: &str) -> Vec<u8> {
     read(&built_path(name))
 }
 
-/// Where a built module is.
+/// The path of a built module.
 pub(crate) fn built_path(name: &str) -> PathBuf {
     root().join("target/guests").join(format!("{name}.wasm"))
 }

@@ -1,4 +1,4 @@
-//! The real binary on a free port with a data directory of its own.
+//! The real binary on a free port with its own data directory.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
@@ -28,10 +28,10 @@ pub(crate) struct Host {
     readers: Vec<JoinHandle<()>>,
 }
 
-/// How long a host may take to give back what it took: idle threads live for ten seconds.
+/// How long a host may take to release resources: idle threads live for ten seconds.
 const SETTLING: Duration = Duration::from_secs(25);
 
-/// What a host holds of the machine.
+/// The resources of a host.
 #[derive(Debug)]
 pub(crate) struct Footprint {
     resident_kib: u64,
@@ -48,7 +48,7 @@ impl Footprint {
     }
 }
 
-/// By how much a footprint may have grown without being a leak.
+/// How much a footprint may grow without being a leak.
 #[derive(Debug)]
 pub(crate) struct Slack {
     pub(crate) resident_kib: u64,
@@ -73,9 +73,9 @@ impl Host {
         Host::with_config("")
     }
 
-    /// Starts a host with this configuration file. Unless it says otherwise there are no
-    /// interpreters: compiling them at every start would cost each test seconds and disturb what
-    /// it measures.
+    /// Starts a host with this configuration file. Unless the file says otherwise there are no
+    /// interpreters: compiling them at every start would cost each test seconds and disturb what it
+    /// measures.
     #[track_caller]
     pub(crate) fn with_config(config: &str) -> Host {
         let data = TempDir::new().expect("a temporary directory");
@@ -88,7 +88,7 @@ impl Host {
         Host::open(Arc::new(data), &format!("{config}\n{rest}"), None)
     }
 
-    /// The same for a host that may hold no more than so many files and connections open.
+    /// The same for a host with a limit on open files and connections.
     #[track_caller]
     pub(crate) fn with_descriptors(descriptors: u32) -> Host {
         let data = TempDir::new().expect("a temporary directory");
@@ -159,7 +159,7 @@ impl Host {
         self.child.id()
     }
 
-    /// What the host wrote so far.
+    /// The host's log so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().expect("no reader panics").clone()
     }
@@ -188,7 +188,7 @@ impl Host {
         self.child.wait().expect("the host can be waited for")
     }
 
-    /// Starts a host anew over the same data, after [`Host::kill`] or [`Host::stop`].
+    /// Starts a host again over the same data, after [`Host::kill`] or [`Host::stop`].
     #[track_caller]
     pub(crate) fn restart(&mut self) {
         let next = Host::open(Arc::clone(&self.data), &self.config, self.descriptors);
@@ -196,7 +196,7 @@ impl Host {
         drop(previous);
     }
 
-    /// What the host holds now.
+    /// The present resources of the host.
     pub(crate) fn footprint(&self) -> Footprint {
         Footprint {
             resident_kib: self.status("VmRSS"),
@@ -209,12 +209,12 @@ impl Host {
         }
     }
 
-    /// The memory that the host has now.
+    /// The present memory of the host.
     pub(crate) fn resident_bytes(&self) -> u64 {
         self.status("VmRSS") * 1024
     }
 
-    /// A connection to the host, for what no client would send.
+    /// A connection to the host, for data that no client would send.
     #[track_caller]
     pub(crate) fn connect(&self) -> TcpStream {
         let address = self.client.base.strip_prefix("http://");
@@ -235,7 +235,7 @@ impl Host {
         }
     }
 
-    /// Waits until so many runs have directories.
+    /// Waits until this many runs have directories.
     #[track_caller]
     pub(crate) fn await_directories(&self, runs: usize) {
         let deadline = Instant::now() + SETTLING;
@@ -245,7 +245,7 @@ impl Host {
         }
     }
 
-    /// Waits until the host holds no more than `before`, but for `slack`, and not one attempt's
+    /// Waits until the host uses no more than `before`, plus `slack`, and has no attempt's
     /// directory.
     #[track_caller]
     pub(crate) fn await_footprint(&self, before: &Footprint, slack: &Slack) {
@@ -298,7 +298,7 @@ impl Drop for Host {
     }
 }
 
-/// What is in a directory; nothing if it is not there.
+/// The entries of a directory; none if it does not exist.
 fn entries(folder: &PathBuf) -> Vec<PathBuf> {
     std::fs::read_dir(folder).map_or_else(
         |_| Vec::new(),

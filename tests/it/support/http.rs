@@ -1,4 +1,4 @@
-//! A client that gives back whatever the server said.
+//! A client that returns the server's answer, whatever it is.
 
 use std::io::Read;
 use std::time::Duration;
@@ -103,8 +103,8 @@ impl Client {
         })
     }
 
-    /// GETs what is answered piece by piece. The answer has begun when this returns, and the caller
-    /// reads the rest.
+    /// GETs an answer that arrives piece by piece. The answer has begun when this returns, and the
+    /// caller reads the rest.
     #[track_caller]
     pub(crate) fn open(&self, path: &str, headers: &[(&str, &str)]) -> (u16, impl Read + use<>) {
         let mut request = http::Request::builder().uri(format!("{}{path}", self.base));
@@ -180,7 +180,7 @@ impl Client {
         )
     }
 
-    /// Submits a task and gives its id.
+    /// Submits a task and returns its id.
     #[track_caller]
     pub(crate) fn submit(&self, task: &Value) -> String {
         let answer = self.post("/v1/tasks", task).expect(202).json();
@@ -190,7 +190,7 @@ impl Client {
             .to_owned()
     }
 
-    /// Submits a task and gives it back once it is final.
+    /// Submits a task and returns it once it is final.
     #[track_caller]
     pub(crate) fn submit_and_wait(&self, task: &Value) -> Value {
         self.post("/v1/tasks?wait_ms=60000", task)
@@ -203,7 +203,7 @@ impl Client {
         self.get(&format!("/v1/tasks/{id}")).expect(200).json()
     }
 
-    /// Follows a task's events until `wanted` is true of its JSON, and gives that.
+    /// Follows a task's events until `wanted` is true of its JSON, and returns the JSON.
     #[track_caller]
     pub(crate) fn task_when(&self, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let deadline = std::time::Instant::now() + CALL_TIMEOUT;

@@ -1,7 +1,6 @@
-//! No circle between the files of a crate: what two files need of each other is a third noun.
-//!
-//! A file and the files below it are one noun cut into parts, so a part may use what its parent
-//! defines. Tests are left out: they look at everything.
+//! There is no cycle between the files of a crate: a part that two files need of each other belongs
+//! in a third. A file and the files below it are parts of one noun, so a part may use what its
+//! parent defines. Tests are left out, because they use everything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,7 +11,7 @@ use crate::support::guests::root;
 /// A file's place in its crate, e.g. `["queue", "events"]`; the root has none.
 type Module = Vec<String>;
 
-/// Which files a file names.
+/// The files that a file names.
 type Graph = BTreeMap<Module, BTreeSet<Module>>;
 
 #[test]
@@ -81,7 +80,7 @@ fn is_test(module: &Module) -> bool {
         .any(|part| part == "tests" || part == "conformance")
 }
 
-/// The files that `text`, which is the file of `module`, names; neither itself nor one above it.
+/// The files that `text`, the file of `module`, names, without itself and those above it.
 fn named(module: &Module, text: &str, modules: &BTreeSet<Module>) -> BTreeSet<Module> {
     let mut found = BTreeSet::new();
     for (start, rest) in paths(text) {
@@ -95,7 +94,7 @@ fn named(module: &Module, text: &str, modules: &BTreeSet<Module>) -> BTreeSet<Mo
             found.extend(file_of(path, modules));
         }
     }
-    // A file names its parts without saying where they are.
+    // A file names its parts without their path.
     let parts = modules
         .iter()
         .filter(|other| other.len() == module.len() + 1 && other.starts_with(module));
@@ -108,7 +107,7 @@ fn named(module: &Module, text: &str, modules: &BTreeSet<Module>) -> BTreeSet<Mo
     found
 }
 
-/// Where a path of ours begins: its first word or words, and the text behind them.
+/// The start of a path into the host: its first word or words, and the text after them.
 fn paths(text: &str) -> Vec<(&str, &str)> {
     let mut found = Vec::new();
     for start in [
@@ -129,7 +128,7 @@ fn paths(text: &str) -> Vec<(&str, &str)> {
     found
 }
 
-/// The full paths that `rest` says below `base`: `a::{b, c}` says two.
+/// The full paths in `rest` below `base`: `a::{b, c}` has two.
 fn expand(base: &[String], rest: &str) -> Vec<Module> {
     if let Some(group) = rest.strip_prefix('{') {
         return top_level_paths(group)
@@ -150,7 +149,7 @@ fn expand(base: &[String], rest: &str) -> Vec<Module> {
     }
 }
 
-/// The file that a path leads into: the longest part of it that is one.
+/// The file of a path: the longest part of it that is a file.
 fn file_of(mut path: Module, modules: &BTreeSet<Module>) -> Option<Module> {
     while !path.is_empty() && !modules.contains(&path) {
         path.pop();
@@ -158,7 +157,7 @@ fn file_of(mut path: Module, modules: &BTreeSet<Module>) -> Option<Module> {
     modules.contains(&path).then_some(path)
 }
 
-/// Whether the way from one file along what they name leads to another.
+/// Whether one file reaches another by the files they name.
 fn reaches(graph: &Graph, from: &Module, to: &Module) -> bool {
     let (mut seen, mut open) = (BTreeSet::new(), vec![from]);
     while let Some(module) = open.pop() {
