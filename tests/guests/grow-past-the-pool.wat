@@ -1,4 +1,4 @@
-;; Grows a table beyond what any table may hold, and traps when the host refuses.
+;; Grows a table beyond what any table may hold, and then traps.
 (module
   (memory (export "memory") 1)
   (table $table 0 funcref)

@@ -20,7 +20,7 @@ use cofferdam_domain::said;
 const PARSE_ERROR: &str =
     r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"the body is not JSON"}}"#;
 /// The JSON-RPC code for JSON that is not a message.
-const INVALID_REQUEST: &str = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"the body is no message of the Model Context Protocol"}}"#;
+const INVALID_REQUEST: &str = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"the body is not a message of the Model Context Protocol"}}"#;
 
 /// Send a message of the Model Context Protocol
 ///

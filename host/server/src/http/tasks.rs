@@ -108,7 +108,7 @@ async fn remove(services: &Services, caller: &Caller, id: TaskId) -> Result<Resp
     }
 }
 
-/// Try a failed or cancelled task anew
+/// Retry a failed or cancelled task
 #[utoipa::path(
     post, path = "/v1/tasks/{id}/retry", operation_id = "retry_task", tag = "Tasks",
     params(("id" = String, Path, description = "The task's id")),

@@ -54,7 +54,7 @@ function resolve(locales, given, required, defaults) {
   const cycle = choice(options, "hourCycle", ["h11", "h12", "h23", "h24"], [], undefined, WHAT);
   const hour12 = options.hour12 !== undefined ? Boolean(options.hour12) : cycle ? cycle === "h11" || cycle === "h12" : locale !== "en-GB";
   const hourCycle = options.hour12 !== undefined ? (hour12 ? "h12" : "h23") : (cycle ?? (hour12 ? "h12" : "h23"));
-  // With hour12 false, Node's midnight is 24 o'clock in en-US and 0 o'clock in en-GB.
+  // If hour12 is set, Node's midnight is 24 o'clock in en-US (for hour12: false) and 0 o'clock in en-GB.
   const british = locale === "en-GB";
   const midnight = options.hour12 === false && !british ? "h24" : options.hour12 && british ? "h11" : hourCycle;
   return { locale, fields, hourCycle, midnight, hour12, dateStyle, timeStyle };
