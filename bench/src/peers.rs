@@ -51,7 +51,7 @@ fn serve(place: &Place, flags: &[&str], component: &Path) -> anyhow::Result<Serv
     Ok(server)
 }
 
-/// What BullMQ reached in the queue's three measurements.
+/// BullMQ's figures in the queue's three measurements.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bullmq {
     pub(crate) drain_per_s: f64,

@@ -172,7 +172,7 @@ impl Context {
         call()
     }
 
-    /// What the run has reported of its progress so far.
+    /// The run's reports of progress so far.
     pub fn progress(&self) -> Vec<Progress> {
         self.state.borrow().progress.clone()
     }

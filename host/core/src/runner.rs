@@ -65,9 +65,9 @@ pub trait Spool: Send + Sync + 'static {
 
 /// A run at once.
 pub struct RunRequest {
-    /// What to run.
+    /// The module.
     pub module: ModuleRef,
-    /// What it works on.
+    /// Its input.
     pub input: GuestInput,
     /// Arguments, for commands.
     pub args: Vec<String>,

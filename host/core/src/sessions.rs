@@ -65,7 +65,7 @@ pub struct NewSession {
     pub setup: SessionSetup,
     /// Its limits; the times apply to each call.
     pub limits: LimitRequest,
-    /// What it may touch.
+    /// Its grants.
     pub grants: Grants,
     /// How long it is kept while nobody calls it.
     pub idle_timeout: Option<Duration>,

@@ -211,7 +211,7 @@ pub struct Task {
     pub finished_at: Option<Timestamp>,
     /// When it last changed.
     pub updated_at: Timestamp,
-    /// Who runs it, or ran it last.
+    /// The worker that runs it, or ran it last.
     pub worker: Option<WorkerId>,
     /// The newest attempt's usage.
     pub usage: Option<Usage>,

@@ -51,7 +51,7 @@ struct Waiter {
     admit: oneshot::Sender<Admitted>,
 }
 
-/// What one run occupies.
+/// The room that one run needs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Need {
     /// Its memory limit.
@@ -122,7 +122,7 @@ pub(crate) struct Growth {
     taken_bytes: u64,
 }
 
-/// What is occupied now.
+/// The room in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Occupancy {
     /// Pool slots in use.
@@ -233,7 +233,7 @@ impl Admission {
         }))
     }
 
-    /// What is occupied now.
+    /// The room in use.
     pub(crate) fn occupancy(&self) -> Occupancy {
         let state = self.0.lock();
         let [guests, interpreters] = &state.pools;

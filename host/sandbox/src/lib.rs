@@ -191,7 +191,7 @@ pub struct Mount {
     pub access: Access,
 }
 
-/// What a run is told about itself.
+/// A run's identity, which the guest can ask for.
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// The task's id as text; empty for a run that is not a task.

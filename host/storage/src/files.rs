@@ -116,7 +116,7 @@ impl FileStorage {
         blocking(move || files.place(&files.artifacts, dir, occupied_bytes, put)).await
     }
 
-    /// Opens an artifact by its path below `/out`, and tells its length. `None` if it is absent:
+    /// Opens an artifact by its path below `/out`, and returns its length. `None` if it is absent:
     /// no such file, no regular file, or a link on the way.
     pub async fn open_artifact(
         &self,
@@ -135,7 +135,7 @@ impl FileStorage {
         blocking(move || artifacts::remove(&files.task_dir(task), 0, &files.budget)).await
     }
 
-    /// A name for the files of an execution that is not a task; it holds the time it was made.
+    /// A name for the files of an execution that is not a task; it contains the time it was made.
     pub fn new_execution(&self, now: Timestamp) -> Uuid {
         now.uuid(&rand::random())
     }
@@ -167,7 +167,7 @@ impl FileStorage {
         self.executions.join(id.to_string())
     }
 
-    /// Opens a file of an execution, and tells its length; `None` if it is absent.
+    /// Opens a file of an execution, and returns its length; `None` if it is absent.
     pub async fn open_execution_file(
         &self,
         id: Uuid,
@@ -249,7 +249,7 @@ impl FileStorage {
     }
 }
 
-/// When an execution was made, which its name holds.
+/// When an execution was made, according to its name.
 fn made_at(id: Uuid) -> Timestamp {
     let (seconds, _) = id.get_timestamp().map_or((0, 0), |made| made.to_unix());
     let millis = i64::try_from(seconds)

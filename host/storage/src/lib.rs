@@ -1,7 +1,7 @@
 //! The durable layer: tasks, attempts and modules, behind traits that every database implements.
 //!
-//! The docs of [`Tasks`], [`Modules`] and [`Reads`] are the contract and `conformance.rs` holds it for
-//! every backend. It has no policy (who may submit, what is retried when), no clock (`now` is
+//! The docs of [`Tasks`], [`Modules`] and [`Reads`] are the contract, and `conformance.rs` tests it
+//! for every backend. It has no policy (who may submit, what is retried when), no clock (`now` is
 //! always an argument) and no guests. Large bytes that belong in files are in [`files`].
 
 pub mod backup;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use cofferdam_domain::grants::Access;
 use cofferdam_sandbox::Mount;
 
-/// Where a run sees them.
+/// The path of the packages in a run.
 pub const AT: &str = "/packages";
 
 /// The most wheels; a directory with more offers only the first ones.

@@ -87,7 +87,7 @@ pub struct Prepared {
     pub(crate) payload: Payload,
     /// Its standard input, if that is not part of the payload.
     pub(crate) stdin: Option<Bytes>,
-    /// What is put into `/work`.
+    /// The files for `/work`.
     pub(crate) files: Vec<InputFile>,
     /// The packages, if any.
     pub(crate) mounts: Vec<Mount>,

@@ -44,9 +44,9 @@ use cofferdam_storage::{Reads, StorageError, Tasks};
 
 /// The parts of a queue.
 pub struct Parts {
-    /// Where tasks are kept.
+    /// The storage of tasks.
     pub storage: Arc<dyn Tasks>,
-    /// Where they are read.
+    /// The queries about tasks.
     pub reads: Arc<dyn Reads>,
     /// How changes of storage are told.
     pub signals: Arc<dyn Signals>,
@@ -62,7 +62,7 @@ pub struct Parts {
     pub worker: WorkerId,
     /// The seed of ids and jitter.
     pub seed: u64,
-    /// Where guests run.
+    /// The guest threads.
     pub threads: GuestThreadsHandle,
     /// Requested when this host must take no more work.
     pub shutdown: Shutdown,

@@ -18,7 +18,7 @@ pub struct Submission {
     pub task_id: Option<TaskId>,
     /// What to run.
     pub module: ModuleRef,
-    /// What it works on.
+    /// Its input.
     pub input: Input,
     /// Arguments, for commands.
     pub args: Vec<String>,
@@ -32,13 +32,13 @@ pub struct Submission {
     pub run_at: Option<Timestamp>,
     /// The limits it asks for.
     pub limits: LimitRequest,
-    /// What follows a failed attempt.
+    /// The retry policy.
     pub retry: RetryPolicy,
     /// The grants it asks for.
     pub grants: Grants,
-    /// What makes a repeated submission the same one.
+    /// The idempotency key, which identifies a repeated submission.
     pub idempotency_key: Option<String>,
-    /// A key that is taken at most once inside the configured window.
+    /// A deduplication key, which at most one task has within the configured window.
     pub dedup_key: Option<String>,
     /// A JSON object of the submitter's, as text.
     pub metadata: String,

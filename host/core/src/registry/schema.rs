@@ -41,7 +41,7 @@ const AT_ONCE_STEPS: u64 = 4_000;
 /// How much longer than its deadline a check is waited for; the check itself watches the deadline.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Which of a module's schemas.
+/// One of a module's two schemas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Which {
     Input,

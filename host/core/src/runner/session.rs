@@ -28,7 +28,7 @@ pub struct SessionRequest {
     pub language: Language,
     /// Files and packages.
     pub setup: SessionSetup,
-    /// What it may use.
+    /// Its limits.
     pub limits: Limits,
     /// The grants it asks for.
     pub grants: Grants,

@@ -26,7 +26,7 @@ use cofferdam_domain::attempt::{Artifact, LeftOut};
 
 pub use listing::Listing;
 
-/// Which of a run's directories.
+/// One of a run's directories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Area {
     /// `/out`.

@@ -13,7 +13,7 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{DescriptorType, ErrorCode};
 /// Host memory that the listings of one run take.
 pub(super) const LISTED_BYTES_MAX: u64 = 32 << 20;
 
-/// What an entry takes beside its name, and a listing beside its entries.
+/// The bytes of an entry besides its name, and of a listing besides its entries.
 const ENTRY_BYTES: u64 = 64;
 
 /// One entry.
@@ -22,7 +22,7 @@ pub(super) struct ListedEntry {
     pub(super) kind: DescriptorType,
     /// The error is for a name that is not UTF-8.
     pub(super) name: Result<String, ErrorCode>,
-    /// What `metadata-hash` gives for it.
+    /// Its `metadata-hash`.
     pub(super) hash: u64,
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::settings::OverQuota;
 
-/// What a quota counts.
+/// The figure that a quota counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Axis {
     /// Apparent sizes of files.

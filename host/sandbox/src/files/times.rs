@@ -10,7 +10,7 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{DescriptorStat, NewTimestam
 
 use crate::clocks::{FIXED_WALL, STEP_NS};
 
-/// What a run's clock shows.
+/// The clock of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileClock {
     /// The machine's time, rounded.

@@ -75,7 +75,7 @@ CREATE UNIQUE INDEX spec_idempotency_key ON task_spec (idempotency_key)
 CREATE INDEX spec_blob ON task_spec (blob) WHERE blob IS NOT NULL;
 
 -- One row per finished attempt, written once. Its id is `seq * 1048576 + number`, so that the
--- attempts of a task lie together and need no index.
+-- attempts of a task are adjacent and need no index.
 CREATE TABLE attempt (
     id                INTEGER PRIMARY KEY,
     worker            BLOB    NOT NULL,

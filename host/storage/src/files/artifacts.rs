@@ -21,7 +21,7 @@ use super::budget::Budget;
 use crate::StorageError;
 use cofferdam_domain::attempt::ARTIFACT_PATH_BYTES_MAX;
 
-/// Opens `path` below `dir`, and tells its length.
+/// Opens `path` below `dir`, and returns its length.
 pub(super) fn open(dir: &Path, path: &str) -> Result<Option<(File, u64)>, StorageError> {
     if path.split('/').any(|part| matches!(part, "" | "." | "..")) || path.contains('\0') {
         return Ok(None);
