@@ -94,7 +94,7 @@ fn a_script_whose_value_json_cannot_represent_fails_with_the_place() {
         ),
         (
             "function run() { let a = []; for (let i = 0; i < 5000; i++) a = [a]; return a }",
-            "more than 1000 nested containers",
+            "more than 1000",
         ),
     ] {
         let problem = script(&host, source).expect_problem(422, "guest_error");
