@@ -1,7 +1,8 @@
 //! (b) Durable tasks, each in a fresh sandbox: draining a backlog, single submits from end to end,
 //! and how soon a lone task is picked up. The peer is BullMQ over a Redis that syncs each write,
-//! with jobs that do nothing. Each round has a new, empty host and Redis, so that no round pays for
-//! the data of earlier ones.
+//! with jobs that do nothing.
+//!
+//! Each round has a new, empty host and Redis, so that no round pays for the data of earlier ones.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,6 @@
 //! Tells the program which commit it was built from and which wasmtime it runs guests with, for
 //! `cofferdam --version`.
+//!
 //! Builds without optimisation do not contain their commit, because each commit would then compile
 //! the program again. Outside a checkout the commit is unknown, unless the build sets
 //! `SOURCE_COMMIT`.

@@ -1,5 +1,6 @@
 //! Modules that do not know this host behave here as they do under the `wasmtime` command line:
 //! the same exit code, the same streams, the same files.
+//!
 //! Deliberate differences are left out: after a trap `wasmtime` ends with 134 and its own report,
 //! `cofferdam run` with 1 and the failure kind; and there is no network.
 

@@ -1,7 +1,9 @@
 //! Hostile guests through the real host: each ends soon after its limit, with its own failure kind
 //! and the figures, whether it runs at once or as a task; others are served meanwhile; and it
-//! leaves nothing behind. The benchmark `busy` measures how much slower others are served; the
-//! bound here is one that any machine meets.
+//! leaves nothing behind.
+//!
+//! The benchmark `busy` measures how much slower others are served; the bound here is one that any
+//! machine meets.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

@@ -1,4 +1,5 @@
 //! Checks the layers of ARCHITECTURE.md, file sizes, module docs and a few banned words.
+//!
 //! It reads text, so a re-export could mislead it; the code has no re-exports across layers.
 
 mod circles;

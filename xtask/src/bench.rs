@@ -1,6 +1,7 @@
 //! `cargo xtask bench NAME`: installs the packages of a benchmark's tools and peers, builds the
-//! host, the guests and the benchmarks in release, and runs the named one. `bench/` does the
-//! measuring; the arguments after the name are passed on to it.
+//! host, the guests and the benchmarks in release, and runs the named one.
+//!
+//! `bench/` does the measuring; the arguments after the name are passed on to it.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
 //! `cargo xtask demo`: the product's main jobs on real input, from nothing to results.
+//!
 //! It builds only what it shows, with the profile `demo`, which is ready soon rather than fast.
 //! Things that do not depend on one another are built at the same time. Each module knows how to
 //! build its own thing.

@@ -1,4 +1,5 @@
 //! The examples that are not written in Rust: C, JavaScript and Python.
+//!
 //! Each needs its own toolchain. If one cannot be installed, the reason is printed and the others
 //! are still built.
 

@@ -1,4 +1,5 @@
 //! What the machine must have: targets of the Rust toolchain, and programs from Debian's packages.
+//!
 //! Installed programs are left alone, whoever installed them. Missing ones are installed with
 //! `apt-get`, or named with their packages if that is not possible.
 

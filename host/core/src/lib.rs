@@ -1,4 +1,5 @@
 //! Cofferdam: a host for untrusted WebAssembly tasks, as a library.
+//!
 //! What a host does with tasks, modules and code, without an entry point for clients:
 //! `cofferdam-server` puts HTTP, agents and the command line in front of it. The modules below are
 //! in reading order, from the entry inwards; an import goes downwards only. ARCHITECTURE.md draws

@@ -5,6 +5,7 @@
 //!                ^            claims in batches   one per guest thread    records in batches
 //!                └── canceller, heartbeat, reconciler, rescuer, pruner, progress, drainer
 //! ```
+//!
 //! Other modules run a guest (`runner`), make data durable (`storage`) and decide who may ask
 //! (`http`).
 
@@ -71,7 +72,7 @@ pub enum QueueError {
     /// The caller has no right to change tasks.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
-    /// The module, the input, a limit or a grant.
+    /// Because of the module, the input, a limit or a grant.
     #[error(transparent)]
     Run(#[from] RunError),
     /// The host is draining.
@@ -129,7 +130,7 @@ impl Queue {
             }
         }
         shared.tell_work();
-        // Nobody can have watched a task before it was there, so nothing is told of it.
+        // Nobody can watch a task before it exists, so no event is needed.
         let submitted = ids.into_iter().zip(inserted);
         let submitted = submitted.map(|(id, inserted)| match inserted {
             Inserted::New => Submitted::New(id),
@@ -140,7 +141,7 @@ impl Queue {
         Ok(submitted.collect())
     }
 
-    /// Asks for a task's end.
+    /// Cancels a task.
     pub async fn cancel(&self, caller: &Caller, id: TaskId) -> Result<Cancelled, QueueError> {
         caller.may(Scope::Run)?;
         tracing::debug!(task.id = %id, %caller, "a cancel is asked for");
@@ -173,7 +174,7 @@ impl Queue {
         Ok(answer)
     }
 
-    /// Removes a final task with everything it left.
+    /// Removes a final task with all its data and files.
     pub async fn purge(&self, caller: &Caller, id: TaskId) -> Result<Purged, QueueError> {
         caller.may(Scope::Run)?;
         tracing::debug!(task.id = %id, %caller, "a task is to be removed");

@@ -1,4 +1,5 @@
 //! Modules: upload, resolve, load. The one entry point for changes to modules.
+//!
 //! Storage resolves names and keeps the bytes as uploaded; the sandbox compiles and maps them. This
 //! file has the order of these steps and the caches for the common case: names in use, mapped
 //! modules, compiled schemas. Each is bounded.

@@ -1,5 +1,6 @@
 //! One run, from a request in the product's words to a report: resolve the module, check limits
 //! and grants against what the operator allows, load it, and drive it on the right thread.
+//!
 //! `queue` runs claimed tasks through it, `http` runs modules and code at once, and the command
 //! line runs files. It keeps nothing and knows no database.
 
@@ -179,7 +180,7 @@ impl Runner {
         }
     }
 
-    /// Runs at once and gives the report. Dropping the future ends the run.
+    /// Runs at once and returns the report. Dropping the future ends the run.
     pub async fn run_now(&self, caller: &Caller, request: RunRequest) -> Result<Report, RunError> {
         caller.may(Scope::Run)?;
         let (came, _entered) = (Instant::now(), self.enter()?);
@@ -237,7 +238,7 @@ impl Runner {
         }
     }
 
-    /// How long a run that somebody waits for may wait itself: no longer than the whole may take.
+    /// How long a run with a waiting caller may wait for room: no longer than its own time limit.
     fn patience(&self, came: Instant, timeout: Duration, module: Digest) -> Patience {
         let begin_within = timeout.min(self.sandbox.queue_timeout());
         Patience {

@@ -1,4 +1,5 @@
 //! Sessions: interpreters that callers keep between calls, for as long as each is used.
+//!
 //! A session exists in this process only and ends with it; only snapshots of its files are durable.
 //! Each is one task on the guest threads that owns the interpreter and takes calls one after the
 //! other, so there is no lock around a guest and nothing else polls it.
@@ -116,7 +117,7 @@ pub enum SessionError {
     /// The caller has no right to sessions.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
-    /// The operator wants none.
+    /// The operator allows none.
     #[error("this host keeps no sessions: sessions.max is 0")]
     Disabled,
     /// The most sessions allowed exist.
@@ -310,7 +311,7 @@ impl Sessions {
         all
     }
 
-    /// Ends a session and whatever runs in it.
+    /// Ends a session and the code that runs in it.
     pub fn delete(&self, caller: &Caller, id: SessionId) -> Result<(), SessionError> {
         caller.may(Scope::Run)?;
         let removed = lock(&self.kept).remove(&id);

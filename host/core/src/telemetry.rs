@@ -1,4 +1,5 @@
 //! Log lines and metrics of the host.
+//!
 //! Any module may use this one; it uses only the domain. It has no endpoint (that is in `http`) and
 //! no sampling thread; gauges are read when they are requested.
 

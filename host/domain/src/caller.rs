@@ -8,7 +8,7 @@ use core::net::{IpAddr, Ipv6Addr};
 use std::borrow::Cow;
 use std::fmt;
 
-/// Whose tasks and modules are whose.
+/// An owner of tasks and modules.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tenant(Cow<'static, str>);
 
@@ -52,7 +52,7 @@ impl fmt::Display for Tenant {
 #[error("a tenant's name is 1 to 64 of a-z 0-9 _ - and begins with a letter or digit")]
 pub struct BadTenant;
 
-/// What a key is good for.
+/// A right of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// Run, execute, keep sessions, submit and cancel.
@@ -165,7 +165,7 @@ impl Caller {
         Caller::without_keys(Origin::Here)
     }
 
-    /// Whose things they see and change.
+    /// The tenant whose tasks and modules they see and change.
     pub fn tenant(&self) -> &Tenant {
         &self.tenant
     }
@@ -176,7 +176,7 @@ impl Caller {
         self.from
     }
 
-    /// Refuses what the caller's scopes do not cover.
+    /// Refuses a caller without the scope.
     pub fn may(&self, scope: Scope) -> Result<(), Forbidden> {
         match self.scopes.contain(scope) {
             true => Ok(()),

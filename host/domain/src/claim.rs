@@ -1,4 +1,5 @@
 //! A claimed task: what a claim gives a worker, and what the worker records at the end.
+//!
 //! It joins a task and an attempt, which do not know each other: `attempt` has an attempt's
 //! outcome, figures and output, `task` has what was submitted.
 

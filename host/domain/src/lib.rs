@@ -11,6 +11,7 @@
 //!                ^                  │                failed
 //!                └──retry, rescue───┘                cancelled
 //! ```
+//!
 //! A task that waits for parents is `blocked` before it is `pending`. The last three are final.
 
 pub mod attempt;

@@ -1,4 +1,5 @@
 //! Instants as the product keeps them: milliseconds since the Unix epoch, UTC.
+//!
 //! Other modules read clocks and write RFC 3339; this one has only the arithmetic.
 
 use std::time::Duration;
@@ -42,7 +43,7 @@ impl Timestamp {
         Builder::from_unix_timestamp_millis(millis, random).into_uuid()
     }
 
-    /// How long after `earlier` this is; zero if it is not.
+    /// How long after `earlier` this is; zero if it is earlier.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }

@@ -1,8 +1,10 @@
 //! Decides which run may begin: a run holds slots of a pool and a share of the host's memory
-//! budget. A run pays a price in memory to begin: its limit, but no more than `memory_price_bytes`,
-//! because most guests use little of their limit. Memory beyond the price is taken from the budget
-//! while the guest grows, and the growth is refused when the budget is used up. So neither a limit
-//! that is declared and not used nor a guest that sleeps keeps others from beginning.
+//! budget.
+//!
+//! A run pays a price in memory to begin: its limit, but no more than `memory_price_bytes`, because
+//! most guests use little of their limit. Memory beyond the price is taken from the budget while
+//! the guest grows, and the growth is refused when the budget is used up. So neither a limit that
+//! is declared and not used nor a guest that sleeps keeps others from beginning.
 //!
 //! A burst waits and never sees an error of the pool. The wait ends when the run's patience does.
 //! Each party of runs (those of one module, say) has its own line, and the parties take turns, so a

@@ -1,10 +1,13 @@
 //! Compiled code on disk.
+//!
 //! Compiled code is native code: anyone who can plant a file here that is loaded owns the host. So
 //! each file has a seal beside it, a MAC over its name, its label and its bytes under a key that
 //! only the owner of this directory can read, and its path is given out only after the seal was
 //! checked. Code that does not pass is removed and compiled again. `load` loads the code and reads
-//! the labels. The seal protects against changes by anything that cannot read the key (a restored
-//! backup, a shared volume, a fault of the disk). It does not protect against the host's own user.
+//! the labels.
+//!
+//! The seal protects against changes by anything that cannot read the key (a restored backup, a
+//! shared volume, a fault of the disk). It does not protect against the host's own user.
 
 mod entry;
 mod key;

@@ -1,4 +1,5 @@
 //! The thread that advances the engines' epochs.
+//!
 //! It is a plain thread, because a timer of the runtime stops when a guest occupies the thread that
 //! drives it. One thread serves all engines. It parks while no guest runs, so that an idle host
 //! wakes nobody a thousand times a second.

@@ -1,4 +1,5 @@
 //! The metered engine's randomness: a stream that is the same in every run.
+//!
 //! It is the output of BLAKE3 over a fixed seed, so it looks random to the guest and is no secret.
 //! The fast engine uses the operating system's randomness.
 

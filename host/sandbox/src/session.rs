@@ -1,4 +1,5 @@
 //! A guest that is kept between calls: an interpreter with a caller's variables.
+//!
 //! Unlike a run, which makes a store for one call, one store and one instance take many calls, one
 //! after the other, each with its own clock and CPU budget; memory, files and handles belong to the
 //! session. A call that is ended from outside leaves a guest in an unknown state, so it ends the

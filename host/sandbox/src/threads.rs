@@ -1,4 +1,5 @@
 //! Decides which thread a guest runs on.
+//!
 //! A short guest runs on the thread where its request arrived: no hop between threads. A guest that
 //! is still running at its first epoch tick is handed over, future and all, to the guest threads,
 //! which have a lower priority, so that a busy guest cannot slow the API.

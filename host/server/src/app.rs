@@ -1,4 +1,5 @@
 //! The composition root: the parts of the host, the order in which they start, and how they end.
+//!
 //! This is the only file that names concrete services. At the end the API takes no more work and
 //! answers everything else, the queue lets running attempts finish or gives them back, then the
 //! listeners close, and then storage.

@@ -1,4 +1,5 @@
 //! The command line: the commands and their options.
+//!
 //! `serve` and `run` are the host itself. The client commands use the HTTP API like any other
 //! client; `exec` uses the same API of a host inside this process if no server is named.
 

@@ -1,4 +1,5 @@
 //! The operator's configuration: one struct for each section, checked before anything is opened.
+//!
 //! Each crate defines its settings beside the code they configure. Here they are put together:
 //! `config/keys.rs` lists every key with its range; `config/read.rs` reads them from file and
 //! environment.

@@ -1,10 +1,13 @@
 //! The Model Context Protocol: code execution and every module with a schema, as tools that an
 //! agent can call.
+//!
 //! The crate rmcp implements the protocol itself (framing, sessions, version negotiation), and only
 //! this module names it. This file defines the tools. It runs nothing itself and keeps only
 //! sessions; `http` mounts this at `/mcp` and handles the connection, the size of a body and its
-//! time. A call's guest ends when the client cancels the call or goes away: a stream that nobody
-//! reads cannot be resumed here, so its run would be useless.
+//! time.
+//!
+//! A call's guest ends when the client cancels the call or goes away: a stream that nobody reads
+//! cannot be resumed here, so its run would be useless.
 
 mod arguments;
 mod call;

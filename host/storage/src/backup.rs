@@ -1,4 +1,5 @@
 //! A consistent copy of a data directory, whether a host is using it or not.
+//!
 //! The files are copied first, then the database in one read transaction, then the files that were
 //! added meanwhile: a file is published before the database refers to it, and never changes
 //! afterwards. A file that nothing refers to is swept when a host starts over the copy. Compiled

@@ -1,4 +1,5 @@
 //! Bytes by their SHA-256, in files beside the database.
+//!
 //! Large bytes never go through the database's writer: a caller puts them here first, and then
 //! commits a row that refers to them. A blob is synced and named before anything refers to it; a
 //! crash may leave a blob that nothing refers to, and the next start removes it. The caller knows

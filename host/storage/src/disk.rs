@@ -1,4 +1,5 @@
 //! Room on the disk that the data directory is on.
+//!
 //! A host whose disk is full cannot record the end of an attempt, so it reports that it is not
 //! ready while a little space is left. It asks the disk each time, so it notices new space by
 //! itself.

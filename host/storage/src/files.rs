@@ -1,4 +1,5 @@
 //! Large bytes that belong in files: spooled inputs and artifacts, under one budget.
+//!
 //! Its root has `spool/<blob>`, `artifacts/<task>/<attempt>/…` and `executions/<id>/…`. The
 //! database refers to them; a file nothing refers to is an orphan, which the sweep at start
 //! removes. Guests chose the names and contents of artifacts, so those are read through cap-std,

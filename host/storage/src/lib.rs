@@ -43,8 +43,8 @@ pub struct Opened {
     pub reads: Arc<dyn Reads>,
     /// How those who wait for a change hear of it.
     pub signals: Arc<dyn Signals>,
-    /// Whether nobody else uses this storage until it is closed: whatever runs according to it was
-    /// left by a host that is dead.
+    /// Whether no other host uses this storage until it is closed: a task that is running at the
+    /// start then belongs to a dead host.
     pub exclusive: bool,
     database: Arc<SqliteStorage>,
 }

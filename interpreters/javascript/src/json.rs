@@ -1,4 +1,5 @@
 //! The value of a script as JSON: its text, or the first part of it that JSON cannot represent.
+//!
 //! Unlike JSON.stringify it leaves out and replaces nothing silently: a value that JSON would only
 //! represent in part is refused. Like JSON.stringify it calls `toJSON` and getters. It is written
 //! here and not in JavaScript, so that a script that changes its globals does not change what its

@@ -1,4 +1,5 @@
 //! JavaScript that uses much of Node: it prints what Node prints, and ends with Node's exit code.
+//!
 //! Each program runs in its own directory, natively and in the sandbox. Beside a program,
 //! `NAME.in` is its standard input.
 

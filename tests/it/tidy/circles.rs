@@ -1,6 +1,8 @@
 //! There is no cycle between the files of a crate: a part that two files need of each other belongs
-//! in a third. A file and the files below it are parts of one noun, so a part may use what its
-//! parent defines. Tests are left out, because they use everything.
+//! in a third.
+//!
+//! A file and the files below it are parts of one noun, so a part may use what its parent defines.
+//! Tests are left out, because they use everything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,5 +1,6 @@
 //! `cofferdam-snapshot CORE.wasm COMPONENT.wasm`: runs a core module's `wizer-initialize`, keeps the
 //! memory as it is then, and wraps the result as a component over the WASI 0.1 adapter.
+//!
 //! It is a separate program, so that xtask starts at once on a machine where nothing is compiled
 //! yet. It snapshots modules of this repository only.
 

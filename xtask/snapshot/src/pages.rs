@@ -1,6 +1,8 @@
 //! Finds the pages of a snapshot that its runs write to: it rehearses runs, reads the process's
 //! page map, joins the pages to few stretches, and notes these in the module, which touches them at
-//! the start of a run. The interpreter's `usual_pages.rs` says why a module needs them.
+//! the start of a run.
+//!
+//! The interpreter's `usual_pages.rs` says why a module needs them.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Seek, SeekFrom, Write};

@@ -1,4 +1,5 @@
 //! `python.wasm`: CPython with the files of `interpreters/python`, made by componentize-py.
+//!
 //! The tool gets folders that are put together here, so that nothing else gets into the module.
 
 use std::path::{Path, PathBuf};

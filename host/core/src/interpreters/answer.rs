@@ -1,6 +1,7 @@
 //! The result of code: the guest's answer and the sandbox's observations, as the one JSON object
-//! that callers, tasks and streams get. The guest's answer is untrusted: it is believed about the
-//! script, never about the host.
+//! that callers, tasks and streams get.
+//!
+//! The guest's answer is untrusted: it is believed about the script, never about the host.
 
 use std::collections::BTreeMap;
 

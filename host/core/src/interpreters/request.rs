@@ -1,4 +1,5 @@
 //! The request to an interpreter, as in `interpreters/input.schema.json`.
+//!
 //! The same JSON is a task's input and, without the files, the guest's input. The source is not
 //! decoded here: it goes to the guest unchanged.
 

@@ -1,8 +1,10 @@
 //! The turns of executions: as many begin at once as there are cores, and the others wait in the
-//! order of their arrival. An interpreter touches megabytes, so interpreters that alternate on one
-//! core slow each other down. A short execution keeps its turn to its end. A longer one gives it up
-//! after a while, so that a script that sleeps does not delay others; it then shares the guest
-//! threads with all long guests.
+//! order of their arrival.
+//!
+//! An interpreter touches megabytes, so interpreters that alternate on one core slow each other
+//! down. A short execution keeps its turn to its end. A longer one gives it up after a while, so
+//! that a script that sleeps does not delay others; it then shares the guest threads with all long
+//! guests.
 //!
 //! The turns are divided among the threads that ask for them: a short execution runs on the thread
 //! of its request, so two turns on one thread would leave another idle.

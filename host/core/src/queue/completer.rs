@@ -1,4 +1,5 @@
 //! Records the ends of attempts, in batches that share a commit, and then wakes the waiters.
+//!
 //! A batch has the ends that arrived during the previous commit: a lone end is recorded at once,
 //! and many in as few commits as the limit allows. If storage refuses a batch for its contents, the
 //! batch is halved until the refused end is found; that end is recorded in a form that cannot be

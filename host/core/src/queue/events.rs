@@ -1,4 +1,5 @@
 //! Events of tasks on this host, for watchers.
+//!
 //! Each task that is watched or has events keeps its newest events for a short time, so that a
 //! watcher who comes late, or comes back, gets what is still known and then what follows. This is
 //! not a record: results, streams and attempts are read from storage.

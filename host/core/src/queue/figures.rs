@@ -1,4 +1,5 @@
 //! This host's own figures: how many attempts ended, and how long recent ones took.
+//!
 //! The dispatcher sizes its prefetch by them, and the API bases estimates on them. Several threads
 //! change these counters without a lock, so a reader sees them approximately consistent.
 

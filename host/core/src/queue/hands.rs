@@ -1,4 +1,5 @@
 //! The claims that this host holds: from storage's answer until their end is recorded.
+//!
 //! If storage says that a task runs here but no claim is held for it, the answer to its claim was
 //! lost; `reconciler` gives it back. Dropping a claim releases it, for whatever reason it is
 //! dropped.

@@ -1,4 +1,5 @@
 //! Lanes: one for each guest thread, each running claims one after another.
+//!
 //! A tiny task begins and ends in its lane, without a task of the runtime or a hop between threads.
 //! A task that does not end in its first slice continues in its own runtime task, and the lane
 //! takes the next claim.

@@ -1,4 +1,5 @@
 //! Compares, at every heartbeat, the attempts that storage says run here with those that do.
+//!
 //! A claim whose answer was lost does not run and is given back. An attempt that storage no longer
 //! assigns to this host, because it was taken for dead, is ended. Both happen only after two
 //! comparisons in a row agree: a claim or an end may be in transit.

@@ -75,7 +75,7 @@ impl Ear for Shared {
     }
 }
 
-/// Where ids and jitter come from.
+/// The source of ids and jitter.
 pub(crate) struct Dice(Mutex<StdRng>);
 
 impl Dice {
@@ -139,8 +139,8 @@ impl Shared {
         self.signals.tell(Signal::Changed(id));
     }
 
-    /// Notes that so many tasks of `priority` can be claimed now. They are asked for even if
-    /// nothing is wanted where they go before what waits for a slot already.
+    /// Notes that a number of tasks of `priority` can be claimed. If they go before claims that
+    /// already wait for a slot, they are claimed even if nothing is wanted.
     pub(crate) fn work_arrived(&self, priority: Priority, tasks: usize) {
         if self.ready.is_overtaken_by(priority) {
             self.overtaking.fetch_add(tasks, Ordering::SeqCst);

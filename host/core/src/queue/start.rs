@@ -1,4 +1,5 @@
 //! Starts the queue: its parts, the order in which its services start, and how they end.
+//!
 //! The end is a chain: shutdown is requested; the dispatcher and the lanes stop and give back
 //! claims that have not begun; the drainer waits for running attempts and then kills them; when the
 //! last executor is gone, the completer has recorded everything and signals that all is settled;

@@ -1,4 +1,5 @@
 //! Watches one task: by this host's events, and by storage where there is no event.
+//!
 //! Events may be lost or come late: they are sent after the commit, and another host sends its
 //! events elsewhere. So a watcher reads storage at every heartbeat, when it is nudged, and before
 //! it believes that the task is final.

@@ -1,4 +1,5 @@
 //! Mapped and linked modules, so that a run begins without a disk access.
+//!
 //! A hit only takes a shared lock. A miss is loaded once, however many callers wait for it.
 
 use std::collections::HashMap;

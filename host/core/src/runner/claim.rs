@@ -1,4 +1,5 @@
 //! One attempt at a claimed task.
+//!
 //! A failure before the guest begins is the attempt's outcome if it would happen again. If this
 //! host only cannot do the work at the moment, the queue takes the claim back and counts nothing.
 

@@ -1,4 +1,5 @@
 //! Runs of source text: by an interpreter's name, as a stored script, or directly.
+//!
 //! The result has the same form as any other module's run, so tasks, retries and limits need not
 //! know about code.
 
@@ -55,13 +56,13 @@ impl Observer for Heard {
     }
 }
 
-/// What a task's files are called in its answer.
+/// The path of a task's files in its answer.
 fn artifacts_url(claim: &Claim) -> String {
     format!("/v1/tasks/{}/artifacts/", claim.task_id)
 }
 
 impl Runner {
-    /// Runs code and says what became of it. Dropping the future ends it.
+    /// Runs code and returns its result. Dropping the future ends it.
     pub async fn execute(
         &self,
         caller: &Caller,

@@ -15,7 +15,7 @@ pub struct Executed {
     pub usage: Usage,
     /// What it wrote.
     pub streams: Streams,
-    /// The files that are kept of it.
+    /// The files that are kept.
     pub files: Option<OutputFiles>,
 }
 
@@ -26,7 +26,7 @@ impl Executed {
         metrics.run_finished(language.module().as_str(), failure, self.usage.duration);
     }
 
-    /// The answer. The files can be had below `url`, which ends in a slash.
+    /// The answer. The files are served below `url`, which ends in a slash.
     pub fn into_answer(self, url: &str) -> Answer {
         let (streams, usage) = (&self.streams, &self.usage);
         let files = Written::of(self.files.as_ref());

@@ -1,4 +1,5 @@
 //! Code in a session: an interpreter that is kept, and called as often as its caller likes.
+//!
 //! The layer above decides how many may be kept, and for how long.
 
 use std::future::Future;

@@ -18,15 +18,15 @@ use cofferdam_sandbox::{
     RunSpec, Stdin,
 };
 
-/// Tables of an interpreter: CPython's own has some 10 000 elements.
+/// Table elements of an interpreter: CPython's table has some 10 000.
 const TABLE_ELEMENTS_MIN: u64 = 100_000;
 
-/// Which files of a run are kept.
+/// The files of a run that are kept.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Keeps {
-    /// All that code wrote, wherever it may write: whoever sends code wants them back.
+    /// All files that code wrote, wherever it may write: the sender of code wants them back.
     Written,
-    /// Those in `/out`, as of every module.
+    /// Those in `/out`, as for every module.
     Out,
 }
 
@@ -107,15 +107,15 @@ impl Work {
     }
 }
 
-/// The files that the code wrote: those in its working directory that are new or not as they came,
-/// and those in `/out`.
+/// The files that the code wrote: new and changed ones in its working directory, and those in
+/// `/out`.
 pub(super) async fn written(
     files: Option<OutputFiles>,
     inputs: Vec<InputFile>,
 ) -> Option<OutputFiles> {
     let files = files?;
     let look = move || files.written(&inputs);
-    // It panics only where the sandbox does, and then nothing is left to be kept.
+    // It panics only if the sandbox does, and then no files can be kept.
     tokio::task::spawn_blocking(look).await.ok()
 }
 

@@ -1,4 +1,5 @@
 //! Log lines: one subscriber, to standard error, for people or as JSON.
+//!
 //! Text of a guest or a caller is only ever the value of a string field, where both formats escape
 //! it (neither escapes `message`, and the human format does not escape a field logged with `%`).
 //! Standard output belongs to the command line's own answers.

@@ -1,4 +1,5 @@
 //! Memory and CPU time of this process.
+//!
 //! They are read from `/proc`, which is in the kernel's memory and never waits for a disk. If it
 //! cannot be read, the figures are zero.
 

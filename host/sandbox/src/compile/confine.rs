@@ -1,4 +1,5 @@
 //! How the child confines itself before it reads a byte of the module.
+//!
 //! Limits, no new privileges and the closed environment are mandatory: without them the child
 //! refuses to work. Landlock and seccomp depend on the kernel; where they are missing the child
 //! says so in its answer, and the host reports it, because a fault in Cranelift is then less

@@ -1,4 +1,5 @@
 //! Work in progress that several callers wait for: the first does it, the others share its result.
+//!
 //! The work has no task of its own. One of the callers drives it; if that caller goes away, the
 //! next one starts it again, and if no caller is left, it ends.
 

@@ -1,7 +1,9 @@
 //! One pass over a binary before Cranelift sees it: lists its imports and exports, and refuses
-//! counts that only a bomb has. It does not validate; compiling does. Neither does it predict how
-//! long a function takes to compile: twenty kilobytes of nested loops take ten seconds, and real
-//! compilers emit functions that look similar. The child's deadline bounds that.
+//! counts that only a bomb has.
+//!
+//! It does not validate; compiling does. Neither does it predict how long a function takes to
+//! compile: twenty kilobytes of nested loops take ten seconds, and real compilers emit functions
+//! that look similar. The child's deadline bounds that.
 
 use wasmparser::{
     ComponentExternalKind, ComponentTypeRef, Encoding, FuncType, Parser, Payload, TypeBounds,

@@ -1,4 +1,5 @@
 //! What a module may import and what it must export, as tables.
+//!
 //! The tables refuse a module before Cranelift has spent a second, in words that its author
 //! understands. The linker still decides when the module is loaded; a test below compares the
 //! tables with the linkers of `wasmtime_wasi`.

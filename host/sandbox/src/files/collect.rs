@@ -1,4 +1,5 @@
 //! The files that a run left: regular files below `/out` and `/work`, and nothing else.
+//!
 //! A guest may have left links, and this code walks with the host's rights. So each
 //! directory is opened from its parent without following a link, and a file counts only if it is a
 //! regular one. `listing` decides which files are listed, and `transfer` keeps them.

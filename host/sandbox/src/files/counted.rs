@@ -1,4 +1,5 @@
 //! The few operations that change a file's size, each counted.
+//!
 //! They act on an open descriptor; `p2` and `p1` handle paths. A write runs on a blocking thread
 //! and takes the ledger's lock with it, so one attempt occupies one such thread at most, however
 //! many writes its guest starts.

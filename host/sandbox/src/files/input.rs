@@ -1,4 +1,5 @@
 //! Files that are put into a run's directories before its guest starts.
+//!
 //! A name is parsed here, once; a parsed name cannot lead out of its directory.
 
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
 //! WASI 0.2: `wasi:filesystem`, with the calls that grow or create something counted.
+//!
 //! This implements wasmtime's generated trait of the interface for a type of this module. Most
 //! methods delegate to wasmtime-wasi's implementation of the same trait; `guarded` has the others.
 //! Permissions, path resolution and confinement are wasmtime-wasi's.

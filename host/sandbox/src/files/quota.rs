@@ -1,4 +1,5 @@
 //! The quota of one attempt: bytes and entries of `/work` and `/out` together.
+//!
 //! Every operation that can change the size of a file or the number of entries holds the
 //! [`Ledger`]'s lock: it reads the file's state, asks for room, acts, and records what really
 //! happened. The lock makes the figures exact even if a guest has several writes in progress. The

@@ -1,4 +1,5 @@
 //! The scratch root: where every attempt's directory is made, and the thread that removes them.
+//!
 //! Removing a directory can take seconds, so a separate thread does it, which is stopped and joined
 //! here. The content of a directory does not matter here.
 

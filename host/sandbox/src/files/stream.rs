@@ -1,5 +1,6 @@
 //! The streams over files: the output stream of a counted one, `write-via-stream` and
 //! `append-via-stream`, and the input stream, whose reads are charged.
+//!
 //! One write is in progress at a time. `counted` has what a write does and costs.
 
 use std::mem;

@@ -1,4 +1,5 @@
 //! The file times that a guest sees.
+//!
 //! The file system stamps files with the machine's clock. A guest sees those times as coarsely as
 //! its own clock, and on the metered engine as that engine's fixed instant. A time that the guest
 //! itself set stays exact.

@@ -1,5 +1,6 @@
 //! How many files, pipes and connections this process may hold open, and how many of them clients
 //! get.
+//!
 //! Without free descriptors anything can fail: a guest's directories, the compiler's pipes, the
 //! database. So connections, which strangers open, never get them all.
 

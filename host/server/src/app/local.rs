@@ -1,6 +1,8 @@
 //! A host without a listener, for a command that needs it once: the same parts behind the same API,
-//! over a temporary data directory. Only the compiled interpreters are kept, in a given directory.
-//! There is no socket, so nobody else can use it.
+//! over a temporary data directory.
+//!
+//! Only the compiled interpreters are kept, in a given directory. There is no socket, so nobody
+//! else can use it.
 
 use std::path::Path;
 

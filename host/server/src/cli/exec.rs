@@ -1,4 +1,5 @@
 //! `cofferdam exec`: runs source text here or on a server.
+//!
 //! Here means a host inside this process, used through the same API. Compiled interpreters are kept
 //! in the user's cache directory, so only the first run waits for the compiler.
 
@@ -153,7 +154,7 @@ impl Exec {
                 return Err(Usage(format!("{file} is a module, not code: {way}")).into());
             }
             (None, Some(_) | None) => {
-                let ways = "--python-file or --javascript-file says so";
+                let ways = "use --python-file or --javascript-file";
                 let why = format!("neither .py, .js nor .ts tells the language; {ways}");
                 return Err(Usage(format!("{file}: {why}")).into());
             }

@@ -1,4 +1,5 @@
 //! `cofferdam run`: runs one module in this process, without a server.
+//!
 //! It uses the same compiler, sandbox and limits as a server, without the queue and the API. A
 //! command's standard streams and exit code are the process's own.
 

@@ -1,6 +1,8 @@
 //! Wraps the router: refuses strangers, turns a panic into an answer, counts every answer, and
-//! compresses large ones if the caller wishes. This is one function instead of a stack of
-//! middleware, because each layer of a stack boxes every request again.
+//! compresses large ones if the caller wishes.
+//!
+//! This is one function instead of a stack of middleware, because each layer of a stack boxes every
+//! request again.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;

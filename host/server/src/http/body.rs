@@ -1,9 +1,12 @@
 //! Request bodies: read piece by piece, decoded, timed, and never beyond their limit.
+//!
 //! Each piece has a time limit, and the whole body has another, which grows with the bytes that
 //! have arrived. So a body that is dripped byte by byte ends, however patient each wait is. A body
-//! in memory takes part of the room that all of them share (`room.rs`). The decoder's output counts
-//! against the limit, so a compressed bomb is refused at the same size as a plain body. A body
-//! whose length is announced and too large is refused before a byte of it is read.
+//! in memory takes part of the room that all of them share (`room.rs`).
+//!
+//! The decoder's output counts against the limit, so a compressed bomb is refused at the same size
+//! as a plain body. A body whose length is announced and too large is refused before a byte of it
+//! is read.
 
 mod limit;
 

@@ -1,4 +1,5 @@
 //! Answers compressed on request.
+//!
 //! Only bodies of known length from [`SIZE_MIN_BYTES`] on are compressed: streams of events must
 //! not wait in an encoder, and short or already compressed bodies gain nothing.
 

@@ -1,8 +1,10 @@
 //! Errors as callers see them: RFC 9457 `application/problem+json` with a stable `code`.
+//!
 //! The caller's text and the log's text are two fields, so that a leak cannot happen by accident.
 //! The enums of the inner layers know no HTTP; each is mapped in [`convert`], by matches without a
-//! wildcard. The codes, besides the failure kinds (`FailureKind`), which come with 422 for a failed
-//! run:
+//! wildcard.
+//!
+//! The codes, besides the failure kinds (`FailureKind`), which come with 422 for a failed run:
 //!
 //! | status | codes |
 //! |---|---|

@@ -1,4 +1,5 @@
 //! `GET /v1/tasks/{id}/events`: a task's events, as server-sent events.
+//!
 //! The stream is pulled: nothing is read from the subscription before the connection has taken the
 //! previous event, so a slow reader costs only the subscription's bounded buffer. Each event has
 //! the number that `Last-Event-ID` resumes after; the first `status` of a new stream and the
@@ -34,6 +35,7 @@ pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 const LAST_WORD: Duration = Duration::from_millis(500);
 
 /// Watch a task
+///
 /// The events are `status`, `progress`, `stdout`, `stderr`, `log`, and at the end `result` with the
 /// whole task. Output that is not UTF-8 comes as `base64` instead of `text`.
 #[utoipa::path(

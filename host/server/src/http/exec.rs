@@ -1,4 +1,5 @@
 //! `POST /v1/exec`: runs source text and returns its result.
+//!
 //! Code that fails is not a failed request: every outcome of the sandbox is answered with 200 and
 //! `status: "failed"`. Only an error before the code begins is a problem.
 
@@ -89,7 +90,7 @@ pub(crate) fn wants_events(headers: &HeaderMap) -> bool {
     accepted.is_some_and(|accepted| accepted.contains("text/event-stream"))
 }
 
-/// Keeps the files and writes the answer down.
+/// Keeps the files and writes the answer.
 async fn finish(services: &Services, executed: Executed) -> Result<Answer, ApiError> {
     let now = services.clock.now();
     Ok(executions::keep(&services.files, now, executed)

@@ -1,4 +1,5 @@
 //! `/`: what this host is and where to go, for people who open the address in a browser.
+//!
 //! It is a page without scripts, and the same as JSON for programs.
 
 use axum::extract::State;

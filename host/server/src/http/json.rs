@@ -52,7 +52,7 @@ pub(crate) fn limit(services: &Services) -> BodyLimit {
     BodyLimit::new(services, bytes, "body_too_large", what)
 }
 
-/// Whether a body says that it is JSON.
+/// Whether a body is declared as JSON.
 pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     let Some(media_type) = headers
         .get(CONTENT_TYPE)

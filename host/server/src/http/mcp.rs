@@ -1,4 +1,5 @@
 //! `/mcp`: where the Model Context Protocol is mounted.
+//!
 //! Bodies are read here, under the API's limits; `mcp` does everything else. Mistakes of the
 //! protocol's clients are answered with JSON-RPC errors, not as problems.
 

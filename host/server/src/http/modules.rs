@@ -1,4 +1,5 @@
 //! Modules: upload, show, list, fetch, remove.
+//!
 //! A name may contain slashes, so one wildcard route serves all names; a GET that ends in `/wasm`
 //! asks for the bytes, so no name may end in `/wasm`.
 
@@ -172,6 +173,7 @@ async fn one(services: &Services, reference: &ModuleRef) -> Result<Response, Api
 }
 
 /// Fetch a module's bytes
+///
 /// As they were uploaded, with their media type.
 #[utoipa::path(
     get, path = "/v1/modules/{name}/wasm", operation_id = "get_module_bytes", tag = "Modules",

@@ -18,7 +18,7 @@ use cofferdam_domain::module::Language;
 use cofferdam_storage::Counts;
 use cofferdam_storage::disk::Room;
 
-/// How long storage may take to answer a host that calls itself ready.
+/// How long storage may take to answer for the host to be ready.
 const PING_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Whether the host is alive or ready.

@@ -1,4 +1,5 @@
 //! Checks who calls while callers are not authenticated: only this machine may.
+//!
 //! The host listens on loopback only, but a browser on this machine connects on behalf of any page
 //! it shows. A page can reach a loopback port under its own name that it makes point here (DNS
 //! rebinding), and then even read the answers; or it can send requests that a browser allows to any

@@ -1,4 +1,5 @@
 //! Lists in pages: `?limit=` and an opaque `?cursor=`.
+//!
 //! A cursor is the position where a page ended, so that nothing is skipped or repeated when items
 //! come and go in between. It contains the kind of its list; a cursor of another kind, or a changed
 //! one, is refused.

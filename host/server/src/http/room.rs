@@ -1,7 +1,9 @@
 //! Room in memory for bodies: those of arriving requests, and those of answers that have not been
-//! read yet. Each body has its own limit; this is the limit on their sum, for all callers together.
-//! Room belongs to the bytes: it is given back when the last copy of them is dropped. A body that
-//! fits into a connection's buffer is not counted, because the number of connections bounds those.
+//! read yet.
+//!
+//! Each body has its own limit; this is the limit on their sum, for all callers together. Room
+//! belongs to the bytes: it is given back when the last copy of them is dropped. A body that fits
+//! into a connection's buffer is not counted, because the number of connections bounds those.
 
 use std::pin::pin;
 use std::sync::Arc;

@@ -1,8 +1,10 @@
 //! The listeners and the accept loop.
+//!
 //! One loop runs on each API thread, over its own listener on the same address: the kernel spreads
 //! connections, and none ever hops between threads. `places` decides who gets a connection,
-//! `connection` and `watch` bound its cost. This code knows no handler; it only calls `answer` in
-//! `http/api.rs`.
+//! `connection` and `watch` bound its cost.
+//!
+//! This code knows no handler; it only calls `answer` in `http/api.rs`.
 
 mod card;
 mod connection;

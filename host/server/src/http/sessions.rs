@@ -65,7 +65,7 @@ async fn snapshot_files(
     snapshot: &str,
 ) -> Result<Vec<(String, PathBuf)>, ApiError> {
     let unknown = || {
-        let detail = format!("there is no snapshot {snapshot:?}, or no longer");
+        let detail = format!("there is no snapshot {snapshot:?}, or it has been removed");
         ApiError::not_found("snapshot_not_found", detail)
     };
     let id = words::task_id(snapshot).ok_or_else(unknown)?;
@@ -74,6 +74,7 @@ async fn snapshot_files(
 }
 
 /// List the sessions of this host
+///
 /// The list has handles: a session's id is the right to use it, and only its creator gets it.
 #[utoipa::path(
     get, path = "/v1/sessions", operation_id = "list_sessions", tag = "Sessions",
@@ -103,6 +104,7 @@ pub(crate) async fn get(
 }
 
 /// End a session
+///
 /// Code that runs in it is ended, and its files are removed.
 #[utoipa::path(
     delete, path = "/v1/sessions/{id}", operation_id = "delete_session", tag = "Sessions",

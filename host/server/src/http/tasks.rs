@@ -60,6 +60,7 @@ pub(crate) async fn get(
 }
 
 /// Cancel a task, or remove one that is final
+///
 /// A task that has not begun is cancelled at once. A running one is asked to end, and killed after
 /// the grace period. With `purge=true` a final task is removed at once, with its result, its
 /// streams, its artifacts and its input.
@@ -194,7 +195,7 @@ pub(crate) fn location(id: TaskId) -> String {
     format!("/v1/tasks/{id}")
 }
 
-/// The task as it is told now.
+/// The task as an answer shows it.
 pub(crate) fn view(services: &Services, task: Task) -> TaskJson {
     TaskJson::new(task, services.clock.now(), services.queue.estimated_wait())
 }

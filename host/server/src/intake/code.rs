@@ -37,7 +37,7 @@ pub(crate) type Megabytes = Whole<1, 1_000_000>;
 #[serde(deny_unknown_fields)]
 pub(crate) struct ExecRequest<'a> {
     /// `python` (or `py`, `python3`) or `javascript` (or `js`, `node`, `nodejs`, `typescript`,
-    /// `ts`), in any case. Types are taken off.
+    /// `ts`), in any case. Types are removed.
     #[schema(value_type = String, example = "python")]
     pub(super) language: Cow<'a, str>,
     /// The source.
@@ -63,7 +63,7 @@ pub(crate) struct ExecRequest<'a> {
     /// CPU-time limit.
     #[schema(value_type = Option<u64>, minimum = 1)]
     pub(super) cpu_ms: Option<Positive>,
-    /// Memory limit; 512 unless said otherwise.
+    /// Memory limit; 512 if absent.
     #[schema(value_type = Option<u64>, minimum = 1, maximum = 1_000_000)]
     pub(super) memory_limit_mb: Option<Megabytes>,
     #[serde(default)]
@@ -172,15 +172,14 @@ impl Code<'_> {
 
     fn prepare(&self, runner: &Runner) -> Result<Prepared, Refused> {
         let interpreters = runner.interpreters();
-        // Said before a mistake in the request is: nothing else matters as long as nothing can be
-        // run.
+        // This comes before mistakes in the request, which do not matter while no code can run.
         interpreters.get(self.language)?;
         let packages = interpreters.packages();
         Ok(self.request.prepare(self.language, packages)?)
     }
 }
 
-/// A language by its name.
+/// Reads a language's name.
 pub(crate) fn language(name: &str) -> Result<Language, Refused> {
     let refused = || {
         Refused::field(
@@ -210,7 +209,7 @@ pub(crate) fn limits(
     }
 }
 
-/// Files whose names all differ. serde's maps would keep the last of two.
+/// Files with distinct names. serde's maps would keep the last of two equal names.
 pub(crate) fn files_once<'de, D: Deserializer<'de>>(input: D) -> Result<Files<'de>, D::Error> {
     struct Once<'a>(PhantomData<&'a ()>);
     impl<'de> Visitor<'de> for Once<'de> {

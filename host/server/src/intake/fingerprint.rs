@@ -15,7 +15,7 @@ impl Fingerprint {
         self.0.update(piece);
     }
 
-    /// Everything in the query but how long the caller waits for the answer.
+    /// All of the query except how long the caller waits for the answer.
     pub(crate) fn add_query(&mut self, query: &str) {
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             if name != "wait_ms" {

@@ -4,11 +4,11 @@ use crate::intake::json::Unsupported;
 use crate::intake::refused::Refused;
 use cofferdam_domain::grants::{Access, DirGrant, Grants};
 
-/// What the task may touch.
+/// The task's grants.
 #[derive(Debug, Default, serde::Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct GrantsJson {
-    /// Directories the operator named.
+    /// Directories that the operator named.
     #[serde(default)]
     dirs: Vec<DirJson>,
     /// Not supported by this version: null.
@@ -29,9 +29,9 @@ pub(crate) struct DirJson {
 }
 
 impl GrantsJson {
-    /// The grants, not yet checked against what the operator allows.
+    /// The grants, not yet checked against the configuration.
     pub(crate) fn into_grants(self) -> Result<Grants, Refused> {
-        // Its type has no value, so that a later version cannot forget to honour it here.
+        // Its type has no values, so that a later version cannot forget to handle it here.
         debug_assert!(self.http.is_none());
         if self.dirs.len() > Grants::DIRS_MAX {
             let detail = format!("at most {} directories", Grants::DIRS_MAX);

@@ -13,7 +13,7 @@ use crate::intake::refused::{Kind, Refused};
 
 /// Reads a body that must be one JSON object of this shape.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refused> {
-    // A list of the fields in their order would be read as well, which nobody means.
+    // serde would also read a list of the fields in order, which nobody means.
     let is_object = body.trim_ascii_start().starts_with(b"{");
     match serde_json::from_slice(body) {
         Err(error) if is_object || !error.is_data() => Err(refusal::<T>(body, &error)),
@@ -49,7 +49,7 @@ fn refusal<'a, T: Deserialize<'a>>(body: &'a [u8], first: &serde_json::Error) ->
     Refused::mistake(Kind::NotJson, None, detail)
 }
 
-/// The parser's message with the way out: the nearest known name, or that a field may be absent.
+/// The parser's message with advice: the nearest known name, or that a field may be absent.
 fn helpful(message: String) -> String {
     let nearest = message
         .strip_prefix("unknown field `")
@@ -63,7 +63,7 @@ fn helpful(message: String) -> String {
     }
 }
 
-/// The name among the quoted parts of a message that is most like the first of them.
+/// The quoted name in a message that is most similar to the first one.
 fn nearest<'a>(mut quoted: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let asked = quoted.next()?;
     let known = quoted.skip(1).step_by(2);
@@ -73,12 +73,12 @@ fn nearest<'a>(mut quoted: impl Iterator<Item = &'a str>) -> Option<&'a str> {
         .map(|(_, known)| known)
 }
 
-/// How much alike two names must be for the one to be meant by the other.
+/// The similarity from which one name counts as a misspelling of the other.
 pub(crate) const LIKENESS_MIN: f64 = 0.8;
 
 const UNSUPPORTED: &str = "is not supported by this version of the host";
 
-/// A field of the API that this version of the host knows but cannot honour. Only `null` is
+/// A field of the API that this version of the host knows but does not support. Only `null` is
 /// accepted (as `Option<Unsupported>`), so that nobody believes it has an effect.
 #[derive(Debug)]
 pub(crate) enum Unsupported {}
@@ -89,7 +89,7 @@ impl<'de> Deserialize<'de> for Unsupported {
     }
 }
 
-/// A whole number from `MIN` to `MAX`; anything else is refused with that range.
+/// A whole number from `MIN` to `MAX`; any other value is refused with that range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Whole<const MIN: u64, const MAX: u64>(pub(crate) u64);
 
@@ -124,7 +124,8 @@ impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Whole<MIN, MAX> {
     }
 }
 
-/// A JSON object of texts whose names all differ. serde's maps would keep the last of two.
+/// A JSON object of strings with distinct names. serde's maps would keep the last of two equal
+/// names.
 #[derive(Debug, Default)]
 pub(crate) struct UniqueMap(pub(crate) Vec<(String, String)>);
 
@@ -154,7 +155,7 @@ impl<'de> Deserialize<'de> for UniqueMap {
     }
 }
 
-/// Keeps an explicit `null` apart from an absent field.
+/// Distinguishes an explicit `null` from an absent field.
 pub(crate) fn present<'de, D: Deserializer<'de>>(
     input: D,
 ) -> Result<Option<&'de RawValue>, D::Error> {

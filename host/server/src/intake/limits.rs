@@ -14,7 +14,7 @@ pub(crate) type Positive = Whole<1, EXACT_MAX>;
 /// A limit that may be nothing at all.
 pub(crate) type Any = Whole<0, EXACT_MAX>;
 
-/// Limits of each attempt; what is absent takes the host's default.
+/// Limits of each attempt; an absent one is the host's default.
 #[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LimitsJson {

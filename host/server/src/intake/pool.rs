@@ -24,18 +24,18 @@ use cofferdam_domain::attempt::Payload;
 use cofferdam_domain::module::ModuleRef;
 use cofferdam_domain::task::{Input, TaskId};
 
-/// The longest id of a pool's, in bytes.
+/// The longest id of a pool, in bytes.
 const ID_BYTES_MAX: usize = 255;
-/// What the pools call code that comes with its task.
+/// The pools' name for code that comes with its task.
 const CODE_TASK_TYPE: &str = "sandboxed_execution";
-/// The longest time-out a pool may ask for, in seconds: beyond it lies no ceiling.
+/// The longest time-out a pool may ask for, in seconds: no ceiling is higher.
 const TIMEOUT_S_MAX: f64 = 1e9;
 
 /// A task as a pool sends it.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ExecuteRequest<'a> {
-    /// The pool's own id; a UUID of this host's if absent.
+    /// The pool's own id; a UUID that this host makes if absent.
     pub(crate) task_id: Option<String>,
     /// The module.
     task_type: String,
@@ -107,7 +107,7 @@ impl ExecuteRequest<'_> {
 }
 
 impl<'a> PoolCode<'a> {
-    /// The same request in this API's words. Python, where no language is said.
+    /// The same request in this API's form. The default language is Python.
     fn into_request(self) -> Result<ExecRequest<'a>, Refused> {
         let timeout_ms = match self.timeout {
             None => None,
@@ -135,7 +135,7 @@ impl<'a> PoolCode<'a> {
     }
 }
 
-/// The id in storage of a pool's id.
+/// The id in storage for a pool's id.
 pub(crate) fn task_id(said: &str) -> Result<TaskId, Refused> {
     if let Some(id) = words::task_id(said) {
         return Ok(id);

@@ -1,4 +1,5 @@
 //! Query strings, read field by field.
+//!
 //! Each handler takes the parameters it knows and then calls [`Query::done`], which refuses the
 //! others and lists the allowed ones. A name that occurs twice is refused, except for a list.
 
@@ -93,7 +94,7 @@ impl<'a> Query<'a> {
         parse(&text).ok_or_else(refusal).map(Some)
     }
 
-    /// Refuses what nobody asked for.
+    /// Refuses the parameters that the handler did not take.
     pub(crate) fn done(self) -> Result<(), Refused> {
         let Some((name, _)) = self.left.first() else {
             return Ok(());

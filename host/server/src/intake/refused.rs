@@ -58,7 +58,7 @@ impl Refused {
         })
     }
 
-    /// A value that is not what `field` takes.
+    /// A value that `field` does not accept.
     pub(crate) fn field(field: &str, why: impl fmt::Display) -> Refused {
         let detail = format!("{field}: {why}");
         Refused::mistake(Kind::Field, Some(field.to_owned()), detail)

@@ -6,14 +6,14 @@ use crate::intake::json::Whole;
 use crate::intake::refused::Refused;
 use cofferdam_domain::retry::RetryPolicy;
 
-/// The longest wait between attempts, in the API's unit; [`RetryPolicy::WAIT_CEILING`].
+/// The longest wait between attempts in the API's unit: [`RetryPolicy::WAIT_CEILING`].
 const WAIT_MS_MAX: u64 = 24 * 60 * 60 * 1000;
-/// The most attempts, as the API's numbers are; [`RetryPolicy::ATTEMPTS_CEILING`].
+/// The most attempts as the API's number type: [`RetryPolicy::ATTEMPTS_CEILING`].
 const ATTEMPTS_MAX: u64 = 100;
 /// What each further wait may be multiplied by.
 const FACTORS: std::ops::RangeInclusive<f64> = 1.0..=100.0;
 
-/// What follows a failed attempt.
+/// The retry policy.
 #[derive(Debug, Default, serde::Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RetryJson {

@@ -14,7 +14,7 @@ use cofferdam::runner::Runner;
 use cofferdam::sessions::NewSession;
 use cofferdam_domain::limits::LimitRequest;
 
-/// A session to be made.
+/// A request for a session.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SessionRequest<'a> {
@@ -24,12 +24,12 @@ pub(crate) struct SessionRequest<'a> {
     #[serde(borrow, default, deserialize_with = "files_once")]
     #[schema(value_type = BTreeMap<String, Object>)]
     files: Files<'a>,
-    /// A snapshot whose files the working directory begins with; `files` replace those of the same
+    /// A snapshot whose files are put into the working directory; `files` replace those of the same
     /// name.
     pub(crate) snapshot: Option<String>,
     /// The operator's packages to import from; all if absent.
     packages: Option<Vec<String>>,
-    /// How long it is kept while nobody calls it.
+    /// How long it is kept while it is idle.
     #[schema(value_type = Option<u64>)]
     idle_timeout_ms: Option<Positive>,
     /// Wall-clock limit of each call that names none.
@@ -38,7 +38,7 @@ pub(crate) struct SessionRequest<'a> {
     /// CPU-time limit of each call that names none.
     #[schema(value_type = Option<u64>)]
     cpu_ms: Option<Positive>,
-    /// Memory limit; 512 unless said otherwise.
+    /// Memory limit; 512 if absent.
     #[schema(value_type = Option<u64>)]
     memory_limit_mb: Option<Megabytes>,
     /// Bytes of files.
@@ -63,7 +63,7 @@ pub(crate) struct TurnRequest<'a> {
     /// Arguments after the program's name.
     #[serde(default)]
     args: Vec<String>,
-    /// Files that are written into the working directory first.
+    /// Files to write into the working directory first.
     #[serde(borrow, default, deserialize_with = "files_once")]
     #[schema(value_type = BTreeMap<String, Object>)]
     files: Files<'a>,

@@ -1,8 +1,8 @@
 //! A task as a caller submits it: from JSON, or from a query beside a raw body ([`raw`]), to the
 //! queue's [`Submission`].
 //!
-//! What can be refused without knowing this host's modules, ceilings and directories is refused
-//! here, with the name of the field.
+//! Mistakes that do not depend on this host's modules, ceilings and directories are refused here,
+//! with the name of the field.
 
 pub(crate) mod raw;
 
@@ -32,7 +32,7 @@ use cofferdam_domain::task::Input;
 /// What tasks may require of a worker.
 pub(crate) const CAPABILITIES: [&str; 2] = ["cpu", "sandbox"];
 
-/// The longest a task may be told to wait: a year.
+/// The longest delay of a task: a year.
 const DELAY_MS_MAX: u64 = 366 * 24 * 60 * 60 * 1000;
 /// The largest metadata, as JSON text.
 const METADATA_BYTES_MAX: usize = 16 * 1024;
@@ -130,7 +130,7 @@ impl TaskRequest<'_> {
     }
 }
 
-/// The input, as a part of `body` where that holds it word for word.
+/// The input, as a part of `body` if it contains the input verbatim.
 fn input(
     body: &Bytes,
     json: Option<&RawValue>,
@@ -152,7 +152,7 @@ fn input(
         }
         (Some(json), None) => {
             let text: String = serde_json::from_str(json.get()).map_err(|_not_a_string| {
-                Refused::field("input", "must be a string where content_type is not JSON")
+                Refused::field("input", "must be a string if content_type is not JSON")
             })?;
             (Bytes::from(text), OCTET_STREAM)
         }
@@ -175,8 +175,8 @@ fn check_capabilities(required: &[String]) -> Result<(), Refused> {
     }
 }
 
-/// Checks the whole of it: whoever lists tasks is given it back, and one value that a reader of
-/// JSON stumbles over would cost him the whole list.
+/// Checks the whole object: lists of tasks contain it, and one value that a JSON reader cannot read
+/// would break the whole list.
 fn metadata(json: Option<&RawValue>) -> Result<String, Refused> {
     let text = json.map_or("{}", RawValue::get);
     let refused = |why: &dyn std::fmt::Display| {

@@ -12,7 +12,7 @@ const WORDS_BYTES_MAX: usize = 128 * 1024;
 /// The longest dedup key, in bytes.
 const KEY_BYTES_MAX: usize = 255;
 
-/// Refuses arguments and variables that no program could be given.
+/// Refuses arguments and variables that no program can receive.
 pub(crate) fn check(args: &[String], env: &[(String, String)]) -> Result<(), Refused> {
     let bytes: usize = args.iter().map(String::len).sum();
     if args.len() > WORDS_MAX || bytes > WORDS_BYTES_MAX || args.iter().any(|a| a.contains('\0')) {

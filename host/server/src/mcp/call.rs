@@ -1,4 +1,5 @@
 //! The ends of calls, in the protocol's form.
+//!
 //! A failure that a model can act on (its arguments, its code, a limit) is a result with `isError`;
 //! a protocol error is only for mistakes of the client or of this host.
 

@@ -1,4 +1,5 @@
 //! Converts names of modules to names of tools and back.
+//!
 //! Tool names have letters, digits, `_` and `-`, do not begin with a digit and are short, as the
 //! strictest client requires. Module names have no capital letters, but `/` and `.`, and may be
 //! long. So capital letters replace the characters that tool names lack, and the mapping is one to

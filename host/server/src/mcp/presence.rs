@@ -1,4 +1,5 @@
 //! Tells whether a client still waits for an answer.
+//!
 //! The answer's body holds the presence; when it is dropped, because it was sent or because the
 //! connection is gone, the call behind it learns of the absence.
 

@@ -1,4 +1,5 @@
 //! A guest's progress, sent to a client that asked for it.
+//!
 //! A guest may report progress a million times; the client gets the newest report at most every
 //! [`INTERVAL`]. The fraction always rises, as the protocol requires.
 

@@ -1,4 +1,5 @@
 //! Schemas in the form of tools: always those of an object.
+//!
 //! A module may take any JSON. If its schema is not that of an object, the tool takes an object
 //! with the one member `input`.
 

@@ -107,7 +107,7 @@ impl ServerHandler for Server {
     }
 }
 
-/// What the endpoint put beside the HTTP request that a call came in.
+/// The values that the endpoint attached to the HTTP request of a call.
 fn beside<T: Clone + Send + Sync + 'static>(context: &RequestContext<RoleServer>) -> Option<T> {
     let parts = context.extensions.get::<http::request::Parts>()?;
     parts.extensions.get::<T>().cloned()

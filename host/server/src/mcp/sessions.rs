@@ -1,7 +1,9 @@
 //! Sessions of clients whose protocol version has them: bounded in number, and ended after a long
-//! silence. rmcp keeps them; this counts them. Above the limit the one that was used longest ago is
-//! ended: its client gets 404 and starts again, as the protocol says. A session with a running call
-//! counts as used.
+//! silence.
+//!
+//! rmcp keeps them; this counts them. Above the limit the one that was used longest ago is ended:
+//! its client gets 404 and starts again, as the protocol says. A session with a running call counts
+//! as used.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

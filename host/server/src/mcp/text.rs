@@ -1,4 +1,5 @@
 //! Text for a model: long text is cut, with a note of how much is missing and where all of it is.
+//!
 //! Models read results, and clients refuse results above half a megabyte. The whole of a cut text
 //! is kept like a file that the guest wrote, and for as long.
 

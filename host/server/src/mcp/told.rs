@@ -1,7 +1,9 @@
 //! The result of a call as content: without repetition, within the size that clients accept, and in
-//! the kinds that they show. A model reads text, so the content is text: output, result and error,
-//! each cut if it is long. Images come as images, other small files whole, everything else by its
-//! address. Usage figures are beside the content, for the client.
+//! the kinds that they show.
+//!
+//! A model reads text, so the content is text: output, result and error, each cut if it is long.
+//! Images come as images, other small files whole, everything else by its address. Usage figures
+//! are beside the content, for the client.
 
 use std::fmt::Write;
 

@@ -1,4 +1,5 @@
 //! Artifacts: files that guests left, in one directory for each task with one for each attempt.
+//!
 //! A guest chose every name there, so each directory is opened from its parent without following a
 //! link, and only regular files are served.
 

@@ -1,4 +1,5 @@
 //! The budget that spool, artifacts and files of executions share.
+//!
 //! It counts the space that files take up, not their length: an empty file costs a block like any
 //! other entry. Reserved room belongs to a [`Room`] and is given back when that is dropped, unless
 //! the files stay.

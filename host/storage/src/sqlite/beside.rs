@@ -1,4 +1,5 @@
 //! Bytes beside the database: they are put before a row refers to them, and removed once none does.
+//!
 //! A caller that puts bytes holds a [`Fresh`] until the row is committed or given up, and no blob
 //! is removed meanwhile. After that the hash is loose: the next removal checks it, and removes its
 //! blob if no row refers to it. So a caller that goes away at any moment leaves nothing.

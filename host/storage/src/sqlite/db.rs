@@ -1,4 +1,5 @@
 //! The writer thread's state: the connection, and copies in memory beside it.
+//!
 //! Everything in memory is a copy of the database's state after the commit. A rollback discards the
 //! copies.
 

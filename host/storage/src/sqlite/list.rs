@@ -1,4 +1,5 @@
 //! Listing tasks, newest first or oldest change first.
+//!
 //! A list is found in two steps: first the places of the tasks, from an index, then the tasks
 //! themselves, one by one. No list walks over everything: if no index answers exactly, the search
 //! covers the next [`SCAN_MAX`] tasks of an index in the right order, and a page that ends there

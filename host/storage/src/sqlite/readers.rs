@@ -1,5 +1,6 @@
 //! A few threads with a read-only connection each, so that reading never waits for writing and
 //! never blocks an async thread.
+//!
 //! Each read has a deadline, counted from the moment its thread begins with it, so that a slow read
 //! does not keep the others waiting.
 

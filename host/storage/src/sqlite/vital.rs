@@ -1,4 +1,5 @@
 //! Threads that storage cannot do without.
+//!
 //! A host with a dead writer would go on answering and do nothing. A host that ends is started
 //! again, and every start is safe, so a panic on such a thread ends the process.
 

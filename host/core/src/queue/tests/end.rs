@@ -78,7 +78,7 @@ async fn shutdown_lets_attempts_finish() {
 }
 
 #[tokio::test]
-async fn what_does_not_finish_is_given_back_at_shutdown() {
+async fn an_attempt_that_does_not_finish_is_given_back_at_shutdown() {
     let mut stage = Stage::set(one_slot()).await;
     let first = stage.submit(plain()).await;
     let _stubborn = stage.guest().await;

@@ -111,7 +111,7 @@ async fn progress_of_a_running_attempt_can_be_read_from_storage() {
 }
 
 #[tokio::test]
-async fn a_watcher_and_a_waiter_look_at_storage_where_nobody_tells_them() {
+async fn a_watcher_and_a_waiter_read_storage_if_nobody_notifies_them() {
     let stage = Stage::set(quick_heartbeat()).await;
     let delay = Duration::from_secs(1000);
     let id = stage.submit(Submission { delay, ..plain() }).await;
@@ -134,7 +134,7 @@ async fn what_another_host_signals_is_heard_at_once() {
     let id = stage.submit(plain()).await;
     stage.guest().await.fails(FailureKind::Trap, false);
     stage.finished(id).await;
-    // As another host does it.
+    // This is how another host does it.
     stage.storage.retry(id, stage.clock.now()).await.unwrap();
     let mut watch = stage.watch(id).await;
     stage.signals.tell(Signal::Work);

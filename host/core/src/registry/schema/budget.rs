@@ -1,4 +1,5 @@
 //! The budget of a check, counted while it works.
+//!
 //! Every step of a check is paid for in advance, so a check ends soon after its budget does,
 //! whatever the schema and the input are. The budget does not read a clock: the caller decides what
 //! happens when the granted steps are used up.

@@ -1,6 +1,8 @@
 //! Translates patterns from ECMAScript's syntax, which JSON Schema uses, to that of the engine
-//! here. Constructs that an automaton without backtracking cannot do (look-around, back-references)
-//! are refused, not ignored.
+//! here.
+//!
+//! Constructs that an automaton without backtracking cannot do (look-around, back-references) are
+//! refused, not ignored.
 
 use std::iter::Peekable;
 use std::str::Chars;

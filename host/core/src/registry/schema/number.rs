@@ -1,4 +1,5 @@
 //! Numbers as JSON Schema compares them: by their value, however they are written.
+//!
 //! A float with a whole value is that whole number. Nothing is rounded here, but a number whose
 //! JSON text has more digits than a double was rounded when it was read.
 

@@ -1,4 +1,5 @@
 //! Patterns: automata of bounded size, run byte by byte so that a match can be stopped.
+//!
 //! A lazy automaton takes one step for each byte, and at worst computes a new state, whose cost
 //! grows with the size of the pattern. A byte is charged that much.
 

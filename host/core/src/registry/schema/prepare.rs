@@ -1,4 +1,5 @@
 //! Reads the text of a schema into its rules.
+//!
 //! Every member is read by its position: `$ref` as the name of a property is a name, and the value
 //! of an unknown keyword is ignored. Each schema of the document is read once, without recursion,
 //! so the work is bounded by the text.

@@ -1,4 +1,5 @@
 //! Resolves references: names of schemas, anchors and paths, all within one document.
+//!
 //! Nothing is fetched. A reference that leads out of the document is refused when the module is
 //! uploaded, because the host could not check it.
 

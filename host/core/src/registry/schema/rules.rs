@@ -1,4 +1,5 @@
 //! A prepared schema: its rules, each schema of the document once, by number.
+//!
 //! References are numbers too, so each schema is kept once, however often others refer to it.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,5 @@
 //! Lists the files below a directory of a run.
+//!
 //! Only regular files can be kept, and only under a path that a client can request: UTF-8, no
 //! longer than the API accepts, and all together no longer than an answer can hold. All other files
 //! are counted by reason, at any depth.

@@ -1,4 +1,5 @@
 //! Keeps the artifacts of a run: moves or copies them to a directory of the host, durably.
+//!
 //! A file with one name is moved. A file with several names is copied, because it could still be
 //! changed through a name that is not kept; its further names become links to the copy, so that it
 //! takes its space once.

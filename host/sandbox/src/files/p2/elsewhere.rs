@@ -1,4 +1,5 @@
 //! Runs calls of wasmtime-wasi that may block on a blocking thread, and charges them to the run.
+//!
 //! wasmtime-wasi would move each of its calls to such a thread itself, where nothing measures it; a
 //! guest could spend ten times its CPU limit by looking up long paths. So a call is moved as a
 //! whole, with copies of its descriptors that are allowed to block.

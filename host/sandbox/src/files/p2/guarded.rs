@@ -1,6 +1,8 @@
 //! The calls of `wasi:filesystem` that grow a file, or create or remove an entry; `opening` has the
-//! opening of files. Each takes the ledger's lock, reads the present state, asks for room, lets
-//! wasmtime-wasi act and records what happened. `p1` calls the same methods.
+//! opening of files.
+//!
+//! Each takes the ledger's lock, reads the present state, asks for room, lets wasmtime-wasi act and
+//! records what happened. `p1` calls the same methods.
 
 use std::fs::File;
 use std::io;

@@ -1,4 +1,5 @@
 //! Checks values against a module's own schemas, as a host does.
+//!
 //! A run without a server first asks the module for its description. Nobody else waits, so a check
 //! runs on the only thread, with a host's time limit.
 

@@ -1,4 +1,5 @@
 //! A task's events on the terminal, as they arrive.
+//!
 //! A broken stream is resumed after the last event that arrived; if the server cannot be reached,
 //! the command ends.
 

@@ -6,18 +6,18 @@ use crate::http::Services;
 use crate::http::error::ApiError;
 use crate::http::room::Room;
 
-/// A limit on a body, and how to say that it was met.
+/// A limit on a body, and its refusal.
 #[derive(Clone, Debug)]
 pub(crate) struct BodyLimit {
     /// The most bytes, decoded.
     pub(crate) bytes: u64,
     /// The code of the refusal.
     pub(crate) code: &'static str,
-    /// What is too large then.
+    /// The name of what is too large.
     pub(crate) what: &'static str,
     /// How long it may take.
     pub(crate) pace: BodyPace,
-    /// Where it is held in memory.
+    /// The room for it in memory.
     pub(crate) room: Room,
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct BodyPace {
 }
 
 impl BodyLimit {
-    /// The limit of `bytes` on `what`, which `code` refuses.
+    /// The limit of `bytes` on `what`, with the refusal's `code`.
     pub(crate) fn new(
         services: &Services,
         bytes: u64,

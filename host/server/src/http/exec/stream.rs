@@ -1,4 +1,5 @@
 //! Code that is watched while it runs: server-sent events.
+//!
 //! The run is a separate task, which holds a place among the runs only for as long as it needs,
 //! whether or not the client reads. Output waits for the client in a bounded buffer; output that
 //! does not fit is left out of the stream, which a `truncated` event reports, but is in the answer.
@@ -39,7 +40,7 @@ struct Watch {
     _run: DropGuard,
 }
 
-/// Runs code and tells of it.
+/// Runs code and streams its output.
 pub(super) fn answer(services: AppState, caller: Caller, mut code: CodeRequest) -> Response {
     let of_run = Arc::clone(&services);
     told(&services, |watch| async move {

@@ -1,4 +1,5 @@
 //! The state of one open connection: what it does, since when, and how many bytes it moved.
+//!
 //! The connection's own thread writes it, and a search for a connection to close reads it; so these
 //! are plain atomics, and a reader may see two of them from different moments.
 

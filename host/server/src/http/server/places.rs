@@ -1,9 +1,12 @@
 //! Places for connections: how many are open in all and from one peer, and which one is closed when
-//! there are too many. A newcomer never waits behind idle connections. If all places are taken, the
-//! connection that has been silent for longest is closed for it, or else one that sends a body, or
-//! takes an answer, below the minimum rate. If all connections are busy, a few reserved places are
-//! left: operations are answered there, and every other request gets 503. All serving threads share
-//! the places; a connection's state is kept in its `Card` without a lock.
+//! there are too many.
+//!
+//! A newcomer never waits behind idle connections. If all places are taken, the connection that has
+//! been silent for longest is closed for it, or else one that sends a body, or takes an answer,
+//! below the minimum rate. If all connections are busy, a few reserved places are left: operations
+//! are answered there, and every other request gets 503.
+//!
+//! All serving threads share the places; a connection's state is kept in its `Card` without a lock.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

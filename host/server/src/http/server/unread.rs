@@ -1,4 +1,5 @@
 //! Reads and discards, for a while, the rest of a body that a handler left unread.
+//!
 //! A request may be answered before its body has arrived, for example if it is too large. Closing
 //! the connection while the client still sends makes the kernel reset it, and the reset can
 //! overtake the answer: the client would see a broken connection and not the reason, and the

@@ -5,8 +5,9 @@
 //! means nothing, and hyper goes on. But a peer that closed everything looks the same until
 //! something is sent to it: only then does its kernel report that it is gone. So a peer that closed
 //! its side is probed with an interim answer or a comment between two events, both of which every
-//! client skips. Work for a peer that is gone ends, because its answer is dropped. One check of all
-//! connections every [`INTERVAL`] costs less than a timer for each request.
+//! client skips. Work for a peer that is gone ends, because its answer is dropped.
+//!
+//! One check of all connections every [`INTERVAL`] costs less than a timer for each request.
 
 use std::mem::MaybeUninit;
 use std::sync::Arc;

@@ -24,6 +24,7 @@ use cofferdam_domain::caller::Caller;
 use cofferdam_domain::limits::LimitRequest;
 
 /// Run code in a session
+///
 /// Variables, imports and files are kept for the next call. `files` lists all files of the working
 /// directory. Code that fails leaves the session as it is; code that meets a limit ends it, and
 /// `session` says so. Calls run one after the other. `Accept: text/event-stream` works as in
@@ -51,7 +52,7 @@ pub(crate) async fn exec(
     let (parts, body) = request.into_parts();
     let body = json::body(&services, &parts.headers, body).await?;
     if wants_events(&parts.headers) {
-        // What is wrong with the request is said before the stream begins.
+        // Mistakes in the request are reported before the stream begins.
         parse::<TurnRequest<'_>>(&body)?;
         return Ok(stream::told(
             &Arc::clone(&services),

@@ -15,6 +15,7 @@ use cofferdam::interpreters::answer::Written;
 use cofferdam_storage::StorageError;
 
 /// List a session's files
+///
 /// The answer waits until code that runs in the session has ended; so do the other calls for files.
 #[utoipa::path(
     get, path = "/v1/sessions/{id}/files", operation_id = "list_session_files", tag = "Sessions",
@@ -65,6 +66,7 @@ pub(crate) async fn get(
 }
 
 /// Keep a session's files
+///
 /// A copy of the present working directory, kept on disk after the session and the host have ended.
 /// A new session can begin with it.
 #[utoipa::path(

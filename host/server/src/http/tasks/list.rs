@@ -21,23 +21,22 @@ use cofferdam_storage::{ChangeNumber, Since, TaskFilter};
 pub(crate) struct TaskPage {
     #[serde(flatten)]
     page: Page<TaskJson>,
-    /// What to give as the next `since`: an opaque text. A change may be told twice, and none is
-    /// left out.
+    /// The next `since`, an opaque text. A change may be listed twice, and none is left out.
     as_of: String,
 }
 
 /// List tasks
 ///
-/// Newest first; with `since`, oldest change first and only what changed since then. A page may
-/// have fewer items than asked for, or none, and a next one all the same: go on until `next_cursor`
-/// is null.
+/// Newest first; with `since`, oldest change first and only tasks that changed since then. A page
+/// may have fewer items than requested, or none, and still have a next one: continue until
+/// `next_cursor` is null.
 #[utoipa::path(
     get, path = "/v1/tasks", operation_id = "list_tasks", tag = "Tasks",
     params(
         ("status" = Option<String>, Query, description = "States, separated by commas"),
         ("module" = Option<String>, Query, pattern = "^[a-z0-9][a-z0-9._/-]{0,127}$", description = "A module's name"),
         ("priority" = Option<String>, Query, pattern = "^(critical|high|normal|medium|low)$", description = "critical, high, normal or low"),
-        ("since" = Option<String>, Query, description = "An earlier answer's as_of; or an RFC 3339 time, for what is dated at it or later"),
+        ("since" = Option<String>, Query, description = "An earlier answer's as_of; or an RFC 3339 time, for changes dated at that time or later"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000),
         ("cursor" = Option<String>, Query, description = "An earlier answer's next_cursor"),
     ),
@@ -56,10 +55,11 @@ pub(crate) async fn list(State(services): State<AppState>, uri: Uri) -> Result<R
     {
         return Err(ApiError::parameter(
             "since",
-            "this host has not come to that change; begin anew without since",
+            "this host does not have that change; start again without since",
         ));
     }
-    // Of the first page, where there are several: a task on it may have changed since.
+    // This is the first page's value if there are several: a task on that page may have changed
+    // since.
     let as_of = match order {
         TaskList::Newest => as_of.unwrap_or(found.as_of),
         TaskList::Changes => found.as_of,
@@ -77,7 +77,7 @@ pub(crate) async fn list(State(services): State<AppState>, uri: Uri) -> Result<R
         let is_idle = more.tasks.is_empty();
         found.tasks.extend(more.tasks);
         found.next = more.next;
-        // Storage has looked for long enough; the next request goes on.
+        // Storage has searched for long enough; the next request continues.
         if is_idle {
             break;
         }
@@ -96,7 +96,7 @@ pub(crate) async fn list(State(services): State<AppState>, uri: Uri) -> Result<R
     Ok(json::answer(StatusCode::OK, &TaskPage { page, as_of }))
 }
 
-/// The text of callers and guests that a task holds in a list.
+/// The length of callers' and guests' texts of a task in a list.
 fn text_bytes(task: &Task) -> usize {
     let failure = task.failure.as_ref().map_or(0, |failure| {
         failure.message.len() + failure.backtrace.as_ref().map_or(0, String::len)
@@ -104,7 +104,7 @@ fn text_bytes(task: &Task) -> usize {
     task.metadata.len() + task.progress_note.len() + failure
 }
 
-/// What is asked for, in which order, and what the first page was as of if this is another.
+/// The filter, the order, and the first page's `as_of` if this is a later page.
 fn filter(query: &mut Query<'_>) -> Result<(TaskFilter, TaskList, Option<ChangeNumber>), ApiError> {
     let expected = "a status, or several separated by commas: blocked, pending, running, completed, \
                     failed, cancelled";
@@ -135,7 +135,7 @@ fn filter(query: &mut Query<'_>) -> Result<(TaskFilter, TaskList, Option<ChangeN
     Ok((filter, order, place.map(|place| place.as_of)))
 }
 
-/// What begins a change's number in a `since`, so that it is no time.
+/// The prefix of a change's number in a `since`, which distinguishes it from a time.
 const CHANGE_PREFIX: &str = "c";
 
 fn since(text: &str) -> Option<Since> {

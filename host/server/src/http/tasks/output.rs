@@ -101,6 +101,7 @@ fn not_completed(task: &Task) -> ApiError {
 }
 
 /// Get a task's logs
+///
 /// One stream of one finished attempt; empty while the first attempt still runs (see the events). A
 /// completed command's standard output is its result.
 #[utoipa::path(

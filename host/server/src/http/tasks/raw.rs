@@ -1,6 +1,8 @@
 //! A task whose input is the raw body: any content type, any size up to the spool's limit, in
-//! constant memory. The body stays in memory up to the inline limit. Above it the whole body goes
-//! to the spool, which is committed before the task that refers to it is submitted.
+//! constant memory.
+//!
+//! The body stays in memory up to the inline limit. Above it the whole body goes to the spool,
+//! which is committed before the task that refers to it is submitted.
 
 use std::sync::Arc;
 
@@ -111,7 +113,7 @@ async fn read(
                 return Ok(Stored::Memory(held.keep(head.freeze())));
             };
             fingerprint.add(&chunk);
-            // What the buffer may double to.
+            // The buffer may double to this.
             held.grow_to((head.len() + chunk.len()) as u64 * 2).await?;
             head.extend_from_slice(&chunk);
             if head.len() as u64 > inline {

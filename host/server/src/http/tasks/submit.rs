@@ -22,6 +22,7 @@ use cofferdam_domain::task::TaskId;
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
 /// Submit a task
+///
 /// The body is JSON. With `module` in the query, the body is the raw input of any content type,
 /// which may be large, and the query has everything else about the task. An `Idempotency-Key`, a
 /// repeated `task_id` or a held `dedup_key` gives the earlier task with 200.

@@ -1,4 +1,5 @@
 //! The keywords of JSON Schema, one by one: the allowed values, and the rule that each becomes.
+//!
 //! Unknown keywords, and those that only describe (`title`, `format`, …), are not checked.
 
 use serde_json::{Map, Number, Value};
