@@ -144,7 +144,7 @@ impl Queue {
     /// Cancels a task.
     pub async fn cancel(&self, caller: &Caller, id: TaskId) -> Result<Cancelled, QueueError> {
         caller.may(Scope::Run)?;
-        tracing::debug!(task.id = %id, %caller, "a cancel is asked for");
+        tracing::debug!(task.id = %id, %caller, "a cancel is requested");
         let shared = &self.shared;
         let answer = shared.storage.cancel(id, shared.clock.now()).await?;
         match answer {
@@ -161,7 +161,7 @@ impl Queue {
     /// Makes a failed or cancelled task pending again.
     pub async fn retry(&self, caller: &Caller, id: TaskId) -> Result<Retried, QueueError> {
         caller.may(Scope::Run)?;
-        tracing::debug!(task.id = %id, %caller, "a retry is asked for");
+        tracing::debug!(task.id = %id, %caller, "a retry is requested");
         let shared = &self.shared;
         if shared.shutdown.is_requested() {
             return Err(QueueError::Draining);

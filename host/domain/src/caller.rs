@@ -101,18 +101,18 @@ impl FromIterator<Scope> for Scopes {
     }
 }
 
-/// Where a caller is.
+/// The place of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Origin {
-    /// In this process: a command that needs no server, or the host itself.
+    /// In this process: a command without a server, or the host itself.
     Here,
     /// At the other end of a connection from this address.
     Peer(IpAddr),
 }
 
 impl Origin {
-    /// What counts as one place where something is shared out between callers: the address, or its
-    /// network, because a machine can choose the lower half of its IPv6 address as it likes.
+    /// The key for fair shares between callers: the address, or for IPv6 its network, because a
+    /// machine can choose the lower half of its IPv6 address freely.
     pub fn network(self) -> Origin {
         let Origin::Peer(address) = self else {
             return self;
@@ -136,7 +136,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Who asks, and with what right. Cheap to clone where the tenant is the default one.
+/// Who asks, and with what right. Cheap to clone if the tenant is the default one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     tenant: Tenant,
@@ -145,7 +145,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// A caller of `tenant` who may do what `scopes` say.
+    /// A caller of `tenant` with the rights in `scopes`.
     pub fn new(tenant: Tenant, scopes: Scopes, from: Origin) -> Caller {
         Caller {
             tenant,
@@ -154,13 +154,13 @@ impl Caller {
         }
     }
 
-    /// Whoever reaches a host without keys from there: the default tenant with every right.
+    /// A caller of a host without keys, from that place: the default tenant with every right.
     pub fn without_keys(from: Origin) -> Caller {
         let scopes = Scope::ALL.into_iter().collect();
         Caller::new(Tenant::default(), scopes, from)
     }
 
-    /// The host itself, or a command that is a host of its own.
+    /// The host itself, or a command that runs its own host.
     pub fn local() -> Caller {
         Caller::without_keys(Origin::Here)
     }
@@ -170,8 +170,7 @@ impl Caller {
         &self.tenant
     }
 
-    /// Where they are. What is shared out between callers is shared out by its
-    /// [`network`](Origin::network).
+    /// Their place. Shares between callers go by its [`network`](Origin::network).
     pub fn from(&self) -> Origin {
         self.from
     }
@@ -185,7 +184,7 @@ impl Caller {
     }
 }
 
-/// As the log names a caller.
+/// The caller's name in the log.
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at {}", self.tenant, self.from)

@@ -228,7 +228,7 @@ impl Language {
         Language::ALL.into_iter().find(means)
     }
 
-    /// The language of a file that is called so, by how the name ends.
+    /// The language of a file by the ending of its name.
     pub fn of_file(name: &str) -> Option<Language> {
         match name.rsplit_once('.')?.1 {
             "py" => Some(Language::Python),

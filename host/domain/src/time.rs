@@ -36,7 +36,7 @@ impl Timestamp {
         Timestamp(self.0.saturating_sub(millis))
     }
 
-    /// A UUIDv7: it begins with this instant, so that what is named by it sorts by time; the rest is
+    /// A UUIDv7: it begins with this instant, so that such names sort by time; the rest is
     /// `random`.
     pub fn uuid(self, random: &[u8; 10]) -> Uuid {
         let millis = u64::try_from(self.0).unwrap_or(0);

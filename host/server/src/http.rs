@@ -1,7 +1,7 @@
 //! The HTTP API: wire types, handlers and conversions, one resource per file.
 //!
-//! Handlers have `intake` turn what came into the domain's types, call `queue` for changes to tasks and
-//! `registry` for changes to modules, read from storage, and write the answer. What no handler
+//! Handlers let `intake` turn requests into the domain's types, call `queue` for changes to tasks
+//! and `registry` for changes to modules, read from storage, and write the answer. What no handler
 //! does: decide policy, touch the sandbox, or keep a request waiting without a limit.
 //!
 //! `api.rs` wraps the router, `server.rs` has the connections, `routes.rs` lists the routes.

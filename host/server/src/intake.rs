@@ -1,10 +1,10 @@
-//! Intake: what came in over any door becomes a [`Submission`](cofferdam::queue::Submission), a
+//! Intake: a request from any entry point becomes a [`Submission`](cofferdam::queue::Submission), a
 //! [`CodeRequest`](cofferdam::runner::CodeRequest) or a session here, by one set of rules.
 //!
-//! The fields of a request, their ranges and what is wrong with them are the same whoever sends it:
-//! a program, an agent, a pool or the command line, which says what it wants in the API's words. A
-//! door reads bytes and says in its own form why they are [`Refused`](refused::Refused). What only
-//! the host can know, as ceilings, modules and schemas, is checked further in.
+//! The fields of a request, their ranges and the mistakes in them are the same whoever sends it: a
+//! program, an agent, a pool or the command line, which uses the API's fields. An entry point reads
+//! bytes and reports in its own form why they are [`Refused`](refused::Refused). Inner layers check
+//! what depends on the host, such as ceilings, modules and schemas.
 
 pub(crate) mod code;
 pub(crate) mod fingerprint;

@@ -33,7 +33,7 @@ pub use self::tasks::{
     Tasks,
 };
 
-/// A storage that was opened: three views of one database, and who is told of its changes.
+/// An open storage: three views of one database, and the signals of its changes.
 pub struct Opened {
     /// Changes of tasks.
     pub tasks: Arc<dyn Tasks>,
@@ -41,7 +41,7 @@ pub struct Opened {
     pub modules: Arc<dyn Modules>,
     /// Queries about tasks.
     pub reads: Arc<dyn Reads>,
-    /// How those who wait for a change hear of it.
+    /// Wakes those who wait for a change.
     pub signals: Arc<dyn Signals>,
     /// Whether no other host uses this storage until it is closed: a task that is running at the
     /// start then belongs to a dead host.

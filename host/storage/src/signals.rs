@@ -1,41 +1,42 @@
-//! Signals: a word that something in storage is worth a look, so that nobody has to look all the time.
+//! Signals: hints that something in storage has changed, so that nobody has to poll all the time.
 //!
-//! A signal says nothing that storage does not, and it may be lost: nothing is kept for those who do
-//! not listen, and what comes from another host may never come. So whoever waits for one looks at
-//! storage every few seconds all the same, and whoever hears one looks before they believe it.
+//! A signal contains nothing that storage does not have, and it may be lost: it is not kept for
+//! later listeners, and a signal from another host may not arrive. So a waiter also reads storage
+//! every few seconds, and a listener reads storage before it believes a signal.
 //!
-//! `InProcess` is for one host. Hosts that share a database tell each other through it, behind the
-//! same trait.
+//! `InProcess` is for one host. Hosts that share a database signal each other through it, behind
+//! the same trait.
 
 use std::sync::{PoisonError, RwLock, Weak};
 
 use cofferdam_domain::task::TaskId;
 
-/// What storage is worth a look for.
+/// The kind of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// There may be something to claim.
     Work,
-    /// A task is not as it was: it ended, was cancelled, or waits anew.
+    /// A task has changed: it ended, was cancelled, or waits again.
     Changed(TaskId),
 }
 
-/// Tells signals, and hears them. Telling comes after the commit of what is told.
+/// Sends and receives signals. A signal is sent after the commit of its change.
 pub trait Signals: Send + Sync + 'static {
-    /// Tells everybody who listens, this host included. Never waits.
+    /// Signals all listeners, including this host. It does not wait.
     fn tell(&self, signal: Signal);
 
-    /// From now on `ear` hears what is told, for as long as it lives.
+    /// Registers `ear` for signals, for as long as it exists.
     fn listen(&self, ear: Weak<dyn Ear>);
 }
 
-/// Hears signals.
+/// Receives signals.
 pub trait Ear: Send + Sync + 'static {
-    /// Takes note. It is called on the thread of whoever tells, so it must not block or tell in turn.
+    /// Handles a signal. It is called on the sender's thread, so it must not block or send signals
+    /// itself.
     fn hear(&self, signal: Signal);
 }
 
-/// The signals of a host that shares its storage with nobody: those who listen hear them before
+/// The signals of a host that does not share its storage: listeners get them before
 /// [`Signals::tell`] returns.
 #[derive(Default)]
 pub(crate) struct InProcess {

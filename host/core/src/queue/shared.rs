@@ -41,7 +41,7 @@ pub(crate) struct Shared {
     pub(crate) shutdown: Shutdown,
     /// Cancelled once every attempt of this host is recorded or given up.
     pub(crate) settled: CancellationToken,
-    /// How this host tells, and hears, that storage is worth a look.
+    /// Sends and receives this host's signals of changes in storage.
     pub(crate) signals: Arc<dyn Signals>,
     /// Rung when there may be something to claim, or room for it.
     pub(crate) work: Notify,
@@ -129,12 +129,12 @@ impl Shared {
         }
     }
 
-    /// Tells everybody that there may be something to claim.
+    /// Signals that there may be something to claim.
     pub(crate) fn tell_work(&self) {
         self.signals.tell(Signal::Work);
     }
 
-    /// Has everybody who watches a task or waits for it look how it stands.
+    /// Makes every watcher and waiter of a task read its state.
     pub(crate) fn tell_changed(&self, id: TaskId) {
         self.signals.tell(Signal::Changed(id));
     }

@@ -49,7 +49,7 @@ pub struct Parts {
     pub storage: Arc<dyn Tasks>,
     /// The queries about tasks.
     pub reads: Arc<dyn Reads>,
-    /// How changes of storage are told.
+    /// The signals of changes in storage.
     pub signals: Arc<dyn Signals>,
     /// Where modules are known.
     pub registry: Arc<Registry>,

@@ -47,7 +47,7 @@ pub struct Submission {
 }
 
 impl Submission {
-    /// A task that asks for nothing but to run `module` on `input`.
+    /// A task that runs `module` on `input`, without options.
     pub fn new(module: ModuleRef, input: Input) -> Submission {
         Submission {
             task_id: None,

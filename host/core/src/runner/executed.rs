@@ -1,4 +1,4 @@
-//! What became of code that ran.
+//! The result of code.
 
 use crate::interpreters::answer::{Answer, Verdict, Written};
 use crate::telemetry::metrics::Metrics;
@@ -6,7 +6,7 @@ use cofferdam_domain::attempt::{Streams, Usage};
 use cofferdam_domain::module::Language;
 use cofferdam_sandbox::OutputFiles;
 
-/// How code ended, and what it left.
+/// How code ended, with its output and files.
 #[derive(Debug)]
 pub struct Executed {
     /// How it ended.

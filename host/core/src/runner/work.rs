@@ -1,6 +1,6 @@
-//! A run of an interpreter: its sandbox, its turn, and the files that are kept of it.
+//! A run of an interpreter: its sandbox, its turn, and the files that are kept.
 //!
-//! What is asked of the interpreter, and how its answer is told, is `code`'s and `session`'s.
+//! `code` and `session` make the request to the interpreter and the answer.
 
 use std::sync::Arc;
 

@@ -155,7 +155,7 @@ impl Exec {
             }
             (None, Some(_) | None) => {
                 let ways = "use --python-file or --javascript-file";
-                let why = format!("neither .py, .js nor .ts tells the language; {ways}");
+                let why = format!("the name does not end in .py, .js or .ts; {ways}");
                 return Err(Usage(format!("{file}: {why}")).into());
             }
         };

@@ -62,7 +62,7 @@ impl Api {
         }
     }
 
-    /// Answers one request that came from there.
+    /// Answers one request from that place.
     pub async fn answer(&self, from: Origin, mut request: Request<Body>) -> Response {
         let counters = self.counters_of(request.uri().path());
         let coding = match request.method() {

@@ -1,7 +1,7 @@
-//! Who asks: made once for each request, before a handler sees it.
+//! The caller of a request: made once, before a handler sees the request.
 //!
-//! Callers are not authenticated. Whoever is not a stranger (`origin.rs`) is the one tenant of this
-//! host, with every right, and is told from others by where they are.
+//! Callers are not authenticated. Every caller that is not a stranger (`origin.rs`) is the one
+//! tenant of this host, with every right; callers differ only by their place.
 
 use axum::extract::FromRequestParts;
 use axum::http::Request;
@@ -11,14 +11,14 @@ use crate::http::error::ApiError;
 use crate::http::origin;
 use cofferdam_domain::caller::{Caller, Origin};
 
-/// Refuses a stranger; anybody else's handler can ask who they are by [`By`].
+/// Refuses a stranger; the handlers of other callers get the caller with [`By`].
 pub(crate) fn admit<B>(request: &mut Request<B>, from: Origin) -> Result<(), ApiError> {
     origin::check(request)?;
     request.extensions_mut().insert(Caller::without_keys(from));
     Ok(())
 }
 
-/// Who asks, as a handler takes it.
+/// The caller, as a handler's argument.
 pub(crate) struct By(pub(crate) Caller);
 
 impl<S: Send + Sync> FromRequestParts<S> for By {
@@ -26,7 +26,7 @@ impl<S: Send + Sync> FromRequestParts<S> for By {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<By, ApiError> {
         let caller = parts.extensions.get::<Caller>().cloned();
-        let caller = caller.ok_or_else(|| ApiError::internal("a request that nobody admitted"))?;
+        let caller = caller.ok_or_else(|| ApiError::internal("a request without a caller"))?;
         Ok(By(caller))
     }
 }

@@ -78,7 +78,7 @@ pub(crate) async fn events(
     Ok(stream_of(pieces))
 }
 
-/// An answer of events that are told as they happen.
+/// A streamed answer of events.
 pub(crate) fn stream_of(
     pieces: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static,
 ) -> Response {

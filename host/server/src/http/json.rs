@@ -1,4 +1,4 @@
-//! JSON out, and bodies that must be JSON in. What they say is read in `intake`.
+//! Writes JSON, and accepts bodies that must be JSON. `intake` reads their content.
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, LOCATION};
@@ -27,15 +27,15 @@ pub(crate) fn answer<T: Serialize>(status: StatusCode, value: &T) -> Response {
     }
 }
 
-/// Writes an answer that says where what it tells of is.
+/// Writes an answer with the `Location` of the thing it describes.
 pub(crate) fn answer_at<T: Serialize>(status: StatusCode, path: &str, value: &T) -> Response {
     let mut response = answer(status, value);
-    let path = HeaderValue::from_str(path).expect("a path of this host's is visible ASCII");
+    let path = HeaderValue::from_str(path).expect("a path of this host is visible ASCII");
     response.headers_mut().insert(LOCATION, path);
     response
 }
 
-/// The body of a request that must say that it is JSON.
+/// The body of a request that must be declared as JSON.
 pub(crate) async fn body(
     services: &Services,
     headers: &HeaderMap,

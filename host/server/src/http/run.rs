@@ -139,7 +139,7 @@ fn limits(query: &mut Query<'_>, headers: &HeaderMap) -> Result<LimitRequest, Ap
     })
 }
 
-/// The limits that a header may say as well.
+/// The limits that may also be set by a header.
 const LIMIT_HEADERS: [(&str, &str); 4] = [
     ("timeout_ms", "cofferdam-timeout-ms"),
     ("cpu_ms", "cofferdam-cpu-ms"),

@@ -1,5 +1,5 @@
-//! Tasks: look, cancel, try again. Submitting is in [`submit`], the list in [`list`], what a task left
-//! behind in [`output`] and [`artifacts`].
+//! Tasks: show, cancel, retry. [`submit`] has submission, [`list`] the list, [`output`] and
+//! [`artifacts`] a task's results.
 
 pub(crate) mod artifacts;
 pub(crate) mod list;
@@ -168,7 +168,7 @@ pub(crate) async fn attempts(
     Ok(json::answer(StatusCode::OK, &AttemptList { items }))
 }
 
-/// The task that a path names, once it is final or what the query says of waiting is over.
+/// The task that a path names, once it is final or the wait in the query is over.
 async fn awaited(services: &Services, path: &PathParts, uri: &Uri) -> Result<Task, ApiError> {
     let id = path.task()?;
     let mut query = Query::of(uri.query())?;
@@ -190,7 +190,7 @@ pub(crate) async fn find(
     task.ok_or_else(|| unknown_task(id))
 }
 
-/// Where a task is.
+/// The path of a task.
 pub(crate) fn location(id: TaskId) -> String {
     format!("/v1/tasks/{id}")
 }

@@ -1,7 +1,7 @@
 //! The worker API of existing pools, over the same queue.
 //!
-//! Paths and field names are those pools' own, and so are the ids in what is answered, whatever a
-//! pool calls its tasks (`intake/pool.rs`).
+//! Paths and field names are those of the pools, and so are the ids in answers, whatever ids a pool
+//! uses (`intake/pool.rs`).
 
 pub(crate) mod wire;
 

@@ -1,8 +1,7 @@
-//! Code as a caller sends it: to be run at once, or as a task.
+//! Code as a caller sends it, to run at once or as a task.
 //!
-//! The fields mean the same wherever they are said. What a language's interpreter makes of them, and
-//! which of its mistakes it names, is in `interpreters`; ceilings are the operator's and are held by
-//! the runner and the queue.
+//! The fields mean the same at every entry point. `interpreters` converts them for a language's
+//! interpreter and reports its mistakes; the runner and the queue enforce the operator's ceilings.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -70,7 +69,7 @@ pub(crate) struct ExecRequest<'a> {
     pub(super) grants: GrantsJson,
 }
 
-/// The same as the arguments of an agent's tool, whose name says the language. It grants nothing.
+/// The same as the arguments of an agent's tool, whose name has the language. It has no grants.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ToolArguments<'a> {
@@ -88,7 +87,7 @@ pub(crate) struct ToolArguments<'a> {
     memory_limit_mb: Option<Megabytes>,
 }
 
-/// Code, whichever way it came.
+/// Code from any entry point.
 pub(crate) struct Code<'a> {
     language: Language,
     request: Request<'a>,
@@ -97,7 +96,7 @@ pub(crate) struct Code<'a> {
 }
 
 impl<'a> ExecRequest<'a> {
-    /// The code, with the limits that `admission` leaves it where it names none.
+    /// The code, with limits from `admission` if it names none.
     pub(crate) fn into_code(self, admission: &Admission) -> Result<Code<'a>, Refused> {
         Ok(Code {
             language: language(&self.language)?,
@@ -120,7 +119,7 @@ impl<'a> ExecRequest<'a> {
 }
 
 impl<'a> ToolArguments<'a> {
-    /// The same request in the API's words.
+    /// The same request in the API's form.
     pub(crate) fn into_request(self, language: Language) -> ExecRequest<'a> {
         ExecRequest {
             language: Cow::Borrowed(language.as_str()),
@@ -138,7 +137,7 @@ impl<'a> ToolArguments<'a> {
 }
 
 impl Code<'_> {
-    /// The code as the runner takes it.
+    /// The code in the runner's form.
     pub(crate) fn into_request(self, runner: &Runner) -> Result<CodeRequest, Refused> {
         let prepared = self.prepare(runner)?;
         Ok(CodeRequest {
@@ -150,8 +149,8 @@ impl Code<'_> {
         })
     }
 
-    /// The code as a task: its module is the interpreter, its input the request. It is checked as
-    /// it would be if it ran at once.
+    /// The code as a task: its module is the interpreter, and its input is the request. It is
+    /// checked as if it ran at once.
     pub(crate) fn into_submission(self, runner: &Runner) -> Result<Submission, Refused> {
         self.prepare(runner)?;
         let module = ModuleRef {

@@ -1,10 +1,10 @@
-//! What tells two requests of one key apart: a hash of each as it came.
+//! Distinguishes two requests with one key by a hash of each unchanged request.
 
-/// A hash of a request that is on its way.
+/// A hash of an arriving request.
 #[derive(Default)]
 pub(crate) struct Fingerprint(blake3::Hasher);
 
-/// The hash of a request that is here.
+/// The hash of a complete request.
 pub(crate) fn fingerprint(request: &[u8]) -> [u8; 16] {
     shorten(blake3::hash(request))
 }
@@ -26,14 +26,13 @@ impl Fingerprint {
         }
     }
 
-    /// The hash of all of it.
+    /// The hash of the whole.
     pub(crate) fn finish(self) -> [u8; 16] {
         shorten(self.0.finalize())
     }
 }
 
-/// The first half; a repeated key meets another request of the same half by an accident of 1 in
-/// 2¹²⁸.
+/// The first half; two different requests have the same half with a probability of 1 in 2¹²⁸.
 fn shorten(hash: blake3::Hash) -> [u8; 16] {
     let mut half = [0; 16];
     half.copy_from_slice(&hash.as_bytes()[..16]);

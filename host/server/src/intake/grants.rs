@@ -1,4 +1,4 @@
-//! What a run asks to touch, as a caller says it.
+//! The grants in a caller's request.
 
 use crate::intake::json::Unsupported;
 use crate::intake::refused::Refused;

@@ -1,8 +1,7 @@
-//! JSON as it comes in: one place that reads it, and the types of its fields that every request
-//! shares.
+//! Incoming JSON: the one place that reads it, and the field types that requests share.
 //!
-//! A text is parsed once at full speed; only one that is refused is parsed a second time, to name
-//! the field.
+//! A text is parsed once at full speed; only a refused text is parsed a second time, to name the
+//! field.
 
 use std::fmt;
 

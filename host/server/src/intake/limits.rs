@@ -1,5 +1,5 @@
-//! What a run asks to use, as a caller says it: the same names, units and ranges wherever they are
-//! said. Ceilings are the operator's and are held by the runner and the queue.
+//! The limits in a caller's request: the same names, units and ranges at every entry point. The
+//! runner and the queue enforce the operator's ceilings.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use serde::Deserialize;
 use crate::intake::json::{EXACT_MAX, Whole};
 use cofferdam_domain::limits::LimitRequest;
 
-/// A limit of which at least one unit makes sense.
+/// A limit of at least 1.
 pub(crate) type Positive = Whole<1, EXACT_MAX>;
-/// A limit that may be nothing at all.
+/// A limit that may be 0.
 pub(crate) type Any = Whole<0, EXACT_MAX>;
 
 /// Limits of each attempt; an absent one is the host's default.
@@ -51,12 +51,12 @@ impl From<LimitsJson> for LimitRequest {
     }
 }
 
-/// A number of milliseconds as a time.
+/// A number of milliseconds as a duration.
 pub(crate) fn millis(said: Option<Positive>) -> Option<Duration> {
     said.map(|millis| Duration::from_millis(millis.0))
 }
 
-/// The limits that a run at once takes. `number` reads the one of that name.
+/// The limits that a run at once accepts. `number` reads the one with that name.
 pub(crate) fn of_run<E>(
     mut number: impl FnMut(&'static str, RangeInclusive<u64>) -> Result<Option<u64>, E>,
 ) -> Result<LimitRequest, E> {
@@ -69,7 +69,7 @@ pub(crate) fn of_run<E>(
     })
 }
 
-/// The limits that a task takes. `number` reads the one of that name.
+/// The limits that a task accepts. `number` reads the one with that name.
 pub(crate) fn of_task<E>(
     mut number: impl FnMut(&'static str, RangeInclusive<u64>) -> Result<Option<u64>, E>,
 ) -> Result<LimitRequest, E> {

@@ -1,7 +1,7 @@
 //! Tasks as existing pools send them.
 //!
-//! Field names are those pools' own. A pool may call its tasks what it likes: an id that is no UUID is
-//! mapped to one by its hash, and kept in the task's metadata.
+//! Field names are those of the pools. A pool may choose any id: an id that is not a UUID is mapped
+//! to one by its hash, and kept in the task's metadata.
 
 use std::borrow::Cow;
 use std::time::Duration;

@@ -1,6 +1,7 @@
-//! Why a request is not taken: what is wrong with it, and where.
+//! Why a request is refused: the mistake and its place.
 //!
-//! Each door says it in its own form: HTTP as a problem with a code, agents as a result they can read.
+//! Each entry point has its own form: HTTP answers with a problem with a code, agents get a result
+//! that they can read.
 
 use std::fmt;
 
@@ -9,30 +10,30 @@ use cofferdam::interpreters::request::BadRequest;
 use cofferdam::runner::RunError;
 use cofferdam_domain::module::BadModuleRef;
 
-/// Why a request is not taken.
+/// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refused {
-    /// It does not say what it should.
+    /// It has a mistake.
     #[error(transparent)]
     Mistake(#[from] Mistake),
     /// A module's name, or the version behind it.
     #[error(transparent)]
     Module(#[from] BadModuleRef),
-    /// It says something that this host does not do, or not now.
+    /// It asks for something that this host does not do, or not at the moment.
     #[error(transparent)]
     Run(#[from] RunError),
 }
 
-/// What kind of mistake it is.
+/// The kind of a mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// The text is not JSON.
     NotJson,
-    /// A field has another value than it takes, or is unknown.
+    /// A field has a value that is not accepted, or is unknown.
     Field,
-    /// A field is known, but this version does nothing about it.
+    /// A field is known, but not supported by this version.
     Unsupported,
-    /// A parameter of the query has another value than it takes.
+    /// A parameter of the query has a value that is not accepted.
     Parameter,
     /// The query has a parameter that is unknown.
     UnknownParameter,
@@ -42,7 +43,7 @@ pub(crate) enum Kind {
 #[derive(Debug)]
 pub(crate) struct Mistake {
     pub(crate) kind: Kind,
-    /// The field or parameter, where it is one.
+    /// The field or parameter, if there is one.
     pub(crate) field: Option<String>,
     /// A sentence that names the field and says what is wrong.
     pub(crate) detail: String,
@@ -64,7 +65,7 @@ impl Refused {
         Refused::mistake(Kind::Field, Some(field.to_owned()), detail)
     }
 
-    /// A value that is not what the parameter `name` of the query takes.
+    /// A value that the parameter `name` of the query does not accept.
     pub(crate) fn parameter(name: &str, why: impl fmt::Display) -> Refused {
         let detail = format!("{name}: {why}");
         Refused::mistake(Kind::Parameter, Some(name.to_owned()), detail)
@@ -73,7 +74,7 @@ impl Refused {
 
 #[cfg(test)]
 impl Refused {
-    /// The mistake; a test is wrong about anything else.
+    /// The mistake; anything else fails the test.
     pub(crate) fn expect_mistake(self) -> Mistake {
         match self {
             Refused::Mistake(mistake) => mistake,

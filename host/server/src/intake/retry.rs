@@ -1,4 +1,4 @@
-//! What follows a failed attempt, as a caller says it.
+//! The retry policy in a caller's request.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Sessions as a caller asks for them, and code for one.
+//! Requests for sessions, and code for one.
 
 use std::borrow::Cow;
 
@@ -104,7 +104,7 @@ impl SessionRequest<'_> {
 }
 
 impl<'a> TurnRequest<'a> {
-    /// The code, and what it asks to use.
+    /// The code and its limits.
     pub(crate) fn into_parts(self) -> (Request<'a>, LimitRequest) {
         let request = Request {
             code: self.code,
@@ -130,7 +130,7 @@ mod tests {
 
     fn refused<'a, T: Deserialize<'a>>(text: &'a str) -> String {
         match parse::<T>(text.as_bytes()) {
-            Ok(_) => panic!("{text} is taken"),
+            Ok(_) => panic!("{text} is accepted"),
             Err(refused) => refused.to_string(),
         }
     }

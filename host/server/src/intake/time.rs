@@ -1,4 +1,4 @@
-//! Instants as they are said: RFC 3339.
+//! Instants as text: RFC 3339.
 
 use serde::de::{self, Deserialize, Deserializer};
 use serde::{Serialize, Serializer};

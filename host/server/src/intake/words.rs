@@ -1,4 +1,4 @@
-//! Short texts that every door takes: arguments, variables, ids, keys and priorities.
+//! Short texts of every entry point: arguments, variables, ids, keys and priorities.
 
 use uuid::Uuid;
 
@@ -33,7 +33,7 @@ pub(crate) fn check(args: &[String], env: &[(String, String)]) -> Result<(), Ref
     Ok(())
 }
 
-/// Reads variables that a query says as `KEY=VALUE`.
+/// Reads variables from a query's `KEY=VALUE`.
 pub(crate) fn pairs(texts: Vec<String>) -> Result<Vec<(String, String)>, Refused> {
     let pair = |text: String| {
         let pair = text

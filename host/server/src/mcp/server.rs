@@ -51,7 +51,7 @@ impl Server {
         context: &RequestContext<RoleServer>,
     ) -> Result<CallToolResult, ErrorData> {
         let caller: Option<Caller> = beside(context);
-        let caller = caller.ok_or_else(|| call::internal("a call that nobody admitted"))?;
+        let caller = caller.ok_or_else(|| call::internal("a call without a caller"))?;
         let arguments = arguments::text(context, &request.arguments.unwrap_or_default())?;
         let tool = &*request.name;
         let module = match meant(tool) {

@@ -1,4 +1,4 @@
-//! How large a body may be, and how long it may take.
+//! The limits on a body's size and time.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a request that is not taken is over HTTP.
+//! Refused requests over HTTP.
 
 use crate::http::error::ApiError;
 use crate::intake::refused::{Kind, Mistake, Refused};

@@ -27,9 +27,9 @@ pub(super) enum Phase {
 /// One connection's card.
 #[derive(Debug)]
 pub(super) struct Card {
-    /// Where it comes from.
+    /// The place of its peer.
     pub(super) from: Origin,
-    /// What counts as its peer.
+    /// The key of its peer.
     pub(super) peer: Origin,
     /// Cancelled to close it at once.
     pub(super) close: CancellationToken,

@@ -1,4 +1,4 @@
-//! `GET /v1/tasks`: tasks newest first, or what changed since an earlier answer.
+//! `GET /v1/tasks`: tasks newest first, or changes since an earlier answer.
 
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};

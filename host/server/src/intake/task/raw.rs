@@ -1,4 +1,4 @@
-//! A task whose input is the body as it comes: everything else about it is in the query.
+//! A task whose input is the raw body; the query has everything else about it.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use cofferdam_domain::module::ModuleRef;
 use cofferdam_domain::retry::RetryPolicy;
 use cofferdam_domain::task::Input;
 
-/// What the queue takes, without the input and the fingerprint that come with the body.
+/// The queue's submission, without the input and the fingerprint, which come with the body.
 pub(crate) fn submission(mut query: Query<'_>, module: &str) -> Result<Submission, Refused> {
     let task_id = query.parsed("task_id", "a UUID", words::task_id)?;
     let args = query.list("arg");
