@@ -153,7 +153,8 @@ impl Queue {
                 // If the channel is full, the next heartbeat finds the cancel.
                 let _seen_later = self.cancels.try_send(id);
             }
-            Cancelled::Requested(_) | Cancelled::Final(_) | Cancelled::Unknown => {}
+            Cancelled::Requested(_elsewhere) => shared.tell_changed(id),
+            Cancelled::Final(_) | Cancelled::Unknown => {}
         }
         Ok(answer)
     }

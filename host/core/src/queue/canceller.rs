@@ -1,7 +1,8 @@
 //! Stops running attempts whose tasks were cancelled, here or through another host.
 //!
 //! A guest is first asked to end, and killed after the grace period. Storage has the truth and is
-//! read at every heartbeat; a cancel through this host is passed on at once.
+//! read at every heartbeat, and when another host says that it changed a task that runs here; a
+//! cancel through this host is passed on at once.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ pub(crate) async fn serve(
             .map_or(next_beat, |due| due.min(next_beat));
         tokio::select! {
             Some(id) = cancels.recv() => canceller.cancel(id, LOOKS_MAX).await,
+            () = canceller.shared.changed_elsewhere.notified() => next_beat = Instant::now(),
             () = tokio::time::sleep_until(wake) => {}
             () = canceller.shared.settled.cancelled() => return,
         }

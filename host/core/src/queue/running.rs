@@ -97,6 +97,11 @@ impl Running {
         self.0.count.load(Ordering::Acquire)
     }
 
+    /// Whether an attempt at a task runs here.
+    pub(crate) fn holds(&self, id: TaskId) -> bool {
+        self.len() > 0 && self.lock().contains_key(&id)
+    }
+
     /// Tells a task's attempt that it is cancelled; `None` if it does not run here.
     pub(crate) fn cancel(&self, id: TaskId) -> Option<Arc<Attempting>> {
         let attempting = self.lock().get(&id).cloned()?;

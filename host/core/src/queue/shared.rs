@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) signals: Arc<dyn Signals>,
     /// Rung when there may be something to claim, or room for it.
     pub(crate) work: Notify,
+    /// Rung when somebody else changed a task that runs here: it may have been cancelled.
+    pub(crate) changed_elsewhere: Notify,
     /// Set while storage may have work that was not claimed because no slot was free.
     pub(crate) backlog: AtomicBool,
     /// Tasks that go before those already claimed, and that are not claimed yet.
@@ -70,6 +72,10 @@ impl Ear for Shared {
             Signal::Changed(id) => {
                 self.events.nudge(id);
                 self.waiters.wake(id);
+                // What this host changes of a task, it changes once nothing runs of it any more.
+                if self.running.holds(id) {
+                    self.changed_elsewhere.notify_one();
+                }
             }
         }
     }

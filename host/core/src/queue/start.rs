@@ -151,6 +151,7 @@ fn share(parts: Parts) -> Shared {
         shutdown: parts.shutdown,
         settled: CancellationToken::new(),
         work: Notify::new(),
+        changed_elsewhere: Notify::new(),
         backlog: AtomicBool::new(false),
         overtaking: AtomicUsize::new(0),
         ready: Ready::new(parts.config.strategy),

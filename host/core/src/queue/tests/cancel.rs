@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::stage::{Stage, one_slot, plain, quick_heartbeat, until};
+use super::stage::{PATIENCE, Stage, one_slot, plain, quick_heartbeat, until};
 use crate::queue::Submission;
 use crate::queue::settings::QueueConfig;
 use cofferdam_domain::caller::Caller;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::TaskId;
 use cofferdam_storage::Cancelled;
+use cofferdam_storage::signals::Signal;
 
 #[tokio::test]
 async fn a_pending_task_is_cancelled_at_once() {
@@ -98,6 +99,26 @@ async fn a_cancel_through_another_host_is_seen_at_the_next_heartbeat() {
     let guest = stage.guest().await;
     stage.storage.cancel(id, stage.clock.now()).await.unwrap();
     guest.control.cancel.cancelled().await;
+    guest.completes();
+    assert_eq!(stage.finished(id).await.state, TaskState::Cancelled);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_cancel_through_another_host_is_seen_when_it_is_signalled() {
+    let mut stage = Stage::set(QueueConfig {
+        heartbeat_interval: Duration::from_secs(1000),
+        ..one_slot()
+    })
+    .await;
+    let id = stage.submit(plain()).await;
+    let guest = stage.guest().await;
+    stage.storage.cancel(id, stage.clock.now()).await.unwrap();
+    stage.signals.tell(Signal::Changed(id));
+    let asked = guest.control.cancel.cancelled();
+    tokio::time::timeout(PATIENCE, asked)
+        .await
+        .expect("in time");
     guest.completes();
     assert_eq!(stage.finished(id).await.state, TaskState::Cancelled);
     stage.end().await;

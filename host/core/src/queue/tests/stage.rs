@@ -44,7 +44,7 @@ use cofferdam_storage::signals::Signals;
 use cofferdam_storage::{Opened, Pruned, Reads, Tasks};
 
 /// Every signal comes sooner, however busy the machine is.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An attempt that began and waits for the test to say how it ends.
 pub(super) struct Guest {
