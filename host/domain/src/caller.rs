@@ -246,4 +246,18 @@ mod tests {
             assert_eq!(Tenant::parse(bad), Err(BadTenant), "{bad}");
         }
     }
+
+    #[test]
+    fn a_host_without_keys_has_one_tenant_with_every_right() {
+        let caller = Caller::local();
+        assert_eq!(caller.tenant.to_string(), "default");
+        assert_eq!(caller.tenant.as_str(), "default");
+        let words = Scope::ALL.map(Scope::as_str);
+        assert_eq!(words, ["run", "read", "modules", "admin"]);
+        assert!(
+            Scope::ALL
+                .iter()
+                .all(|scope| !Scopes::default().contain(*scope))
+        );
+    }
 }

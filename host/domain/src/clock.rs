@@ -63,3 +63,31 @@ impl Clock {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manual_clock_shows_what_it_is_set_to() {
+        let clock = Clock::manual(Timestamp::from_millis(7));
+        let same = clock.clone();
+        assert_eq!(clock.now(), Timestamp::from_millis(7));
+        clock.set(Timestamp::from_millis(1_500));
+        assert_eq!(same.now(), Timestamp::from_millis(1_500));
+        assert_eq!(same.since_epoch(), Duration::from_millis(1_500));
+        clock.set(Timestamp::from_millis(-1));
+        assert_eq!(same.since_epoch(), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_machines_clock_goes_on_and_cannot_be_set() {
+        let clock = Clock::system();
+        clock.set(Timestamp::EPOCH);
+        // Nobody runs this before it was written.
+        let written = Timestamp::from_millis(1_700_000_000_000);
+        let first = clock.now();
+        assert!(first > written);
+        assert!(clock.now() >= first && clock.since_epoch() > Duration::ZERO);
+    }
+}

@@ -47,3 +47,16 @@ impl Grants {
         Grants::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_is_less_than_writing_and_none_is_nothing() {
+        assert!(Access::Read < Access::Write);
+        let words = [Access::Read, Access::Write].map(Access::as_str);
+        assert_eq!(words, ["read", "write"]);
+        assert!(Grants::none().dirs.is_empty());
+    }
+}

@@ -213,39 +213,4 @@ impl Default for LimitPolicy {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_limit_that_is_not_named_is_the_default() {
-        let limits = LimitPolicy::default()
-            .resolve(&LimitRequest::default())
-            .unwrap();
-        assert_eq!(limits, Limits::DEFAULT);
-    }
-
-    #[test]
-    fn a_ceiling_is_the_last_value_allowed() {
-        let policy = LimitPolicy::default();
-        let ask = |memory_bytes| {
-            policy.resolve(&LimitRequest {
-                memory_bytes: Some(memory_bytes),
-                ..Default::default()
-            })
-        };
-        assert_eq!(ask(4096 * MIB).unwrap().memory_bytes, 4096 * MIB);
-        let refused = ask(4096 * MIB + 1).unwrap_err();
-        assert_eq!(
-            (refused.field, refused.ceiling),
-            ("memory_bytes", 4096 * MIB)
-        );
-    }
-
-    #[test]
-    fn a_default_never_exceeds_its_ceiling() {
-        let mut policy = LimitPolicy::default();
-        policy.ceilings.timeout = Duration::from_secs(5);
-        let limits = policy.resolve(&LimitRequest::default()).unwrap();
-        assert_eq!(limits.timeout, Duration::from_secs(5));
-    }
-}
+mod tests;

@@ -274,45 +274,4 @@ pub struct ModuleInfo {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_follow_the_rule() {
-        let long = "a".repeat(128);
-        for good in ["a", "0", "resize", "team/resize-2.1_x", long.as_str()] {
-            assert!(ModuleName::parse(good).is_ok(), "{good}");
-        }
-        let too_long = "a".repeat(129);
-        for bad in [
-            "",
-            "A",
-            "/a",
-            ".a",
-            "a..b",
-            "a//b",
-            "a/",
-            "a b",
-            "é",
-            "a\0",
-            "a%2f",
-            too_long.as_str(),
-        ] {
-            assert_eq!(ModuleName::parse(bad), Err(BadModuleName), "{bad}");
-        }
-    }
-
-    #[test]
-    fn references_pin_a_version() {
-        let digest = Digest::from_bytes([0xab; 32]);
-        let text = format!("resize@{digest}");
-        let reference = ModuleRef::parse(&text).unwrap();
-        assert_eq!(reference.digest, Some(digest));
-        assert_eq!(reference.to_string(), text);
-        assert_eq!(
-            ModuleRef::parse("resize@sha256:12"),
-            Err(BadModuleRef::Digest)
-        );
-        assert_eq!(ModuleRef::parse("@sha256:12"), Err(BadModuleRef::Digest));
-    }
-}
+mod tests;

@@ -30,6 +30,10 @@ impl RetryPolicy {
 
     /// The wait after attempt number `attempt` (from 1). `random` is uniform in 0..1.
     pub fn wait_after(&self, attempt: u32, random: f64) -> Duration {
+        // Nothing times an infinite factor would be no number, and then the longest wait.
+        if self.base.is_zero() {
+            return Duration::ZERO;
+        }
         let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
         let whole = self.base.as_secs_f64() * self.factor.powi(exponent);
         let capped = whole.min(self.max.as_secs_f64());
@@ -102,5 +106,48 @@ mod tests {
     fn jitter_stays_in_the_upper_half() {
         assert_eq!(policy(true).wait_after(3, 0.0), Duration::from_secs(2));
         assert!(policy(true).wait_after(3, 0.999) < Duration::from_secs(4));
+    }
+
+    #[test]
+    fn no_wait_stays_none_however_often_it_is_multiplied() {
+        let policy = RetryPolicy {
+            base: Duration::ZERO,
+            factor: 100.0,
+            ..policy(false)
+        };
+        for attempt in [1, 2, 100, 1_000, u32::MAX] {
+            assert_eq!(policy.wait_after(attempt, 0.0), Duration::ZERO);
+        }
+    }
+
+    #[test]
+    fn jitter_takes_a_wait_between_its_half_and_the_whole() {
+        assert_eq!(policy(true).wait_after(1, 0.5), Duration::from_millis(750));
+        assert_eq!(policy(true).wait_after(1, 1.0), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn what_always_ends_alike_is_not_tried_again() {
+        let worth = |kind: FailureKind, transient: bool| {
+            is_worth_retrying(&Failure {
+                transient,
+                ..Failure::new(kind, "")
+            })
+        };
+        let worth_it = [
+            FailureKind::Timeout,
+            FailureKind::CpuExhausted,
+            FailureKind::Trap,
+            FailureKind::Exit,
+            FailureKind::Lost,
+            FailureKind::HostError,
+        ];
+        for kind in FailureKind::ALL {
+            assert_eq!(worth(kind, false), worth_it.contains(&kind), "{kind:?}");
+        }
+        assert!(worth(FailureKind::GuestError, true));
+        assert!(!worth(FailureKind::InvalidInput, true));
+        assert_eq!(RetryPolicy::WAIT_CEILING, Duration::from_millis(86_400_000));
+        assert_eq!(RetryPolicy::default().max_attempts, 1);
     }
 }

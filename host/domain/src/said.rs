@@ -4,6 +4,8 @@
 //! control characters for somebody's terminal. So each kind of text has a bound, applied where the
 //! text enters the host; longer texts are cut and marked.
 
+use std::fmt::{self, Write as _};
+
 /// The longest message of a failure, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024;
 /// The longest backtrace or traceback, in bytes.
@@ -12,6 +14,8 @@ pub const BACKTRACE_BYTES_MAX: usize = 16 * 1024;
 pub const SUMMARY_BYTES_MAX: usize = 4 * 1024;
 /// The longest name of an exception's type, in bytes.
 pub const CLASS_BYTES_MAX: usize = 256;
+/// The most that an answer repeats of a caller's value, which may be as long as a body, in bytes.
+pub const REPEATED_BYTES_MAX: usize = 8 * 1024;
 /// The longest media type, in bytes.
 pub const MEDIA_TYPE_BYTES_MAX: usize = 255;
 /// The most bytes of a guest's text in one line of the log, before it is escaped.
@@ -22,6 +26,46 @@ pub const OCTET_STREAM: &str = "application/octet-stream";
 
 /// The mark where something was cut out.
 const GAP: &str = " … ";
+
+/// A text that an answer repeats, cut to [`REPEATED_BYTES_MAX`].
+pub fn repeated(said: impl fmt::Display) -> String {
+    bounded(said, REPEATED_BYTES_MAX)
+}
+
+/// The beginning of `said` as text, at most `bytes_max` bytes. The rest is never formatted.
+pub fn bounded(said: impl fmt::Display, bytes_max: usize) -> String {
+    let mut room = Room {
+        text: String::new(),
+        left: bytes_max,
+    };
+    // The error comes from `Room` when it is full.
+    if write!(room, "{said}").is_err() {
+        room.text.push_str(GAP.trim_end());
+    }
+    room.text
+}
+
+/// A text that accepts a limited number of bytes.
+struct Room {
+    text: String,
+    left: usize,
+}
+
+impl fmt::Write for Room {
+    fn write_str(&mut self, more: &str) -> fmt::Result {
+        let fits = more.floor_char_boundary(self.left);
+        self.text.push_str(&more[..fits]);
+        self.left = if fits < more.len() {
+            0
+        } else {
+            self.left - fits
+        };
+        match fits < more.len() {
+            true => Err(fmt::Error),
+            false => Ok(()),
+        }
+    }
+}
 
 /// The beginning of `text`, at most `bytes_max` bytes.
 pub fn cut(text: impl Into<String>, bytes_max: usize) -> String {
@@ -107,6 +151,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_is_written_down_as_far_as_there_is_room() {
+        assert_eq!(bounded("short", 5), "short");
+        assert_eq!(bounded(format_args!("{}{}", "ab", "éé"), 5), "abé …");
+        assert_eq!(bounded(format_args!("{}{}{}", "abc", "é", "d"), 4), "abc …");
+        let endless = std::iter::repeat_n('\u{7f}', 1 << 20).collect::<String>();
+        assert_eq!(bounded(format_args!("{endless:?}"), 7), "\"\\u{7f} …");
+    }
+
+    #[test]
     fn only_what_fits_a_header_is_a_media_type() {
         for good in [
             "text/plain",
@@ -151,5 +204,43 @@ mod tests {
             long.len() < 1024 && long.ends_with("(10000 bytes)"),
             "{long}"
         );
+    }
+
+    #[test]
+    fn a_text_as_long_as_it_may_be_is_whole() {
+        assert_eq!(cut("abc", 2), "ab …");
+        assert_eq!(cut_middle("abc", 3), "abc");
+        let longest = format!("text/{}", "x".repeat(250));
+        assert_eq!(media_type(&longest), Some(longest.as_str()));
+        assert_eq!(media_type(&format!("{longest}x")), None);
+        assert_eq!(media_type("text/ "), None);
+        assert_eq!(media_type("text/a\tb"), None);
+        let longest = "x".repeat(256);
+        assert_eq!(for_log(&longest), longest);
+        assert_eq!(
+            for_log(&format!("{longest}é")),
+            format!("{longest} … (258 bytes)")
+        );
+        let sizes = [MESSAGE_BYTES_MAX, BACKTRACE_BYTES_MAX, SUMMARY_BYTES_MAX];
+        assert_eq!(sizes, [4_096, 16_384, 4_096]);
+    }
+
+    #[test]
+    fn a_media_type_is_known_by_its_essence() {
+        assert_eq!(essence(" Text/Plain ; charset=utf-8"), "text/plain");
+        assert!(is_json("application/problem+json") && !is_json("image/svg+json"));
+        assert!(!is_json("application/json+xml") && !is_json("application/"));
+    }
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_is_logged() {
+        let obeyed = "\u{0}\u{7}\u{1b}\u{7f}\u{85}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{2066}\u{2069}\u{feff}";
+        for character in obeyed.chars() {
+            let logged = for_log(&character.to_string());
+            assert_eq!(logged, "\u{fffd}", "{character:?}");
+        }
+        assert_eq!(for_log("a\r\n\tb"), "a   b");
+        let shown = "é\u{2027}\u{202f}\u{2065}\u{206a}";
+        assert_eq!(for_log(shown), shown);
     }
 }

@@ -240,18 +240,4 @@ impl Task {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::Priority;
-
-    #[test]
-    fn priorities_are_ranked_and_named() {
-        for (rank, priority) in (0..).zip(Priority::ALL) {
-            assert_eq!(priority.rank(), rank);
-            assert_eq!(Priority::from_rank(rank), Some(priority));
-            assert_eq!(Priority::parse(priority.as_str()), Some(priority));
-        }
-        assert_eq!(Priority::parse("medium"), Some(Priority::Normal));
-        assert_eq!(Priority::parse("urgent"), None);
-        assert_eq!(Priority::from_rank(4), None);
-    }
-}
+mod tests;

@@ -48,3 +48,28 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_are_added_to_and_told_apart() {
+        let at = Timestamp::from_millis(1_000);
+        assert_eq!(at.plus(Duration::from_millis(5)).as_millis(), 1_005);
+        assert_eq!(at.minus(Duration::from_secs(2)).as_millis(), -1_000);
+        assert_eq!(at.since(Timestamp::EPOCH), Duration::from_secs(1));
+        assert_eq!(Timestamp::EPOCH.since(at), Duration::ZERO);
+        let (first, last) = (i64::MIN, i64::MAX);
+        assert_eq!(at.plus(Duration::MAX).as_millis(), last);
+        assert_eq!(
+            Timestamp::from_millis(-2).minus(Duration::MAX).as_millis(),
+            first
+        );
+        let (first, last) = (Timestamp::from_millis(first), Timestamp::from_millis(last));
+        assert_eq!(
+            last.since(first).as_millis(),
+            u128::from(i64::MAX.cast_unsigned())
+        );
+    }
+}

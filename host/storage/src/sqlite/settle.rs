@@ -18,7 +18,7 @@ const AGAIN: &str = "
         run_at = coalesce(?3, run_at), change = ?4 WHERE seq = ?1";
 
 /// What becomes of a task whose attempt ended.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum After {
     /// It stays in this final state.
     Final(TaskState),
@@ -128,5 +128,51 @@ impl Settling<'_> {
         };
         self.tallies.moved(TaskState::Running, state, 1);
         Ok(state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: Timestamp = Timestamp::from_millis(7);
+
+    fn running(attempt: u32, max_attempts: u32, lost: u32) -> Running {
+        Running {
+            seq: 1,
+            template: 1,
+            attempt,
+            max_attempts,
+            lost,
+            cancel_requested: false,
+            worker: [0; 16],
+            claimed_at: 0,
+        }
+    }
+
+    #[test]
+    fn a_failure_uses_up_an_attempt_and_a_loss_does_not() {
+        let failed = After::Final(TaskState::Failed);
+        let again = After::Again(Some(AT));
+        assert_eq!(After::retry(&running(1, 2, 0), AT), again);
+        assert_eq!(After::retry(&running(2, 2, 0), AT), failed);
+        assert_eq!(After::retry(&running(3, 2, 0), AT), failed);
+        assert_eq!(After::loss(&running(2, 2, 1), 2, Some(AT)), again);
+        assert_eq!(After::loss(&running(1, 2, 1), 2, None), After::Again(None));
+        assert_eq!(After::loss(&running(1, 2, 2), 2, Some(AT)), failed);
+        assert_eq!(After::loss(&running(1, 2, 3), 2, Some(AT)), failed);
+    }
+
+    #[test]
+    fn attempts_are_counted_no_further_than_their_column_goes() {
+        let loss = |max_attempts: u32| After::loss(&running(1, max_attempts, 0), 5, None);
+        assert_eq!(loss(ATTEMPT_MAX - 1), After::Again(None));
+        assert_eq!(loss(ATTEMPT_MAX), After::Final(TaskState::Failed));
+        let cancelled = Running {
+            cancel_requested: true,
+            ..running(1, ATTEMPT_MAX, 9)
+        };
+        let loss = After::loss(&cancelled, 5, Some(AT));
+        assert_eq!(loss, After::Final(TaskState::Cancelled));
     }
 }

@@ -57,3 +57,112 @@ fn after_failure(claim: &Claim, failure: &Failure, now: Timestamp, dice: f64) ->
         Next::Fail
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use uuid::Uuid;
+
+    use super::*;
+    use cofferdam_domain::attempt::{Fence, Payload};
+    use cofferdam_domain::grants::Grants;
+    use cofferdam_domain::limits::Limits;
+    use cofferdam_domain::module::{Digest, ModuleName};
+    use cofferdam_domain::retry::RetryPolicy;
+    use cofferdam_domain::task::{Input, Priority, TaskId, TaskSpec};
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+
+    /// The attempt of that number, of three that the task may have, after it was lost so often.
+    fn claim(attempt: u32, lost: u32) -> Claim {
+        let retry = RetryPolicy {
+            max_attempts: 3,
+            max_lost: 2,
+            base: Duration::from_secs(1),
+            factor: 2.0,
+            jitter: false,
+            ..RetryPolicy::default()
+        };
+        let spec = TaskSpec {
+            module: ModuleName::parse("m").unwrap(),
+            digest: Digest::from_bytes([0; 32]),
+            input: Input::empty(),
+            args: Vec::new(),
+            env: Vec::new(),
+            priority: Priority::Normal,
+            limits: Limits::DEFAULT,
+            retry,
+            grants: Grants::none(),
+            metadata: "{}".to_owned(),
+        };
+        Claim {
+            task_id: TaskId(Uuid::nil()),
+            attempt,
+            fence: Fence(1),
+            max_attempts: 3 + lost,
+            lost,
+            created_at: NOW,
+            run_at: NOW,
+            claimed_at: NOW,
+            spec: Arc::new(spec),
+        }
+    }
+
+    fn failed(kind: FailureKind) -> Outcome {
+        Outcome::Failed(Failure::new(kind, "as it was"))
+    }
+
+    fn next(claim: &Claim, outcome: Outcome, stop: Option<Stop>) -> (Option<FailureKind>, Next) {
+        let (outcome, next) = verdict(claim, outcome, stop, NOW, 0.5);
+        (outcome.failure_kind(), next)
+    }
+
+    #[test]
+    fn what_a_guest_gives_is_kept_however_it_was_stopped() {
+        let Input::Inline(output) = Input::empty() else {
+            panic!("it is with the task");
+        };
+        let completed = |output: &Payload| Outcome::Completed(output.clone());
+        let cases = [
+            (None, Next::Complete),
+            (Some(Stop::Cancel), Next::Cancel),
+            (Some(Stop::Drain), Next::Complete),
+            (Some(Stop::Disowned), Next::Complete),
+        ];
+        for (stop, expected) in cases {
+            let told = next(&claim(3, 0), completed(&output), stop);
+            assert_eq!(told, (None, expected));
+        }
+    }
+
+    #[test]
+    fn a_stopped_attempt_is_cancelled_or_lost_whatever_the_guest_says() {
+        let trap = || failed(FailureKind::Trap);
+        let cancelled = next(&claim(1, 0), trap(), Some(Stop::Cancel));
+        assert_eq!(cancelled, (Some(FailureKind::Cancelled), Next::Cancel));
+        for stop in [Stop::Drain, Stop::Disowned] {
+            let again = next(&claim(2, 1), trap(), Some(stop));
+            assert_eq!(again, (Some(FailureKind::Lost), Next::RetryAt(NOW)));
+            let too_often = next(&claim(3, 2), trap(), Some(stop));
+            assert_eq!(too_often, (Some(FailureKind::Lost), Next::Fail));
+        }
+    }
+
+    #[test]
+    fn a_failure_is_tried_again_while_attempts_are_left_and_it_may_help() {
+        let after = |seconds: u64| Next::RetryAt(NOW.plus(Duration::from_secs(seconds)));
+        let told = |attempt: u32, lost: u32, kind: FailureKind| {
+            let (told, next) = next(&claim(attempt, lost), failed(kind), None);
+            assert_eq!(told, Some(kind));
+            next
+        };
+        assert_eq!(told(1, 0, FailureKind::Timeout), after(1));
+        assert_eq!(told(2, 0, FailureKind::Timeout), after(2));
+        assert_eq!(told(3, 0, FailureKind::Timeout), Next::Fail);
+        assert_eq!(told(4, 2, FailureKind::Timeout), after(2));
+        assert_eq!(told(1, 0, FailureKind::InvalidInput), Next::Fail);
+        assert_eq!(told(1, 0, FailureKind::Cancelled), Next::Cancel);
+    }
+}
