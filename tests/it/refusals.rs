@@ -63,6 +63,29 @@ fn a_refusal_over_a_tasks_state_keeps_its_own_status() {
 }
 
 #[test]
+fn a_refusal_repeats_what_a_caller_said_only_in_part() {
+    let host = Host::start();
+    let long = "\u{7f}".repeat(1 << 20);
+    let bodies = [
+        json!({"module": "echo", "priority": &long}),
+        json!({"module": "echo", &long: 1}),
+        json!({"module": "echo", "env": {&long: 1}}),
+        json!({"module": "echo", "grants": {"dirs": [{"name": "a", "at": "/a", "access": &long}]}}),
+    ];
+    for body in bodies {
+        let headers = [("content-type", "application/json")];
+        let body = body.to_string();
+        let answer = host
+            .client
+            .send("POST", "/v1/tasks", &headers, body.as_bytes());
+        let problem = answer.expect_problem(400, "invalid_field");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.len() < 10_000, "{} bytes", detail.len());
+        assert!(problem.to_string().len() < 100_000, "{}", problem["field"]);
+    }
+}
+
+#[test]
 fn refusals_name_the_field_and_the_remedy() {
     let host = Host::start();
     let refused = |body: &str| {

@@ -5,11 +5,13 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde::de::{self, Deserializer, Visitor};
+use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -41,16 +43,24 @@ pub struct Request<'a> {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
     /// Files for the working directory, by name.
-    #[serde(borrow, default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub files: BTreeMap<Cow<'a, str>, FileContent<'a>>,
+    #[serde(
+        borrow,
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "files_once"
+    )]
+    pub files: Files<'a>,
     /// Packages to import from; all packages on offer if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub packages: Option<Vec<String>>,
 }
 
+/// Files by their name.
+pub type Files<'a> = BTreeMap<Cow<'a, str>, FileContent<'a>>;
+
 /// The content of a file: text, or `{"base64": …}`.
 #[derive(Debug, Deserialize, Serialize)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields)]
 pub enum FileContent<'a> {
     /// Text.
     Text(#[serde(borrow)] Cow<'a, str>),
@@ -149,7 +159,7 @@ impl SessionSetup {
     /// An interpreter with `files` in its working directory and the `named` packages, or all.
     pub fn prepare(
         language: Language,
-        files: &BTreeMap<Cow<'_, str>, FileContent<'_>>,
+        files: &Files<'_>,
         named: Option<&[String]>,
         packages: &Packages,
     ) -> Result<SessionSetup, BadRequest> {
@@ -198,9 +208,7 @@ impl SessionSetup {
     }
 }
 
-fn input_files(
-    files: &BTreeMap<Cow<'_, str>, FileContent<'_>>,
-) -> Result<Vec<InputFile>, BadRequest> {
+fn input_files(files: &Files<'_>) -> Result<Vec<InputFile>, BadRequest> {
     if files.len() > FILES_MAX {
         return Err(bad("files", format_args!("at most {FILES_MAX}")));
     }
@@ -363,13 +371,36 @@ struct TextVisitor;
 impl Visitor<'_> for TextVisitor {
     type Value = Text;
 
-    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a string")
     }
 
     fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Text, E> {
         Ok(Text(Bytes::copy_from_slice(bytes)))
     }
+}
+
+/// Files with distinct names. serde's maps would keep the last of two equal names.
+pub fn files_once<'de, D: Deserializer<'de>>(input: D) -> Result<Files<'de>, D::Error> {
+    struct Once<'a>(PhantomData<&'a ()>);
+    impl<'de> Visitor<'de> for Once<'de> {
+        type Value = Files<'de>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object of files")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Files<'de>, A::Error> {
+            let mut files = Files::new();
+            while let Some((name, content)) = map.next_entry()? {
+                if files.insert(name, content).is_some() {
+                    return Err(de::Error::custom("a file's name occurs twice"));
+                }
+            }
+            Ok(files)
+        }
+    }
+    input.deserialize_map(Once(PhantomData))
 }
 
 fn words(field: &str, words: &[String]) -> Result<(), BadRequest> {
@@ -379,7 +410,7 @@ fn words(field: &str, words: &[String]) -> Result<(), BadRequest> {
     }
 }
 
-fn bad(field: &str, why: impl std::fmt::Display) -> BadRequest {
+fn bad(field: &str, why: impl fmt::Display) -> BadRequest {
     BadRequest {
         field: field.to_owned(),
         why: why.to_string(),
@@ -426,6 +457,8 @@ mod tests {
             r#"{}"#,
             r#"{"code":"","stdin":[]}"#,
             r#"{"code":"","x":1}"#,
+            r#"{"code":"","files":{"a":"","a":""}}"#,
+            r#"{"code":"","files":{"a":{"base64":"","text":"x"}}}"#,
         ] {
             assert!(prepare(bad).is_err(), "{bad}");
         }

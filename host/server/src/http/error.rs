@@ -81,7 +81,7 @@ impl ApiError {
                 title: status.canonical_reason().unwrap_or("Error"),
                 status: status.as_u16(),
                 code,
-                detail: detail.into(),
+                detail: said::cut(detail, said::REPEATED_BYTES_MAX),
                 members: Map::new(),
             },
             retry_after_s: None,
@@ -96,12 +96,14 @@ impl ApiError {
 
     /// A value that `field` does not accept.
     pub(crate) fn field(field: &str, detail: impl std::fmt::Display) -> ApiError {
-        ApiError::bad_request("invalid_field", format!("{field}: {detail}")).with("field", field)
+        let detail = said::repeated(format_args!("{field}: {detail}"));
+        ApiError::bad_request("invalid_field", detail).with("field", said::repeated(field))
     }
 
     /// A value that the query parameter `name` does not accept.
     pub(crate) fn parameter(name: &str, detail: impl std::fmt::Display) -> ApiError {
-        ApiError::bad_request("invalid_parameter", format!("{name}: {detail}")).with("field", name)
+        let detail = said::repeated(format_args!("{name}: {detail}"));
+        ApiError::bad_request("invalid_parameter", detail).with("field", name)
     }
 
     /// The requested thing does not exist: 404.
@@ -194,13 +196,13 @@ impl ApiError {
     }
 
     /// The code.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn code(&self) -> &'static str {
         self.0.problem.code
     }
 
     /// The text for people.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn detail(&self) -> &str {
         &self.0.problem.detail
     }

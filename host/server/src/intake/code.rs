@@ -4,19 +4,15 @@
 //! interpreter and reports its mistakes; the runner and the queue enforce the operator's ceilings.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::fmt;
-use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::intake::grants::GrantsJson;
 use crate::intake::json::Whole;
 use crate::intake::limits::{Positive, millis};
 use crate::intake::refused::Refused;
-use cofferdam::interpreters::request::{FileContent, MEMORY_BYTES, Prepared, Request};
+use cofferdam::interpreters::request::{Files, MEMORY_BYTES, Prepared, Request, files_once};
 use cofferdam::queue::Submission;
 use cofferdam::runner::admission::Admission;
 use cofferdam::runner::{CodeRequest, Runner};
@@ -26,8 +22,6 @@ use cofferdam_domain::limits::{LimitRequest, MIB};
 use cofferdam_domain::module::{Language, ModuleRef};
 use cofferdam_domain::task::Input;
 
-/// Files by their name.
-pub(crate) type Files<'a> = BTreeMap<Cow<'a, str>, FileContent<'a>>;
 /// A memory limit in MiB.
 pub(crate) type Megabytes = Whole<1, 1_000_000>;
 
@@ -206,27 +200,4 @@ pub(crate) fn limits(
         memory_bytes: Some(memory_bytes),
         ..LimitRequest::default()
     }
-}
-
-/// Files with distinct names. serde's maps would keep the last of two equal names.
-pub(crate) fn files_once<'de, D: Deserializer<'de>>(input: D) -> Result<Files<'de>, D::Error> {
-    struct Once<'a>(PhantomData<&'a ()>);
-    impl<'de> Visitor<'de> for Once<'de> {
-        type Value = Files<'de>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object of files")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Files<'de>, A::Error> {
-            let mut files = Files::new();
-            while let Some((name, content)) = map.next_entry()? {
-                if files.insert(name, content).is_some() {
-                    return Err(de::Error::custom("a file's name occurs twice"));
-                }
-            }
-            Ok(files)
-        }
-    }
-    input.deserialize_map(Once(PhantomData))
 }

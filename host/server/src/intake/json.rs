@@ -52,7 +52,7 @@ fn refusal<'a, T: Deserialize<'a>>(body: &'a [u8], first: &serde_json::Error) ->
 fn helpful(message: String) -> String {
     let nearest = message
         .strip_prefix("unknown field `")
-        .and_then(|rest| nearest(rest.split('`')));
+        .and_then(nearest_of_message);
     if let Some(nearest) = nearest {
         return format!("{message}; did you mean `{nearest}`?");
     }
@@ -63,17 +63,28 @@ fn helpful(message: String) -> String {
 }
 
 /// The quoted name in a message that is most similar to the first one.
-fn nearest<'a>(mut quoted: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+fn nearest_of_message(message: &str) -> Option<&str> {
+    let mut quoted = message.split('`');
     let asked = quoted.next()?;
-    let known = quoted.skip(1).step_by(2);
+    nearest(asked, quoted.skip(1).step_by(2))
+}
+
+/// The similarity from which one name counts as a misspelling of the other.
+const LIKENESS_MIN: f64 = 0.8;
+/// The longest name that is compared with known ones. A caller's name may be megabytes long, and the
+/// comparison with each known name looks at every character.
+const NAME_BYTES_MAX: usize = 64;
+
+/// The known name that a caller probably meant.
+pub(crate) fn nearest<'a>(asked: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    if asked.len() > NAME_BYTES_MAX {
+        return None;
+    }
     let similar = known.map(|known| (strsim::jaro_winkler(asked, known), known));
     let best = similar.max_by(|(one, _), (other, _)| one.total_cmp(other));
     best.filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
         .map(|(_, known)| known)
 }
-
-/// The similarity from which one name counts as a misspelling of the other.
-pub(crate) const LIKENESS_MIN: f64 = 0.8;
 
 const UNSUPPORTED: &str = "is not supported by this version of the host";
 

@@ -12,12 +12,13 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use crate::intake::code::{ExecRequest, Files, Megabytes};
+use crate::intake::code::{ExecRequest, Megabytes};
 use crate::intake::fingerprint::fingerprint;
 use crate::intake::grants::GrantsJson;
 use crate::intake::json::{self, Unsupported, Whole};
 use crate::intake::refused::Refused;
 use crate::intake::words;
+use cofferdam::interpreters::request::Files;
 use cofferdam::queue::Submission;
 use cofferdam::runner::Runner;
 use cofferdam_domain::attempt::Payload;

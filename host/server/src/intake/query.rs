@@ -7,7 +7,9 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::ops::RangeInclusive;
 
-use crate::intake::json::LIKENESS_MIN;
+use percent_encoding::percent_decode_str;
+
+use crate::intake::json::nearest;
 use crate::intake::refused::{Kind, Refused};
 
 /// The most parameters a query may have.
@@ -26,6 +28,11 @@ impl<'a> Query<'a> {
         let Some(text) = text else {
             return Ok(Query::default());
         };
+        // Bytes that are not UTF-8 would be replaced silently.
+        if percent_decode_str(text).decode_utf8().is_err() {
+            let detail = "the query is not UTF-8 once it is decoded".to_owned();
+            return Err(Refused::mistake(Kind::Parameter, None, detail));
+        }
         let left: Vec<_> = form_urlencoded::parse(text.as_bytes())
             .take(PARAMETERS_MAX + 1)
             .collect();
@@ -104,8 +111,7 @@ impl<'a> Query<'a> {
             [] => detail.push_str("none is allowed here"),
             known => write!(detail, "allowed: {}", known.join(", ")).expect("a String takes it"),
         }
-        let like = |known: &&&str| strsim::jaro_winkler(name, known) >= LIKENESS_MIN;
-        if let Some(nearest) = self.known.iter().find(like) {
+        if let Some(nearest) = nearest(name, self.known.iter().copied()) {
             write!(detail, "; did you mean {nearest}?").expect("a String takes it");
         }
         let name = Some(name.clone().into_owned());
@@ -165,6 +171,15 @@ mod tests {
             assert!(error.starts_with("limit: "), "{error}");
             assert!(error.contains("from 1 to 1000"), "{error}");
         }
+    }
+
+    #[test]
+    fn what_is_no_text_is_refused() {
+        for bad in ["arg=%FF", "env=A=%ED%A0%80", "%C3=1"] {
+            let error = Query::of(Some(bad)).unwrap_err().expect_mistake();
+            assert_eq!(error.kind, Kind::Parameter, "{bad}");
+        }
+        assert!(Query::of(Some("arg=%EF%BF%BD&word=100%")).is_ok());
     }
 
     #[test]

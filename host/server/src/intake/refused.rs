@@ -9,6 +9,7 @@ use cofferdam::interpreters::Unavailable;
 use cofferdam::interpreters::request::BadRequest;
 use cofferdam::runner::RunError;
 use cofferdam_domain::module::BadModuleRef;
+use cofferdam_domain::said;
 
 /// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
@@ -52,22 +53,23 @@ pub(crate) struct Mistake {
 impl Refused {
     /// A mistake, in whole sentences.
     pub(crate) fn mistake(kind: Kind, field: Option<String>, detail: String) -> Refused {
+        // A name or a value may be as long as the body.
         Refused::Mistake(Mistake {
             kind,
-            field,
-            detail,
+            field: field.map(said::repeated),
+            detail: said::repeated(detail),
         })
     }
 
     /// A value that `field` does not accept.
     pub(crate) fn field(field: &str, why: impl fmt::Display) -> Refused {
-        let detail = format!("{field}: {why}");
+        let detail = said::repeated(format_args!("{field}: {why}"));
         Refused::mistake(Kind::Field, Some(field.to_owned()), detail)
     }
 
     /// A value that the parameter `name` of the query does not accept.
     pub(crate) fn parameter(name: &str, why: impl fmt::Display) -> Refused {
-        let detail = format!("{name}: {why}");
+        let detail = said::repeated(format_args!("{name}: {why}"));
         Refused::mistake(Kind::Parameter, Some(name.to_owned()), detail)
     }
 }

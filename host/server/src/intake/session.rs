@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::intake::code::{Files, Megabytes, files_once, language, limits};
+use crate::intake::code::{Megabytes, language, limits};
 use crate::intake::grants::GrantsJson;
 use crate::intake::limits::{Any, Positive, millis};
 use crate::intake::refused::Refused;
-use cofferdam::interpreters::request::{Request, SessionSetup};
+use cofferdam::interpreters::request::{Files, Request, SessionSetup, files_once};
 use cofferdam::runner::Runner;
 use cofferdam::sessions::NewSession;
 use cofferdam_domain::limits::LimitRequest;
