@@ -70,6 +70,7 @@ pub(super) fn meant(tool: &str) -> Option<Meant> {
     let (name, is_short) = match tool.split_once(HASH) {
         Some((name, hash)) if tool.len() == BYTES_MAX && hash.len() == HASH_DIGITS => (name, false),
         Some(_) => return None,
+        None if tool.len() > BYTES_MAX => return None,
         None => (tool, true),
     };
     let (marked, name) = match name.strip_prefix(MODULE) {

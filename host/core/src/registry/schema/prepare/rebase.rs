@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Patterns, Reader};
 
@@ -18,6 +18,25 @@ pub(in crate::registry::schema) fn rebase(schema: &mut Value, prefix: &str) {
     rewrite(schema, &referring, prefix);
 }
 
+/// The words that refer. A schema has one of them at most.
+const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
+
+/// Makes a reference to a place one to where the place is now. The root that a dynamic reference to
+/// it would look for is another document's from now on, so it becomes a plain one.
+fn redirect(members: &mut Map<String, Value>, word: &str, prefix: &str) {
+    let path = match members.get(word).and_then(Value::as_str) {
+        Some(reference) => reference.strip_prefix('#'),
+        None => None,
+    };
+    if let Some(path) = path
+        && (path.is_empty() || path.starts_with('/'))
+    {
+        let redirected = format!("#{prefix}{path}");
+        members.remove(word);
+        members.insert("$ref".to_owned(), redirected.into());
+    }
+}
+
 fn rewrite(value: &mut Value, referring: &HashSet<*const Value>, prefix: &str) {
     let refers = referring.contains(&std::ptr::from_ref(value));
     match value {
@@ -27,14 +46,14 @@ fn rewrite(value: &mut Value, referring: &HashSet<*const Value>, prefix: &str) {
             }
         }
         Value::Object(members) => {
-            if let Some(Value::String(reference)) = members.get_mut("$ref").filter(|_| refers)
-                && let Some(path) = reference.strip_prefix('#')
-                && (path.is_empty() || path.starts_with('/'))
-            {
-                *reference = format!("#{prefix}{path}");
-            }
             for member in members.values_mut() {
                 rewrite(member, referring, prefix);
+            }
+            // Last, since it moves the members, which are known by where they are.
+            if refers {
+                REFERENCES
+                    .iter()
+                    .for_each(|word| redirect(members, word, prefix));
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
