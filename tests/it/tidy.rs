@@ -296,6 +296,32 @@ fn every_guest_is_named_by_a_test() {
 }
 
 #[test]
+fn every_fuzz_target_has_a_corpus_a_short_run_and_a_long_one() {
+    let fuzz = root().join("fuzz");
+    let stem = |path: &PathBuf| {
+        let stem = path.file_stem().expect("a file has a name");
+        stem.to_string_lossy().into_owned()
+    };
+    let corpora = std::fs::read_dir(fuzz.join("corpus")).expect("the folder exists");
+    let corpora = corpora.map(|entry| stem(&entry.expect("it is readable").path()));
+    let corpora: BTreeSet<String> = corpora.collect();
+    let long_runs = files_below(&fuzz.join("fuzz_targets"), &["rs"]);
+    let long_runs: BTreeSet<String> = long_runs.iter().map(stem).collect();
+    assert_eq!(corpora, long_runs);
+    let manifest = read(&fuzz.join("Cargo.toml"));
+    let sources: String = host_sources().iter().map(|file| read(file)).collect();
+    for target in &corpora {
+        assert!(
+            manifest.contains(&format!("name = \"{target}\"")),
+            "{target}"
+        );
+        let short_runs = ["short_run", "short_run_of"].map(|run| format!("{run}(\"{target}\""));
+        let has_one = short_runs.iter().any(|run| sources.contains(run));
+        assert!(has_one, "no test runs {target}");
+    }
+}
+
+#[test]
 fn the_architecture_names_every_module_and_stays_short() {
     let text = read(&root().join("ARCHITECTURE.md"));
     assert!(text.lines().count() <= ARCHITECTURE_LINES_MAX);
@@ -315,10 +341,18 @@ fn host_sources() -> Vec<PathBuf> {
 }
 
 fn all_sources() -> Vec<PathBuf> {
-    ["host", "guest-sdk", "examples", "xtask", "bench", "tests"]
-        .iter()
-        .flat_map(|folder| files_below(&root().join(folder), &["rs"]))
-        .collect()
+    [
+        "host",
+        "guest-sdk",
+        "examples",
+        "xtask",
+        "bench",
+        "fuzz",
+        "tests",
+    ]
+    .iter()
+    .flat_map(|folder| files_below(&root().join(folder), &["rs"]))
+    .collect()
 }
 
 fn files_below(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {

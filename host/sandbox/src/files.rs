@@ -9,6 +9,8 @@
 mod charge;
 mod collect;
 mod counted;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod input;
 mod listing;
 mod open;

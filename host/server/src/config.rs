@@ -2,10 +2,13 @@
 //!
 //! Each crate defines its settings beside the code they configure. Here they are put together:
 //! `config/keys.rs` lists every key with its range; `config/read.rs` reads them from file and
-//! environment.
+//! environment; `config/show.rs` writes them.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod keys;
 pub mod read;
+pub mod show;
 
 use cofferdam::interpreters::settings::InterpretersConfig;
 use cofferdam::queue::settings::QueueConfig;

@@ -13,6 +13,8 @@ mod compress;
 mod error;
 mod events;
 mod exec;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod guest;
 mod home;
 mod json;

@@ -13,6 +13,8 @@ mod arguments;
 mod call;
 mod code;
 mod files;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod list;
 mod module;
 mod names;

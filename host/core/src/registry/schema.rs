@@ -11,6 +11,8 @@ mod budget;
 mod dialect;
 mod ecma;
 mod equal;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod number;
 mod pattern;
 mod prepare;

@@ -2,7 +2,7 @@
 //! sure that the child is gone afterwards, whatever happened.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
-use super::protocol::{Accepted, Confinement, Header, Orders, Rejection, Verdict, read_header};
+use super::protocol::{Accepted, Confinement, Header, Orders, Rejection, Verdict, read_answer};
 use super::{COMMAND, no_room};
 use crate::CompileError;
 use crate::cache::Draft;
@@ -23,8 +23,6 @@ use crate::cache::Draft;
 const OLD_TEXT: (&str, &str) = ("WAST_STRICT_COMPONENT_INDICES", "0");
 /// How much of the child's standard error is kept.
 const STDERR_BYTES_MAX: u64 = 16 * 1024;
-/// The code goes to disk in pieces of this size.
-const PIECE_BYTES: usize = 256 * 1024;
 
 /// The result of a child that ended by itself.
 pub(super) struct Answer {
@@ -111,27 +109,7 @@ fn answer(header: Header, draft: Draft, orders: &Orders) -> Answer {
 
 /// Takes the child's answer: the header, and exactly the promised bytes of code straight to disk.
 fn receive(mut from: File, mut draft: Draft, code_max: u64) -> io::Result<(Header, Draft)> {
-    let header = read_header(&mut from)?;
-    let Ok(accepted) = &header.answer else {
-        return Ok((header, draft));
-    };
-    let promised = accepted.code_bytes;
-    if promised == 0 || promised > code_max {
-        return Err(io::Error::other(format!(
-            "the child promises {promised} bytes"
-        )));
-    }
-    let mut piece = vec![0_u8; PIECE_BYTES];
-    let mut left = promised;
-    while left > 0 {
-        let room = usize::try_from(left).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
-        let read = from.read(&mut piece[..room])?;
-        if read == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        draft.write(&piece[..read])?;
-        left -= read as u64;
-    }
+    let header = read_answer(&mut from, code_max, |piece| draft.write(piece))?;
     Ok((header, draft))
 }
 

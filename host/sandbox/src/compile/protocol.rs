@@ -6,7 +6,7 @@
 //! promises. The parent checks every length before it trusts the answer.
 
 use std::ffi::OsString;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,8 +17,10 @@ use cofferdam_domain::module::ModuleKind;
 const MAGIC: [u8; 4] = *b"CFD1";
 /// The longest header. 50 000 imports with long names fit.
 const HEADER_BYTES_MAX: u32 = 8 * 1024 * 1024;
+/// The code is taken in pieces of this size.
+const PIECE_BYTES: usize = 256 * 1024;
 /// A reason that users see is cut to this length.
-const REASON_BYTES_MAX: usize = 2048;
+pub(super) const REASON_BYTES_MAX: usize = 2048;
 
 /// The child's orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,22 +152,22 @@ pub(super) struct Accepted {
 }
 
 /// Writes the frame's start; the code is written behind it.
-pub(super) fn write_header(out: &mut impl Write, header: &Header) -> std::io::Result<()> {
+pub(super) fn write_header(out: &mut impl Write, header: &Header) -> io::Result<()> {
     let json = serde_json::to_vec(header)?;
-    let length = u32::try_from(json.len()).map_err(std::io::Error::other)?;
+    let length = u32::try_from(json.len()).map_err(io::Error::other)?;
     out.write_all(&MAGIC)?;
     out.write_all(&length.to_le_bytes())?;
     out.write_all(&json)
 }
 
 /// Reads the frame's start.
-pub(super) fn read_header(from: &mut impl Read) -> std::io::Result<Header> {
+pub(super) fn read_header(from: &mut impl Read) -> io::Result<Header> {
     let mut start = [0_u8; 8];
     from.read_exact(&mut start)?;
     let [m0, m1, m2, m3, l0, l1, l2, l3] = start;
     let length = u32::from_le_bytes([l0, l1, l2, l3]);
     if [m0, m1, m2, m3] != MAGIC || length > HEADER_BYTES_MAX {
-        return Err(std::io::Error::other(
+        return Err(io::Error::other(
             "the child's answer does not begin with a header",
         ));
     }
@@ -174,6 +176,37 @@ pub(super) fn read_header(from: &mut impl Read) -> std::io::Result<Header> {
         .take(u64::from(length))
         .read_to_end(&mut json)?;
     Ok(serde_json::from_slice(&json)?)
+}
+
+/// Reads a whole answer: the header, and exactly the promised bytes of code, piece by piece. An
+/// answer that promises more than `code_max` bytes is an error.
+pub(super) fn read_answer(
+    from: &mut impl Read,
+    code_max: u64,
+    mut take: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<Header> {
+    let header = read_header(from)?;
+    let Ok(accepted) = &header.answer else {
+        return Ok(header);
+    };
+    let promised = accepted.code_bytes;
+    if promised == 0 || promised > code_max {
+        return Err(io::Error::other(format!(
+            "the child promises {promised} bytes"
+        )));
+    }
+    let mut piece = vec![0_u8; PIECE_BYTES];
+    let mut left = promised;
+    while left > 0 {
+        let room = usize::try_from(left).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
+        let read = from.read(&mut piece[..room])?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        take(&piece[..read])?;
+        left -= read as u64;
+    }
+    Ok(header)
 }
 
 /// Cuts a reason to the length that is shown and remembered.

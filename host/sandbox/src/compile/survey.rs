@@ -270,7 +270,7 @@ fn malformed(error: wasmparser::BinaryReaderError) -> Rejection {
 }
 
 /// A function's type as the tables of `wasi` spell it.
-fn signature(ty: &FuncType) -> String {
+pub(super) fn signature(ty: &FuncType) -> String {
     let word = |ty: &ValType| match ty {
         ValType::I32 => 'i',
         ValType::I64 => 'I',

@@ -269,6 +269,13 @@ impl Ledger {
         self.bytes = self.bytes.saturating_sub(freed);
     }
 
+    /// Bytes and entries in use, less what was closed meanwhile.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn in_use(&mut self) -> (u64, u64) {
+        self.forget_closed();
+        (self.bytes, self.entries)
+    }
+
     fn lacks(&self, bytes: u64, entries: u64) -> Option<DiskExceeded> {
         let used = self.bytes.saturating_add(bytes);
         if bytes > 0 && used > self.bytes_max {

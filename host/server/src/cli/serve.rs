@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::app;
 use crate::cli::{Usage, output};
+use crate::config::show::shown;
 use crate::config::{Config, keys, read};
 use cofferdam::telemetry;
 
@@ -52,20 +53,7 @@ pub(super) fn serve(command: &Serve) -> anyhow::Result<ExitCode> {
 
 pub(super) fn check_config(source: &ConfigSource) -> anyhow::Result<ExitCode> {
     let config = load(source)?;
-    let mut section = "";
-    for key in keys::all() {
-        if key.section != section {
-            section = key.section;
-            output::line(&format!("\n[{section}]"));
-        }
-        let setting = format!("{} = {}", key.name, key.value(&config));
-        output::line(&format!("{setting:<44} # {} ({})", key.doc, key.accepts()));
-    }
-    for (name, dir) in &config.dirs {
-        output::line(&format!("\n[dirs.{name}]"));
-        output::line(&format!("path = {:?}", dir.path));
-        output::line(&format!("access = {:?}", dir.access.as_str()));
-    }
+    output::line(shown(&config).trim_end());
     Ok(ExitCode::SUCCESS)
 }
 

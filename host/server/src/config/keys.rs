@@ -4,6 +4,7 @@
 //! so a key that exists is documented, bounded and settable everywhere. Its longer sections are
 //! in files of their own.
 
+use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -59,7 +60,7 @@ impl Key {
     pub fn value(&self, config: &Config) -> String {
         match &self.kind {
             Kind::Number { get, .. } => get(config).to_string(),
-            Kind::Text { get, .. } => format!("{:?}", get(config)),
+            Kind::Text { get, .. } => quoted(&get(config)),
         }
     }
 
@@ -70,6 +71,24 @@ impl Key {
             Kind::Text { form, .. } => (*form).to_owned(),
         }
     }
+}
+
+/// A text as TOML writes it, on one line.
+pub(super) fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            control if control.is_control() => {
+                let number = u32::from(control);
+                write!(quoted, "\\u{number:04X}").expect("a String takes it");
+            }
+            plain => quoted.push(plain),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;

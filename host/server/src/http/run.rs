@@ -132,7 +132,7 @@ fn failed(failure: &Failure, usage: &Usage, streams: &Streams) -> ApiError {
 }
 
 /// The limits in a query or in headers; the query counts if both have one.
-fn limits(query: &mut Query<'_>, headers: &HeaderMap) -> Result<LimitRequest, ApiError> {
+pub(crate) fn limits(query: &mut Query<'_>, headers: &HeaderMap) -> Result<LimitRequest, ApiError> {
     limits::of_run(|name, range| match query.number(name, range.clone())? {
         Some(number) => Ok(Some(number)),
         None => header_number(headers, name, &range),

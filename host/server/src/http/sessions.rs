@@ -2,7 +2,7 @@
 
 pub(crate) mod exec;
 pub(crate) mod files;
-mod wire;
+pub(crate) mod wire;
 
 use std::path::PathBuf;
 

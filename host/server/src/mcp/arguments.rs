@@ -35,16 +35,19 @@ pub(super) fn text(
 ) -> Result<Bytes, ErrorData> {
     let parts = context.extensions.get::<http::request::Parts>();
     let message = parts.and_then(|parts| parts.extensions.get::<Message>());
-    let exact = message.and_then(|Message(message)| {
-        let call: Call<'_> = serde_json::from_slice(message).ok()?;
-        let arguments = call.params.arguments?.get();
-        Some(message.slice_ref(arguments.as_bytes()))
-    });
-    match exact.filter(|text| text.starts_with(b"{")) {
+    match message.and_then(|Message(message)| exact(message)) {
         Some(text) => Ok(text),
         // This is a call without arguments.
         None => serde_json::to_vec(tree)
             .map(Bytes::from)
             .map_err(call::internal),
     }
+}
+
+/// The arguments of a message, as a part of it; none if they are no object.
+pub(super) fn exact(message: &Bytes) -> Option<Bytes> {
+    let call: Call<'_> = serde_json::from_slice(message).ok()?;
+    let arguments = call.params.arguments?.get();
+    let text = message.slice_ref(arguments.as_bytes());
+    text.starts_with(b"{").then_some(text)
 }

@@ -105,7 +105,9 @@ fn text_bytes(task: &Task) -> usize {
 }
 
 /// The filter, the order, and the first page's `as_of` if this is a later page.
-fn filter(query: &mut Query<'_>) -> Result<(TaskFilter, TaskList, Option<ChangeNumber>), ApiError> {
+pub(crate) fn filter(
+    query: &mut Query<'_>,
+) -> Result<(TaskFilter, TaskList, Option<ChangeNumber>), ApiError> {
     let expected = "a status, or several separated by commas: blocked, pending, running, completed, \
                     failed, cancelled";
     let states = query.parsed("status", expected, |text| {
@@ -148,6 +150,6 @@ fn since(text: &str) -> Option<Since> {
     }
 }
 
-fn since_text(ChangeNumber(number): ChangeNumber) -> String {
+pub(crate) fn since_text(ChangeNumber(number): ChangeNumber) -> String {
     format!("{CHANGE_PREFIX}{number}")
 }
