@@ -3,8 +3,11 @@
 //! A check whose tool is missing has not passed: the tool is installed, or the suite fails. Checks
 //! that the machine cannot run at all are listed at the end as not checked.
 
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail, ensure};
 
 use crate::process::{self, run_with, say};
 use crate::{guests, interpreters, peers, set_up, tools};
@@ -32,6 +35,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     let arguments = ["nextest", "run", "--workspace", "--no-fail-fast"];
     process::run(root, &nextest, &arguments)?;
     not_checked.extend(full_disks());
+    not_checked.extend(confinement(root)?);
     process::run(&root.join("examples"), "cargo", &["test", "--quiet"])?;
     process::run(root, "cargo", &["test", "--workspace", "--doc", "--quiet"])?;
     say("== documentation");
@@ -88,6 +92,50 @@ fn full_disks() -> Option<String> {
     }
     let _left_behind = std::fs::remove_dir(&folder);
     (!mounted).then(|| "full disks: this user may not mount a file system; root may".to_owned())
+}
+
+/// The tests of the compiling child accept a kernel without Landlock or seccomp, as the host does.
+/// A child says in its answer which of the two confine it.
+fn confinement(root: &Path) -> anyhow::Result<Option<String>> {
+    let module = b"(module)";
+    let length = module.len().to_string();
+    let mut child = Command::new(root.join("target/debug/cofferdam"))
+        .args([
+            "compile-child",
+            "fast",
+            "524288",
+            &length,
+            "3221225472",
+            "60",
+            "1",
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("the program cannot be started")?;
+    let (Some(mut input), Some(mut output)) = (child.stdin.take(), child.stdout.take()) else {
+        bail!("the compiling child has no pipes");
+    };
+    input.write_all(module)?;
+    let mut answer = Vec::new();
+    output.read_to_end(&mut answer)?;
+    // The child ends when its input does, so the input stays open until here.
+    drop(input);
+    child.wait()?;
+    let answer = String::from_utf8_lossy(&answer);
+    ensure!(
+        answer.starts_with("CFD1"),
+        "the compiling child answers {answer:?}"
+    );
+    let is_missing = |name: &&str| !answer.contains(&format!("\"{name}\":true"));
+    let missing: Vec<&str> = ["landlock", "seccomp"]
+        .into_iter()
+        .filter(is_missing)
+        .collect();
+    Ok((!missing.is_empty()).then(|| {
+        let missing = missing.join(" and ");
+        format!("confinement of the compiling child: this kernel does not have {missing}")
+    }))
 }
 
 fn conclude(not_checked: &[String]) {
