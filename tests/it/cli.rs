@@ -360,3 +360,70 @@ fn a_guest_that_waits_for_input_ends_at_its_timeout() {
     assert!(began.elapsed() < std::time::Duration::from_secs(10));
     drop(open);
 }
+
+/// More than a host takes into memory, and than an output may have by default.
+const LARGE_BYTES: usize = 4_200_000;
+
+#[test]
+fn a_large_input_is_the_same_here_and_on_a_server() {
+    let host = Host::start();
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.display().to_string()
+    };
+    let raw: Vec<u8> = (0..LARGE_BYTES).map(|n| n.to_le_bytes()[0]).collect();
+    let raw_file = file("raw", &raw);
+    let rows: String = (0..340_000).map(|n| format!("{n},name\\n")).collect();
+    let json =
+        format!(r#"{{"from": "csv", "to": "csv", "select": ["id"], "text": "id,name\\n{rows}"}}"#);
+    assert!(json.len() > LARGE_BYTES, "{}", json.len());
+    let json_file = file("json", json.as_bytes());
+    let wrong = file("wrong", json.replacen("\"csv\"", "\"tsvx\"", 1).as_bytes());
+    for module in ["echo", "transform"] {
+        host.client
+            .put_module(module, &guests::built(module))
+            .expect(201);
+    }
+    let both = |module: &str, flags: &[&str]| {
+        let path = guest(module);
+        let here = cofferdam(&[&["run"], flags, &[path.as_str()]].concat(), b"");
+        let server = [
+            "--server",
+            host.client.base.as_str(),
+            "task",
+            "submit",
+            module,
+        ];
+        let there = cofferdam(&[&server[..], flags, &["--wait"]].concat(), b"");
+        [here, there]
+    };
+    let raw_flags = [
+        "--content-type",
+        "application/octet-stream",
+        "--input",
+        &raw_file,
+    ];
+    for output in both("echo", &[&raw_flags[..], &["--output", "8MiB"]].concat()) {
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert!(output.stdout == raw, "{} bytes", output.stdout.len());
+    }
+    // It is the output that is limited then, and that is said.
+    for output in both("echo", &raw_flags) {
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains("output_exceeded"));
+    }
+    let [here, there] = both("transform", &["--input", &json_file]);
+    assert!(here.status.success(), "{}", text(&here.stderr));
+    assert_eq!(text(&here.stdout).lines().count(), 340_001);
+    assert!(here.stdout == there.stdout, "{}", text(&there.stderr));
+    for output in both("transform", &["--input", &wrong]) {
+        assert_eq!(output.status.code(), Some(1));
+        assert!(
+            text(&output.stderr).contains("/from"),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+}

@@ -1,7 +1,10 @@
 //! Durable tasks over HTTP: submit, watch, cancel, retry, list.
 
+mod filters;
+
 use serde_json::{Value, json};
 
+use crate::cli::cofferdam;
 use crate::support::guests;
 use crate::support::host::Host;
 
@@ -428,4 +431,11 @@ fn a_page_ends_early_if_its_tasks_have_much_text() {
         }
     }
     assert!(seen == 200 && pages > 1, "{seen} tasks on {pages} pages");
+    // The command line goes on to what was asked for.
+    let list = ["--server", &host.client.base, "task", "list", "--limit"];
+    for limit in [150, 300] {
+        let output = cofferdam(&[&list[..], &[&limit.to_string()]].concat(), b"");
+        let lines = output.stdout.split(|byte| *byte == b'\n').count() - 1;
+        assert_eq!(lines, seen.min(limit));
+    }
 }

@@ -19,6 +19,7 @@ pub mod caller;
 pub mod claim;
 pub mod clock;
 pub mod grants;
+pub mod label;
 pub mod limits;
 pub mod module;
 pub mod retry;

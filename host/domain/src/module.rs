@@ -211,8 +211,8 @@ impl Language {
         }
     }
 
-    /// The words for it. The first is its name. JavaScript's interpreter also runs TypeScript.
-    const fn words(self) -> &'static [&'static str] {
+    /// The words that mean it. The first is its name. JavaScript's interpreter takes types off.
+    pub const fn words(self) -> &'static [&'static str] {
         match self {
             Language::Python => &["python", "python3", "py"],
             Language::JavaScript => &["javascript", "js", "node", "nodejs", "typescript", "ts"],

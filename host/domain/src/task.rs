@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::attempt::{Failure, Payload, Usage, WorkerId};
 use crate::grants::Grants;
+use crate::label::Label;
 use crate::limits::Limits;
 use crate::module::{Digest, ModuleName};
 use crate::retry::RetryPolicy;
@@ -226,15 +227,19 @@ pub struct Task {
 }
 
 impl Task {
-    /// The finer word for its state: a pending task whose time has not come is `scheduled` before
-    /// its first attempt and `retrying` after one.
-    pub fn label(&self, now: Timestamp) -> &'static str {
-        let waits = self.state == TaskState::Pending && self.run_at > now;
-        match (waits, self.attempt) {
-            (true, 0) => "scheduled",
-            (true, _) => "retrying",
-            (false, _) if self.state == TaskState::Running && self.cancel_requested => "cancelling",
-            (false, _) => self.state.as_str(),
+    /// The finer word for where it stands: a pending task whose time has not come is `scheduled`
+    /// before its first attempt and `retrying` after one.
+    pub fn label(&self, now: Timestamp) -> Label {
+        match self.state {
+            TaskState::Blocked => Label::Blocked,
+            TaskState::Pending if self.run_at > now && self.attempt == 0 => Label::Scheduled,
+            TaskState::Pending if self.run_at > now => Label::Retrying,
+            TaskState::Pending => Label::Pending,
+            TaskState::Running if self.cancel_requested => Label::Cancelling,
+            TaskState::Running => Label::Running,
+            TaskState::Completed => Label::Completed,
+            TaskState::Failed => Label::Failed,
+            TaskState::Cancelled => Label::Cancelled,
         }
     }
 }

@@ -6,8 +6,10 @@
 mod backup;
 mod client;
 mod code;
+mod events;
 mod exec;
 mod health;
+mod live;
 mod module;
 mod output;
 mod run;
@@ -15,6 +17,7 @@ mod serve;
 mod session;
 mod stop;
 mod task;
+mod told;
 mod units;
 
 use std::process::ExitCode;

@@ -17,6 +17,7 @@ mod exec;
 pub mod fuzzing;
 mod guest;
 mod home;
+mod interpreters;
 mod json;
 mod mcp;
 mod modules;

@@ -6,6 +6,8 @@
 //! bytes and reports in its own form why they are [`Refused`](refused::Refused). Inner layers check
 //! what depends on the host, such as ceilings, modules and schemas.
 
+#[cfg(test)]
+mod arbitrary;
 pub(crate) mod code;
 pub(crate) mod fingerprint;
 pub(crate) mod grants;

@@ -88,7 +88,10 @@ macro_rules! conformance {
             modules {
                 a_name_means_what_was_put_last versions_are_kept_and_pinned names_are_listed_in_order
             }
-            listing { newest_first_page_by_page by_state_module_and_priority by_change by_change_number }
+            listing {
+                newest_first_page_by_page by_state_module_and_priority by_change by_change_number
+                by_label by_kind_of_failure by_metadata
+            }
             model { random_histories_agree acknowledged_work_outlives_a_reopen }
         }
     };

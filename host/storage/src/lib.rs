@@ -24,7 +24,9 @@ use rand::rngs::StdRng;
 
 pub use self::error::StorageError;
 pub use self::modules::{Modules, PutModule, StoredModule};
-pub use self::reads::{ChangeNumber, Counts, ListPosition, Reads, Since, TaskFilter, TaskPage};
+pub use self::reads::{
+    ChangeNumber, Counts, Labelled, ListPosition, Reads, Since, TaskFilter, TaskPage,
+};
 use self::settings::StorageConfig;
 use self::signals::{InProcess, Signals};
 use self::sqlite::SqliteStorage;

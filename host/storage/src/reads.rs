@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 
 use crate::StorageError;
-use cofferdam_domain::attempt::{Attempt, Captured, Payload, Stream};
+use cofferdam_domain::attempt::{Attempt, Captured, FailureKind, Payload, Stream};
+use cofferdam_domain::label::Label;
 use cofferdam_domain::module::ModuleName;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{Priority, Task, TaskId, TaskSpec};
@@ -36,8 +37,21 @@ pub trait Reads: Send + Sync + 'static {
         stream: Stream,
     ) -> Result<Option<Captured>, StorageError>;
 
-    /// Every finished attempt, in order.
-    async fn attempts(&self, id: TaskId) -> Result<Vec<Attempt>, StorageError>;
+    /// One finished attempt, the newest if `number` is absent.
+    async fn attempt(
+        &self,
+        id: TaskId,
+        number: Option<u32>,
+    ) -> Result<Option<Attempt>, StorageError>;
+
+    /// The first `limit` finished attempts after that of the number `after`, in order. Each can be
+    /// large: it has the paths of all files that it left.
+    async fn attempts(
+        &self,
+        id: TaskId,
+        after: u32,
+        limit: u32,
+    ) -> Result<Vec<Attempt>, StorageError>;
 
     /// How many tasks there are in each state, from stored counters.
     async fn counts(&self) -> Result<Counts, StorageError>;
@@ -55,13 +69,31 @@ pub struct TaskFilter {
     pub module: Option<ModuleName>,
     /// Only those of this priority.
     pub priority: Option<Priority>,
+    /// Only those that have one of these labels.
+    pub labels: Option<Labelled>,
+    /// Only those that show a failure of one of these kinds, that of their newest attempt which has
+    /// ended; any and none if empty.
+    pub error_kinds: Vec<FailureKind>,
+    /// Only those whose metadata has all of these members: a name, and the value as text. A member
+    /// that is a text is compared as it is, a number, `true`, `false` and `null` as JSON writes them,
+    /// and an array or an object is never equal.
+    pub metadata: Vec<(String, String)>,
     /// Only those changed since, oldest change first.
     pub since: Option<Since>,
     /// Only those after this place in the list.
     pub after: Option<ListPosition>,
 }
 
-/// The start of a list of changes.
+/// Labels, and the moment at which tasks have them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labelled {
+    /// Any of these.
+    pub any: Vec<Label>,
+    /// At this moment.
+    pub now: Timestamp,
+}
+
+/// From where on changes are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Since {
     /// Those after this one.

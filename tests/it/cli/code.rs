@@ -94,6 +94,54 @@ fn exec_needs_no_server() {
     assert_eq!(user.left(), 0);
 }
 
+/// Reads what code writes while it runs for ever, then interrupts the command.
+fn shown_meanwhile(mut command: Command) -> (String, String) {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let line = |from: &mut dyn std::io::Read| {
+        let (mut line, mut byte) = (Vec::new(), [0]);
+        while !line.ends_with(b"\n") {
+            from.read_exact(&mut byte).expect("a line");
+            line.push(byte[0]);
+        }
+        text(&line)
+    };
+    let out = line(child.stdout.as_mut().expect("it is piped"));
+    let err = line(child.stderr.as_mut().expect("it is piped"));
+    assert!(child.try_wait().expect("it can be asked").is_none());
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+    assert!(!child.wait().expect("it ends").success());
+    (out, err)
+}
+
+#[test]
+fn what_code_writes_is_shown_while_it_runs() {
+    let user = User::new();
+    let host = ready("");
+    let code = "import sys\nprint('out', flush=True)\nprint('err', file=sys.stderr, flush=True)\n\
+                while True: pass";
+    let flags = ["exec", "--timeout", "60s", "--cpu", "60s", "--python", code];
+    let server = ["--server", host.client.base.as_str()];
+    for args in [flags.to_vec(), [&server[..], &flags].concat()] {
+        let shown = shown_meanwhile(user.command(&args));
+        assert_eq!(shown, ("out\n".to_owned(), "err\n".to_owned()));
+    }
+    assert_eq!(user.left(), 0);
+    // In a session too; what was shown is not shown again.
+    let session = |args: &[&str]| {
+        let output = user.command(&[&server[..], &["session"], args].concat());
+        let output = { output }.output().expect("the binary starts");
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let id = session(&["start", "python"]);
+    assert_eq!(session(&["exec", id.trim(), "print('a')\n1 + 1"]), "a\n2\n");
+}
+
 #[test]
 fn exec_ends_as_the_code_would_natively() {
     let user = User::new();

@@ -4,15 +4,19 @@
 //! Only the compiled interpreters are kept, in a given directory. There is no socket, so nobody
 //! else can use it.
 
+use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::Context;
+use bytes::Bytes;
+use futures_util::StreamExt;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::{Host, Needs};
 use crate::config::Config;
-use crate::http::api::Api;
+use crate::http::api::{Api, Pieces};
 use cofferdam_domain::module::Language;
 use cofferdam_sandbox::threads::GuestThreads;
 
@@ -69,6 +73,64 @@ impl Local {
                 _ = tokio::signal::ctrl_c() => Err(Interrupted.into()),
             }
         })
+    }
+
+    /// Asks the API: the status, and the body as it comes.
+    pub fn stream(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> anyhow::Result<(u16, Coming<'_>)> {
+        self.runtime.block_on(async {
+            // From now on, so that none is lost between two pieces.
+            let mut interrupt = signal(SignalKind::interrupt())?;
+            let (status, pieces) = tokio::select! {
+                answered = self.api.stream(method, path, headers, body) => answered?,
+                _ = interrupt.recv() => return Err(Interrupted.into()),
+            };
+            let coming = Coming {
+                runtime: &self.runtime,
+                interrupt,
+                pieces,
+                piece: Bytes::new(),
+            };
+            Ok((status, coming))
+        })
+    }
+}
+
+/// An answer as it comes. The wait for more of it ends when the user presses Ctrl-C.
+pub struct Coming<'a> {
+    runtime: &'a Runtime,
+    interrupt: Signal,
+    pieces: Pieces,
+    piece: Bytes,
+}
+
+impl Read for Coming<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() {
+            let next = self.runtime.block_on(async {
+                tokio::select! {
+                    piece = self.pieces.next() => piece,
+                    _ = self.interrupt.recv() => Some(Err(Interrupted.into())),
+                }
+            });
+            match next {
+                Some(Ok(piece)) => self.piece = piece,
+                // As its own type, so that it can be told apart.
+                Some(Err(error)) if error.is::<Interrupted>() => {
+                    return Err(io::Error::other(Interrupted));
+                }
+                Some(Err(error)) => return Err(io::Error::other(error)),
+                None => return Ok(0),
+            }
+        }
+        let bytes = self.piece.len().min(buffer.len());
+        buffer[..bytes].copy_from_slice(&self.piece.split_to(bytes));
+        Ok(bytes)
     }
 }
 

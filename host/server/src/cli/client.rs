@@ -138,20 +138,32 @@ impl Client {
         }
     }
 
-    /// GETs a path whose answer is read as it arrives, without a known end.
+    /// Sends `body` for an answer that is read as it comes, without an end in sight.
     pub(super) fn stream(
         &self,
+        method: &str,
         path: &str,
         headers: &[(&str, &str)],
-    ) -> anyhow::Result<Box<dyn Read>> {
-        let Host::Server(server) = &self.host else {
-            unreachable!("a host inside this process runs code and has no streams");
-        };
-        let response = server.respond("GET", path, headers, Vec::new())?;
-        if response.status().as_u16() >= 400 {
-            return Err(problem(server.read(response)?).into());
+        body: Vec<u8>,
+    ) -> anyhow::Result<Box<dyn Read + '_>> {
+        match &self.host {
+            Host::Server(server) => {
+                let response = server.respond(method, path, headers, body)?;
+                if response.status().as_u16() >= 400 {
+                    return Err(problem(server.read(response)?).into());
+                }
+                Ok(Box::new(response.into_body().into_reader()))
+            }
+            Host::Here(local) => {
+                let (status, mut stream) = local.stream(method, path, headers, body)?;
+                if status >= 400 {
+                    let mut body = Vec::new();
+                    stream.read_to_end(&mut body)?;
+                    return Err(problem(Answer { status, body }).into());
+                }
+                Ok(Box::new(stream))
+            }
         }
-        Ok(Box::new(response.into_body().into_reader()))
     }
 }
 
@@ -258,7 +270,8 @@ fn address(text: &str) -> anyhow::Result<String> {
     }
 }
 
-fn problem(answer: Answer) -> ClientError {
+/// What an answer says that is a problem.
+pub(super) fn problem(answer: Answer) -> ClientError {
     let json: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let text = |field: &str| json.get(field).and_then(Value::as_str).map(str::to_owned);
     ClientError::Refused {

@@ -1,7 +1,7 @@
 //! Shared by `exec` and `session`: sending code and files to the API, and showing its answer.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -14,7 +14,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use crate::cli::client::{Answer, Client, ClientError};
+use crate::cli::client::{Client, ClientError};
+use crate::cli::live::Shown;
 use crate::cli::{EXIT_FAILED, Usage, output};
 
 /// How long an interpreter may take to be compiled before the command gives up.
@@ -52,15 +53,15 @@ struct Written {
 }
 
 impl<'a> Executed<'a> {
-    pub(super) fn read(answer: &'a [u8]) -> anyhow::Result<Executed<'a>> {
-        serde_json::from_slice(answer).context("the server's answer has an unexpected form")
+    pub(super) fn read(answer: &'a str) -> anyhow::Result<Executed<'a>> {
+        serde_json::from_str(answer).context("the server's answer is not what it should be")
     }
 
-    /// Writes what the code wrote, then its value, then the names of its files.
-    pub(super) fn show(&self, name_files: bool) -> anyhow::Result<()> {
-        output::bytes(self.stdout.as_bytes());
-        std::io::stdout().flush()?;
-        output::error_bytes(self.stderr.as_bytes());
+    /// Writes what the code wrote and was not `shown` yet, then its value, then the names of its
+    /// files.
+    pub(super) fn show(&self, shown: &Shown, name_files: bool) {
+        output::bytes(shown.stdout.rest(&self.stdout).as_bytes());
+        output::error_bytes(shown.stderr.rest(&self.stderr).as_bytes());
         if let Some(Failed { kind, message }) = &self.error {
             // An uncaught exception or a chosen exit code needs no further message.
             if !matches!(kind.as_str(), "guest_error" | "exit") {
@@ -78,7 +79,6 @@ impl<'a> Executed<'a> {
                 output::error_bytes(output::printable(&line).as_bytes());
             }
         }
-        Ok(())
     }
 
     /// Puts the files that the code wrote below `folder`.
@@ -152,12 +152,21 @@ pub(super) fn source(path: &Path) -> anyhow::Result<String> {
     read.map_err(|error| Usage(format!("{} cannot be read: {error}", path.display())).into())
 }
 
-/// POSTs a request that needs an interpreter, and waits while the host compiles the interpreter.
-pub(super) fn post_when_ready(client: &Client, path: &str, body: &Value) -> anyhow::Result<Answer> {
+/// POSTs code whose answer is wanted as it is.
+pub(super) fn post_when_ready(client: &Client, path: &str, body: &Value) -> anyhow::Result<String> {
+    let answer = when_ready(body, || client.post(path, &[], body))?.body;
+    String::from_utf8(answer).context("the server's answer is not text")
+}
+
+/// Makes a request that needs an interpreter, and waits while the host compiles that.
+pub(super) fn when_ready<T>(
+    body: &Value,
+    ask: impl Fn() -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     let started = Instant::now();
     let mut shown: Option<ProgressBar> = None;
     let answer = loop {
-        match client.post(path, &[], body) {
+        match ask() {
             Err(error) if is_warming_up(&error) && started.elapsed() < WARM_UP_MAX => {
                 if started.elapsed() > EXPLAINED_AFTER {
                     shown.get_or_insert_with(|| waiting(body));

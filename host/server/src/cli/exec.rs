@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::app::Local;
 use crate::cli::client::Client;
 use crate::cli::code::{self, Executed};
+use crate::cli::live::{self, Shown};
 use crate::cli::{Usage, output, serve, units};
 use cofferdam::interpreters::Interpreters;
 use cofferdam_domain::module::Language;
@@ -76,16 +77,20 @@ pub(super) fn run(command: &Exec, server: Option<Client>, json: bool) -> anyhow:
         Some(server) => server,
         None => Client::here(here(program.language)?),
     };
-    let answer = code::post_when_ready(&client, "/v1/exec", &body)?.body;
+    let (answer, shown) = match json {
+        true => (
+            code::post_when_ready(&client, "/v1/exec", &body)?,
+            Shown::default(),
+        ),
+        false => live::run(&client, "/v1/exec", &body)?,
+    };
     let executed = Executed::read(&answer)?;
     if let Some(folder) = &command.out {
         executed.fetch(&client, folder)?;
     }
-    if json {
-        output::bytes(&answer);
-        output::bytes(b"\n");
-    } else {
-        executed.show(command.out.is_none())?;
+    match json {
+        true => output::line(&answer),
+        false => executed.show(&shown, command.out.is_none()),
     }
     Ok(executed.exit_code())
 }

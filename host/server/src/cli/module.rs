@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::cli::client::{Client, encoded};
 use crate::cli::output;
+use crate::cli::told::Told;
 use cofferdam_domain::module::Language;
 
 /// The commands on modules.
@@ -48,7 +49,7 @@ pub(super) fn run(command: Module, client: &Client, json: bool) -> anyhow::Resul
     match command {
         Module::Push { name, file } => push(client, &name, &file, json)?,
         Module::List => list(client, json)?,
-        Module::Show { name } => show(&client.get(&path(&name))?.json()?, json),
+        Module::Show { name } => show(&client.get(&path(&name))?.told()?, json),
         Module::Pull { name, output } => {
             let bytes = client.get(&format!("{}/wasm", path(&name)))?.body;
             match output.as_os_str() == "-" {
@@ -80,7 +81,7 @@ fn push(client: &Client, name: &str, file: &std::path::Path, json: bool) -> anyh
     let spinner = output::spinner(&format!("compiling {name}"));
     let answer = client.send("PUT", &path(name), &[("content-type", content_type)], bytes);
     spinner.finish_and_clear();
-    show(&answer?.json()?, json);
+    show(&answer?.told()?, json);
     Ok(())
 }
 
@@ -89,10 +90,10 @@ fn list(client: &Client, json: bool) -> anyhow::Result<()> {
     loop {
         let page = client
             .get(&format!("/v1/modules?limit=1000{cursor}"))?
-            .json()?;
-        for item in page["items"].as_array().into_iter().flatten() {
+            .page()?;
+        for item in &page.items {
             if json {
-                output::json(item);
+                output::line(item.as_it_came());
             } else {
                 output::line(&format!(
                     "{:<32} {:<8} {:>10}  {}",
@@ -103,16 +104,16 @@ fn list(client: &Client, json: bool) -> anyhow::Result<()> {
                 ));
             }
         }
-        match page["next_cursor"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
+        match &page.next_cursor {
+            Some(next) => cursor = format!("&cursor={}", encoded(next)),
             None => return Ok(()),
         }
     }
 }
 
-fn show(module: &Value, json: bool) {
+fn show(module: &Told, json: bool) {
     if json {
-        return output::json(module);
+        return output::line(module.as_it_came());
     }
     for field in ["name", "digest", "kind"] {
         output::line(&format!("{field:<12} {}", text(module, field)));

@@ -63,6 +63,12 @@ pub(super) struct Run {
     /// Memory limit, as 64KiB, 128MiB or 1GiB [default: 128MiB].
     #[arg(long, value_parser = units::bytes_limit, value_name = "SIZE")]
     memory: Option<u64>,
+    /// Limit of the files it writes to /work and /out, as 64KiB, 64MiB or 1GiB [default: 64MiB].
+    #[arg(long, value_parser = units::bytes, value_name = "SIZE")]
+    disk: Option<u64>,
+    /// Limit of the output, as 64KiB, 4MiB or 1GiB [default: 4MiB].
+    #[arg(long, value_parser = units::bytes, value_name = "SIZE")]
+    output: Option<u64>,
     /// The module, wasm or WAT, and then its arguments: everything after FILE is the guest's.
     // One argument takes the rest, so that clap looks for this program's options only before it.
     #[arg(trailing_var_arg = true, required = true, value_name = "FILE [ARGS]")]
@@ -216,6 +222,8 @@ fn limits(command: &Run) -> anyhow::Result<Limits> {
         cpu: command.cpu.or(command.timeout),
         fuel: command.fuel,
         memory_bytes: command.memory,
+        disk_bytes: command.disk,
+        output_bytes: command.output,
         ..LimitRequest::default()
     };
     LimitPolicy::default()

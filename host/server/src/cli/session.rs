@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
 use crate::cli::client::{Client, encoded};
 use crate::cli::code::{self, Executed};
+use crate::cli::live::{self, Shown};
 use crate::cli::{output, units};
 use cofferdam_domain::module::Language;
 
@@ -121,7 +123,8 @@ fn begin(start: &Start, client: &Client, json: bool) -> anyhow::Result<()> {
     if let Some(bytes) = start.memory {
         body["memory_limit_mb"] = json!(bytes.div_ceil(1024 * 1024));
     }
-    let session = code::post_when_ready(client, "/v1/sessions", &body)?.json()?;
+    let session = code::post_when_ready(client, "/v1/sessions", &body)?;
+    let session = serde_json::from_str(&session).context("the server's answer is not JSON")?;
     one(&session, "session_id", json);
     Ok(())
 }
@@ -135,16 +138,19 @@ fn execute(exec: &Exec, client: &Client, json: bool) -> anyhow::Result<ExitCode>
     if let Some(timeout) = exec.timeout {
         body["timeout_ms"] = units::millis(timeout);
     }
-    let answer = client
-        .post(&format!("{}/exec", path(&exec.id)), &[], &body)?
-        .body;
+    let path = format!("{}/exec", path(&exec.id));
+    let (answer, shown) = match json {
+        true => (
+            code::post_when_ready(client, &path, &body)?,
+            Shown::default(),
+        ),
+        false => live::run(client, &path, &body)?,
+    };
     let executed = Executed::read(&answer)?;
-    if json {
-        output::bytes(&answer);
-        output::bytes(b"\n");
-    } else {
+    match json {
+        true => output::line(&answer),
         // The answer lists all files of the session each time; `session files` names them.
-        executed.show(false)?;
+        false => executed.show(&shown, false),
     }
     Ok(executed.exit_code())
 }

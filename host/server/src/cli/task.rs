@@ -1,6 +1,7 @@
 //! `cofferdam task …`
 
 mod follow;
+mod list;
 mod submit;
 
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
 use crate::cli::client::{Answer, Client, encoded};
+use crate::cli::told::Told;
 use crate::cli::{EXIT_FAILED, code, output, units};
 
 /// How often a waiting command asks the server.
@@ -79,19 +81,8 @@ pub(super) enum Task {
         /// Its id.
         id: String,
     },
-    /// List tasks, newest first.
-    List {
-        /// Only tasks in these states, separated by commas: pending, running, blocked, completed,
-        /// failed, cancelled.
-        #[arg(long)]
-        status: Option<String>,
-        /// Only those of this module.
-        #[arg(long)]
-        module: Option<String>,
-        /// How many.
-        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
-        limit: u32,
-    },
+    /// List tasks, newest first, or what changed since an earlier answer.
+    List(list::List),
 }
 
 /// One of a task's streams.
@@ -122,11 +113,7 @@ pub(super) fn run(command: Task, client: &Client, json: bool) -> anyhow::Result<
         Task::Purge { id } => {
             client.delete(&path(&id, "?purge=true"))?;
         }
-        Task::List {
-            status,
-            module,
-            limit,
-        } => list(client, status, module, limit, json)?,
+        Task::List(list) => list::list(&list, client, json)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -145,8 +132,8 @@ fn path(id: &str, rest: &str) -> String {
     format!("/v1/tasks/{}{rest}", encoded(id))
 }
 
-fn get(client: &Client, id: &str) -> anyhow::Result<Value> {
-    client.get(&path(id, ""))?.json()
+fn get(client: &Client, id: &str) -> anyhow::Result<Told> {
+    client.get(&path(id, ""))?.told()
 }
 
 /// Prints the task's state after a change.
@@ -160,26 +147,37 @@ fn changed(answer: Answer, json: bool) -> anyhow::Result<()> {
 }
 
 fn attempts(client: &Client, id: &str, json: bool) -> anyhow::Result<()> {
-    let list = client.get(&path(id, "/attempts"))?.json()?;
-    for attempt in list["items"].as_array().into_iter().flatten() {
-        if json {
-            output::json(attempt);
-            continue;
+    let mut cursor = String::new();
+    loop {
+        let page = client
+            .get(&path(id, &format!("/attempts{cursor}")))?
+            .page()?;
+        for attempt in &page.items {
+            show_attempt(attempt, json);
         }
-        let error = &attempt["error"];
-        let ended = match error["kind"].as_str() {
-            None => "completed".to_owned(),
-            Some(kind) => format!("{kind}: {}", text(error, "message")),
-        };
-        output::line(&format!(
-            "{:>3}  {}  {}  {:>10} us  {ended}",
-            attempt["attempt"],
-            text(attempt, "started_at"),
-            text(attempt, "finished_at"),
-            attempt["usage"]["duration_us"],
-        ));
+        match &page.next_cursor {
+            Some(next) => cursor = format!("?cursor={}", encoded(next)),
+            None => return Ok(()),
+        }
     }
-    Ok(())
+}
+
+fn show_attempt(attempt: &Told, json: bool) {
+    if json {
+        return output::line(attempt.as_it_came());
+    }
+    let error = &attempt["error"];
+    let ended = match error["kind"].as_str() {
+        None => "completed".to_owned(),
+        Some(kind) => format!("{kind}: {}", text(error, "message")),
+    };
+    output::line(&format!(
+        "{:>3}  {}  {}  {:>10} us  {ended}",
+        attempt["attempt"],
+        text(attempt, "started_at"),
+        text(attempt, "finished_at"),
+        attempt["usage"]["duration_us"],
+    ));
 }
 
 fn artifacts(client: &Client, id: &str, out: Option<&Path>, json: bool) -> anyhow::Result<()> {
@@ -233,11 +231,11 @@ fn wait(
     finish(client, &task, json)
 }
 
-/// Writes a final task's result, or the reason why it has none.
-fn finish(client: &Client, task: &Value, json: bool) -> anyhow::Result<ExitCode> {
+/// Writes a final task's result, or says why it has none.
+fn finish(client: &Client, task: &Told, json: bool) -> anyhow::Result<ExitCode> {
     let completed = task["status"] == "completed";
     if json {
-        output::json(task);
+        output::line(task.as_it_came());
     } else if completed {
         output::bytes(&client.get(&path(&text(task, "task_id"), "/result"))?.body);
     } else {
@@ -275,32 +273,9 @@ fn percent(task: &Value) -> u64 {
     percent
 }
 
-fn list(
-    client: &Client,
-    status: Option<String>,
-    module: Option<String>,
-    limit: u32,
-    json: bool,
-) -> anyhow::Result<()> {
-    let mut path = format!("/v1/tasks?limit={limit}");
-    for (name, value) in [("status", status), ("module", module)] {
-        if let Some(value) = value {
-            path.push_str(&format!("&{name}={}", encoded(&value)));
-        }
-    }
-    for task in client.get(&path)?.json()?["items"]
-        .as_array()
-        .into_iter()
-        .flatten()
-    {
-        show(task, json);
-    }
-    Ok(())
-}
-
-fn show(task: &Value, json: bool) {
+fn show(task: &Told, json: bool) {
     if json {
-        return output::json(task);
+        return output::line(task.as_it_came());
     }
     output::line(&format!(
         "{}  {:<10} {:<24} {:>3}%  {}{}",

@@ -11,7 +11,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request};
 use axum::response::{IntoResponse, Response};
-use futures_util::FutureExt;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use tower::Service;
 
 use crate::http::compress::{self, Coding};
@@ -23,6 +25,9 @@ use cofferdam_domain::caller::Origin;
 
 /// The largest answer to a request of this process itself.
 const ASKED_BYTES_MAX: usize = 1 << 30;
+
+/// A body as it comes.
+pub type Pieces = BoxStream<'static, anyhow::Result<Bytes>>;
 
 /// The API as one function from request to response. Make one for each thread: its parts are
 /// counted references, and a count that two threads share is slow.
@@ -89,16 +94,40 @@ impl Api {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> anyhow::Result<(u16, Vec<u8>)> {
+        let response = self.own(method, path, headers, body).await?;
+        let status = response.status().as_u16();
+        let body = axum::body::to_bytes(response.into_body(), ASKED_BYTES_MAX).await?;
+        Ok((status, body.into()))
+    }
+
+    /// The same, with the body as it comes.
+    pub async fn stream(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> anyhow::Result<(u16, Pieces)> {
+        let response = self.own(method, path, headers, body).await?;
+        let status = response.status().as_u16();
+        let pieces = response.into_body().into_data_stream();
+        Ok((status, pieces.map_err(anyhow::Error::from).boxed()))
+    }
+
+    async fn own(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> anyhow::Result<Response> {
         let mut request = Request::builder().method(method).uri(path);
         request = request.header("host", "localhost");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::from(body))?;
-        let response = self.answer(Origin::Here, request).await;
-        let status = response.status().as_u16();
-        let body = axum::body::to_bytes(response.into_body(), ASKED_BYTES_MAX).await?;
-        Ok((status, body.into()))
+        Ok(self.answer(Origin::Here, request).await)
     }
 
     async fn route(&self, request: Request<Body>) -> Response {

@@ -60,7 +60,7 @@ pub(crate) async fn events(
     let phase = match (task.state.is_final(), last) {
         (false, None) => Phase::First(json!({
             "status": task.state.as_str(),
-            "label": task.label(services.clock.now()),
+            "label": task.label(services.clock.now()).as_str(),
             "attempt": task.attempt,
         })),
         (true, _) | (false, Some(_)) => Phase::Following,

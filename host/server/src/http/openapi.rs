@@ -13,7 +13,9 @@ use utoipa::OpenApi;
 
 use crate::http::error::Problem;
 use crate::http::openapi::complete::complete;
-use crate::http::{events, exec, home, mcp, modules, ops, run, sessions, tasks, worker_api};
+use crate::http::{
+    events, exec, home, interpreters, mcp, modules, ops, run, sessions, tasks, worker_api,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -32,6 +34,7 @@ use crate::http::{events, exec, home, mcp, modules, ops, run, sessions, tasks, w
         run::run,
         exec::exec,
         exec::files::get,
+        interpreters::list,
         sessions::create,
         sessions::list,
         sessions::get,
@@ -45,7 +48,7 @@ use crate::http::{events, exec, home, mcp, modules, ops, run, sessions, tasks, w
         tasks::get,
         tasks::cancel,
         tasks::retry,
-        tasks::attempts,
+        tasks::attempts::list,
         tasks::output::result,
         tasks::output::logs,
         tasks::artifacts::list,

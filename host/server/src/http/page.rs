@@ -139,6 +139,27 @@ pub(crate) fn after_module(query: &mut Query<'_>) -> Result<Option<ModuleName>, 
     ModuleName::parse(name).map(Some).map_err(|_| bad_cursor())
 }
 
+/// The cursor after an attempt in the list of a task's attempts.
+pub(crate) fn attempt_cursor(number: u32) -> String {
+    URL_SAFE_NO_PAD.encode(format!("a{number}"))
+}
+
+/// The number of the attempt that a cursor of that list means.
+pub(crate) fn after_attempt(query: &mut Query<'_>) -> Result<Option<u32>, ApiError> {
+    let Some(cursor) = query.text("cursor")? else {
+        return Ok(None);
+    };
+    let bytes = URL_SAFE_NO_PAD.decode(&cursor).map_err(|_| bad_cursor())?;
+    let text = String::from_utf8(bytes).map_err(|_| bad_cursor())?;
+    let number = text.strip_prefix('a').ok_or_else(bad_cursor)?;
+    let number = number.parse().map_err(|_| bad_cursor())?;
+    // Written in one way only.
+    match attempt_cursor(number) == cursor {
+        true => Ok(Some(number)),
+        false => Err(bad_cursor()),
+    }
+}
+
 fn bad_cursor() -> ApiError {
     ApiError::bad_request("invalid_cursor", "cursor: not a cursor of this list")
         .with("field", "cursor")
@@ -146,7 +167,57 @@ fn bad_cursor() -> ApiError {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn every_place_has_a_cursor_that_leads_back(position: i64, as_of: i64) {
+            let place = Place { position: ListPosition(position), as_of: ChangeNumber(as_of) };
+            for list in [TaskList::Newest, TaskList::Changes] {
+                prop_assert_eq!(read(list, &list.cursor(place)).unwrap(), Some(place));
+            }
+        }
+
+        #[test]
+        fn no_text_is_a_cursor_that_was_not_given_out(text in "[A-Za-z0-9_-]{0,30}") {
+            for list in [TaskList::Newest, TaskList::Changes] {
+                match read(list, &text) {
+                    Ok(place) => prop_assert_eq!(list.cursor(place.unwrap()), text.clone()),
+                    Err(error) => prop_assert_eq!(error.code(), "invalid_cursor"),
+                }
+            }
+        }
+
+        #[test]
+        fn every_attempt_has_a_cursor_and_no_other_text_is_one(number: u32, text in "[A-Za-z0-9_-]{0,12}") {
+            let after = |cursor: &str| {
+                let query = format!("cursor={cursor}");
+                after_attempt(&mut Query::of(Some(&query))?)
+            };
+            prop_assert_eq!(after(&attempt_cursor(number)).unwrap(), Some(number));
+            match after(&text) {
+                Ok(number) => prop_assert_eq!(attempt_cursor(number.unwrap()), text),
+                Err(error) => prop_assert_eq!(error.code(), "invalid_cursor"),
+            }
+        }
+
+        #[test]
+        fn every_module_has_a_cursor_and_no_other_text_is_one(name in "[a-z0-9][a-z0-9._/-]{0,127}", text in "[A-Za-z0-9_-]{0,30}") {
+            let after = |cursor: &str| {
+                let query = format!("cursor={cursor}");
+                after_module(&mut Query::of(Some(&query))?)
+            };
+            if let Ok(name) = ModuleName::parse(&name) {
+                prop_assert_eq!(after(&module_cursor(&name)).unwrap(), Some(name));
+            }
+            match after(&text) {
+                Ok(name) => prop_assert_eq!(module_cursor(&name.unwrap()), text),
+                Err(error) => prop_assert_eq!(error.code(), "invalid_cursor"),
+            }
+        }
+    }
 
     const PLACE: Place = Place {
         position: ListPosition(0x0123_4567_89ab_cdef),

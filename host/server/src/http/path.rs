@@ -84,7 +84,37 @@ pub(crate) fn unknown_task(id: impl std::fmt::Display) -> ApiError {
 
 #[cfg(test)]
 mod tests {
+    use std::path::{Component, Path};
+
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_path_of_an_artifact_leads_out(path in "([a-z./ \\\\]|\\PC){0,40}") {
+            let parts = PathParts(vec![String::new(), path.clone()]);
+            if let Ok(path) = parts.artifact() {
+                let plain = |part| matches!(part, Component::Normal(_));
+                prop_assert!(Path::new(path).components().all(plain), "{path:?}");
+                prop_assert_eq!(Path::new(path).components().count(), path.split('/').count());
+            }
+        }
+
+        #[test]
+        fn what_names_a_task_or_a_module_is_written_as_it_was_read(
+            text in "[0-9a-f-]{36}|\\PC{0,40}", id: u128, name in "[a-z0-9._/@:-]{0,140}",
+        ) {
+            let id = TaskId(uuid::Uuid::from_u128(id));
+            prop_assert_eq!(words::task_id(&id.to_string()), Some(id));
+            if let Some(id) = words::task_id(&text) {
+                prop_assert_eq!(id.to_string(), text.to_ascii_lowercase());
+            }
+            if let Ok(module) = ModuleRef::parse(&name) {
+                prop_assert_eq!(module.to_string(), name);
+            }
+        }
+    }
 
     #[test]
     fn artifact_paths_stay_below_their_directory() {

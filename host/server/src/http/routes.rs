@@ -8,8 +8,8 @@ use axum::handler::Handler;
 use axum::routing::{MethodRouter, delete, get, post, put};
 
 use crate::http::{
-    AppState, error, events, exec, home, mcp, modules, openapi, ops, run, sessions, tasks,
-    worker_api,
+    AppState, error, events, exec, home, interpreters, mcp, modules, openapi, ops, run, sessions,
+    tasks, worker_api,
 };
 
 /// One pattern and its handlers.
@@ -61,6 +61,7 @@ pub(crate) fn table() -> Vec<Route> {
         Route::at("/v1/run/{*module}").post(run::run),
         Route::at("/v1/exec").post(exec::exec),
         Route::at("/v1/exec/{id}/files/{*path}").get(exec::files::get),
+        Route::at("/v1/interpreters").get(interpreters::list),
         Route::at("/v1/sessions")
             .post(sessions::create)
             .get(sessions::list),
@@ -85,7 +86,7 @@ pub(crate) fn table() -> Vec<Route> {
         Route::at("/v1/tasks/{id}/logs").get(tasks::output::logs),
         Route::at("/v1/tasks/{id}/artifacts").get(tasks::artifacts::list),
         Route::at("/v1/tasks/{id}/artifacts/{*path}").get(tasks::artifacts::get),
-        Route::at("/v1/tasks/{id}/attempts").get(tasks::attempts),
+        Route::at("/v1/tasks/{id}/attempts").get(tasks::attempts::list),
         Route::at("/v1/tasks/{id}/events").get(events::events),
         Route::at("/v1/tasks/{id}/retry").post(tasks::retry),
         Route::at("/v1/modules").get(modules::list),

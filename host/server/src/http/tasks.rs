@@ -1,7 +1,8 @@
-//! Tasks: show, cancel, retry. [`submit`] has submission, [`list`] the list, [`output`] and
-//! [`artifacts`] a task's results.
+//! Tasks: look, cancel, try again. Submitting is in [`submit`], lists are in [`list`] and [`attempts`],
+//! what a task left behind in [`output`] and [`artifacts`].
 
 pub(crate) mod artifacts;
+pub(crate) mod attempts;
 pub(crate) mod list;
 pub(crate) mod output;
 mod raw;
@@ -18,7 +19,7 @@ use serde::Serialize;
 use crate::http::caller::By;
 use crate::http::error::ApiError;
 use crate::http::path::{PathParts, unknown_task};
-use crate::http::tasks::wire::{AttemptJson, TaskJson};
+use crate::http::tasks::wire::TaskJson;
 use crate::http::{AppState, Services, json};
 use crate::intake::query::Query;
 use cofferdam::queue::Submitted;
@@ -35,13 +36,7 @@ pub(crate) struct TaskStatus {
     pub(crate) label: &'static str,
 }
 
-/// All attempts of a task.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(crate) struct AttemptList {
-    items: Vec<AttemptJson>,
-}
-
-/// Show a task
+/// Look at a task
 #[utoipa::path(
     get, path = "/v1/tasks/{id}", operation_id = "get_task", tag = "Tasks",
     params(
@@ -149,26 +144,7 @@ pub(crate) async fn retry(
     }
 }
 
-/// List a task's attempts
-#[utoipa::path(
-    get, path = "/v1/tasks/{id}/attempts", operation_id = "list_task_attempts", tag = "Tasks",
-    params(("id" = String, Path, description = "The task's id")),
-    responses((status = 200, description = "Every finished attempt, in order", body = AttemptList)),
-)]
-pub(crate) async fn attempts(
-    State(services): State<AppState>,
-    path: PathParts,
-    uri: Uri,
-) -> Result<Response, ApiError> {
-    Query::of(uri.query())?.done()?;
-    let id = path.task()?;
-    find(&services, id, Duration::ZERO).await?;
-    let attempts = services.storage.attempts(id).await?;
-    let items = attempts.into_iter().map(AttemptJson::from).collect();
-    Ok(json::answer(StatusCode::OK, &AttemptList { items }))
-}
-
-/// The task that a path names, once it is final or the wait in the query is over.
+/// The task that a path names, once it is final or what the query says of waiting is over.
 async fn awaited(services: &Services, path: &PathParts, uri: &Uri) -> Result<Task, ApiError> {
     let id = path.task()?;
     let mut query = Query::of(uri.query())?;

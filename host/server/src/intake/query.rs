@@ -73,6 +73,30 @@ impl<'a> Query<'a> {
             .collect()
     }
 
+    /// Every text whose name begins with `prefix`, under the rest of its name. A refusal calls all of
+    /// them `shown`.
+    pub(crate) fn members(
+        &mut self,
+        prefix: &str,
+        shown: &'static str,
+    ) -> Result<Vec<(String, String)>, Refused> {
+        self.known.push(shown);
+        let (found, left) = std::mem::take(&mut self.left)
+            .into_iter()
+            .partition(|(key, _)| key.len() > prefix.len() && key.starts_with(prefix));
+        self.left = left;
+        let found: Vec<(Cow<'a, str>, Cow<'a, str>)> = found;
+        let mut members: Vec<(String, String)> = Vec::with_capacity(found.len());
+        for (key, value) in found {
+            let name = &key[prefix.len()..];
+            if members.iter().any(|(other, _)| other == name) {
+                return Err(Refused::parameter(&key, "given more than once"));
+            }
+            members.push((name.to_owned(), value.into_owned()));
+        }
+        Ok(members)
+    }
+
     /// A whole number in `range`.
     pub(crate) fn number(
         &mut self,
@@ -137,7 +161,43 @@ pub(crate) fn number(text: &str, range: &RangeInclusive<u64>) -> Result<u64, Str
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_as_a_query_is_read_from_it(
+            pairs in prop::collection::vec((".{0,8}", ".{0,20}"), 0..8), rest in "\\PC{0,40}",
+        ) {
+            let text = form_urlencoded::Serializer::new(String::new()).extend_pairs(&pairs).finish();
+            let read = of(&text).left;
+            let read: Vec<(String, String)> = read
+                .into_iter()
+                .map(|(name, value)| (name.into_owned(), value.into_owned()))
+                .collect();
+            prop_assert_eq!(read, pairs);
+            // Whatever else stands there is read.
+            let text = format!("limit=7&{rest}");
+            let mut query = of(&text);
+            if let Ok(limit) = query.number("limit", 1..=9) {
+                prop_assert_eq!(limit, Some(7));
+            }
+            query.members("metadata.", "metadata.KEY").ok();
+            if let Err(error) = query.done() {
+                prop_assert_eq!(error.expect_mistake().kind, Kind::UnknownParameter);
+            }
+        }
+
+        #[test]
+        fn numbers_are_read_as_they_are_written(number: u64, text in "[0-9+-.e]{0,22}") {
+            prop_assert_eq!(super::number(&number.to_string(), &(0..=u64::MAX)), Ok(number));
+            if let Ok(number) = super::number(&text, &(0..=u64::MAX)) {
+                prop_assert_eq!(text.parse::<u64>(), Ok(number));
+                prop_assert!(!text.contains(['+', '-', '.', 'e']));
+            }
+        }
+    }
 
     fn of(text: &str) -> Query<'_> {
         Query::of(Some(text)).unwrap()

@@ -1,12 +1,14 @@
 //! Lists of tasks.
 
-use super::fixture::*;
+use super::fixture::{task as task_of, *};
 use super::{Backend, Storage};
-use crate::{ChangeNumber, Since, TaskFilter, TaskPage};
+use crate::{ChangeNumber, Labelled, ListPosition, Since, TaskFilter, TaskPage};
 use cofferdam_domain::attempt::FailureKind;
 use cofferdam_domain::claim::Next;
+use cofferdam_domain::label::Label;
 use cofferdam_domain::state::TaskState;
-use cofferdam_domain::task::{Priority, TaskId};
+use cofferdam_domain::task::{NewTask, Priority, TaskId};
+use cofferdam_domain::time::Timestamp;
 
 /// Every page of a listing, two tasks a page.
 async fn pages(storage: &dyn Storage, mut filter: TaskFilter) -> Vec<TaskId> {
@@ -63,6 +65,17 @@ pub(crate) async fn newest_first_page_by_page<B: Backend>(backend: B) -> B {
         ..TaskFilter::default()
     };
     assert_eq!(pages(storage, rest).await, [id(1)]);
+    // A place is any number that a caller may come up with.
+    for place in [i64::MIN, -1, 0, i64::MAX] {
+        for since in [None, Some(Since::Change(ChangeNumber(0)))] {
+            let filter = TaskFilter {
+                since,
+                after: Some(ListPosition(place)),
+                ..TaskFilter::default()
+            };
+            storage.tasks(&filter, 2).await.unwrap();
+        }
+    }
     backend
 }
 
@@ -102,6 +115,142 @@ pub(crate) async fn by_state_module_and_priority<B: Backend>(backend: B) -> B {
         ..TaskFilter::default()
     };
     assert_eq!(pages(storage, unknown).await, []);
+    backend
+}
+
+pub(crate) async fn by_label<B: Backend>(backend: B) -> B {
+    let storage = backend.storage();
+    insert_all(storage, (1..=6).map(|n| with_attempts(n, 2)).collect()).await;
+    let later = NewTask {
+        run_at: at(100),
+        ..new_task(7)
+    };
+    insert(storage, later).await;
+    let retried = claim_one(storage, ME, at(1)).await;
+    let end = failed(&retried, at(2), FailureKind::Trap, Next::RetryAt(at(100)));
+    finish_one(storage, end).await;
+    for now in [3, 4] {
+        claim_one(storage, ME, at(now)).await;
+    }
+    storage.cancel(id(3), at(5)).await.unwrap();
+    storage.cancel(id(4), at(5)).await.unwrap();
+    let labelled = |any: &[Label], now| TaskFilter {
+        labels: Some(Labelled {
+            any: any.to_vec(),
+            now: at(now),
+        }),
+        ..TaskFilter::default()
+    };
+    use Label::{Cancelled, Cancelling, Pending, Retrying, Running, Scheduled};
+    for (label, expected) in [
+        (Scheduled, &[7][..]),
+        (Retrying, &[1]),
+        (Pending, &[6, 5]),
+        (Running, &[2]),
+        (Cancelling, &[3]),
+        (Cancelled, &[4]),
+        (Label::Failed, &[]),
+    ] {
+        let expected: Vec<_> = expected.iter().map(|number| id(*number)).collect();
+        let found = pages(storage, labelled(&[label], 10)).await;
+        assert_eq!(found, expected, "{label:?}");
+        // As each task says of itself.
+        for task in 1..=7 {
+            let has = task_of(storage, task).await.label(at(10)) == label;
+            assert_eq!(has, expected.contains(&id(task)), "{label:?} {task}");
+        }
+    }
+    let later = labelled(&[Scheduled, Retrying, Cancelled], 100);
+    assert_eq!(pages(storage, later).await, [id(4)]);
+    let changed = TaskFilter {
+        since: Some(Since::Change(ChangeNumber(0))),
+        states: vec![TaskState::Pending],
+        ..labelled(&[Retrying, Cancelling], 10)
+    };
+    assert_eq!(pages(storage, changed).await, [id(1)]);
+    backend
+}
+
+pub(crate) async fn by_kind_of_failure<B: Backend>(backend: B) -> B {
+    let storage = backend.storage();
+    insert_all(storage, (1..=4).map(|n| with_attempts(n, 3)).collect()).await;
+    let kinds = |kinds: &[FailureKind]| TaskFilter {
+        error_kinds: kinds.to_vec(),
+        ..TaskFilter::default()
+    };
+    let fail = async |kind, next: fn(Timestamp) -> Next| {
+        let claim = claim_one(storage, ME, at(1)).await;
+        let end = failed(&claim, at(2), kind, next(at(0)));
+        finish_one(storage, end).await;
+    };
+    use FailureKind::{Timeout, Trap};
+    fail(Trap, Next::RetryAt).await;
+    assert_eq!(pages(storage, kinds(&[Trap])).await, [id(1)]);
+    // A claim that is given back leaves what the attempt before it left.
+    let claim = claim_one(storage, ME, at(3)).await;
+    assert_eq!((claim.task_id, claim.attempt), (id(1), 2));
+    finish_one(storage, failed(&claim, at(4), Timeout, Next::GiveBack)).await;
+    assert_eq!(pages(storage, kinds(&[Trap])).await, [id(1)]);
+    let claim = claim_one(storage, ME, at(5)).await;
+    finish_one(storage, completed(&claim, at(6))).await;
+    assert_eq!(pages(storage, kinds(&[Trap])).await, []);
+    fail(Timeout, |_| Next::Fail).await;
+    fail(Trap, |_| Next::Fail).await;
+    assert_eq!(pages(storage, kinds(&[Timeout])).await, [id(2)]);
+    let both = pages(storage, kinds(&[Timeout, Trap, Trap])).await;
+    assert_eq!(both, [3, 2].map(id));
+    let changed = TaskFilter {
+        since: Some(Since::Change(ChangeNumber(0))),
+        ..kinds(&[Timeout])
+    };
+    assert_eq!(pages(storage, changed).await, [id(2)]);
+    let other = TaskFilter {
+        module: Some(name("other")),
+        ..kinds(&[Timeout])
+    };
+    assert_eq!(pages(storage, other).await, []);
+    // A task that is tried anew shows its failure until another attempt has ended.
+    storage.retry(id(2), at(7)).await.unwrap();
+    assert_eq!(pages(storage, kinds(&[Timeout])).await, [id(2)]);
+    backend
+}
+
+pub(crate) async fn by_metadata<B: Backend>(backend: B) -> B {
+    let storage = backend.storage();
+    let metadata = [
+        r#"{"team": "a", "n": 7, "on": true, "x.y": "\u00e9", "list": [1]}"#,
+        r#"{"team": "b", "n": "7", "on": null}"#,
+        "{}",
+        r#"{"team": {"a": 1}, "n": 18446744073709551617}"#,
+    ];
+    for (number, text) in (1..).zip(metadata) {
+        let mut task = new_task(number);
+        task.spec.metadata = text.to_owned();
+        insert(storage, task).await;
+    }
+    let found = async |members: &[(&str, &str)]| {
+        let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let filter = TaskFilter {
+            metadata: members.iter().map(pair).collect(),
+            ..TaskFilter::default()
+        };
+        pages(storage, filter).await
+    };
+    assert_eq!(found(&[("team", "a")]).await, [id(1)]);
+    assert_eq!(found(&[("n", "7")]).await, [2, 1].map(id));
+    assert_eq!(found(&[("n", "7"), ("team", "b")]).await, [id(2)]);
+    assert_eq!(found(&[("on", "true")]).await, [id(1)]);
+    assert_eq!(found(&[("on", "null")]).await, [id(2)]);
+    assert_eq!(found(&[("x.y", "é")]).await, [id(1)]);
+    assert_eq!(found(&[("n", "18446744073709551617")]).await, [id(4)]);
+    for nothing in [
+        ("list", "[1]"),
+        ("team", "{\"a\":1}"),
+        ("x", "é"),
+        ("a", "1"),
+    ] {
+        assert_eq!(found(&[nothing]).await, [], "{nothing:?}");
+    }
     backend
 }
 

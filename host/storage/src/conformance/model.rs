@@ -4,6 +4,8 @@
 //! prune; every answer may be lost, so that a call is repeated. The model knows the resulting state
 //! of each task, and after every step storage must agree.
 
+mod lists;
+
 use std::collections::BTreeMap;
 
 use rand::rngs::StdRng;
@@ -25,6 +27,8 @@ struct Known {
     seen: Seen,
     holder: Option<(WorkerId, Fence)>,
     finished_at: Option<i64>,
+    /// Why its newest attempt failed that has ended.
+    error: Option<FailureKind>,
     /// How many were stored before it.
     age: usize,
 }
@@ -77,6 +81,9 @@ pub(crate) async fn random_histories_agree<B: Backend>(backend: B) -> B {
             model.step(backend.storage(), &mut random).await;
             if step % 50 == 49 {
                 backend = backend.reopened().await;
+            }
+            if step % 10 == 9 {
+                model.compare_lists(backend.storage()).await;
             }
             model.compare(backend.storage(), seed, step).await;
         }
@@ -146,6 +153,7 @@ impl Model {
                 seen,
                 holder: None,
                 finished_at: None,
+                error: None,
                 age: self.inserted,
             };
             self.tasks.insert(number, known);
@@ -189,6 +197,11 @@ impl Model {
         };
         let lost = end.outcome.failure_kind() == Some(FailureKind::Lost);
         let is_given_back = matches!(end.next, Next::GiveBack | Next::Postpone(_));
+        task.error = match (is_given_back, task.seen.cancel_requested) {
+            (true, false) => task.error,
+            (true, true) => Some(FailureKind::Cancelled),
+            (false, _) => end.outcome.failure_kind(),
+        };
         let state = match end.next {
             Next::GiveBack | Next::Postpone(_) if !task.seen.cancel_requested => {
                 task.seen.attempt -= 1;
@@ -276,6 +289,7 @@ impl Model {
             let task = self.tasks.get_mut(&rescued.task_id.0.as_u128()).unwrap();
             assert!(lost(&&*task));
             let state = task.after_loss();
+            task.error = Some(FailureKind::Lost);
             task.leave_worker(state, self.now);
             assert_eq!(rescued.state, state);
         }

@@ -65,7 +65,7 @@ pub(crate) async fn a_result_is_kept_with_its_streams<B: Backend>(backend: B) ->
     );
     assert_eq!((task.finished_at, task.updated_at), (Some(at(2)), at(2)));
     assert_eq!(task.truncated, [false, true, false]);
-    let attempts = storage.attempts(id(1)).await.unwrap();
+    let attempts = storage.attempts(id(1), 0, 9).await.unwrap();
     assert_eq!(attempts.len(), 1);
     assert_eq!((attempts[0].number, attempts[0].worker), (1, ME));
     assert_eq!(
@@ -105,7 +105,7 @@ pub(crate) async fn a_failure_is_kept<B: Backend>(backend: B) -> B {
         (TaskState::Failed, Some(failure.clone()))
     );
     assert_eq!(
-        storage.attempts(id(1)).await.unwrap()[0].failure,
+        storage.attempt(id(1), None).await.unwrap().unwrap().failure,
         Some(failure)
     );
     assert_eq!(storage.result(id(1)).await.unwrap(), None);
@@ -134,7 +134,28 @@ pub(crate) async fn retries_end_with_the_attempts<B: Backend>(backend: B) -> B {
         finish_one(storage, again).await,
         Finished::Recorded(TaskState::Failed)
     );
-    assert_eq!(storage.attempts(id(1)).await.unwrap().len(), 2);
+    insert(storage, new_task(2)).await;
+    let other = claim_one(storage, ME, at(7)).await;
+    finish_one(storage, completed(&other, at(8))).await;
+    let numbers = async |after, limit| -> Vec<u32> {
+        let attempts = storage.attempts(id(1), after, limit).await.unwrap();
+        attempts.iter().map(|attempt| attempt.number).collect()
+    };
+    assert_eq!(numbers(0, 9).await, [1, 2]);
+    assert_eq!(numbers(0, 1).await, [1]);
+    assert_eq!(numbers(1, 9).await, [2]);
+    for after in [2, 1 << 20, u32::MAX] {
+        assert!(numbers(after, 9).await.is_empty());
+    }
+    let number = async |number| {
+        let attempt = storage.attempt(id(1), number).await.unwrap();
+        attempt.map(|attempt| attempt.number)
+    };
+    assert_eq!(number(None).await, Some(2));
+    assert_eq!(number(Some(1)).await, Some(1));
+    for none in [0, 3, (1 << 20) + 1, u32::MAX] {
+        assert_eq!(number(Some(none)).await, None);
+    }
     backend
 }
 
@@ -229,7 +250,7 @@ pub(crate) async fn an_attempt_that_never_began_is_forgotten<B: Backend>(backend
         (waiting.run_at, waiting.started_at, waiting.worker),
         (at(0), None, None)
     );
-    assert!(storage.attempts(id(1)).await.unwrap().is_empty());
+    assert!(storage.attempts(id(1), 0, 99).await.unwrap().is_empty());
     let second = claim_one(storage, OTHER, at(3)).await;
     assert_eq!(
         (second.attempt, second.max_attempts, second.run_at),
@@ -348,7 +369,7 @@ pub(crate) async fn a_large_output_is_kept_as_long_as_its_task<B: Backend>(backe
     let storage = backend.storage();
     let result = storage.result(id(2)).await.unwrap();
     assert_eq!(result, Some(payload(LARGE)));
-    let attempts = storage.attempts(id(2)).await.unwrap();
+    let attempts = storage.attempts(id(2), 0, 99).await.unwrap();
     assert_eq!(attempts[0].result_bytes, 3 << 20);
     storage.prune(at(9), 0, 9, at(9)).await.unwrap();
     assert_eq!(storage.result(id(2)).await.unwrap(), None);

@@ -53,8 +53,8 @@ pub(crate) async fn by_age_and_by_number<B: Backend>(backend: B) -> B {
     assert_eq!(prune(100, 0, 2).await, [4, 5].map(id));
     assert_eq!(storage.counts().await.unwrap().completed, 1);
     assert!(storage.task(id(5)).await.unwrap().is_none());
-    assert!(storage.attempts(id(5)).await.unwrap().is_empty());
-    // The key was removed with its task.
+    assert!(storage.attempts(id(5), 0, 99).await.unwrap().is_empty());
+    // The key went with its task.
     let mut again = new_task(7);
     again.idempotency_key = Some("key 1".to_owned());
     assert_eq!(

@@ -26,7 +26,10 @@ pub(crate) async fn one_finish_of_two_counts<B: Backend>(backend: B) -> B {
             | (Finished::Stale, Finished::Recorded(TaskState::Failed)) => {}
             other => panic!("{other:?}"),
         }
-        assert_eq!(storage.attempts(claim.task_id).await.unwrap().len(), 1);
+        assert_eq!(
+            storage.attempts(claim.task_id, 0, 99).await.unwrap().len(),
+            1
+        );
     }
     backend
 }
@@ -83,8 +86,8 @@ pub(crate) async fn a_cancel_beats_a_result<B: Backend>(backend: B) -> B {
     );
     let late = storage.cancel(id(1), at(4)).await.unwrap();
     assert_eq!(late, Cancelled::Final(TaskState::Cancelled));
-    // The guest's output is kept with the cancelled task.
-    let attempts = storage.attempts(id(1)).await.unwrap();
+    // What the guest gave is kept with the cancelled task.
+    let attempts = storage.attempts(id(1), 0, 99).await.unwrap();
     assert!(attempts[0].failure.is_none() && attempts[0].result_bytes > 0);
     assert!(storage.result(id(1)).await.unwrap().is_some());
     backend

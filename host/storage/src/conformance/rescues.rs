@@ -37,7 +37,7 @@ pub(crate) async fn the_dead_are_told_from_the_living<B: Backend>(backend: B) ->
         task.failure.map(|failure| failure.kind),
         Some(FailureKind::Lost)
     );
-    let attempts = storage.attempts(id(2)).await.unwrap();
+    let attempts = storage.attempts(id(2), 0, 99).await.unwrap();
     assert_eq!(
         (attempts[0].worker, attempts[0].finished_at),
         (OTHER, at(7))
@@ -105,7 +105,7 @@ pub(crate) async fn a_task_that_loses_every_host_fails<B: Backend>(backend: B) -
         (FailureKind::Lost, 3, 3)
     );
     assert!(failure.message.contains("3 times"), "{}", failure.message);
-    assert_eq!(storage.attempts(id(1)).await.unwrap().len(), 3);
+    assert_eq!(storage.attempts(id(1), 0, 99).await.unwrap().len(), 3);
     backend
 }
 

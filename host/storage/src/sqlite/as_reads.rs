@@ -50,9 +50,24 @@ impl Reads for SqliteStorage {
             .await
     }
 
-    async fn attempts(&self, id: TaskId) -> Result<Vec<Attempt>, StorageError> {
+    async fn attempt(
+        &self,
+        id: TaskId,
+        number: Option<u32>,
+    ) -> Result<Option<Attempt>, StorageError> {
         self.readers
-            .call(move |conn| tasks::attempts(conn, id))
+            .call(move |conn| tasks::attempt(conn, id, number))
+            .await
+    }
+
+    async fn attempts(
+        &self,
+        id: TaskId,
+        after: u32,
+        limit: u32,
+    ) -> Result<Vec<Attempt>, StorageError> {
+        self.readers
+            .call(move |conn| tasks::attempts(conn, id, after, limit))
             .await
     }
 

@@ -1,108 +1,31 @@
 //! Listing tasks, newest first or oldest change first.
 //!
-//! A list is found in two steps: first the places of the tasks, from an index, then the tasks
-//! themselves, one by one. No list walks over everything: if no index answers exactly, the search
-//! covers the next [`SCAN_MAX`] tasks of an index in the right order, and a page that ends there
-//! says where the next one continues.
+//! A list is found in two steps: first which tasks, from an index, then the tasks themselves, one
+//! by one. No list walks over everything: what no index answers exactly is looked for among the
+//! next so many tasks of an index that holds them in order, and a page that ends there says where the
+//! next one goes on.
 
-use std::ops::RangeInclusive;
+mod path;
+mod rest;
+#[cfg(test)]
+mod tests;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, params_from_iter};
+use rusqlite::{Connection, OptionalExtension};
 
-use super::db::state_number;
+use self::path::{Found, Path, search, search_all};
+use self::rest::Rest;
 use super::tasks::{counts, select_tasks, task_of};
 use crate::{ChangeNumber, ListPosition, Since, StorageError, TaskFilter, TaskPage};
+use cofferdam_domain::attempt::FailureKind;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::time::Timestamp;
 
 /// Up to this many waiting or running tasks are sorted; if there are more, a scan finds them soon.
 const SORTED_MAX: u64 = 20_000;
-/// The most tasks examined for one page.
-const SCAN_MAX: i64 = 50_000;
-/// How far the time of a change may be behind that of an earlier one. Changes are numbered at their
-/// commit and dated at their request.
+/// By how much the time of a change may lie behind that of an earlier one. Changes are numbered
+/// when they are committed and dated when they were asked for.
 const DISORDER_MAX_MS: i64 = 60_000;
-
-/// An index that a list follows, with a place for each task in it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Path {
-    /// Every task, by its `seq`.
-    Seq,
-    /// Those of one module, by their `seq`.
-    Name(i64),
-    /// Those of a state with few tasks, by their `seq`, after sorting.
-    Few(TaskState),
-    /// Those that failed or were cancelled, by their `seq`.
-    Unsuccessful(TaskState),
-    /// Every task, by its newest change.
-    Change,
-}
-
-impl Path {
-    /// The table with the index, its condition, and the column that is the place.
-    fn parts(self) -> (&'static str, String, &'static str) {
-        match self {
-            Path::Seq => ("task", "true".to_owned(), "seq"),
-            Path::Name(name) => ("task INDEXED BY task_name", format!("name = {name}"), "seq"),
-            Path::Few(TaskState::Running) => (
-                "task INDEXED BY task_running",
-                // The number is a literal, so that SQLite sees that the partial index holds all of
-                // them.
-                "state = 2".to_owned(),
-                "seq",
-            ),
-            Path::Few(_) => (
-                "task INDEXED BY task_pending",
-                "state = 1".to_owned(),
-                "seq",
-            ),
-            Path::Unsuccessful(state) => (
-                "task INDEXED BY task_unsuccessful",
-                format!("state >= 4 AND state = {}", state_number(state)),
-                "seq",
-            ),
-            Path::Change => ("task INDEXED BY task_change", "true".to_owned(), "change"),
-        }
-    }
-}
-
-/// The part of a filter that the index does not answer.
-#[derive(Default)]
-struct Rest {
-    sql: String,
-    values: Vec<Value>,
-}
-
-impl Rest {
-    fn and(&mut self, condition: &str, values: impl IntoIterator<Item = Value>) {
-        self.sql.push_str(" AND ");
-        self.sql.push_str(condition);
-        self.values.extend(values);
-    }
-
-    fn states(&mut self, states: &[TaskState]) {
-        if !states.is_empty() {
-            let numbers: Vec<String> = states
-                .iter()
-                .map(|state| state_number(*state).to_string())
-                .collect();
-            self.and(&format!("state IN ({})", numbers.join(", ")), []);
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.sql.is_empty()
-    }
-}
-
-/// Places and `seq`s found along one path.
-#[derive(Default)]
-struct Found {
-    tasks: Vec<(i64, i64)>,
-    /// Where the search ended before the end of the path.
-    stopped_at: Option<i64>,
-}
 
 /// The tasks that pass `filter`, and where the next page begins.
 pub(super) fn tasks(
@@ -144,38 +67,77 @@ fn newest_change(conn: &Connection) -> Result<i64, StorageError> {
         .query_row([], |row| row.get(0))?)
 }
 
+/// A filter's states and module as the database has them.
+struct Asked {
+    /// All if empty.
+    states: Vec<TaskState>,
+    name: Option<i64>,
+}
+
+impl Asked {
+    /// `None` if no task can pass.
+    fn of(conn: &Connection, filter: &TaskFilter) -> Result<Option<Asked>, StorageError> {
+        let name = match &filter.module {
+            None => None,
+            Some(name) => match name_number(conn, name.as_str())? {
+                None => return Ok(None),
+                known => known,
+            },
+        };
+        let Some(labelled) = &filter.labels else {
+            let states = filter.states.clone();
+            return Ok(Some(Asked { states, name }));
+        };
+        let asked = |state: &TaskState| filter.states.is_empty() || filter.states.contains(state);
+        let has_label = |state: &TaskState| labelled.any.iter().any(|it| it.state() == *state);
+        let states: Vec<TaskState> = TaskState::ALL
+            .into_iter()
+            .filter(|state| asked(state) && has_label(state))
+            .collect();
+        Ok((!states.is_empty()).then_some(Asked { states, name }))
+    }
+}
+
 fn by_age(conn: &Connection, filter: &TaskFilter, limit: u32) -> Result<Found, StorageError> {
     let below = filter.after.map_or(i64::MAX, |ListPosition(seq)| seq);
-    let mut rest = Rest::default();
-    if let Some(priority) = filter.priority {
-        rest.and("priority = ?", [Value::Integer(priority.rank().into())]);
+    let mut rest = Rest::of(filter);
+    let Some(Asked { states, name }) = Asked::of(conn, filter)? else {
+        return Ok(Found::default());
+    };
+    if !filter.error_kinds.is_empty() {
+        rest.states(&states);
+        rest.name(name);
+        // Each once, or its tasks would be listed twice.
+        let kinds = FailureKind::ALL.into_iter();
+        let asked = kinds.filter(|kind| filter.error_kinds.contains(kind));
+        let paths: Vec<Path> = asked.map(Path::ErrorKind).collect();
+        return search_all(conn, &paths, &rest, below, limit);
     }
-    if let Some(name) = &filter.module {
-        let Some(name) = name_number(conn, name.as_str())? else {
-            return Ok(Found::default());
-        };
-        rest.states(&filter.states);
-        return search(conn, Path::Name(name), &rest, i64::MIN..=below - 1, limit);
+    if let Some(name) = name {
+        rest.states(&states);
+        return search(
+            conn,
+            Path::Name(name),
+            &rest,
+            i64::MIN..=below.saturating_sub(1),
+            limit,
+        );
     }
-    let states = occurring(conn, &filter.states)?;
-    if states.is_empty() && !filter.states.is_empty() {
+    let occurring = occurring(conn, &states)?;
+    if occurring.is_empty() && !states.is_empty() {
         return Ok(Found::default());
     }
-    if let Some(paths) = exact_paths(conn, &states)? {
-        let mut all = Found::default();
-        for path in paths {
-            let found = search(conn, path, &rest, i64::MIN..=below - 1, limit)?;
-            all.tasks.extend(found.tasks);
-            all.stopped_at = all.stopped_at.max(found.stopped_at);
-        }
-        all.tasks.sort_unstable_by(|a, b| b.cmp(a));
-        // Below that place one of the paths may have more.
-        let floor = all.stopped_at.unwrap_or(i64::MIN);
-        all.tasks.retain(|(place, _)| *place >= floor);
-        return Ok(cut(all, limit));
+    if let Some(paths) = exact_paths(conn, &occurring)? {
+        return search_all(conn, &paths, &rest, below, limit);
     }
-    rest.states(&states);
-    search(conn, Path::Seq, &rest, i64::MIN..=below - 1, limit)
+    rest.states(&occurring);
+    search(
+        conn,
+        Path::Seq,
+        &rest,
+        i64::MIN..=below.saturating_sub(1),
+        limit,
+    )
 }
 
 /// The `states` that have a task.
@@ -209,7 +171,13 @@ fn by_change(
     limit: u32,
     newest: i64,
 ) -> Result<Found, StorageError> {
-    let mut rest = Rest::default();
+    let mut rest = Rest::of(filter);
+    let Some(Asked { states, name }) = Asked::of(conn, filter)? else {
+        return Ok(Found::default());
+    };
+    rest.states(&states);
+    rest.name(name);
+    rest.error_kinds(&filter.error_kinds);
     let since = match since {
         Since::Change(ChangeNumber(number)) => number,
         Since::Time(time) => {
@@ -220,16 +188,6 @@ fn by_change(
     let after = filter
         .after
         .map_or(since, |ListPosition(number)| number.max(since));
-    if let Some(priority) = filter.priority {
-        rest.and("priority = ?", [Value::Integer(priority.rank().into())]);
-    }
-    if let Some(name) = &filter.module {
-        let Some(name) = name_number(conn, name.as_str())? else {
-            return Ok(Found::default());
-        };
-        rest.and("name = ?", [Value::Integer(name)]);
-    }
-    rest.states(&filter.states);
     let above = after.saturating_add(1);
     search(conn, Path::Change, &rest, above..=i64::MAX, limit)
 }
@@ -260,66 +218,6 @@ fn last_change_before(
     Ok(low)
 }
 
-/// The first `limit` tasks along a path, and where it continues.
-fn search(
-    conn: &Connection,
-    path: Path,
-    rest: &Rest,
-    places: RangeInclusive<i64>,
-    limit: u32,
-) -> Result<Found, StorageError> {
-    let (mut from, mut to) = places.into_inner();
-    let (table, own, place) = path.parts();
-    let direction = if path == Path::Change { "ASC" } else { "DESC" };
-    let range = format!("{own} AND {place} >= ? AND {place} <= ?");
-    let mut stopped_at = None;
-    if !rest.is_empty() {
-        // This is the last examined place, whether or not something is found.
-        let last: Option<i64> = conn
-            .prepare_cached(&format!(
-                "SELECT {place} FROM {table} WHERE {range} ORDER BY {place} {direction}
-                 LIMIT 1 OFFSET ?"
-            ))?
-            .query_row([from, to, SCAN_MAX - 1], |row| row.get(0))
-            .optional()?;
-        stopped_at = last;
-        match last {
-            Some(last) if path == Path::Change => to = last,
-            Some(last) => from = last,
-            None => {}
-        }
-    }
-    let sql = format!(
-        "SELECT {place}, seq FROM {table} WHERE {range}{} ORDER BY {place} {direction} LIMIT ?",
-        rest.sql
-    );
-    let values = [Value::Integer(from), Value::Integer(to)]
-        .into_iter()
-        .chain(rest.values.iter().cloned())
-        .chain([Value::Integer(i64::from(limit) + 1)]);
-    let mut statement = conn.prepare_cached(&sql)?;
-    let tasks = statement
-        .query_map(params_from_iter(values), |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?
-        .collect::<Result<_, _>>()?;
-    Ok(cut(Found { tasks, stopped_at }, limit))
-}
-
-/// A page of the found tasks, with a next page behind its last task if there are more.
-fn cut(found: Found, limit: u32) -> Found {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let Found {
-        mut tasks,
-        mut stopped_at,
-    } = found;
-    if tasks.len() > limit {
-        tasks.truncate(limit);
-        stopped_at = tasks.last().map(|(place, _)| *place);
-    }
-    Found { tasks, stopped_at }
-}
-
 /// The number of a module's name; `None` if no task is of such a module.
 fn name_number(conn: &Connection, name: &str) -> Result<Option<i64>, StorageError> {
     Ok(conn
@@ -327,6 +225,3 @@ fn name_number(conn: &Connection, name: &str) -> Result<Option<i64>, StorageErro
         .query_row([name], |row| row.get(0))
         .optional()?)
 }
-
-#[cfg(test)]
-mod tests;

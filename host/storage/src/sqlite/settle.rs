@@ -7,15 +7,16 @@ use super::ended::{Ending, Running};
 use super::record::{self, ATTEMPT_MAX};
 use super::templates::Templates;
 use crate::StorageError;
+use cofferdam_domain::attempt::FailureKind;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::time::Timestamp;
 
 const END: &str = "
     UPDATE task SET state = ?2, fence = NULL, cancel_requested = 0, updated_at = ?3,
-        finished_at = ?3, change = ?4 WHERE seq = ?1";
+        finished_at = ?3, change = ?4, error_kind = ?5 WHERE seq = ?1";
 const AGAIN: &str = "
     UPDATE task SET state = 1, fence = NULL, cancel_requested = 0, updated_at = ?2,
-        run_at = coalesce(?3, run_at), change = ?4 WHERE seq = ?1";
+        run_at = coalesce(?3, run_at), change = ?4, error_kind = ?5 WHERE seq = ?1";
 
 /// What becomes of a task whose attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,15 +115,18 @@ impl Settling<'_> {
         record::record(self.conn, &mut self.record, task, ending)?;
         let at = ending.finished_at.as_millis();
         let change = self.tallies.next_change();
+        let error_kind = ending.outcome.failure_kind().map(FailureKind::as_str);
         let state = match after {
             After::Final(state) => {
+                let number = state_number(state);
                 self.end
-                    .execute(params![task.seq, state_number(state), at, change])?;
+                    .execute(params![task.seq, number, at, change, error_kind])?;
                 state
             }
             After::Again(run_at) => {
                 let run_at = run_at.map(Timestamp::as_millis);
-                self.again.execute(params![task.seq, at, run_at, change])?;
+                self.again
+                    .execute(params![task.seq, at, run_at, change, error_kind])?;
                 TaskState::Pending
             }
         };

@@ -176,18 +176,48 @@ const STDOUT: &str = stream_query!("stdout");
 const STDERR: &str = stream_query!("stderr");
 const LOG: &str = stream_query!("log");
 
-/// Every finished attempt.
-pub(super) fn attempts(conn: &Connection, id: TaskId) -> Result<Vec<Attempt>, StorageError> {
-    let mut statement = conn.prepare_cached(
-        "SELECT a.id % 1048576, a.worker, p.digest, a.started_at, a.finished_at, a.failure,
-            a.duration_us, a.cpu_us, a.fuel, a.peak_memory_bytes, a.disk_bytes,
-            coalesce(o.size_bytes, length(a.output), 0), a.truncated, a.artifacts
-         FROM task t JOIN template p ON p.id = t.template
-         JOIN attempt a ON a.id >= t.seq * 1048576 AND a.id < (t.seq + 1) * 1048576
-         LEFT JOIN output o ON o.attempt = a.id
-         WHERE t.id = ?1 ORDER BY a.id",
-    )?;
-    let mut rows = statement.query([id.0.as_bytes()])?;
+/// A query for attempts that are joined to their task as it says.
+macro_rules! select_attempts {
+    ($join:literal) => {
+        concat!(
+            "SELECT a.id % 1048576, a.worker, p.digest, a.started_at, a.finished_at, a.failure,
+                a.duration_us, a.cpu_us, a.fuel, a.peak_memory_bytes, a.disk_bytes,
+                coalesce(o.size_bytes, length(a.output), 0), a.truncated, a.artifacts
+             FROM task t JOIN template p ON p.id = t.template JOIN attempt a ON ",
+            $join
+        )
+    };
+}
+
+const ONE: &str = select_attempts!(
+    "a.id = t.seq * 1048576 + coalesce(?2, t.attempt - (t.state = 2))
+     LEFT JOIN output o ON o.attempt = a.id WHERE t.id = ?1 AND coalesce(?2, 1) < 1048576"
+);
+const SOME: &str = select_attempts!(
+    "a.id > t.seq * 1048576 + ?2 AND a.id < (t.seq + 1) * 1048576
+     LEFT JOIN output o ON o.attempt = a.id WHERE t.id = ?1 ORDER BY a.id LIMIT ?3"
+);
+
+/// One finished attempt, or the newest.
+pub(super) fn attempt(
+    conn: &Connection,
+    id: TaskId,
+    number: Option<u32>,
+) -> Result<Option<Attempt>, StorageError> {
+    let mut statement = conn.prepare_cached(ONE)?;
+    let mut rows = statement.query(params![id.0.as_bytes(), number])?;
+    rows.next()?.map(attempt_of).transpose()
+}
+
+/// Some finished attempts, in order.
+pub(super) fn attempts(
+    conn: &Connection,
+    id: TaskId,
+    after: u32,
+    limit: u32,
+) -> Result<Vec<Attempt>, StorageError> {
+    let mut statement = conn.prepare_cached(SOME)?;
+    let mut rows = statement.query(params![id.0.as_bytes(), after, limit])?;
     let mut attempts = Vec::new();
     while let Some(row) = rows.next()? {
         attempts.push(attempt_of(row)?);

@@ -49,7 +49,7 @@ async fn tasks_that_an_earlier_incarnation_left_running_are_rescued_at_once() {
     );
     guest.completes();
     assert_eq!(stage.finished(id).await.state, TaskState::Completed);
-    let attempts = stage.reads.attempts(id).await.unwrap();
+    let attempts = stage.reads.attempts(id, 0, 99).await.unwrap();
     assert_eq!(
         attempts[0].failure.as_ref().unwrap().kind,
         FailureKind::Lost
@@ -93,7 +93,7 @@ async fn an_attempt_that_does_not_finish_is_given_back_at_shutdown() {
         (never_begun.state, never_begun.attempt),
         (TaskState::Pending, 0)
     );
-    assert!(storage.attempts(second).await.unwrap().is_empty());
+    assert!(storage.attempts(second, 0, 99).await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -182,6 +182,6 @@ async fn work_that_the_host_cannot_do_yet_is_put_off_and_not_counted() {
     stage.guest().await.completes();
     let task = stage.finished(id).await;
     assert_eq!((task.state, task.attempt), (TaskState::Completed, 1));
-    assert_eq!(stage.reads.attempts(id).await.unwrap().len(), 1);
+    assert_eq!(stage.reads.attempts(id, 0, 99).await.unwrap().len(), 1);
     stage.end().await;
 }

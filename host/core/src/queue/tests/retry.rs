@@ -6,6 +6,7 @@ use super::stage::{START, Stage, one_slot, plain, until};
 use crate::queue::Submission;
 use cofferdam_domain::attempt::FailureKind;
 use cofferdam_domain::caller::Caller;
+use cofferdam_domain::label::Label;
 use cofferdam_domain::retry::RetryPolicy;
 use cofferdam_domain::state::TaskState;
 use cofferdam_storage::Retried;
@@ -34,14 +35,14 @@ async fn a_transient_failure_is_tried_again_after_growing_waits() {
         let task = stage.task(id).await;
         assert_eq!(
             (task.run_at, task.label(START)),
-            (START.plus(now), "retrying")
+            (START.plus(now), Label::Retrying)
         );
         stage.advance_to(now);
     }
     stage.guest().await.fails(FailureKind::GuestError, true);
     let task = stage.finished(id).await;
     assert_eq!((task.state, task.attempt), (TaskState::Failed, 3));
-    assert_eq!(stage.reads.attempts(id).await.unwrap().len(), 3);
+    assert_eq!(stage.reads.attempts(id, 0, 99).await.unwrap().len(), 3);
 
     assert_eq!(
         stage.queue.retry(&Caller::local(), id).await.unwrap(),

@@ -53,7 +53,10 @@ pub(crate) struct Submit {
     /// Limit on the files it writes, as 64KiB, 128MiB or 1GiB [default: the host's, 64MiB].
     #[arg(long, value_parser = units::bytes, value_name = "SIZE")]
     disk: Option<u64>,
-    /// The most attempts, if a failure allows another [default: 1].
+    /// Limit of the output, as 64KiB, 4MiB or 1GiB [default: the host's, 4MiB].
+    #[arg(long, value_parser = units::bytes, value_name = "SIZE")]
+    output: Option<u64>,
+    /// Attempts in all, where a failure says that another makes sense [default: 1].
     #[arg(long)]
     max_attempts: Option<u32>,
     /// A directory the operator configured, and where the guest sees it.
@@ -92,7 +95,7 @@ pub(super) fn submit(command: Submit, client: &Client, json: bool) -> anyhow::Re
         }
         input => client.post("/v1/tasks", &headers, &body(&command, input)?)?,
     };
-    let answer = answer.json()?;
+    let answer = answer.told()?;
     let id = super::text(&answer, "task_id");
     if command.wait {
         // A user who interrupts the wait can find the task again.
@@ -100,7 +103,7 @@ pub(super) fn submit(command: Submit, client: &Client, json: bool) -> anyhow::Re
         return super::wait(client, &id, None, json);
     }
     if json {
-        output::json(&answer);
+        output::line(answer.as_it_came());
     } else {
         output::line(&id);
     }
@@ -183,6 +186,7 @@ fn limits(command: &Submit) -> Map<String, Value> {
         ("fuel", command.fuel),
         ("memory_bytes", command.memory),
         ("disk_bytes", command.disk),
+        ("output_bytes", command.output),
     ];
     limits.extend(
         times

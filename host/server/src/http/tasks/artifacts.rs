@@ -106,17 +106,14 @@ async fn attempt(services: &Services, id: TaskId, uri: &Uri) -> Result<Option<At
     let number = query.number("attempt", 1..=u64::from(u32::MAX))?;
     query.done()?;
     find(services, id, Duration::ZERO).await?;
-    let mut attempts = services.storage.attempts(id).await?;
-    match number {
-        None => Ok(attempts.pop()),
-        Some(number) => {
-            let found = attempts
-                .into_iter()
-                .find(|attempt| u64::from(attempt.number) == number);
-            let detail = || format!("task {id} has no finished attempt {number}");
-            found
-                .map(Some)
-                .ok_or_else(|| ApiError::not_found("artifact_not_found", detail()))
+    // A number beyond what a task can have is that of no attempt.
+    let wanted = number.map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+    let attempt = services.storage.attempt(id, wanted).await?;
+    match (number, attempt) {
+        (Some(number), None) => {
+            let detail = format!("task {id} has no finished attempt {number}");
+            Err(ApiError::not_found("artifact_not_found", detail))
         }
+        (_, attempt) => Ok(attempt),
     }
 }

@@ -1,4 +1,6 @@
-//! `GET /v1/tasks`: tasks newest first, or changes since an earlier answer.
+//! `GET /v1/tasks`: lists of tasks, page by page.
+//!
+//! What a query asks for is parsed here. Which tasks these are is storage's to find, so many a page.
 
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
@@ -11,10 +13,16 @@ use crate::http::tasks::wire::TaskJson;
 use crate::http::{AppState, json};
 use crate::intake::query::{self, Query};
 use crate::intake::time::Time;
+use cofferdam_domain::attempt::FailureKind;
+use cofferdam_domain::label::Label;
 use cofferdam_domain::module::ModuleName;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{Priority, Task};
-use cofferdam_storage::{ChangeNumber, Since, TaskFilter};
+use cofferdam_domain::time::Timestamp;
+use cofferdam_storage::{ChangeNumber, Labelled, Since, TaskFilter};
+
+/// The most members of the metadata that one list asks for.
+const METADATA_FILTERS_MAX: usize = 8;
 
 /// A page of tasks.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -27,13 +35,16 @@ pub(crate) struct TaskPage {
 
 /// List tasks
 ///
-/// Newest first; with `since`, oldest change first and only tasks that changed since then. A page
-/// may have fewer items than requested, or none, and still have a next one: continue until
-/// `next_cursor` is null.
+/// Newest first; with `since`, oldest change first and only what changed since then. A page may
+/// have fewer items than asked for, or none, and a next one all the same: go on until `next_cursor`
+/// is null. `metadata.KEY=VALUE` in the query, up to eight times, gives tasks whose metadata has that
+/// member: a text as it is, a number, `true`, `false` or `null` as JSON writes it.
 #[utoipa::path(
     get, path = "/v1/tasks", operation_id = "list_tasks", tag = "Tasks",
     params(
         ("status" = Option<String>, Query, description = "States, separated by commas"),
+        ("label" = Option<String>, Query, description = "Labels, separated by commas: also scheduled, retrying and cancelling"),
+        ("error_kind" = Option<String>, Query, description = "Kinds of the failure that a task shows, separated by commas"),
         ("module" = Option<String>, Query, pattern = "^[a-z0-9][a-z0-9._/-]{0,127}$", description = "A module's name"),
         ("priority" = Option<String>, Query, pattern = "^(critical|high|normal|medium|low)$", description = "critical, high, normal or low"),
         ("since" = Option<String>, Query, description = "An earlier answer's as_of; or an RFC 3339 time, for changes dated at that time or later"),
@@ -45,7 +56,7 @@ pub(crate) struct TaskPage {
 pub(crate) async fn list(State(services): State<AppState>, uri: Uri) -> Result<Response, ApiError> {
     let mut query = Query::of(uri.query())?;
     let limit = page::limit(&mut query)?;
-    let (mut filter, order, as_of) = filter(&mut query)?;
+    let (mut filter, order, as_of) = filter(&mut query, services.clock.now())?;
     query.done()?;
     let mut rest = Rest::of_page(limit);
     let first = rest.batch().unwrap_or(1);
@@ -104,17 +115,23 @@ fn text_bytes(task: &Task) -> usize {
     task.metadata.len() + task.progress_note.len() + failure
 }
 
-/// The filter, the order, and the first page's `as_of` if this is a later page.
-pub(crate) fn filter(
+/// What is asked for at `now`, in which order, and what the first page was as of if this is another.
+fn filter(
     query: &mut Query<'_>,
+    now: Timestamp,
 ) -> Result<(TaskFilter, TaskList, Option<ChangeNumber>), ApiError> {
-    let expected = "a status, or several separated by commas: blocked, pending, running, completed, \
-                    failed, cancelled";
-    let states = query.parsed("status", expected, |text| {
-        text.split(',')
-            .map(|word| TaskState::parse(word.trim()))
-            .collect::<Option<Vec<_>>>()
-    })?;
+    let known = TaskState::ALL.map(TaskState::as_str);
+    let states = words(query, "status", "a status", &known, TaskState::parse)?;
+    let known = Label::ALL.map(Label::as_str);
+    let labels = words(query, "label", "a label", &known, Label::parse)?;
+    let known = FailureKind::ALL.map(FailureKind::as_str);
+    let kinds = words(
+        query,
+        "error_kind",
+        "a kind of failure",
+        &known,
+        FailureKind::parse,
+    )?;
     let module = query.parsed("module", "a module's name", |text| {
         ModuleName::parse(text).ok()
     })?;
@@ -127,17 +144,45 @@ pub(crate) fn filter(
         TaskList::Newest
     };
     let place = order.place(query)?;
+    let metadata = query.members("metadata.", "metadata.KEY")?;
+    if metadata.len() > METADATA_FILTERS_MAX {
+        let detail = format!("at most {METADATA_FILTERS_MAX} members can be asked for");
+        return Err(ApiError::parameter("metadata.KEY", detail));
+    }
     let filter = TaskFilter {
         states: states.unwrap_or_default(),
         module,
         priority,
+        labels: labels.map(|any| Labelled { any, now }),
+        error_kinds: kinds.unwrap_or_default(),
+        metadata,
         since,
         after: place.map(|place| place.position),
     };
     Ok((filter, order, place.map(|place| place.as_of)))
 }
 
-/// The prefix of a change's number in a `since`, which distinguishes it from a time.
+/// Words separated by commas, each one of `known`.
+fn words<T>(
+    query: &mut Query<'_>,
+    name: &'static str,
+    what: &str,
+    known: &[&str],
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Option<Vec<T>>, ApiError> {
+    let expected = format!(
+        "{what}, or several separated by commas: {}",
+        known.join(", ")
+    );
+    query.parsed(name, &expected, |text| {
+        let words = text.split(',').take(known.len() + 1);
+        let words: Option<Vec<T>> = words.map(|word| parse(word.trim())).collect();
+        // Each once is enough to ask for all of them.
+        words.filter(|words| words.len() <= known.len())
+    })
+}
+
+/// What begins a change's number in a `since`, so that it is no time.
 const CHANGE_PREFIX: &str = "c";
 
 fn since(text: &str) -> Option<Since> {
@@ -152,4 +197,60 @@ fn since(text: &str) -> Option<Since> {
 
 pub(crate) fn since_text(ChangeNumber(number): ChangeNumber) -> String {
     format!("{CHANGE_PREFIX}{number}")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(query: &str) -> Result<TaskFilter, ApiError> {
+        let mut query = Query::of(Some(query))?;
+        let (filter, _, _) = filter(&mut query, Timestamp::EPOCH)?;
+        query.done()?;
+        Ok(filter)
+    }
+
+    #[test]
+    fn words_are_read_in_any_number_and_order() {
+        let filter = read("status=failed,%20running&label=retrying&error_kind=trap,trap").unwrap();
+        assert_eq!(filter.states, [TaskState::Failed, TaskState::Running]);
+        assert_eq!(filter.labels.unwrap().any, [Label::Retrying]);
+        assert_eq!(filter.error_kinds, [FailureKind::Trap; 2]);
+        for bad in [
+            "status=",
+            "label=,",
+            "error_kind=trap,",
+            "label=failed&label=failed",
+        ] {
+            assert_eq!(read(bad).unwrap_err().code(), "invalid_parameter", "{bad}");
+        }
+        let many = vec!["failed"; 7].join(",");
+        assert!(read(&format!("status={many}")).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_value_of_any_filter_is_taken_or_refused_by_name(
+            name in prop::sample::select(vec![
+                "status", "label", "error_kind", "module", "priority", "since", "cursor",
+                "metadata.a", "limt",
+            ]),
+            value in "[a-z_,.0-9:TZ+-]{0,24}|\\PC{0,12}",
+        ) {
+            let mut query = form_urlencoded::Serializer::new(String::new());
+            if let Err(error) = read(&query.append_pair(name, &value).finish()) {
+                prop_assert!(error.detail().contains(name), "{}", error.detail());
+                let codes = ["invalid_parameter", "invalid_cursor", "unknown_parameter"];
+                prop_assert!(codes.contains(&error.code()));
+            }
+        }
+
+        #[test]
+        fn the_number_of_a_change_is_read_as_it_is_written(number in 0..i64::MAX) {
+            let change = ChangeNumber(number);
+            prop_assert_eq!(since(&since_text(change)), Some(Since::Change(change)));
+        }
+    }
 }

@@ -117,7 +117,7 @@ pub(crate) struct ArtifactJson {
 impl TaskJson {
     /// The task at `now`; `estimated_wait` is for a task that is not final.
     pub(crate) fn new(task: Task, now: Timestamp, estimated_wait: std::time::Duration) -> TaskJson {
-        let label = task.label(now);
+        let label = task.label(now).as_str();
         let estimated_completion = match task.state.is_final() {
             true => None,
             false => Some(Time(task.run_at.max(now).plus(estimated_wait))),

@@ -12,9 +12,12 @@ use super::tasks;
 use crate::conformance::fixture::*;
 use crate::sqlite::SqliteStorage;
 use crate::sqlite::connection::{database_path, open_reader};
-use crate::{ChangeNumber, Since, TaskFilter};
+use crate::{ChangeNumber, Labelled, Since, TaskFilter};
+use cofferdam_domain::attempt::FailureKind;
+use cofferdam_domain::label::Label;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::Priority;
+use cofferdam_domain::time::Timestamp;
 
 const TASKS: i64 = 300_000;
 /// The number of the rare module's one task, and of the only task with another priority.
@@ -36,10 +39,11 @@ fn fill(conn: &Connection) {
          WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {TASKS})
          INSERT INTO task (seq, id, template, state, priority, run_at, attempt, max_attempts, lost,
              created_at, updated_at, cancel_requested, finished_at, progress, progress_note, name,
-             change)
+             change, error_kind)
          SELECT i, CAST(printf('%016d', i) AS BLOB), 1 + (i = {RARE}),
              iif(i > {TASKS} - 100, 1, iif(i = {RARE}, 4, 3)), 2 - (i = {RARE}), i, 0, 1, 0,
-             i, i * 10, 0, iif(i > {TASKS} - 100, NULL, i * 10), 0, '', 1 + (i = {RARE}), i FROM n;
+             i, i * 10, 0, iif(i > {TASKS} - 100, NULL, i * 10), 0, '', 1 + (i = {RARE}), i,
+             iif(i = {RARE}, 'trap', NULL) FROM n;
          INSERT INTO task_spec (seq, fingerprint, content_type, body)
              SELECT seq, zeroblob(16), '', x'' FROM task;
          UPDATE newest_change SET number = {TASKS};
@@ -98,7 +102,7 @@ fn no_page_walks_over_everything() {
         since: Some(since),
         ..all()
     };
-    let at = |millis| Since::Time(cofferdam_domain::time::Timestamp::from_millis(millis));
+    let at = |millis| Since::Time(Timestamp::from_millis(millis));
     let rare = || TaskFilter {
         module: Some(name("rare")),
         ..all()
@@ -157,4 +161,58 @@ fn no_page_walks_over_everything() {
     assert_eq!(scanned("changes of a rare module", rare_changes), 1);
     assert_eq!(scanned("a late time", since(at(TASKS * 10 - 20))), 3);
     assert_eq!(scanned("a time to come", since(at(i64::MAX))), 0);
+}
+
+#[test]
+fn no_page_by_label_kind_of_failure_or_metadata_does_either() {
+    let data = tempfile::tempdir().unwrap();
+    let table = Table::open(data.path());
+    let all = TaskFilter::default;
+    let indexed = |name, filter| table.pages(name, filter, INDEXED_MAX, 3);
+    let kinds = |kinds: &[FailureKind]| TaskFilter {
+        error_kinds: kinds.to_vec(),
+        ..all()
+    };
+    assert_eq!(indexed("traps", kinds(&[FailureKind::Trap; 2])), 1);
+    let every = kinds(&FailureKind::ALL);
+    assert_eq!(indexed("every kind", every), 1);
+    let traps_of_many = TaskFilter {
+        module: Some(name("echo")),
+        ..kinds(&[FailureKind::Trap])
+    };
+    assert_eq!(indexed("traps of many", traps_of_many), 0);
+    let labels = |labels: &[Label]| TaskFilter {
+        labels: Some(Labelled {
+            any: labels.to_vec(),
+            now: Timestamp::from_millis(TASKS - 50),
+        }),
+        ..all()
+    };
+    assert_eq!(indexed("ready", labels(&[Label::Pending])), 50);
+    let waiting = [Label::Scheduled, Label::Retrying, Label::Failed];
+    assert_eq!(indexed("later or failed", labels(&waiting)), 51);
+    let no_state = TaskFilter {
+        states: vec![TaskState::Completed],
+        ..labels(&[Label::Retrying])
+    };
+    assert_eq!(indexed("no state", no_state), 0);
+
+    let scanned = |name, filter| table.pages(name, filter, SCANNED_MAX, 10);
+    let trap_changes = TaskFilter {
+        error_kinds: vec![FailureKind::Trap],
+        since: Some(Since::Change(ChangeNumber(0))),
+        ..all()
+    };
+    assert_eq!(scanned("changes of traps", trap_changes), 1);
+    let done = TaskFilter {
+        labels: labels(&[Label::Completed, Label::Cancelling]).labels,
+        priority: Some(Priority::High),
+        ..all()
+    };
+    assert_eq!(scanned("labels of many", done), 0);
+    let metadata = TaskFilter {
+        metadata: vec![("team".to_owned(), "a".to_owned())],
+        ..all()
+    };
+    assert_eq!(scanned("metadata", metadata), 0);
 }
