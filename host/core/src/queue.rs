@@ -46,8 +46,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::queue::pruner::Attic;
 use crate::queue::shared::Shared;
 use crate::registry::Registry;
-use crate::runner::RunError;
 use crate::runner::admission::Admission;
+use crate::runner::{RunError, Spool};
 use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::caller::{Caller, Forbidden, Scope};
 use cofferdam_domain::task::{NewTask, Priority, TaskId};
@@ -64,6 +64,7 @@ pub struct Queue {
     admission: Admission,
     cancels: mpsc::Sender<TaskId>,
     attic: Arc<dyn Attic>,
+    spool: Arc<dyn Spool>,
 }
 
 /// Why a change to a task was refused.

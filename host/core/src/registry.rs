@@ -15,10 +15,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use lru::LruCache;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
 
 use crate::registry::loaded::LoadedModules;
 use crate::registry::names::Names;
-use crate::registry::schema::{Misfit, Schemas, Which};
+use crate::registry::schema::{Misfit, Schemas, Text, Which};
 use crate::telemetry::metrics::Metrics;
 use cofferdam_domain::attempt::Payload;
 use cofferdam_domain::caller::{Caller, Forbidden, Scope};
@@ -44,6 +45,7 @@ pub struct Registry {
     schemas: Schemas,
     /// The facts about versions that attempts ran recently; a version never changes.
     versions: Mutex<LruCache<Digest, Arc<ModuleInfo>>>,
+    changes: watch::Sender<u64>,
 }
 
 /// The most versions remembered.
@@ -127,10 +129,23 @@ impl Registry {
             loaded: LoadedModules::new(loaded_modules_max),
             schemas,
             versions: Mutex::new(LruCache::new(VERSIONS_MAX)),
+            changes: watch::Sender::new(0),
         }
     }
 
-    /// Checks, compiles and stores `wasm`, and makes `name` refer to it.
+    /// Tells whenever a name came to mean something else. Changes that come close together may be told
+    /// as one, and what was asked for and not done may be told too.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Forgets what a name meant, and says so.
+    fn changed(&self, name: &ModuleName) {
+        self.names.forget(name);
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// Checks, compiles and stores `wasm`, and makes `name` mean it.
     pub async fn put(
         &self,
         caller: &Caller,
@@ -227,8 +242,8 @@ impl Registry {
             .storage
             .put_module(name, info, bytes, self.clock.now())
             .await;
-        // Also after a failure: perhaps only the answer to the commit was lost.
-        self.names.forget(name);
+        // Also where it failed: the answer to the commit may be all that was lost.
+        self.changed(name);
         Ok(put?)
     }
 
@@ -262,25 +277,17 @@ impl Registry {
         self.loaded.get(digest, class)
     }
 
-    /// Checks an input against the module's schema, if it has one. JSON is checked whatever its
-    /// content type, because many clients send JSON under another type. Other bytes are not
-    /// checked, because a schema says nothing about a picture, and neither is an input that is not
-    /// in memory.
+    /// Holds an input against the module's schema, where it has one. JSON is held whatever the
+    /// content type calls it, because many clients send JSON under another name. What is not JSON and
+    /// does not claim to be is the module's own affair: a schema says nothing of a picture.
     pub async fn check_input(
         &self,
         info: &ModuleInfo,
-        input: Option<&Payload>,
+        content_type: &str,
+        input: Text,
     ) -> Result<(), Misfit> {
-        let schema = info
-            .descriptor
-            .as_ref()
-            .and_then(|descriptor| descriptor.input_schema.as_ref());
-        let (Some(schema), Some(input)) = (schema, input) else {
-            return Ok(());
-        };
-        let (digest, text) = (info.digest, &input.body);
-        match self.schemas.check(digest, Which::Input, schema, text).await {
-            Err(Misfit::NotJson(_)) if !said::is_json(&input.content_type) => Ok(()),
+        match self.check(info, Which::Input, input).await {
+            Err(Misfit::NotJson(_)) if !said::is_json(content_type) => Ok(()),
             checked => checked,
         }
     }
@@ -288,16 +295,18 @@ impl Registry {
     /// Checks an output against the module's output schema. A module with such a schema answers
     /// with JSON, whatever the content type says.
     pub async fn check_output(&self, info: &ModuleInfo, output: &Payload) -> Result<(), Misfit> {
-        let schema = info
-            .descriptor
-            .as_ref()
-            .and_then(|descriptor| descriptor.output_schema.as_ref());
+        let output = Text::Memory(output.body.clone());
+        self.check(info, Which::Output, output).await
+    }
+
+    async fn check(&self, info: &ModuleInfo, which: Which, text: Text) -> Result<(), Misfit> {
+        let descriptor = info.descriptor.as_ref();
+        let schema = descriptor.and_then(|descriptor| match which {
+            Which::Input => descriptor.input_schema.as_deref(),
+            Which::Output => descriptor.output_schema.as_deref(),
+        });
         match schema {
-            Some(schema) => {
-                let (digest, text) = (info.digest, &output.body);
-                let check = self.schemas.check(digest, Which::Output, schema, text);
-                check.await
-            }
+            Some(schema) => self.schemas.check(info.digest, which, schema, text).await,
             None => Ok(()),
         }
     }
@@ -306,7 +315,7 @@ impl Registry {
     pub async fn remove(&self, caller: &Caller, name: &ModuleName) -> Result<bool, RegistryError> {
         free(caller, name)?;
         let removed = self.storage.remove_module(name).await;
-        self.names.forget(name);
+        self.changed(name);
         Ok(removed?)
     }
 

@@ -22,7 +22,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::interpreters::request::BadRequest;
 use crate::interpreters::{Interpreters, Unavailable};
-use crate::registry::schema::Misfit;
+use crate::registry::schema::{Misfit, Text};
 use crate::registry::{Registry, RegistryError};
 use crate::runner::admission::Admission;
 use crate::telemetry::metrics::Metrics;
@@ -68,8 +68,8 @@ pub trait Spool: Send + Sync + 'static {
 pub struct RunRequest {
     /// The module.
     pub module: ModuleRef,
-    /// Its input.
-    pub input: GuestInput,
+    /// What it works on.
+    pub input: Payload,
     /// Arguments, for commands.
     pub args: Vec<String>,
     /// Environment variables.
@@ -89,7 +89,7 @@ impl RunRequest {
     pub fn inline(module: ModuleRef, input: Payload) -> RunRequest {
         RunRequest {
             module,
-            input: GuestInput::Inline(input),
+            input,
             args: Vec::new(),
             env: Vec::new(),
             stdin: None,
@@ -186,12 +186,10 @@ impl Runner {
         let (came, _entered) = (Instant::now(), self.enter()?);
         let limits = self.admission.check(&request.limits, &request.grants)?;
         let info = self.registry.resolve(&request.module).await?;
-        let input = match &request.input {
-            GuestInput::Inline(payload) => Some(payload),
-            GuestInput::File { .. } => None,
-        };
-        let checked = self.registry.check_input(&info, input).await;
-        checked.map_err(RunError::Schema)?;
+        let text = Text::Memory(request.input.body.clone());
+        let content_type = &request.input.content_type;
+        let checked = self.registry.check_input(&info, content_type, text);
+        checked.await.map_err(RunError::Schema)?;
         if let Some(language) = info.kind.language() {
             let name = request.module.name.clone();
             let patience = self.patience(came, limits.timeout, info.digest);
@@ -208,7 +206,7 @@ impl Runner {
             .await?;
         let spec = RunSpec {
             program: request.module.name.as_str().to_owned(),
-            input: request.input,
+            input: GuestInput::Inline(request.input),
             args: request.args,
             env: request.env,
             limits,

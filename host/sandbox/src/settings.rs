@@ -39,7 +39,10 @@ pub struct SandboxConfig {
     pub compile_memory_bytes: u64,
     /// How long checking one value against a module's schema may take.
     pub schema_check_timeout: Duration,
-    /// Compiled modules kept mapped, counted separately for each class.
+    /// The memory that one value may take while it is held against a module's schema. A text that
+    /// is longer than a quarter of it is refused.
+    pub schema_check_memory_bytes: u64,
+    /// Compiled modules kept mapped, each class counted apart.
     pub loaded_modules_max: usize,
     /// Bytes of compiled code kept on disk; the least recently used go first.
     pub code_cache_bytes: u64,
@@ -107,6 +110,7 @@ impl Default for SandboxConfig {
             compile_timeout: Duration::from_secs(60),
             compile_memory_bytes: 3 * 1024 * 1024 * 1024,
             schema_check_timeout: Duration::from_secs(2),
+            schema_check_memory_bytes: 512 * 1024 * 1024,
             loaded_modules_max: 256,
             code_cache_bytes: 4 * 1024 * 1024 * 1024,
             over_quota: OverQuota::Refuse,

@@ -30,7 +30,7 @@ use cofferdam::interpreters::Interpreters;
 use cofferdam::queue::{Parts, Queue};
 use cofferdam::registry::Registry;
 use cofferdam::registry::loader::SandboxLoader;
-use cofferdam::registry::schema::Schemas;
+use cofferdam::registry::schema::{Bounds, Schemas};
 use cofferdam::runner::Runner;
 use cofferdam::runner::admission::Admission;
 use cofferdam::sessions::Sessions;
@@ -357,7 +357,10 @@ fn registry(
     let schemas = Schemas::new(
         guests.handle(),
         threads_or_cores(config.sandbox.guest_threads),
-        config.sandbox.schema_check_timeout,
+        Bounds {
+            timeout: config.sandbox.schema_check_timeout,
+            memory_bytes: config.sandbox.schema_check_memory_bytes,
+        },
     );
     Ok(Arc::new(Registry::new(
         Arc::clone(storage),

@@ -180,3 +180,42 @@ fn a_wrapped_schema_keeps_its_meaning() {
     assert_eq!(call(json!([[], [[]]]))["content"][0]["text"], "[[],[[]]]");
     assert_eq!(call(json!([1]))["isError"], true);
 }
+
+#[test]
+fn inputs_that_go_to_disk_are_held_too() {
+    let config = "[http]\ninline_body_bytes = 65536\n\
+                  [sandbox]\nschema_check_memory_bytes = 4194304\n";
+    let host = Host::with_config(config);
+    let schema = json!({"properties": {"n": {"type": "integer"}}, "maxItems": 1_000_000});
+    let module = guests::described(Some(&schema.to_string()), None);
+    host.client.put_module("m", &module).expect(201);
+    let submit = |kind: &str, body: &str| {
+        let target = "/v1/tasks?module=m&delay_ms=600000";
+        let headers = [("content-type", kind)];
+        host.client.send("POST", target, &headers, body.as_bytes())
+    };
+    let with = |n: &str, bytes: usize| format!(r#"{{"text": "{}", "n": {n}}}"#, "x".repeat(bytes));
+    let many = |item: &str, times: usize| format!("[{}]", vec![item; times].join(","));
+    for kind in ["application/json", "application/octet-stream", "text/plain"] {
+        submit(kind, &with("7", 200_000)).expect(202);
+        let unfit = submit(kind, &with("7.5", 200_000)).expect_problem(422, "invalid_input");
+        assert!(unfit["detail"].as_str().unwrap().contains("/n"), "{unfit}");
+        // Too long a text, and too large a value.
+        for large in [with("7", 1_100_000), many("{}", 100_000)] {
+            let problem = submit(kind, &large).expect_problem(413, "schema_check_too_large");
+            assert_eq!(problem["limit_bytes"], 4_194_304, "{problem}");
+        }
+    }
+    // What is not JSON is the module's own affair, unless it says that it is.
+    for text in [
+        "x".repeat(200_000),
+        "x".repeat(1_100_000),
+        "[".repeat(200_000),
+    ] {
+        submit("text/plain", &text).expect(202);
+        submit("application/json", &text).expect_problem(422, "invalid_input");
+    }
+    // Nothing is left of what was refused.
+    let spooled = std::fs::read_dir(host.data().join("spool")).unwrap();
+    assert_eq!(spooled.count(), 6);
+}

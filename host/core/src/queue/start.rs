@@ -31,8 +31,8 @@ use crate::queue::{
     reconciler, rescuer,
 };
 use crate::registry::Registry;
-use crate::runner::Runner;
 use crate::runner::admission::Admission;
+use crate::runner::{Runner, Spool};
 use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::Metrics;
 use cofferdam_domain::attempt::WorkerId;
@@ -86,9 +86,10 @@ impl Queue {
         runner: Arc<Runner>,
         files: FileStorage,
     ) -> Result<Arc<Queue>, StorageError> {
+        let spool = Arc::new(files.clone());
         let guests = Arc::new(Guests::new(runner, files));
         let attic: Arc<dyn Attic> = Arc::<Guests>::clone(&guests);
-        Queue::start_with(parts, guests, attic).await
+        Queue::start_with(parts, guests, attic, spool).await
     }
 
     /// The same with replacements of the runner and the files.
@@ -96,6 +97,7 @@ impl Queue {
         parts: Parts,
         attempts: Arc<A>,
         attic: Arc<dyn Attic>,
+        spool: Arc<dyn Spool>,
     ) -> Result<Arc<Queue>, StorageError> {
         let Parts {
             registry,
@@ -131,6 +133,7 @@ impl Queue {
             admission,
             cancels,
             attic,
+            spool,
         }))
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::queue::{Queue, QueueError};
+use crate::registry::schema::Text;
 use crate::runner::{RunError, unmetered};
 use cofferdam_domain::grants::Grants;
 use cofferdam_domain::limits::LimitRequest;
@@ -96,12 +97,19 @@ impl Queue {
         if module.kind.language().is_some() && submission.limits.fuel.is_some() {
             return Err(unmetered().into());
         }
-        let input = match &submission.input {
-            Input::Inline(payload) => Some(payload),
-            Input::Spooled { .. } => None,
+        let (content_type, input) = match &submission.input {
+            Input::Inline(payload) => (&*payload.content_type, Text::Memory(payload.body.clone())),
+            Input::Spooled {
+                content_type,
+                blob,
+                size_bytes,
+            } => {
+                let (path, size_bytes) = (self.spool.path(*blob), *size_bytes);
+                (content_type.as_str(), Text::File { path, size_bytes })
+            }
         };
-        let checked = self.registry.check_input(&module, input).await;
-        checked.map_err(RunError::Schema)?;
+        let checked = self.registry.check_input(&module, content_type, input);
+        checked.await.map_err(RunError::Schema)?;
         let earliest = now.plus(submission.delay);
         let window = self.shared.config.dedup_window;
         Ok(NewTask {

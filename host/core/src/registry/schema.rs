@@ -16,6 +16,7 @@ pub mod fuzzing;
 mod number;
 mod pattern;
 mod prepare;
+mod reading;
 mod ready;
 mod references;
 mod rules;
@@ -32,11 +33,14 @@ use tokio::sync::Semaphore;
 use crate::registry::schema::apply::Fault;
 use crate::registry::schema::budget::{Budget, Stopped};
 use crate::registry::schema::prepare::prepare;
+use crate::registry::schema::reading::Unread;
 use crate::registry::schema::ready::{Ready, Schema};
 use cofferdam_domain::module::{Descriptor, Digest};
 use cofferdam_sandbox::threads::GuestThreadsHandle;
 
-/// The longest value that is checked on the caller's thread.
+pub use crate::registry::schema::reading::Text;
+
+/// The longest value that is checked on the thread that asks.
 const AT_ONCE_BYTES: usize = 8 * 1024;
 /// Steps that a check takes there; it then starts again on a guest thread.
 const AT_ONCE_STEPS: u64 = 4_000;
@@ -80,6 +84,15 @@ pub enum Misfit {
     /// The check did not end in its time.
     #[error("checking it against the schema takes longer than {} ms", .0.as_millis())]
     Costly(Duration),
+    /// The value takes more memory than a check may take.
+    #[error(
+        "to be held against the schema it takes more than {0} bytes of memory, the most that a check \
+         may take (sandbox.schema_check_memory_bytes)"
+    )]
+    TooLarge(u64),
+    /// The text could not be read any more.
+    #[error("it could not be read: {0}")]
+    Lost(String),
     /// The module was stored before this host refused such a schema.
     #[error("the module's own schema {0}")]
     Schema(String),
@@ -88,22 +101,31 @@ pub enum Misfit {
     Busy,
 }
 
-/// Checks values against schemas, and keeps schemas ready.
+/// What one check may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// How long it may take.
+    pub timeout: Duration,
+    /// The memory that its value may take.
+    pub memory_bytes: u64,
+}
+
+/// Holds values against schemas, and keeps schemas ready.
 pub struct Schemas {
     ready: Arc<Ready>,
     threads: GuestThreadsHandle,
     places: Arc<Semaphore>,
-    timeout: Duration,
+    bounds: Bounds,
 }
 
 impl Schemas {
-    /// Long checks run on `threads`, at most `at_once` of them, each for at most `timeout`.
-    pub fn new(threads: GuestThreadsHandle, at_once: usize, timeout: Duration) -> Schemas {
+    /// Long checks run on `threads`, at most `at_once` of them, each within `bounds`.
+    pub fn new(threads: GuestThreadsHandle, at_once: usize, bounds: Bounds) -> Schemas {
         Schemas {
             ready: Arc::new(Ready::default()),
             threads,
             places: Arc::new(Semaphore::new(at_once.max(1))),
-            timeout,
+            bounds,
         }
     }
 
@@ -113,25 +135,26 @@ impl Schemas {
         digest: Digest,
         which: Which,
         schema: &str,
-        text: &Bytes,
+        text: Text,
     ) -> Result<(), Misfit> {
-        let ready = self.ready.get(digest, which);
+        let (ready, bounds) = (self.ready.get(digest, which), self.bounds);
         if let Some(schema) = &ready
-            && text.len() <= AT_ONCE_BYTES
+            && let Text::Memory(bytes) = &text
+            && bytes.len() <= AT_ONCE_BYTES
         {
-            match held(schema, text, AT_ONCE_STEPS, &mut || false) {
+            match held(schema, &text, AT_ONCE_STEPS, bounds, &mut || false) {
                 Err(Held::Stopped(Stopped::Spent)) => {}
                 Ok(()) => return Ok(()),
-                Err(held) => return Err(held.into_misfit(self.timeout)),
+                Err(held) => return Err(held.into_misfit(bounds)),
             }
         }
         let schema_text = match ready {
             Some(_) => String::new(),
             None => schema.to_owned(),
         };
-        let (known, text, timeout) = (Arc::clone(&self.ready), text.clone(), self.timeout);
+        let known = Arc::clone(&self.ready);
         let check = move || {
-            let mut more = deadline(timeout);
+            let mut more = deadline(bounds.timeout);
             let schema = match ready {
                 Some(schema) => schema,
                 None => {
@@ -139,9 +162,9 @@ impl Schemas {
                     known.keep(digest, which, Schema::new(&schema_text, book))
                 }
             };
-            held(&schema, &text, 0, &mut more).map_err(|held| held.into_misfit(timeout))
+            held(&schema, &text, 0, bounds, &mut more).map_err(|held| held.into_misfit(bounds))
         };
-        self.apart(which.patience(self.timeout), check).await?
+        self.apart(which.patience(bounds.timeout), check).await?
     }
 
     /// Refuses a description whose schemas this host cannot check. `said_by` names each of them in
@@ -158,7 +181,7 @@ impl Schemas {
         if schemas.iter().all(|(_, schema)| schema.is_none()) {
             return Ok(());
         }
-        let timeout = self.timeout;
+        let timeout = self.bounds.timeout;
         let check = move || {
             let mut more = deadline(timeout);
             for (which, schema) in schemas {
@@ -169,7 +192,7 @@ impl Schemas {
             }
             Ok(())
         };
-        let checked = self.apart(self.timeout, check).await;
+        let checked = self.apart(timeout, check).await;
         checked.unwrap_or_else(|misfit| Err(format!("the schemas cannot be read: {misfit}")))
     }
 
@@ -195,19 +218,21 @@ impl Schemas {
             drop(place);
             done
         });
-        // Even if it is stuck, neither a caller nor a shutdown waits for it.
-        let done = tokio::time::timeout(self.timeout + GRACE, done).await;
-        done.map_err(|_| Misfit::Costly(self.timeout))
+        // However it may come to be stuck, nobody waits for it, and neither does a shutdown.
+        let timeout = self.bounds.timeout;
+        let done = tokio::time::timeout(timeout + GRACE, done).await;
+        done.map_err(|_| Misfit::Costly(timeout))
     }
 }
 
-/// Checks a text against a schema where nobody else waits: without a cache, on this thread, and for
-/// at most `timeout`.
-pub fn hold(schema: &str, text: &[u8], timeout: Duration) -> Result<(), Misfit> {
-    let mut more = deadline(timeout);
+/// Holds a text against a schema where nobody else waits: without a memory of schemas, and on this
+/// thread.
+pub fn hold(schema: &str, text: Bytes, bounds: Bounds) -> Result<(), Misfit> {
+    let mut more = deadline(bounds.timeout);
     let book = prepare(schema, &mut more).map_err(Misfit::Schema)?;
     let schema = Schema::new(schema, book);
-    held(&schema, text, 0, &mut more).map_err(|held| held.into_misfit(timeout))
+    let text = Text::Memory(text);
+    held(&schema, &text, 0, bounds, &mut more).map_err(|held| held.into_misfit(bounds))
 }
 
 /// Rewrites the references to places in `schema` for a document in which it is found at `prefix`.
@@ -234,15 +259,19 @@ fn deadline(timeout: Duration) -> impl FnMut() -> bool {
 enum Held {
     Unfit(String),
     NotJson(String),
+    TooLarge,
+    Lost(std::io::Error),
     Stopped(Stopped),
 }
 
 impl Held {
-    fn into_misfit(self, timeout: Duration) -> Misfit {
+    fn into_misfit(self, bounds: Bounds) -> Misfit {
         match self {
             Held::Unfit(why) => Misfit::Unfit(why),
             Held::NotJson(why) => Misfit::NotJson(why),
-            Held::Stopped(Stopped::Spent) => Misfit::Costly(timeout),
+            Held::TooLarge => Misfit::TooLarge(bounds.memory_bytes),
+            Held::Lost(error) => Misfit::Lost(error.to_string()),
+            Held::Stopped(Stopped::Spent) => Misfit::Costly(bounds.timeout),
             Held::Stopped(Stopped::TooDeep) => {
                 Misfit::Unfit("it nests too deep to be checked against the schema".to_owned())
             }
@@ -250,15 +279,31 @@ impl Held {
     }
 }
 
+impl From<Unread> for Held {
+    fn from(unread: Unread) -> Held {
+        match unread {
+            Unread::NotJson(why) => Held::NotJson(why),
+            Unread::TooLarge => Held::TooLarge,
+            Unread::Lost(error) => Held::Lost(error),
+            Unread::Stopped(stopped) => Held::Stopped(stopped),
+        }
+    }
+}
+
 fn held(
     schema: &Schema,
-    text: &[u8],
+    text: &Text,
     steps: u64,
+    bounds: Bounds,
     more: &mut dyn FnMut() -> bool,
 ) -> Result<(), Held> {
-    let value: Value = match text.is_empty() {
-        true => Value::Null,
-        false => serde_json::from_slice(text).map_err(|error| Held::NotJson(error.to_string()))?,
+    let value = {
+        // What is done at once is short enough to be read at once.
+        let mut reading = match steps {
+            0 => Budget::new(0, &mut *more),
+            _ => Budget::new(u64::MAX, &mut *more),
+        };
+        reading::read(text, bounds.memory_bytes, &mut reading)?
     };
     let mut budget = Budget::new(steps, more);
     apply::apply(schema.book(), &value, &mut budget).map_err(|fault| match fault {

@@ -124,10 +124,7 @@ impl Runner {
         if request.limits.fuel.is_some() {
             return Err(unmetered());
         }
-        let GuestInput::Inline(input) = request.input else {
-            return Err(RunError::Code(no_file()));
-        };
-        let prepared = self.prepared(language, info, &input).await??;
+        let prepared = self.prepared(language, info, &request.input).await??;
         let module = self.interpreters.get(language)?.module;
         let mut work = Work::new(module, prepared, limits, request.control);
         work.keeps = Keeps::of(info.kind);

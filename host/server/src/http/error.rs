@@ -14,7 +14,7 @@
 //! | 405, 408 | `method_not_allowed`, `body_timeout` |
 //! | 409 | `conflict` `task_final` `task_not_failed` `task_not_final` `task_exhausted` |
 //! | 410 | `session_ended` |
-//! | 413 | `body_too_large` `module_too_large` |
+//! | 413 | `body_too_large` `module_too_large` `schema_check_too_large` |
 //! | 415 | `unsupported_media_type` `unsupported_content_encoding` |
 //! | 422 | `module_refused` `compile_limit` `invalid_input` `schema_check_limit` `schema_refused`, and every failure kind |
 //! | 429 | `session_busy` |

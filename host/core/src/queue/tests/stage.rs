@@ -1,5 +1,6 @@
 //! A queue over a fresh database, and guests that the test controls.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,10 +18,10 @@ use crate::queue::pruner::Attic;
 use crate::queue::settings::QueueConfig;
 use crate::queue::watch::Watch;
 use crate::queue::{Parts, Queue, QueueError, Submission, Submitted};
-use crate::registry::schema::Schemas;
+use crate::registry::schema::{Bounds, Schemas};
 use crate::registry::{Loader, Registry};
-use crate::runner::NotYet;
 use crate::runner::admission::Admission;
+use crate::runner::{NotYet, Spool};
 use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::Metrics;
 use cofferdam_domain::attempt::{
@@ -33,7 +34,7 @@ use cofferdam_domain::limits::LimitPolicy;
 use cofferdam_domain::module::{Descriptor, Digest, ModuleInfo, ModuleKind, ModuleName, ModuleRef};
 use cofferdam_domain::retry::RetryPolicy;
 use cofferdam_domain::state::TaskState;
-use cofferdam_domain::task::{Input, Task, TaskId};
+use cofferdam_domain::task::{BlobId, Input, Task, TaskId};
 use cofferdam_domain::time::Timestamp;
 use cofferdam_sandbox::compile::Compiled;
 use cofferdam_sandbox::control::Control;
@@ -159,6 +160,12 @@ impl Loader for NoLoader {
 #[derive(Default)]
 pub(super) struct Bin(pub(super) Mutex<Vec<TaskId>>);
 
+impl Spool for Bin {
+    fn path(&self, _blob: BlobId) -> PathBuf {
+        unreachable!("every input of these tests is inline")
+    }
+}
+
 #[async_trait]
 impl Attic for Bin {
     async fn remove(&self, pruned: Pruned) {
@@ -250,11 +257,15 @@ impl Stage {
         let clock = Clock::manual(START);
         let metrics = Arc::new(Metrics::new());
         let threads = GuestThreads::start(2).unwrap();
+        let bounds = Bounds {
+            timeout: PATIENCE,
+            memory_bytes: 1 << 20,
+        };
         let registry = Registry::new(
             Arc::clone(&storage.modules),
             Arc::new(NoLoader),
             1,
-            Schemas::new(threads.handle(), 1, PATIENCE),
+            Schemas::new(threads.handle(), 1, bounds),
             clock.clone(),
             Arc::clone(&metrics),
         );
@@ -280,7 +291,8 @@ impl Stage {
         };
         let bin = Arc::new(Bin::default());
         let attic: Arc<dyn Attic> = Arc::<Bin>::clone(&bin);
-        let queue = Queue::start_with(parts, Arc::new(stagehand), attic)
+        let spool: Arc<dyn Spool> = Arc::<Bin>::clone(&bin);
+        let queue = Queue::start_with(parts, Arc::new(stagehand), attic, spool)
             .await
             .unwrap();
         let threads = Some(threads);

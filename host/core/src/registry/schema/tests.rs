@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::apply::{Fault, apply};
 use super::budget::{Budget, Stopped};
 use super::prepare::prepare;
-use super::{Misfit, Schemas, Which};
+use super::{Bounds, Misfit, Schemas, Text, Which};
 use cofferdam_domain::module::{Descriptor, Digest};
 use cofferdam_sandbox::threads::GuestThreads;
 
@@ -299,15 +299,23 @@ fn older_versions_keep_their_meaning() {
 /// Checks texts as a host does, with a deadline of `timeout`.
 async fn hold(timeout: Duration, schema: &Value, text: &str) -> Result<(), Misfit> {
     let threads = GuestThreads::start(1).unwrap();
-    let schemas = Schemas::new(threads.handle(), 1, timeout);
+    let schemas = Schemas::new(threads.handle(), 1, bounds(timeout));
     let digest = Digest::from_bytes([1; 32]);
     let (schema, text) = (schema.to_string(), Bytes::copy_from_slice(text.as_bytes()));
-    let first = schemas.check(digest, Which::Input, &schema, &text).await;
-    // Once the schema is ready, a cheap check runs at once, with the same result.
-    let again = schemas.check(digest, Which::Input, &schema, &text).await;
+    let check = || schemas.check(digest, Which::Input, &schema, Text::Memory(text.clone()));
+    let first = check().await;
+    // Once the schema is ready, what is cheap is done at once; it comes to the same.
+    let again = check().await;
     assert_eq!(first, again);
     threads.stop();
     first
+}
+
+fn bounds(timeout: Duration) -> Bounds {
+    Bounds {
+        timeout,
+        memory_bytes: 1 << 30,
+    }
 }
 
 const PATIENT: Duration = Duration::from_secs(60);
@@ -343,7 +351,7 @@ async fn a_check_that_takes_too_long_is_given_up() {
 #[tokio::test]
 async fn a_description_is_refused_by_the_name_of_what_is_wrong() {
     let threads = GuestThreads::start(1).unwrap();
-    let schemas = Schemas::new(threads.handle(), 1, PATIENT);
+    let schemas = Schemas::new(threads.handle(), 1, bounds(PATIENT));
     let descriptor = Descriptor {
         output_schema: Some(r#"{"type": 7}"#.to_owned()),
         ..Default::default()

@@ -3,21 +3,20 @@
 //! A run without a server first asks the module for its description. Nobody else waits, so a check
 //! runs on the only thread, with a host's time limit.
 
-use std::time::Duration;
-
 use anyhow::bail;
 
-use cofferdam::registry::schema::hold;
+use cofferdam::registry::schema::{Bounds, Misfit, hold};
 use cofferdam_domain::attempt::{Failure, FailureKind, Outcome};
 use cofferdam_domain::limits::Limits;
 use cofferdam_domain::module::Descriptor;
+use cofferdam_domain::said;
 use cofferdam_sandbox::settings::SandboxConfig;
 use cofferdam_sandbox::{GuestInput, LoadedModule, Report, Sandbox, Undescribed};
 
 /// A module's description of its input and output.
 pub(super) struct Held {
     descriptor: Descriptor,
-    timeout: Duration,
+    bounds: Bounds,
 }
 
 impl Held {
@@ -35,7 +34,10 @@ impl Held {
         };
         Ok(Held {
             descriptor,
-            timeout: config.schema_check_timeout,
+            bounds: Bounds {
+                timeout: config.schema_check_timeout,
+                memory_bytes: config.schema_check_memory_bytes,
+            },
         })
     }
 
@@ -45,10 +47,14 @@ impl Held {
         else {
             return Ok(());
         };
-        hold(schema, &payload.body, self.timeout).map_err(|misfit| {
-            let why = format!("the input does not fit the module's schema: {misfit}");
-            Failure::new(FailureKind::InvalidInput, why)
-        })
+        match hold(schema, payload.body.clone(), self.bounds) {
+            Ok(()) => Ok(()),
+            Err(Misfit::NotJson(_)) if !said::is_json(&payload.content_type) => Ok(()),
+            Err(misfit) => {
+                let why = format!("the input does not fit the module's schema: {misfit}");
+                Err(Failure::new(FailureKind::InvalidInput, why))
+            }
+        }
     }
 
     /// A run whose output does not fit its module's schema has failed.
@@ -58,7 +64,7 @@ impl Held {
         else {
             return report;
         };
-        match hold(schema, &payload.body, self.timeout) {
+        match hold(schema, payload.body.clone(), self.bounds) {
             Ok(()) => report,
             Err(misfit) => {
                 let why = format!("the output does not fit the module's output schema: {misfit}");

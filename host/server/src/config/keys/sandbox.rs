@@ -36,6 +36,7 @@ pub(super) fn keys() -> Vec<Key> {
             "How long reading one module's schemas, or checking one value against them, may take.",
             sandbox.schema_check_timeout
         ),
+        number!("sandbox", "schema_check_memory_bytes", (1 << 20)..=(64 << 30), "Memory that one value may take while it is held against a schema; a text longer than a quarter of it is refused. As many checks as there are guest threads run at once.", sandbox.schema_check_memory_bytes: u64),
         number!("sandbox", "loaded_modules_max", 1..=100_000, "Compiled modules kept mapped.", sandbox.loaded_modules_max: usize),
         number!("sandbox", "code_cache_bytes", (1 << 20)..=(64 * TIB), "Compiled code kept on disk; the least recently used go first.", sandbox.code_cache_bytes: u64),
         Key {

@@ -233,6 +233,13 @@ fn schema_mismatch(misfit: &Misfit) -> ApiError {
             let detail = format!("the input cannot be checked: {misfit}");
             ApiError::new(unprocessable, "schema_check_limit", detail)
         }
+        Misfit::TooLarge(memory_bytes) => {
+            let detail = format!("the input cannot be checked: {misfit}");
+            let status = StatusCode::PAYLOAD_TOO_LARGE;
+            ApiError::new(status, "schema_check_too_large", detail)
+                .with("limit_bytes", *memory_bytes)
+        }
+        Misfit::Lost(_) => ApiError::internal(misfit),
         Misfit::Schema(_) => {
             let detail = format!("the input cannot be checked: {misfit}; upload the module again");
             ApiError::new(unprocessable, "schema_refused", detail)
