@@ -1,5 +1,6 @@
 //! `/mcp`: code and modules as tools, byte by byte, and requests that no proper client would send.
 
+mod changes;
 mod client;
 mod ends;
 mod results;

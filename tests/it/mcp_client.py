@@ -6,10 +6,12 @@ SCRATCH is the host's directory of running attempts, which shows whether a guest
 MODE is the client's: `legacy` has sessions, `auto` finds out what the host speaks.
 """
 
+import itertools
 import json
 import os
 import sys
 import time
+import urllib.request
 
 import anyio
 from mcp import Client, MCPError
@@ -58,6 +60,30 @@ async def cancelled(client, scratch, tool, arguments):
     return await until("the guest ends", lambda: not running(scratch))
 
 
+def put(url, name):
+    """Puts a module under a name, as somebody else may at any time."""
+    headers = {"content-type": "text/x-python"}
+    address = url.removesuffix("mcp") + "v1/modules/" + name
+    request = urllib.request.Request(address, b"def run(input):\n    return 1\n", headers, method="PUT")
+    urllib.request.urlopen(request).close()
+
+
+async def change_heard(client, url, heard):
+    """What a client hears of a module that comes."""
+    if client.session.protocol_version >= "2026-07-28":
+        async with client.listen(tools_list_changed=True) as subscription:
+            put(url, "new")
+            with anyio.fail_after(WAIT_S):
+                return type(await anext(subscription)).__name__
+    # Its stream may not be open yet.
+    with anyio.fail_after(WAIT_S):
+        for n in itertools.count():
+            put(url, f"new{n}")
+            await anyio.sleep(0.5)
+            if heard:
+                return heard[0]
+
+
 async def error_of(call):
     """The error of a call."""
     try:
@@ -73,7 +99,13 @@ async def main(url, scratch, mode):
     async def hear(fraction, total, message):
         progress.append([fraction, total, message])
 
-    async with Client(url, mode=mode, read_timeout_seconds=WAIT_S) as client:
+    heard = []
+
+    async def hear_change(message):
+        heard.append(type(message).__name__)
+
+    client = Client(url, mode=mode, read_timeout_seconds=WAIT_S, message_handler=hear_change)
+    async with client:
         seen["protocol"] = client.session.protocol_version
         seen["tools"], seen["pages"] = await every_tool(client)
         code = "import sys\nopen('a.txt', 'w').write('left')\nprint('out')\n{'sum': sum(range(10))}"
@@ -98,6 +130,8 @@ async def main(url, scratch, mode):
         seen["cancelled_s"] = await cancelled(client, scratch, "run_python", loop)
         # The same connection and session go on.
         seen["after"] = plain(await client.call_tool("run_python", {"code": "1 + 1"}))
+        heard.clear()
+        seen["changed"] = await change_heard(client, url, heard)
     print(json.dumps(seen))
 
 

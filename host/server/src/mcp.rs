@@ -11,7 +11,9 @@
 
 mod arguments;
 mod call;
+mod changes;
 mod code;
+mod exact;
 mod files;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -32,6 +34,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
 use http::{Request, Response};
 use http_body_util::Full;
 use http_body_util::combinators::BoxBody;
@@ -39,6 +43,8 @@ use rmcp::model::ToolAnnotations;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 
 use crate::mcp::arguments::Message;
+use crate::mcp::changes::Changes;
+use crate::mcp::exact::Exact;
 use crate::mcp::presence::Presence;
 use crate::mcp::server::Server;
 use crate::mcp::sessions::Sessions;
@@ -79,7 +85,11 @@ pub struct Mcp {
     threads: GuestThreadsHandle,
 }
 
-/// The body of an answer: JSON, or a stream of events.
+/// Ends when the host closes its doors.
+#[derive(Clone)]
+struct Closing(Shared<BoxFuture<'static, ()>>);
+
+/// The body of an answer: JSON, or events that come as they happen.
 pub type AnswerBody = Attended<BoxBody<Bytes, Infallible>>;
 
 impl Mcp {
@@ -87,30 +97,38 @@ impl Mcp {
     /// threads, which outlive the connections, so that a drain does not cut off answers.
     pub fn new(parts: Parts, address: IpAddr, threads: GuestThreadsHandle) -> Mcp {
         let longest = parts.runner.admission().ceilings().timeout;
-        let server = Arc::new(Server::new(parts));
+        let changes = Changes::new(parts.runner.registry().changes());
+        let server = Arc::new(Server::new(parts, changes.clone()));
         let service = StreamableHttpService::new(
             move || Ok(Arc::clone(&server)),
-            Arc::new(Sessions::new(longest)),
+            Arc::new(Sessions::new(longest, changes)),
             config(address),
         );
         Mcp { service, threads }
     }
 
-    /// Answers one request of a caller; the body has already been read.
+    /// Answers one request of a caller, whose body was read already. A subscription ends when the host
+    /// is `closing`.
     pub async fn answer(
         &self,
         caller: Caller,
         mut request: Request<Bytes>,
+        closing: impl Future<Output = ()> + Send + 'static,
     ) -> Response<AnswerBody> {
         let (presence, absence) = Presence::new();
+        let exact = Exact::default();
         request.extensions_mut().insert(absence);
+        request.extensions_mut().insert(exact.clone());
         request.extensions_mut().insert(caller);
+        request
+            .extensions_mut()
+            .insert(Closing(closing.boxed().shared()));
         let message = Message(request.body().clone());
         request.extensions_mut().insert(message);
         let service = self.service.clone();
         let answered = async move { service.handle(request.map(Full::new)).await };
         let response = self.threads.hand_over(answered).await;
-        response.map(|body| presence.attend(body))
+        response.map(|body| presence.attend(body, exact))
     }
 }
 

@@ -57,6 +57,7 @@ fn seen(mode: &str) -> Value {
 fn the_official_client_finds_and_calls_tools_in_a_session() {
     let seen = seen("legacy");
     assert_eq!(seen["protocol"], "2025-11-25");
+    assert_eq!(seen["changed"], "ToolListChangedNotification");
     check(&seen);
 }
 
@@ -64,6 +65,7 @@ fn the_official_client_finds_and_calls_tools_in_a_session() {
 fn the_official_client_finds_and_calls_tools_without_a_session() {
     let seen = seen("auto");
     assert_eq!(seen["protocol"], "2026-07-28");
+    assert_eq!(seen["changed"], "ToolsListChanged");
     check(&seen);
 }
 

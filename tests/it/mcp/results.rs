@@ -122,6 +122,21 @@ fn numbers_stay_as_they_are() {
     }
     let told = exact("object", r#"{"n":18446744073709551617}"#);
     assert!(told.contains(r#"{\"n\":18446744073709551617}"#), "{told}");
+    // Data that was promised as well, however the module lays it out.
+    let promised = guests::described(Some("{}"), Some(r#"{"type": "object"}"#));
+    host.client.put_module("promised", &promised).expect(201);
+    let numbers = r#"{"a":18446744073709551616,"b":[-9223372036854775809,0.10000000000000000001]}"#;
+    let told = exact("promised", &format!("{{\"input\":{numbers}}}"));
+    let structured = format!(r#""structuredContent":{numbers}"#);
+    assert!(told.contains(&structured), "{told}");
+    let told = exact(
+        "promised",
+        "{\"input\":{\"a\"\n:\r\n\"structuredContent\"}}",
+    );
+    assert!(
+        told.contains(r#""structuredContent":{"a" :  "structuredContent"}"#),
+        "{told}"
+    );
 }
 
 #[test]

@@ -4,9 +4,9 @@
 //! protocol's clients are answered with JSON-RPC errors, not as problems.
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -14,7 +14,8 @@ use serde::de::IgnoredAny;
 
 use crate::http::caller::By;
 use crate::http::error::ApiError;
-use crate::http::{AppState, body, json};
+use crate::http::{AppState, Services, body, json};
+use cofferdam_domain::caller::Caller;
 use cofferdam_domain::said;
 
 /// The JSON-RPC code for a request that is not JSON.
@@ -38,7 +39,7 @@ const INVALID_REQUEST: &str = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-326
 pub(crate) async fn send(
     State(services): State<AppState>,
     By(caller): By,
-    request: Request,
+    request: Request<Body>,
 ) -> Result<Response, ApiError> {
     let (mut parts, body) = request.into_parts();
     let body = body::collect(&parts.headers, body, json::limit(&services)).await?;
@@ -53,10 +54,10 @@ pub(crate) async fn send(
         return Ok(rpc_error(PARSE_ERROR));
     }
     let request = Request::from_parts(parts, body);
-    let response = services.mcp.answer(caller, request).await;
+    let response = answer(&services, caller, request).await;
     match response.status() {
         StatusCode::UNSUPPORTED_MEDIA_TYPE if is_json => Ok(rpc_error(INVALID_REQUEST)),
-        _ => Ok(response.map(Body::new)),
+        _ => Ok(response),
     }
 }
 
@@ -69,15 +70,15 @@ pub(crate) async fn send(
 pub(crate) async fn listen(
     State(services): State<AppState>,
     By(caller): By,
-    request: Request,
+    request: Request<Body>,
 ) -> Response {
     let mut request = request.map(|_| Bytes::new());
     take_any(request.headers_mut(), "text/event-stream");
-    let response = services.mcp.answer(caller, request).await;
+    let response = answer(&services, caller, request).await;
     let closing = services.closing.clone();
     // No call is answered here, so a drain need not wait for its end.
     response.map(|body| {
-        let events = Body::new(body).into_data_stream();
+        let events = body.into_data_stream();
         Body::from_stream(events.take_until(async move { closing.requested().await }))
     })
 }
@@ -91,16 +92,20 @@ pub(crate) async fn listen(
 pub(crate) async fn end(
     State(services): State<AppState>,
     By(caller): By,
-    request: Request,
+    request: Request<Body>,
 ) -> Response {
-    let mut response = services
-        .mcp
-        .answer(caller, request.map(|_| Bytes::new()))
-        .await;
+    let mut response = answer(&services, caller, request.map(|_| Bytes::new())).await;
     if response.status() == StatusCode::ACCEPTED {
         // Clients take 202 as a refusal.
         *response.status_mut() = StatusCode::NO_CONTENT;
     }
+    response
+}
+
+async fn answer(services: &Services, caller: Caller, request: Request<Bytes>) -> Response {
+    let closing = services.closing.clone();
+    let closing = async move { closing.requested().await };
+    let response = services.mcp.answer(caller, request, closing).await;
     response.map(Body::new)
 }
 

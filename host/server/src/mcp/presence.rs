@@ -1,15 +1,19 @@
 //! Tells whether a client still waits for an answer.
 //!
 //! The answer's body holds the presence; when it is dropped, because it was sent or because the
-//! connection is gone, the call behind it learns of the absence.
+//! connection is gone, the absence becomes known to the call behind it. On its way out the body is
+//! given the data that was promised, letter by letter.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Held as long as a client waits.
+use crate::mcp::exact::Exact;
+
+/// Held as long as somebody waits.
 pub(super) struct Presence {
     _until: DropGuard,
 }
@@ -30,10 +34,11 @@ impl Presence {
         )
     }
 
-    /// The same body; dropping it ends this presence.
-    pub(super) fn attend<B>(self, body: B) -> Attended<B> {
+    /// The same body, with the data that waits in `exact`; dropping it is the end of this presence.
+    pub(super) fn attend<B>(self, body: B, exact: Exact) -> Attended<B> {
         Attended {
             body,
+            exact,
             _presence: self,
         }
     }
@@ -49,18 +54,21 @@ impl Absence {
 /// A body that a client waits for.
 pub struct Attended<B> {
     body: B,
+    exact: Exact,
     _presence: Presence,
 }
 
-impl<B: Body + Unpin> Body for Attended<B> {
-    type Data = B::Data;
+impl<B: Body<Data = Bytes> + Unpin> Body for Attended<B> {
+    type Data = Bytes;
     type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        // Each message is one frame.
+        polled.map_ok(|frame| frame.map_data(|bytes| self.exact.put(bytes)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -68,6 +76,10 @@ impl<B: Body + Unpin> Body for Attended<B> {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match self.exact.waits() {
+            // The data is longer than its mark.
+            true => SizeHint::default(),
+            false => self.body.size_hint(),
+        }
     }
 }

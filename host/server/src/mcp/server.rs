@@ -5,14 +5,15 @@ use std::panic::AssertUnwindSafe;
 use futures_util::FutureExt;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ErrorData, Implementation,
-    ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig,
+    ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, SubscriptionFilter,
 };
-use rmcp::service::RequestContext;
+use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
 
+use crate::mcp::changes::Changes;
 use crate::mcp::names::{Meant, meant};
 use crate::mcp::presence::Absence;
-use crate::mcp::{Parts, arguments, call, code, list, module};
+use crate::mcp::{Closing, Parts, arguments, call, code, list, module};
 use cofferdam_domain::caller::Caller;
 
 /// A description of this host that a client may pass to its model.
@@ -24,12 +25,13 @@ const INSTRUCTIONS: &str = "Runs Python, JavaScript and WebAssembly modules, eac
 /// Answers the requests of any number of clients; it keeps no state about them.
 pub(super) struct Server {
     parts: Parts,
+    changes: Changes,
 }
 
 impl Server {
-    /// A server of these parts.
-    pub(super) fn new(parts: Parts) -> Server {
-        Server { parts }
+    /// A server of these parts, which tells of these changes.
+    pub(super) fn new(parts: Parts, changes: Changes) -> Server {
+        Server { parts, changes }
     }
 
     /// Answers a call that panics as well, so that its client does not wait for ever.
@@ -71,7 +73,11 @@ impl Server {
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+        let capabilities = ServerCapabilities::builder()
+            .enable_tools()
+            .enable_tool_list_changed()
+            .build();
+        ServerConfig::new(capabilities)
             .with_server_info(Implementation::new("cofferdam", env!("CARGO_PKG_VERSION")))
             .with_instructions(INSTRUCTIONS)
     }
@@ -85,7 +91,33 @@ impl ServerHandler for Server {
         list::page(&self.parts, cursor.as_deref()).await
     }
 
-    /// Dropping the call ends its guest at once.
+    fn accepted_subscription_filter(
+        &self,
+        _requested: &SubscriptionFilter,
+    ) -> Option<SubscriptionFilter> {
+        Some(SubscriptionFilter::builder().tools_list_changed().build())
+    }
+
+    /// Tells of changes until the client or this host has enough.
+    async fn listen(&self, subscription: SubscriptionContext) -> Result<(), ErrorData> {
+        let context = subscription.request_context();
+        let (absence, closing): (Option<Absence>, Option<Closing>) =
+            (beside(context), beside(context));
+        let (Some(absence), Some(Closing(closing))) = (absence, closing) else {
+            return Err(call::internal("a subscription came by no door"));
+        };
+        let changes = self.changes.after_now();
+        tokio::select! {
+            biased;
+            () = closing => {}
+            () = absence.noticed() => {}
+            () = subscription.cancelled() => {}
+            () = changes.tell(subscription.sink()) => {}
+        }
+        Ok(())
+    }
+
+    /// Dropping the call ends its guest, at once and wherever it is.
     async fn call_tool(
         &self,
         request: CallToolRequestParams,
@@ -107,8 +139,10 @@ impl ServerHandler for Server {
     }
 }
 
-/// The values that the endpoint attached to the HTTP request of a call.
-fn beside<T: Clone + Send + Sync + 'static>(context: &RequestContext<RoleServer>) -> Option<T> {
+/// What the endpoint put beside the HTTP request that a call came in.
+pub(super) fn beside<T: Clone + Send + Sync + 'static>(
+    context: &RequestContext<RoleServer>,
+) -> Option<T> {
     let parts = context.extensions.get::<http::request::Parts>()?;
     parts.extensions.get::<T>().cloned()
 }

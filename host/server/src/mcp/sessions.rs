@@ -17,6 +17,8 @@ use rmcp::transport::streamable_http_server::session::local::{
 };
 use rmcp::transport::streamable_http_server::{SessionId, SessionManager};
 
+use crate::mcp::changes::Changes;
+
 /// Sessions at once.
 const SESSIONS_MAX: usize = 1024;
 /// The minimum of how long a session may be silent: agents wait for people.
@@ -28,6 +30,7 @@ const IDLE_SLACK: Duration = Duration::from_secs(60);
 pub(super) struct Sessions {
     kept: LocalSessionManager,
     used: Arc<Mutex<HashMap<SessionId, Use>>>,
+    changes: Changes,
 }
 
 /// The use of a session.
@@ -36,6 +39,8 @@ struct Use {
     last: Instant,
     /// Calls in progress.
     calls: usize,
+    /// The streams on which it listened so far.
+    streams: u64,
 }
 
 /// Why there is no session.
@@ -66,8 +71,9 @@ impl Drop for Call {
 }
 
 impl Sessions {
-    /// No sessions. `longest` is the longest time that a call may take.
-    pub(super) fn new(longest: Duration) -> Sessions {
+    /// No sessions. `longest` is the longest time that a call may take; whoever listens is told of
+    /// `changes`.
+    pub(super) fn new(longest: Duration, changes: Changes) -> Sessions {
         let mut config = SessionConfig::default();
         config.keep_alive = Some(IDLE_MIN.max(longest.saturating_add(IDLE_SLACK)));
         // A broken stream is not resumed: its call has ended.
@@ -78,6 +84,7 @@ impl Sessions {
         Sessions {
             kept,
             used: Arc::default(),
+            changes,
         }
     }
 
@@ -102,8 +109,23 @@ impl Sessions {
         }
     }
 
-    /// Records a new session and returns the one that must end for it. A session with a running
-    /// call does not end.
+    /// Notes a stream on which a session listens, and gives what says whether it is still its newest:
+    /// a message is sent on one stream only.
+    fn listen(&self, id: &SessionId) -> impl Fn() -> bool + Send + Sync + 'static {
+        let (used, id) = (Arc::clone(&self.used), id.clone());
+        let streams = move |add: u64| {
+            let mut used = used.lock().unwrap_or_else(PoisonError::into_inner);
+            used.get_mut(&id).map(|session| {
+                session.streams += add;
+                session.streams
+            })
+        };
+        let own = streams(1);
+        move || own.is_some() && streams(0) == own
+    }
+
+    /// Notes a new session and names the one that must give way to it. One in which a call runs
+    /// does not.
     fn admit(&self, id: &SessionId) -> Result<Option<SessionId>, SessionsError> {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let oldest = match used.len() >= SESSIONS_MAX {
@@ -117,8 +139,12 @@ impl Sessions {
         if let Some(oldest) = &oldest {
             used.remove(oldest);
         }
-        let (last, calls) = (Instant::now(), 0);
-        used.insert(id.clone(), Use { last, calls });
+        let new = Use {
+            last: Instant::now(),
+            calls: 0,
+            streams: 0,
+        };
+        used.insert(id.clone(), new);
         Ok(oldest)
     }
 }
@@ -187,7 +213,9 @@ impl SessionManager for Sessions {
         id: &SessionId,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Self::Error> {
         self.touch(id);
-        Ok(self.kept.create_standalone_stream(id).await?)
+        let changes = self.changes.after_now();
+        let stream = self.kept.create_standalone_stream(id).await?;
+        Ok(changes.told_on(stream, self.listen(id)))
     }
 
     async fn resume(
@@ -204,9 +232,26 @@ impl SessionManager for Sessions {
 mod tests {
     use super::*;
 
+    fn sessions() -> Sessions {
+        let (_, changes) = tokio::sync::watch::channel(0);
+        Sessions::new(Duration::ZERO, Changes::new(changes))
+    }
+
+    #[test]
+    fn changes_are_told_on_a_sessions_newest_stream() {
+        let sessions = sessions();
+        let id = SessionId::from("1");
+        let unknown = sessions.listen(&id);
+        sessions.admit(&id).unwrap();
+        let first = sessions.listen(&id);
+        assert!(first() && !unknown());
+        let second = sessions.listen(&id);
+        assert!(second() && !first());
+    }
+
     #[test]
     fn the_session_used_longest_ago_gives_way() {
-        let sessions = Sessions::new(Duration::ZERO);
+        let sessions = sessions();
         let id = |n: usize| SessionId::from(n.to_string());
         let admit = |n: usize| sessions.admit(&id(n)).unwrap();
         for n in 0..SESSIONS_MAX {

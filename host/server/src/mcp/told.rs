@@ -15,8 +15,9 @@ use rmcp::model::{CallToolResult, ContentBlock, Resource, ResourceContents};
 use rmcp::service::RequestContext;
 use serde_json::Value;
 
+use crate::mcp::exact::Exact;
 use crate::mcp::text::Kept as Texts;
-use crate::mcp::{Parts, call, files};
+use crate::mcp::{Parts, call, files, server};
 use cofferdam::executions::{self, Kept};
 use cofferdam::interpreters::answer::{Answer, written};
 use cofferdam_domain::attempt::{Failure, Outcome, Payload};
@@ -73,11 +74,11 @@ pub(super) async fn module(
         Outcome::Completed(output) => (None, vec![shown(output, &texts).await], None),
     };
     let figures = call::figures(failure, &report.usage);
+    let data_bytes = data.as_ref().map_or(0, Bytes::len);
     let kept = executions::keep_files(&parts.files, parts.clock.now(), report.files.as_ref()).await;
     match (kept, &report.files) {
         (Ok(Some(id)), Some(left)) => {
             let named = written(left.artifacts(), &executions::files_url(id));
-            let data_bytes = data.as_ref().map_or(0, |data| data.to_string().len());
             let room = CONTENT_BYTES_MAX.saturating_sub(size(&content) + data_bytes);
             content.extend(files::content(parts, id, &named, &base, room).await);
         }
@@ -88,6 +89,8 @@ pub(super) async fn module(
             )));
         }
     }
+    let exact: Option<Exact> = server::beside(context);
+    let data = data.zip(exact).map(|(data, exact)| exact.keep(&data));
     call::result(failure.is_some(), content, data, figures)
 }
 
@@ -190,8 +193,8 @@ impl Words {
     }
 }
 
-/// The data that a tool promised, and the part that is shown as text.
-async fn data(output: &Payload, texts: &Texts<'_>) -> Result<(String, Value), String> {
+/// The data that a tool promised, and what is shown of it as text.
+async fn data(output: &Payload, texts: &Texts<'_>) -> Result<(String, Bytes), String> {
     let bytes = output.body.len();
     if bytes > DATA_BYTES_MAX {
         let whole = texts.keep("result.json", output.body.clone()).await;
@@ -204,10 +207,10 @@ async fn data(output: &Payload, texts: &Texts<'_>) -> Result<(String, Value), St
                  {DATA_BYTES_MAX}; {whole}"
         ));
     }
-    let data: Value = serde_json::from_slice(&output.body)
-        .ok()
-        .filter(Value::is_object)
-        .ok_or("the output is not the object that the output schema promises")?;
+    let is_object = serde_json::from_slice(&output.body).is_ok_and(|data: Value| data.is_object());
+    if !is_object {
+        return Err("the output is not the object that the output schema promises".to_owned());
+    }
     let text = String::from_utf8_lossy(&output.body);
     let text = match bytes <= PREVIEW_BYTES {
         true => text.into_owned(),
@@ -219,7 +222,7 @@ async fn data(output: &Payload, texts: &Texts<'_>) -> Result<(String, Value), St
             )
         }
     };
-    Ok((text, data))
+    Ok((text, output.body.clone()))
 }
 
 /// An output as content of a fitting kind.
