@@ -377,7 +377,7 @@ fn a_large_input_is_the_same_here_and_on_a_server() {
     let raw_file = file("raw", &raw);
     let rows: String = (0..340_000).map(|n| format!("{n},name\\n")).collect();
     let json =
-        format!(r#"{{"from": "csv", "to": "csv", "select": ["id"], "text": "id,name\\n{rows}"}}"#);
+        format!(r#"{{"from": "csv", "to": "csv", "select": ["id"], "text": "id,name\n{rows}"}}"#);
     assert!(json.len() > LARGE_BYTES, "{}", json.len());
     let json_file = file("json", json.as_bytes());
     let wrong = file("wrong", json.replacen("\"csv\"", "\"tsvx\"", 1).as_bytes());

@@ -19,6 +19,7 @@ mod stop;
 mod task;
 mod told;
 mod units;
+mod warm_up;
 
 use std::process::ExitCode;
 

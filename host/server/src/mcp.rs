@@ -13,6 +13,7 @@ mod arguments;
 mod call;
 mod changes;
 mod code;
+mod door;
 mod exact;
 mod files;
 #[cfg(any(test, fuzzing))]

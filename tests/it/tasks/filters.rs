@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 use super::host_with;
 use crate::cli::{cofferdam, text};
 use crate::support::guests;
+use crate::support::host::Host;
 
-#[test]
-fn tasks_are_found_by_label_kind_of_failure_and_metadata() {
+/// A host with tasks that are scheduled, failed, retrying and completed, by their ids.
+fn host_of_four() -> (Host, [String; 4]) {
     let host = host_with(&["echo"]);
     host.client
         .put_module("trap", &guests::wat("trap.wat"))
@@ -24,6 +25,12 @@ fn tasks_are_found_by_label_kind_of_failure_and_metadata() {
     }
     host.client
         .task_when(&again, |task| task["label"] == "retrying");
+    (host, [later, failed, again, done])
+}
+
+#[test]
+fn tasks_are_found_by_label_kind_of_failure_and_metadata() {
+    let (host, [later, failed, again, _done]) = host_of_four();
     let listed = |query: &str| -> Vec<String> {
         let page = host.client.get(&format!("/v1/tasks?{query}")).expect(200);
         let items = page.json()["items"].as_array().unwrap().clone();
@@ -56,28 +63,11 @@ fn tasks_are_found_by_label_kind_of_failure_and_metadata() {
             "{query}"
         );
     }
-    for (query, code, named) in [
-        ("label=late", "invalid_parameter", "retrying"),
-        ("error_kind=boom", "invalid_parameter", "cpu_exhausted"),
-        ("metadata.=a", "unknown_parameter", "metadata.KEY"),
-        (
-            "metadata.a=1&metadata.a=2",
-            "invalid_parameter",
-            "metadata.a",
-        ),
-        ("lable=failed", "unknown_parameter", "did you mean label"),
-    ] {
-        let problem = host.client.get(&format!("/v1/tasks?{query}"));
-        let problem = problem.expect_problem(400, code);
-        let detail = problem["detail"].as_str().unwrap();
-        assert!(detail.contains(named), "{query}: {detail}");
-    }
-    let many: String = (0..9).map(|n| format!("metadata.m{n}=x&")).collect();
-    let path = format!("/v1/tasks?{}", many.trim_end_matches('&'));
-    host.client
-        .get(&path)
-        .expect_problem(400, "invalid_parameter");
+}
 
+#[test]
+fn the_command_line_has_every_filter() {
+    let (host, [_, _, again, _]) = host_of_four();
     let list = |flags: &[&str]| {
         let server = ["--server", host.client.base.as_str(), "task", "list"];
         let output = cofferdam(&[&server[..], flags].concat(), b"");
@@ -99,6 +89,32 @@ fn tasks_are_found_by_label_kind_of_failure_and_metadata() {
         "{found}"
     );
     assert_eq!(list(&["--limit", "2"]).lines().count(), 2);
+}
+
+#[test]
+fn a_filter_that_makes_no_sense_is_named() {
+    let host = Host::start();
+    for (query, code, named) in [
+        ("label=late", "invalid_parameter", "retrying"),
+        ("error_kind=boom", "invalid_parameter", "cpu_exhausted"),
+        ("metadata.=a", "unknown_parameter", "metadata.KEY"),
+        (
+            "metadata.a=1&metadata.a=2",
+            "invalid_parameter",
+            "metadata.a",
+        ),
+        ("lable=failed", "unknown_parameter", "did you mean label"),
+    ] {
+        let problem = host.client.get(&format!("/v1/tasks?{query}"));
+        let problem = problem.expect_problem(400, code);
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains(named), "{query}: {detail}");
+    }
+    let many: String = (0..9).map(|n| format!("metadata.m{n}=x&")).collect();
+    let path = format!("/v1/tasks?{}", many.trim_end_matches('&'));
+    host.client
+        .get(&path)
+        .expect_problem(400, "invalid_parameter");
 }
 
 #[test]

@@ -27,7 +27,7 @@ use cofferdam_domain::module::{Descriptor, Language, ModuleInfo, ModuleKind};
 use cofferdam_domain::said::{SUMMARY_BYTES_MAX, cut};
 use cofferdam_domain::task::Input;
 use cofferdam_sandbox::control::{Control, Observer};
-use cofferdam_sandbox::{EngineClass, GuestInput, Identity, LoadedModule, Patience, Report};
+use cofferdam_sandbox::{EngineClass, Identity, LoadedModule, Patience, Report};
 
 /// Code to run at once.
 pub struct CodeRequest {

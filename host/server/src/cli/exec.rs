@@ -16,7 +16,7 @@ use crate::app::Local;
 use crate::cli::client::Client;
 use crate::cli::code::{self, Executed};
 use crate::cli::live::{self, Shown};
-use crate::cli::{Usage, output, serve, units};
+use crate::cli::{Usage, output, serve, units, warm_up};
 use cofferdam::interpreters::Interpreters;
 use cofferdam_domain::module::Language;
 
@@ -78,10 +78,7 @@ pub(super) fn run(command: &Exec, server: Option<Client>, json: bool) -> anyhow:
         None => Client::here(here(program.language)?),
     };
     let (answer, shown) = match json {
-        true => (
-            code::post_when_ready(&client, "/v1/exec", &body)?,
-            Shown::default(),
-        ),
+        true => (warm_up::post(&client, "/v1/exec", &body)?, Shown::default()),
         false => live::run(&client, "/v1/exec", &body)?,
     };
     let executed = Executed::read(&answer)?;

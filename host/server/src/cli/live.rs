@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::app::Interrupted;
 use crate::cli::client::{Answer, Client, problem};
 use crate::cli::events::{self, Event};
-use crate::cli::{code, output};
+use crate::cli::{output, warm_up};
 
 /// What was shown of standard output and standard error.
 #[derive(Debug, Default)]
@@ -53,7 +53,7 @@ pub(super) fn run(client: &Client, path: &str, body: &Value) -> anyhow::Result<(
     ];
     let text = body.to_string().into_bytes();
     let begin = || client.stream("POST", path, &headers, text.clone());
-    let mut stream = BufReader::new(code::when_ready(body, begin)?);
+    let mut stream = BufReader::new(warm_up::when_ready(body, begin)?);
     let mut shown = Shown::default();
     while let Some(event) = events::next(&mut stream).map_err(cause)? {
         match event.name.as_str() {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::cli::client::{Client, encoded};
 use crate::cli::code::{self, Executed};
 use crate::cli::live::{self, Shown};
-use crate::cli::{output, units};
+use crate::cli::{output, units, warm_up};
 use cofferdam_domain::module::Language;
 
 /// The commands on sessions.
@@ -123,7 +123,7 @@ fn begin(start: &Start, client: &Client, json: bool) -> anyhow::Result<()> {
     if let Some(bytes) = start.memory {
         body["memory_limit_mb"] = json!(bytes.div_ceil(1024 * 1024));
     }
-    let session = code::post_when_ready(client, "/v1/sessions", &body)?;
+    let session = warm_up::post(client, "/v1/sessions", &body)?;
     let session = serde_json::from_str(&session).context("the server's answer is not JSON")?;
     one(&session, "session_id", json);
     Ok(())
@@ -140,10 +140,7 @@ fn execute(exec: &Exec, client: &Client, json: bool) -> anyhow::Result<ExitCode>
     }
     let path = format!("{}/exec", path(&exec.id));
     let (answer, shown) = match json {
-        true => (
-            code::post_when_ready(client, &path, &body)?,
-            Shown::default(),
-        ),
+        true => (warm_up::post(client, &path, &body)?, Shown::default()),
         false => live::run(client, &path, &body)?,
     };
     let executed = Executed::read(&answer)?;

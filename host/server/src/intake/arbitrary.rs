@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::intake::code::{ExecRequest, ToolArguments};
 use crate::intake::json;
 use crate::intake::pool::ExecuteRequest;
-use crate::intake::refused::{Kind, Refused};
+use crate::intake::refused::Refused;
 use crate::intake::session::{SessionRequest, TurnRequest};
 use crate::intake::task::TaskRequest;
 

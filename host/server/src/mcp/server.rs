@@ -11,6 +11,7 @@ use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
 
 use crate::mcp::changes::Changes;
+use crate::mcp::door::beside;
 use crate::mcp::names::{Meant, meant};
 use crate::mcp::presence::Absence;
 use crate::mcp::{Closing, Parts, arguments, call, code, list, module};
@@ -137,12 +138,4 @@ impl ServerHandler for Server {
             () = nobody_waits => Err(call::ended("the client went away")),
         }
     }
-}
-
-/// What the endpoint put beside the HTTP request that a call came in.
-pub(super) fn beside<T: Clone + Send + Sync + 'static>(
-    context: &RequestContext<RoleServer>,
-) -> Option<T> {
-    let parts = context.extensions.get::<http::request::Parts>()?;
-    parts.extensions.get::<T>().cloned()
 }

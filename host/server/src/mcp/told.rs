@@ -15,9 +15,10 @@ use rmcp::model::{CallToolResult, ContentBlock, Resource, ResourceContents};
 use rmcp::service::RequestContext;
 use serde_json::Value;
 
+use crate::mcp::door::beside;
 use crate::mcp::exact::Exact;
 use crate::mcp::text::Kept as Texts;
-use crate::mcp::{Parts, call, files, server};
+use crate::mcp::{Parts, call, files};
 use cofferdam::executions::{self, Kept};
 use cofferdam::interpreters::answer::{Answer, written};
 use cofferdam_domain::attempt::{Failure, Outcome, Payload};
@@ -89,7 +90,7 @@ pub(super) async fn module(
             )));
         }
     }
-    let exact: Option<Exact> = server::beside(context);
+    let exact: Option<Exact> = beside(context);
     let data = data.zip(exact).map(|(data, exact)| exact.keep(&data));
     call::result(failure.is_some(), content, data, figures)
 }

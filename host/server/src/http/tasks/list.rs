@@ -174,12 +174,13 @@ fn words<T>(
         "{what}, or several separated by commas: {}",
         known.join(", ")
     );
-    query.parsed(name, &expected, |text| {
+    let words = query.parsed(name, &expected, |text| {
         let words = text.split(',').take(known.len() + 1);
         let words: Option<Vec<T>> = words.map(|word| parse(word.trim())).collect();
         // Each once is enough to ask for all of them.
         words.filter(|words| words.len() <= known.len())
-    })
+    })?;
+    Ok(words)
 }
 
 /// What begins a change's number in a `since`, so that it is no time.
@@ -226,7 +227,7 @@ mod tests {
         ] {
             assert_eq!(read(bad).unwrap_err().code(), "invalid_parameter", "{bad}");
         }
-        let many = vec!["failed"; 7].join(",");
+        let many = ["failed"; 7].join(",");
         assert!(read(&format!("status={many}")).is_err());
     }
 
