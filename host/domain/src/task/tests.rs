@@ -37,7 +37,7 @@ fn a_label_says_what_a_task_waits_for() {
             cancel_requested,
             ..task()
         };
-        task.label(now)
+        task.label(now).as_str()
     };
     assert_eq!(label(TaskState::Pending, 0, 101, false), "scheduled");
     assert_eq!(label(TaskState::Pending, 1, 101, true), "retrying");

@@ -16,6 +16,7 @@ use crate::intake::task::raw::submission;
 use crate::intake::time::Time;
 use crate::intake::words::pairs;
 use cofferdam_domain::limits::LimitRequest;
+use cofferdam_domain::time::Timestamp;
 use cofferdam_storage::Since;
 
 /// Reads a query string as each of those who take one.
@@ -82,7 +83,7 @@ fn list(uri: &Uri) -> Result<String, ApiError> {
     let limit = query.text("limit")?.map(|_| ()).is_some();
     let mut query = Query::of(uri.query())?;
     let items = page::limit(&mut query)?;
-    let (filter, order, as_of) = filter(&mut query)?;
+    let (filter, order, as_of) = filter(&mut query, Timestamp::EPOCH)?;
     query.done()?;
     let mut written = Serializer::new(String::new());
     if limit {
@@ -97,6 +98,17 @@ fn list(uri: &Uri) -> Result<String, ApiError> {
     }
     if let Some(priority) = filter.priority {
         written.append_pair("priority", priority.as_str());
+    }
+    if let Some(labels) = &filter.labels {
+        let labels: Vec<&str> = labels.any.iter().map(|label| label.as_str()).collect();
+        written.append_pair("label", &labels.join(","));
+    }
+    if !filter.error_kinds.is_empty() {
+        let kinds: Vec<&str> = filter.error_kinds.iter().map(|it| it.as_str()).collect();
+        written.append_pair("error_kind", &kinds.join(","));
+    }
+    for (name, value) in &filter.metadata {
+        written.append_pair(&format!("metadata.{name}"), value);
     }
     match filter.since {
         None => {}

@@ -116,7 +116,7 @@ fn text_bytes(task: &Task) -> usize {
 }
 
 /// What is asked for at `now`, in which order, and what the first page was as of if this is another.
-fn filter(
+pub(crate) fn filter(
     query: &mut Query<'_>,
     now: Timestamp,
 ) -> Result<(TaskFilter, TaskList, Option<ChangeNumber>), ApiError> {
