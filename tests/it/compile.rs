@@ -17,14 +17,17 @@ mod wasm;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cofferdam_domain::memory::{Budget, Share};
 use cofferdam_sandbox::cache::CodeCache;
 use cofferdam_sandbox::compile::{Compiled, Compiler};
+use cofferdam_sandbox::memory::budget;
 use cofferdam_sandbox::settings::SandboxConfig;
 use cofferdam_sandbox::{CompileError, EngineClass};
 
 /// A compiler over its own directory.
 struct Bench {
     compiler: Compiler,
+    memory: Budget,
     dir: tempfile::TempDir,
 }
 
@@ -53,14 +56,25 @@ impl Bench {
     /// With a fake child; `program` gets a directory to put it into.
     fn with_program(config: &SandboxConfig, program: impl FnOnce(&Path) -> PathBuf) -> Bench {
         let dir = tempfile::tempdir().expect("a temporary directory");
+        let program = program(dir.path());
+        Bench::over(config, dir, program)
+    }
+
+    /// The same over a directory that was prepared.
+    fn over(config: &SandboxConfig, dir: tempfile::TempDir, program: PathBuf) -> Bench {
+        let memory = budget(config, Share::NONE);
         let code_cache = CodeCache::open(&dir.path().join("compiled"), config).expect("a cache");
-        let compiler = Compiler::new(config, program(dir.path()), code_cache);
-        Bench { compiler, dir }
+        let compiler = Compiler::new(config, memory.clone(), program, code_cache);
+        Bench {
+            compiler,
+            memory,
+            dir,
+        }
     }
 
     async fn compile(&self, wasm: impl Into<Vec<u8>>) -> Result<Compiled, CompileError> {
         self.compiler
-            .compile(wasm.into().into(), EngineClass::Fast)
+            .compile(wasm.into().into(), EngineClass::Fast, 0)
             .await
     }
 

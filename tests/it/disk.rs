@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use crate::exec::WARM_UP;
 use crate::support::disk::SmallDisk;
 use crate::support::guests;
 use crate::support::host::Host;
@@ -157,4 +158,45 @@ fn a_full_disk_shows_and_a_host_with_room_is_ready_by_itself() {
         began.elapsed()
     );
     drop(filling);
+}
+
+/// Room for the compiled interpreters, their modules, and what else there is.
+const DISK_WITH_INTERPRETERS_MEBIBYTES: u64 = 512;
+/// Enough to take work, and for JavaScript, but not for what Python is compiled to.
+const LEFT_WITHOUT_PYTHON_BYTES: u64 = 40 << 20;
+
+#[test]
+fn an_interpreter_without_room_is_missing_and_comes_by_itself() {
+    let Some(disk) = SmallDisk::new(DISK_WITH_INTERPRETERS_MEBIBYTES) else {
+        return;
+    };
+    let filling = disk.fill(LEFT_WITHOUT_PYTHON_BYTES);
+    let host = Host::over(disk.folder(), "");
+    let until = std::time::Instant::now() + WARM_UP;
+    let readiness_when = |wanted: &dyn Fn(&Answer) -> bool| loop {
+        let answer = host.client.get("/readyz");
+        if wanted(&answer) {
+            return answer;
+        }
+        assert!(std::time::Instant::now() < until, "{}", answer.text());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    let problem = readiness_when(&|answer| answer.status == 503).expect_problem(503, "disk_full");
+    assert_eq!(problem["missing"], json!(["python"]));
+    let metrics = host.client.get("/metrics").expect(200).text();
+    let line = r#"cofferdam_interpreter_state{language="python",state="no_room"} 1"#;
+    assert!(metrics.contains(line), "{metrics}");
+    let code = json!({"language": "python", "code": "6 * 7"});
+    let refused = host.client.post("/v1/exec", &code);
+    assert_ne!(refused.header("retry-after"), "");
+    refused.expect_problem(503, "interpreter_failed");
+
+    drop(filling);
+    readiness_when(&|answer| {
+        answer.status == 200 && answer.json()["interpreters"]["python"] == "ready"
+    });
+    let answer = host.client.post("/v1/exec", &code).expect(200).json();
+    assert_eq!(answer["result"], 42, "{answer}");
+    let metrics = host.client.get("/metrics").expect(200).text();
+    assert!(!metrics.contains("no_room"), "{metrics}");
 }

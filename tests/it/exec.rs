@@ -28,7 +28,7 @@ use tempfile::TempDir;
 use crate::support::host::Host;
 
 /// How long compiling both interpreters may take on a slow machine.
-const WARM_UP: Duration = Duration::from_secs(300);
+pub(crate) const WARM_UP: Duration = Duration::from_secs(300);
 
 /// A host whose interpreters are ready. They are built by `cargo xtask interpreters`, and compiled
 /// once for all tests of one build.

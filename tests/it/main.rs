@@ -7,6 +7,7 @@
     reason = "a test that panics has failed, and the figures it prints are for the reader"
 )]
 
+mod aborts;
 mod api_client;
 mod cli;
 mod clients;
@@ -14,12 +15,14 @@ mod compile;
 mod disk;
 mod ends;
 mod exec;
+mod fair;
 mod foreign;
 mod kept;
 mod leaks;
 mod left_over;
 mod limits;
 mod mcp;
+mod memory;
 mod modules;
 mod queue;
 mod recovery;
@@ -30,3 +33,4 @@ mod server;
 mod support;
 mod tasks;
 mod tidy;
+mod uploads;

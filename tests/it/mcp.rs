@@ -21,11 +21,11 @@ pub(crate) struct Session<'a> {
     id: String,
 }
 
-const ACCEPT: (&str, &str) = ("accept", "application/json, text/event-stream");
+pub(crate) const ACCEPT: (&str, &str) = ("accept", "application/json, text/event-stream");
 
-const JSON: (&str, &str) = ("content-type", "application/json");
+pub(crate) const JSON: (&str, &str) = ("content-type", "application/json");
 
-fn initialize() -> Value {
+pub(crate) fn initialize() -> Value {
     json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
         "protocolVersion": "2025-06-18", "capabilities": {},
         "clientInfo": {"name": "raw", "version": "0"},

@@ -65,6 +65,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "config",
         &[
             "http",
+            "mcp",
             "sessions",
             "queue",
             "runner",

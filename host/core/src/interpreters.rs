@@ -55,11 +55,26 @@ pub enum State {
     WarmingUp,
     /// It can be used.
     Ready(Interpreter),
+    /// There is no room on the disk for what it is compiled to. It is tried again.
+    NoRoom,
     /// It cannot be used; the log says why.
     Failed {
         /// Whether it is tried again.
         again: bool,
     },
+}
+
+impl State {
+    /// The word in metrics and answers.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            State::NotInstalled => "not_installed",
+            State::WarmingUp => "warming_up",
+            State::Ready(_) => "ready",
+            State::NoRoom => "no_room",
+            State::Failed { .. } => "failed",
+        }
+    }
 }
 
 /// An interpreter that can be used.
@@ -84,6 +99,13 @@ pub enum Unavailable {
     /// It will be ready soon.
     #[error("the {} interpreter is being compiled; try again in a moment", .0.as_str())]
     WarmingUp(Language),
+    /// The disk has no room for it.
+    #[error(
+        "there is no room on this host's disk for the compiled {} interpreter; it is tried again by \
+         itself",
+        .0.as_str()
+    )]
+    NoRoom(Language),
     /// It is installed but cannot be used.
     #[error(
         "the {} interpreter of this host cannot be used; its log says why", language.as_str()
@@ -149,6 +171,7 @@ impl Interpreters {
             State::Ready(interpreter) => Ok(interpreter),
             State::NotInstalled => Err(Unavailable::NotInstalled(language)),
             State::WarmingUp => Err(Unavailable::WarmingUp(language)),
+            State::NoRoom => Err(Unavailable::NoRoom(language)),
             State::Failed { again } => Err(Unavailable::Failed { language, again }),
         }
     }
@@ -186,13 +209,16 @@ impl Interpreters {
                         tracing::info!(path = %path.display(), "this interpreter is not installed");
                     }
                     State::NotInstalled => {}
-                    State::WarmingUp | State::Failed { again: true } => {
+                    State::WarmingUp | State::NoRoom | State::Failed { again: true } => {
                         self.load(language).await;
                     }
                 }
             }
-            let may_pass = |language| matches!(self.state(language), State::Failed { again: true });
-            if !languages.iter().copied().any(may_pass) {
+            let is_settled = |language| match self.state(language) {
+                State::NotInstalled | State::Ready(_) | State::Failed { again: false } => true,
+                State::WarmingUp | State::NoRoom | State::Failed { again: true } => false,
+            };
+            if languages.iter().copied().all(is_settled) {
                 return;
             }
             tokio::time::sleep(wait).await;
@@ -209,14 +235,16 @@ impl Interpreters {
                 State::Ready(interpreter)
             }
             Err(failed) => {
-                let (why, again) = (failed.to_string(), failed.may_pass());
+                let (language, why) = (language.as_str(), failed.to_string());
+                let state = failed.state();
+                let state_is = state.as_str();
                 tracing::error!(
-                    language = language.as_str(),
+                    language,
                     why,
-                    again,
+                    state = state_is,
                     "an interpreter cannot be used"
                 );
-                State::Failed { again }
+                state
             }
         };
         *self
@@ -258,10 +286,14 @@ enum NotLoaded {
 }
 
 impl NotLoaded {
-    fn may_pass(&self) -> bool {
+    /// What the interpreter is until it is tried again.
+    fn state(&self) -> State {
         match self {
-            NotLoaded::Unread(..) => true,
-            NotLoaded::Refused(error) => error.may_pass(),
+            NotLoaded::Unread(..) => State::Failed { again: true },
+            NotLoaded::Refused(error) if error.wants_room() => State::NoRoom,
+            NotLoaded::Refused(error) => State::Failed {
+                again: error.may_pass(),
+            },
         }
     }
 }

@@ -81,6 +81,37 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
+    /// Whether the disk, or what this host may have of it, was too full.
+    pub fn wants_room(&self) -> bool {
+        match self {
+            RegistryError::Compile(CompileError::Full(_))
+            | RegistryError::Storage(StorageError::Full(_) | StorageError::OverBudget { .. }) => {
+                true
+            }
+            RegistryError::Compile(
+                CompileError::Refused(_)
+                | CompileError::Limit(_)
+                | CompileError::Host(_)
+                | CompileError::Busy,
+            )
+            | RegistryError::Storage(
+                StorageError::TooSlow
+                | StorageError::Unavailable(_)
+                | StorageError::Unknown(_)
+                | StorageError::Conflict(_)
+                | StorageError::ModuleGone(_)
+                | StorageError::TooLarge(_)
+                | StorageError::Refused(_)
+                | StorageError::QueueFull { .. }
+                | StorageError::Corrupt(_),
+            )
+            | RegistryError::Unknown(_)
+            | RegistryError::Gone(_)
+            | RegistryError::Reserved(_)
+            | RegistryError::Forbidden(_) => false,
+        }
+    }
+
     /// Whether the same call may succeed a little later.
     pub fn may_pass(&self) -> bool {
         match self {
@@ -153,8 +184,9 @@ impl Registry {
         wasm: Bytes,
     ) -> Result<(PutModule, Arc<ModuleInfo>), RegistryError> {
         free(caller, name)?;
-        let compiled = self.compile(wasm.clone(), EngineClass::Fast).await?;
-        let descriptor = self.describe(&compiled, EngineClass::Fast).await?;
+        let class = EngineClass::Fast;
+        let compiled = self.compile(wasm.clone(), class, caller.number()).await?;
+        let descriptor = self.describe(&compiled, class).await?;
         let info = Arc::new(compiled.into_info(descriptor));
         Ok((self.store(name, &info, wasm).await?, info))
     }
@@ -199,11 +231,12 @@ impl Registry {
         wasm: Bytes,
     ) -> Result<(Arc<ModuleInfo>, Arc<LoadedModule>), RegistryError> {
         let class = EngineClass::Interpreter;
-        let mut compiled = self.compile(wasm.clone(), class).await?;
+        let host = Caller::local().number();
+        let mut compiled = self.compile(wasm.clone(), class, host).await?;
         compiled.kind = ModuleKind::Interpreter(language);
         let descriptor = self.describe(&compiled, class).await?;
         let info = Arc::new(compiled.into_info(descriptor));
-        let module = self.load(&info, class).await?;
+        let module = self.load(&info, class, host).await?;
         let reference = ModuleRef {
             name: language.module(),
             digest: None,
@@ -263,13 +296,16 @@ impl Registry {
         }
     }
 
-    /// The compiled module, ready to run: from memory, else from disk, else compiled again.
+    /// The compiled module, ready to run: from memory, else from disk, else compiled again for the
+    /// caller with this number.
     pub async fn load(
         &self,
         info: &ModuleInfo,
         class: EngineClass,
+        caller: u64,
     ) -> Result<Arc<LoadedModule>, RegistryError> {
-        self.load_version(info.digest, info.kind, class).await
+        self.load_version(info.digest, info.kind, class, caller)
+            .await
     }
 
     /// The compiled module, if it is in memory.
@@ -338,6 +374,7 @@ impl Registry {
         digest: Digest,
         kind: ModuleKind,
         class: EngineClass,
+        caller: u64,
     ) -> Result<Arc<LoadedModule>, RegistryError> {
         let load = || async {
             if let Some(module) = self.loader.open(&digest, class, kind).await? {
@@ -348,14 +385,19 @@ impl Registry {
                 .module_wasm(&digest)
                 .await?
                 .ok_or(RegistryError::Gone(digest))?;
-            self.compile(wasm, class).await?;
+            self.compile(wasm, class, caller).await?;
             self.open(&digest, class, kind).await
         };
         self.loaded.get_or_load(digest, class, load).await
     }
 
-    async fn compile(&self, wasm: Bytes, class: EngineClass) -> Result<Compiled, CompileError> {
-        let compiled = self.loader.compile(wasm, class).await?;
+    async fn compile(
+        &self,
+        wasm: Bytes,
+        class: EngineClass,
+        caller: u64,
+    ) -> Result<Compiled, CompileError> {
+        let compiled = self.loader.compile(wasm, class, caller).await?;
         let took = std::time::Duration::from_millis(compiled.compiled_ms);
         self.metrics.module_compiled(class.as_str(), took);
         Ok(compiled)

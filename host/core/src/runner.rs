@@ -35,8 +35,8 @@ use cofferdam_domain::task::BlobId;
 use cofferdam_sandbox::control::Control;
 use cofferdam_sandbox::threads::GuestThreadsHandle;
 use cofferdam_sandbox::{
-    Attachments, EngineClass, GuestInput, Identity, LoadedModule, NoRoom, Patience, Report, Run,
-    RunSpec, Sandbox, Stdin,
+    Attachments, EngineClass, GuestInput, Identity, LoadedModule, NoRoom, Party, Patience, Report,
+    Run, RunSpec, Sandbox, Stdin,
 };
 
 pub use crate::runner::claim::NotYet;
@@ -192,7 +192,7 @@ impl Runner {
         checked.await.map_err(RunError::Schema)?;
         if let Some(language) = info.kind.language() {
             let name = request.module.name.clone();
-            let patience = self.patience(came, limits.timeout, info.digest);
+            let patience = self.patience(caller, came, limits.timeout, info.digest);
             let report = self
                 .run_code_now(language, &info, request, limits, patience)
                 .await?;
@@ -202,7 +202,7 @@ impl Runner {
         }
         let module = self
             .registry
-            .load(&info, EngineClass::for_limits(&limits))
+            .load(&info, EngineClass::for_limits(&limits), caller.number())
             .await?;
         let spec = RunSpec {
             program: request.module.name.as_str().to_owned(),
@@ -217,7 +217,7 @@ impl Runner {
         let attachments = Attachments {
             stdin: request.stdin,
             control: request.control,
-            patience: self.patience(came, limits.timeout, info.digest),
+            patience: self.patience(caller, came, limits.timeout, info.digest),
         };
         let run = Run { spec, attachments };
         let report = self.drive(module, run).await?;
@@ -237,12 +237,18 @@ impl Runner {
     }
 
     /// How long a run with a waiting caller may wait for room: no longer than its own time limit.
-    fn patience(&self, came: Instant, timeout: Duration, module: Digest) -> Patience {
+    fn patience(
+        &self,
+        caller: &Caller,
+        came: Instant,
+        timeout: Duration,
+        module: Digest,
+    ) -> Patience {
         let begin_within = timeout.min(self.sandbox.queue_timeout());
         Patience {
             begin_by: came.checked_add(begin_within),
             end_by: came.checked_add(timeout),
-            party: party(module),
+            party: party(caller.number(), module),
         }
     }
 
@@ -251,7 +257,7 @@ impl Runner {
         Patience {
             begin_by: Instant::now().checked_add(self.sandbox.queue_timeout()),
             end_by: None,
-            party: !party(module),
+            party: party(QUEUE, module),
         }
     }
 
@@ -278,9 +284,15 @@ impl Runner {
         self.admission.check(limits, grants)
     }
 
-    /// The sum of the memory limits of all guests that may exist at once.
-    pub fn memory_budget_bytes(&self) -> u64 {
-        self.sandbox.occupancy().memory_budget_bytes
+    /// The most memory that all guests together may have.
+    pub fn memory_most_bytes(&self) -> u64 {
+        self.sandbox.occupancy().memory_most_bytes
+    }
+
+    /// Runs that wait for room, or code for its turn.
+    pub fn waiting(&self) -> u64 {
+        let waiting = self.sandbox.occupancy().waiting + self.interpreters.turns().waiting();
+        u64::try_from(waiting).unwrap_or(u64::MAX)
     }
 
     /// The registry it loads from.
@@ -299,10 +311,14 @@ impl Runner {
     }
 }
 
-/// Runs of one module wait in one line.
-fn party(module: Digest) -> u64 {
+/// Attempts at tasks wait as if one caller had sent them all: the queue decided their order.
+const QUEUE: u64 = u64::MAX;
+
+/// Runs of one caller and one module wait in one line.
+fn party(caller: u64, module: Digest) -> Party {
     let [a, b, c, d, e, f, g, h, ..] = *module.as_bytes();
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    let module = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+    Party { caller, module }
 }
 
 /// The report of a run that did not begin.

@@ -30,7 +30,7 @@ use cofferdam_domain::limits::{LimitRequest, Limits};
 use cofferdam_domain::module::Language;
 use cofferdam_domain::time::Timestamp;
 use cofferdam_sandbox::threads::GuestThreadsHandle;
-use cofferdam_sandbox::{NoRoom, OutputFiles};
+use cofferdam_sandbox::{NoRoom, OutputFiles, Party, Patience};
 
 /// Calls that may wait for a session's earlier ones.
 const WAITING_MAX: usize = 16;
@@ -162,7 +162,7 @@ impl Sessions {
         shutdown: Shutdown,
     ) -> Sessions {
         Sessions {
-            memory_max_bytes: runner.memory_budget_bytes() / 2,
+            memory_max_bytes: runner.memory_most_bytes() / 2,
             runner,
             threads,
             config,
@@ -195,7 +195,7 @@ impl Sessions {
             kill: kill.clone(),
         };
         let (place, inbox) = self.reserve(new.language, limits, idle_timeout, members, &kill)?;
-        let kept = match self.runner.open_session(request).await {
+        let kept = match self.runner.open_session(caller, request).await {
             Err(RunError::NoRoom(no_room)) => return Err(SessionError::Full(no_room.to_string())),
             opened => opened?,
         };
@@ -252,7 +252,14 @@ impl Sessions {
         let start = Arc::new(Start::default());
         let call = Call {
             turn,
-            begin_by,
+            patience: Patience {
+                begin_by: Some(begin_by),
+                end_by: None,
+                party: Party {
+                    caller: caller.number(),
+                    module: 0,
+                },
+            },
             start: Arc::clone(&start),
             reply,
         };

@@ -7,6 +7,7 @@
 use core::net::{IpAddr, Ipv6Addr};
 use std::borrow::Cow;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// An owner of tasks and modules.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -175,6 +176,15 @@ impl Caller {
         self.from
     }
 
+    /// The same number for all requests of one caller, where callers take turns: of its tenant from its
+    /// network.
+    pub fn number(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.tenant.hash(&mut hasher);
+        self.from.network().hash(&mut hasher);
+        hasher.finish()
+    }
+
     /// Refuses a caller without the scope.
     pub fn may(&self, scope: Scope) -> Result<(), Forbidden> {
         match self.scopes.contain(scope) {
@@ -226,6 +236,22 @@ mod tests {
         assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
         assert_ne!(of("10.0.0.1"), of("10.0.0.2"));
         assert_eq!(Origin::Here.network(), Origin::Here);
+    }
+
+    #[test]
+    fn callers_are_told_apart_by_tenant_and_network() {
+        let caller = |tenant: &str, address: [u8; 4]| {
+            let tenant = Tenant::parse(tenant).unwrap();
+            Caller::new(
+                tenant,
+                Scopes::default(),
+                Origin::Peer(IpAddr::from(address)),
+            )
+        };
+        let one = caller("a", [10, 0, 0, 1]).number();
+        assert_eq!(caller("a", [10, 0, 0, 1]).number(), one);
+        assert_ne!(caller("a", [10, 0, 0, 2]).number(), one);
+        assert_ne!(caller("b", [10, 0, 0, 1]).number(), one);
     }
 
     #[test]

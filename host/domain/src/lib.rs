@@ -21,6 +21,7 @@ pub mod clock;
 pub mod grants;
 pub mod label;
 pub mod limits;
+pub mod memory;
 pub mod module;
 pub mod retry;
 pub mod said;

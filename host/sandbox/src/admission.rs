@@ -1,4 +1,4 @@
-//! Decides which run may begin: a run holds slots of a pool and a share of the host's memory
+//! Decides which run may begin: a run holds slots of a pool and a part of the host's memory
 //! budget.
 //!
 //! A run pays a price in memory to begin: its limit, but no more than `memory_price_bytes`, because
@@ -7,10 +7,11 @@
 //! is declared and not used nor a guest that sleeps keeps others from beginning.
 //!
 //! A burst waits and never sees an error of the pool. The wait ends when the run's patience does.
-//! Each party of runs (those of one module, say) has its own line, and the parties take turns, so a
-//! crowd of one party does not keep the others waiting.
+//! Callers take turns, and so do the modules of each caller, so one caller's crowd does not keep the
+//! others waiting.
 
 mod line;
+mod places;
 #[cfg(test)]
 mod tests;
 
@@ -22,9 +23,15 @@ use tokio::sync::oneshot;
 use self::line::Line;
 use crate::EngineClass;
 use cofferdam_domain::limits::MIB;
+use cofferdam_domain::memory::{Budget, Held, Purpose};
 
-/// Runs that wait in one pool's lines; one more is refused at once.
+pub use self::line::Party;
+pub use self::places::{Places, Taken};
+
+/// Runs that wait in one pool's line; one more is refused at once.
 const WAITING_MAX: usize = 10_000;
+/// Runs of one caller among them.
+const WAITING_OF_CALLER_MAX: usize = 5_000;
 
 /// The gate in front of the pools. Cheap to clone; all clones share one state.
 #[derive(Clone)]
@@ -32,12 +39,13 @@ pub(crate) struct Admission(Arc<Gate>);
 
 struct Gate {
     state: Mutex<State>,
-    memory_bytes: u64,
+    memory: Budget,
     price_bytes: u64,
+    /// Runs of one caller in each line.
+    waiting_max: usize,
 }
 
 struct State {
-    memory_free: u64,
     pools: [Pool; 2],
     tickets: u64,
 }
@@ -70,7 +78,7 @@ pub struct Patience {
     /// When its time is over even if it began late; `None` gives it its whole time.
     pub end_by: Option<Instant>,
     /// Runs of one party wait for each other and take turns with those of other parties.
-    pub party: u64,
+    pub party: Party,
 }
 
 /// The host had no room for a run. The run is not at fault.
@@ -79,8 +87,8 @@ pub enum NoRoom {
     /// No room became free in time.
     #[error("no room became free for this run within {} ms", .0.as_millis())]
     Waited(Duration),
-    /// The lines are full.
-    #[error("{WAITING_MAX} runs already wait for room")]
+    /// The line is full, or as full as one caller may make it.
+    #[error("too many already wait for room")]
     Crowded,
     /// It was refused memory below its limit.
     #[error("the guests of this host together use all the memory that they may have")]
@@ -99,10 +107,10 @@ pub(crate) enum NotAdmitted {
 pub(crate) enum NeverFits {
     /// Its memory limit is above the whole budget.
     #[error(
-        "the memory limit of {asked_bytes} bytes is above this host's whole memory budget of \
-         {budget_bytes} bytes"
+        "the memory limit of {asked_bytes} bytes is above the {most_bytes} bytes of this host's \
+         memory budget that guests may have"
     )]
-    Memory { asked_bytes: u64, budget_bytes: u64 },
+    Memory { asked_bytes: u64, most_bytes: u64 },
     /// Its module needs more slots than the pool has.
     #[error("the module needs {asked} slots of the instance pool, which has {slots}")]
     Slots { asked: u32, slots: u32 },
@@ -111,17 +119,21 @@ pub(crate) enum NeverFits {
 /// A run that was let in. It gives everything back when it is dropped, which must happen after its
 /// store is dropped.
 pub(crate) struct Admitted {
+    /// First, so that whoever has the slots next finds its memory free.
+    price: Held,
+    slots: Slots,
+}
+
+struct Slots {
     gate: Arc<Gate>,
     pool: usize,
-    slots: u32,
-    price_bytes: u64,
+    count: u32,
 }
 
 /// The memory that a guest took beyond its price; given back when dropped.
 pub(crate) struct Growth {
-    gate: Arc<Gate>,
     price_bytes: u64,
-    taken_bytes: u64,
+    beyond: Held,
 }
 
 /// The room in use.
@@ -133,8 +145,8 @@ pub struct Occupancy {
     pub slots_max: u32,
     /// The part of the memory budget that existing guests hold.
     pub memory_used_bytes: u64,
-    /// The memory budget.
-    pub memory_budget_bytes: u64,
+    /// The most that guests may hold of it.
+    pub memory_most_bytes: u64,
     /// Runs that wait for room.
     pub waiting: usize,
 }
@@ -143,28 +155,45 @@ pub struct Occupancy {
 const STEP_BYTES: u64 = 4 * MIB;
 
 impl Admission {
-    /// A gate for a pool of `slots_max`, one of `interpreter_slots_max`, and a budget of
-    /// `memory_bytes` for both, of which a run pays at most `price_bytes` to begin.
+    /// A gate for a pool of `slots_max` and one of `interpreter_slots_max`. A run of either pays at
+    /// most `price_bytes` of `memory` to begin.
     pub(crate) fn new(
         slots_max: u32,
         interpreter_slots_max: u32,
-        memory_bytes: u64,
+        memory: Budget,
         price_bytes: u64,
+    ) -> Admission {
+        let slots_max = [slots_max, interpreter_slots_max];
+        Admission::with_line(slots_max, memory, price_bytes, WAITING_OF_CALLER_MAX)
+    }
+
+    fn with_line(
+        slots_max: [u32; 2],
+        memory: Budget,
+        price_bytes: u64,
+        waiting_max: usize,
     ) -> Admission {
         let pool = |slots_max| Pool {
             slots_free: slots_max,
             slots_max,
             waiting: Line::default(),
         };
-        Admission(Arc::new(Gate {
+        let gate = Arc::new(Gate {
             state: Mutex::new(State {
-                memory_free: memory_bytes,
-                pools: [pool(slots_max), pool(interpreter_slots_max)],
+                pools: slots_max.map(pool),
                 tickets: 0,
             }),
-            memory_bytes,
+            memory,
             price_bytes,
-        }))
+            waiting_max,
+        });
+        let told = Arc::downgrade(&gate);
+        gate.memory.when_freed(move || {
+            if let Some(gate) = told.upgrade() {
+                gate.release(|_nothing_else| {});
+            }
+        });
+        Admission(gate)
     }
 
     /// Waits until there is room for `need`. Dropping the future gives up the place in line.
@@ -196,14 +225,15 @@ impl Admission {
     }
 
     /// Lets a run in, or gives it a place in line.
-    fn enter(&self, pool: usize, need: Need, party: u64) -> Result<Entered, NotAdmitted> {
+    fn enter(&self, pool: usize, need: Need, party: Party) -> Result<Entered, NotAdmitted> {
         let gate = &self.0;
         let mut state = gate.lock();
         let slots_max = state.pools[pool].slots_max;
-        if need.memory_bytes > gate.memory_bytes {
+        let most_bytes = gate.memory.most_bytes(Purpose::Guests);
+        if need.memory_bytes > most_bytes {
             return Err(NotAdmitted::Never(NeverFits::Memory {
                 asked_bytes: need.memory_bytes,
-                budget_bytes: gate.memory_bytes,
+                most_bytes,
             }));
         }
         if need.slots > slots_max {
@@ -218,7 +248,8 @@ impl Admission {
         {
             return Ok(Entered::Admitted(admitted));
         }
-        if state.pools[pool].waiting.len() >= WAITING_MAX {
+        let waiting = &state.pools[pool].waiting;
+        if waiting.len() >= WAITING_MAX || waiting.len_of(party.caller) >= gate.waiting_max {
             return Err(NotAdmitted::NoRoom(NoRoom::Crowded));
         }
         let (admit, admitted) = oneshot::channel();
@@ -242,8 +273,8 @@ impl Admission {
         Occupancy {
             slots_used: guests.slots_max - guests.slots_free,
             slots_max: guests.slots_max,
-            memory_used_bytes: self.0.memory_bytes - state.memory_free,
-            memory_budget_bytes: self.0.memory_bytes,
+            memory_used_bytes: self.0.memory.taken_bytes(Purpose::Guests),
+            memory_most_bytes: self.0.memory.most_bytes(Purpose::Guests),
             waiting: guests.waiting.len() + interpreters.waiting.len(),
         }
     }
@@ -260,7 +291,7 @@ enum Entered {
 struct Place {
     gate: Arc<Gate>,
     pool: usize,
-    party: u64,
+    party: Party,
     ticket: u64,
     admitted: oneshot::Receiver<Admitted>,
 }
@@ -274,14 +305,15 @@ impl Gate {
     fn take(self: &Arc<Self>, state: &mut State, pool: usize, need: Need) -> Option<Admitted> {
         let price_bytes = need.memory_bytes.min(self.price_bytes);
         let slots_free = state.pools[pool].slots_free.checked_sub(need.slots)?;
-        let memory_free = state.memory_free.checked_sub(price_bytes)?;
+        let price = self.memory.take(Purpose::Guests, price_bytes)?;
         state.pools[pool].slots_free = slots_free;
-        state.memory_free = memory_free;
         Some(Admitted {
-            gate: Arc::clone(self),
-            pool,
-            slots: need.slots,
-            price_bytes,
+            price,
+            slots: Slots {
+                gate: Arc::clone(self),
+                pool,
+                count: need.slots,
+            },
         })
     }
 
@@ -312,9 +344,8 @@ impl Admitted {
     /// The way for the guest to grow beyond its price.
     pub(crate) fn growth(&self) -> Growth {
         Growth {
-            gate: Arc::clone(&self.gate),
-            price_bytes: self.price_bytes,
-            taken_bytes: 0,
+            price_bytes: self.price.bytes(),
+            beyond: self.slots.gate.memory.nothing(Purpose::Guests),
         }
     }
 }
@@ -323,41 +354,22 @@ impl Growth {
     /// Takes from the budget what a guest of `bytes` needs, whose limit is `limit_bytes`; false if
     /// there is no room.
     pub(crate) fn reach(&mut self, bytes: u64, limit_bytes: u64) -> bool {
-        let held = self.price_bytes + self.taken_bytes;
+        let held = self.price_bytes + self.beyond.bytes();
         let Some(more) = bytes.checked_sub(held).filter(|more| *more > 0) else {
             return true;
         };
-        let mut state = self.gate.lock();
         let step = more
             .max(STEP_BYTES)
             .min(limit_bytes.saturating_sub(held).max(more));
         // Take the whole step, or else only what is needed.
-        for wanted in [step, more] {
-            if let Some(free) = state.memory_free.checked_sub(wanted) {
-                state.memory_free = free;
-                self.taken_bytes += wanted;
-                return true;
-            }
-        }
-        false
+        self.beyond.add(step) || self.beyond.add(more)
     }
 }
 
-impl Drop for Admitted {
+impl Drop for Slots {
     fn drop(&mut self) {
-        self.gate.release(|state| {
-            state.pools[self.pool].slots_free += self.slots;
-            state.memory_free += self.price_bytes;
-        });
-    }
-}
-
-impl Drop for Growth {
-    fn drop(&mut self) {
-        if self.taken_bytes > 0 {
-            self.gate
-                .release(|state| state.memory_free += self.taken_bytes);
-        }
+        self.gate
+            .release(|state| state.pools[self.pool].slots_free += self.count);
     }
 }
 
@@ -377,26 +389,4 @@ fn pool_of(class: EngineClass) -> usize {
         EngineClass::Fast | EngineClass::Metered => 0,
         EngineClass::Interpreter => 1,
     }
-}
-
-/// Three quarters of the memory this process may use: the machine's, or its control group's if
-/// that is less.
-pub(crate) fn default_memory_budget_bytes() -> u64 {
-    let machine = std::fs::read_to_string("/proc/meminfo")
-        .ok()
-        .and_then(|text| meminfo_total_bytes(&text))
-        .unwrap_or(4 * 1024 * MIB);
-    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max")
-        .ok()
-        .and_then(|text| text.trim().parse::<u64>().ok())
-        .unwrap_or(u64::MAX);
-    machine.min(group) / 4 * 3
-}
-
-fn meminfo_total_bytes(text: &str) -> Option<u64> {
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
 }

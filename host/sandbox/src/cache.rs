@@ -167,6 +167,14 @@ impl CodeCache {
         Ok(checked.get(&name).map(|(_, label)| label.clone()))
     }
 
+    /// What is left of the disk that it is on.
+    pub(crate) fn free_bytes(&self) -> Result<u64, CodeCacheError> {
+        let shared = &self.shared;
+        let disk = rustix::fs::statvfs(shared.dir.as_path());
+        let disk = disk.map_err(|error| shared.error(error.into()))?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
     /// A file to write new code to. It is invisible until it is kept.
     pub(crate) fn draft(
         &self,

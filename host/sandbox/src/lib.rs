@@ -19,6 +19,7 @@ mod instance;
 mod interfaces;
 mod limiter;
 mod load;
+pub mod memory;
 mod meter;
 mod outcome;
 mod randomness;
@@ -55,9 +56,10 @@ use cofferdam_domain::attempt::{Failure, Outcome, Payload, Streams, Usage};
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::grants::Access;
 use cofferdam_domain::limits::Limits;
+use cofferdam_domain::memory::Budget;
 use cofferdam_domain::module::{Descriptor, ModuleKind};
 
-pub use crate::admission::{NoRoom, Occupancy, Patience};
+pub use crate::admission::{NoRoom, Occupancy, Party, Patience, Places, Taken};
 pub use crate::files::OutputFiles;
 pub use crate::load::{LoadError, LoadedModule};
 
@@ -261,10 +263,12 @@ pub enum SandboxError {
 }
 
 impl Sandbox {
-    /// Builds the engines and starts the epoch thread. The guests' directories are under `data`,
-    /// where `incarnation` distinguishes this process from every other that uses it.
+    /// Builds the engines and starts the epoch thread. Guests take their memory from `memory`. Their
+    /// directories are under `data`, where `incarnation` distinguishes this process from every other
+    /// that uses it.
     pub fn new(
         config: &SandboxConfig,
+        memory: Budget,
         data: &Path,
         incarnation: u64,
         clock: Clock,
@@ -272,14 +276,10 @@ impl Sandbox {
         let engines = Engines::new(config)?;
         let scratch = Scratch::open(&data.join(SCRATCH_DIR), incarnation)?;
         let ticker = Ticker::start(engines.handles())?;
-        let memory_bytes = match config.memory_budget_bytes {
-            0 => admission::default_memory_budget_bytes(),
-            bytes => bytes,
-        };
         let admission = Admission::new(
             config.instances_max,
             config.interpreters.instances(),
-            memory_bytes,
+            memory,
             config.memory_price_bytes,
         );
         let shared = Shared {
@@ -337,7 +337,7 @@ impl Sandbox {
         self.shared.scratch.close(grace);
     }
 
-    /// How much of the pool and of the memory budget is in use.
+    /// How much of the pool and of the memory budget guests use.
     pub fn occupancy(&self) -> Occupancy {
         self.shared.admission.occupancy()
     }

@@ -17,8 +17,13 @@ pub enum OverQuota {
 pub struct SandboxConfig {
     /// Guests that exist at once; more of them wait.
     pub instances_max: u32,
-    /// Memory of all guests together; 0 means three quarters of the machine's memory.
+    /// Memory of guests, compiling children and bodies together; 0 means three quarters of the
+    /// machine's memory.
     pub memory_budget_bytes: u64,
+    /// What of that only guests take, at most half of it; 0 is half.
+    pub guests_reserved_bytes: u64,
+    /// What of that only compiling children take, at most a quarter of it.
+    pub compiles_reserved_bytes: u64,
     /// Memory that a run takes from that budget to begin, if its limit is not lower. More is taken
     /// while the guest grows.
     pub memory_price_bytes: u64,
@@ -35,7 +40,8 @@ pub struct SandboxConfig {
     pub compiles_max: usize,
     /// How long checking and compiling one module may take.
     pub compile_timeout: Duration,
-    /// The address space of one compiling child.
+    /// The most address space of one compiling child, which it takes from the budget. One that is
+    /// likely to need less is tried with less.
     pub compile_memory_bytes: u64,
     /// How long checking one value against a module's schema may take.
     pub schema_check_timeout: Duration,
@@ -101,6 +107,8 @@ impl Default for SandboxConfig {
         SandboxConfig {
             instances_max: 900,
             memory_budget_bytes: 0,
+            guests_reserved_bytes: 0,
+            compiles_reserved_bytes: 1024 * 1024 * 1024,
             memory_price_bytes: 64 * 1024 * 1024,
             queue_timeout: Duration::from_secs(30),
             stack_bytes: 512 * 1024,

@@ -19,6 +19,7 @@ use super::*;
 use crate::control::Observer;
 use cofferdam_domain::attempt::{FailureKind, Stream};
 use cofferdam_domain::limits::MIB;
+use cofferdam_domain::memory::Share;
 
 /// How long after its limit a guest may take to end.
 const GRACE: Duration = Duration::from_secs(1);
@@ -38,12 +39,15 @@ impl Rig {
         let mut config = SandboxConfig {
             instances_max: 16,
             memory_budget_bytes: 4096 * MIB,
+            compiles_reserved_bytes: 0,
             ..SandboxConfig::default()
         };
         change(&mut config);
         let data = tempfile::tempdir().unwrap();
+        let memory = crate::memory::budget(&config, Share::NONE);
+        let sandbox = Sandbox::new(&config, memory, data.path(), 1, Clock::system());
         Rig {
-            sandbox: Sandbox::new(&config, data.path(), 1, Clock::system()).unwrap(),
+            sandbox: sandbox.unwrap(),
             data,
         }
     }

@@ -39,14 +39,16 @@ use cofferdam::telemetry::metrics::Metrics;
 use cofferdam::telemetry::process::ProcessFigures;
 use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::clock::Clock;
+use cofferdam_domain::memory::{Budget, Share};
 use cofferdam_domain::module::Language;
 use cofferdam_sandbox::Sandbox;
 use cofferdam_sandbox::cache::CodeCache;
 use cofferdam_sandbox::compile::Compiler;
+use cofferdam_sandbox::memory;
 use cofferdam_sandbox::threads::GuestThreads;
 use cofferdam_storage::disk::Disk;
 use cofferdam_storage::files::FileStorage;
-use cofferdam_storage::{Modules, Opened, Tasks};
+use cofferdam_storage::{Opened, Tasks};
 
 pub use crate::app::local::{Interrupted, Local};
 pub use cofferdam_storage::backup::{BackupError, backup};
@@ -75,7 +77,9 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
     };
     let address = first_address(&listeners)?;
     let guests = GuestThreads::start(threads_or_cores(config.sandbox.guest_threads))?;
+    let program = std::env::current_exe().context("the path of this program")?;
     let needs = Needs {
+        program: &program,
         compiled: &config.storage.data.join("compiled"),
         languages: &WARMED_UP,
     };
@@ -108,6 +112,8 @@ const WARMED_UP: [Language; 2] = [Language::JavaScript, Language::Python];
 
 /// The purpose of a host.
 struct Needs<'a> {
+    /// This program, which compiles.
+    program: &'a Path,
     /// The directory of compiled code.
     compiled: &'a Path,
     /// The interpreters to prepare, in this order.
@@ -128,6 +134,7 @@ struct Host {
 /// The parts that run guests, before anything uses them.
 struct Works {
     files: FileStorage,
+    memory: Budget,
     metrics: Arc<Metrics>,
     sandbox: Sandbox,
     registry: Arc<Registry>,
@@ -148,17 +155,20 @@ impl Works {
         let data = &config.storage.data;
         let files = files(config, &*storage.tasks).await?;
         let metrics = Arc::new(Metrics::new());
-        let sandbox = Sandbox::new(&config.sandbox, data, seed, clock.clone())?;
-        let registry = registry(
-            config,
-            needs.compiled,
-            &storage.modules,
-            &sandbox,
-            guests,
-            clock,
-            &metrics,
-        )?;
-        let interpreters = interpreters(config, &registry)?;
+        let memory = memory(config);
+        let sandbox = Sandbox::new(&config.sandbox, memory.clone(), data, seed, clock.clone())?;
+        let registry = Registry::new(
+            Arc::clone(&storage.modules),
+            Arc::new(loader(config, needs, &memory, &sandbox, guests)?),
+            config.sandbox.loaded_modules_max,
+            schemas(config, guests),
+            clock.clone(),
+            Arc::clone(&metrics),
+        );
+        let registry = Arc::new(registry);
+        let interpreters =
+            Interpreters::new(Arc::clone(&registry), &config.interpreters, needs.program);
+        let interpreters = Arc::new(interpreters);
         let admission = Admission::new(config.limits, config.dirs.clone());
         let runner = Arc::new(Runner::new(
             Arc::clone(&registry),
@@ -171,6 +181,7 @@ impl Works {
         ));
         Ok(Works {
             files,
+            memory,
             metrics,
             sandbox,
             registry,
@@ -191,57 +202,45 @@ impl Host {
         let started_at = clock.now();
         let data = &config.storage.data;
         let storage = cofferdam_storage::open(&config.storage, StdRng::from_rng(&mut random))?;
-        let Works {
-            files,
-            metrics,
-            sandbox,
-            registry,
-            interpreters,
-            admission,
-            runner,
-        } = Works::build(config, guests, needs, &storage, &clock, random.random()).await?;
+        let works = Works::build(config, guests, needs, &storage, &clock, random.random()).await?;
         let (intake, doors) = (Shutdown::new(), Shutdown::new());
         let parts = Parts {
             storage: Arc::clone(&storage.tasks),
             reads: Arc::clone(&storage.reads),
             signals: Arc::clone(&storage.signals),
-            registry: Arc::clone(&registry),
-            admission,
+            registry: Arc::clone(&works.registry),
+            admission: works.admission.clone(),
             config: config.queue.clone(),
             clock: clock.clone(),
             worker: WorkerId(Uuid::from_u128(random.random())),
             seed: random.random(),
             threads: guests.handle(),
             shutdown: intake.clone(),
-            metrics: Arc::clone(&metrics),
+            metrics: Arc::clone(&works.metrics),
             sole_owner: storage.exclusive,
         };
         let worker = parts.worker;
-        let queue = Queue::start(parts, Arc::clone(&runner), files.clone()).await?;
-        interpreters.warm_up(needs.languages, &intake);
-        keep_executions(&files, config.interpreters.files_retention, &clock, &intake);
-        let of_agents = mcp::Parts {
-            runner: Arc::clone(&runner),
-            modules: Arc::clone(&storage.modules),
-            files: files.clone(),
-            metrics: Arc::clone(&metrics),
-            clock: clock.clone(),
-        };
+        let queue = Queue::start(parts, Arc::clone(&works.runner), works.files.clone()).await?;
+        works.interpreters.warm_up(needs.languages, &intake);
+        let files_retention = config.interpreters.files_retention;
+        keep_executions(&works.files, files_retention, &clock, &intake);
+        let room = Room::new(works.memory.clone(), config.http.bodies_wait);
         let services = Services {
-            mcp: Mcp::new(of_agents, config.http.listen.ip(), guests.handle()),
-            sessions: sessions(config, &runner, guests, &clock, &intake),
+            mcp: agents(config, &works, &storage, &room, guests, &clock),
+            sessions: sessions(config, &works.runner, guests, &clock, &intake),
             queue,
-            runner,
-            registry,
+            runner: works.runner,
+            registry: works.registry,
             storage: Arc::clone(&storage.reads),
             modules: Arc::clone(&storage.modules),
-            files,
-            files_retention: config.interpreters.files_retention,
-            metrics,
+            files: works.files,
+            files_retention,
+            metrics: works.metrics,
             process: Arc::new(ProcessFigures::new()),
             clock,
             shutdown: intake.clone(),
-            room: Room::new(config.http.bodies_bytes, config.http.bodies_wait),
+            room,
+            memory: works.memory,
             closing: doors.clone(),
             disk: Disk::new(data, config.storage.disk_free_min_bytes),
             config: config.http.clone(),
@@ -251,7 +250,7 @@ impl Host {
         Ok(Host {
             services,
             storage,
-            sandbox,
+            sandbox: works.sandbox,
             intake,
             doors,
         })
@@ -284,6 +283,27 @@ impl Host {
         drop(self.sandbox);
         self.storage.close();
     }
+}
+
+/// The endpoint for agents, whose results wait for their readers in `room`.
+fn agents(
+    config: &Config,
+    works: &Works,
+    storage: &Opened,
+    room: &Room,
+    guests: &GuestThreads,
+    clock: &Clock,
+) -> Mcp {
+    let parts = mcp::Parts {
+        runner: Arc::clone(&works.runner),
+        modules: Arc::clone(&storage.modules),
+        files: works.files.clone(),
+        readers: Arc::new(room.clone()),
+        metrics: Arc::clone(&works.metrics),
+        clock: clock.clone(),
+    };
+    let address = config.http.listen.ip();
+    Mcp::new(parts, &config.mcp, address, guests.handle())
 }
 
 fn sessions(
@@ -339,44 +359,44 @@ fn remove_old_code(compiled: &Path) {
     }
 }
 
-fn registry(
+/// The memory that guests, compiling children and bodies share.
+fn memory(config: &Config) -> Budget {
+    let bodies = Share {
+        reserved_bytes: config.http.bodies_reserved_bytes,
+        most_bytes: config.http.bodies_bytes,
+    };
+    memory::budget(&config.sandbox, bodies)
+}
+
+fn loader(
     config: &Config,
-    compiled: &Path,
-    storage: &Arc<dyn Modules>,
+    needs: &Needs<'_>,
+    memory: &Budget,
     sandbox: &Sandbox,
     guests: &GuestThreads,
-    clock: &Clock,
-    metrics: &Arc<Metrics>,
-) -> anyhow::Result<Arc<Registry>> {
-    remove_old_code(compiled);
-    let code_cache = CodeCache::open(compiled, &config.sandbox)?;
-    let program = std::env::current_exe().context("the path of this program")?;
-    let compiler = Compiler::new(&config.sandbox, program, code_cache);
+) -> anyhow::Result<SandboxLoader> {
+    remove_old_code(needs.compiled);
+    let code_cache = CodeCache::open(needs.compiled, &config.sandbox)?;
+    let program = needs.program.to_owned();
+    let compiler = Compiler::new(&config.sandbox, memory.clone(), program, code_cache);
     let limits = config.limits.defaults;
-    let loader = SandboxLoader::new(sandbox.clone(), compiler, limits, guests.handle());
-    let schemas = Schemas::new(
+    Ok(SandboxLoader::new(
+        sandbox.clone(),
+        compiler,
+        limits,
+        guests.handle(),
+    ))
+}
+
+fn schemas(config: &Config, guests: &GuestThreads) -> Schemas {
+    Schemas::new(
         guests.handle(),
         threads_or_cores(config.sandbox.guest_threads),
         Bounds {
             timeout: config.sandbox.schema_check_timeout,
             memory_bytes: config.sandbox.schema_check_memory_bytes,
         },
-    );
-    Ok(Arc::new(Registry::new(
-        Arc::clone(storage),
-        Arc::new(loader),
-        config.sandbox.loaded_modules_max,
-        schemas,
-        clock.clone(),
-        Arc::clone(metrics),
-    )))
-}
-
-fn interpreters(config: &Config, registry: &Arc<Registry>) -> anyhow::Result<Arc<Interpreters>> {
-    let program = std::env::current_exe().context("the path of this program")?;
-    let registry = Arc::clone(registry);
-    let interpreters = Interpreters::new(registry, &config.interpreters, &program);
-    Ok(Arc::new(interpreters))
+    )
 }
 
 /// Starts a thread that accepts and serves connections until the listeners close.

@@ -20,12 +20,15 @@ use cofferdam_sandbox::settings::SandboxConfig;
 use cofferdam_storage::settings::StorageConfig;
 
 use crate::http::settings::HttpConfig;
+use crate::mcp::settings::McpConfig;
 
 /// The whole configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     /// `[http]`
     pub http: HttpConfig,
+    /// `[mcp]`
+    pub mcp: McpConfig,
     /// `[queue]`
     pub queue: QueueConfig,
     /// `[interpreters]`

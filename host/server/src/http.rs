@@ -49,6 +49,7 @@ use cofferdam::telemetry::metrics::Metrics;
 use cofferdam::telemetry::process::ProcessFigures;
 use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::clock::Clock;
+use cofferdam_domain::memory::Budget;
 use cofferdam_domain::time::Timestamp;
 use cofferdam_storage::disk::Disk;
 use cofferdam_storage::files::FileStorage;
@@ -83,7 +84,9 @@ pub struct Services {
     pub clock: Clock,
     /// Whether this host is draining: it takes no more work.
     pub shutdown: Shutdown,
-    /// Room in memory for bodies.
+    /// The memory that guests, compiling children and bodies share.
+    pub memory: Budget,
+    /// Room in it for bodies.
     pub room: Room,
     /// Whether its listeners close: long-lived streams end.
     pub closing: Shutdown,

@@ -7,7 +7,9 @@
 //! time.
 //!
 //! A call's guest ends when the client cancels the call or goes away: a stream that nobody reads
-//! cannot be resumed here, so its run would be useless.
+//! cannot be resumed here, so its run would be useless. A result holds memory for as long as it waits
+//! for its reader. Everything else that goes to a client, such as progress, is a few short messages,
+//! which rmcp's queues bound.
 
 mod arguments;
 mod call;
@@ -23,9 +25,11 @@ mod module;
 mod names;
 mod presence;
 mod progress;
+pub mod readers;
 mod schema;
 mod server;
 mod sessions;
+pub mod settings;
 mod text;
 mod told;
 
@@ -47,8 +51,10 @@ use crate::mcp::arguments::Message;
 use crate::mcp::changes::Changes;
 use crate::mcp::exact::Exact;
 use crate::mcp::presence::Presence;
+use crate::mcp::readers::Readers;
 use crate::mcp::server::Server;
 use crate::mcp::sessions::Sessions;
+use crate::mcp::settings::McpConfig;
 use cofferdam::runner::Runner;
 use cofferdam::telemetry::metrics::Metrics;
 use cofferdam_domain::caller::Caller;
@@ -58,6 +64,7 @@ use cofferdam_storage::Modules;
 use cofferdam_storage::files::FileStorage;
 
 pub use crate::mcp::presence::Attended;
+pub use crate::mcp::sessions::SessionsFull;
 
 /// How often a silent stream sends a sign of life.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -73,6 +80,8 @@ pub struct Parts {
     pub modules: Arc<dyn Modules>,
     /// Keeps the files that code writes.
     pub files: FileStorage,
+    /// Has the memory for results that wait for their reader.
+    pub readers: Arc<dyn Readers>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// The time.
@@ -96,13 +105,18 @@ pub type AnswerBody = Attended<BoxBody<Bytes, Infallible>>;
 impl Mcp {
     /// The endpoint of a host that listens on `address`. Sessions and calls live on the guest
     /// threads, which outlive the connections, so that a drain does not cut off answers.
-    pub fn new(parts: Parts, address: IpAddr, threads: GuestThreadsHandle) -> Mcp {
+    pub fn new(
+        parts: Parts,
+        settings: &McpConfig,
+        address: IpAddr,
+        threads: GuestThreadsHandle,
+    ) -> Mcp {
         let longest = parts.runner.admission().ceilings().timeout;
         let changes = Changes::new(parts.runner.registry().changes());
         let server = Arc::new(Server::new(parts, changes.clone()));
         let service = StreamableHttpService::new(
             move || Ok(Arc::clone(&server)),
-            Arc::new(Sessions::new(longest, changes)),
+            Arc::new(Sessions::new(settings.sessions_max, longest, changes)),
             config(address),
         );
         Mcp { service, threads }
@@ -115,11 +129,12 @@ impl Mcp {
         caller: Caller,
         mut request: Request<Bytes>,
         closing: impl Future<Output = ()> + Send + 'static,
-    ) -> Response<AnswerBody> {
+    ) -> Result<Response<AnswerBody>, SessionsFull> {
         let (presence, absence) = Presence::new();
         let exact = Exact::default();
         request.extensions_mut().insert(absence);
         request.extensions_mut().insert(exact.clone());
+        let asks = caller.number();
         request.extensions_mut().insert(caller);
         request
             .extensions_mut()
@@ -127,9 +142,11 @@ impl Mcp {
         let message = Message(request.body().clone());
         request.extensions_mut().insert(message);
         let service = self.service.clone();
-        let answered = async move { service.handle(request.map(Full::new)).await };
-        let response = self.threads.hand_over(answered).await;
-        response.map(|body| presence.attend(body, exact))
+        let answered = sessions::telling_of_refusal(asks, async move {
+            let response = service.handle(request.map(Full::new)).await;
+            response.map(|body| presence.attend(body, exact))
+        });
+        self.threads.hand_over(answered).await
     }
 }
 

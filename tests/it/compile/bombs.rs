@@ -24,17 +24,6 @@ fn nested_loops(depth: usize, locals: usize) -> Vec<u8> {
     wasm::command(wasm::body(locals, &instructions))
 }
 
-/// Many loops one after the other over many locals: a phi for each local in each loop.
-fn loops_in_a_row(loops: usize, locals: usize) -> Vec<u8> {
-    let mut instructions = Vec::new();
-    for number in 0..loops {
-        instructions.extend([0x03, 0x40]);
-        instructions.extend(wasm::increment(number % locals));
-        instructions.extend([vec![0x20], wasm::leb(number % locals), vec![0x0d, 0, 0x0b]].concat());
-    }
-    wasm::command(wasm::body(locals, &instructions))
-}
-
 fn empty_functions(count: usize) -> Vec<u8> {
     let code = wasm::code((0..count).map(|_| wasm::body(0, &[])));
     wasm::module(&[wasm::types(1), wasm::functions(count), wasm::start(), code])
@@ -71,7 +60,7 @@ async fn a_module_that_eats_memory_ends_at_the_memory_limit_and_the_host_does_no
         ..small()
     });
     let before = memory_kib("VmRSS:");
-    let limit = bench.limit(loops_in_a_row(20_000, 1_000)).await;
+    let limit = bench.limit(wasm::loops_in_a_row(20_000, 1_000)).await;
     assert!(limit.ends_with("more than 300 MiB of memory"), "{limit}");
     let grown = memory_kib("VmHWM:").saturating_sub(before);
     assert!(grown < 128 * 1024, "the host grew by {grown} KiB");

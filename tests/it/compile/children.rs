@@ -4,11 +4,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cofferdam_domain::memory::Purpose;
 use cofferdam_sandbox::settings::SandboxConfig;
 use cofferdam_sandbox::{CompileError, EngineClass};
 use futures_util::future::{join_all, select_all};
 
 use super::{Bench, ample, small, wasm};
+use crate::support::disk::SmallDisk;
 
 /// A child that first notes its process id in `dir`/pids.
 fn noting(dir: &Path, then: &str) -> PathBuf {
@@ -62,7 +64,7 @@ async fn equal_uploads_are_compiled_once() {
     bench.compile(module.clone()).await.unwrap();
     bench
         .compiler
-        .compile(module.into(), EngineClass::Metered)
+        .compile(module.into(), EngineClass::Metered, 0)
         .await
         .unwrap();
     assert_eq!(bench.pids().len(), 2);
@@ -87,7 +89,9 @@ async fn a_caller_that_goes_away_ends_its_child() {
             result = &mut compile => panic!("{result:?}"),
             () = started => {}
         }
+        assert!(bench.memory.taken_bytes(Purpose::Compiles) > 0);
     }
+    assert_eq!(bench.memory.taken_bytes(Purpose::Compiles), 0);
     let child = PathBuf::from(format!("/proc/{}", bench.pids()[0]));
     until("the child was killed and reaped", || !child.exists()).await;
 }
@@ -139,6 +143,73 @@ async fn the_queue_for_children_is_bounded() {
         () = until("one has the child", || !bench.pids().is_empty()) => {}
     }
     assert_eq!(bench.pids().len(), 1);
+}
+
+#[tokio::test]
+async fn a_tiny_module_that_takes_long_gives_its_place_to_the_next() {
+    let config = SandboxConfig {
+        compiles_max: 1,
+        ..ample()
+    };
+    let bench = Bench::with_program(&config, sleeping);
+    let uploads = (0..2).map(|n| Box::pin(bench.compile(format!("(module $n{n})"))));
+    // The first begins twice: among the tiny ones and then among the usual ones.
+    tokio::select! {
+        (result, ..) = select_all(uploads) => panic!("{result:?}"),
+        () = until("three children began", || bench.pids().len() == 3) => {}
+    }
+}
+
+#[tokio::test]
+async fn there_is_no_child_without_memory_for_it() {
+    let config = SandboxConfig {
+        memory_budget_bytes: 1 << 30,
+        compiles_reserved_bytes: 0,
+        queue_timeout: Duration::from_millis(200),
+        ..ample()
+    };
+    let bench = Bench::with_program(&config, real);
+    let guests = bench.memory.take(Purpose::Guests, 1 << 30).unwrap();
+    let module = wasm::command(wasm::body(0, &[]));
+    let refused = bench.compile(module.clone()).await;
+    assert_eq!(refused, Err(CompileError::Busy));
+    assert!(bench.pids().is_empty());
+    drop(guests);
+    bench.compile(module).await.unwrap();
+    assert_eq!(bench.memory.taken_bytes(Purpose::Compiles), 0);
+}
+
+#[tokio::test]
+async fn code_without_room_is_not_made_again_before_there_is_some() {
+    let Some(disk) = SmallDisk::new(16) else {
+        return;
+    };
+    let elsewhere = tempfile::tempdir().unwrap();
+    let bench = Bench::over(&ample(), disk.folder(), real(elsewhere.path()));
+    let children = || {
+        let noted = std::fs::read_to_string(elsewhere.path().join("pids"));
+        noted.unwrap_or_default().lines().count()
+    };
+    let filling = disk.fill(0);
+    let module = wasm::command(wasm::body(0, &[]));
+    for _ in 0..2 {
+        let full = bench.compile(module.clone()).await;
+        assert!(matches!(full, Err(CompileError::Full(_))), "{full:?}");
+    }
+    assert_eq!(children(), 1);
+    drop(filling);
+    bench.compile(module).await.unwrap();
+    assert_eq!(children(), 2);
+}
+
+#[tokio::test]
+async fn a_module_that_needs_more_memory_than_most_gets_it() {
+    let bench = Bench::with_program(&ample(), real);
+    bench
+        .compile(wasm::loops_in_a_row(6_000, 400))
+        .await
+        .unwrap();
+    assert!(bench.pids().len() > 1, "the first child was enough");
 }
 
 #[tokio::test]
@@ -195,9 +266,10 @@ async fn the_child_is_confined() {
         .lines()
         .find_map(|line| line.strip_prefix("Max address space "));
     let space = space.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-    // The configured memory, and that of the program before it reads a byte.
+    // The memory that a module of its size is likely to need, and that of the program before it
+    // reads a byte.
     assert!(
-        space.is_some_and(|bytes| bytes > 3 << 30 && bytes < 4 << 30),
+        space.is_some_and(|bytes| bytes > 96 << 20 && bytes < 2 << 30),
         "{limits}"
     );
     let confinement = bench.compiler.confinement().unwrap();

@@ -121,16 +121,22 @@ async fn code_under_another_name_is_refused() {
 async fn compiled_code_outlives_the_process_and_half_written_ones_do_not() {
     let bench = Bench::new(&ample());
     let first = bench.compile(module(0)).await.unwrap();
-    let Bench { compiler, dir } = bench;
+    let Bench {
+        compiler,
+        memory,
+        dir,
+    } = bench;
     drop(compiler);
     let code_cache = dir.path().join("compiled");
     std::fs::write(code_cache.join("draft-killed"), b"half").unwrap();
     let bench = Bench {
         compiler: cofferdam_sandbox::compile::Compiler::new(
             &ample(),
+            memory.clone(),
             PathBuf::from("/no/child/is/needed"),
             CodeCache::open(&code_cache, &ample()).unwrap(),
         ),
+        memory,
         dir,
     };
     assert!(!code_cache.join("draft-killed").exists());

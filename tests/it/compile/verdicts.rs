@@ -90,7 +90,7 @@ async fn each_class_has_its_own_code() {
     for class in EngineClass::ALL {
         let compiled = bench
             .compiler
-            .compile(module.clone().into(), class)
+            .compile(module.clone().into(), class, 0)
             .await
             .unwrap();
         let path = bench

@@ -79,3 +79,14 @@ pub(super) fn leb(mut number: usize) -> Vec<u8> {
         bytes.push(low | 0x80);
     }
 }
+
+/// Many loops one after the other over many locals: a phi for each local in each loop.
+pub(super) fn loops_in_a_row(loops: usize, locals: usize) -> Vec<u8> {
+    let mut instructions = Vec::new();
+    for number in 0..loops {
+        instructions.extend([0x03, 0x40]);
+        instructions.extend(increment(number % locals));
+        instructions.extend([vec![0x20], leb(number % locals), vec![0x0d, 0, 0x0b]].concat());
+    }
+    command(body(locals, &instructions))
+}

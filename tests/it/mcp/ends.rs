@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{ACCEPT, JSON, PATIENT, Session, python_call};
+use super::{ACCEPT, JSON, PATIENT, Session, initialize, post, python_call};
 use crate::exec::ready;
 use crate::support::guests;
 use crate::support::host::{Host, Slack};
@@ -65,6 +65,34 @@ fn a_session_that_ends_ends_its_guests() {
         await_guest(&host, false);
         assert!(!answer.join().unwrap().text().contains("result"));
     });
+}
+
+#[test]
+fn a_session_is_refused_while_a_call_runs_in_each_there_may_be() {
+    let host = ready(&format!("{PATIENT}[mcp]\nsessions_max = 1\n"));
+    let session = Session::begin(&host);
+    let call = python_call("open('begun', 'w').close()\nwhile True: pass");
+    let begin = || post(&host, &[ACCEPT, JSON], &initialize().to_string());
+    std::thread::scope(|scope| {
+        let answer = scope.spawn(|| session.send(&call));
+        await_guest(&host, true);
+        let refused = begin();
+        assert_ne!(refused.header("retry-after"), "");
+        let problem = refused.expect_problem(503, "sessions_full");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("mcp.sessions_max"), "{detail}");
+        let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled",
+            "params": {"requestId": 1, "reason": "enough"}});
+        session.send(&cancel).expect(202);
+        answer.join().unwrap().expect(200);
+    });
+    // It is unused now, and gives way.
+    let until = Instant::now() + Duration::from_secs(20);
+    while begin().status != 200 {
+        assert!(Instant::now() < until, "the session still counts as used");
+    }
+    let list = json!({"jsonrpc": "2.0", "id": 2, "method": "tools/list"});
+    session.send(&list).expect(404);
 }
 
 #[test]

@@ -14,8 +14,14 @@ use cofferdam_sandbox::{CompileError, EngineClass, LoadError, LoadedModule, Sand
 /// Compiles, maps and describes modules. The sandbox implements it; tests replace it.
 #[async_trait]
 pub trait Loader: Send + Sync + 'static {
-    /// Checks and compiles, and leaves the code in the cache.
-    async fn compile(&self, wasm: Bytes, class: EngineClass) -> Result<Compiled, CompileError>;
+    /// Checks and compiles, and leaves the code in the cache. Callers, each of whom has a number, take
+    /// turns.
+    async fn compile(
+        &self,
+        wasm: Bytes,
+        class: EngineClass,
+        caller: u64,
+    ) -> Result<Compiled, CompileError>;
 
     /// Maps the code from the cache; `None` if the cache has no code that this host can use.
     async fn open(
@@ -58,8 +64,13 @@ impl SandboxLoader {
 
 #[async_trait]
 impl Loader for SandboxLoader {
-    async fn compile(&self, wasm: Bytes, class: EngineClass) -> Result<Compiled, CompileError> {
-        self.compiler.compile(wasm, class).await
+    async fn compile(
+        &self,
+        wasm: Bytes,
+        class: EngineClass,
+        caller: u64,
+    ) -> Result<Compiled, CompileError> {
+        self.compiler.compile(wasm, class, caller).await
     }
 
     async fn open(

@@ -5,7 +5,7 @@
 
 use crate::interpreters::Unavailable;
 use crate::registry::RegistryError;
-use crate::runner::{Runner, not_begun};
+use crate::runner::{QUEUE, Runner, not_begun};
 use cofferdam_domain::attempt::{FailureKind, Payload};
 use cofferdam_domain::claim::Claim;
 use cofferdam_domain::grants::Grants;
@@ -57,7 +57,9 @@ impl From<NoRoom> for Unbegun {
 impl From<Unavailable> for Unbegun {
     fn from(unavailable: Unavailable) -> Unbegun {
         match unavailable {
-            Unavailable::WarmingUp(_) | Unavailable::Failed { again: true, .. } => {
+            Unavailable::WarmingUp(_)
+            | Unavailable::NoRoom(_)
+            | Unavailable::Failed { again: true, .. } => {
                 Unbegun::NotYet(NotYet::because(unavailable))
             }
             Unavailable::NotInstalled { .. } | Unavailable::Failed { again: false, .. } => {
@@ -118,7 +120,7 @@ impl Runner {
     ) -> Result<Report, Unbegun> {
         let spec = &claim.spec;
         let class = EngineClass::for_limits(&spec.limits);
-        let module = self.registry.load(info, class).await?;
+        let module = self.registry.load(info, class, QUEUE).await?;
         let spec = RunSpec {
             program: spec.module.as_str().to_owned(),
             input: self.input_of(&spec.input),

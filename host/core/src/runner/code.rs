@@ -17,7 +17,7 @@ use crate::registry::RegistryError;
 use crate::runner::claim::Unbegun;
 use crate::runner::executed::Executed;
 use crate::runner::work::{Keeps, Work};
-use crate::runner::{RunError, RunRequest, Runner};
+use crate::runner::{QUEUE, RunError, RunRequest, Runner};
 use cofferdam_domain::attempt::{Failure, FailureKind, Outcome, Payload, Stream};
 use cofferdam_domain::caller::{Caller, Scope};
 use cofferdam_domain::claim::Claim;
@@ -70,12 +70,16 @@ impl Runner {
     ) -> Result<Executed, RunError> {
         caller.may(Scope::Run)?;
         let language = request.language;
-        let executed = self.execute_uncounted(request).await?;
+        let executed = self.execute_uncounted(caller, request).await?;
         executed.count(&self.metrics, language);
         Ok(executed)
     }
 
-    async fn execute_uncounted(&self, request: CodeRequest) -> Result<Executed, RunError> {
+    async fn execute_uncounted(
+        &self,
+        caller: &Caller,
+        request: CodeRequest,
+    ) -> Result<Executed, RunError> {
         let (came, _entered) = (Instant::now(), self.enter()?);
         let Interpreter { info, module } = self.interpreters.get(request.language)?;
         let limits = self.admission.check(&request.limits, &request.grants)?;
@@ -85,7 +89,7 @@ impl Runner {
         };
         let mut work = Work::new(module, request.prepared, limits, control);
         work.dirs.extend(self.admission.mounts(&request.grants)?);
-        work.patience = self.patience(came, limits.timeout, info.digest);
+        work.patience = self.patience(caller, came, limits.timeout, info.digest);
         Ok(self.perform(work).await?)
     }
 
@@ -98,13 +102,16 @@ impl Runner {
     ) -> Result<Descriptor, RunError> {
         caller.may(Scope::Modules)?;
         let executed = self
-            .execute_uncounted(CodeRequest {
-                language,
-                prepared: Prepared::check(source),
-                limits: LimitRequest::default(),
-                grants: Grants::none(),
-                watch: None,
-            })
+            .execute_uncounted(
+                caller,
+                CodeRequest {
+                    language,
+                    prepared: Prepared::check(source),
+                    limits: LimitRequest::default(),
+                    grants: Grants::none(),
+                    watch: None,
+                },
+            )
             .await?;
         match executed.verdict.failure {
             Some(failure) => Err(RunError::Script(failure)),
@@ -176,7 +183,7 @@ impl Runner {
                 }
                 // No slot of the queue is held while it is being compiled.
                 self.interpreters.get(language)?;
-                Ok(self.registry.load(info, class).await?)
+                Ok(self.registry.load(info, class, QUEUE).await?)
             }
             ModuleKind::Script(_)
             | ModuleKind::Task

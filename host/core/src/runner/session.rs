@@ -16,6 +16,7 @@ use crate::runner::work::{Work, written};
 use crate::runner::{Executed, RunError, Runner, Watcher};
 use crate::telemetry::metrics::Metrics;
 use cofferdam_domain::attempt::{Failure, Stream};
+use cofferdam_domain::caller::Caller;
 use cofferdam_domain::grants::Grants;
 use cofferdam_domain::limits::{LimitRequest, Limits};
 use cofferdam_domain::module::Language;
@@ -96,6 +97,7 @@ impl Runner {
     /// error is the sandbox's refusal of its files.
     pub async fn open_session(
         &self,
+        caller: &Caller,
         request: SessionRequest,
     ) -> Result<Result<Kept, Failure>, RunError> {
         let _entered = self.enter()?;
@@ -111,7 +113,7 @@ impl Runner {
         work.patience = Patience {
             begin_by: Instant::now().checked_add(self.sandbox.queue_timeout()),
             end_by: None,
-            party: party(info.digest),
+            party: party(caller.number(), info.digest),
         };
         let (module, run) = work.into_run();
         let session = self.sandbox.open_session(module, run).await?;
@@ -148,7 +150,7 @@ impl Kept {
     }
 
     /// Runs code in it. Dropping the future ends the session.
-    pub async fn execute(self, code: CodeTurn, turn: interpreters::Turn<'_>) -> (Executed, Left) {
+    pub async fn execute(self, code: CodeTurn, turn: interpreters::Turn) -> (Executed, Left) {
         let Kept {
             session,
             interpreters,

@@ -126,10 +126,10 @@ impl Runner {
         let (module, run) = work.into_run();
         let inputs = run.spec.files.clone();
         let kill = run.attachments.control.kill.clone();
-        let begin_by = run.attachments.patience.begin_by;
+        let patience = run.attachments.patience;
         let turn = tokio::select! {
             biased;
-            turn = self.interpreters.turns().wait(begin_by) => Some(turn?),
+            turn = self.interpreters.turns().wait(&patience) => Some(turn?),
             () = kill.cancelled() => None,
         };
         let report = match turn {

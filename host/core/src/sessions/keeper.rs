@@ -15,7 +15,7 @@ use crate::sessions::{Place, SessionError, SessionState, lock, unknown};
 use crate::shutdown::Shutdown;
 use cofferdam_domain::attempt::{Failure, FailureKind};
 use cofferdam_domain::clock::Clock;
-use cofferdam_sandbox::OutputFiles;
+use cofferdam_sandbox::{OutputFiles, Patience};
 
 /// A command to a session.
 pub(super) enum Command {
@@ -28,8 +28,8 @@ pub(super) enum Command {
 /// Code to run in a session, for a caller that waits.
 pub(super) struct Call {
     pub(super) turn: CodeTurn,
-    /// The deadline of its wait for earlier calls and for its turn.
-    pub(super) begin_by: std::time::Instant,
+    /// How long it waits for earlier calls and for its turn.
+    pub(super) patience: Patience,
     pub(super) start: Arc<Start>,
     pub(super) reply: oneshot::Sender<Result<Box<Executed>, SessionError>>,
 }
@@ -80,7 +80,7 @@ impl Keeper {
     async fn execute(&self, left: Left, call: Call) -> Left {
         let Call {
             turn: code,
-            begin_by,
+            patience,
             start,
             reply,
         } = call;
@@ -99,7 +99,7 @@ impl Keeper {
         let interpreters = Arc::clone(kept.interpreters());
         let turn = tokio::select! {
             biased;
-            turn = interpreters.turns().wait(Some(begin_by)) => turn,
+            turn = interpreters.turns().wait(&patience) => turn,
             () = self.kill.cancelled() => return Left::Live(kept),
         };
         // Its caller may have given up meanwhile.

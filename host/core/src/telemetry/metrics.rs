@@ -16,6 +16,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use cofferdam_domain::attempt::FailureKind;
+use cofferdam_domain::memory::Purpose;
+use cofferdam_domain::module::Language;
 use cofferdam_domain::state::TaskState;
 
 /// Module names that get series of their own.
@@ -55,11 +57,15 @@ pub struct Metrics {
     depth: Family<Word, Gauge>,
     active: Gauge,
     slots: Gauge,
+    waiting: Gauge,
     sessions: Gauge,
     files: Gauge,
     memory: Gauge,
+    memory_budget: Gauge,
+    memory_taken: Family<Word, Gauge>,
     disk_free: Gauge,
     disk_full: Gauge,
+    interpreters: Family<Words, Gauge>,
 }
 
 /// The series of one module.
@@ -83,16 +89,24 @@ pub struct Readings {
     pub active: u64,
     /// Attempts that may run here at once.
     pub slots: u64,
+    /// Runs that wait for room here.
+    pub waiting: u64,
     /// Interpreters kept for callers here.
     pub sessions: u64,
     /// The disk space of spooled inputs, artifacts and files of code.
     pub files_bytes: u64,
     /// Resident memory of this process.
     pub memory_bytes: u64,
+    /// The memory budget.
+    pub memory_budget_bytes: u64,
+    /// What is taken of it, in the order of [`Purpose::ALL`].
+    pub memory_taken_bytes: [u64; Purpose::ALL.len()],
     /// Free bytes on the disk of the data directory.
     pub disk_free_bytes: u64,
     /// Whether that is too little to take work.
     pub disk_full: bool,
+    /// Each interpreter's language and state.
+    pub interpreters: [(&'static str, &'static str); Language::ALL.len()],
 }
 
 /// The counters of one HTTP route, by status class.
@@ -128,11 +142,15 @@ impl Metrics {
             depth: Family::default(),
             active: Gauge::default(),
             slots: Gauge::default(),
+            waiting: Gauge::default(),
             sessions: Gauge::default(),
             files: Gauge::default(),
             memory: Gauge::default(),
+            memory_budget: Gauge::default(),
+            memory_taken: Family::default(),
             disk_free: Gauge::default(),
             disk_full: Gauge::default(),
+            interpreters: Family::default(),
             registry: Registry::default(),
         };
         metrics.register_durations(&mut registry);
@@ -147,6 +165,7 @@ impl Metrics {
             runs,
         );
         metrics.register_others(&mut registry);
+        metrics.register_room(&mut registry);
         Metrics {
             registry,
             ..metrics
@@ -213,10 +232,18 @@ impl Metrics {
             self.slots.clone(),
         );
         registry.register(
+            "waiting_runs",
+            "Runs, attempts among them, that wait for room on this host",
+            self.waiting.clone(),
+        );
+        registry.register(
             "sessions",
             "Interpreters kept for callers on this host",
             self.sessions.clone(),
         );
+    }
+
+    fn register_room(&self, registry: &mut Registry) {
         registry.register_with_unit(
             "files",
             "Disk space of spooled inputs, artifacts and files of code, in whole blocks",
@@ -230,6 +257,18 @@ impl Metrics {
             self.memory.clone(),
         );
         registry.register_with_unit(
+            "memory_budget",
+            "What guests, compiling children and bodies may hold together",
+            Unit::Bytes,
+            self.memory_budget.clone(),
+        );
+        registry.register_with_unit(
+            "memory_taken",
+            "What is taken of the memory budget, by purpose",
+            Unit::Bytes,
+            self.memory_taken.clone(),
+        );
+        registry.register_with_unit(
             "disk_free",
             "Free bytes on the disk of the data directory",
             Unit::Bytes,
@@ -239,6 +278,11 @@ impl Metrics {
             "disk_full",
             "1 while the disk has too little room to take work",
             self.disk_full.clone(),
+        );
+        registry.register(
+            "interpreter_state",
+            "1 for the state that the interpreter of a language is in",
+            self.interpreters.clone(),
         );
     }
 
@@ -309,11 +353,25 @@ impl Metrics {
         }
         self.active.set(signed(readings.active));
         self.slots.set(signed(readings.slots));
+        self.waiting.set(signed(readings.waiting));
         self.sessions.set(signed(readings.sessions));
         self.files.set(signed(readings.files_bytes));
         self.memory.set(signed(readings.memory_bytes));
+        self.memory_budget.set(signed(readings.memory_budget_bytes));
+        for (purpose, taken) in Purpose::ALL.into_iter().zip(readings.memory_taken_bytes) {
+            self.memory_taken
+                .get_or_create(&[("purpose", purpose.as_str())])
+                .set(signed(taken));
+        }
         self.disk_free.set(signed(readings.disk_free_bytes));
         self.disk_full.set(i64::from(readings.disk_full));
+        // A state that an interpreter has left is no series of its own any more.
+        self.interpreters.clear();
+        for (language, state) in readings.interpreters {
+            self.interpreters
+                .get_or_create(&[("language", language), ("state", state)])
+                .set(1);
+        }
         let mut out = String::new();
         text::encode(&mut out, &self.registry).expect("writing to a String cannot fail");
         out

@@ -8,8 +8,19 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::*;
+use cofferdam_domain::memory::{Share, Shares};
 
 const FAST: EngineClass = EngineClass::Fast;
+
+/// A budget that guests have for themselves.
+fn budget(bytes: u64) -> Budget {
+    let shares = Shares {
+        guests: Share::reserving(0),
+        compiles: Share::reserving(0),
+        bodies: Share::NONE,
+    };
+    Budget::new(bytes, shares)
+}
 
 fn need(memory_bytes: u64) -> Need {
     Need {
@@ -18,9 +29,9 @@ fn need(memory_bytes: u64) -> Need {
     }
 }
 
-fn of(party: u64) -> Patience {
+fn of(caller: u64, module: u64) -> Patience {
     Patience {
-        party,
+        party: Party { caller, module },
         ..Patience::default()
     }
 }
@@ -34,14 +45,14 @@ fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Option<F::Output> {
 }
 
 fn let_in(gate: &Admission, memory_bytes: u64) -> Admitted {
-    let patience = of(0);
+    let patience = of(0, 0);
     let mut admitting = pin!(gate.admit(FAST, need(memory_bytes), &patience));
     poll(admitting.as_mut()).expect("there is room").unwrap()
 }
 
 #[test]
 fn memory_that_is_declared_and_not_used_keeps_nobody_out() {
-    let gate = Admission::new(100, 0, 4096 * MIB, 64 * MIB);
+    let gate = Admission::new(100, 0, budget(4096 * MIB), 64 * MIB);
     let idle: Vec<Admitted> = (0..8).map(|_| let_in(&gate, 4096 * MIB)).collect();
     let small = let_in(&gate, 128 * MIB);
     assert_eq!(gate.occupancy().memory_used_bytes, 9 * 64 * MIB);
@@ -51,7 +62,7 @@ fn memory_that_is_declared_and_not_used_keeps_nobody_out() {
 
 #[test]
 fn memory_beyond_the_price_is_taken_from_the_budget() {
-    let gate = Admission::new(100, 0, 200 * MIB, 64 * MIB);
+    let gate = Admission::new(100, 0, budget(200 * MIB), 64 * MIB);
     let (one, other) = (let_in(&gate, 150 * MIB), let_in(&gate, 150 * MIB));
     let (mut grows, mut starves) = (one.growth(), other.growth());
     assert!(grows.reach(64 * MIB, 150 * MIB) && grows.reach(130 * MIB, 150 * MIB));
@@ -64,9 +75,21 @@ fn memory_beyond_the_price_is_taken_from_the_budget() {
     assert_eq!(gate.occupancy().memory_used_bytes, 0);
 }
 
+#[test]
+fn memory_that_another_purpose_gives_back_lets_a_run_in() {
+    let memory = budget(100 * MIB);
+    let gate = Admission::new(10, 0, memory.clone(), 64 * MIB);
+    let compiles = memory.take(Purpose::Compiles, 50 * MIB).unwrap();
+    let patience = of(0, 0);
+    let mut waits = pin!(gate.admit(FAST, need(64 * MIB), &patience));
+    assert!(poll(waits.as_mut()).is_none());
+    drop(compiles);
+    assert!(poll(waits.as_mut()).is_some_and(|admitted| admitted.is_ok()));
+}
+
 #[tokio::test]
 async fn a_wait_ends_when_patience_ends() {
-    let gate = Admission::new(1, 0, 1024 * MIB, 64 * MIB);
+    let gate = Admission::new(1, 0, budget(1024 * MIB), 64 * MIB);
     let only = let_in(&gate, MIB);
     let wait = Duration::from_millis(50);
     let patience = Patience {
@@ -83,26 +106,22 @@ async fn a_wait_ends_when_patience_ends() {
     drop(let_in(&gate, MIB));
 }
 
-#[test]
-fn parties_take_turns() {
-    let gate = Admission::new(1, 0, 1024 * MIB, 64 * MIB);
+/// In which order those who wait for one place are let in.
+fn order(waiting: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let gate = Admission::new(1, 0, budget(1024 * MIB), 64 * MIB);
     let mut holder = Some(let_in(&gate, MIB));
-    let patience = [1, 1, 1, 1, 2, 3, 2].map(of);
-    let mut waiting: Vec<_> = patience
-        .iter()
-        .map(|patience| {
-            (
-                patience.party,
-                Box::pin(gate.admit(FAST, need(MIB), patience)),
-            )
-        })
-        .collect();
+    let patience: Vec<Patience> = waiting.iter().map(|(a, b)| of(*a, *b)).collect();
+    let admitting = patience.iter().map(|patience| {
+        let admitting = Box::pin(gate.admit(FAST, need(MIB), patience));
+        (patience.party, admitting)
+    });
+    let mut waiting: Vec<_> = admitting.collect();
     for (_, admitting) in &mut waiting {
         assert!(poll(admitting.as_mut()).is_none());
     }
     let mut order = Vec::new();
     while !waiting.is_empty() {
-        holder = None;
+        drop(holder.take());
         let polled = waiting.iter_mut().enumerate();
         let next = polled.filter_map(|(place, (party, admitting))| {
             Some((place, *party, poll(admitting.as_mut())?))
@@ -111,19 +130,50 @@ fn parties_take_turns() {
         assert_eq!(next.len(), 1, "one place, one run");
         for (place, party, admitted) in next {
             holder = admitted.ok();
-            order.push(party);
+            order.push((party.caller, party.module));
             drop(waiting.remove(place));
         }
     }
-    drop(holder);
-    assert_eq!(order, [1, 2, 3, 1, 2, 1, 1]);
+    order
+}
+
+#[test]
+fn callers_take_turns_and_so_do_the_modules_of_each() {
+    let came = [(1, 7), (1, 7), (1, 7), (1, 8), (2, 7), (3, 7), (2, 7)];
+    let went = [(1, 7), (2, 7), (3, 7), (1, 8), (2, 7), (1, 7), (1, 7)];
+    assert_eq!(order(&came), went);
+}
+
+#[test]
+fn a_crowd_delays_another_callers_first_run_by_one() {
+    let mut came = vec![(1, 7); 1_000];
+    came.push((2, 7));
+    let place = order(&came).iter().position(|(caller, _)| *caller == 2);
+    assert_eq!(place, Some(1));
+}
+
+#[test]
+fn one_caller_does_not_fill_the_line() {
+    let gate = Admission::new(1, 0, budget(1024 * MIB), 64 * MIB);
+    let _holder = let_in(&gate, MIB);
+    let (crowd, other) = (of(1, 1), of(2, 1));
+    let mut waiting: Vec<_> = (0..WAITING_OF_CALLER_MAX)
+        .map(|_| Box::pin(gate.admit(FAST, need(MIB), &crowd)))
+        .collect();
+    for admitting in &mut waiting {
+        assert!(poll(admitting.as_mut()).is_none());
+    }
+    let refused = poll(pin!(gate.admit(FAST, need(MIB), &crowd)));
+    let crowded = NotAdmitted::NoRoom(NoRoom::Crowded);
+    assert!(refused.is_some_and(|refused| refused.err() == Some(crowded)));
+    assert!(poll(pin!(gate.admit(FAST, need(MIB), &other))).is_none());
 }
 
 #[test]
 fn a_run_dropped_at_any_moment_gives_everything_back() {
-    let gate = Admission::new(3, 1, 300 * MIB, 64 * MIB);
+    let gate = Admission::new(3, 1, budget(300 * MIB), 64 * MIB);
     let mut random = StdRng::seed_from_u64(7);
-    let patience: Vec<Patience> = (0..3).map(of).collect();
+    let patience: Vec<Patience> = (0..3).map(|caller| of(caller, caller % 2)).collect();
     let mut waiting = Vec::new();
     let mut inside: Vec<(Admitted, Growth)> = Vec::new();
     for _ in 0..20_000 {
@@ -160,7 +210,7 @@ fn a_run_dropped_at_any_moment_gives_everything_back() {
             _ => {}
         }
         let held = inside.iter();
-        let held: u64 = held.map(|(a, g)| a.price_bytes + g.taken_bytes).sum();
+        let held: u64 = held.map(|(a, g)| a.price.bytes() + g.beyond.bytes()).sum();
         assert!(gate.occupancy().memory_used_bytes >= held);
         assert!(gate.occupancy().memory_used_bytes <= 300 * MIB);
     }

@@ -29,7 +29,31 @@ pub(super) struct Answer {
     /// Its confinement on this machine.
     pub(super) confinement: Confinement,
     /// The verdict and the code, written but not yet sealed.
-    pub(super) result: Result<(Verdict, Draft), CompileError>,
+    pub(super) result: Result<(Verdict, Draft), Failed>,
+}
+
+/// Why a child gave no code.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// It used up its memory.
+    OutOfMemory,
+    /// It used up its time.
+    OutOfTime,
+    /// The disk has no room for the code.
+    NoRoom {
+        /// The code is no shorter than this.
+        code_bytes: u64,
+        /// What the disk said.
+        why: String,
+    },
+    /// Anything else.
+    Otherwise(CompileError),
+}
+
+impl From<CompileError> for Failed {
+    fn from(error: CompileError) -> Failed {
+        Failed::Otherwise(error)
+    }
 }
 
 /// Compiles `wasm` in a child of `program`; the code goes to `draft`.
@@ -38,10 +62,10 @@ pub(super) struct Answer {
 pub(super) async fn compile(
     program: &Path,
     orders: Orders,
-    timeout: Duration,
+    time: Duration,
     wasm: Bytes,
     draft: Draft,
-) -> Result<Answer, CompileError> {
+) -> Result<Answer, Failed> {
     let host = |error: io::Error| CompileError::Host(error.to_string());
     let child = Command::new(program)
         .arg(COMMAND)
@@ -62,7 +86,7 @@ pub(super) async fn compile(
         group.0.stdout.take(),
         group.0.stderr.take(),
     ) else {
-        return Err(CompileError::Host("the child has no pipes".to_owned()));
+        return Err(CompileError::Host("the child has no pipes".to_owned()).into());
     };
     let stdout = File::from(stdout.into_owned_fd().map_err(host)?);
     let code_max = orders.memory_bytes;
@@ -75,31 +99,35 @@ pub(super) async fn compile(
         let (_sent, complaint, received) = tokio::join!(send, first_of(stderr), receiver);
         (complaint, received, group.0.wait().await)
     };
-    let Ok((complaint, received, status)) = tokio::time::timeout(timeout, talk).await else {
+    let Ok((complaint, received, status)) = tokio::time::timeout(time, talk).await else {
         group.end().await;
-        return Err(too_long(timeout));
+        return Err(Failed::OutOfTime);
     };
     let status = status.map_err(host)?;
     let received = received.map_err(|error| CompileError::Host(error.to_string()))?;
     match received {
         // This is checked before the child's end, which follows when nobody takes its answer.
-        Err(error) if no_room(&error) => Err(CompileError::Full(error.to_string())),
-        Ok(_) | Err(_) if !status.success() => Err(died(status, &complaint, &orders, timeout)),
-        Ok((header, draft)) => Ok(answer(header, draft, &orders)),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(CompileError::Host(
-            "the child's answer was cut short".to_owned(),
-        )),
-        Err(error) => Err(host(error)),
+        Err(Broken { code_bytes, error }) if no_room(&error) => Err(Failed::NoRoom {
+            code_bytes,
+            why: error.to_string(),
+        }),
+        Ok(_) | Err(_) if !status.success() => Err(died(status, &complaint)),
+        Ok((header, draft)) => Ok(answer(header, draft)),
+        Err(Broken { error, .. }) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            let cut_short = "the child's answer was cut short".to_owned();
+            Err(CompileError::Host(cut_short).into())
+        }
+        Err(Broken { error, .. }) => Err(host(error).into()),
     }
 }
 
-fn answer(header: Header, draft: Draft, orders: &Orders) -> Answer {
+fn answer(header: Header, draft: Draft) -> Answer {
     let result = match header.answer {
         Ok(Accepted { verdict, .. }) => Ok((verdict, draft)),
-        Err(Rejection::Refused(why)) => Err(CompileError::Refused(why)),
-        Err(Rejection::Limit(why)) => Err(CompileError::Limit(why)),
-        Err(Rejection::OutOfMemory) => Err(too_much_memory(orders)),
-        Err(Rejection::Failed(why)) => Err(CompileError::Host(why)),
+        Err(Rejection::Refused(why)) => Err(CompileError::Refused(why).into()),
+        Err(Rejection::Limit(why)) => Err(CompileError::Limit(why).into()),
+        Err(Rejection::OutOfMemory) => Err(Failed::OutOfMemory),
+        Err(Rejection::Failed(why)) => Err(CompileError::Host(why).into()),
     };
     Answer {
         confinement: header.confinement,
@@ -107,10 +135,24 @@ fn answer(header: Header, draft: Draft, orders: &Orders) -> Answer {
     }
 }
 
+/// An answer that did not come whole.
+struct Broken {
+    /// The code that came so far, with the piece that there was no room for.
+    code_bytes: u64,
+    error: io::Error,
+}
+
 /// Takes the child's answer: the header, and exactly the promised bytes of code straight to disk.
-fn receive(mut from: File, mut draft: Draft, code_max: u64) -> io::Result<(Header, Draft)> {
-    let header = read_answer(&mut from, code_max, |piece| draft.write(piece))?;
-    Ok((header, draft))
+fn receive(mut from: File, mut draft: Draft, code_max: u64) -> Result<(Header, Draft), Broken> {
+    let mut code_bytes = 0;
+    let read = read_answer(&mut from, code_max, |piece| {
+        code_bytes += piece.len() as u64;
+        draft.write(piece)
+    });
+    match read {
+        Ok(header) => Ok((header, draft)),
+        Err(error) => Err(Broken { code_bytes, error }),
+    }
 }
 
 /// The start of the child's standard error.
@@ -122,43 +164,31 @@ async fn first_of(stderr: tokio::process::ChildStderr) -> String {
 }
 
 /// Why a child without an answer died.
-fn died(status: ExitStatus, complaint: &str, orders: &Orders, timeout: Duration) -> CompileError {
+fn died(status: ExitStatus, complaint: &str) -> Failed {
     let signal = status.signal().and_then(Signal::from_named_raw);
-    // Only whole lines of the Rust runtime count: other output may quote names from the module.
+    // Only whole lines of the Rust runtime count: other output may quote names from the module. Two
+    // threads that fail at once may write into each other's line.
     let says = |begin: &str, end: &str| {
-        let is_it = |line: &str| line.starts_with(begin) && line.ends_with(end);
-        complaint.lines().any(is_it)
+        let mut lines = complaint.lines();
+        lines.clone().any(|line| line.starts_with(begin)) && lines.any(|line| line.ends_with(end))
     };
     let out_of_memory = says("memory allocation of ", " bytes failed");
     let overflow = says("thread '", " has overflowed its stack");
     match signal {
-        Some(signal) if signal == Signal::XCPU => too_long(timeout),
-        Some(signal) if signal == Signal::ABORT && out_of_memory => too_much_memory(orders),
+        Some(signal) if signal == Signal::XCPU => Failed::OutOfTime,
+        Some(signal) if signal == Signal::ABORT && out_of_memory => Failed::OutOfMemory,
         Some(signal) if signal == Signal::ABORT && overflow => CompileError::Limit(
             "the module nests so deeply that the compiler ran out of stack".to_owned(),
-        ),
+        )
+        .into(),
         Some(_) | None => {
             let first = complaint
                 .lines()
                 .find(|line| !line.trim().is_empty())
                 .unwrap_or("");
-            CompileError::Host(format!("{status}: {first}"))
+            CompileError::Host(format!("{status}: {first}")).into()
         }
     }
-}
-
-fn too_long(timeout: Duration) -> CompileError {
-    let seconds = timeout.as_secs_f64();
-    CompileError::Limit(format!(
-        "checking and compiling the module took longer than {seconds} s"
-    ))
-}
-
-fn too_much_memory(orders: &Orders) -> CompileError {
-    let mib = orders.memory_bytes / (1024 * 1024);
-    CompileError::Limit(format!(
-        "compiling the module takes more than {mib} MiB of memory"
-    ))
 }
 
 /// A child that leads its own process group; dropping this value kills it.

@@ -70,7 +70,7 @@ async fn waiting_for_room_is_bounded_and_counts_as_time() {
         run.attachments.patience = Patience {
             begin_by: Some(Instant::now() + begin_by),
             end_by: Some(Instant::now() + end_by),
-            party: 0,
+            party: Party::default(),
         };
         rig.sandbox.start(sleeper.clone(), run)
     };
@@ -99,7 +99,7 @@ async fn a_run_that_can_never_fit_fails_at_once() {
     assert!(
         failure
             .message
-            .contains("whole memory budget of 104857600 bytes"),
+            .contains("above the 104857600 bytes of this host's memory budget"),
         "{failure:?}"
     );
 }

@@ -4,6 +4,7 @@
 //! Only the compiled interpreters are kept, in a given directory. There is no socket, so nobody
 //! else can use it.
 
+use std::future::Future;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -27,13 +28,15 @@ pub struct Local {
     // In the order in which they end.
     running: Option<(Host, GuestThreads)>,
     runtime: Runtime,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl Local {
-    /// Starts a host that runs code of `languages`. Compiled code is kept below `cache`.
+    /// Starts a host that runs code of `languages`. `program` is this program, which compiles.
+    /// Compiled code is kept below `cache`.
     pub fn start(
         mut config: Config,
+        program: &Path,
         cache: &Path,
         languages: &[Language],
     ) -> anyhow::Result<Local> {
@@ -46,6 +49,7 @@ impl Local {
         let guests = GuestThreads::start(super::threads_or_cores(config.sandbox.guest_threads))?;
         let compiled = cache.join("compiled");
         let needs = Needs {
+            program,
             compiled: &compiled,
             languages,
         };
@@ -55,8 +59,23 @@ impl Local {
             config,
             running: Some((host, guests)),
             runtime,
-            _data: data,
+            data,
         })
+    }
+
+    /// The API itself, which is asked in [`Local::block_on`].
+    pub fn api(&self) -> &Api {
+        &self.api
+    }
+
+    /// Waits for `work` on the runtime of the host's services.
+    pub fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
+    /// Where it keeps everything.
+    pub fn data(&self) -> &Path {
+        self.data.path()
     }
 
     /// Sends a request to the API; returns the status and the body of its answer.
@@ -67,7 +86,7 @@ impl Local {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> anyhow::Result<(u16, Vec<u8>)> {
-        self.runtime.block_on(async {
+        self.block_on(async {
             tokio::select! {
                 answered = self.api.ask(method, path, headers, body) => answered,
                 _ = tokio::signal::ctrl_c() => Err(Interrupted.into()),
@@ -83,7 +102,7 @@ impl Local {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> anyhow::Result<(u16, Coming<'_>)> {
-        self.runtime.block_on(async {
+        self.block_on(async {
             // From now on, so that none is lost between two pieces.
             let mut interrupt = signal(SignalKind::interrupt())?;
             let (status, pieces) = tokio::select! {

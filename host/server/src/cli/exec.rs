@@ -95,8 +95,8 @@ pub(super) fn run(command: &Exec, server: Option<Client>, json: bool) -> anyhow:
 /// A host in this process that runs code of a language.
 fn here(language: Language) -> anyhow::Result<Local> {
     let config = serve::environment_only()?;
-    let interpreter =
-        Interpreters::file_of(&config.interpreters, &std::env::current_exe()?, language);
+    let program = std::env::current_exe()?;
+    let interpreter = Interpreters::file_of(&config.interpreters, &program, language);
     anyhow::ensure!(
         interpreter.exists(),
         "no {} interpreter is installed: {} does not exist. `cargo xtask interpreters` builds it, and \
@@ -104,7 +104,7 @@ fn here(language: Language) -> anyhow::Result<Local> {
         language.as_str(),
         interpreter.display()
     );
-    Local::start(config, &output::cache_dir(), &[language])
+    Local::start(config, &program, &output::cache_dir(), &[language])
 }
 
 /// The code to run, with the meaning of the words on the command line.

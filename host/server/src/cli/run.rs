@@ -22,10 +22,12 @@ use cofferdam_domain::attempt::Payload;
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::grants::Access;
 use cofferdam_domain::limits::{LimitPolicy, LimitRequest, Limits};
+use cofferdam_domain::memory::{Budget, Share};
 use cofferdam_domain::module::{Language, ModuleKind};
 use cofferdam_sandbox::cache::CodeCache;
 use cofferdam_sandbox::compile::Compiler;
 use cofferdam_sandbox::control::Control;
+use cofferdam_sandbox::memory;
 use cofferdam_sandbox::settings::SandboxConfig;
 use cofferdam_sandbox::{
     self, Attachments, EngineClass, GuestInput, Identity, LoadedModule, Mount, Patience, Report,
@@ -106,11 +108,23 @@ pub(super) fn run(command: Run, json: bool) -> anyhow::Result<ExitCode> {
         .build()?;
     let ended = runtime.block_on(async {
         let cache = output::cache_dir();
-        let config = SandboxConfig::default();
+        // Nothing is compiled while the guest runs.
+        let config = SandboxConfig {
+            compiles_reserved_bytes: 0,
+            ..SandboxConfig::default()
+        };
+        let memory = memory::budget(&config, Share::NONE);
         let data = tempfile::tempdir().context("a directory for the guest's files")?;
         let incarnation = u64::from(std::process::id());
-        let sandbox = Sandbox::new(&config, data.path(), incarnation, Clock::system())?;
-        let (module, kind) = load(&sandbox, &config, &cache, wasm.into(), &limits).await?;
+        let sandbox = Sandbox::new(
+            &config,
+            memory.clone(),
+            data.path(),
+            incarnation,
+            Clock::system(),
+        )?;
+        let compiler = compiler(&config, memory, &cache)?;
+        let (module, kind) = load(&sandbox, &compiler, wasm.into(), &limits).await?;
         let watcher = watch::Watcher::new(kind, json);
         let request = request(&command, kind, limits, Arc::clone(&watcher))?;
         let schemas = schema::Held::of(&sandbox, &module, &config, &limits).await?;
@@ -140,19 +154,22 @@ fn wasm(file: &Path) -> anyhow::Result<Vec<u8>> {
     std::fs::read(file).with_context(|| format!("{shown} cannot be read"))
 }
 
+fn compiler(config: &SandboxConfig, memory: Budget, cache: &Path) -> anyhow::Result<Compiler> {
+    let code_cache = CodeCache::open(&cache.join("compiled"), config)?;
+    let program = std::env::current_exe()?;
+    Ok(Compiler::new(config, memory, program, code_cache))
+}
+
 /// Compiles the module, or finds it compiled, and maps it.
 async fn load(
     sandbox: &Sandbox,
-    config: &SandboxConfig,
-    cache: &Path,
+    compiler: &Compiler,
     wasm: Bytes,
     limits: &Limits,
 ) -> anyhow::Result<(Arc<LoadedModule>, ModuleKind)> {
     let class = EngineClass::for_limits(limits);
-    let code_cache = CodeCache::open(&cache.join("compiled"), config)?;
-    let compiler = Compiler::new(config, std::env::current_exe()?, code_cache);
     let spinner = output::spinner("compiling");
-    let compiled = compiler.compile(wasm, class).await;
+    let compiled = compiler.compile(wasm, class, 0).await;
     spinner.finish_and_clear();
     let compiled = compiled?;
     let code = compiler

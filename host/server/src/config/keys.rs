@@ -148,12 +148,14 @@ macro_rules! path {
 mod http;
 mod interpreters;
 mod limits;
+mod mcp;
 mod queue;
 mod sandbox;
 
 /// The keys of every section but `[dirs.NAME]`.
 pub fn all() -> Vec<Key> {
     let mut keys = http::keys();
+    keys.extend(mcp::keys());
     keys.extend(queue::keys());
     keys.extend(sandbox::keys());
     keys.extend(interpreters::keys());

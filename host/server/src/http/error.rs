@@ -143,8 +143,8 @@ impl ApiError {
 
     /// There is no room in memory for a body: 503.
     pub(crate) fn memory_busy() -> ApiError {
-        let detail =
-            "there is no room in memory for this body at present (http.bodies_bytes); try again";
+        let detail = "there is no room in memory for this body at present (http.bodies_bytes, \
+                      sandbox.memory_budget_bytes); try again";
         ApiError::busy("memory_busy", detail, 2)
     }
 
@@ -161,6 +161,11 @@ impl ApiError {
             "this host is shutting down",
             convert::DRAIN_RETRY_S,
         )
+    }
+
+    /// The disk has no room for what is `missing`.
+    pub(crate) fn disk_full(why: String, missing: Vec<&'static str>) -> ApiError {
+        ApiError::busy("disk_full", why, convert::UNAVAILABLE_RETRY_S).with("missing", missing)
     }
 
     /// Storage does not record anything.

@@ -21,7 +21,7 @@ pub(crate) struct InterpreterJson {
     language: &'static str,
     /// What `language` may say for it.
     names: &'static [&'static str],
-    /// `ready`, `warming_up`, `failed` or `not_installed`.
+    /// `ready`, `warming_up`, `no_room` (on the disk), `failed` or `not_installed`.
     state: &'static str,
     /// What runs it, and in which version; null until it is ready.
     version: Option<String>,
@@ -50,11 +50,14 @@ pub(crate) async fn list(State(services): State<AppState>, uri: Uri) -> Result<R
 }
 
 fn interpreter(interpreters: &Interpreters, language: Language) -> InterpreterJson {
-    let (state, info) = match interpreters.state(language) {
-        Progress::Ready(interpreter) => ("ready", Some(interpreter.info)),
-        Progress::WarmingUp => ("warming_up", None),
-        Progress::Failed { .. } => ("failed", None),
-        Progress::NotInstalled => ("not_installed", None),
+    let progress = interpreters.state(language);
+    let state = progress.as_str();
+    let info = match progress {
+        Progress::Ready(interpreter) => Some(interpreter.info),
+        Progress::WarmingUp
+        | Progress::NoRoom
+        | Progress::Failed { .. }
+        | Progress::NotInstalled => None,
     };
     let packages = match language {
         Language::Python => interpreters.packages().names().map(str::to_owned).collect(),

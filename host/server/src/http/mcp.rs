@@ -34,6 +34,7 @@ const INVALID_REQUEST: &str = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-326
     responses(
         (status = 200, description = "The answer, as events", content_type = "text/event-stream"),
         (status = 202, description = "A notification was taken"),
+        (status = 503, description = "A call runs in each of the sessions there may be", body = crate::http::error::Problem),
     ),
 )]
 pub(crate) async fn send(
@@ -54,7 +55,7 @@ pub(crate) async fn send(
         return Ok(rpc_error(PARSE_ERROR));
     }
     let request = Request::from_parts(parts, body);
-    let response = answer(&services, caller, request).await;
+    let response = answer(&services, caller, request).await?;
     match response.status() {
         StatusCode::UNSUPPORTED_MEDIA_TYPE if is_json => Ok(rpc_error(INVALID_REQUEST)),
         _ => Ok(response),
@@ -71,16 +72,16 @@ pub(crate) async fn listen(
     State(services): State<AppState>,
     By(caller): By,
     request: Request<Body>,
-) -> Response {
+) -> Result<Response, ApiError> {
     let mut request = request.map(|_| Bytes::new());
     take_any(request.headers_mut(), "text/event-stream");
-    let response = answer(&services, caller, request).await;
+    let response = answer(&services, caller, request).await?;
     let closing = services.closing.clone();
     // No call is answered here, so a drain need not wait for its end.
-    response.map(|body| {
+    Ok(response.map(|body| {
         let events = body.into_data_stream();
         Body::from_stream(events.take_until(async move { closing.requested().await }))
-    })
+    }))
 }
 
 /// End a session of the Model Context Protocol
@@ -93,20 +94,24 @@ pub(crate) async fn end(
     State(services): State<AppState>,
     By(caller): By,
     request: Request<Body>,
-) -> Response {
-    let mut response = answer(&services, caller, request.map(|_| Bytes::new())).await;
+) -> Result<Response, ApiError> {
+    let mut response = answer(&services, caller, request.map(|_| Bytes::new())).await?;
     if response.status() == StatusCode::ACCEPTED {
         // Clients take 202 as a refusal.
         *response.status_mut() = StatusCode::NO_CONTENT;
     }
-    response
+    Ok(response)
 }
 
-async fn answer(services: &Services, caller: Caller, request: Request<Bytes>) -> Response {
+async fn answer(
+    services: &Services,
+    caller: Caller,
+    request: Request<Bytes>,
+) -> Result<Response, ApiError> {
     let closing = services.closing.clone();
     let closing = async move { closing.requested().await };
-    let response = services.mcp.answer(caller, request, closing).await;
-    response.map(Body::new)
+    let response = services.mcp.answer(caller, request, closing).await?;
+    Ok(response.map(Body::new))
 }
 
 /// Replaces a missing `Accept`, or `*/*`, by the media types that the protocol requires.

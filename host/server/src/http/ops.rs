@@ -14,6 +14,7 @@ use crate::http::{AppState, Services, json};
 use cofferdam::interpreters::State;
 use cofferdam::telemetry::classic;
 use cofferdam::telemetry::metrics::Readings;
+use cofferdam_domain::memory::Purpose;
 use cofferdam_domain::module::Language;
 use cofferdam_storage::Counts;
 use cofferdam_storage::disk::Room;
@@ -32,7 +33,7 @@ pub(crate) struct Liveness {
 pub(crate) struct Readiness {
     status: &'static str,
     /// Each is `ready`, `warming_up`, `not_installed` or `failed`. The host takes all other work in
-    /// any case.
+    /// any case. A host without room for an interpreter is not ready.
     interpreters: InterpretersJson,
 }
 
@@ -57,15 +58,15 @@ pub(crate) async fn livez() -> Response {
     get, path = "/readyz", operation_id = "get_readiness", tag = "Operations",
     responses(
         (status = 200, description = "It does", body = Readiness),
-        (status = 503, description = "It is draining, the disk is full (`missing` says so), storage does not answer, or no attempt's end can be recorded", body = crate::http::error::Problem),
+        (status = 503, description = "It is draining, the disk is full or has no room for an interpreter (`missing` says which), storage does not answer, or no attempt's end can be recorded", body = crate::http::error::Problem),
     ),
 )]
 pub(crate) async fn readyz(Extracted(services): Extracted<AppState>) -> Result<Response, ApiError> {
     if services.shutdown.is_requested() {
         return Err(ApiError::draining());
     }
-    if let Some(lack) = services.disk.look().await.lack() {
-        return Err(lack.into());
+    if let Some(lacking) = lacking(&services, services.disk.look().await) {
+        return Err(lacking);
     }
     if let Some(stuck) = services.queue.recording_is_stuck() {
         return Err(ApiError::not_recording(stuck));
@@ -73,12 +74,7 @@ pub(crate) async fn readyz(Extracted(services): Extracted<AppState>) -> Result<R
     tokio::time::timeout(PING_PATIENCE, services.storage.ping())
         .await
         .map_err(|_elapsed| ApiError::not_recording(PING_PATIENCE))??;
-    let word = |language| match services.runner.interpreters().state(language) {
-        State::NotInstalled => "not_installed",
-        State::WarmingUp => "warming_up",
-        State::Ready(_) => "ready",
-        State::Failed { .. } => "failed",
-    };
+    let word = |language| services.runner.interpreters().state(language).as_str();
     let readiness = Readiness {
         status: "ready",
         interpreters: InterpretersJson {
@@ -87,6 +83,21 @@ pub(crate) async fn readyz(Extracted(services): Extracted<AppState>) -> Result<R
         },
     };
     Ok(json::answer(StatusCode::OK, &readiness))
+}
+
+/// What there is no room for on the disk.
+fn lacking(services: &Services, room: Room) -> Option<ApiError> {
+    let interpreters = services.runner.interpreters();
+    let without_room = |language: &Language| match interpreters.state(*language) {
+        State::NoRoom => Some(interpreters.get(*language).err()?.to_string()),
+        State::NotInstalled | State::WarmingUp | State::Ready(_) | State::Failed { .. } => None,
+    };
+    let lack = room.lack().map(|lack| ("disk", lack.to_string()));
+    let unprepared = Language::ALL
+        .iter()
+        .filter_map(|language| Some((language.as_str(), without_room(language)?)));
+    let (missing, why): (Vec<&str>, Vec<String>) = lack.into_iter().chain(unprepared).unzip();
+    (!missing.is_empty()).then(|| ApiError::disk_full(why.join("; "), missing))
 }
 
 /// Metrics
@@ -145,10 +156,17 @@ fn readings(services: &Services, counts: &Counts, room: Room) -> Readings {
         ],
         active: stats.active,
         slots: stats.slots,
+        waiting: services.runner.waiting(),
         sessions: services.sessions.count(),
         files_bytes: services.files.usage().0,
         memory_bytes: services.process.resident_bytes(),
+        memory_budget_bytes: services.memory.total_bytes(),
+        memory_taken_bytes: Purpose::ALL.map(|purpose| services.memory.taken_bytes(purpose)),
         disk_free_bytes: room.free_bytes(),
         disk_full: room.lack().is_some(),
+        interpreters: Language::ALL.map(|language| {
+            let state = services.runner.interpreters().state(language);
+            (language.as_str(), state.as_str())
+        }),
     }
 }

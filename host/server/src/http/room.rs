@@ -1,15 +1,16 @@
 //! Room in memory for bodies: those of arriving requests, and those of answers that have not been
 //! read yet.
 //!
-//! Each body has its own limit; this is the limit on their sum, for all callers together. Room
-//! belongs to the bytes: it is given back when the last copy of them is dropped. A body that fits
-//! into a connection's buffer is not counted, because the number of connections bounds those.
+//! Each body has its own limit. Their sum is bounded by their share of the host's memory budget, for
+//! all callers together. Room belongs to the bytes: it is given back when the last copy of them is
+//! dropped. A body that fits into a connection's buffer is not counted, because the number of
+//! connections bounds those.
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -18,11 +19,11 @@ use hyper::body::Body as _;
 use tokio::sync::Notify;
 
 use crate::http::error::ApiError;
+use crate::mcp::readers::{Part, Readers};
+use cofferdam_domain::memory::{self, Budget, Purpose};
 
 /// The largest body that is not counted.
 pub(crate) const UNCOUNTED_BYTES: u64 = 64 * 1024;
-/// The longest wait between two checks for room.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The room, shared by all threads.
 #[derive(Clone, Debug)]
@@ -30,17 +31,16 @@ pub struct Room(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    limit_bytes: u64,
-    used_bytes: AtomicU64,
+    memory: Budget,
     patience: Duration,
-    freed: Notify,
+    freed: Arc<Notify>,
 }
 
 /// A part of the room, given back when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Held {
     room: Room,
-    bytes: u64,
+    part: memory::Held,
 }
 
 /// Marks an answer whose body already has its room.
@@ -48,26 +48,29 @@ pub(crate) struct Held {
 struct Counted;
 
 impl Room {
-    /// Room for `limit_bytes`; a caller that finds none waits for up to `patience`.
-    pub fn new(limit_bytes: u64, patience: Duration) -> Room {
+    /// Room in `memory`; a caller that finds none waits for up to `patience`.
+    pub fn new(memory: Budget, patience: Duration) -> Room {
+        let freed = Arc::new(Notify::new());
+        let told = Arc::clone(&freed);
+        memory.when_freed(move || told.notify_waiters());
         Room(Arc::new(Inner {
-            limit_bytes,
-            used_bytes: AtomicU64::new(0),
+            memory,
             patience,
-            freed: Notify::new(),
+            freed,
         }))
     }
 
     /// The bytes in use.
-    pub fn used_bytes(&self) -> u64 {
-        self.0.used_bytes.load(Ordering::Relaxed)
+    #[cfg(test)]
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.0.memory.taken_bytes(Purpose::Bodies)
     }
 
     /// Empty room, which can grow.
     pub(crate) fn none(&self) -> Held {
         Held {
             room: self.clone(),
-            bytes: 0,
+            part: self.0.memory.nothing(Purpose::Bodies),
         }
     }
 
@@ -100,15 +103,6 @@ impl Room {
             Err(busy) => busy.into_response(),
         }
     }
-
-    fn try_add(&self, bytes: u64) -> bool {
-        let fits = |used: u64| Some(used + bytes).filter(|sum| *sum <= self.0.limit_bytes);
-        let added = self
-            .0
-            .used_bytes
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
-        added.is_ok()
-    }
 }
 
 impl Held {
@@ -125,8 +119,8 @@ impl Held {
                 if self.try_grow_to(bytes) {
                     return;
                 }
-                // Checks again in any case: a smaller body may have taken the room first.
-                let _elapsed = tokio::time::timeout(LOOK_INTERVAL, freed).await;
+                // Then it checks again: a smaller body may have taken the room first.
+                freed.await;
             }
         };
         let waited = tokio::time::timeout(room.0.patience, waiting).await;
@@ -137,19 +131,14 @@ impl Held {
     pub(crate) fn try_grow_to(&mut self, bytes: u64) -> bool {
         let wanted = match bytes {
             uncounted if uncounted <= UNCOUNTED_BYTES => 0,
-            bytes => bytes.min(self.room.0.limit_bytes),
+            bytes => bytes.min(self.room.0.memory.most_bytes(Purpose::Bodies)),
         };
-        let more = wanted.saturating_sub(self.bytes);
-        if more > 0 && !self.room.try_add(more) {
-            return false;
-        }
-        self.bytes += more;
-        true
+        self.part.add(wanted.saturating_sub(self.part.bytes()))
     }
 
     /// `bytes` that give the room back with their last copy.
     pub(crate) fn keep(self, bytes: Bytes) -> Bytes {
-        if self.bytes == 0 {
+        if self.part.bytes() == 0 {
             return bytes;
         }
         Bytes::from_owner(Kept { bytes, _room: self })
@@ -163,15 +152,11 @@ impl Held {
     }
 }
 
-impl Drop for Held {
-    fn drop(&mut self) {
-        if self.bytes > 0 {
-            self.room
-                .0
-                .used_bytes
-                .fetch_sub(self.bytes, Ordering::Relaxed);
-            self.room.0.freed.notify_waiters();
-        }
+#[async_trait]
+impl Readers for Room {
+    async fn take(&self, bytes: u64) -> Option<Part> {
+        let held = Room::take(self, bytes).await.ok()?;
+        Some(Box::new(held))
     }
 }
 
@@ -187,13 +172,27 @@ impl AsRef<[u8]> for Kept {
 }
 
 #[cfg(test)]
+impl Room {
+    /// Room of which nobody else takes.
+    pub(crate) fn of_its_own(bytes: u64, patience: Duration) -> Room {
+        use cofferdam_domain::memory::{Share, Shares};
+        let shares = Shares {
+            guests: Share::NONE,
+            compiles: Share::NONE,
+            bodies: Share::reserving(0),
+        };
+        Room::new(Budget::new(bytes, shares), patience)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     const MIB: u64 = 1 << 20;
 
     fn room() -> Room {
-        Room::new(10 * MIB, Duration::from_millis(20))
+        Room::of_its_own(10 * MIB, Duration::from_millis(20))
     }
 
     #[tokio::test]
@@ -219,10 +218,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_waiter_is_served_once_another_has_gone() {
-        let room = Room::new(MIB, Duration::from_secs(60));
+        let room = Room::of_its_own(MIB, Duration::from_secs(60));
         let first = room.take(MIB).await.unwrap();
         let (second, ()) = tokio::join!(room.take(MIB), async { drop(first) });
-        assert_eq!(second.unwrap().bytes, MIB);
+        assert_eq!(second.unwrap().part.bytes(), MIB);
     }
 
     #[tokio::test]

@@ -28,8 +28,11 @@ pub struct HttpConfig {
     pub body_timeout: Duration,
     /// The lowest average rate at which a body may arrive and an answer may be read.
     pub bytes_per_second_min: u64,
-    /// The bytes of bodies, of requests and of answers, that are in memory at once for all callers.
+    /// The bytes of bodies, of requests and of answers, that are in memory at once for all callers:
+    /// the most that they take of the host's memory budget.
     pub bodies_bytes: u64,
+    /// What of the host's memory budget only bodies take, at most a quarter of it.
+    pub bodies_reserved_bytes: u64,
     /// How long a request waits for room among them.
     pub bodies_wait: Duration,
     /// The largest body that is kept in memory; a larger raw task input goes to disk.
@@ -57,6 +60,7 @@ impl Default for HttpConfig {
             body_timeout: Duration::from_secs(60),
             bytes_per_second_min: 16 * 1024,
             bodies_bytes: 256 * 1024 * 1024,
+            bodies_reserved_bytes: 64 * 1024 * 1024,
             bodies_wait: Duration::from_secs(10),
             inline_body_bytes: 4 * 1024 * 1024,
             spooled_body_bytes: 1024 * 1024 * 1024,

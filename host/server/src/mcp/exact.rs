@@ -37,6 +37,11 @@ impl Exact {
         Value::String(MARK.to_owned())
     }
 
+    /// The length of the data that waits for its place.
+    pub(super) fn bytes(&self) -> u64 {
+        self.lock().as_ref().map_or(0, |data| data.len() as u64)
+    }
+
     /// Whether data waits for its place.
     pub(super) fn waits(&self) -> bool {
         self.lock().is_some()

@@ -125,7 +125,7 @@ fn code_tool(parts: &Parts, language: Language) -> Option<(Tool, usize)> {
     let interpreters = parts.runner.interpreters();
     match interpreters.state(language) {
         State::NotInstalled => None,
-        State::WarmingUp | State::Ready(_) | State::Failed { .. } => {
+        State::WarmingUp | State::Ready(_) | State::NoRoom | State::Failed { .. } => {
             Some((code::tool(language, interpreters.packages()), 0))
         }
     }

@@ -5,6 +5,7 @@
 //! given the data that was promised, letter by letter.
 
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -12,26 +13,33 @@ use http_body::{Body, Frame, SizeHint};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::mcp::exact::Exact;
+use crate::mcp::readers::Part;
 
 /// Held as long as somebody waits.
 pub(super) struct Presence {
-    _until: DropGuard,
+    until: Option<DropGuard>,
+    kept: Kept,
 }
 
+/// What is there as long as somebody waits.
+type Kept = Arc<Mutex<Option<Part>>>;
+
 /// For the code that works on the answer.
-#[derive(Clone, Debug)]
-pub(super) struct Absence(CancellationToken);
+#[derive(Clone)]
+pub(super) struct Absence {
+    gone: CancellationToken,
+    kept: Kept,
+}
 
 impl Presence {
     /// A presence, and the handle that tells when it ends.
     pub(super) fn new() -> (Presence, Absence) {
-        let gone = CancellationToken::new();
-        (
-            Presence {
-                _until: gone.clone().drop_guard(),
-            },
-            Absence(gone),
-        )
+        let (gone, kept) = (CancellationToken::new(), Kept::default());
+        let presence = Presence {
+            until: Some(gone.clone().drop_guard()),
+            kept: Arc::clone(&kept),
+        };
+        (presence, Absence { gone, kept })
     }
 
     /// The same body, with the data that waits in `exact`; dropping it is the end of this presence.
@@ -47,7 +55,24 @@ impl Presence {
 impl Absence {
     /// Returns once nobody waits.
     pub(super) async fn noticed(&self) {
-        self.0.cancelled().await;
+        self.gone.cancelled().await;
+    }
+
+    /// Keeps a part of the memory until then.
+    pub(super) fn keep_until_then(&self, part: Part) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.gone.is_cancelled() {
+            *kept = Some(part);
+        }
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock, so that nothing is kept afterwards.
+        self.until.take();
+        kept.take();
     }
 }
 

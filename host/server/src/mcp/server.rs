@@ -9,12 +9,14 @@ use rmcp::model::{
 };
 use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
+use serde::Serialize;
 
 use crate::mcp::changes::Changes;
 use crate::mcp::door::beside;
+use crate::mcp::exact::Exact;
 use crate::mcp::names::{Meant, meant};
 use crate::mcp::presence::Absence;
-use crate::mcp::{Closing, Parts, arguments, call, code, list, module};
+use crate::mcp::{Closing, Parts, arguments, call, code, list, module, readers};
 use cofferdam_domain::caller::Caller;
 
 /// A description of this host that a client may pass to its model.
@@ -42,10 +44,33 @@ impl Server {
         context: &RequestContext<RoleServer>,
     ) -> Result<CallToolResult, ErrorData> {
         let call = AssertUnwindSafe(self.call(request, context));
-        call.catch_unwind().await.unwrap_or_else(|_panic| {
+        let called = call.catch_unwind().await.unwrap_or_else(|_panic| {
             self.parts.metrics.handler_panicked();
             Err(call::internal("a panic"))
-        })
+        });
+        self.held(called?, context).await
+    }
+
+    /// A result, with memory for it until its client has taken it or is gone.
+    async fn held<T: Serialize>(
+        &self,
+        result: T,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<T, ErrorData> {
+        let absence: Option<Absence> = beside(context);
+        let data = beside::<Exact>(context).map_or(0, |exact| exact.bytes());
+        let part = self.parts.readers.take(readers::length(&result) + data);
+        let part = part.await;
+        match (absence, part) {
+            (_, None) => Err(call::ended(
+                "there is no room in memory for this answer now; call again later",
+            )),
+            (Some(absence), Some(part)) => {
+                absence.keep_until_then(part);
+                Ok(result)
+            }
+            (None, Some(_nobody_waits)) => Ok(result),
+        }
     }
 
     async fn call(
@@ -86,10 +111,11 @@ impl ServerHandler for Server {
     async fn list_tools(
         &self,
         request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let cursor = request.and_then(|request| request.cursor);
-        list::page(&self.parts, cursor.as_deref()).await
+        let page = list::page(&self.parts, cursor.as_deref()).await?;
+        self.held(page, &context).await
     }
 
     fn accepted_subscription_filter(

@@ -1,11 +1,15 @@
 //! Sessions of clients whose protocol version has them: bounded in number, and ended after a long
 //! silence.
 //!
-//! rmcp keeps them; this counts them. Above the limit the one that was used longest ago is ended:
-//! its client gets 404 and starts again, as the protocol says. A session with a running call counts
-//! as used.
+//! rmcp keeps them; this counts them. Above the limit one is ended: of the caller that has the most,
+//! the one that was used longest ago. Its client gets 404 and starts again, as the protocol says. A
+//! session with a running call counts as used. If every session has one, a new session is refused;
+//! rmcp would report that as its own failure.
 
+use std::cell::Cell;
+use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,8 +23,6 @@ use rmcp::transport::streamable_http_server::{SessionId, SessionManager};
 
 use crate::mcp::changes::Changes;
 
-/// Sessions at once.
-const SESSIONS_MAX: usize = 1024;
 /// The minimum of how long a session may be silent: agents wait for people.
 const IDLE_MIN: Duration = Duration::from_secs(60 * 60);
 /// How much longer than the longest run a silent session lives.
@@ -28,6 +30,7 @@ const IDLE_SLACK: Duration = Duration::from_secs(60);
 
 /// The sessions of this host.
 pub(super) struct Sessions {
+    max: usize,
     kept: LocalSessionManager,
     used: Arc<Mutex<HashMap<SessionId, Use>>>,
     changes: Changes,
@@ -36,6 +39,8 @@ pub(super) struct Sessions {
 /// The use of a session.
 #[derive(Clone, Copy, Debug)]
 struct Use {
+    /// Whose it is.
+    caller: u64,
     last: Instant,
     /// Calls in progress.
     calls: usize,
@@ -50,8 +55,43 @@ pub(super) enum SessionsError {
     #[error(transparent)]
     Kept(#[from] LocalSessionManagerError),
     /// Every session is busy.
-    #[error("there are {SESSIONS_MAX} sessions, and a call runs in each of them")]
-    Full,
+    #[error(transparent)]
+    Full(#[from] SessionsFull),
+}
+
+/// There are as many sessions as there may be, and a call runs in each of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there are {max} sessions of agents (mcp.sessions_max), and a call runs in each of them")]
+pub struct SessionsFull {
+    max: usize,
+}
+
+tokio::task_local! {
+    /// The request under way.
+    static ASKING: Asking;
+}
+
+/// Who asks, and why they were refused a session.
+struct Asking {
+    caller: u64,
+    refused: Cell<Option<SessionsFull>>,
+}
+
+/// The answer of `work`, which a caller asked for, unless a session was refused to it: whoever answers
+/// knows only that there is none.
+pub(super) async fn telling_of_refusal<T>(
+    caller: u64,
+    work: impl Future<Output = T>,
+) -> Result<T, SessionsFull> {
+    let work = async {
+        let answer = work.await;
+        match ASKING.with(|asking| asking.refused.take()) {
+            None => Ok(answer),
+            Some(full) => Err(full),
+        }
+    };
+    let refused = Cell::new(None);
+    ASKING.scope(Asking { caller, refused }, work).await
 }
 
 /// A call in progress; its session does not count as unused.
@@ -71,9 +111,9 @@ impl Drop for Call {
 }
 
 impl Sessions {
-    /// No sessions. `longest` is the longest time that a call may take; whoever listens is told of
-    /// `changes`.
-    pub(super) fn new(longest: Duration, changes: Changes) -> Sessions {
+    /// No sessions yet, and at most `max`. `longest` is the longest time that a call may take; whoever
+    /// listens is told of `changes`.
+    pub(super) fn new(max: usize, longest: Duration, changes: Changes) -> Sessions {
         let mut config = SessionConfig::default();
         config.keep_alive = Some(IDLE_MIN.max(longest.saturating_add(IDLE_SLACK)));
         // A broken stream is not resumed: its call has ended.
@@ -82,6 +122,7 @@ impl Sessions {
         let mut kept = LocalSessionManager::default();
         kept.session_config = config;
         Sessions {
+            max,
             kept,
             used: Arc::default(),
             changes,
@@ -124,27 +165,34 @@ impl Sessions {
         move || own.is_some() && streams(0) == own
     }
 
-    /// Notes a new session and names the one that must give way to it. One in which a call runs
-    /// does not.
-    fn admit(&self, id: &SessionId) -> Result<Option<SessionId>, SessionsError> {
+    /// Records a caller's new session and returns the one that must end for it. A session with a
+    /// running call does not end.
+    fn admit(&self, id: &SessionId, caller: u64) -> Result<Option<SessionId>, SessionsFull> {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let oldest = match used.len() >= SESSIONS_MAX {
+        let oldest = match used.len() >= self.max {
             false => None,
             true => {
+                let mut counts: HashMap<u64, usize> = HashMap::from([(caller, 1)]);
+                for session in used.values() {
+                    *counts.entry(session.caller).or_default() += 1;
+                }
+                let count = |session: &Use| counts.get(&session.caller).copied().unwrap_or(0);
                 let idle = used.iter().filter(|(_, session)| session.calls == 0);
-                let oldest = idle.min_by_key(|(_, session)| session.last);
-                Some(oldest.ok_or(SessionsError::Full)?.0.clone())
+                let oldest =
+                    idle.min_by_key(|(_, session)| (Reverse(count(session)), session.last));
+                Some(oldest.ok_or(SessionsFull { max: self.max })?.0.clone())
             }
         };
         if let Some(oldest) = &oldest {
             used.remove(oldest);
         }
-        let new = Use {
+        let session = Use {
+            caller,
             last: Instant::now(),
             calls: 0,
             streams: 0,
         };
-        used.insert(id.clone(), new);
+        used.insert(id.clone(), session);
         Ok(oldest)
     }
 }
@@ -155,12 +203,15 @@ impl SessionManager for Sessions {
 
     async fn create_session(&self) -> Result<(SessionId, Self::Transport), Self::Error> {
         let (id, transport) = self.kept.create_session().await?;
-        match self.admit(&id) {
+        // Outside of a request nobody asks.
+        let caller = ASKING.try_with(|asking| asking.caller).unwrap_or_default();
+        match self.admit(&id, caller) {
             Ok(None) => {}
             Ok(Some(oldest)) => self.kept.close_session(&oldest).await?,
             Err(full) => {
+                let _nobody_asks = ASKING.try_with(|asking| asking.refused.set(Some(full)));
                 self.kept.close_session(&id).await?;
-                return Err(full);
+                return Err(full.into());
             }
         }
         Ok((id, transport))
@@ -232,17 +283,17 @@ impl SessionManager for Sessions {
 mod tests {
     use super::*;
 
-    fn sessions() -> Sessions {
+    fn sessions(max: usize) -> Sessions {
         let (_, changes) = tokio::sync::watch::channel(0);
-        Sessions::new(Duration::ZERO, Changes::new(changes))
+        Sessions::new(max, Duration::ZERO, Changes::new(changes))
     }
 
     #[test]
     fn changes_are_told_on_a_sessions_newest_stream() {
-        let sessions = sessions();
+        let sessions = sessions(1);
         let id = SessionId::from("1");
         let unknown = sessions.listen(&id);
-        sessions.admit(&id).unwrap();
+        sessions.admit(&id, 1).unwrap();
         let first = sessions.listen(&id);
         assert!(first() && !unknown());
         let second = sessions.listen(&id);
@@ -251,9 +302,10 @@ mod tests {
 
     #[test]
     fn the_session_used_longest_ago_gives_way() {
-        let sessions = sessions();
+        const SESSIONS_MAX: usize = 100;
+        let sessions = sessions(SESSIONS_MAX);
         let id = |n: usize| SessionId::from(n.to_string());
-        let admit = |n: usize| sessions.admit(&id(n)).unwrap();
+        let admit = |n: usize| sessions.admit(&id(n), 1).unwrap();
         for n in 0..SESSIONS_MAX {
             assert_eq!(admit(n), None);
         }
@@ -267,8 +319,28 @@ mod tests {
         let calls: Vec<Call> = (0..SESSIONS_MAX + 3)
             .map(|n| sessions.call(&id(n)))
             .collect();
-        assert!(matches!(sessions.admit(&id(1)), Err(SessionsError::Full)));
+        assert_eq!(
+            sessions.admit(&id(1), 1),
+            Err(SessionsFull { max: SESSIONS_MAX })
+        );
         drop(calls);
         assert_eq!(sessions.used.lock().unwrap().len(), SESSIONS_MAX);
+    }
+
+    #[test]
+    fn the_sessions_of_a_crowd_give_way_before_anothers() {
+        let sessions = sessions(4);
+        let admit = |name: &str, caller| sessions.admit(&SessionId::from(name.to_owned()), caller);
+        assert_eq!(admit("other", 2), Ok(None));
+        for name in ["a", "b", "c"] {
+            assert_eq!(admit(name, 1), Ok(None));
+        }
+        assert_eq!(admit("d", 1), Ok(Some("a".to_owned().into())));
+        // Two each, and then it is the one that was used longest ago.
+        assert_eq!(admit("other too", 2), Ok(Some("b".to_owned().into())));
+        assert_eq!(
+            admit("other's third", 2),
+            Ok(Some("other".to_owned().into()))
+        );
     }
 }

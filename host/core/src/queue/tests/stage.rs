@@ -135,7 +135,12 @@ struct NoLoader;
 
 #[async_trait]
 impl Loader for NoLoader {
-    async fn compile(&self, _wasm: Bytes, _class: EngineClass) -> Result<Compiled, CompileError> {
+    async fn compile(
+        &self,
+        _wasm: Bytes,
+        _class: EngineClass,
+        _caller: u64,
+    ) -> Result<Compiled, CompileError> {
         Err(CompileError::Busy)
     }
 

@@ -92,7 +92,8 @@ fn bodies() -> Vec<Key> {
             http.body_timeout
         ),
         number!("http", "bytes_per_second_min", 1..=(1 << 30), "The lowest average rate at which a body may arrive and an answer may be read.", http.bytes_per_second_min: u64),
-        number!("http", "bodies_bytes", (1 << 20)..=TIB, "Bodies of requests and answers in memory at once, for all callers; above it requests wait.", http.bodies_bytes: u64),
+        number!("http", "bodies_bytes", (1 << 20)..=TIB, "The most that bodies of requests and answers take of sandbox.memory_budget_bytes, for all callers; above it requests wait.", http.bodies_bytes: u64),
+        number!("http", "bodies_reserved_bytes", 0..=TIB, "The part of sandbox.memory_budget_bytes that only bodies take, at most a quarter of it.", http.bodies_reserved_bytes: u64),
         millis!(
             "http",
             "bodies_wait_ms",

@@ -8,7 +8,9 @@ use cofferdam_sandbox::settings::OverQuota;
 pub(super) fn keys() -> Vec<Key> {
     vec![
         number!("sandbox", "instances_max", 1..=20_000, "Guests that exist at once; more of them wait.", sandbox.instances_max: u32),
-        number!("sandbox", "memory_budget_bytes", 0..=(64 * TIB), "Memory of all guests together; 0 means three quarters of the machine's.", sandbox.memory_budget_bytes: u64),
+        number!("sandbox", "memory_budget_bytes", 0..=(64 * TIB), "Memory of guests, compiling children and bodies together; 0 means three quarters of the machine's.", sandbox.memory_budget_bytes: u64),
+        number!("sandbox", "guests_reserved_bytes", 0..=(64 * TIB), "The part of the budget that only guests take, at most half of it; 0 means half.", sandbox.guests_reserved_bytes: u64),
+        number!("sandbox", "compiles_reserved_bytes", 0..=(64 * TIB), "The part of the budget that only compiling children take, at most a quarter of it.", sandbox.compiles_reserved_bytes: u64),
         number!("sandbox", "memory_price_bytes", (1 << 20)..=(64 << 30), "Memory that a run takes from the budget to begin, if its limit is not lower; it takes more as it grows.", sandbox.memory_price_bytes: u64),
         millis!(
             "sandbox",
@@ -28,7 +30,7 @@ pub(super) fn keys() -> Vec<Key> {
             "How long checking and compiling one module may take.",
             sandbox.compile_timeout
         ),
-        number!("sandbox", "compile_memory_bytes", (128 << 20)..=(64 << 30), "Address space of one compiling child.", sandbox.compile_memory_bytes: u64),
+        number!("sandbox", "compile_memory_bytes", (128 << 20)..=(64 << 30), "The most address space of one compiling child, which it takes from the memory budget.", sandbox.compile_memory_bytes: u64),
         millis!(
             "sandbox",
             "schema_check_timeout_ms",

@@ -27,7 +27,7 @@ fn api() -> (Api, Arc<Metrics>) {
         routes::with_fallbacks(routes),
         vec!["/text", "/who", "/panic"],
         Arc::clone(&metrics),
-        Room::new(1 << 20, std::time::Duration::ZERO),
+        Room::of_its_own(1 << 20, std::time::Duration::ZERO),
     );
     (api, metrics)
 }

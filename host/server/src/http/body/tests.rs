@@ -21,7 +21,7 @@ fn limit() -> BodyLimit {
             total: Duration::from_secs(60),
             bytes_per_second_min: 1000,
         },
-        room: Room::new(1 << 20, Duration::ZERO),
+        room: Room::of_its_own(1 << 20, Duration::ZERO),
     }
 }
 

@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 
 use crate::http::error::ApiError;
+use crate::mcp::SessionsFull;
 use cofferdam::interpreters::Unavailable;
 use cofferdam::queue::QueueError;
 use cofferdam::registry::schema::Misfit;
@@ -14,7 +15,6 @@ use cofferdam_domain::caller::Forbidden;
 use cofferdam_domain::limits::AboveCeiling;
 use cofferdam_domain::module::{BadModuleName, BadModuleRef};
 use cofferdam_storage::StorageError;
-use cofferdam_storage::disk::Lack;
 
 /// Seconds after which another host, or this one after a restart, may answer.
 pub(super) const DRAIN_RETRY_S: u32 = 5;
@@ -119,13 +119,6 @@ impl From<RunError> for ApiError {
     }
 }
 
-impl From<Lack> for ApiError {
-    fn from(lack: Lack) -> ApiError {
-        let problem = ApiError::busy("disk_full", lack.to_string(), UNAVAILABLE_RETRY_S);
-        problem.with("missing", vec!["disk"])
-    }
-}
-
 impl From<RoomError> for ApiError {
     fn from(no_room: RoomError) -> ApiError {
         let code = match no_room {
@@ -165,6 +158,12 @@ impl From<SessionError> for ApiError {
     }
 }
 
+impl From<SessionsFull> for ApiError {
+    fn from(full: SessionsFull) -> ApiError {
+        ApiError::busy("sessions_full", full.to_string(), SESSION_RETRY_S)
+    }
+}
+
 impl From<Unavailable> for ApiError {
     fn from(unavailable: Unavailable) -> ApiError {
         let text = unavailable.to_string();
@@ -177,6 +176,7 @@ impl From<Unavailable> for ApiError {
             Unavailable::WarmingUp(_) => {
                 ApiError::busy("interpreter_warming_up", text, WARM_UP_RETRY_S)
             }
+            Unavailable::NoRoom(_) => ApiError::busy("interpreter_failed", text, WARM_UP_RETRY_S),
             Unavailable::Failed { again, .. } => {
                 let retry_s = if again {
                     WARM_UP_RETRY_S

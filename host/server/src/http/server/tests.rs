@@ -41,7 +41,7 @@ impl Server {
             routes(&entered, &release),
             Vec::new(),
             Arc::new(Metrics::new()),
-            Room::new(1 << 20, Duration::ZERO),
+            Room::of_its_own(1 << 20, Duration::ZERO),
         );
         let limits = PlaceLimits::of(&config, config.connections_max);
         let (places, told) = (Places::new(limits), shutdown.clone());

@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     fn notes() -> (Room, Notes) {
-        let room = Room::new(1 << 20, Duration::ZERO);
+        let room = Room::of_its_own(1 << 20, Duration::ZERO);
         let notes = Notes::new(&room);
         (room, notes)
     }
