@@ -92,7 +92,10 @@ macro_rules! conformance {
                 newest_first_page_by_page by_state_module_and_priority by_change by_change_number
                 by_label by_kind_of_failure by_metadata
             }
-            model { random_histories_agree acknowledged_work_outlives_a_reopen }
+            model {
+                random_histories_agree acknowledged_work_outlives_a_reopen
+                who_pages_meanwhile_misses_no_change
+            }
         }
     };
 }

@@ -1,53 +1,38 @@
 //! Random histories, run on the storage and on a model of a few lines.
 //!
-//! Two workers claim, finish, give back, fall silent and come back; submitters cancel, retry and
-//! prune; every answer may be lost, so that a call is repeated. The model knows the resulting state
-//! of each task, and after every step storage must agree.
+//! Two workers claim, finish, give back, fall silent and come back; submitters send batches, cancel,
+//! retry, purge and prune; a client reads the changes page by page. Every answer may be lost, so that
+//! a call is repeated, and a claim whose answer was lost is found among the held tasks. The model
+//! knows the resulting state of each task, and after every step storage must agree.
 
+mod calls;
+mod known;
 mod lists;
+mod work;
 
 use std::collections::BTreeMap;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use self::known::{Known, Seen};
 use super::fixture::*;
 use super::{Backend, Storage};
-use crate::{
-    Cancelled, ChangeNumber, Counts, Finished, Inserted, Purged, Retried, Since, TaskFilter,
-};
-use cofferdam_domain::attempt::{FailureKind, Fence, WorkerId};
-use cofferdam_domain::claim::{AttemptEnd, Claim, Next};
+use crate::{ChangeNumber, Counts, Finished, HeldTask, Inserted, Since, TaskFilter};
+use cofferdam_domain::attempt::{FailureKind, WorkerId};
+use cofferdam_domain::claim::Claim;
 use cofferdam_domain::state::TaskState;
-use cofferdam_domain::task::{ClaimOrder, Task};
-
-/// The model of a task.
-#[derive(Clone, Copy, Debug)]
-struct Known {
-    seen: Seen,
-    holder: Option<(WorkerId, Fence)>,
-    finished_at: Option<i64>,
-    /// Why its newest attempt failed that has ended.
-    error: Option<FailureKind>,
-    /// How many were stored before it.
-    age: usize,
-}
-
-/// Its state as storage reports it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Seen {
-    state: TaskState,
-    attempt: u32,
-    max_attempts: u32,
-    lost: u32,
-    cancel_requested: bool,
-}
+use cofferdam_domain::task::{ClaimOrder, Task, TaskId};
 
 #[derive(Default)]
 struct Model {
     tasks: BTreeMap<u128, Known>,
     /// Claims ever made, the current ones and those that have become stale.
     claims: Vec<Claim>,
+    /// Claims whose answer was lost. Nobody can finish them who does not ask what is held.
+    unanswered: Vec<Claim>,
+    /// The holder of each dedup key, and until when it holds it.
+    dedup: BTreeMap<String, (u128, i64)>,
     /// When each worker was last heard of.
     heard: [Option<i64>; 2],
     inserted: usize,
@@ -57,18 +42,14 @@ struct Model {
     now: i64,
 }
 
-const ATTEMPTS: u32 = 3;
-const MAX_LOST: u32 = 2;
 const WORKERS: [WorkerId; 2] = [ME, OTHER];
 
 /// Steps of one history.
 const STEPS: usize = 200;
 /// Histories of one test.
-const HISTORIES: u64 = 6;
+const HISTORIES: u64 = 8;
 /// Ids of the tasks.
 const TASKS: u128 = 40;
-/// How long a worker may be silent.
-const SILENCE: i64 = 12;
 
 pub(crate) async fn random_histories_agree<B: Backend>(backend: B) -> B {
     let mut backend = backend;
@@ -82,19 +63,17 @@ pub(crate) async fn random_histories_agree<B: Backend>(backend: B) -> B {
             if step % 50 == 49 {
                 backend = backend.reopened().await;
             }
+            let place = format!("history {seed} after step {step}");
+            model.compare(backend.storage(), &place).await;
             if step % 10 == 9 {
+                model.compare_attempts(backend.storage(), &place).await;
                 model.compare_lists(backend.storage()).await;
             }
-            model.compare(backend.storage(), seed, step).await;
         }
         while model.listen(backend.storage(), 7).await {}
-        let told = |number: &u128| model.told.get(number).copied();
         for (number, task) in &model.tasks {
-            assert_eq!(
-                told(number),
-                Some(task.seen),
-                "task {number} in history {seed}"
-            );
+            let told = model.told.get(number).copied();
+            assert_eq!(told, Some(task.seen), "task {number} in history {seed}");
         }
     }
     backend
@@ -104,232 +83,29 @@ impl Model {
     async fn step(&mut self, storage: &dyn Storage, random: &mut StdRng) {
         let number = random.random_range(1..TASKS);
         let worker = random.random_range(0..WORKERS.len());
-        match random.random_range(0..24) {
-            0..5 => self.insert(storage, number).await,
-            5..8 => self.claim(storage, worker, random.random_range(1..4)).await,
-            8..12 if !self.claims.is_empty() => {
-                let claim = self.claims[random.random_range(0..self.claims.len())].clone();
-                self.finish(storage, &claim, random.random_range(0..ENDS.len()))
-                    .await;
+        // The answer was lost, or the caller was: the same call is made again.
+        let times = if random.random_bool(0.25) { 2 } else { 1 };
+        match random.random_range(0..28) {
+            0..5 => self.insert(storage, random, times).await,
+            5..8 => self.claim(storage, worker, random).await,
+            8..12 => self.finish(storage, random).await,
+            12 => self.report(storage, random).await,
+            13 => self.give_back_unanswered(storage, worker).await,
+            choice => {
+                for _ in 0..times {
+                    match choice {
+                        14..16 => self.cancel(storage, number).await,
+                        16..18 => self.retry(storage, number).await,
+                        18 => self.heartbeat(storage, worker).await,
+                        19 => self.prune(storage, number).await,
+                        20..22 => self.purge(storage, number).await,
+                        22..25 => {
+                            self.listen(storage, random.random_range(1..6)).await;
+                        }
+                        _ => self.rescue(storage, worker).await,
+                    }
+                }
             }
-            12..14 => self.cancel(storage, number).await,
-            14..16 => self.retry(storage, number).await,
-            16 => self.heartbeat(storage, worker).await,
-            17 => self.prune(storage, random.random_range(0..4)).await,
-            18 | 19 => self.purge(storage, number).await,
-            20 | 21 => {
-                self.listen(storage, random.random_range(1..6)).await;
-            }
-            _ => self.rescue(storage, worker).await,
-        }
-    }
-
-    async fn insert(&mut self, storage: &dyn Storage, number: u128) {
-        let mut task = with_attempts(number, ATTEMPTS);
-        task.spec.retry.max_lost = MAX_LOST;
-        let now = at(self.now);
-        let insert = async || {
-            let inserted = storage.insert_tasks(vec![task.clone()], ANY_NUMBER, now);
-            inserted.await.unwrap()[0]
-        };
-        let known = self.tasks.contains_key(&number);
-        let inserted = insert().await;
-        match known {
-            true => assert_eq!(inserted, Inserted::Repeated(id(number))),
-            false => assert_eq!(inserted, Inserted::New),
-        }
-        // A client without an answer does this.
-        assert_eq!(insert().await, Inserted::Repeated(id(number)));
-        if !known {
-            self.inserted += 1;
-            let seen = Seen {
-                state: TaskState::Pending,
-                attempt: 0,
-                max_attempts: ATTEMPTS,
-                lost: 0,
-                cancel_requested: false,
-            };
-            let known = Known {
-                seen,
-                holder: None,
-                finished_at: None,
-                error: None,
-                age: self.inserted,
-            };
-            self.tasks.insert(number, known);
-        }
-    }
-
-    async fn claim(&mut self, storage: &dyn Storage, worker: usize, slots: u32) {
-        let claims = storage
-            .claim(WORKERS[worker], slots, ClaimOrder::Priority, at(self.now))
-            .await
-            .unwrap();
-        let pending = self.in_state(TaskState::Pending);
-        assert_eq!(claims.len(), pending.min(usize::try_from(slots).unwrap()));
-        for claim in &claims {
-            let task = self.tasks.get_mut(&claim.task_id.0.as_u128()).unwrap();
-            assert_eq!(task.seen.state, TaskState::Pending);
-            task.seen.state = TaskState::Running;
-            task.seen.attempt += 1;
-            task.holder = Some((WORKERS[worker], claim.fence));
-            assert_eq!(
-                (claim.attempt, claim.lost),
-                (task.seen.attempt, task.seen.lost)
-            );
-        }
-        self.claims.extend(claims);
-    }
-
-    async fn finish(&mut self, storage: &dyn Storage, claim: &Claim, how: usize) {
-        let end = ENDS[how](claim, self.now);
-        let finished = finish_one(storage, end.clone()).await;
-        // The answer to a commit was lost: the same end is offered again, and changes nothing.
-        assert_eq!(finish_one(storage, end.clone()).await, Finished::Stale);
-        let holds = |task: &&mut Known| {
-            let fence = task.holder.map(|(_, fence)| fence);
-            fence == Some(claim.fence) && task.seen.attempt == claim.attempt
-        };
-        let task = self.tasks.get_mut(&claim.task_id.0.as_u128());
-        let Some(task) = task.filter(holds) else {
-            assert_eq!(finished, Finished::Stale);
-            return;
-        };
-        let lost = end.outcome.failure_kind() == Some(FailureKind::Lost);
-        let is_given_back = matches!(end.next, Next::GiveBack | Next::Postpone(_));
-        task.error = match (is_given_back, task.seen.cancel_requested) {
-            (true, false) => task.error,
-            (true, true) => Some(FailureKind::Cancelled),
-            (false, _) => end.outcome.failure_kind(),
-        };
-        let state = match end.next {
-            Next::GiveBack | Next::Postpone(_) if !task.seen.cancel_requested => {
-                task.seen.attempt -= 1;
-                TaskState::Pending
-            }
-            Next::RetryAt(_) if lost => task.after_loss(),
-            _ if task.seen.cancel_requested => {
-                task.seen.lost += u32::from(lost && !is_given_back);
-                TaskState::Cancelled
-            }
-            Next::GiveBack | Next::Postpone(_) => unreachable!("it is cancelled or pending"),
-            Next::Complete => TaskState::Completed,
-            Next::Fail => TaskState::Failed,
-            Next::Cancel => TaskState::Cancelled,
-            Next::RetryAt(_) if task.seen.attempt == task.seen.max_attempts => TaskState::Failed,
-            Next::RetryAt(_) => TaskState::Pending,
-        };
-        task.leave_worker(state, self.now);
-        assert_eq!(finished, Finished::Recorded(state));
-    }
-
-    async fn cancel(&mut self, storage: &dyn Storage, number: u128) {
-        let cancelled = storage.cancel(id(number), at(self.now)).await.unwrap();
-        let Some(task) = self.tasks.get_mut(&number) else {
-            assert_eq!(cancelled, Cancelled::Unknown);
-            return;
-        };
-        match task.holder {
-            Some((worker, _)) => {
-                assert_eq!(cancelled, Cancelled::Requested(worker));
-                task.seen.cancel_requested = true;
-            }
-            None if task.seen.state.is_final() => {
-                assert_eq!(cancelled, Cancelled::Final(task.seen.state));
-            }
-            None => {
-                assert_eq!(cancelled, Cancelled::AtOnce);
-                task.leave_worker(TaskState::Cancelled, self.now);
-            }
-        }
-    }
-
-    async fn retry(&mut self, storage: &dyn Storage, number: u128) {
-        let retried = storage.retry(id(number), at(self.now)).await.unwrap();
-        let Some(task) = self.tasks.get_mut(&number) else {
-            assert_eq!(retried, Retried::Unknown);
-            return;
-        };
-        if matches!(task.seen.state, TaskState::Failed | TaskState::Cancelled) {
-            assert_eq!(retried, Retried::Pending);
-            task.seen.lost = 0;
-            task.seen.max_attempts = task.seen.attempt + ATTEMPTS;
-            task.leave_worker(TaskState::Pending, self.now);
-        } else {
-            assert_eq!(retried, Retried::NotFailed(task.seen.state));
-        }
-    }
-
-    async fn heartbeat(&mut self, storage: &dyn Storage, worker: usize) {
-        storage
-            .heartbeat(WORKERS[worker], at(self.now))
-            .await
-            .unwrap();
-        self.heard[worker] = Some(self.now);
-    }
-
-    async fn rescue(&mut self, storage: &dyn Storage, by: usize) {
-        let dead_before = self.now - SILENCE;
-        let rescued = storage
-            .rescue(WORKERS[by], at(dead_before), 2, at(self.now))
-            .await
-            .unwrap();
-        let silent = self.heard[1 - by].is_none_or(|heard| heard < dead_before);
-        let lost = |task: &&Known| {
-            silent
-                && task
-                    .holder
-                    .is_some_and(|(worker, _)| worker == WORKERS[1 - by])
-        };
-        assert_eq!(
-            rescued.len(),
-            self.tasks.values().filter(lost).count().min(2)
-        );
-        for rescued in rescued {
-            let task = self.tasks.get_mut(&rescued.task_id.0.as_u128()).unwrap();
-            assert!(lost(&&*task));
-            let state = task.after_loss();
-            task.error = Some(FailureKind::Lost);
-            task.leave_worker(state, self.now);
-            assert_eq!(rescued.state, state);
-        }
-    }
-
-    async fn purge(&mut self, storage: &dyn Storage, number: u128) {
-        let purged = storage.purge(id(number)).await.unwrap();
-        match (purged, self.tasks.get(&number)) {
-            (Purged::Unknown, None) => {}
-            (Purged::NotFinal(state), Some(task)) => {
-                assert_eq!((state, task.finished_at), (task.seen.state, None));
-            }
-            (Purged::Removed(pruned), Some(task)) => {
-                assert_eq!(pruned.tasks, [id(number)]);
-                assert!(task.seen.state.is_final());
-                self.tasks.remove(&number);
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-
-    async fn prune(&mut self, storage: &dyn Storage, limit: u32) {
-        let finished_before = self.now - 60;
-        let pruned = storage
-            .prune(at(finished_before), 10, limit, at(self.now))
-            .await
-            .unwrap();
-        let mut finals: Vec<(i64, usize, u128)> = self
-            .tasks
-            .iter()
-            .filter_map(|(number, task)| Some((task.finished_at?, task.age, *number)))
-            .collect();
-        finals.sort_unstable();
-        let old = finals.partition_point(|(at, _, _)| *at < finished_before);
-        let gone = old.max(finals.len().saturating_sub(10));
-        finals.truncate(gone.min(usize::try_from(limit).unwrap()));
-        let expected: Vec<_> = finals.iter().map(|(_, _, number)| id(*number)).collect();
-        assert_eq!(pruned.tasks, expected);
-        for (_, _, number) in finals {
-            self.tasks.remove(&number);
         }
     }
 
@@ -341,28 +117,36 @@ impl Model {
         };
         let page = storage.tasks(&filter, limit).await.unwrap();
         for task in &page.tasks {
-            self.told.insert(task.id.0.as_u128(), Seen::of(task));
+            let number = task.id.0.as_u128();
+            self.told.insert(number, Seen::of(task));
+            assert_eq!(
+                Seen::of(task),
+                self.tasks[&number].seen,
+                "a change of {number}"
+            );
         }
+        assert!(page.as_of.0 >= self.told_as_of && page.as_of <= page.newest);
         self.told_as_of = page.as_of.0;
         page.next.is_some()
     }
 
     fn in_state(&self, state: TaskState) -> usize {
-        self.tasks
-            .values()
-            .filter(|task| task.seen.state == state)
-            .count()
+        let tasks = self.tasks.values();
+        tasks.filter(|task| task.seen.state == state).count()
     }
 
-    async fn compare(&self, storage: &dyn Storage, seed: u64, step: usize) {
+    async fn compare(&self, storage: &dyn Storage, place: &str) {
         for number in 1..TASKS {
             let task = storage.task(id(number)).await.unwrap();
-            let found = task.as_ref().map(Seen::of);
-            let known = self.tasks.get(&number).map(|task| task.seen);
+            let known = self.tasks.get(&number);
             assert_eq!(
-                found, known,
-                "task {number} in history {seed} after step {step}"
+                task.as_ref().map(Seen::of),
+                known.map(|task| task.seen),
+                "task {number} in {place}"
             );
+            if let (Some(task), Some(known)) = (&task, known) {
+                known.compare(task, place);
+            }
         }
         let count = |state| self.in_state(state) as u64;
         let counts = Counts {
@@ -373,54 +157,51 @@ impl Model {
             failed: count(TaskState::Failed),
             cancelled: count(TaskState::Cancelled),
         };
-        assert_eq!(storage.counts().await.unwrap(), counts);
-    }
-}
-
-impl Seen {
-    fn of(task: &Task) -> Seen {
-        Seen {
-            state: task.state,
-            attempt: task.attempt,
-            max_attempts: task.max_attempts,
-            lost: task.lost,
-            cancel_requested: task.cancel_requested,
-        }
-    }
-}
-
-impl Known {
-    fn after_loss(&mut self) -> TaskState {
-        self.seen.lost += 1;
-        if self.seen.cancel_requested {
-            TaskState::Cancelled
-        } else if self.seen.lost > MAX_LOST {
-            TaskState::Failed
-        } else {
-            self.seen.max_attempts += 1;
-            TaskState::Pending
+        assert_eq!(storage.counts().await.unwrap(), counts, "{place}");
+        let pending = self.tasks.values().filter(|task| task.is_pending());
+        let next = pending.map(|task| at(task.run_at)).min();
+        assert_eq!(storage.next_run_at().await.unwrap(), next, "{place}");
+        for worker in WORKERS {
+            self.compare_held(storage, worker, place).await;
         }
     }
 
-    fn leave_worker(&mut self, state: TaskState, now: i64) {
-        self.seen.state = state;
-        self.seen.cancel_requested = false;
-        self.holder = None;
-        self.finished_at = state.is_final().then_some(now);
+    /// What each worker is said to run, and which of that it is asked to end.
+    async fn compare_held(&self, storage: &dyn Storage, worker: WorkerId, place: &str) {
+        let mut held = storage.held(worker).await.unwrap();
+        held.sort_unstable_by_key(|task| task.task_id);
+        let mut asked = storage.cancel_requests(worker).await.unwrap();
+        asked.sort_unstable();
+        let by_worker = self.tasks.iter().filter_map(|(number, task)| {
+            let (holder, fence) = task.holder?;
+            let held = HeldTask {
+                task_id: id(*number),
+                attempt: task.seen.attempt,
+                fence,
+            };
+            (holder == worker).then_some((held, task.seen.cancel_requested))
+        });
+        let known: Vec<(HeldTask, bool)> = by_worker.collect();
+        let all: Vec<HeldTask> = known.iter().map(|(held, _)| *held).collect();
+        assert_eq!(held, all, "{place}");
+        let to_end = known.iter().filter(|(_, asked)| *asked);
+        let to_end: Vec<TaskId> = to_end.map(|(held, _)| held.task_id).collect();
+        assert_eq!(asked, to_end, "{place}");
+    }
+
+    /// Every attempt that was recorded is there, once.
+    async fn compare_attempts(&self, storage: &dyn Storage, place: &str) {
+        for (number, task) in &self.tasks {
+            let attempts = storage.attempts(id(*number), 0, 100).await.unwrap();
+            let kind = |attempt: &cofferdam_domain::attempt::Attempt| {
+                let failure = attempt.failure.as_ref();
+                (attempt.number, failure.map(|failure| failure.kind))
+            };
+            let found: Vec<(u32, Option<FailureKind>)> = attempts.iter().map(kind).collect();
+            assert_eq!(found, task.recorded, "attempts of {number} in {place}");
+        }
     }
 }
-
-/// The ways in which a worker can end an attempt.
-const ENDS: [fn(&Claim, i64) -> AttemptEnd; 8] = [
-    |claim, now| completed(claim, at(now)),
-    |claim, now| failed(claim, at(now), FailureKind::InvalidInput, Next::Fail),
-    |claim, now| failed(claim, at(now), FailureKind::Trap, Next::RetryAt(at(now))),
-    |claim, now| failed(claim, at(now), FailureKind::Cancelled, Next::Cancel),
-    |claim, now| failed(claim, at(now), FailureKind::Lost, Next::RetryAt(at(now))),
-    |claim, now| failed(claim, at(now), FailureKind::Lost, Next::Fail),
-    |claim, now| failed(claim, at(now), FailureKind::Lost, Next::GiveBack),
-    |claim, now| failed(claim, at(now), FailureKind::Lost, Next::Postpone(at(now))),
-];
 
 pub(crate) async fn acknowledged_work_outlives_a_reopen<B: Backend>(backend: B) -> B {
     let storage = backend.storage();
@@ -450,4 +231,95 @@ pub(crate) async fn acknowledged_work_outlives_a_reopen<B: Backend>(backend: B) 
     let finished = finish_one(backend.storage(), held).await;
     assert_eq!(finished, Finished::Recorded(TaskState::Completed));
     backend
+}
+
+/// Four who submit, claim, finish, cancel, retry and purge at once, and one who reads the changes
+/// page by page meanwhile.
+pub(crate) async fn who_pages_meanwhile_misses_no_change<B: Backend>(backend: B) -> B {
+    let storage = backend.storage();
+    let busy = futures_util::future::join_all((1..=4).map(|number| busy(storage, number)));
+    let mut listener = Listener::default();
+    {
+        let mut busy = std::pin::pin!(busy);
+        let mut is_over = false;
+        while !is_over {
+            tokio::select! {
+                _ends = &mut busy => is_over = true,
+                () = listener.page(storage) => {}
+            }
+        }
+    }
+    let everything_is_heard = async {
+        while !listener.knows_everything(storage).await {
+            listener.page(storage).await;
+        }
+    };
+    let patience = std::time::Duration::from_secs(20);
+    tokio::time::timeout(patience, everything_is_heard)
+        .await
+        .expect("every change is heard of");
+    backend
+}
+
+/// Changes its own tasks, and claims anybody's.
+async fn busy(storage: &dyn Storage, number: u128) {
+    let mut random = StdRng::seed_from_u64(u64::try_from(number).unwrap());
+    let worker = WorkerId(uuid::Uuid::from_u128(number));
+    let mut claims = Vec::new();
+    for step in 0..80 {
+        let now = at(step);
+        let own = number * 100 + random.random_range(0..12);
+        match random.random_range(0..9) {
+            0..3 => {
+                let task = with_attempts(own, 3);
+                let inserted = storage.insert_tasks(vec![task], ANY_NUMBER, now);
+                inserted.await.unwrap();
+            }
+            3 | 4 => {
+                let slots = random.random_range(1..4);
+                let claimed = storage.claim(worker, slots, ClaimOrder::Fifo, now).await;
+                claims.extend(claimed.unwrap());
+            }
+            5 if !claims.is_empty() => {
+                let how = random.random_range(0..work::ENDS.len());
+                let ends = claims.drain(..).map(|claim| work::ENDS[how](&claim, step));
+                storage.finish(ends.collect()).await.unwrap();
+            }
+            6 => {
+                storage.cancel(id(own), now).await.unwrap();
+            }
+            7 => {
+                storage.retry(id(own), now).await.unwrap();
+            }
+            _ => {
+                storage.purge(id(own)).await.unwrap();
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Listener {
+    told: BTreeMap<TaskId, Seen>,
+    as_of: i64,
+}
+
+impl Listener {
+    async fn page(&mut self, storage: &dyn Storage) {
+        let filter = TaskFilter {
+            since: Some(Since::Change(ChangeNumber(self.as_of))),
+            ..TaskFilter::default()
+        };
+        let page = storage.tasks(&filter, 3).await.unwrap();
+        let told = page.tasks.iter().map(|task| (task.id, Seen::of(task)));
+        self.told.extend(told);
+        assert!(page.as_of.0 >= self.as_of, "changes are heard in order");
+        self.as_of = page.as_of.0;
+    }
+
+    async fn knows_everything(&self, storage: &dyn Storage) -> bool {
+        let all = storage.tasks(&TaskFilter::default(), 1000).await.unwrap();
+        let is_told = |task: &Task| self.told.get(&task.id) == Some(&Seen::of(task));
+        all.next.is_none() && all.tasks.iter().all(is_told)
+    }
 }

@@ -1,5 +1,7 @@
 //! The contract on SQLite, and properties of this backend only.
 
+mod interleavings;
+
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rusqlite::Connection;

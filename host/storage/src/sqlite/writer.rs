@@ -6,15 +6,13 @@
 //! again without it, and then it is run alone.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, oneshot};
 
 use super::connection::DataLock;
 use super::db::Db;
-use super::vital;
+use super::vital::{self, Handle, Receiver, RecvTimeoutError, Sender, channel};
 use crate::StorageError;
 
 /// Jobs that may wait for the writer; further callers wait for a place.
@@ -81,7 +79,7 @@ where
 
 impl Writer {
     /// Starts the thread. It keeps `lock` until the database is closed.
-    pub(super) fn start(db: Db, lock: DataLock) -> std::io::Result<(Writer, JoinHandle<()>)> {
+    pub(super) fn start(db: Db, lock: DataLock) -> std::io::Result<(Writer, Handle)> {
         let (jobs, queue) = channel();
         let places = Arc::new(Semaphore::new(QUEUE_JOBS_MAX));
         let thread = Thread {

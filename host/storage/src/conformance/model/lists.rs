@@ -1,6 +1,7 @@
 //! The lists of a history: storage finds the tasks that the model knows, newest first.
 
-use super::{Known, Model};
+use super::Model;
+use super::known::Known;
 use crate::conformance::Storage;
 use crate::conformance::fixture::*;
 use crate::{Labelled, TaskFilter};
@@ -18,7 +19,7 @@ impl Model {
                 error_kinds: vec![kind],
                 ..TaskFilter::default()
             };
-            self.compare_list(storage, filter, |task| task.error == Some(kind))
+            self.compare_list(storage, filter, |task| task.error() == Some(kind))
                 .await;
         }
         for label in Label::ALL {
@@ -30,7 +31,7 @@ impl Model {
                 labels: Some(labelled),
                 ..TaskFilter::default()
             };
-            self.compare_list(storage, filter, |task| label_of(task) == label)
+            self.compare_list(storage, filter, |task| label_of(task, self.now) == label)
                 .await;
         }
     }
@@ -53,9 +54,14 @@ impl Model {
     }
 }
 
-/// In a history no task is told to wait for a time to come.
-fn label_of(task: &Known) -> Label {
+fn label_of(task: &Known, now: i64) -> Label {
     let state = task.seen.state;
+    if task.is_pending() && task.run_at > now {
+        return match task.seen.attempt {
+            0 => Label::Scheduled,
+            _ => Label::Retrying,
+        };
+    }
     if state == TaskState::Running && task.seen.cancel_requested {
         return Label::Cancelling;
     }
