@@ -5,6 +5,7 @@ mod commands;
 mod concurrency;
 mod cpu;
 mod disk;
+mod given_up;
 mod memory;
 mod tasks;
 

@@ -188,7 +188,7 @@ impl Scratch {
 
     /// Waits until every attempt's directory is gone from the disk.
     #[cfg(test)]
-    pub(super) async fn wait_until_removed(&self) {
+    pub(crate) async fn wait_until_removed(&self) {
         let all = u32::try_from(SCRATCHES_MAX).unwrap();
         drop(self.shared.room.acquire_many(all).await.unwrap());
     }
