@@ -20,6 +20,7 @@ mod guests;
 mod hands;
 mod heartbeat;
 mod lanes;
+mod locks;
 mod postponing;
 mod progress;
 mod pruner;
@@ -186,6 +187,7 @@ impl Queue {
         self.shared.shutdown.spawn("purge", async move {
             let answer = shared.storage.purge(id).await;
             if let Ok(Purged::Removed(pruned)) = &answer {
+                shared.events.forget(id);
                 attic.remove(pruned.clone()).await;
             }
             let _gone = tell.send(answer);

@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::{Fuse, FusedFuture};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -17,6 +19,7 @@ use crate::queue::shared::Shared;
 use cofferdam_domain::attempt::FailureKind;
 use cofferdam_domain::claim::Next;
 use cofferdam_domain::task::TaskId;
+use cofferdam_storage::StorageError;
 
 /// Cancels on the way to the canceller; the next heartbeat finds those beyond.
 pub(crate) const QUEUED_MAX: usize = 1024;
@@ -32,26 +35,40 @@ pub(crate) async fn serve(
     ends: mpsc::WeakSender<Ended>,
 ) {
     let mut canceller = Canceller {
-        shared,
+        shared: Arc::clone(&shared),
         ends,
         asked: VecDeque::new(),
         sought: VecDeque::new(),
     };
-    let beat = canceller.shared.config.heartbeat_interval;
+    let beat = shared.config.heartbeat_interval;
     let mut next_beat = Instant::now() + beat;
+    // A question at a time, and nobody waits for its answer: a kill is due whatever storage does.
+    let mut question = Fuse::terminated();
+    let mut again = false;
     loop {
         let wake = canceller
             .next_due()
             .map_or(next_beat, |due| due.min(next_beat));
         tokio::select! {
-            Some(id) = cancels.recv() => canceller.cancel(id, LOOKS_MAX).await,
-            () = canceller.shared.changed_elsewhere.notified() => next_beat = Instant::now(),
+            Some(id) = cancels.recv() => canceller.cancel(id, LOOKS_MAX),
+            answer = &mut question => {
+                canceller.heed(answer);
+                if std::mem::take(&mut again) {
+                    next_beat = Instant::now();
+                }
+            }
+            () = shared.changed_elsewhere.notified() => next_beat = Instant::now(),
             () = tokio::time::sleep_until(wake) => {}
-            () = canceller.shared.settled.cancelled() => return,
+            () = shared.settled.cancelled() => return,
         }
-        canceller.work_off(Instant::now()).await;
+        canceller.work_off(Instant::now());
         if Instant::now() >= next_beat {
-            canceller.ask_storage().await;
+            if question.is_terminated() {
+                question = shared.storage.cancel_requests(shared.worker).fuse();
+            } else {
+                // Its answer may be from before what was signalled.
+                again = true;
+            }
             next_beat = Instant::now() + beat;
         }
     }
@@ -69,28 +86,42 @@ struct Canceller {
 }
 
 impl Canceller {
-    async fn cancel(&mut self, id: TaskId, looks: u32) {
-        if let Some(attempting) = self.shared.running.cancel(id) {
-            let asked_already = self
-                .asked
-                .iter()
-                .any(|(_, asked)| Arc::ptr_eq(asked, &attempting));
-            if !asked_already {
-                self.asked
-                    .push_back((Instant::now() + self.shared.config.cancel_grace, attempting));
+    fn cancel(&mut self, id: TaskId, looks: u32) {
+        let attempts = self.shared.running.cancel(id);
+        let runs = !attempts.is_empty();
+        for attempting in attempts {
+            let mut asked = self.asked.iter();
+            if !asked.any(|(_, asked)| Arc::ptr_eq(asked, &attempting)) {
+                let kill_at = Instant::now() + self.shared.config.cancel_grace;
+                self.asked.push_back((kill_at, attempting));
             }
-        } else if let Some(taken) = self.shared.ready.remove(id) {
-            let now = self.shared.clock.now();
-            let ended = never_began(taken, Next::Cancel, FailureKind::Cancelled, now);
-            if let Some(ends) = self.ends.upgrade()
-                && ends.send(ended).await.is_err()
-            {
-                tracing::error!(task.id = %id, "a cancel cannot be recorded: the completer is gone");
-            }
-        } else if looks > 1 {
+        }
+        if !self.give_up_ready(id) && !runs && looks > 1 {
             self.sought
                 .push_back((Instant::now() + LOOK_AGAIN, id, looks - 1));
         }
+    }
+
+    /// Ends a claim that waits for its slot, unless as many ends are on the way as may be; then it is
+    /// found again. False if there is none that was ended.
+    fn give_up_ready(&self, id: TaskId) -> bool {
+        let Some(ends) = self.ends.upgrade() else {
+            return false;
+        };
+        let Ok(place) = ends.try_reserve() else {
+            return false;
+        };
+        let Some(taken) = self.shared.ready.remove(|claim| claim.task_id == id) else {
+            return false;
+        };
+        let now = self.shared.clock.now();
+        place.send(never_began(
+            taken,
+            Next::Cancel,
+            FailureKind::Cancelled,
+            now,
+        ));
+        true
     }
 
     fn next_due(&self) -> Option<Instant> {
@@ -99,25 +130,21 @@ impl Canceller {
         kill.into_iter().chain(look).min()
     }
 
-    async fn work_off(&mut self, now: Instant) {
+    fn work_off(&mut self, now: Instant) {
         while let Some((_, attempting)) = self.asked.pop_front_if(|(at, _)| *at <= now) {
             attempting.kill.cancel();
         }
         while let Some((_, id, looks)) = self.sought.pop_front_if(|(at, _, _)| *at <= now) {
-            self.cancel(id, looks).await;
+            self.cancel(id, looks);
         }
     }
 
-    async fn ask_storage(&mut self) {
-        match self
-            .shared
-            .storage
-            .cancel_requests(self.shared.worker)
-            .await
-        {
+    /// What storage says was asked of this host's attempts.
+    fn heed(&mut self, answer: Result<Vec<TaskId>, StorageError>) {
+        match answer {
             Ok(ids) => {
                 for id in ids {
-                    self.cancel(id, 1).await;
+                    self.cancel(id, 1);
                 }
             }
             Err(error) => tracing::warn!(%error, "cancel requests could not be read"),

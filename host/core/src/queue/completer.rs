@@ -118,9 +118,7 @@ impl<'a> Recorder<'a> {
                 }
             }
         }
-        if all_taken {
-            self.shared.recording.ended();
-        }
+        self.shared.recording.ended(all_taken);
     }
 
     /// Removes from an end what storage could refuse; false if there is nothing left to remove.
@@ -210,12 +208,19 @@ impl<'a> Recorder<'a> {
 /// Whether storage might accept some of these ends without the others, or a lone one in a smaller
 /// form.
 fn may_concern_one(error: &StorageError, part: &[Ended], waited: Duration) -> bool {
+    match (error, part) {
+        (StorageError::Full(_), [lone]) => !lone.shrunk && waited >= ROOM_PATIENCE,
+        (error, _) => concerns_one(error),
+    }
+}
+
+/// Whether storage works, but might refuse one of what it was offered together.
+pub(crate) fn concerns_one(error: &StorageError) -> bool {
     match error {
-        StorageError::TooLarge(_) | StorageError::Refused(_) | StorageError::Corrupt(_) => true,
-        StorageError::Full(_) => match part {
-            [lone] => !lone.shrunk && waited >= ROOM_PATIENCE,
-            _ => true,
-        },
+        StorageError::TooLarge(_)
+        | StorageError::Refused(_)
+        | StorageError::Corrupt(_)
+        | StorageError::Full(_) => true,
         StorageError::Unavailable(_)
         | StorageError::TooSlow
         | StorageError::Unknown(_)
@@ -232,6 +237,8 @@ fn publish(shared: &Shared, ended: &Ended, finished: Finished) {
     match finished {
         Finished::Stale => {
             tracing::warn!(task.id = %end.task_id, attempt = end.attempt, "this end came too late");
+            // Or it was recorded by a call whose answer was lost: storage knows what followed.
+            shared.tell_work();
         }
         Finished::Recorded(state) => {
             if ended.ran {

@@ -52,8 +52,9 @@ async fn look(shared: &Shared) -> Option<Duration> {
     let wanted = shared.wanted().max(overtaking).min(CLAIM_MAX);
     let slots = u32::try_from(wanted).unwrap_or(u32::MAX);
     let now = shared.clock.now();
-    // This must not be dropped half-way: a claim without a receiver would stay until this host
-    // ends.
+    // Held until the claims are. If this is dropped half-way, the claims have no holder, and the
+    // reconciler gives them back.
+    let _reach = shared.hands.reach();
     match shared
         .storage
         .claim(shared.worker, slots, shared.config.strategy, now)
@@ -72,6 +73,8 @@ async fn look(shared: &Shared) -> Option<Duration> {
         }
         Err(error) => {
             tracing::warn!(%error, "claiming failed");
+            // They are as urgent the next time.
+            shared.overtaking.fetch_add(overtaking, Ordering::SeqCst);
             Some(poll)
         }
     }

@@ -6,15 +6,12 @@
 
 mod channel;
 mod hub;
-
-use std::sync::Arc;
-use std::time::Duration;
+mod subscription;
 
 use bytes::Bytes;
-use tokio::time::Instant;
 
-use crate::queue::events::channel::{Channel, Look};
-pub(crate) use crate::queue::events::hub::{Hub, Speaker};
+pub(crate) use self::hub::{Hub, Speaker};
+pub(crate) use self::subscription::{Heard, Subscription};
 use cofferdam_domain::attempt::Stream;
 use cofferdam_domain::state::TaskState;
 
@@ -52,79 +49,6 @@ pub enum EventKind {
         /// What.
         bytes: Bytes,
     },
-}
-
-/// What a subscriber gets.
-#[derive(Debug)]
-pub(crate) enum Heard {
-    /// The next event.
-    Event(Event),
-    /// The subscriber should read the task's state from storage.
-    Nudge,
-    /// The task is believed to be final, and there are no more events.
-    End,
-}
-
-/// A subscriber's end. Dropping it ends the subscription.
-#[derive(Debug)]
-pub(crate) struct Subscription {
-    channel: Arc<Channel>,
-    seen: u64,
-    asked: u64,
-    /// When text was last delivered, until its interval has passed.
-    last_text: Option<Instant>,
-    place: hub::Place,
-}
-
-/// The shortest time between two pieces of text, and how much each further watcher adds to it, so
-/// that many watchers of one guest's output cost no more than few.
-const TEXT_PACE: Duration = Duration::from_millis(20);
-const TEXT_PACE_BY_WATCHER: Duration = Duration::from_micros(50);
-
-impl Subscription {
-    /// The first event that the subscriber has not got.
-    pub(crate) async fn hear(&mut self) -> Heard {
-        self.keep_pace().await;
-        loop {
-            // Made before the check, so that an event between the check and the wait is not missed.
-            let more = self.channel.more();
-            match self.channel.look(self.seen, self.asked) {
-                Look::Event(event) => {
-                    self.seen = event.number;
-                    if matches!(event.kind, EventKind::Wrote { .. }) {
-                        self.last_text = Some(Instant::now());
-                    }
-                    return Heard::Event(event);
-                }
-                Look::Ask(nudge) => {
-                    self.asked = nudge;
-                    return Heard::Nudge;
-                }
-                Look::End => return Heard::End,
-                Look::Nothing => {}
-            }
-            more.await;
-        }
-    }
-
-    /// Waits the interval after text, unless something else happens.
-    async fn keep_pace(&mut self) {
-        let Some(last) = self.last_text else { return };
-        let company = u32::try_from(self.place.company()).unwrap_or(u32::MAX);
-        let pace = TEXT_PACE + TEXT_PACE_BY_WATCHER * company;
-        let left = pace.saturating_sub(last.elapsed());
-        let urgent = self.channel.more_than_text();
-        // Events from before are delivered without waiting.
-        if !left.is_zero() && self.channel.is_seen(self.seen) {
-            let _either_way_it_looks = tokio::time::timeout(left, urgent).await;
-        }
-        self.last_text = None;
-    }
-
-    /// The source of the events.
-    pub(crate) fn channel(&self) -> &Channel {
-        &self.channel
-    }
 }
 
 #[cfg(test)]

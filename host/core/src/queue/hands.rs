@@ -1,20 +1,37 @@
 //! The claims that this host holds: from storage's answer until their end is recorded.
 //!
 //! If storage says that a task runs here but no claim is held for it, the answer to its claim was
-//! lost; `reconciler` gives it back. Dropping a claim releases it, for whatever reason it is
-//! dropped.
+//! lost; `reconciler` gives it back. A call that is not answered yet may still deliver the claim, so
+//! calls are numbered. Dropping a claim releases it, for whatever reason it is dropped.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use super::locks::{Mutex, MutexGuard, PoisonError};
 use cofferdam_domain::attempt::Fence;
 use cofferdam_domain::claim::Claim;
 use cofferdam_domain::task::TaskId;
 
-/// All held claims, by their fence.
+/// All held claims, by their fence. Cheap to clone; all clones are one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Hands(Arc<Mutex<HashMap<Fence, TaskId>>>);
+pub(crate) struct Hands(Arc<Mutex<Held>>);
+
+#[derive(Debug, Default)]
+struct Held {
+    claims: HashMap<Fence, TaskId>,
+    /// Calls that claim, counted.
+    calls: u64,
+    /// Those of them that were not answered yet.
+    unanswered: BTreeSet<u64>,
+}
+
+/// A call that claims. It is answered, or given up, when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Reach {
+    hands: Hands,
+    number: u64,
+}
 
 /// A held claim.
 #[derive(Debug)]
@@ -31,10 +48,33 @@ pub(crate) struct Hold {
 }
 
 impl Hands {
+    /// Records that a call begins. Its claims are held before the record is dropped.
+    pub(crate) fn reach(&self) -> Reach {
+        let mut held = self.lock();
+        held.calls += 1;
+        let number = held.calls;
+        held.unanswered.insert(number);
+        drop(held);
+        let hands = self.clone();
+        Reach { hands, number }
+    }
+
+    /// How many calls have begun.
+    pub(crate) fn calls(&self) -> u64 {
+        self.lock().calls
+    }
+
+    /// Whether the first so many calls were all answered.
+    pub(crate) fn are_answered(&self, calls: u64) -> bool {
+        let held = self.lock();
+        held.unanswered.first().is_none_or(|first| *first > calls)
+    }
+
     /// Starts to hold claims.
     pub(crate) fn take(&self, claims: Vec<Claim>) -> Vec<Taken> {
         let mut held = self.lock();
-        held.extend(claims.iter().map(|claim| (claim.fence, claim.task_id)));
+        let named = claims.iter().map(|claim| (claim.fence, claim.task_id));
+        held.claims.extend(named);
         drop(held);
         let taken = claims.into_iter().map(|claim| Taken {
             hold: Hold {
@@ -48,10 +88,10 @@ impl Hands {
 
     /// All claims held at the moment.
     pub(crate) fn all(&self) -> HashMap<Fence, TaskId> {
-        self.lock().clone()
+        self.lock().claims.clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Fence, TaskId>> {
+    fn lock(&self) -> MutexGuard<'_, Held> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -73,6 +113,12 @@ impl Deref for Taken {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.hands.lock().remove(&self.fence);
+        self.hands.lock().claims.remove(&self.fence);
+    }
+}
+
+impl Drop for Reach {
+    fn drop(&mut self) {
+        self.hands.lock().unanswered.remove(&self.number);
     }
 }

@@ -5,14 +5,13 @@
 //! design: it has the work of some milliseconds.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
-
-use crate::queue::hands::Taken;
+use super::hands::Taken;
+use super::locks::{Mutex, MutexGuard, Notify, PoisonError};
 use cofferdam_domain::claim::Claim;
-use cofferdam_domain::task::{ClaimOrder, Priority, TaskId};
+use cofferdam_domain::task::{ClaimOrder, Priority};
 
 /// The claims, in the order in which they run.
 #[derive(Debug)]
@@ -71,8 +70,10 @@ impl Ready {
     /// is gone from here.
     pub(crate) async fn pop<T>(&self, begin: impl Fn(&Claim) -> T) -> (Taken, T) {
         loop {
-            // Made before the check, so that a push between the check and the wait is not missed.
-            let arrived = self.arrived.notified();
+            // Registered before the check, so that a push between the check and the wait is not
+            // missed, and two pushes wake two lanes.
+            let mut arrived = pin!(self.arrived.notified());
+            arrived.as_mut().enable();
             {
                 let mut line = self.lock();
                 if let Some((_, waiting)) = line.claims.pop_first() {
@@ -91,7 +92,7 @@ impl Ready {
 
     /// Whether the claim of a task waits here.
     #[cfg(test)]
-    pub(crate) fn holds(&self, id: TaskId) -> bool {
+    pub(crate) fn holds(&self, id: cofferdam_domain::task::TaskId) -> bool {
         let line = self.lock();
         line.claims
             .values()
@@ -110,11 +111,11 @@ impl Ready {
         }
     }
 
-    /// Takes out the claim of one task.
-    pub(crate) fn remove(&self, id: TaskId) -> Option<Taken> {
+    /// Takes out the first claim that `is_meant`.
+    pub(crate) fn remove(&self, is_meant: impl Fn(&Claim) -> bool) -> Option<Taken> {
         let mut line = self.lock();
         let mut places = line.claims.iter();
-        let (turn, _) = places.find(|(_, waiting)| waiting.taken.task_id == id)?;
+        let (turn, _) = places.find(|(_, waiting)| is_meant(&waiting.taken))?;
         let turn = *turn;
         line.claims.remove(&turn).map(|waiting| waiting.taken)
     }

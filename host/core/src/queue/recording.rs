@@ -1,42 +1,61 @@
 //! Whether ends of attempts reach storage, for readiness: a host that cannot record ends should get
 //! no work.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 /// Since when the completer has made no progress.
 #[derive(Debug, Default)]
-pub(crate) struct Recording {
-    since: Mutex<Option<Instant>>,
+pub(crate) struct Recording(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Ends are being offered.
+    busy: bool,
+    since: Option<Instant>,
 }
 
 impl Recording {
     /// Notes that ends are being offered. If earlier ones were given up, it has been stuck since
     /// then.
     pub(crate) fn begun(&self) {
-        let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
-        since.get_or_insert_with(Instant::now);
+        let mut state = self.lock();
+        state.busy = true;
+        state.since.get_or_insert_with(Instant::now);
     }
 
     /// Notes that some of them were recorded.
     pub(crate) fn got_on(&self) {
-        self.set(Some(Instant::now()));
+        self.lock().since = Some(Instant::now());
     }
 
-    /// Notes that all of them were recorded.
-    pub(crate) fn ended(&self) {
-        self.set(None);
+    /// Notes that all were offered, and whether none is left.
+    pub(crate) fn ended(&self, none_is_left: bool) {
+        let mut state = self.lock();
+        state.busy = false;
+        if none_is_left {
+            state.since = None;
+        }
+    }
+
+    /// Notes that storage assigns no attempt to this host that is not held: nothing that was given up
+    /// is open any more.
+    pub(crate) fn agreed(&self) {
+        let mut state = self.lock();
+        if !state.busy {
+            state.since = None;
+        }
     }
 
     /// How long nothing has been recorded although there are ends to record.
     pub(crate) fn stuck_for(&self) -> Duration {
-        let since = *self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = self.lock().since;
         since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    fn set(&self, since: Option<Instant>) {
-        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -61,7 +61,8 @@ pub(crate) struct Running(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    attempts: Mutex<HashMap<TaskId, Arc<Attempting>>>,
+    /// More than one at a task where this host was taken for dead and has claimed it again.
+    attempts: Mutex<HashMap<TaskId, Vec<Arc<Attempting>>>>,
     count: AtomicUsize,
 }
 
@@ -83,7 +84,12 @@ impl Running {
             stop: AtomicU8::new(0),
         });
         let id = claim.task_id;
-        self.lock().insert(id, Arc::clone(&attempting));
+        let mut attempts = self.lock();
+        attempts
+            .entry(id)
+            .or_default()
+            .push(Arc::clone(&attempting));
+        drop(attempts);
         self.0.count.fetch_add(1, Ordering::AcqRel);
         Entry {
             running: self.clone(),
@@ -102,17 +108,19 @@ impl Running {
         self.len() > 0 && self.lock().contains_key(&id)
     }
 
-    /// Tells a task's attempt that it is cancelled; `None` if it does not run here.
-    pub(crate) fn cancel(&self, id: TaskId) -> Option<Arc<Attempting>> {
-        let attempting = self.lock().get(&id).cloned()?;
-        attempting.stop(Stop::Cancel);
-        Some(attempting)
+    /// Tells a task's attempts that it is cancelled; there are none if it does not run here.
+    pub(crate) fn cancel(&self, id: TaskId) -> Vec<Arc<Attempting>> {
+        let attempts = self.lock().get(&id).cloned().unwrap_or_default();
+        for attempting in &attempts {
+            attempting.stop(Stop::Cancel);
+        }
+        attempts
     }
 
     /// Kills the attempt of a claim that storage no longer assigns to this host.
     pub(crate) fn disown(&self, id: TaskId, fence: Fence) {
-        let attempting = self.lock().get(&id).cloned();
-        if let Some(attempting) = attempting.filter(|attempting| attempting.fence == fence) {
+        let attempts = self.lock().get(&id).cloned().unwrap_or_default();
+        for attempting in attempts.iter().filter(|one| one.fence == fence) {
             attempting.stop(Stop::Disowned);
             attempting.kill.cancel();
         }
@@ -120,13 +128,13 @@ impl Running {
 
     /// Kills every attempt, for the end of the host.
     pub(crate) fn kill_all(&self) {
-        for attempting in self.lock().values() {
+        for attempting in self.lock().values().flatten() {
             attempting.stop(Stop::Drain);
             attempting.kill.cancel();
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<TaskId, Arc<Attempting>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<TaskId, Vec<Arc<Attempting>>>> {
         let attempts = self.0.attempts.lock();
         attempts.unwrap_or_else(PoisonError::into_inner)
     }
@@ -143,12 +151,12 @@ impl Deref for Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         let mut attempts = self.running.lock();
-        // A later attempt at the same task stays.
-        if attempts
-            .get(&self.id)
-            .is_some_and(|entered| Arc::ptr_eq(entered, &self.attempting))
-        {
-            attempts.remove(&self.id);
+        if let Some(of_task) = attempts.get_mut(&self.id) {
+            // Another attempt at the same task stays.
+            of_task.retain(|entered| !Arc::ptr_eq(entered, &self.attempting));
+            if of_task.is_empty() {
+                attempts.remove(&self.id);
+            }
         }
         drop(attempts);
         self.running.0.count.fetch_sub(1, Ordering::AcqRel);

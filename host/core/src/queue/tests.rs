@@ -1,7 +1,12 @@
 //! The queue over the embedded database, with guests that the test itself simulates.
 
 mod cancel;
+mod chaos;
 mod end;
+mod faulty;
+mod given_up;
+mod interleavings;
+mod mishaps;
 mod order;
 mod record;
 mod retry;

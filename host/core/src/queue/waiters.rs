@@ -3,11 +3,9 @@
 //! Nobody waits for most tasks, so the common case costs one atomic load.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use tokio::sync::Notify;
-
+use super::locks::{AtomicUsize, Mutex, MutexGuard, Notified, Notify, Ordering, PoisonError};
 use cofferdam_domain::task::TaskId;
 
 /// The waiters of this host, by task.
@@ -57,6 +55,12 @@ impl Waiters {
         }
     }
 
+    /// Whether nobody waits.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count.load(Ordering::SeqCst) == 0 && self.lock().is_empty()
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<TaskId, Bell>> {
         self.by_task.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -64,7 +68,7 @@ impl Waiters {
 
 impl Waiting<'_> {
     /// Ends at the next wake after this call, even one before the first poll.
-    pub(crate) fn woken(&self) -> tokio::sync::futures::Notified<'_> {
+    pub(crate) fn woken(&self) -> Notified<'_> {
         self.bell.notified()
     }
 }

@@ -29,21 +29,18 @@ impl Queue {
     /// if there is no such task. The watch of a final task delivers what is still known and ends.
     pub async fn watch(&self, id: TaskId, seen: u64) -> Result<Option<(Task, Watch)>, QueueError> {
         let subscription = self.shared.events.subscribe(id, seen);
-        let mark = subscription.channel().mark();
+        let mark = subscription.mark();
         let Some(task) = self.shared.reads.task(id).await? else {
             return Ok(None);
         };
-        let mut watch = Watch {
+        let is_over = subscription.begin(mark, task.state, task.attempt);
+        let watch = Watch {
             shared: Arc::clone(&self.shared),
             id,
             subscription,
             looks_at: Instant::now() + self.shared.config.heartbeat_interval,
-            is_over: task.state.is_final(),
+            is_over,
         };
-        match watch.is_over {
-            true => watch.subscription.channel().close(),
-            false => watch.settle(mark, Some(&task)),
-        }
         Ok(Some((task, watch)))
     }
 
@@ -88,28 +85,17 @@ impl Watch {
     /// Reads the task's state from storage.
     async fn look(&mut self) {
         self.looks_at = Instant::now() + self.shared.config.heartbeat_interval;
-        let mark = self.subscription.channel().mark();
-        match self.shared.reads.task(self.id).await {
-            Ok(task) => self.settle(mark, task.as_ref()),
+        let mark = self.subscription.mark();
+        self.is_over = match self.shared.reads.task(self.id).await {
+            Ok(task) => {
+                let stands = task.map(|task| (task.state, task.attempt));
+                self.subscription.align(mark, stands)
+            }
             Err(error) => {
                 // A stream whose end is known ends; any other checks again later.
                 tracing::warn!(task.id = %self.id, %error, "a watched task could not be read");
-                self.is_over = true;
+                true
             }
-        }
-    }
-
-    /// Updates the events to the state in storage.
-    fn settle(&mut self, mark: u64, task: Option<&Task>) {
-        let channel = self.subscription.channel();
-        self.is_over = task.is_none_or(|task| task.state.is_final());
-        match task {
-            Some(task) if !self.is_over => channel.resume(mark, task.state, task.attempt),
-            Some(task) => {
-                channel.state(task.state, task.attempt);
-                channel.close();
-            }
-            None => channel.close(),
-        }
+        };
     }
 }

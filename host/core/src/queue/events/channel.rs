@@ -5,13 +5,11 @@
 //! their own pace (`Subscription`): a write costs the guest the same, whoever watches.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::BytesMut;
-use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
 
-use crate::queue::events::{Event, EventKind};
+use super::super::locks::{Mutex, MutexGuard, Notified, Notify, PoisonError};
+use super::{Event, EventKind};
 use cofferdam_domain::attempt::Stream;
 use cofferdam_domain::state::TaskState;
 
@@ -117,9 +115,12 @@ impl Channel {
         self.wake();
     }
 
-    /// Records an event; the oldest ones are dropped.
+    /// Records an event; the oldest ones are dropped. Nothing is recorded after the end.
     pub(crate) fn tell(&self, kind: EventKind) {
         let mut memory = self.lock();
+        if memory.closed {
+            return;
+        }
         memory.seal();
         memory.push(kind);
         drop(memory);
@@ -132,9 +133,12 @@ impl Channel {
         self.wake();
     }
 
-    /// Records text.
+    /// Records text. Nothing is recorded after the end.
     pub(crate) fn wrote(&self, stream: Stream, mut bytes: &[u8]) {
         let mut memory = self.lock();
+        if memory.closed {
+            return;
+        }
         while !bytes.is_empty() {
             let open = memory.open_text(stream);
             let room = CHUNK_BYTES_MAX - open.len();
@@ -146,10 +150,48 @@ impl Channel {
         self.told.notify_waiters();
     }
 
-    /// Records that nothing will follow.
-    pub(crate) fn close(&self) {
-        self.lock().closed = true;
+    /// Records the end that storage reports, and that nothing will follow. It does nothing and
+    /// returns false if a state was reported since `mark`, which is taken before storage is read.
+    pub(crate) fn end(&self, mark: u64, state: TaskState, attempt: u32) -> bool {
+        let stage = Stage::of(state, attempt);
+        let mut memory = self.lock();
+        if memory.states != mark {
+            return false;
+        }
+        if memory.stage != Some(stage) {
+            memory.enter(stage, EventKind::Status { state, attempt });
+        }
+        memory.closed = true;
+        drop(memory);
         self.wake();
+        true
+    }
+
+    /// Drops all events of a task that was removed. Nothing will follow.
+    pub(crate) fn forget(&self) {
+        let mut memory = self.lock();
+        let (newest, nudges, states) = (memory.newest, memory.nudges, memory.states);
+        *memory = Memory {
+            newest,
+            nudges,
+            states: states + 1,
+            closed: true,
+            ..Memory::default()
+        };
+        drop(memory);
+        self.wake();
+    }
+
+    /// Records that nothing will follow, if no state was ever reported.
+    pub(crate) fn close_if_silent(&self) -> bool {
+        let mut memory = self.lock();
+        if memory.stage.is_some() {
+            return false;
+        }
+        memory.closed = true;
+        drop(memory);
+        self.wake();
+        true
     }
 
     fn wake(&self) {
@@ -162,9 +204,9 @@ impl Channel {
         self.lock().states
     }
 
-    /// Undoes [`Channel::close`] if a final task is in `state` again, as after a retry by hand. It
-    /// does nothing if a state was reported since `mark`, which is taken before storage is read:
-    /// then that read is out of date.
+    /// Undoes the end if a final task is in `state` again, as after a retry by hand. It does nothing
+    /// if a state was reported since `mark`, which is taken before storage is read: then that read is
+    /// out of date.
     pub(crate) fn resume(&self, mark: u64, state: TaskState, attempt: u32) {
         let mut memory = self.lock();
         if !memory.closed || memory.states != mark {

@@ -3,11 +3,11 @@
 //! Most tasks are neither, so the common case costs one atomic load.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use crate::queue::events::channel::Channel;
-use crate::queue::events::{EventKind, Subscription};
+use super::super::locks::{AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError};
+use super::EventKind;
+use super::channel::Channel;
 use cofferdam_domain::attempt::Stream;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::TaskId;
@@ -54,18 +54,6 @@ pub(crate) struct Place {
 }
 
 impl Hub {
-    /// Watches a task: first the known events after number `seen`, then new ones.
-    pub(crate) fn subscribe(&self, id: TaskId, seen: u64) -> Subscription {
-        let (channel, place) = self.enter(id);
-        Subscription {
-            channel,
-            seen,
-            asked: 0,
-            last_text: None,
-            place,
-        }
-    }
-
     /// The handle for a guest's writes; made once for each attempt, so that a write takes no lock
     /// that others hold.
     pub(crate) fn speaker(&self, id: TaskId) -> Speaker {
@@ -77,7 +65,8 @@ impl Hub {
         }
     }
 
-    fn enter(&self, id: TaskId) -> (Arc<Channel>, Place) {
+    /// Takes a place in a task's room, which is opened if need be.
+    pub(super) fn enter(&self, id: TaskId) -> (Arc<Channel>, Place) {
         let mut rooms = self.lock();
         let room = rooms.open(id);
         room.places += 1;
@@ -109,12 +98,29 @@ impl Hub {
         }
     }
 
+    /// The task was removed.
+    pub(crate) fn forget(&self, id: TaskId) {
+        let Some(channel) = self.find(id) else { return };
+        channel.forget();
+        let mut rooms = self.lock();
+        if rooms.by_task.get(&id).is_some_and(|room| room.places == 0) {
+            rooms.by_task.remove(&id);
+        }
+        self.recount(&rooms);
+    }
+
     /// A guest reported progress.
     pub(crate) fn progress(&self, id: TaskId, fraction: f64, note: &str) {
         self.open(id).tell(EventKind::Progress {
             fraction,
             note: note.to_owned(),
         });
+    }
+
+    /// Whether nobody has a place in any room.
+    #[cfg(test)]
+    pub(crate) fn is_deserted(&self) -> bool {
+        self.lock().by_task.values().all(|room| room.places == 0)
     }
 
     fn find(&self, id: TaskId) -> Option<Arc<Channel>> {

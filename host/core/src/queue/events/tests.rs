@@ -2,6 +2,9 @@
 
 use uuid::Uuid;
 
+use tokio::time::Instant;
+
+use super::subscription::TEXT_PACE;
 use super::*;
 use cofferdam_domain::task::TaskId;
 
@@ -140,7 +143,7 @@ async fn memory_is_bounded_by_text_and_by_tasks() {
         hub.progress(id(n), 0.1, "");
     }
     let forgotten = hub.subscribe(id(1), 0);
-    forgotten.channel().close();
+    forgotten.align(0, None);
     assert!(rest(forgotten).await.is_empty());
 }
 
@@ -150,7 +153,7 @@ async fn a_task_nobody_watches_and_that_says_nothing_is_not_remembered() {
     drop(hub.subscribe(id(1), 0));
     hub.status(id(1), TaskState::Completed, 1);
     let late = hub.subscribe(id(1), 0);
-    late.channel().close();
+    late.align(0, None);
     assert!(rest(late).await.is_empty());
 }
 
@@ -202,13 +205,13 @@ async fn an_outdated_read_of_storage_does_not_reopen_a_channel() {
     let hub = Hub::default();
     let watch = hub.subscribe(id(1), 0);
     hub.status(id(1), Running, 1);
-    let mark = watch.channel().mark();
+    let mark = watch.mark();
     // Storage said that it runs, and then it failed.
     hub.status(id(1), Failed, 1);
-    watch.channel().resume(mark, Running, 1);
+    watch.align(mark, Some((Running, 1)));
     // It was retried by hand, and storage said so.
-    let mark = watch.channel().mark();
-    watch.channel().resume(mark, Pending, 1);
+    let mark = watch.mark();
+    watch.align(mark, Some((Pending, 1)));
     hub.status(id(1), Running, 2);
     hub.status(id(1), Failed, 2);
     assert_eq!(

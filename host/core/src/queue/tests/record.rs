@@ -6,15 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use uuid::Uuid;
 
-use super::stage::{START, Stage, one_slot, plain};
+use super::stage::{START, Stage, completed as one_completed, one_slot, plain};
 use crate::queue::Submission;
 use crate::queue::completer::{Ends, Recorder};
-use crate::queue::executor::{Ended, never_began};
-use cofferdam_domain::attempt::{FailureKind, Outcome, Payload, WorkerId};
-use cofferdam_domain::claim::{AttemptEnd, Next};
+use crate::queue::executor::Ended;
+use cofferdam_domain::attempt::{FailureKind, Outcome, WorkerId};
+use cofferdam_domain::claim::AttemptEnd;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{ClaimOrder, TaskId};
 use cofferdam_storage::{Finished, StorageError, Tasks};
@@ -66,16 +65,9 @@ async fn completed(stage: &Stage, number: u32) -> Vec<Ended> {
         .claim(worker, number, ClaimOrder::Fifo, later)
         .await
         .unwrap();
-    let ended = |taken| {
-        let mut ended = never_began(taken, Next::Complete, FailureKind::Lost, later);
-        ended.end.outcome = Outcome::Completed(Payload {
-            content_type: "text/plain".into(),
-            body: Bytes::from_static(b"done"),
-        });
-        ended
-    };
     let taken = stage.queue.shared.hands.take(claims);
-    taken.into_iter().map(ended).collect()
+    let ended = taken.into_iter().map(|taken| one_completed(taken, later));
+    ended.collect()
 }
 
 #[tokio::test]

@@ -13,7 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::queue::events::EventKind;
-use crate::queue::executor::Attempts;
+use crate::queue::executor::{Attempts, Ended, never_began};
+use crate::queue::hands::Taken;
 use crate::queue::pruner::Attic;
 use crate::queue::settings::QueueConfig;
 use crate::queue::watch::Watch;
@@ -28,7 +29,7 @@ use cofferdam_domain::attempt::{
     Artifact, Failure, FailureKind, Outcome, Payload, Streams, Usage, WorkerId,
 };
 use cofferdam_domain::caller::Caller;
-use cofferdam_domain::claim::Claim;
+use cofferdam_domain::claim::{Claim, Next};
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::limits::LimitPolicy;
 use cofferdam_domain::module::{Descriptor, Digest, ModuleInfo, ModuleKind, ModuleName, ModuleRef};
@@ -244,6 +245,43 @@ pub(super) async fn database() -> (TempDir, Opened) {
     (data, storage)
 }
 
+/// What a queue over this storage is made of: the only host there is, the first of its kind.
+pub(super) fn parts(
+    storage: &Opened,
+    threads: &GuestThreads,
+    clock: Clock,
+    config: QueueConfig,
+) -> Parts {
+    let metrics = Arc::new(Metrics::new());
+    let bounds = Bounds {
+        timeout: PATIENCE,
+        memory_bytes: 1 << 20,
+    };
+    let registry = Registry::new(
+        Arc::clone(&storage.modules),
+        Arc::new(NoLoader),
+        1,
+        Schemas::new(threads.handle(), 1, bounds),
+        clock.clone(),
+        Arc::clone(&metrics),
+    );
+    Parts {
+        storage: Arc::clone(&storage.tasks),
+        reads: Arc::clone(&storage.reads),
+        signals: Arc::clone(&storage.signals),
+        registry: Arc::new(registry),
+        admission: Admission::new(LimitPolicy::default(), Default::default()),
+        config,
+        clock,
+        worker: WorkerId(Uuid::from_u128(1)),
+        seed: 1,
+        threads: threads.handle(),
+        shutdown: Shutdown::new(),
+        metrics,
+        sole_owner: true,
+    }
+}
+
 impl Stage {
     pub(super) async fn set(config: QueueConfig) -> Stage {
         Stage::over(database().await, config, true).await
@@ -260,36 +298,10 @@ impl Stage {
         played: bool,
     ) -> Stage {
         let clock = Clock::manual(START);
-        let metrics = Arc::new(Metrics::new());
         let threads = GuestThreads::start(2).unwrap();
-        let bounds = Bounds {
-            timeout: PATIENCE,
-            memory_bytes: 1 << 20,
-        };
-        let registry = Registry::new(
-            Arc::clone(&storage.modules),
-            Arc::new(NoLoader),
-            1,
-            Schemas::new(threads.handle(), 1, bounds),
-            clock.clone(),
-            Arc::clone(&metrics),
-        );
         let shutdown = Shutdown::new();
-        let parts = Parts {
-            storage: Arc::clone(&storage.tasks),
-            reads: Arc::clone(&storage.reads),
-            signals: Arc::clone(&storage.signals),
-            registry: Arc::new(registry),
-            admission: Admission::new(LimitPolicy::default(), Default::default()),
-            config,
-            clock: clock.clone(),
-            worker: WorkerId(Uuid::from_u128(1)),
-            seed: 1,
-            threads: threads.handle(),
-            shutdown: shutdown.clone(),
-            metrics,
-            sole_owner: true,
-        };
+        let mut parts = parts(&storage, &threads, clock.clone(), config);
+        parts.shutdown = shutdown.clone();
         let (sender, guests) = mpsc::unbounded_channel();
         let stagehand = Stagehand {
             guests: played.then_some(sender),
@@ -401,6 +413,27 @@ pub(super) fn plain() -> Submission {
         retry,
         ..Submission::new(module, Input::empty())
     }
+}
+
+/// The end of a claim whose guest completed.
+pub(super) fn completed(taken: Taken, now: Timestamp) -> Ended {
+    let mut ended = never_began(taken, Next::Complete, FailureKind::Lost, now);
+    ended.end.outcome = Outcome::Completed(Payload {
+        content_type: "text/plain".into(),
+        body: Bytes::from_static(b"done"),
+    });
+    ended
+}
+
+/// Waits until something is so.
+pub(super) async fn becomes(mut so: impl AsyncFnMut() -> bool) {
+    let is_so = async {
+        while !so().await {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let in_time = tokio::time::timeout(PATIENCE, is_so).await;
+    in_time.expect("it becomes so in time");
 }
 
 /// Waits until the task is reported in `state` after this many attempts.

@@ -1,0 +1,413 @@
+//! A storage over the real one that fails where a plan says: before a call takes effect, after it
+//! did, late, out of order, for one row of a batch, or for want of room.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use cofferdam_domain::attempt::{Attempt, Captured, Payload, Stream, WorkerId};
+use cofferdam_domain::claim::{AttemptEnd, Claim};
+use cofferdam_domain::task::{BlobId, ClaimOrder, NewTask, Task, TaskId, TaskSpec};
+use cofferdam_domain::time::Timestamp;
+use cofferdam_storage::{
+    Cancelled, Counts, Finished, HeldTask, Inserted, Orphans, Progress, Pruned, Purged, Reads,
+    Rescued, Retried, StorageError, TaskFilter, TaskPage, Tasks,
+};
+
+/// The calls that a plan can reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Call {
+    Insert,
+    Claim,
+    Finish,
+    Progress,
+    Cancel,
+    Retry,
+    CancelRequests,
+    Held,
+    NextRunAt,
+    Heartbeat,
+    Rescue,
+    Purge,
+    Task,
+}
+
+impl Call {
+    pub(super) const ALL: [Call; 13] = [
+        Call::Insert,
+        Call::Claim,
+        Call::Finish,
+        Call::Progress,
+        Call::Cancel,
+        Call::Retry,
+        Call::CancelRequests,
+        Call::Held,
+        Call::NextRunAt,
+        Call::Heartbeat,
+        Call::Rescue,
+        Call::Purge,
+        Call::Task,
+    ];
+
+    fn writes(self) -> bool {
+        match self {
+            Call::Insert
+            | Call::Claim
+            | Call::Finish
+            | Call::Progress
+            | Call::Cancel
+            | Call::Retry
+            | Call::Heartbeat
+            | Call::Rescue
+            | Call::Purge => true,
+            Call::CancelRequests | Call::Held | Call::NextRunAt | Call::Task => false,
+        }
+    }
+}
+
+/// What befalls a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Nothing of it happens.
+    Fails,
+    /// It happens, and its answer is lost.
+    Unanswered,
+    /// It happens so many milliseconds late: what is called after it happens before.
+    Delayed(u64),
+    /// It happens at once and is answered so many milliseconds late.
+    AnsweredLate(u64),
+    /// The disk has no room for it and so many further calls that write.
+    Full(u32),
+    /// One end of its batch is refused, and so often again. What is no batch fails.
+    Refused(u32),
+}
+
+/// A fault of the call that comes after so many others of its kind.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Planned {
+    pub(super) call: Call,
+    pub(super) after: u32,
+    pub(super) fault: Fault,
+}
+
+/// The faults that are to come. They befall every host that uses the storage.
+pub(super) struct Plan(Mutex<Course>);
+
+#[derive(Default)]
+struct Course {
+    planned: Vec<Planned>,
+    made: BTreeMap<Call, u32>,
+    full_for: u32,
+    refused: Option<(TaskId, u32)>,
+}
+
+impl Plan {
+    pub(super) fn of(planned: Vec<Planned>) -> Arc<Plan> {
+        let course = Course {
+            planned,
+            ..Course::default()
+        };
+        Arc::new(Plan(Mutex::new(course)))
+    }
+
+    /// From now on nothing fails.
+    pub(super) fn stop(&self) {
+        let mut course = self.lock();
+        *course = Course {
+            made: std::mem::take(&mut course.made),
+            ..Course::default()
+        };
+    }
+
+    /// Plans a fault of the next call of that kind.
+    pub(super) fn next(&self, call: Call, fault: Fault) {
+        self.later(call, 0, fault);
+    }
+
+    /// Plans a fault of the call that comes after so many more of that kind.
+    pub(super) fn later(&self, call: Call, others: u32, fault: Fault) {
+        let mut course = self.lock();
+        let after = others + course.made.get(&call).copied().unwrap_or(0);
+        course.planned.push(Planned { call, after, fault });
+    }
+
+    /// How many calls of a kind were made.
+    pub(super) fn made(&self, call: Call) -> u32 {
+        self.lock().made.get(&call).copied().unwrap_or(0)
+    }
+
+    fn fault(&self, call: Call) -> Option<Fault> {
+        let mut course = self.lock();
+        let made = course.made.entry(call).or_default();
+        let number = *made;
+        *made += 1;
+        if call.writes() && course.full_for > 0 {
+            course.full_for -= 1;
+            return Some(Fault::Full(0));
+        }
+        let mut planned = course.planned.iter();
+        let found = planned.find(|planned| planned.call == call && planned.after == number);
+        let fault = found?.fault;
+        if let Fault::Full(calls) = fault {
+            course.full_for = calls;
+        }
+        Some(fault)
+    }
+
+    /// Whether one of these ends is to be refused. `anew` names the first of them for so many times.
+    fn refuses(&self, ends: &[AttemptEnd], anew: Option<u32>) -> bool {
+        let mut course = self.lock();
+        let lowest = ends.iter().map(|end| end.task_id).min();
+        if let (Some(times), Some(id)) = (anew, lowest) {
+            course.refused = Some((id, times));
+        }
+        let Some((id, left)) = course.refused else {
+            return false;
+        };
+        if left == 0 || ends.iter().all(|end| end.task_id != id) {
+            return false;
+        }
+        course.refused = Some((id, left - 1));
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Course> {
+        self.0.lock().unwrap()
+    }
+}
+
+/// One host's way to the storage.
+pub(super) struct Faulty {
+    pub(super) plan: Arc<Plan>,
+    /// Set when that host is dead: none of its calls happens any more.
+    dead: AtomicBool,
+    tasks: Arc<dyn Tasks>,
+    reads: Arc<dyn Reads>,
+}
+
+impl Faulty {
+    pub(super) fn over(plan: &Arc<Plan>, tasks: &Arc<dyn Tasks>, reads: &Arc<dyn Reads>) -> Faulty {
+        Faulty {
+            plan: Arc::clone(plan),
+            dead: AtomicBool::new(false),
+            tasks: Arc::clone(tasks),
+            reads: Arc::clone(reads),
+        }
+    }
+
+    /// The host has died.
+    pub(super) fn cut(&self) {
+        self.dead.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        self.dead.load(Ordering::SeqCst)
+    }
+
+    async fn through<T>(
+        &self,
+        call: Call,
+        work: impl Future<Output = Result<T, StorageError>> + Send,
+    ) -> Result<T, StorageError> {
+        self.befall(self.plan.fault(call), work).await
+    }
+
+    async fn befall<T>(
+        &self,
+        fault: Option<Fault>,
+        work: impl Future<Output = Result<T, StorageError>> + Send,
+    ) -> Result<T, StorageError> {
+        let why = || "as the plan says".to_owned();
+        if self.is_cut() {
+            return Err(StorageError::Unavailable("the host is dead".to_owned()));
+        }
+        match fault {
+            None => work.await,
+            Some(Fault::Fails | Fault::Refused(_)) => Err(StorageError::Unavailable(why())),
+            Some(Fault::Full(_)) => Err(StorageError::Full(why())),
+            Some(Fault::Unanswered) => match work.await {
+                Ok(_lost) => Err(StorageError::Unknown(why())),
+                Err(error) => Err(error),
+            },
+            Some(Fault::Delayed(ms)) => {
+                tokio::time::sleep(Duration::from_millis(ms)).await;
+                match self.is_cut() {
+                    true => Err(StorageError::Unavailable("the host is dead".to_owned())),
+                    false => work.await,
+                }
+            }
+            Some(Fault::AnsweredLate(ms)) => {
+                let answer = work.await;
+                tokio::time::sleep(Duration::from_millis(ms)).await;
+                answer
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Tasks for Faulty {
+    async fn insert_tasks(
+        &self,
+        tasks: Vec<NewTask>,
+        pending_max: u64,
+        now: Timestamp,
+    ) -> Result<Vec<Inserted>, StorageError> {
+        let work = self.tasks.insert_tasks(tasks, pending_max, now);
+        self.through(Call::Insert, work).await
+    }
+
+    async fn claim(
+        &self,
+        worker: WorkerId,
+        slots: u32,
+        order: ClaimOrder,
+        now: Timestamp,
+    ) -> Result<Vec<Claim>, StorageError> {
+        let work = self.tasks.claim(worker, slots, order, now);
+        self.through(Call::Claim, work).await
+    }
+
+    async fn finish(&self, ends: Vec<AttemptEnd>) -> Result<Vec<Finished>, StorageError> {
+        let fault = self.plan.fault(Call::Finish);
+        let anew = if let Some(Fault::Refused(times)) = fault {
+            Some(times)
+        } else {
+            None
+        };
+        if !self.is_cut() && self.plan.refuses(&ends, anew) {
+            return Err(StorageError::Refused("as the plan says".to_owned()));
+        }
+        self.befall(fault.filter(|_| anew.is_none()), self.tasks.finish(ends))
+            .await
+    }
+
+    async fn report_progress(
+        &self,
+        reports: Vec<Progress>,
+        now: Timestamp,
+    ) -> Result<(), StorageError> {
+        let work = self.tasks.report_progress(reports, now);
+        self.through(Call::Progress, work).await
+    }
+
+    async fn cancel(&self, id: TaskId, now: Timestamp) -> Result<Cancelled, StorageError> {
+        self.through(Call::Cancel, self.tasks.cancel(id, now)).await
+    }
+
+    async fn retry(&self, id: TaskId, now: Timestamp) -> Result<Retried, StorageError> {
+        self.through(Call::Retry, self.tasks.retry(id, now)).await
+    }
+
+    async fn cancel_requests(&self, worker: WorkerId) -> Result<Vec<TaskId>, StorageError> {
+        let work = self.tasks.cancel_requests(worker);
+        self.through(Call::CancelRequests, work).await
+    }
+
+    async fn held(&self, worker: WorkerId) -> Result<Vec<HeldTask>, StorageError> {
+        self.through(Call::Held, self.tasks.held(worker)).await
+    }
+
+    async fn next_run_at(&self) -> Result<Option<Timestamp>, StorageError> {
+        self.through(Call::NextRunAt, self.tasks.next_run_at())
+            .await
+    }
+
+    async fn heartbeat(&self, worker: WorkerId, now: Timestamp) -> Result<(), StorageError> {
+        let work = self.tasks.heartbeat(worker, now);
+        self.through(Call::Heartbeat, work).await
+    }
+
+    async fn rescue(
+        &self,
+        me: WorkerId,
+        dead_before: Timestamp,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Vec<Rescued>, StorageError> {
+        let work = self.tasks.rescue(me, dead_before, limit, now);
+        self.through(Call::Rescue, work).await
+    }
+
+    async fn prune(
+        &self,
+        finished_before: Timestamp,
+        keep_max: u64,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Pruned, StorageError> {
+        let work = self.tasks.prune(finished_before, keep_max, limit, now);
+        self.befall(None, work).await
+    }
+
+    async fn purge(&self, id: TaskId) -> Result<Purged, StorageError> {
+        self.through(Call::Purge, self.tasks.purge(id)).await
+    }
+
+    async fn orphans(
+        &self,
+        blobs: Vec<BlobId>,
+        tasks: Vec<TaskId>,
+    ) -> Result<Orphans, StorageError> {
+        self.befall(None, self.tasks.orphans(blobs, tasks)).await
+    }
+}
+
+#[async_trait]
+impl Reads for Faulty {
+    async fn task(&self, id: TaskId) -> Result<Option<Task>, StorageError> {
+        self.through(Call::Task, self.reads.task(id)).await
+    }
+
+    async fn task_spec(&self, id: TaskId) -> Result<Option<TaskSpec>, StorageError> {
+        self.befall(None, self.reads.task_spec(id)).await
+    }
+
+    async fn tasks(&self, filter: &TaskFilter, limit: u32) -> Result<TaskPage, StorageError> {
+        self.befall(None, self.reads.tasks(filter, limit)).await
+    }
+
+    async fn result(&self, id: TaskId) -> Result<Option<Payload>, StorageError> {
+        self.befall(None, self.reads.result(id)).await
+    }
+
+    async fn stream(
+        &self,
+        id: TaskId,
+        attempt: Option<u32>,
+        stream: Stream,
+    ) -> Result<Option<Captured>, StorageError> {
+        self.befall(None, self.reads.stream(id, attempt, stream))
+            .await
+    }
+
+    async fn attempt(
+        &self,
+        id: TaskId,
+        number: Option<u32>,
+    ) -> Result<Option<Attempt>, StorageError> {
+        self.befall(None, self.reads.attempt(id, number)).await
+    }
+
+    async fn attempts(
+        &self,
+        id: TaskId,
+        after: u32,
+        limit: u32,
+    ) -> Result<Vec<Attempt>, StorageError> {
+        self.befall(None, self.reads.attempts(id, after, limit))
+            .await
+    }
+
+    async fn counts(&self) -> Result<Counts, StorageError> {
+        self.befall(None, self.reads.counts()).await
+    }
+
+    async fn ping(&self) -> Result<(), StorageError> {
+        self.befall(None, self.reads.ping()).await
+    }
+}
