@@ -30,6 +30,7 @@ mod refusals;
 mod run;
 mod schemas;
 mod server;
+mod shared;
 mod support;
 mod tasks;
 mod tidy;

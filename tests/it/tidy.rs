@@ -173,7 +173,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("telemetry", &["domain"]),
     ("shutdown", &[]),
-    ("storage", &["domain", "trees"]),
+    // It asks no clock: a shared database tells one the time.
+    ("storage", &["domain", "trees", "clock"]),
     ("sandbox", &["domain", "threads", "clock", "trees"]),
     ("trees", &[]),
     ("threads", &[]),
@@ -186,6 +187,7 @@ const OWNED_CRATES: &[(&str, &[&str])] = &[
     ("wasmtime", &["sandbox"]),
     ("wasmtime_wasi", &["sandbox"]),
     ("rusqlite", &["storage"]),
+    ("tokio_postgres", &["storage"]),
     ("axum", &["http"]),
     ("hyper", &["http"]),
     ("hyper_util", &["http"]),

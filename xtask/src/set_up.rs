@@ -59,6 +59,27 @@ pub(crate) fn programs(root: &Path, wanted: &[(&str, &str)]) -> anyhow::Result<(
     }
 }
 
+/// Sees to a PostgreSQL server, which tests start themselves, unless they are told of another.
+pub(crate) fn postgres(root: &Path) -> anyhow::Result<()> {
+    if std::env::var_os("COFFERDAM_TEST_POSTGRES").is_some() {
+        return programs(root, &[("psql", "postgresql-client")]);
+    }
+    let is_there = || {
+        std::fs::read_dir("/usr/lib/postgresql")
+            .into_iter()
+            .flatten()
+            .flatten()
+            .any(|version| version.path().join("bin/postgres").exists())
+    };
+    if !is_there() {
+        debian(root, &["postgresql"])?;
+    }
+    match is_there() {
+        true => Ok(()),
+        false => bail!("the package postgresql did not bring a server"),
+    }
+}
+
 /// Installs Debian packages.
 pub(crate) fn debian(root: &Path, packages: &[&str]) -> anyhow::Result<()> {
     let names = packages.join(" ");

@@ -20,6 +20,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     let deny = tools::DENY.get(root)?;
     // The interpreters' output is compared with the output of these.
     set_up::programs(root, &[("python3", "python3"), ("node", "nodejs")])?;
+    set_up::postgres(root)?;
     peers::of_tests(root)?;
     form(root)?;
     dependencies(root, &deny, &mut not_checked)?;

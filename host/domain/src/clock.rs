@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::time::Timestamp;
 
@@ -17,6 +17,14 @@ pub struct Clock(Source);
 enum Source {
     System,
     Manual(Arc<AtomicI64>),
+    Told(Arc<Told>),
+}
+
+/// What somebody else's clock showed when this one began to count, as far as it was told.
+#[derive(Debug)]
+struct Told {
+    begun: Instant,
+    millis_at_begin: AtomicI64,
 }
 
 impl Clock {
@@ -30,11 +38,24 @@ impl Clock {
         Clock(Source::Manual(Arc::new(AtomicI64::new(start.as_millis()))))
     }
 
+    /// A clock that counts on from what it was last told with [`Clock::set`], whatever the machine's
+    /// own clock says. It begins with `start`.
+    pub fn told(start: Timestamp) -> Clock {
+        Clock(Source::Told(Arc::new(Told {
+            begun: Instant::now(),
+            millis_at_begin: AtomicI64::new(start.as_millis()),
+        })))
+    }
+
     /// The current time.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Source::System => Timestamp::EPOCH.plus(self.since_epoch()),
             Source::Manual(millis) => Timestamp::from_millis(millis.load(Ordering::SeqCst)),
+            Source::Told(told) => {
+                let millis = told.millis_at_begin.load(Ordering::SeqCst);
+                Timestamp::from_millis(millis).plus(told.begun.elapsed())
+            }
         }
     }
 
@@ -49,17 +70,21 @@ impl Clock {
                 let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
                 since_epoch.unwrap_or_default()
             }
-            Source::Manual(millis) => {
-                let millis = millis.load(Ordering::SeqCst);
-                Duration::from_millis(u64::try_from(millis).unwrap_or(0))
-            }
+            Source::Manual(_) | Source::Told(_) => self.now().since(Timestamp::EPOCH),
         }
     }
 
-    /// Moves a manual clock; a system clock is not affected.
+    /// Moves a manual clock, and corrects one that was made by [`Clock::told`]; a system clock is not
+    /// affected.
     pub fn set(&self, to: Timestamp) {
-        if let Source::Manual(millis) = &self.0 {
-            millis.store(to.as_millis(), Ordering::SeqCst);
+        match &self.0 {
+            Source::System => {}
+            Source::Manual(millis) => millis.store(to.as_millis(), Ordering::SeqCst),
+            Source::Told(told) => {
+                let at_begin = to.minus(told.begun.elapsed());
+                told.millis_at_begin
+                    .store(at_begin.as_millis(), Ordering::SeqCst);
+            }
         }
     }
 }
@@ -89,5 +114,17 @@ mod tests {
         let first = clock.now();
         assert!(first > written);
         assert!(clock.now() >= first && clock.since_epoch() > Duration::ZERO);
+    }
+
+    #[test]
+    fn a_clock_that_is_told_the_time_counts_on_from_there() {
+        let hour = Duration::from_secs(3600);
+        let clock = Clock::told(Timestamp::EPOCH.plus(hour));
+        let twin = clock.clone();
+        assert!(clock.now().since(Timestamp::EPOCH) >= hour);
+        twin.set(Timestamp::EPOCH.plus(hour * 9));
+        let now = clock.now().since(Timestamp::EPOCH);
+        assert!((hour * 9..hour * 10).contains(&now), "{now:?}");
+        assert!(clock.now() >= Timestamp::EPOCH.plus(now));
     }
 }

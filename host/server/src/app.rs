@@ -162,7 +162,7 @@ impl Works {
             Arc::new(loader(config, needs, &memory, &sandbox, guests)?),
             config.sandbox.loaded_modules_max,
             schemas(config, guests),
-            clock.clone(),
+            storage.clock.clone(),
             Arc::clone(&metrics),
         );
         let registry = Arc::new(registry);
@@ -198,11 +198,15 @@ impl Host {
         guests: &GuestThreads,
         needs: &Needs<'_>,
     ) -> anyhow::Result<Host> {
-        let (clock, mut random) = (Clock::system(), StdRng::from_os_rng());
-        let started_at = clock.now();
+        // Files and guests go by the machine's clock, tasks by storage's, which hosts may share.
+        let (machine, mut random) = (Clock::system(), StdRng::from_os_rng());
         let data = &config.storage.data;
-        let storage = cofferdam_storage::open(&config.storage, StdRng::from_rng(&mut random))?;
-        let works = Works::build(config, guests, needs, &storage, &clock, random.random()).await?;
+        let for_fences = StdRng::from_rng(&mut random);
+        let storage = cofferdam_storage::open(&config.storage, for_fences, &machine)?;
+        let clock = storage.clock.clone();
+        let started_at = clock.now();
+        let works =
+            Works::build(config, guests, needs, &storage, &machine, random.random()).await?;
         let (intake, doors) = (Shutdown::new(), Shutdown::new());
         let parts = Parts {
             storage: Arc::clone(&storage.tasks),
@@ -223,7 +227,7 @@ impl Host {
         let queue = Queue::start(parts, Arc::clone(&works.runner), works.files.clone()).await?;
         works.interpreters.warm_up(needs.languages, &intake);
         let files_retention = config.interpreters.files_retention;
-        keep_executions(&works.files, files_retention, &clock, &intake);
+        keep_executions(&works.files, files_retention, &machine, &intake);
         let room = Room::new(works.memory.clone(), config.http.bodies_wait);
         let services = Services {
             mcp: agents(config, &works, &storage, &room, guests, &clock),

@@ -51,3 +51,30 @@ pub enum StorageError {
     #[error("stored data is corrupt: {0}")]
     Corrupt(String),
 }
+
+impl StorageError {
+    /// Whether the call was refused by its own rules, and undid its writes.
+    pub(crate) fn is_refusal(&self) -> bool {
+        match self {
+            StorageError::Conflict(_)
+            | StorageError::QueueFull { .. }
+            | StorageError::ModuleGone(_)
+            | StorageError::OverBudget { .. } => true,
+            StorageError::TooLarge(_)
+            | StorageError::Refused(_)
+            | StorageError::TooSlow
+            | StorageError::Full(_)
+            | StorageError::Unavailable(_)
+            | StorageError::Unknown(_)
+            | StorageError::Corrupt(_) => false,
+        }
+    }
+
+    pub(crate) fn closed() -> StorageError {
+        StorageError::Unavailable("storage is closed".to_owned())
+    }
+
+    pub(crate) fn corrupt(what: impl std::fmt::Display) -> StorageError {
+        StorageError::Corrupt(what.to_string())
+    }
+}

@@ -10,9 +10,13 @@ mod blobs;
 pub(crate) mod conformance;
 pub mod disk;
 mod error;
+mod fate;
 pub mod files;
+mod lock;
 mod modules;
+mod postgres;
 mod reads;
+mod rows;
 pub mod settings;
 pub mod signals;
 mod sqlite;
@@ -20,10 +24,13 @@ mod tasks;
 
 use std::sync::Arc;
 
+use cofferdam_domain::clock::Clock;
+use cofferdam_domain::time::Timestamp;
 use rand::rngs::StdRng;
 
 pub use self::error::StorageError;
 pub use self::modules::{Modules, PutModule, StoredModule};
+use self::postgres::PostgresStorage;
 pub use self::reads::{
     ChangeNumber, Counts, Labelled, ListPosition, Reads, Since, TaskFilter, TaskPage,
 };
@@ -35,7 +42,7 @@ pub use self::tasks::{
     Tasks,
 };
 
-/// An open storage: three views of one database, and the signals of its changes.
+/// A storage that was opened: three views of one database, and who is told of its changes.
 pub struct Opened {
     /// Changes of tasks.
     pub tasks: Arc<dyn Tasks>,
@@ -43,32 +50,67 @@ pub struct Opened {
     pub modules: Arc<dyn Modules>,
     /// Queries about tasks.
     pub reads: Arc<dyn Reads>,
+    /// The clock by which everything in it is dated: this machine's, or the shared database's.
+    pub clock: Clock,
     /// Wakes those who wait for a change.
     pub signals: Arc<dyn Signals>,
     /// Whether no other host uses this storage until it is closed: a task that is running at the
     /// start then belongs to a dead host.
     pub exclusive: bool,
-    database: Arc<SqliteStorage>,
+    database: Database,
 }
 
-/// Opens the storage in the data directory, or creates it. `random` makes the fences.
-/// Blocks; meant for the start of the process. Refuses a directory that another process has open.
-pub fn open(settings: &StorageConfig, random: StdRng) -> Result<Opened, StorageError> {
-    let database = Arc::new(SqliteStorage::open(settings, random)?);
-    Ok(Opened {
-        tasks: Arc::<SqliteStorage>::clone(&database) as Arc<dyn Tasks>,
-        modules: Arc::<SqliteStorage>::clone(&database) as Arc<dyn Modules>,
-        reads: Arc::<SqliteStorage>::clone(&database) as Arc<dyn Reads>,
-        signals: Arc::new(InProcess::default()),
-        exclusive: true,
-        database,
-    })
+enum Database {
+    Sqlite(Arc<SqliteStorage>),
+    Postgres(Arc<PostgresStorage>),
+}
+
+/// Opens the storage: the database that the settings name, or the one in the data directory, which is
+/// created if need be. `random` makes the fences; `clock` is the machine's. Blocks; meant for the start
+/// of the process. Refuses a data directory that another process has open.
+pub fn open(
+    settings: &StorageConfig,
+    random: StdRng,
+    clock: &Clock,
+) -> Result<Opened, StorageError> {
+    match &settings.url {
+        None => {
+            let database = Arc::new(SqliteStorage::open(settings, random)?);
+            Ok(Opened {
+                tasks: Arc::<SqliteStorage>::clone(&database) as Arc<dyn Tasks>,
+                modules: Arc::<SqliteStorage>::clone(&database) as Arc<dyn Modules>,
+                reads: Arc::<SqliteStorage>::clone(&database) as Arc<dyn Reads>,
+                signals: Arc::new(InProcess::default()),
+                clock: clock.clone(),
+                exclusive: true,
+                database: Database::Sqlite(database),
+            })
+        }
+        Some(url) => {
+            // Told the time before it is given to anybody.
+            let clock = Clock::told(Timestamp::EPOCH);
+            let database = PostgresStorage::open(url, settings, random, clock.clone())?;
+            let database = Arc::new(database);
+            Ok(Opened {
+                tasks: Arc::<PostgresStorage>::clone(&database) as Arc<dyn Tasks>,
+                modules: Arc::<PostgresStorage>::clone(&database) as Arc<dyn Modules>,
+                reads: Arc::<PostgresStorage>::clone(&database) as Arc<dyn Reads>,
+                signals: Arc::new(InProcess::default()),
+                clock,
+                exclusive: false,
+                database: Database::Postgres(database),
+            })
+        }
+    }
 }
 
 impl Opened {
     /// Finishes accepted work and releases the data directory. Later calls are answered with
     /// [`StorageError::Unavailable`]. Blocks.
     pub fn close(&self) {
-        self.database.close();
+        match &self.database {
+            Database::Sqlite(database) => database.close(),
+            Database::Postgres(database) => database.close(),
+        }
     }
 }

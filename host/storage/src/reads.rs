@@ -22,7 +22,8 @@ pub trait Reads: Send + Sync + 'static {
     /// Tasks, newest first (or, with `since`, oldest change first). The newest task is the one
     /// stored last. A page may be short or empty although there is a next one: a filter without an
     /// index searches a bounded number of tasks in each call. Each change that was committed before
-    /// a call is in that answer or one of its next pages, unless the task has changed again since.
+    /// a call is in that answer or one of its next pages, unless the task has changed again since,
+    /// or the answer's `as_of` is below its `newest`: then a list from `as_of` on has it.
     async fn tasks(&self, filter: &TaskFilter, limit: u32) -> Result<TaskPage, StorageError>;
 
     /// The output of a completed task, or of a cancelled one whose guest still gave it; `None` for
@@ -103,7 +104,8 @@ pub enum Since {
     Time(Timestamp),
 }
 
-/// The number of a change: one more for each change of any task, in the order of their commits.
+/// The number of a change: greater for each change of any task, in an order in which no change is
+/// ever added before one that was listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ChangeNumber(pub i64);
 
@@ -119,6 +121,7 @@ pub struct TaskPage {
     /// Where the next page begins; absent on the last.
     pub next: Option<ListPosition>,
     /// Every change up to this one that passes the filter is in this answer or the earlier pages.
+    /// It is below `newest` if another transaction may still add a change before that one.
     pub as_of: ChangeNumber,
     /// The newest change of any task.
     pub newest: ChangeNumber,

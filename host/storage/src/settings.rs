@@ -8,6 +8,8 @@ use std::time::Duration;
 pub struct StorageConfig {
     /// The data directory; created if absent, owned by one host at a time.
     pub data: PathBuf,
+    /// The database that hosts share; the one in the data directory if absent.
+    pub url: Option<String>,
     /// Bytes of spooled inputs and artifacts; above this new ones are refused.
     pub files_budget_bytes: u64,
     /// Above this many bytes in the database no task is accepted; above a quarter more none is
@@ -23,6 +25,7 @@ impl Default for StorageConfig {
     fn default() -> StorageConfig {
         StorageConfig {
             data: PathBuf::from("cofferdam-data"),
+            url: None,
             files_budget_bytes: 10 * 1024 * 1024 * 1024,
             database_budget_bytes: 10 * 1024 * 1024 * 1024,
             disk_free_min_bytes: 8 * 1024 * 1024,

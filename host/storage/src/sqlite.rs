@@ -13,7 +13,6 @@ mod change;
 mod claim;
 mod connection;
 mod db;
-mod ended;
 mod errors;
 mod finish;
 mod insert;
@@ -23,7 +22,6 @@ mod prune;
 mod readers;
 mod record;
 mod rescue;
-mod rows;
 mod settle;
 mod spec;
 mod tasks;
@@ -45,6 +43,7 @@ use self::writer::Writer;
 use crate::StorageError;
 use crate::blobs::Blobs;
 use crate::files::sync::Fsync;
+use crate::lock;
 use crate::settings::StorageConfig;
 
 pub(crate) use self::connection::database_path;
@@ -65,7 +64,7 @@ impl SqliteStorage {
         settings: &StorageConfig,
         random: StdRng,
     ) -> Result<SqliteStorage, StorageError> {
-        let lock = connection::lock(&settings.data)?;
+        let lock = lock::lock(&settings.data)?;
         let database = database_path(&settings.data);
         let conn = connection::open_writer(&database)?;
         let blobs = Blobs::open(connection::blobs_path(&settings.data), Arc::new(Fsync))?;

@@ -42,6 +42,7 @@ impl Local {
     ) -> anyhow::Result<Local> {
         let data = tempfile::tempdir().context("a directory for the run's files")?;
         data.path().clone_into(&mut config.storage.data);
+        config.storage.url = None;
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()

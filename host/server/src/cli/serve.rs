@@ -36,15 +36,20 @@ pub(super) struct Serve {
     /// Address and port of the API.
     #[arg(long, value_name = "IP:PORT")]
     listen: Option<String>,
-    /// The storage: sqlite, in the data directory.
-    #[arg(long, value_name = "STORAGE", default_value = "sqlite", value_parser = ["sqlite"])]
-    storage: String,
+    /// The storage: sqlite, in the data directory, or the URL of a PostgreSQL database that hosts share
+    /// (postgres://user:password@host:port/name). What the configuration says if absent.
+    #[arg(long, value_name = "sqlite|URL")]
+    storage: Option<String>,
 }
 
 pub(super) fn serve(command: &Serve) -> anyhow::Result<ExitCode> {
     let mut config = load(&command.source)?;
     if let Some(listen) = &command.listen {
         set(&mut config, "http", "listen", "--listen", listen)?;
+    }
+    if let Some(storage) = &command.storage {
+        let url = if storage == "sqlite" { "" } else { storage };
+        set(&mut config, "storage", "url", "--storage", url)?;
     }
     telemetry::init(&config.telemetry)?;
     app::serve(config)?;

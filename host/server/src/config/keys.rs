@@ -169,6 +169,27 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Whether a text is the URL of a PostgreSQL database.
+fn is_postgres(text: &str) -> bool {
+    text.starts_with("postgres://") || text.starts_with("postgresql://")
+}
+
+/// A URL that may be shown.
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let shown = match authority.rsplit_once('@') {
+        Some((user, host)) => match user.split_once(':') {
+            Some((user, _password)) => format!("{user}:***@{host}"),
+            None => authority.to_owned(),
+        },
+        None => authority.to_owned(),
+    };
+    format!("{scheme}://{shown}{path}")
+}
+
 fn storage_and_log() -> Vec<Key> {
     vec![
         Key {
@@ -181,6 +202,22 @@ fn storage_and_log() -> Vec<Key> {
                 set: |config, text| {
                     config.storage.data = PathBuf::from(text);
                     !text.is_empty()
+                },
+            },
+        },
+        Key {
+            section: "storage",
+            name: "url",
+            doc: "The PostgreSQL database that hosts share, as postgres://user:password@host:port/name; the one in the data directory if empty. sslmode=require encrypts and checks the server's certificate, against sslrootcert=FILE if that is there.",
+            kind: Kind::Text {
+                form: "a URL",
+                get: |config| {
+                    let url = config.storage.url.as_deref().unwrap_or_default();
+                    without_password(url)
+                },
+                set: |config, text| {
+                    config.storage.url = (!text.is_empty()).then(|| text.to_owned());
+                    text.is_empty() || is_postgres(text)
                 },
             },
         },

@@ -19,6 +19,11 @@ async fn pages(storage: &dyn Storage, mut filter: TaskFilter) -> Vec<TaskId> {
         ids.extend(ids_of(&page));
         match page.next {
             Some(next) => filter.after = Some(next),
+            // Begun anew with what could not be listed yet.
+            None if filter.since.is_some() && page.as_of < page.newest => {
+                filter.after = None;
+                ids.clear();
+            }
             None => return ids,
         }
     }
@@ -279,14 +284,22 @@ pub(crate) async fn by_change_number<B: Backend>(backend: B) -> B {
         since: Some(Since::Change(number)),
         ..TaskFilter::default()
     };
-    let read = async |number| storage.tasks(&since(number), 4).await.unwrap();
+    let read = async |number| {
+        loop {
+            let page = storage.tasks(&since(number), 4).await.unwrap();
+            if page.next.is_some() || page.as_of == page.newest {
+                return page;
+            }
+        }
+    };
     let first = read(ChangeNumber(0)).await;
     assert_eq!(ids_of(&first), [5, 6, 4, 2].map(id));
     let second = read(first.as_of).await;
     assert_eq!(ids_of(&second), [1, 3].map(id));
     assert_eq!((second.next, second.as_of), (None, second.newest));
     let all = storage.tasks(&TaskFilter::default(), 2).await.unwrap();
-    assert_eq!(all.as_of, second.as_of);
+    assert_eq!(all.newest, second.newest);
+    assert!(all.as_of <= all.newest);
 
     // The clock does not matter: numbers are given at the commit.
     storage.cancel(id(5), at(-100)).await.unwrap();
@@ -299,7 +312,7 @@ pub(crate) async fn by_change_number<B: Backend>(backend: B) -> B {
     let backend = backend.reopened().await;
     let storage = backend.storage();
     insert(storage, new_task(9)).await;
-    let fourth = storage.tasks(&since(third.as_of), 4).await.unwrap();
-    assert_eq!(ids_of(&fourth), [id(9)]);
+    let fourth = pages(storage, since(third.as_of)).await;
+    assert_eq!(fourth, [id(9)]);
     backend
 }

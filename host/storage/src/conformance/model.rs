@@ -127,7 +127,7 @@ impl Model {
         }
         assert!(page.as_of.0 >= self.told_as_of && page.as_of <= page.newest);
         self.told_as_of = page.as_of.0;
-        page.next.is_some()
+        page.next.is_some() || page.as_of < page.newest
     }
 
     fn in_state(&self, state: TaskState) -> usize {
@@ -136,18 +136,30 @@ impl Model {
     }
 
     async fn compare(&self, storage: &dyn Storage, place: &str) {
+        let all = TaskFilter::default();
+        let page = storage.tasks(&all, 1000).await.unwrap();
+        assert!(page.next.is_none());
+        let tasks = page.tasks.iter();
+        let mut listed: BTreeMap<u128, &Task> =
+            tasks.map(|task| (task.id.0.as_u128(), task)).collect();
         for number in 1..TASKS {
-            let task = storage.task(id(number)).await.unwrap();
+            let task = listed.remove(&number);
             let known = self.tasks.get(&number);
             assert_eq!(
-                task.as_ref().map(Seen::of),
+                task.map(Seen::of),
                 known.map(|task| task.seen),
                 "task {number} in {place}"
             );
-            if let (Some(task), Some(known)) = (&task, known) {
+            if let (Some(task), Some(known)) = (task, known) {
                 known.compare(task, place);
             }
         }
+        assert!(listed.is_empty(), "{listed:?}");
+        // Each is asked for by itself now and then.
+        let alone = 1 + u128::from(self.now.unsigned_abs()) % (TASKS - 1);
+        let task = storage.task(id(alone)).await.unwrap();
+        let known = self.tasks.get(&alone).map(|task| task.seen);
+        assert_eq!(task.as_ref().map(Seen::of), known, "{place}");
         let count = |state| self.in_state(state) as u64;
         let counts = Counts {
             blocked: count(TaskState::Blocked),

@@ -2,8 +2,9 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::db::{Db, state_number, state_of};
-use super::record::ATTEMPT_MAX;
+use super::db::Db;
+use crate::fate::ATTEMPT_MAX;
+use crate::rows::{state_number, state_of};
 use crate::{Cancelled, Retried, StorageError};
 use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::state::TaskState;

@@ -6,14 +6,12 @@ use rand::Rng;
 use rusqlite::{Connection, Row, params};
 
 use super::db::Db;
-use super::ended::{Ending, Running};
-use super::settle::{After, Settling};
-use super::spec::{SpecParts, spec_parts};
-use super::templates::Template;
+use super::settle::{Settling, running};
+use super::spec::spec_parts;
 use crate::StorageError;
-use cofferdam_domain::attempt::{
-    Failure, FailureKind, Fence, LeftOut, Outcome, Streams, Usage, WorkerId,
-};
+use crate::fate::After;
+use crate::rows::{Ending, SpecParts, Template};
+use cofferdam_domain::attempt::{Failure, FailureKind, Fence, Outcome, WorkerId};
 use cofferdam_domain::claim::Claim;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{ClaimOrder, Priority, TaskId};
@@ -119,18 +117,10 @@ fn end_unreadable(
         let task = settling
             .conn
             .prepare_cached(HELD)?
-            .query_row([seq], Running::from_row)?;
+            .query_row([seq], running)?;
         let message = format!("the stored data of this task cannot be read: {why}");
         let outcome = Outcome::Failed(Failure::new(FailureKind::HostError, message));
-        let ending = Ending {
-            finished_at: now,
-            outcome: &outcome,
-            output: None,
-            usage: Usage::default(),
-            streams: &Streams::default(),
-            artifacts: &[],
-            left_out: LeftOut::default(),
-        };
+        let ending = Ending::bare(now, &outcome);
         settling.settle(&task, After::Final(TaskState::Failed), &ending)?;
     }
     Ok(())

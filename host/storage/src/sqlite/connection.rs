@@ -1,8 +1,5 @@
-//! Opening the database: the lock on the data directory, the settings every connection needs, and
-//! the schema.
+//! Opening the database: the settings every connection needs, and the schema.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +7,9 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::StorageError;
+use crate::lock::private_file;
+
+pub(super) use crate::lock::DataLock;
 
 /// The oldest SQLite with all fixes this backend relies on: 3.51.3, as SQLite numbers it.
 const VERSION_NUMBER_MIN: i32 = 3_051_003;
@@ -32,60 +32,6 @@ const WAL_PAGES_MAX: i32 = 8192;
 /// The log file is truncated to this size when it starts again.
 const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
 const STATEMENTS_KEPT: usize = 128;
-
-const PRIVATE_DIR: u32 = 0o700;
-const PRIVATE_FILE: u32 = 0o600;
-
-/// The lock that reserves the data directory for this process. The kernel releases it when the
-/// process ends, however it ends.
-pub(super) struct DataLock {
-    _locked: File,
-}
-
-/// Takes the data directory, or creates it.
-pub(super) fn lock(data: &Path) -> Result<DataLock, StorageError> {
-    let path = data.join("lock");
-    let refused = |what: &dyn std::fmt::Display| {
-        StorageError::Unavailable(format!("the data directory {}: {what}", data.display()))
-    };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(PRIVATE_DIR)
-        .create(data)
-        .map_err(|error| refused(&error))?;
-    close_to_others(data, PRIVATE_DIR).map_err(|error| refused(&error))?;
-    let file = private_file(&path).map_err(|error| refused(&error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(DataLock { _locked: file }),
-        Err(TryLockError::WouldBlock) => Err(refused(&"another host is using it")),
-        Err(TryLockError::Error(error)) => Err(refused(&error)),
-    }
-}
-
-/// Opens a file that no other user can read, or creates it.
-fn private_file(path: &Path) -> std::io::Result<File> {
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(PRIVATE_FILE)
-        .open(path)?;
-    close_to_others(path, PRIVATE_FILE)?;
-    Ok(file)
-}
-
-/// Removes every other user's rights on `path`, which contains the inputs and outputs of tasks.
-fn close_to_others(path: &Path, mode: u32) -> std::io::Result<()> {
-    let found = std::fs::metadata(path)?.permissions().mode() & 0o7777;
-    if found & 0o077 != 0 {
-        std::fs::set_permissions(path, Permissions::from_mode(mode))?;
-        tracing::warn!(
-            path = %path.display(),
-            "others could read this; its mode was {found:o} and is {mode:o} now"
-        );
-    }
-    Ok(())
-}
 
 /// The path of large bytes inside the data directory.
 pub(super) fn blobs_path(data: &Path) -> PathBuf {

@@ -12,6 +12,7 @@ use rusqlite::{Connection, params};
 
 use super::templates::Templates;
 use crate::StorageError;
+use crate::rows::state_number;
 use cofferdam_domain::state::TaskState;
 
 /// The writer's connection and its copies.
@@ -71,26 +72,6 @@ pub(super) struct Tallies {
     templates: HashMap<i64, i64>,
     saved_change: i64,
     newest_change: i64,
-}
-
-/// A state as a number in the database.
-pub(super) const fn state_number(state: TaskState) -> u8 {
-    match state {
-        TaskState::Blocked => 0,
-        TaskState::Pending => 1,
-        TaskState::Running => 2,
-        TaskState::Completed => 3,
-        TaskState::Failed => 4,
-        TaskState::Cancelled => 5,
-    }
-}
-
-/// The state of that number.
-pub(super) fn state_of(number: u8) -> Result<TaskState, StorageError> {
-    TaskState::ALL
-        .into_iter()
-        .find(|state| state_number(*state) == number)
-        .ok_or_else(|| StorageError::corrupt(format_args!("{number} is not the number of a state")))
 }
 
 impl Tallies {

@@ -31,29 +31,4 @@ impl StorageError {
             Some(_) | None => StorageError::from(error),
         }
     }
-
-    /// Whether the call was refused by its own rules, and undid its writes.
-    pub(super) fn is_refusal(&self) -> bool {
-        match self {
-            StorageError::Conflict(_)
-            | StorageError::QueueFull { .. }
-            | StorageError::ModuleGone(_)
-            | StorageError::OverBudget { .. } => true,
-            StorageError::TooLarge(_)
-            | StorageError::Refused(_)
-            | StorageError::TooSlow
-            | StorageError::Full(_)
-            | StorageError::Unavailable(_)
-            | StorageError::Unknown(_)
-            | StorageError::Corrupt(_) => false,
-        }
-    }
-
-    pub(super) fn closed() -> StorageError {
-        StorageError::Unavailable("storage is closed".to_owned())
-    }
-
-    pub(super) fn corrupt(what: impl std::fmt::Display) -> StorageError {
-        StorageError::Corrupt(what.to_string())
-    }
 }

@@ -4,12 +4,13 @@ use rusqlite::{OptionalExtension, params};
 
 use super::beside::Fresh;
 use super::db::Db;
-use super::ended::{Ending, Running};
-use super::settle::{After, Settling};
+use super::settle::{Settling, running};
 use crate::blobs::BlobHash;
+use crate::fate::{self, Fate, Running};
+use crate::rows::Ending;
 use crate::{Finished, Progress, StorageError};
-use cofferdam_domain::attempt::{Failure, FailureKind, Outcome};
-use cofferdam_domain::claim::{AttemptEnd, Next};
+use cofferdam_domain::attempt::Outcome;
+use cofferdam_domain::claim::AttemptEnd;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::time::Timestamp;
 
@@ -36,7 +37,7 @@ pub(super) fn finish(
             end.fence.0.cast_signed(),
             end.attempt
         ];
-        let task = holder.query_row(key, Running::from_row).optional()?;
+        let task = holder.query_row(key, running).optional()?;
         finished.push(match task {
             None => Finished::Stale,
             Some(task) => {
@@ -45,13 +46,6 @@ pub(super) fn finish(
         });
     }
     Ok(finished)
-}
-
-fn is_loss(outcome: &Outcome) -> bool {
-    match outcome {
-        Outcome::Completed(_) => false,
-        Outcome::Failed(failure) => failure.kind == FailureKind::Lost,
-    }
 }
 
 impl Settling<'_> {
@@ -70,42 +64,19 @@ impl Settling<'_> {
             artifacts: &end.artifacts,
             left_out: end.left_out,
         };
-        if task.cancel_requested {
-            return self.settle_cancelled(task, end.next, &ending);
-        }
-        match end.next {
-            Next::Complete => self.settle(task, After::Final(TaskState::Completed), &ending),
-            Next::Fail => self.settle(task, After::Final(TaskState::Failed), &ending),
-            Next::Cancel => self.settle(task, After::Final(TaskState::Cancelled), &ending),
-            Next::RetryAt(run_at) if is_loss(&end.outcome) => {
-                let max_lost = self.max_lost(task)?;
-                self.settle_loss(task, After::loss(task, max_lost, Some(run_at)), &ending)
-            }
-            Next::RetryAt(run_at) => self.settle(task, After::retry(task, run_at), &ending),
-            Next::GiveBack => self.give_back(task, end.finished_at, None),
-            Next::Postpone(run_at) => self.give_back(task, end.finished_at, Some(run_at)),
-        }
-    }
-
-    /// The caller was promised the cancel, so neither a loss nor a returned claim starts the task
-    /// again. If the guest still gave a result, it is kept.
-    fn settle_cancelled(
-        &mut self,
-        task: &Running,
-        next: Next,
-        ending: &Ending<'_>,
-    ) -> Result<TaskState, StorageError> {
-        let after = After::Final(TaskState::Cancelled);
-        match next {
-            Next::GiveBack | Next::Postpone(_) => {
-                let why = "the task was cancelled before this attempt began";
-                let outcome = &Outcome::Failed(Failure::new(FailureKind::Cancelled, why));
-                self.settle(task, after, &Ending { outcome, ..*ending })
-            }
-            Next::Complete | Next::Fail | Next::Cancel | Next::RetryAt(_) => {
-                match is_loss(ending.outcome) {
-                    true => self.settle_loss(task, after, ending),
-                    false => self.settle(task, after, ending),
+        match fate::of_end(task, end, || self.max_lost(task))? {
+            Fate::GivenBack(run_at) => self.give_back(task, end.finished_at, run_at),
+            Fate::Settled {
+                after,
+                is_loss,
+                instead,
+            } => {
+                let instead = instead.map(Outcome::Failed);
+                let outcome = instead.as_ref().unwrap_or(&end.outcome);
+                let ending = Ending { outcome, ..ending };
+                match is_loss {
+                    true => self.settle_loss(task, after, &ending),
+                    false => self.settle(task, after, &ending),
                 }
             }
         }

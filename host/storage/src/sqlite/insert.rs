@@ -3,14 +3,11 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::db::Db;
-use super::rows::to_json;
+use crate::rows::{NO_METADATA, to_json};
 use crate::{Inserted, StorageError};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{Dedup, Input, NewTask, TaskId};
 use cofferdam_domain::time::Timestamp;
-
-/// The metadata of a spec that has none; it is not stored.
-pub(super) const NO_METADATA: &str = "{}";
 
 const INSERT_TASK: &str = "
     INSERT INTO task (id, template, state, priority, run_at, attempt, max_attempts, lost,

@@ -4,8 +4,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::beside::Kept;
 use super::db::Db;
-use super::rows::{InfoRow, from_json, to_json};
 use crate::blobs::BlobHash;
+use crate::rows::{InfoRow, from_json, to_json};
 use crate::{PutModule, StorageError, StoredModule};
 use cofferdam_domain::module::{Digest, ModuleInfo, ModuleName, ModuleRef};
 use cofferdam_domain::time::Timestamp;

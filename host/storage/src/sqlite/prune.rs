@@ -2,9 +2,10 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::db::{Db, state_of};
+use super::db::Db;
 use super::record::ATTEMPTS_PER_TASK;
 use crate::blobs::BlobHash;
+use crate::rows::state_of;
 use crate::{Orphans, Pruned, Purged, StorageError};
 use cofferdam_domain::module::Digest;
 use cofferdam_domain::task::{BlobId, TaskId};

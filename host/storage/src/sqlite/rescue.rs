@@ -3,10 +3,11 @@
 use rusqlite::params;
 
 use super::db::Db;
-use super::ended::{Ending, Running};
-use super::settle::{After, Settling};
+use super::settle::{Settling, running};
+use crate::fate::{self, Running};
+use crate::rows::Ending;
 use crate::{Rescued, StorageError};
-use cofferdam_domain::attempt::{Failure, FailureKind, LeftOut, Outcome, Streams, Usage, WorkerId};
+use cofferdam_domain::attempt::{Outcome, WorkerId};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::TaskId;
 use cofferdam_domain::time::Timestamp;
@@ -33,7 +34,7 @@ pub(super) fn rescue(
         .prepare_cached(LOST)?
         .query_map(
             params![me.0.as_bytes(), dead_before.as_millis(), limit],
-            |row| Ok((Running::from_row(row)?, row.get(8)?)),
+            |row| Ok((running(row)?, row.get(8)?)),
         )?
         .collect::<Result<_, _>>()?;
     let mut rescued = Vec::with_capacity(found.len());
@@ -53,36 +54,8 @@ fn rescue_one(
     task: &Running,
     now: Timestamp,
 ) -> Result<TaskState, StorageError> {
-    let max_lost = match settling.max_lost(task) {
-        // It cannot run again, and it must not keep the others from being rescued.
-        Err(StorageError::Corrupt(why)) => {
-            tracing::error!(
-                seq = task.seq,
-                why,
-                "a lost task's stored data cannot be read"
-            );
-            0
-        }
-        known => known?,
-    };
-    let after = After::loss(task, max_lost, None);
-    let message = match after {
-        After::Final(TaskState::Failed) => format!(
-            "the host running this attempt died; that happened to this task {} times, and its \
-             retry policy allows {max_lost}",
-            task.lost + 1
-        ),
-        After::Final(_) | After::Again(_) => "the host running this attempt died".to_owned(),
-    };
-    let outcome = Outcome::Failed(Failure::new(FailureKind::Lost, message));
-    let ending = Ending {
-        finished_at: now,
-        outcome: &outcome,
-        output: None,
-        usage: Usage::default(),
-        streams: &Streams::default(),
-        artifacts: &[],
-        left_out: LeftOut::default(),
-    };
-    settling.settle_loss(task, after, &ending)
+    let known = settling.max_lost(task);
+    let (after, failure) = fate::of_dead_host(task, fate::max_lost_of(task, known)?);
+    let outcome = Outcome::Failed(failure);
+    settling.settle_loss(task, after, &Ending::bare(now, &outcome))
 }

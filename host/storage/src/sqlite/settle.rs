@@ -1,12 +1,13 @@
-//! Decides what becomes of a task whose attempt ended, whether its worker or the rescue reports it.
+//! Writing down what becomes of a task whose attempt ended.
 
-use rusqlite::{CachedStatement, Connection, params};
+use rusqlite::{CachedStatement, Connection, Row, params};
 
-use super::db::{Db, Tallies, state_number};
-use super::ended::{Ending, Running};
-use super::record::{self, ATTEMPT_MAX};
+use super::db::{Db, Tallies};
+use super::record;
 use super::templates::Templates;
 use crate::StorageError;
+use crate::fate::{After, Running};
+use crate::rows::{Ending, state_number};
 use cofferdam_domain::attempt::FailureKind;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::time::Timestamp;
@@ -17,37 +18,6 @@ const END: &str = "
 const AGAIN: &str = "
     UPDATE task SET state = 1, fence = NULL, cancel_requested = 0, updated_at = ?2,
         run_at = coalesce(?3, run_at), change = ?4, error_kind = ?5 WHERE seq = ?1";
-
-/// What becomes of a task whose attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum After {
-    /// It stays in this final state.
-    Final(TaskState),
-    /// It is pending again, from this instant on, or with its previous `run_at`.
-    Again(Option<Timestamp>),
-}
-
-impl After {
-    /// The rule for a failed attempt that may be repeated.
-    pub(super) fn retry(task: &Running, run_at: Timestamp) -> After {
-        if task.attempt >= task.max_attempts {
-            After::Final(TaskState::Failed)
-        } else {
-            After::Again(Some(run_at))
-        }
-    }
-
-    /// The rule for an attempt whose host died.
-    pub(super) fn loss(task: &Running, max_lost: u32, run_at: Option<Timestamp>) -> After {
-        if task.cancel_requested {
-            After::Final(TaskState::Cancelled)
-        } else if task.lost >= max_lost || task.max_attempts >= ATTEMPT_MAX {
-            After::Final(TaskState::Failed)
-        } else {
-            After::Again(run_at)
-        }
-    }
-}
 
 /// The statements for settling, prepared once for many attempts.
 pub(super) struct Settling<'db> {
@@ -93,15 +63,11 @@ impl Settling<'_> {
         after: After,
         ending: &Ending<'_>,
     ) -> Result<TaskState, StorageError> {
-        let allowed_more = match after {
-            After::Final(_) => 0,
-            After::Again(_) => 1,
-        };
         self.conn
             .prepare_cached(
                 "UPDATE task SET lost = lost + 1, max_attempts = max_attempts + ?2 WHERE seq = ?1",
             )?
-            .execute(params![task.seq, allowed_more])?;
+            .execute(params![task.seq, after.allowed_more()])?;
         self.settle(task, after, ending)
     }
 
@@ -135,48 +101,17 @@ impl Settling<'_> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const AT: Timestamp = Timestamp::from_millis(7);
-
-    fn running(attempt: u32, max_attempts: u32, lost: u32) -> Running {
-        Running {
-            seq: 1,
-            template: 1,
-            attempt,
-            max_attempts,
-            lost,
-            cancel_requested: false,
-            worker: [0; 16],
-            claimed_at: 0,
-        }
-    }
-
-    #[test]
-    fn a_failure_uses_up_an_attempt_and_a_loss_does_not() {
-        let failed = After::Final(TaskState::Failed);
-        let again = After::Again(Some(AT));
-        assert_eq!(After::retry(&running(1, 2, 0), AT), again);
-        assert_eq!(After::retry(&running(2, 2, 0), AT), failed);
-        assert_eq!(After::retry(&running(3, 2, 0), AT), failed);
-        assert_eq!(After::loss(&running(2, 2, 1), 2, Some(AT)), again);
-        assert_eq!(After::loss(&running(1, 2, 1), 2, None), After::Again(None));
-        assert_eq!(After::loss(&running(1, 2, 2), 2, Some(AT)), failed);
-        assert_eq!(After::loss(&running(1, 2, 3), 2, Some(AT)), failed);
-    }
-
-    #[test]
-    fn attempts_are_counted_no_further_than_their_column_goes() {
-        let loss = |max_attempts: u32| After::loss(&running(1, max_attempts, 0), 5, None);
-        assert_eq!(loss(ATTEMPT_MAX - 1), After::Again(None));
-        assert_eq!(loss(ATTEMPT_MAX), After::Final(TaskState::Failed));
-        let cancelled = Running {
-            cancel_requested: true,
-            ..running(1, ATTEMPT_MAX, 9)
-        };
-        let loss = After::loss(&cancelled, 5, Some(AT));
-        assert_eq!(loss, After::Final(TaskState::Cancelled));
-    }
+/// seq, template, attempt, max_attempts, lost, cancel_requested, worker and claimed_at of a task that
+/// runs.
+pub(super) fn running(row: &Row<'_>) -> rusqlite::Result<Running> {
+    Ok(Running {
+        seq: row.get(0)?,
+        template: row.get(1)?,
+        attempt: row.get(2)?,
+        max_attempts: row.get(3)?,
+        lost: row.get(4)?,
+        cancel_requested: row.get(5)?,
+        worker: row.get(6)?,
+        claimed_at: row.get(7)?,
+    })
 }

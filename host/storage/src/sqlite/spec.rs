@@ -3,20 +3,11 @@
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::insert::NO_METADATA;
-use super::rows::from_json;
-use super::templates::{self, Template};
+use super::templates;
 use crate::StorageError;
+use crate::rows::SpecParts;
 use cofferdam_domain::attempt::Payload;
 use cofferdam_domain::task::{BlobId, Input, Priority, TaskId, TaskSpec};
-
-/// The columns of `task_spec` that make a spec, read but not yet decoded.
-pub(super) struct SpecParts {
-    input: Input,
-    args: Option<String>,
-    env: Option<String>,
-    metadata: Option<String>,
-}
 
 /// Reads content_type, blob, blob_bytes, args, env, metadata and body from column `first` on.
 pub(super) fn spec_parts(row: &Row<'_>, first: usize) -> rusqlite::Result<SpecParts> {
@@ -38,28 +29,6 @@ pub(super) fn spec_parts(row: &Row<'_>, first: usize) -> rusqlite::Result<SpecPa
         env: row.get(first + 4)?,
         metadata: row.get(first + 5)?,
     })
-}
-
-impl SpecParts {
-    /// The spec, completed from the template.
-    pub(super) fn into_spec(
-        self,
-        template: &Template,
-        priority: Priority,
-    ) -> Result<TaskSpec, StorageError> {
-        Ok(TaskSpec {
-            module: template.module.clone(),
-            digest: template.digest,
-            input: self.input,
-            args: self.args.map_or(Ok(Vec::new()), |text| from_json(&text))?,
-            env: self.env.map_or(Ok(Vec::new()), |text| from_json(&text))?,
-            priority,
-            limits: template.limits,
-            retry: template.retry.clone(),
-            grants: template.grants.clone(),
-            metadata: self.metadata.unwrap_or_else(|| NO_METADATA.to_owned()),
-        })
-    }
 }
 
 /// What was submitted as task `id`.

@@ -6,10 +6,8 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::beside::Kept;
-use super::db::state_of;
-use super::insert::NO_METADATA;
-use super::rows::{ArtifactsRow, FailureRow, from_json};
 use crate::blobs::BlobHash;
+use crate::rows::{ArtifactsRow, FailureRow, NO_METADATA, from_json, state_of, truncated_of};
 use crate::{Counts, HeldTask, StorageError};
 use cofferdam_domain::attempt::{Attempt, Captured, Failure, Fence, Stream, Usage, WorkerId};
 use cofferdam_domain::module::{Digest, ModuleName};
@@ -101,10 +99,6 @@ fn usage_of(row: &Row<'_>, first: usize) -> rusqlite::Result<Usage> {
 fn failure_of(text: Option<String>) -> Result<Option<Failure>, StorageError> {
     text.map(|text| from_json::<FailureRow>(&text)?.try_into())
         .transpose()
-}
-
-fn truncated_of(bits: u8) -> [bool; 3] {
-    [bits & 1 != 0, bits & 2 != 0, bits & 4 != 0]
 }
 
 /// The place of the output of a completed or cancelled task.

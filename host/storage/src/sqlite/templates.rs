@@ -1,53 +1,22 @@
-//! Templates: the common part of many tasks, kept once in the database and decoded once in memory.
+//! Finding and writing templates.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::rows::Settings;
 use crate::StorageError;
-use cofferdam_domain::grants::Grants;
-use cofferdam_domain::limits::Limits;
+use crate::rows::{KeptTemplates, Settings, Template, TemplateRow};
 use cofferdam_domain::module::{Digest, ModuleName};
-use cofferdam_domain::retry::RetryPolicy;
 use cofferdam_domain::task::TaskSpec;
 
-/// The most templates kept decoded; the least recently used one is dropped.
-const KEPT_MAX: usize = 64;
-
-/// One template.
-pub(super) struct Template {
-    pub(super) id: i64,
-    /// The number of the module's name.
-    pub(super) name: i64,
-    pub(super) module: ModuleName,
-    pub(super) digest: Digest,
-    pub(super) limits: Limits,
-    pub(super) retry: RetryPolicy,
-    pub(super) grants: Grants,
-}
-
-impl Template {
-    fn fits(&self, spec: &TaskSpec) -> bool {
-        self.digest == spec.digest
-            && self.limits == spec.limits
-            && self.module == spec.module
-            && self.retry == spec.retry
-            && self.grants == spec.grants
-    }
-}
-
-/// The templates used last, newest first.
+/// The templates, and copies of those used last.
 #[derive(Default)]
-pub(super) struct Templates {
-    kept: VecDeque<Arc<Template>>,
-}
+pub(super) struct Templates(KeptTemplates);
 
 impl Templates {
     /// Forgets every copy.
     pub(super) fn clear(&mut self) {
-        self.kept.clear();
+        self.0.clear();
     }
 
     /// The template of `spec`; it is written if it is absent.
@@ -56,8 +25,8 @@ impl Templates {
         conn: &Connection,
         spec: &TaskSpec,
     ) -> Result<Arc<Template>, StorageError> {
-        if let Some(place) = self.kept.iter().position(|template| template.fits(spec)) {
-            return Ok(Arc::clone(self.brought_forward(place)));
+        if let Some(kept) = self.0.of_spec(spec) {
+            return Ok(kept);
         }
         let settings = Settings::of(spec).to_json()?;
         let key = params![spec.digest.as_bytes(), spec.module.as_str(), settings];
@@ -86,15 +55,7 @@ impl Templates {
                 (id, name)
             }
         };
-        Ok(self.keep(Template {
-            id,
-            name,
-            module: spec.module.clone(),
-            digest: spec.digest,
-            limits: spec.limits,
-            retry: spec.retry.clone(),
-            grants: spec.grants.clone(),
-        }))
+        Ok(self.0.keep(Template::of_spec(spec, id, name)))
     }
 
     /// The template of that id.
@@ -103,22 +64,10 @@ impl Templates {
         conn: &Connection,
         id: i64,
     ) -> Result<Arc<Template>, StorageError> {
-        match self.kept.iter().position(|template| template.id == id) {
-            Some(place) => Ok(Arc::clone(self.brought_forward(place))),
-            None => Ok(self.keep(read(conn, id)?)),
+        match self.0.get(id) {
+            Some(kept) => Ok(kept),
+            None => Ok(self.0.keep(read(conn, id)?)),
         }
-    }
-
-    fn brought_forward(&mut self, place: usize) -> &Arc<Template> {
-        self.kept.swap(0, place);
-        &self.kept[0]
-    }
-
-    fn keep(&mut self, template: Template) -> Arc<Template> {
-        self.kept.truncate(KEPT_MAX - 1);
-        let template = Arc::new(template);
-        self.kept.push_front(Arc::clone(&template));
-        template
     }
 }
 
@@ -152,22 +101,15 @@ fn number_of(conn: &Connection, name: &ModuleName) -> Result<i64, StorageError> 
 pub(super) fn read(conn: &Connection, id: i64) -> Result<Template, StorageError> {
     let mut statement =
         conn.prepare_cached("SELECT module, digest, settings, name FROM template WHERE id = ?1")?;
-    let (module, digest, settings, name): (String, [u8; 32], String, i64) = statement
+    statement
         .query_row([id], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-        })?;
-    let Settings {
-        limits,
-        retry,
-        grants,
-    } = Settings::from_json(&settings)?;
-    Ok(Template {
-        id,
-        name,
-        module: ModuleName::parse(&module).map_err(StorageError::corrupt)?,
-        digest: Digest::from_bytes(digest),
-        limits: limits.into(),
-        retry: retry.into(),
-        grants: grants.try_into()?,
-    })
+            Ok(TemplateRow {
+                id,
+                module: row.get(0)?,
+                digest: row.get(1)?,
+                settings: row.get(2)?,
+                name: row.get(3)?,
+            })
+        })?
+        .try_into()
 }

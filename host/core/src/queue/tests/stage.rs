@@ -222,7 +222,8 @@ pub(super) async fn database() -> (TempDir, Opened) {
         data: data.path().to_owned(),
         ..StorageConfig::default()
     };
-    let storage = cofferdam_storage::open(&settings, StdRng::seed_from_u64(1)).unwrap();
+    let (random, clock) = (StdRng::seed_from_u64(1), Clock::system());
+    let storage = cofferdam_storage::open(&settings, random, &clock).unwrap();
     let info = ModuleInfo {
         digest: Digest::from_bytes([7; 32]),
         kind: ModuleKind::Task,

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::rest::Rest;
 use crate::StorageError;
-use crate::sqlite::db::state_number;
+use crate::rows::state_number;
 use cofferdam_domain::attempt::FailureKind;
 use cofferdam_domain::state::TaskState;
 

@@ -2,7 +2,7 @@
 
 use rusqlite::types::Value;
 
-use crate::sqlite::db::state_number;
+use crate::rows::state_number;
 use crate::{Labelled, TaskFilter};
 use cofferdam_domain::attempt::FailureKind;
 use cofferdam_domain::label::Label;

@@ -13,15 +13,15 @@ use cofferdam_domain::task::TaskSpec;
 
 /// The settings of a run in a template.
 #[derive(Serialize, Deserialize)]
-pub(in crate::sqlite) struct Settings {
-    pub(in crate::sqlite) limits: LimitsRow,
-    pub(in crate::sqlite) retry: RetryRow,
+pub(crate) struct Settings {
+    pub(crate) limits: LimitsRow,
+    pub(crate) retry: RetryRow,
     #[serde(default, skip_serializing_if = "GrantsRow::is_empty")]
-    pub(in crate::sqlite) grants: GrantsRow,
+    pub(crate) grants: GrantsRow,
 }
 
 impl Settings {
-    pub(in crate::sqlite) fn of(spec: &TaskSpec) -> Settings {
+    pub(crate) fn of(spec: &TaskSpec) -> Settings {
         Settings {
             limits: LimitsRow::from(&spec.limits),
             retry: RetryRow::from(&spec.retry),
@@ -29,17 +29,17 @@ impl Settings {
         }
     }
 
-    pub(in crate::sqlite) fn to_json(&self) -> Result<String, StorageError> {
+    pub(crate) fn to_json(&self) -> Result<String, StorageError> {
         to_json(self)
     }
 
-    pub(in crate::sqlite) fn from_json(text: &str) -> Result<Settings, StorageError> {
+    pub(crate) fn from_json(text: &str) -> Result<Settings, StorageError> {
         from_json(text)
     }
 }
 
 #[derive(Serialize, Deserialize)]
-pub(in crate::sqlite) struct LimitsRow {
+pub(crate) struct LimitsRow {
     timeout_ms: u64,
     cpu_ms: u64,
     fuel: Option<u64>,
@@ -102,7 +102,7 @@ impl From<LimitsRow> for Limits {
 }
 
 #[derive(Serialize, Deserialize)]
-pub(in crate::sqlite) struct RetryRow {
+pub(crate) struct RetryRow {
     max_attempts: u32,
     max_lost: u32,
     base_ms: u64,
@@ -138,7 +138,7 @@ impl From<RetryRow> for RetryPolicy {
 }
 
 #[derive(Default, Serialize, Deserialize)]
-pub(in crate::sqlite) struct GrantsRow {
+pub(crate) struct GrantsRow {
     dirs: Vec<DirRow>,
 }
 

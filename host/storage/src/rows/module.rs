@@ -6,7 +6,7 @@ use cofferdam_domain::module::{Descriptor, Digest, Language, ModuleInfo, ModuleK
 
 /// A [`ModuleInfo`] without its digest, which is the row's key.
 #[derive(Serialize, Deserialize)]
-pub(in crate::sqlite) struct InfoRow {
+pub(crate) struct InfoRow {
     kind: KindRow,
     size_bytes: u64,
     imports: Vec<String>,
@@ -60,7 +60,7 @@ impl From<&ModuleInfo> for InfoRow {
 }
 
 impl InfoRow {
-    pub(in crate::sqlite) fn with_digest(self, digest: Digest) -> ModuleInfo {
+    pub(crate) fn with_digest(self, digest: Digest) -> ModuleInfo {
         ModuleInfo {
             digest,
             kind: match self.kind {

@@ -6,7 +6,7 @@ use crate::StorageError;
 use cofferdam_domain::attempt::{Artifact, Failure, FailureKind, LeftOut};
 
 #[derive(Serialize, Deserialize)]
-pub(in crate::sqlite) struct FailureRow {
+pub(crate) struct FailureRow {
     kind: String,
     message: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -47,7 +47,7 @@ impl TryFrom<FailureRow> for Failure {
 }
 
 #[derive(Serialize, Deserialize)]
-pub(in crate::sqlite) struct ArtifactRow {
+pub(crate) struct ArtifactRow {
     path: String,
     size_bytes: u64,
 }
@@ -56,7 +56,7 @@ pub(in crate::sqlite) struct ArtifactRow {
 /// artifacts.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
-pub(in crate::sqlite) enum ArtifactsRow {
+pub(crate) enum ArtifactsRow {
     Alone(Vec<ArtifactRow>),
     With {
         files: Vec<ArtifactRow>,
@@ -65,7 +65,7 @@ pub(in crate::sqlite) enum ArtifactsRow {
 }
 
 #[derive(Serialize, Deserialize)]
-pub(in crate::sqlite) struct LeftOutRow {
+pub(crate) struct LeftOutRow {
     symbolic_links: u64,
     special_files: u64,
     names_not_utf8: u64,
@@ -82,7 +82,7 @@ impl Default for ArtifactsRow {
 
 impl ArtifactsRow {
     /// The row; `None` for an attempt that left nothing.
-    pub(in crate::sqlite) fn of(artifacts: &[Artifact], left_out: LeftOut) -> Option<ArtifactsRow> {
+    pub(crate) fn of(artifacts: &[Artifact], left_out: LeftOut) -> Option<ArtifactsRow> {
         let files: Vec<_> = artifacts.iter().map(ArtifactRow::from).collect();
         if left_out != LeftOut::default() {
             let left_out = LeftOutRow::from(left_out);
@@ -91,7 +91,7 @@ impl ArtifactsRow {
         (!files.is_empty()).then_some(ArtifactsRow::Alone(files))
     }
 
-    pub(in crate::sqlite) fn into_parts(self) -> (Vec<Artifact>, LeftOut) {
+    pub(crate) fn into_parts(self) -> (Vec<Artifact>, LeftOut) {
         let (files, left_out) = match self {
             ArtifactsRow::Alone(files) => (files, LeftOut::default()),
             ArtifactsRow::With { files, left_out } => (files, left_out.into()),

@@ -1,0 +1,139 @@
+//! The shared backend: one PostgreSQL database that any number of hosts use at once.
+//!
+//! The client is `tokio-postgres` with a small pool of our own (`pool`): every statement is unnamed and
+//! goes out together with the `BEGIN` before it and the `COMMIT` behind it, so that a change takes one or
+//! two round trips and works behind a pooler in transaction mode; a ready-made pool or a query builder
+//! would hide just that. Nothing is kept in a session: settings are `SET LOCAL`, locks are advisory locks
+//! of a transaction. Submits of a host that come together share one statement and one commit
+//! (`submitter`); claims take what nobody else has locked, and do not wait for the disk. All of it runs
+//! on a thread of its own (`engine`), so that a guest on an API thread does not delay the database.
+//!
+//! Hosts share a clock, the database's: see `clock`. What is known of each table is in
+//! `migrations/postgres/`. Spooled inputs and artifacts are in each host's own data directory.
+
+mod as_modules;
+mod as_reads;
+mod as_tasks;
+mod blobs;
+mod call;
+mod change;
+mod claim;
+mod clock;
+mod connection;
+mod counters;
+mod engine;
+mod fault;
+mod finish;
+mod home;
+mod insert;
+mod list;
+mod migrate;
+mod modules;
+mod params;
+mod plan;
+mod pool;
+mod prune;
+mod rescue;
+mod settle;
+mod spec;
+mod submitter;
+mod tallies;
+mod tasks;
+mod templates;
+#[cfg(test)]
+mod tests;
+mod tx;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use rand::rngs::StdRng;
+
+use self::call::{Call, Db};
+use self::connection::Connector;
+use self::engine::Engine;
+use self::fault::Fault;
+use self::submitter::Submitter;
+use crate::StorageError;
+use crate::lock::{self, DataLock};
+use crate::settings::StorageConfig;
+use cofferdam_domain::clock::Clock;
+
+/// How long a change may take, waiting for a connection and repetitions included.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
+/// The same for bytes of a module, which may be many.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The shared backend.
+pub(crate) struct PostgresStorage {
+    engine: Engine,
+    db: Arc<Db>,
+    submitter: Submitter,
+    /// The files beside the database are one host's own.
+    _data: DataLock,
+}
+
+impl PostgresStorage {
+    /// Opens the database at `url` and brings its schema up to date. `random` makes the fences; `clock` is
+    /// made to follow the database's. Blocks; meant for the start of the process. Refuses a data
+    /// directory that another process has open.
+    pub(crate) fn open(
+        url: &str,
+        settings: &StorageConfig,
+        mut random: StdRng,
+        clock: Clock,
+    ) -> Result<PostgresStorage, StorageError> {
+        let data = lock::lock(&settings.data)?;
+        let connector = Connector::parse(url)?;
+        let home = home::of(&settings.data, &mut random)?;
+        let engine = Engine::start()?;
+        let db = Db::new(connector, settings.read_timeout, random, clock, home);
+        let db = Arc::new(db);
+        let opening = Arc::clone(&db);
+        engine.wait_for(async move {
+            migrate::migrate(&opening).await?;
+            clock::follow(&opening).await
+        })?;
+        let submitter = Submitter::start(&engine, Arc::clone(&db));
+        Ok(PostgresStorage {
+            engine,
+            db,
+            submitter,
+            _data: data,
+        })
+    }
+
+    /// Finishes what was accepted and closes the connections. Later calls are answered with
+    /// [`StorageError::Unavailable`]. Blocks.
+    pub(crate) fn close(&self) {
+        self.submitter.stop();
+        self.engine.stop();
+    }
+
+    /// Has something read.
+    async fn read<T, W>(&self, work: W) -> Result<T, StorageError>
+    where
+        T: Send + 'static,
+        W: Fn(Call) -> BoxFuture<'static, Result<T, Fault>> + Send + Sync + 'static,
+    {
+        let call = Call::new(&self.db, self.db.read_timeout);
+        self.engine.run(call.repeated(work)).await
+    }
+
+    /// Has something changed. A caller that stops waiting does not undo it.
+    async fn write<T, W>(&self, work: W) -> Result<T, StorageError>
+    where
+        T: Send + 'static,
+        W: Fn(Call) -> BoxFuture<'static, Result<T, Fault>> + Send + Sync + 'static,
+    {
+        let call = Call::new(&self.db, WRITE_TIMEOUT);
+        self.engine.run(call.repeated(work)).await
+    }
+}
+
+impl Drop for PostgresStorage {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

@@ -1,0 +1,101 @@
+//! The backend as [`Modules`].
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::FutureExt;
+
+use super::call::Call;
+use super::tx::{Mode, reading};
+use super::{PostgresStorage, UPLOAD_TIMEOUT, blobs, modules};
+use crate::{Modules, PutModule, StorageError, StoredModule};
+use cofferdam_domain::module::{Digest, ModuleInfo, ModuleName, ModuleRef};
+use cofferdam_domain::time::Timestamp;
+
+#[async_trait]
+impl Modules for PostgresStorage {
+    async fn put_module(
+        &self,
+        name: &ModuleName,
+        info: &ModuleInfo,
+        wasm: Bytes,
+        now: Timestamp,
+    ) -> Result<PutModule, StorageError> {
+        let (name, info) = (name.clone(), info.clone());
+        let uploading = Call::new(&self.db, UPLOAD_TIMEOUT).repeated(move |call| {
+            let wasm = wasm.clone();
+            async move { blobs::put(&call, &wasm).await }.boxed()
+        });
+        let stored = self.engine.run(uploading).await?;
+        self.write(move |call| {
+            let (name, info) = (name.clone(), info.clone());
+            async move { modules::put_module(&call, &name, &info, stored, now).await }.boxed()
+        })
+        .await
+    }
+
+    async fn find_module(
+        &self,
+        reference: &ModuleRef,
+    ) -> Result<Option<StoredModule>, StorageError> {
+        let reference = reference.clone();
+        self.read(move |call| {
+            let reference = reference.clone();
+            async move { reading!(call, tx, modules::find_module(&mut tx, &reference)) }.boxed()
+        })
+        .await
+    }
+
+    async fn list_modules(
+        &self,
+        after: Option<&ModuleName>,
+        limit: u32,
+    ) -> Result<Vec<StoredModule>, StorageError> {
+        let after = after.cloned();
+        self.read(move |call| {
+            let after = after.clone();
+            async move {
+                reading!(
+                    call,
+                    tx,
+                    modules::list_modules(&mut tx, after.as_ref(), limit)
+                )
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    async fn module_versions(&self, name: &ModuleName) -> Result<Vec<StoredModule>, StorageError> {
+        let name = name.clone();
+        self.read(move |call| {
+            let name = name.clone();
+            async move { reading!(call, tx, modules::module_versions(&mut tx, &name)) }.boxed()
+        })
+        .await
+    }
+
+    async fn module_info(&self, digest: &Digest) -> Result<Option<ModuleInfo>, StorageError> {
+        let digest = *digest;
+        self.read(move |call| {
+            async move { reading!(call, tx, modules::module_info(&mut tx, digest)) }.boxed()
+        })
+        .await
+    }
+
+    async fn module_wasm(&self, digest: &Digest) -> Result<Option<Bytes>, StorageError> {
+        let digest = *digest;
+        let downloading = Call::new(&self.db, UPLOAD_TIMEOUT).repeated(move |call| {
+            async move { reading!(call, tx, modules::module_wasm(&mut tx, digest)) }.boxed()
+        });
+        self.engine.run(downloading).await
+    }
+
+    async fn remove_module(&self, name: &ModuleName) -> Result<bool, StorageError> {
+        let name = name.clone();
+        self.write(move |call| {
+            let name = name.clone();
+            async move { modules::remove_module(&call, &name).await }.boxed()
+        })
+        .await
+    }
+}

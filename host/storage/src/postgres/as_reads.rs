@@ -1,0 +1,84 @@
+//! The backend as [`Reads`].
+
+use async_trait::async_trait;
+use futures_util::FutureExt;
+
+use super::tx::{Mode, reading};
+use super::{PostgresStorage, change, counters, list, spec, tasks};
+use crate::{Counts, Reads, StorageError, TaskFilter, TaskPage};
+use cofferdam_domain::attempt::{Attempt, Captured, Payload, Stream};
+use cofferdam_domain::task::{Task, TaskId, TaskSpec};
+
+#[async_trait]
+impl Reads for PostgresStorage {
+    async fn task(&self, id: TaskId) -> Result<Option<Task>, StorageError> {
+        self.read(move |call| async move { reading!(call, tx, tasks::task(&mut tx, id)) }.boxed())
+            .await
+    }
+
+    async fn task_spec(&self, id: TaskId) -> Result<Option<TaskSpec>, StorageError> {
+        self.read(move |call| {
+            async move { reading!(call, tx, spec::task_spec(&mut tx, id)) }.boxed()
+        })
+        .await
+    }
+
+    async fn tasks(&self, filter: &TaskFilter, limit: u32) -> Result<TaskPage, StorageError> {
+        let filter = filter.clone();
+        self.read(move |call| {
+            let filter = filter.clone();
+            async move { list::tasks(&call, &filter, limit).await }.boxed()
+        })
+        .await
+    }
+
+    async fn result(&self, id: TaskId) -> Result<Option<Payload>, StorageError> {
+        self.read(move |call| async move { reading!(call, tx, tasks::result(&mut tx, id)) }.boxed())
+            .await
+    }
+
+    async fn stream(
+        &self,
+        id: TaskId,
+        attempt: Option<u32>,
+        stream: Stream,
+    ) -> Result<Option<Captured>, StorageError> {
+        self.read(move |call| {
+            async move { reading!(call, tx, tasks::stream(&mut tx, id, attempt, stream)) }.boxed()
+        })
+        .await
+    }
+
+    async fn attempt(
+        &self,
+        id: TaskId,
+        number: Option<u32>,
+    ) -> Result<Option<Attempt>, StorageError> {
+        self.read(move |call| {
+            async move { reading!(call, tx, tasks::attempt(&mut tx, id, number)) }.boxed()
+        })
+        .await
+    }
+
+    async fn attempts(
+        &self,
+        id: TaskId,
+        after: u32,
+        limit: u32,
+    ) -> Result<Vec<Attempt>, StorageError> {
+        self.read(move |call| {
+            async move { reading!(call, tx, tasks::attempts(&mut tx, id, after, limit)) }.boxed()
+        })
+        .await
+    }
+
+    async fn counts(&self) -> Result<Counts, StorageError> {
+        self.read(move |call| async move { reading!(call, tx, counters::counts(&mut tx)) }.boxed())
+            .await
+    }
+
+    async fn ping(&self) -> Result<(), StorageError> {
+        self.write(move |call| async move { change::ping(&call).await }.boxed())
+            .await
+    }
+}

@@ -1,0 +1,178 @@
+//! The backend as [`Tasks`].
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::FutureExt;
+
+use super::tx::{Mode, reading};
+use super::{PostgresStorage, blobs, change, claim, finish, prune, rescue, tasks as reads};
+use crate::{
+    Cancelled, Finished, HeldTask, Inserted, Orphans, Progress, Pruned, Purged, Rescued, Retried,
+    StorageError, Tasks,
+};
+use cofferdam_domain::attempt::{Outcome, WorkerId};
+use cofferdam_domain::claim::{AttemptEnd, Claim};
+use cofferdam_domain::task::{BlobId, ClaimOrder, NewTask, TaskId};
+use cofferdam_domain::time::Timestamp;
+
+/// Tasks claimed or rescued in one call at most: each change of a transaction has a number of its own.
+const AT_ONCE_MAX: u32 = 100_000;
+
+#[async_trait]
+impl Tasks for PostgresStorage {
+    async fn insert_tasks(
+        &self,
+        tasks: Vec<NewTask>,
+        pending_max: u64,
+        now: Timestamp,
+    ) -> Result<Vec<Inserted>, StorageError> {
+        self.submitter.insert(tasks, pending_max, now).await
+    }
+
+    async fn claim(
+        &self,
+        worker: WorkerId,
+        slots: u32,
+        order: ClaimOrder,
+        now: Timestamp,
+    ) -> Result<Vec<Claim>, StorageError> {
+        let slots = slots.min(AT_ONCE_MAX);
+        self.write(move |call| {
+            async move { claim::claim(&call, worker, slots, order, now).await }.boxed()
+        })
+        .await
+    }
+
+    async fn finish(&self, ends: Vec<AttemptEnd>) -> Result<Vec<Finished>, StorageError> {
+        let mut told = Vec::with_capacity(ends.len());
+        for end in ends {
+            let output = match large_output(&end) {
+                None => None,
+                Some(body) => {
+                    let body = body.clone();
+                    let put = self.write(move |call| {
+                        let body = body.clone();
+                        async move { blobs::put(&call, &body).await }.boxed()
+                    });
+                    Some(put.await?)
+                }
+            };
+            told.push((end, output));
+        }
+        let told = Arc::new(told);
+        self.write(move |call| {
+            let told = Arc::clone(&told);
+            async move { finish::finish(&call, &told).await }.boxed()
+        })
+        .await
+    }
+
+    async fn report_progress(
+        &self,
+        reports: Vec<Progress>,
+        now: Timestamp,
+    ) -> Result<(), StorageError> {
+        let reports = Arc::new(reports);
+        self.write(move |call| {
+            let reports = Arc::clone(&reports);
+            async move { finish::report_progress(&call, &reports, now).await }.boxed()
+        })
+        .await
+    }
+
+    async fn cancel(&self, id: TaskId, now: Timestamp) -> Result<Cancelled, StorageError> {
+        self.write(move |call| async move { change::cancel(&call, id, now).await }.boxed())
+            .await
+    }
+
+    async fn retry(&self, id: TaskId, now: Timestamp) -> Result<Retried, StorageError> {
+        self.write(move |call| async move { change::retry(&call, id, now).await }.boxed())
+            .await
+    }
+
+    async fn cancel_requests(&self, worker: WorkerId) -> Result<Vec<TaskId>, StorageError> {
+        self.read(move |call| {
+            async move { reading!(call, tx, reads::cancel_requests(&mut tx, worker)) }.boxed()
+        })
+        .await
+    }
+
+    async fn held(&self, worker: WorkerId) -> Result<Vec<HeldTask>, StorageError> {
+        self.read(move |call| {
+            async move { reading!(call, tx, reads::held(&mut tx, worker)) }.boxed()
+        })
+        .await
+    }
+
+    async fn next_run_at(&self) -> Result<Option<Timestamp>, StorageError> {
+        self.read(move |call| {
+            async move { reading!(call, tx, reads::next_run_at(&mut tx)) }.boxed()
+        })
+        .await
+    }
+
+    async fn heartbeat(&self, worker: WorkerId, now: Timestamp) -> Result<(), StorageError> {
+        self.write(move |call| async move { change::heartbeat(&call, worker, now).await }.boxed())
+            .await
+    }
+
+    async fn rescue(
+        &self,
+        me: WorkerId,
+        dead_before: Timestamp,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Vec<Rescued>, StorageError> {
+        let limit = limit.min(AT_ONCE_MAX);
+        self.write(move |call| {
+            async move { rescue::rescue(&call, me, dead_before, limit, now).await }.boxed()
+        })
+        .await
+    }
+
+    async fn prune(
+        &self,
+        finished_before: Timestamp,
+        keep_max: u64,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Pruned, StorageError> {
+        self.write(move |call| {
+            async move { prune::prune(&call, finished_before, keep_max, limit, now).await }.boxed()
+        })
+        .await
+    }
+
+    async fn purge(&self, id: TaskId) -> Result<Purged, StorageError> {
+        self.write(move |call| async move { prune::purge(&call, id).await }.boxed())
+            .await
+    }
+
+    async fn orphans(
+        &self,
+        blobs: Vec<BlobId>,
+        tasks: Vec<TaskId>,
+    ) -> Result<Orphans, StorageError> {
+        let owners = Arc::new((blobs, tasks));
+        self.read(move |call| {
+            let owners = Arc::clone(&owners);
+            async move { reading!(call, tx, prune::orphans(&mut tx, &owners.0, &owners.1)) }.boxed()
+        })
+        .await
+    }
+}
+
+/// An output is kept in parts from this length on.
+const LARGE_OUTPUT_BYTES: usize = 1 << 20;
+
+/// The output of an attempt, if it is too large for its row.
+fn large_output(end: &AttemptEnd) -> Option<&Bytes> {
+    match &end.outcome {
+        Outcome::Completed(payload) => {
+            Some(&payload.body).filter(|body| body.len() >= LARGE_OUTPUT_BYTES)
+        }
+        Outcome::Failed(_) => None,
+    }
+}

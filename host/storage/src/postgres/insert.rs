@@ -1,0 +1,304 @@
+//! Storing tasks: many submissions in one transaction.
+//!
+//! What is new for all that anybody knows is written without a look: a unique index, or the template
+//! that is not there, refuses the whole statement, and then everything is looked up and planned
+//! (`plan`).
+
+mod columns;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use self::columns::Rows;
+pub(super) use self::columns::bytes_of;
+use super::call::Call;
+use super::counters;
+use super::fault::{Fault, Kind, get};
+use super::params::{Raw, params};
+use super::plan::{Earlier, Known};
+use super::templates;
+use super::tx::{Mode, Tx};
+use crate::rows::{KeptTemplates, Template};
+use crate::{Inserted, StorageError};
+use cofferdam_domain::task::{NewTask, TaskId};
+use cofferdam_domain::time::Timestamp;
+
+const BY_ID: &str = "
+    SELECT id, fingerprint FROM cofferdam.task_spec WHERE id = ANY($1::uuid[])";
+const BY_KEY: &str = "
+    SELECT idempotency_key, id, fingerprint FROM cofferdam.task_spec
+    WHERE idempotency_key = ANY($1::bytea[])";
+/// Those whose task was removed hold nothing, but are in the way of the next.
+const HOLDERS: &str = "
+    SELECT d.key, d.task_id, d.expires_at, s.id IS NOT NULL
+    FROM cofferdam.dedup d LEFT JOIN cofferdam.task_spec s ON s.id = d.task_id
+    WHERE d.key = ANY($1::bytea[])";
+/// Takes over only from holders that were seen; whoever came in between is in nobody's list.
+const HOLD: &str = "
+    INSERT INTO cofferdam.dedup AS d (key, task_id, expires_at)
+    SELECT * FROM unnest($1::bytea[], $2::uuid[], $3::int8[])
+    ON CONFLICT (key, tenant) DO UPDATE SET task_id = excluded.task_id,
+        expires_at = excluded.expires_at
+    WHERE d.task_id = ANY($4::uuid[]) RETURNING 1";
+
+/// What one call wants to be stored.
+pub(super) struct Submission {
+    pub(super) tasks: Vec<NewTask>,
+    pub(super) pending_max: u64,
+    pub(super) now: Timestamp,
+}
+
+/// What each submission is told.
+pub(super) type Answers = Vec<Result<Vec<Inserted>, StorageError>>;
+
+/// Stores the submissions, each all or none.
+pub(super) async fn insert(call: &Call, submissions: &[Submission]) -> Result<Answers, Fault> {
+    match at_once_or_planned(call, submissions).await {
+        // Whoever finds its own task has stored it in the try that was not answered.
+        Err(fault) if matches!(fault.error, StorageError::Unknown(_)) => {
+            let mut answers = planned(call, submissions).await?;
+            for (submission, answer) in submissions.iter().zip(&mut answers) {
+                answer
+                    .iter_mut()
+                    .for_each(|told| as_if_new(submission, told));
+            }
+            Ok(answers)
+        }
+        Err(fault) if fault.may_concern_one() && submissions.len() > 1 => {
+            one_by_one(call, submissions).await
+        }
+        done => done,
+    }
+}
+
+async fn at_once_or_planned(call: &Call, submissions: &[Submission]) -> Result<Answers, Fault> {
+    if let Some(templates) = all_new(call, submissions) {
+        match at_once(call, submissions, &templates).await {
+            Err(fault) if fault.kind == Kind::Taken => {}
+            done => return done,
+        }
+    }
+    planned(call, submissions).await
+}
+
+async fn one_by_one(call: &Call, submissions: &[Submission]) -> Result<Answers, Fault> {
+    let mut answers = Vec::with_capacity(submissions.len());
+    for submission in submissions {
+        match planned(call, std::slice::from_ref(submission)).await {
+            Ok(told) => answers.extend(told),
+            Err(fault) => answers.push(Err(fault.error)),
+        }
+    }
+    Ok(answers)
+}
+
+fn as_if_new(submission: &Submission, told: &mut [Inserted]) {
+    for (task, told) in submission.tasks.iter().zip(told) {
+        if *told == Inserted::Repeated(task.id) {
+            *told = Inserted::New;
+        }
+    }
+}
+
+/// The template of each task in turn, if nothing that is known here speaks against storing them all.
+fn all_new(call: &Call, submissions: &[Submission]) -> Option<Vec<Arc<Template>>> {
+    let (mut ids, mut keys) = (HashSet::new(), HashSet::new());
+    let mut templates = Vec::new();
+    for task in submissions.iter().flat_map(|submission| &submission.tasks) {
+        let is_new = ids.insert(task.id)
+            && task.dedup.is_none()
+            && task
+                .idempotency_key
+                .as_ref()
+                .is_none_or(|key| keys.insert(key));
+        if !is_new {
+            return None;
+        }
+        templates.push(call.db.templates().of_spec(&task.spec)?);
+    }
+    let pending_max = submissions
+        .iter()
+        .map(|submission| submission.pending_max)
+        .min()?;
+    let more = u64::try_from(templates.len()).unwrap_or(u64::MAX);
+    call.db
+        .waiting
+        .has_room(more, pending_max)
+        .then_some(templates)
+}
+
+async fn at_once(
+    call: &Call,
+    submissions: &[Submission],
+    templates: &[Arc<Template>],
+) -> Result<Answers, Fault> {
+    let mut rows = Rows::default();
+    let tasks = submissions.iter().flat_map(|submission| {
+        let now = submission.now;
+        submission.tasks.iter().map(move |task| (task, now))
+    });
+    for ((task, now), template) in tasks.zip(templates) {
+        rows.push(task, template, now)?;
+    }
+    let mut tx = call.begin(Mode::Referring).await?;
+    rows.write(&mut tx);
+    tx.commit().await?;
+    let all = |submission: &Submission| Ok(vec![Inserted::New; submission.tasks.len()]);
+    Ok(submissions.iter().map(all).collect())
+}
+
+/// Looks everything up, and then writes what is to be written.
+async fn planned(call: &Call, submissions: &[Submission]) -> Result<Answers, Fault> {
+    let mut tx = call.begin(Mode::Referring).await?;
+    let (mut known, stale) = look_up(&mut tx, submissions).await?;
+    let templates = find_templates(&mut tx, submissions, &mut known).await?;
+    let (mut rows, mut held) = (Rows::default(), Held::new());
+    let mut answers = Vec::with_capacity(submissions.len());
+    let mut templates_left = &templates[..];
+    for submission in submissions {
+        let (own, others) = templates_left.split_at(submission.tasks.len());
+        templates_left = others;
+        let planned = known.plan(&submission.tasks, submission.pending_max, submission.now);
+        for (place, told) in planned.iter().flatten().enumerate() {
+            if let (Inserted::New, Some(template)) = (told, &own[place]) {
+                let task = &submission.tasks[place];
+                rows.push(task, template, submission.now)?;
+                if let Some(dedup) = &task.dedup {
+                    let until = submission.now.plus(dedup.window);
+                    held.insert(dedup.key.clone(), (task.id, until));
+                }
+            }
+        }
+        answers.push(planned);
+    }
+    if rows.is_empty() {
+        tx.rollback().await?;
+    } else {
+        hold(&mut tx, held, stale).await?;
+        rows.write(&mut tx);
+        match tx.commit().await {
+            // Somebody else was faster.
+            Err(fault) if fault.kind == Kind::Taken => {
+                call.db.templates().clear();
+                return Err(Fault::again("what was free a moment ago is taken"));
+            }
+            done => done?,
+        }
+    }
+    call.db.waiting.learned(known.waiting);
+    keep(call, templates);
+    Ok(answers)
+}
+
+/// What the database knows of what the submissions name, and the tasks whose dedup keys are free by
+/// now.
+async fn look_up(tx: &mut Tx, submissions: &[Submission]) -> Result<(Known, Vec<Uuid>), Fault> {
+    let mut known = Known::default();
+    let tasks = || submissions.iter().flat_map(|submission| &submission.tasks);
+    let ids: Vec<Uuid> = tasks().map(|task| task.id.0).collect();
+    for row in tx.query(BY_ID, params![ids]).await? {
+        let earlier = earlier(&row, 0)?;
+        known.by_id.insert(earlier.id, earlier);
+    }
+    let keys = tasks().filter_map(|task| task.idempotency_key.as_deref());
+    let keys: Vec<Raw> = keys.map(key).collect();
+    if !keys.is_empty() {
+        for row in tx.query(BY_KEY, params![keys]).await? {
+            known.by_key.insert(key_of(&row)?, earlier(&row, 1)?);
+        }
+    }
+    let mut stale = Vec::new();
+    let keys = tasks().filter_map(|task| Some(key(&task.dedup.as_ref()?.key)));
+    let keys: Vec<Raw> = keys.collect();
+    if !keys.is_empty() {
+        for row in tx.query(HOLDERS, params![keys]).await? {
+            let (holder, until): (Uuid, i64) = (get(&row, 1)?, get(&row, 2)?);
+            stale.push(holder);
+            if get(&row, 3)? {
+                let holder = (TaskId(holder), Timestamp::from_millis(until));
+                known.holders.insert(key_of(&row)?, holder);
+            }
+        }
+    }
+    known.waiting = counters::waiting(tx).await?;
+    Ok((known, stale))
+}
+
+fn key(text: &str) -> Raw {
+    Raw::copy(text.as_bytes())
+}
+
+fn key_of(row: &Row) -> Result<String, StorageError> {
+    String::from_utf8(get(row, 0)?).map_err(StorageError::corrupt)
+}
+
+fn earlier(row: &Row, first: usize) -> Result<Earlier, StorageError> {
+    Ok(Earlier {
+        id: TaskId(get(row, first)?),
+        fingerprint: <[u8; 16]>::try_from(get::<&[u8]>(row, first + 1)?)
+            .map_err(StorageError::corrupt)?,
+    })
+}
+
+/// The template of each task in turn; none where the version is not kept.
+async fn find_templates(
+    tx: &mut Tx,
+    submissions: &[Submission],
+    known: &mut Known,
+) -> Result<Vec<Option<Arc<Template>>>, Fault> {
+    let mut found: Vec<Option<Arc<Template>>> = Vec::new();
+    let mut others = KeptTemplates::default();
+    for task in submissions.iter().flat_map(|submission| &submission.tasks) {
+        if known.gone.contains(&task.spec.digest) {
+            found.push(None);
+            continue;
+        }
+        if let Some(template) = others.of_spec(&task.spec) {
+            found.push(Some(template));
+            continue;
+        }
+        match templates::of_spec(tx, &task.spec).await {
+            Ok(template) => found.push(Some(others.keep(template))),
+            Err(Fault {
+                error: StorageError::ModuleGone(digest),
+                ..
+            }) => {
+                known.gone.insert(digest);
+                found.push(None);
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(found)
+}
+
+/// Keeps copies of templates that are committed.
+fn keep(call: &Call, templates: Vec<Option<Arc<Template>>>) {
+    let mut kept = call.db.templates();
+    for template in templates.into_iter().flatten() {
+        if kept.get(template.id).is_none() {
+            kept.keep(template);
+        }
+    }
+}
+
+/// Dedup keys that new tasks hold, and until when.
+type Held = HashMap<String, (TaskId, Timestamp)>;
+
+async fn hold(tx: &mut Tx, held: Held, stale: Vec<Uuid>) -> Result<(), Fault> {
+    if held.is_empty() {
+        return Ok(());
+    }
+    let wanted = held.len();
+    let keys: Vec<Raw> = held.keys().map(|text| key(text)).collect();
+    let ids: Vec<Uuid> = held.values().map(|(id, _)| id.0).collect();
+    let until: Vec<i64> = held.values().map(|(_, until)| until.as_millis()).collect();
+    let taken = tx.query(HOLD, params![keys, ids, until, stale]).await?;
+    match taken.len() == wanted {
+        true => Ok(()),
+        false => Err(Fault::again("somebody else took a dedup key")),
+    }
+}

@@ -1,0 +1,189 @@
+//! The rows of new tasks, column by column, as one statement takes them.
+
+use uuid::Uuid;
+
+use super::key;
+use crate::StorageError;
+use crate::postgres::params::{Params, Raw, params, text};
+use crate::postgres::tx::Tx;
+use crate::rows::{NO_METADATA, Template, to_json};
+use cofferdam_domain::state::TaskState;
+use cofferdam_domain::task::{Input, NewTask};
+use cofferdam_domain::time::Timestamp;
+
+/// The numbers follow the order of the arrays. A template that is gone makes a NULL, which the table
+/// refuses.
+const INSERT: &str = "
+    WITH e AS MATERIALIZED (
+        SELECT nextval('cofferdam.task_seq') AS seq, q.* FROM (
+            SELECT * FROM unnest($1::uuid[], $2::int8[], $3::int8[], $4::int2[], $5::int8[],
+                $6::int4[], $7::int8[], $8::bytea[], $9::text[], $10::uuid[], $11::int8[],
+                $12::text[], $13::text[], $14::text[], $15::bytea[], $16::bytea[])
+            WITH ORDINALITY AS u(id, template, name, priority, run_at, max_attempts, created_at,
+                fingerprint, content_type, blob, blob_bytes, args, env, metadata, idempotency_key,
+                body, place)
+            ORDER BY u.place) q),
+    s AS (
+        INSERT INTO cofferdam.task_spec (seq, id, template, name, created_at, fingerprint,
+            content_type, blob, blob_bytes, args, env, metadata, idempotency_key, body)
+        SELECT seq, id, (SELECT p.id FROM cofferdam.template p WHERE p.id = e.template), name,
+            created_at, fingerprint, content_type, blob, blob_bytes, args, env, metadata,
+            idempotency_key, body
+        FROM e)
+    INSERT INTO cofferdam.task (seq, state, priority, run_at, max_attempts, updated_at, change,
+        home)
+    SELECT seq, 1, priority, run_at, max_attempts, created_at,
+        (SELECT cofferdam.change_number($17)) + place, CASE WHEN blob IS NOT NULL THEN $18::uuid END
+    FROM e";
+
+/// Rows of one statement, and their bytes.
+const ROWS_MAX: usize = 5000;
+const ROWS_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes of a task that go with its statement.
+pub(in crate::postgres) fn bytes_of(task: &NewTask) -> usize {
+    match &task.spec.input {
+        Input::Inline(payload) => payload.body.len(),
+        Input::Spooled { .. } => 0,
+    }
+}
+
+/// Rows to be written, column by column.
+#[derive(Default)]
+pub(super) struct Rows {
+    statements: Vec<Columns>,
+}
+
+#[derive(Default)]
+struct Columns {
+    bytes: usize,
+    ids: Vec<Uuid>,
+    templates: Vec<i64>,
+    names: Vec<i64>,
+    priorities: Vec<i16>,
+    run_at: Vec<i64>,
+    max_attempts: Vec<i32>,
+    created_at: Vec<i64>,
+    fingerprints: Vec<Raw>,
+    content_types: Vec<String>,
+    blobs: Vec<Option<Uuid>>,
+    blob_bytes: Vec<Option<i64>>,
+    args: Vec<Option<String>>,
+    env: Vec<Option<String>>,
+    metadata: Vec<Option<String>>,
+    keys: Vec<Option<Raw>>,
+    bodies: Vec<Option<Raw>>,
+}
+
+impl Rows {
+    pub(super) fn is_empty(&self) -> bool {
+        self.statements.is_empty()
+    }
+
+    pub(super) fn push(
+        &mut self,
+        task: &NewTask,
+        template: &Template,
+        now: Timestamp,
+    ) -> Result<(), StorageError> {
+        let bytes = bytes_of(task);
+        let has_room = |columns: &Columns| {
+            columns.ids.len() < ROWS_MAX && columns.bytes.saturating_add(bytes) <= ROWS_BYTES_MAX
+        };
+        if !self.statements.last().is_some_and(has_room) {
+            self.statements.push(Columns::default());
+        }
+        match self.statements.last_mut() {
+            Some(columns) => columns.push(task, template, now),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn write(self, tx: &mut Tx) {
+        let mut before = 0;
+        for columns in self.statements {
+            let rows = i64::try_from(columns.ids.len()).unwrap_or(i64::MAX);
+            tx.count(TaskState::Pending, rows);
+            let home = tx.call().db.home;
+            tx.later(INSERT, columns.into_params(before, home));
+            before += rows;
+        }
+    }
+}
+
+impl Columns {
+    fn push(
+        &mut self,
+        task: &NewTask,
+        template: &Template,
+        now: Timestamp,
+    ) -> Result<(), StorageError> {
+        let spec = &task.spec;
+        let (content_type, blob, blob_bytes, body) = match &spec.input {
+            Input::Inline(payload) => {
+                let body = Raw(payload.body.clone());
+                (&*payload.content_type, None, None, Some(body))
+            }
+            Input::Spooled {
+                content_type,
+                blob,
+                size_bytes,
+            } => {
+                let size = i64::try_from(*size_bytes).map_err(StorageError::corrupt)?;
+                (content_type.as_str(), Some(blob.0), Some(size), None)
+            }
+        };
+        let (args, env) = (list(&spec.args)?, list(&spec.env)?);
+        self.bytes += bytes_of(task);
+        self.ids.push(task.id.0);
+        self.templates.push(template.id);
+        self.names.push(template.name);
+        self.priorities.push(spec.priority.rank().into());
+        self.run_at.push(task.run_at.as_millis());
+        let max_attempts = spec.retry.max_attempts.max(1);
+        self.max_attempts
+            .push(i32::try_from(max_attempts).map_err(StorageError::corrupt)?);
+        self.created_at.push(now.as_millis());
+        self.fingerprints.push(Raw::copy(&task.fingerprint));
+        self.content_types.push(text(content_type));
+        self.blobs.push(blob);
+        self.blob_bytes.push(blob_bytes);
+        self.args.push(args);
+        self.env.push(env);
+        let metadata = (spec.metadata != NO_METADATA).then(|| spec.metadata.clone());
+        self.metadata.push(metadata);
+        self.keys.push(task.idempotency_key.as_deref().map(key));
+        self.bodies.push(body);
+        Ok(())
+    }
+
+    /// The parameters of [`INSERT`], behind so many rows of the same transaction; spooled inputs are
+    /// at `home`.
+    fn into_params(self, before: i64, home: Uuid) -> Params {
+        params![
+            self.ids,
+            self.templates,
+            self.names,
+            self.priorities,
+            self.run_at,
+            self.max_attempts,
+            self.created_at,
+            self.fingerprints,
+            self.content_types,
+            self.blobs,
+            self.blob_bytes,
+            self.args,
+            self.env,
+            self.metadata,
+            self.keys,
+            self.bodies,
+            before,
+            home,
+        ]
+    }
+}
+
+/// A list as JSON; absent if it is empty.
+fn list<T: serde::Serialize>(items: &[T]) -> Result<Option<String>, StorageError> {
+    (!items.is_empty()).then(|| to_json(&items)).transpose()
+}

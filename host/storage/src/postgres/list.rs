@@ -1,0 +1,214 @@
+//! Listing tasks, newest first or oldest change first.
+//!
+//! A list is found in two steps: first which tasks, along an index, then the tasks themselves. No list
+//! walks over everything: if no index answers exactly, the search covers a bounded number of tasks of an
+//! index in the right order, and a page that ends there says where the next one continues.
+//!
+//! Transactions that go on at once become visible in another order than that of their numbers, so no
+//! list by change goes beyond the oldest of them (`cofferdam.change_horizon`). Whoever asks for changes
+//! waits a moment for those that are just being committed.
+
+mod path;
+mod rest;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use self::path::{Found, Path, search, search_all};
+use self::rest::Rest;
+use super::call::Call;
+use super::counters::counts;
+use super::fault::{Fault, get};
+use super::params::params;
+use super::tasks::some_tasks;
+use super::templates::name_number;
+use super::tx::{Mode, Tx};
+use crate::{ChangeNumber, ListPosition, Since, StorageError, TaskFilter, TaskPage};
+use cofferdam_domain::attempt::FailureKind;
+use cofferdam_domain::state::TaskState;
+use cofferdam_domain::time::Timestamp;
+
+/// Up to this many waiting or running tasks are sorted; if there are more, a scan finds them soon.
+const SORTED_MAX: u64 = 20_000;
+/// By how much the time of a change may lie behind that of an earlier one. Changes are numbered when
+/// they are made and dated when they were asked for.
+const DISORDER_MAX_MS: i64 = 60_000;
+/// How long a list by change waits for transactions that may still add to it, and how often it looks.
+const SETTLE_MAX: Duration = Duration::from_millis(250);
+const SETTLE_LOOK: Duration = Duration::from_millis(4);
+
+/// The newest change that can be seen, and the first number that one may have which cannot.
+const NEWEST: &str = "
+    SELECT greatest((SELECT max(change) FROM cofferdam.task), newest), cofferdam.change_horizon()
+    FROM cofferdam.change_base";
+
+/// The tasks that pass `filter`, and where the next page begins.
+pub(super) async fn tasks(call: &Call, filter: &TaskFilter, limit: u32) -> Result<TaskPage, Fault> {
+    if filter.since.is_some() {
+        settle(call).await?;
+    }
+    let mut tx = call.begin(Mode::Read).await?;
+    let (newest, horizon) = newest(&mut tx).await?;
+    let found = match filter.since {
+        None => by_age(&mut tx, filter, limit).await?,
+        Some(since) => by_change(&mut tx, filter, since, limit, horizon).await?,
+    };
+    let seqs = found.tasks.iter().map(|(_, seq)| *seq).collect();
+    let tasks = some_tasks(&mut tx, seqs).await?;
+    tx.commit().await?;
+    let next = found.stopped_at.map(ListPosition);
+    Ok(TaskPage {
+        tasks,
+        next,
+        as_of: match (filter.since, next) {
+            (Some(_), Some(ListPosition(place))) => ChangeNumber(place),
+            (None, _) | (Some(_), None) => ChangeNumber(newest.min(horizon - 1)),
+        },
+        newest: ChangeNumber(newest),
+    })
+}
+
+/// Waits until everything that can be seen now lies below the horizon, but not for long.
+async fn settle(call: &Call) -> Result<(), Fault> {
+    let until = Instant::now() + SETTLE_MAX;
+    let mut wanted = None;
+    loop {
+        let mut tx = call.begin(Mode::Read).await?;
+        let (newest, horizon) = newest(&mut tx).await?;
+        tx.commit().await?;
+        if *wanted.get_or_insert(newest) < horizon || Instant::now() >= until {
+            return Ok(());
+        }
+        tokio::time::sleep(SETTLE_LOOK).await;
+    }
+}
+
+async fn newest(tx: &mut Tx) -> Result<(i64, i64), Fault> {
+    let row = tx
+        .query_opt(NEWEST, params![])
+        .await?
+        .ok_or_else(|| StorageError::corrupt("nobody counts changes"))?;
+    Ok((get(&row, 0)?, get(&row, 1)?))
+}
+
+/// A filter's states and module as the database has them.
+struct Asked {
+    /// All if empty.
+    states: Vec<TaskState>,
+    name: Option<i64>,
+}
+
+impl Asked {
+    /// `None` if no task can pass.
+    async fn of(tx: &mut Tx, filter: &TaskFilter) -> Result<Option<Asked>, Fault> {
+        let name = match &filter.module {
+            None => None,
+            Some(name) => match name_number(tx, name).await? {
+                None => return Ok(None),
+                known => known,
+            },
+        };
+        let Some(labelled) = &filter.labels else {
+            let states = filter.states.clone();
+            return Ok(Some(Asked { states, name }));
+        };
+        let asked = |state: &TaskState| filter.states.is_empty() || filter.states.contains(state);
+        let has_label = |state: &TaskState| labelled.any.iter().any(|it| it.state() == *state);
+        let states: Vec<TaskState> = TaskState::ALL
+            .into_iter()
+            .filter(|state| asked(state) && has_label(state))
+            .collect();
+        Ok((!states.is_empty()).then_some(Asked { states, name }))
+    }
+}
+
+async fn by_age(tx: &mut Tx, filter: &TaskFilter, limit: u32) -> Result<Found, Fault> {
+    let below = filter.after.map_or(i64::MAX, |ListPosition(seq)| seq);
+    let mut rest = Rest::of(filter);
+    let Some(Asked { states, name }) = Asked::of(tx, filter).await? else {
+        return Ok(Found::default());
+    };
+    if !filter.error_kinds.is_empty() {
+        rest.states(&states);
+        rest.name(name);
+        // Each once, or its tasks would be listed twice.
+        let kinds = FailureKind::ALL.into_iter();
+        let asked = kinds.filter(|kind| filter.error_kinds.contains(kind));
+        let paths: Vec<Path> = asked.map(Path::ErrorKind).collect();
+        return search_all(tx, &paths, &rest, below, limit).await;
+    }
+    if let Some(name) = name {
+        rest.states(&states);
+        return search_all(tx, &[Path::Name(name)], &rest, below, limit).await;
+    }
+    let counts = counts(tx).await?;
+    let occurring: Vec<TaskState> = TaskState::ALL
+        .into_iter()
+        .filter(|state| states.contains(state) && counts.of(*state) > 0)
+        .collect();
+    if occurring.is_empty() && !states.is_empty() {
+        return Ok(Found::default());
+    }
+    let path = |state: TaskState| match state {
+        TaskState::Pending | TaskState::Running if counts.of(state) <= SORTED_MAX => {
+            Some(Path::Few(state))
+        }
+        TaskState::Failed | TaskState::Cancelled => Some(Path::Unsuccessful(state)),
+        TaskState::Blocked | TaskState::Pending | TaskState::Running | TaskState::Completed => None,
+    };
+    // One path for each requested state, if each state has an exact one.
+    let paths: Option<Vec<Path>> = occurring.iter().map(|state| path(*state)).collect();
+    match paths {
+        Some(paths) if !paths.is_empty() => search_all(tx, &paths, &rest, below, limit).await,
+        Some(_) | None => {
+            rest.states(&occurring);
+            search_all(tx, &[Path::Seq], &rest, below, limit).await
+        }
+    }
+}
+
+async fn by_change(
+    tx: &mut Tx,
+    filter: &TaskFilter,
+    since: Since,
+    limit: u32,
+    horizon: i64,
+) -> Result<Found, Fault> {
+    let mut rest = Rest::of(filter);
+    let Some(Asked { states, name }) = Asked::of(tx, filter).await? else {
+        return Ok(Found::default());
+    };
+    rest.states(&states);
+    rest.name(name);
+    rest.error_kinds(&filter.error_kinds);
+    let since = match since {
+        Since::Change(ChangeNumber(number)) => number,
+        Since::Time(time) => {
+            rest.changed_at_or_after(time);
+            last_change_before(tx, time, horizon).await?
+        }
+    };
+    let after = filter
+        .after
+        .map_or(since, |ListPosition(number)| number.max(since));
+    let places = after.saturating_add(1)..=horizon - 1;
+    search(tx, Path::Change, &rest, places, limit).await
+}
+
+/// A change below which all were made before `time`. It is found by binary search, because times
+/// grow with the numbers, with small exceptions.
+async fn last_change_before(tx: &mut Tx, time: Timestamp, horizon: i64) -> Result<i64, Fault> {
+    const NEXT: &str = "
+        SELECT change, updated_at FROM cofferdam.task WHERE change > $1 ORDER BY change LIMIT 1";
+    let before = time.as_millis().saturating_sub(DISORDER_MAX_MS);
+    let (mut low, mut high) = (0, horizon);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match tx.query_opt(NEXT, params![middle]).await? {
+            Some(row) if get::<i64>(&row, 1)? < before => low = get(&row, 0)?,
+            Some(_) | None => high = middle,
+        }
+    }
+    Ok(low)
+}

@@ -1,0 +1,183 @@
+//! Goes along one index of tasks for the next few that pass.
+//!
+//! Which index that is, and what the list as a whole consists of, is decided by the parent.
+
+use std::ops::RangeInclusive;
+
+use tokio_postgres::Row;
+
+use super::rest::Rest;
+use crate::StorageError;
+use crate::postgres::fault::{Fault, get};
+use crate::postgres::params::params;
+use crate::postgres::tx::Tx;
+use crate::rows::state_number;
+use cofferdam_domain::attempt::FailureKind;
+use cofferdam_domain::state::TaskState;
+
+/// An index that a list follows, with a place for each task in it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Path {
+    /// Every task, by its `seq`.
+    Seq,
+    /// Those of one module, by their `seq`.
+    Name(i64),
+    /// Those of a state with few tasks, by their `seq`, after sorting.
+    Few(TaskState),
+    /// Those that failed or were cancelled, by their `seq`.
+    Unsuccessful(TaskState),
+    /// Those that show a failure of one kind, by their `seq`.
+    ErrorKind(FailureKind),
+    /// Every task, by its newest change.
+    Change,
+}
+
+impl Path {
+    /// The source with its condition, and the column that is the place.
+    fn parts(self) -> (String, &'static str) {
+        const ALL: &str = "cofferdam.task t WHERE true";
+        match self {
+            Path::Seq => (ALL.to_owned(), "t.seq"),
+            Path::Name(name) => (
+                format!(
+                    "cofferdam.task_spec s JOIN cofferdam.task t ON t.seq = s.seq WHERE s.name = {name}"
+                ),
+                "s.seq",
+            ),
+            // OFFSET separates it, because the planner would rather walk over all tasks in their order.
+            Path::Few(state) => (
+                format!(
+                    "(SELECT * FROM cofferdam.task WHERE state = {} OFFSET 0) t WHERE true",
+                    state_number(state)
+                ),
+                "t.seq",
+            ),
+            Path::Unsuccessful(state) => (
+                format!(
+                    "cofferdam.task t WHERE t.state >= 4 AND t.state = {}",
+                    state_number(state)
+                ),
+                "t.seq",
+            ),
+            Path::ErrorKind(kind) => (
+                format!(
+                    "cofferdam.task t WHERE t.error_kind IS NOT NULL AND t.error_kind = '{}'",
+                    kind.as_str()
+                ),
+                "t.seq",
+            ),
+            Path::Change => (ALL.to_owned(), "t.change"),
+        }
+    }
+}
+
+/// Places and `seq`s found along one path.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) tasks: Vec<(i64, i64)>,
+    /// Where the search ended before the end of the path.
+    pub(super) stopped_at: Option<i64>,
+}
+
+/// The first `limit` tasks along all of these paths, on which places fall, and where they continue.
+pub(super) async fn search_all(
+    tx: &mut Tx,
+    paths: &[Path],
+    rest: &Rest,
+    below: i64,
+    limit: u32,
+) -> Result<Found, Fault> {
+    let scan = rest.scan_max() / i64::try_from(paths.len().max(1)).unwrap_or(i64::MAX);
+    let mut all = Found::default();
+    for path in paths {
+        let places = i64::MIN..=below.saturating_sub(1);
+        let found = search_some(tx, *path, rest, places, limit, scan).await?;
+        all.tasks.extend(found.tasks);
+        all.stopped_at = all.stopped_at.max(found.stopped_at);
+    }
+    all.tasks.sort_unstable_by(|a, b| b.cmp(a));
+    // Below that place one of the paths may have more.
+    let floor = all.stopped_at.unwrap_or(i64::MIN);
+    all.tasks.retain(|(place, _)| *place >= floor);
+    Ok(cut(all, limit))
+}
+
+/// The first `limit` tasks along a path, and where it continues.
+pub(super) async fn search(
+    tx: &mut Tx,
+    path: Path,
+    rest: &Rest,
+    places: RangeInclusive<i64>,
+    limit: u32,
+) -> Result<Found, Fault> {
+    search_some(tx, path, rest, places, limit, rest.scan_max()).await
+}
+
+/// The same among the next `scan` tasks.
+async fn search_some(
+    tx: &mut Tx,
+    path: Path,
+    rest: &Rest,
+    places: RangeInclusive<i64>,
+    limit: u32,
+    scan: i64,
+) -> Result<Found, Fault> {
+    let (mut from, mut to) = places.into_inner();
+    let (source, place) = path.parts();
+    let direction = if path == Path::Change { "ASC" } else { "DESC" };
+    let range = format!("{source} AND {place} >= $1 AND {place} <= $2");
+    let mut stopped_at = None;
+    if !rest.is_empty() {
+        // This is the last examined place, whether or not something is found.
+        let sql =
+            format!("SELECT {place} FROM {range} ORDER BY {place} {direction} LIMIT 1 OFFSET $3");
+        let wanted = params![from, to, (scan - 1).max(0)];
+        let last = tx.query_opt(&sql, wanted).await?;
+        stopped_at = last.map(|row| get(&row, 0)).transpose()?;
+        match stopped_at {
+            Some(last) if path == Path::Change => to = last,
+            Some(last) => from = last,
+            None => {}
+        }
+    }
+    // Metadata is compared here, and so every task up to the last examined place is wanted.
+    let (metadata, limit_in_sql) = match rest.reads_metadata() {
+        true => (
+            "(SELECT m.metadata FROM cofferdam.task_spec m WHERE m.seq = t.seq)",
+            scan.max(1),
+        ),
+        false => ("NULL::text", i64::from(limit) + 1),
+    };
+    let sql = format!(
+        "SELECT {place}, t.seq, {metadata} FROM {range}{} ORDER BY {place} {direction} LIMIT $3",
+        rest.sql()
+    );
+    let rows = tx.query(&sql, params![from, to, limit_in_sql]).await?;
+    let passing = |row: &Row| -> Result<Option<(i64, i64)>, StorageError> {
+        let passes = rest.has_members(get(row, 2)?);
+        passes.then(|| Ok((get(row, 0)?, get(row, 1)?))).transpose()
+    };
+    let tasks: Result<_, StorageError> = rows
+        .iter()
+        .filter_map(|row| passing(row).transpose())
+        .collect();
+    let found = Found {
+        tasks: tasks?,
+        stopped_at,
+    };
+    Ok(cut(found, limit))
+}
+
+/// A page of the found tasks, with a next page behind its last task if there are more.
+fn cut(found: Found, limit: u32) -> Found {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let Found {
+        mut tasks,
+        mut stopped_at,
+    } = found;
+    if tasks.len() > limit {
+        tasks.truncate(limit);
+        stopped_at = tasks.last().map(|(place, _)| *place);
+    }
+    Found { tasks, stopped_at }
+}

@@ -1,0 +1,121 @@
+//! Bringing the schema up to date, and refusing a database that would break a promise.
+//!
+//! Migrations are numbered and run one by one under a lock, whichever host comes first. Each first
+//! expands: a host of the version before goes on working on the tables of this one. `schema_version`
+//! says from which version on hosts can work with what is there; one that is older refuses to start.
+
+use std::sync::Arc;
+
+use super::call::{Call, Db};
+use super::fault::{Fault, get};
+use super::params::params;
+use super::tx::{Mode, Tx};
+use crate::StorageError;
+
+/// A step, and the oldest version that can work with what it leaves.
+struct Migration {
+    script: &'static str,
+    compatible_from: i32,
+}
+
+const MIGRATIONS: [Migration; 1] = [Migration {
+    script: include_str!("../../migrations/postgres/0001_initial.sql"),
+    compatible_from: 1,
+}];
+
+/// The advisory lock of a transaction that changes the schema.
+const MIGRATING: i64 = 0x4366_6672_0003;
+/// The oldest server that has what is used here: `pg_current_xact_id`.
+const SERVER_MIN: i32 = 130_000;
+
+const SERVER: &str = "
+    SELECT current_setting('server_version_num')::int4, pg_is_in_recovery(),
+        current_setting('fsync')::bool, current_setting('full_page_writes')::bool,
+        current_setting('server_encoding')";
+const BEGINNING: &str = "
+    CREATE SCHEMA IF NOT EXISTS cofferdam;
+    CREATE TABLE IF NOT EXISTS cofferdam.schema_version (
+        version         integer     PRIMARY KEY,
+        compatible_from integer     NOT NULL,
+        applied_at      timestamptz NOT NULL DEFAULT now()
+    )";
+const VERSION: &str = "
+    SELECT version, compatible_from FROM cofferdam.schema_version ORDER BY version DESC LIMIT 1";
+/// A database that was moved to a younger server goes on counting where it was.
+const RAISE_BASE: &str = "
+    UPDATE cofferdam.change_base SET base = base + ((seen.change - cofferdam.change_number(0)) >> 18) + 1
+    FROM (SELECT greatest(newest, (SELECT max(change) FROM cofferdam.task)) AS change
+          FROM cofferdam.change_base) seen
+    WHERE seen.change >= cofferdam.change_number(0)";
+
+/// Checks the server and brings the schema up to date.
+pub(super) async fn migrate(db: &Arc<Db>) -> Result<(), StorageError> {
+    let call = Call::new(db, super::UPLOAD_TIMEOUT);
+    let up_to_date = call.repeated(|call| {
+        Box::pin(async move {
+            let mut tx = call.begin(Mode::Read).await?;
+            check_server(&mut tx).await?;
+            tx.commit().await?;
+            let mut tx = call.begin(Mode::Durable).await?;
+            up_to_date(&mut tx).await?;
+            tx.commit().await
+        })
+    });
+    up_to_date.await
+}
+
+async fn check_server(tx: &mut Tx) -> Result<(), Fault> {
+    let unfit = |why: &str| Err(StorageError::Unavailable(why.to_owned()).into());
+    let row = tx
+        .query_opt(SERVER, params![])
+        .await?
+        .ok_or_else(|| StorageError::corrupt("the server has no settings"))?;
+    if get::<i32>(&row, 0)? < SERVER_MIN {
+        return unfit("the PostgreSQL server is too old; 13 is the oldest that serves");
+    }
+    if get::<bool>(&row, 1)? {
+        return unfit("the PostgreSQL server is a replica; the primary is needed");
+    }
+    // What is acknowledged is durable, and that is the server's to keep.
+    if !get::<bool>(&row, 2)? {
+        return unfit("the PostgreSQL server has fsync switched off: a crash would lose tasks");
+    }
+    if !get::<bool>(&row, 3)? {
+        tracing::warn!("the PostgreSQL server has full_page_writes switched off");
+    }
+    if get::<&str>(&row, 4)? != "UTF8" {
+        return unfit("the database is not encoded in UTF-8");
+    }
+    Ok(())
+}
+
+async fn up_to_date(tx: &mut Tx) -> Result<(), Fault> {
+    tx.query("SELECT pg_advisory_xact_lock($1)", params![MIGRATING])
+        .await?;
+    tx.script(BEGINNING).await?;
+    let newest = tx.query_opt(VERSION, params![]).await?;
+    let (version, compatible_from): (i32, i32) = match newest {
+        None => (0, 0),
+        Some(row) => (get(&row, 0)?, get(&row, 1)?),
+    };
+    let known = i32::try_from(MIGRATIONS.len()).map_err(StorageError::corrupt)?;
+    if compatible_from > known {
+        return Err(StorageError::Unavailable(format!(
+            "the database was made ready for a newer version (schema {version}, which serves hosts \
+             from {compatible_from} on; this one knows {known})"
+        ))
+        .into());
+    }
+    for (number, migration) in (1..)
+        .zip(MIGRATIONS)
+        .filter(|(number, _)| *number > version)
+    {
+        tx.script(migration.script).await?;
+        let sql = "INSERT INTO cofferdam.schema_version (version, compatible_from) VALUES ($1, $2)";
+        tx.query(sql, params![number, migration.compatible_from])
+            .await?;
+        tracing::info!(schema = number, "the database was brought up to date");
+    }
+    tx.query(RAISE_BASE, params![]).await?;
+    Ok(())
+}

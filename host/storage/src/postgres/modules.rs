@@ -1,0 +1,165 @@
+//! Modules: the facts about each version, and versions by name. Their bytes are blobs.
+
+use tokio_postgres::Row;
+
+use super::blobs::{self, Stored};
+use super::call::Call;
+use super::fault::{Fault, get, get_hash};
+use super::params::{Raw, params};
+use super::tx::{Mode, Tx};
+use crate::blobs::BlobHash;
+use crate::rows::{InfoRow, from_json, to_json};
+use crate::{PutModule, StorageError, StoredModule};
+use bytes::Bytes;
+use cofferdam_domain::module::{Digest, ModuleInfo, ModuleName, ModuleRef};
+use cofferdam_domain::time::Timestamp;
+
+macro_rules! select_versions {
+    ($from:literal, $rest:literal) => {
+        concat!(
+            "SELECT v.name, v.digest, v.created_at, m.info FROM ",
+            $from,
+            " JOIN cofferdam.module m ON m.digest = v.digest ",
+            $rest
+        )
+    };
+}
+
+/// Puts of one name go one after the other.
+const LOCK_NAME: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
+const PUT: &str = "
+    INSERT INTO cofferdam.module (digest, info, blob) VALUES ($1, $2, $3)
+    ON CONFLICT (digest) DO NOTHING";
+const CURRENT: &str = "
+    SELECT digest FROM cofferdam.module_version WHERE name = $1 ORDER BY seq DESC LIMIT 1";
+const FORGET: &str = "DELETE FROM cofferdam.module_version WHERE name = $1 AND digest = $2";
+const NAME: &str =
+    "INSERT INTO cofferdam.module_version (name, digest, created_at) VALUES ($1, $2, $3)";
+const FIND: &str = select_versions!(
+    "cofferdam.module_version v",
+    "WHERE v.name = $1 AND ($2::bytea IS NULL OR v.digest = $2) ORDER BY v.seq DESC LIMIT 1"
+);
+const LIST: &str = select_versions!(
+    "(SELECT name, max(seq) AS seq FROM cofferdam.module_version WHERE name > $1
+      GROUP BY name ORDER BY name LIMIT $2) newest
+     JOIN cofferdam.module_version v ON v.seq = newest.seq",
+    "ORDER BY v.name"
+);
+const VERSIONS: &str = select_versions!(
+    "cofferdam.module_version v",
+    "WHERE v.name = $1 ORDER BY v.seq DESC"
+);
+
+/// Makes `name` mean `info.digest`, whose bytes were put.
+pub(super) async fn put_module(
+    call: &Call,
+    name: &ModuleName,
+    info: &ModuleInfo,
+    stored: Stored,
+    now: Timestamp,
+) -> Result<PutModule, Fault> {
+    let mut tx = call.begin(Mode::Referring).await?;
+    let text = || name.as_str().to_owned();
+    let digest = || Raw::copy(info.digest.as_bytes());
+    tx.query(LOCK_NAME, params![text()]).await?;
+    let row = to_json(&InfoRow::from(info))?;
+    tx.query(PUT, params![digest(), row, Raw::copy(&stored.hash().0)])
+        .await?;
+    let current = tx.query_opt(CURRENT, params![text()]).await?;
+    let current = current.map(|row| get_hash(&row, 0)).transpose()?;
+    let put = match current.as_ref() == Some(info.digest.as_bytes()) {
+        true => PutModule::Unchanged,
+        false => {
+            // A version that comes back moves to the end: the newest is what the name means.
+            tx.later(FORGET, params![text(), digest()]);
+            tx.later(NAME, params![text(), digest(), now.as_millis()]);
+            PutModule::Created
+        }
+    };
+    tx.commit().await?;
+    Ok(put)
+}
+
+/// Forgets a name; the bytes are removed once nothing refers to them.
+pub(super) async fn remove_module(call: &Call, name: &ModuleName) -> Result<bool, Fault> {
+    const SQL: &str = "DELETE FROM cofferdam.module_version WHERE name = $1 RETURNING 1";
+    let mut tx = call.begin(Mode::Durable).await?;
+    let removed = tx.query(SQL, params![name.as_str().to_owned()]).await?;
+    tx.commit().await?;
+    Ok(!removed.is_empty())
+}
+
+/// The version that a reference names.
+pub(super) async fn find_module(
+    tx: &mut Tx,
+    reference: &ModuleRef,
+) -> Result<Option<StoredModule>, Fault> {
+    let digest = reference
+        .digest
+        .as_ref()
+        .map(|digest| Raw::copy(digest.as_bytes()));
+    let wanted = params![reference.name.as_str().to_owned(), digest];
+    let row = tx.query_opt(FIND, wanted).await?;
+    Ok(row.as_ref().map(stored_module).transpose()?)
+}
+
+/// The version of each name, by name.
+pub(super) async fn list_modules(
+    tx: &mut Tx,
+    after: Option<&ModuleName>,
+    limit: u32,
+) -> Result<Vec<StoredModule>, Fault> {
+    let after = after.map_or("", ModuleName::as_str).to_owned();
+    let rows = tx.query(LIST, params![after, i64::from(limit)]).await?;
+    all(&rows)
+}
+
+/// Every version of a name, newest first.
+pub(super) async fn module_versions(
+    tx: &mut Tx,
+    name: &ModuleName,
+) -> Result<Vec<StoredModule>, Fault> {
+    let rows = tx
+        .query(VERSIONS, params![name.as_str().to_owned()])
+        .await?;
+    all(&rows)
+}
+
+/// The facts about a version.
+pub(super) async fn module_info(tx: &mut Tx, digest: Digest) -> Result<Option<ModuleInfo>, Fault> {
+    const SQL: &str = "SELECT info FROM cofferdam.module WHERE digest = $1";
+    let row = tx
+        .query_opt(SQL, params![Raw::copy(digest.as_bytes())])
+        .await?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    let info: InfoRow = from_json(get(&row, 0)?)?;
+    Ok(Some(info.with_digest(digest)))
+}
+
+/// The bytes of a version.
+pub(super) async fn module_wasm(tx: &mut Tx, digest: Digest) -> Result<Option<Bytes>, Fault> {
+    const SQL: &str = "SELECT blob FROM cofferdam.module WHERE digest = $1";
+    let found = tx
+        .query_opt(SQL, params![Raw::copy(digest.as_bytes())])
+        .await?;
+    match found {
+        None => Ok(None),
+        Some(row) => blobs::get_bytes(tx, BlobHash(get_hash(&row, 0)?)).await,
+    }
+}
+
+fn all(rows: &[Row]) -> Result<Vec<StoredModule>, Fault> {
+    let modules: Result<_, StorageError> = rows.iter().map(stored_module).collect();
+    Ok(modules?)
+}
+
+fn stored_module(row: &Row) -> Result<StoredModule, StorageError> {
+    let info: InfoRow = from_json(get(row, 3)?)?;
+    Ok(StoredModule {
+        name: ModuleName::parse(get(row, 0)?).map_err(StorageError::corrupt)?,
+        info: info.with_digest(Digest::from_bytes(get_hash(row, 1)?)),
+        created_at: Timestamp::from_millis(get(row, 2)?),
+    })
+}

@@ -1,0 +1,251 @@
+//! Removes data past its time.
+
+use std::collections::HashSet;
+
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::blobs;
+use super::call::Call;
+use super::counters;
+use super::fault::{Fault, get, get_hash, get_u8};
+use super::params::params;
+use super::tx::{Mode, Tx};
+use crate::rows::state_of;
+use crate::{Orphans, Pruned, Purged, StorageError};
+use cofferdam_domain::module::Digest;
+use cofferdam_domain::state::TaskState;
+use cofferdam_domain::task::{BlobId, TaskId};
+use cofferdam_domain::time::Timestamp;
+
+/// The advisory lock of a transaction that prunes: one host at a time decides what is too much.
+const PRUNING: i64 = 0x4366_6672_0002;
+/// Dedup keys removed in one call.
+const KEYS_MAX: i64 = 10_000;
+
+macro_rules! select_old {
+    ($rest:literal) => {
+        concat!(
+            "SELECT t.seq, s.id, t.state, s.blob, t.change
+             FROM cofferdam.task t JOIN cofferdam.task_spec s ON s.seq = t.seq ",
+            $rest
+        )
+    };
+}
+
+/// The oldest final tasks: those finished before $1, and those beyond a number. Two ranges of one
+/// index, because the second does not ask when.
+const BY_AGE: &str = select_old!(
+    "WHERE t.state >= 3 AND t.finished_at < $1 ORDER BY t.finished_at, t.seq LIMIT $2
+     FOR UPDATE OF t SKIP LOCKED"
+);
+const BY_NUMBER: &str = select_old!(
+    "WHERE t.state >= 3 ORDER BY t.finished_at, t.seq LIMIT $1 FOR UPDATE OF t SKIP LOCKED"
+);
+const BY_ID: &str = select_old!("WHERE s.id = $1 FOR UPDATE OF t");
+const UNREFERRED: &str = "
+    SELECT a.id FROM unnest($1::uuid[]) WITH ORDINALITY AS a(id, place)
+    WHERE NOT EXISTS (SELECT 1 FROM cofferdam.task_spec s WHERE s.blob = a.id) ORDER BY a.place";
+const OLD_KEYS: &str = "
+    DELETE FROM cofferdam.dedup WHERE (key, tenant) IN (
+        SELECT key, tenant FROM cofferdam.dedup WHERE expires_at <= $1 LIMIT $2)";
+const OLD_WORKERS: &str = "
+    DELETE FROM cofferdam.worker w WHERE w.heard_at < $1
+        AND NOT EXISTS (SELECT 1 FROM cofferdam.task t WHERE t.state = 2 AND t.worker = w.id)";
+
+/// Templates no task has, and versions that neither a template nor a name refers to.
+const UNUSED: &str = "
+    SELECT EXISTS (
+        SELECT 1 FROM cofferdam.template p
+        WHERE NOT EXISTS (SELECT 1 FROM cofferdam.task_spec s WHERE s.template = p.id))
+    OR EXISTS (
+        SELECT 1 FROM cofferdam.module m
+        WHERE NOT EXISTS (SELECT 1 FROM cofferdam.module_version v WHERE v.digest = m.digest)
+            AND NOT EXISTS (SELECT 1 FROM cofferdam.template p WHERE p.digest = m.digest))";
+const REMOVE_TEMPLATES: &str = "
+    DELETE FROM cofferdam.template p
+    WHERE NOT EXISTS (SELECT 1 FROM cofferdam.task_spec s WHERE s.template = p.id)";
+const REMOVE_NAMES: &str = "
+    DELETE FROM cofferdam.module_name n
+    WHERE NOT EXISTS (SELECT 1 FROM cofferdam.template p WHERE p.name = n.id)";
+const REMOVE_MODULES: &str = "
+    DELETE FROM cofferdam.module m
+    WHERE NOT EXISTS (SELECT 1 FROM cofferdam.module_version v WHERE v.digest = m.digest)
+        AND NOT EXISTS (SELECT 1 FROM cofferdam.template p WHERE p.digest = m.digest)
+    RETURNING m.digest";
+
+struct OldTask {
+    seq: i64,
+    id: Uuid,
+    state: TaskState,
+    blob: Option<Uuid>,
+    change: i64,
+}
+
+fn old_task(row: &Row) -> Result<OldTask, StorageError> {
+    Ok(OldTask {
+        seq: get(row, 0)?,
+        id: get(row, 1)?,
+        state: state_of(get_u8(row, 2)?)?,
+        blob: get(row, 3)?,
+        change: get(row, 4)?,
+    })
+}
+
+/// Removes up to `limit` final tasks, and then what they alone referred to.
+pub(super) async fn prune(
+    call: &Call,
+    finished_before: Timestamp,
+    keep_max: u64,
+    limit: u32,
+    now: Timestamp,
+) -> Result<Pruned, Fault> {
+    let mut tx = call.begin(Mode::Durable).await?;
+    let sql = "SELECT pg_try_advisory_xact_lock($1)";
+    let row = tx.query_opt(sql, params![PRUNING]).await?;
+    let is_alone = row.map(|row| get(&row, 0)).transpose()?.unwrap_or(false);
+    if !is_alone {
+        tx.rollback().await?;
+        return Ok(Pruned::default());
+    }
+    let old = old_tasks(&mut tx, finished_before, keep_max, limit).await?;
+    let blobs = remove(&mut tx, &old).await?;
+    tx.later(OLD_KEYS, params![now.as_millis(), KEYS_MAX]);
+    tx.later(OLD_WORKERS, params![finished_before.as_millis()]);
+    tx.commit().await?;
+    let modules = match remove_unused_modules(call).await {
+        Ok(modules) => modules,
+        Err(fault) => {
+            tracing::warn!(error = %fault.error, "versions that nothing refers to were left behind");
+            Vec::new()
+        }
+    };
+    if let Err(fault) = blobs::remove_unused(call).await {
+        tracing::warn!(error = %fault.error, "bytes that nothing refers to were left behind");
+    }
+    Ok(Pruned {
+        tasks: old.iter().map(|task| TaskId(task.id)).collect(),
+        blobs,
+        modules,
+    })
+}
+
+/// Removes one final task. The next prune removes what only this task referred to, except its
+/// input.
+pub(super) async fn purge(call: &Call, id: TaskId) -> Result<Purged, Fault> {
+    let mut tx = call.begin(Mode::Durable).await?;
+    let found = tx.query_opt(BY_ID, params![id.0]).await?;
+    let Some(task) = found.as_ref().map(old_task).transpose()? else {
+        tx.rollback().await?;
+        return Ok(Purged::Unknown);
+    };
+    if !task.state.is_final() {
+        tx.rollback().await?;
+        return Ok(Purged::NotFinal(task.state));
+    }
+    let blobs = remove(&mut tx, std::slice::from_ref(&task)).await?;
+    tx.commit().await?;
+    Ok(Purged::Removed(Pruned {
+        tasks: vec![id],
+        blobs,
+        modules: Vec::new(),
+    }))
+}
+
+async fn old_tasks(
+    tx: &mut Tx,
+    finished_before: Timestamp,
+    keep_max: u64,
+    limit: u32,
+) -> Result<Vec<OldTask>, Fault> {
+    let aged = params![finished_before.as_millis(), i64::from(limit)];
+    let by_age = tx.query(BY_AGE, aged).await?;
+    let excess = counters::finals(tx).await?.saturating_sub(keep_max);
+    let excess = excess.min(u64::from(limit));
+    let rows = if excess <= u64::try_from(by_age.len()).unwrap_or(u64::MAX) {
+        by_age
+    } else {
+        // Oldest first: whatever was found by age is at the head of this list too.
+        let excess = i64::try_from(excess).unwrap_or(i64::MAX);
+        tx.query(BY_NUMBER, params![excess]).await?
+    };
+    let tasks: Result<_, StorageError> = rows.iter().map(old_task).collect();
+    Ok(tasks?)
+}
+
+/// Removes every row of these tasks; answers with the spooled inputs that nothing else refers to.
+async fn remove(tx: &mut Tx, tasks: &[OldTask]) -> Result<Vec<BlobId>, Fault> {
+    if tasks.is_empty() {
+        return Ok(Vec::new());
+    }
+    let seqs: Vec<i64> = tasks.iter().map(|task| task.seq).collect();
+    for sql in [
+        "DELETE FROM cofferdam.task WHERE seq = ANY($1::int8[])",
+        "DELETE FROM cofferdam.task_spec WHERE seq = ANY($1::int8[])",
+        "DELETE FROM cofferdam.attempt WHERE seq = ANY($1::int8[])",
+        "DELETE FROM cofferdam.output WHERE seq = ANY($1::int8[])",
+    ] {
+        tx.query(sql, params![seqs.clone()]).await?;
+    }
+    for task in tasks {
+        tx.count(task.state, -1);
+    }
+    // A number is never given again, and whoever has seen the newest asks for what comes behind it.
+    let newest = tasks.iter().map(|task| task.change).max().unwrap_or(0);
+    tx.later(
+        "UPDATE cofferdam.change_base SET newest = $1 WHERE newest < $1",
+        params![newest],
+    );
+    let mut seen = HashSet::new();
+    let blobs = tasks.iter().filter_map(|task| task.blob);
+    let blobs: Vec<Uuid> = blobs.filter(|blob| seen.insert(*blob)).collect();
+    if blobs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = tx.query(UNREFERRED, params![blobs]).await?;
+    let blobs: Result<_, StorageError> = rows.iter().map(|row| Ok(BlobId(get(row, 0)?))).collect();
+    Ok(blobs?)
+}
+
+async fn remove_unused_modules(call: &Call) -> Result<Vec<Digest>, Fault> {
+    let mut tx = call.begin(Mode::Durable).await?;
+    let row = tx.query_opt(UNUSED, params![]).await?;
+    if !row.map(|row| get(&row, 0)).transpose()?.unwrap_or(false) {
+        tx.rollback().await?;
+        return Ok(Vec::new());
+    }
+    // From here on nobody begins to refer to any of them.
+    tx.lock_out_referrers().await?;
+    tx.query(REMOVE_TEMPLATES, params![]).await?;
+    tx.query(REMOVE_NAMES, params![]).await?;
+    let rows = tx.query(REMOVE_MODULES, params![]).await?;
+    let digests: Result<_, StorageError> = rows
+        .iter()
+        .map(|row| Ok(Digest::from_bytes(get_hash(row, 0)?)))
+        .collect();
+    tx.commit().await?;
+    call.db.templates().clear();
+    Ok(digests?)
+}
+
+/// The `blobs` and `tasks` that nothing in the database refers to.
+pub(super) async fn orphans(
+    tx: &mut Tx,
+    blobs: &[BlobId],
+    tasks: &[TaskId],
+) -> Result<Orphans, Fault> {
+    const TASKS: &str = "
+        SELECT a.id FROM unnest($1::uuid[]) WITH ORDINALITY AS a(id, place)
+        WHERE NOT EXISTS (SELECT 1 FROM cofferdam.task_spec s WHERE s.id = a.id)
+        ORDER BY a.place";
+    let blobs: Vec<Uuid> = blobs.iter().map(|blob| blob.0).collect();
+    let tasks: Vec<Uuid> = tasks.iter().map(|task| task.0).collect();
+    let mut orphans = Orphans::default();
+    for row in tx.query(UNREFERRED, params![blobs]).await? {
+        orphans.blobs.push(BlobId(get(&row, 0)?));
+    }
+    for row in tx.query(TASKS, params![tasks]).await? {
+        orphans.tasks.push(TaskId(get(&row, 0)?));
+    }
+    Ok(orphans)
+}

@@ -1,0 +1,437 @@
+//! The contract on PostgreSQL, and what only this backend can show.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tempfile::TempDir;
+
+use super::PostgresStorage;
+use super::connection::Connector;
+use super::fault::{Fault, Kind};
+use crate::conformance::fixture::*;
+use crate::conformance::{self, Backend, Storage};
+use crate::{
+    Cancelled, ChangeNumber, Finished, Inserted, Modules, Reads, Since, StorageError, TaskFilter,
+    Tasks,
+};
+use cofferdam_domain::claim::Claim;
+use cofferdam_domain::clock::Clock;
+use cofferdam_domain::state::TaskState;
+use cofferdam_domain::task::{BlobId, ClaimOrder, Dedup, Input};
+use cofferdam_test_postgres::Database;
+
+struct Postgres {
+    // Closed before its database is dropped.
+    storage: PostgresStorage,
+    dir: TempDir,
+    database: Database,
+}
+
+/// A host of its own on this database.
+fn open(database: &Database, dir: &TempDir) -> Result<PostgresStorage, StorageError> {
+    let random = StdRng::from_os_rng();
+    let clock = Clock::told(at(0));
+    PostgresStorage::open(&database.url(), &settings(dir.path()), random, clock)
+}
+
+impl Backend for Postgres {
+    async fn fresh() -> Postgres {
+        let database = Database::fresh();
+        let dir = tempfile::tempdir().unwrap();
+        let storage = open(&database, &dir).unwrap();
+        put_echo(&storage).await;
+        Postgres {
+            storage,
+            dir,
+            database,
+        }
+    }
+
+    fn storage(&self) -> &dyn Storage {
+        &self.storage
+    }
+
+    async fn reopened(self) -> Postgres {
+        let Postgres {
+            storage,
+            dir,
+            database,
+        } = self;
+        drop(storage);
+        let storage = open(&database, &dir).unwrap();
+        Postgres {
+            storage,
+            dir,
+            database,
+        }
+    }
+
+    async fn check(&self) {
+        self.storage.close();
+        check_database(&self.database);
+    }
+}
+
+/// The counters against what they count, and every row against those that it belongs to.
+fn check_database(database: &Database) {
+    for sql in [
+        "SELECT count(*) FROM (SELECT state, sum(tasks) AS tasks FROM cofferdam.counter GROUP BY state) c
+         WHERE tasks <> (SELECT count(*) FROM cofferdam.task t WHERE t.state = c.state)",
+        "SELECT count(*) FROM cofferdam.task WHERE state NOT IN (SELECT state FROM cofferdam.counter)",
+        "SELECT count(*) FROM cofferdam.task FULL JOIN cofferdam.task_spec USING (seq)
+         WHERE task.state IS NULL OR task_spec.id IS NULL",
+        "SELECT count(*) FROM cofferdam.task_spec
+         WHERE template NOT IN (SELECT id FROM cofferdam.template)",
+        "SELECT count(*) FROM cofferdam.attempt WHERE seq NOT IN (SELECT seq FROM cofferdam.task)",
+        "SELECT count(*) FROM cofferdam.output
+         WHERE (seq, number) NOT IN (SELECT seq, number FROM cofferdam.attempt)
+            OR blob NOT IN (SELECT hash FROM cofferdam.blob)",
+        "SELECT count(*) FROM cofferdam.module WHERE blob NOT IN (SELECT hash FROM cofferdam.blob)",
+    ] {
+        assert_eq!(database.run(sql).trim(), "0", "{sql}");
+    }
+}
+
+conformance::conformance!(Postgres);
+
+/// Two hosts on one database.
+struct Two {
+    hosts: [PostgresStorage; 2],
+    dirs: [TempDir; 2],
+    database: Database,
+}
+
+impl Two {
+    async fn fresh() -> Two {
+        let database = Database::fresh();
+        let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        // Both at once bring the schema up to date.
+        let hosts = std::thread::scope(|scope| {
+            let opening = [&dirs[0], &dirs[1]].map(|dir| {
+                let database = &database;
+                scope.spawn(move || open(database, dir).unwrap())
+            });
+            opening.map(|host| host.join().unwrap())
+        });
+        put_echo(&hosts[0]).await;
+        Two {
+            hosts,
+            dirs,
+            database,
+        }
+    }
+
+    fn check(self) {
+        self.hosts.iter().for_each(PostgresStorage::close);
+        check_database(&self.database);
+    }
+}
+
+#[tokio::test]
+async fn two_hosts_share_tasks_and_modules() {
+    let two = Two::fresh().await;
+    let [one, other] = &two.hosts;
+    insert_all(one, (1..=20).map(new_task).collect()).await;
+    let wasm = other.module_wasm(&digest(1)).await.unwrap().unwrap();
+    assert_eq!(wasm, b"wasm"[..]);
+    // The other host has never seen the template.
+    insert_all(other, (21..=40).map(new_task).collect()).await;
+    let claim = async |host: &PostgresStorage, worker| {
+        host.claim(worker, 20, ClaimOrder::Priority, at(1))
+            .await
+            .unwrap()
+    };
+    let (mine, others) = tokio::join!(claim(one, ME), claim(other, OTHER));
+    let ids: HashSet<_> = mine
+        .iter()
+        .chain(&others)
+        .map(|claim| claim.task_id)
+        .collect();
+    assert_eq!(ids.len(), 40);
+    // Asked for here, seen there.
+    let cancelled = other.cancel(mine[0].task_id, at(2)).await.unwrap();
+    assert_eq!(cancelled, Cancelled::Requested(ME));
+    assert_eq!(one.cancel_requests(ME).await.unwrap(), [mine[0].task_id]);
+    // What one says of the other's claims is as good as what it says itself: the fence decides.
+    let ends = |claims: &[Claim]| claims.iter().map(|claim| completed(claim, at(3))).collect();
+    let (a, b) = tokio::join!(one.finish(ends(&others)), other.finish(ends(&others)));
+    for (a, b) in a.unwrap().into_iter().zip(b.unwrap()) {
+        let recorded = Finished::Recorded(TaskState::Completed);
+        assert!([(recorded, Finished::Stale), (Finished::Stale, recorded)].contains(&(a, b)));
+    }
+    // A host that is silent loses its tasks to whoever looks.
+    other.heartbeat(OTHER, at(60)).await.unwrap();
+    let rescued = other.rescue(OTHER, at(50), 99, at(60)).await.unwrap();
+    assert_eq!(rescued.len(), 20);
+    let counts = one.counts().await.unwrap();
+    assert_eq!(
+        (counts.pending, counts.completed, counts.cancelled),
+        (19, 20, 1)
+    );
+    two.check();
+}
+
+#[tokio::test]
+async fn a_spooled_input_is_for_the_host_that_has_it() {
+    let two = Two::fresh().await;
+    let [one, other] = &two.hosts;
+    let mut task = new_task(1);
+    task.spec.input = Input::Spooled {
+        content_type: "image/png".to_owned(),
+        blob: BlobId(id(50).0),
+        size_bytes: 9,
+    };
+    insert(one, task).await;
+    assert_eq!(other.next_run_at().await.unwrap(), None);
+    for order in [ClaimOrder::Priority, ClaimOrder::Fifo, ClaimOrder::Lifo] {
+        assert_eq!(other.claim(OTHER, 9, order, at(1)).await.unwrap().len(), 0);
+    }
+    assert_eq!(one.next_run_at().await.unwrap(), Some(at(0)));
+    claim_one(one, ME, at(1)).await;
+    // Whoever rescues it, it is still for that one, whichever incarnation.
+    assert_eq!(other.rescue(OTHER, at(9), 9, at(9)).await.unwrap().len(), 1);
+    let nobody = other.claim(OTHER, 9, ClaimOrder::Priority, at(9)).await;
+    assert!(nobody.unwrap().is_empty());
+    // Its directory is locked as long as it lives.
+    let Two {
+        hosts,
+        dirs,
+        database,
+    } = two;
+    drop(hosts);
+    let again = open(&database, &dirs[0]).unwrap();
+    claim_one(&again, ME, at(9)).await;
+}
+
+#[tokio::test]
+async fn the_same_request_at_two_hosts_is_stored_once() {
+    let two = Two::fresh().await;
+    let [one, other] = &two.hosts;
+    for number in 0..40_u128 {
+        let mut tasks = [new_task(2 * number + 1), new_task(2 * number + 2)];
+        for task in &mut tasks {
+            task.fingerprint = [7; 16];
+            match number % 2 {
+                0 => task.idempotency_key = Some(format!("key\0{number}")),
+                _ => {
+                    task.dedup = Some(Dedup {
+                        key: format!("dedup {number}"),
+                        window: Duration::from_secs(60),
+                    });
+                }
+            }
+        }
+        let [a, b] = tasks;
+        let (a, b) = tokio::join!(
+            one.insert_tasks(vec![a.clone()], ANY_NUMBER, at(0)),
+            other.insert_tasks(vec![b.clone()], ANY_NUMBER, at(0))
+        );
+        let told = [a.unwrap()[0], b.unwrap()[0]];
+        let new = told.iter().filter(|told| **told == Inserted::New).count();
+        assert_eq!(new, 1, "{number}: {told:?}");
+    }
+    assert_eq!(one.counts().await.unwrap().pending, 40);
+    two.check();
+}
+
+#[tokio::test]
+async fn a_template_that_another_host_removed_is_written_again() {
+    let two = Two::fresh().await;
+    let [one, other] = &two.hosts;
+    insert(one, new_task(1)).await;
+    one.cancel(id(1), at(1)).await.unwrap();
+    other.prune(at(9), 9, 9, at(9)).await.unwrap();
+    // This one believes that it knows the template, and that there is room.
+    one.db.waiting.learned(0);
+    insert(one, new_task(2)).await;
+    one.cancel(id(2), at(1)).await.unwrap();
+    assert!(other.remove_module(&name("echo")).await.unwrap());
+    let pruned = other.prune(at(9), 9, 9, at(9)).await.unwrap();
+    assert_eq!(pruned.modules, [digest(1)]);
+    one.db.waiting.learned(0);
+    let late = one.insert_tasks(vec![new_task(3)], ANY_NUMBER, at(9)).await;
+    assert!(matches!(late, Err(StorageError::ModuleGone(_))), "{late:?}");
+    two.check();
+}
+
+#[tokio::test]
+async fn cut_connections_are_made_anew() {
+    let backend = Postgres::fresh().await;
+    let storage = &backend.storage;
+    let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+        WHERE application_name = 'cofferdam' AND datname = current_database()";
+    for number in 1..=10 {
+        insert(storage, new_task(number)).await;
+        assert_ne!(backend.database.run(cut).trim(), "0");
+        let claim = claim_one(storage, ME, at(1)).await;
+        backend.database.run(cut);
+        let finished = finish_one(storage, completed(&claim, at(2))).await;
+        assert_eq!(finished, Finished::Recorded(TaskState::Completed));
+        backend.database.run(cut);
+        assert_eq!(state(storage, number).await, TaskState::Completed);
+    }
+    backend.check().await;
+}
+
+#[tokio::test]
+async fn a_change_is_told_once_all_before_it_can_be_seen() {
+    let backend = Postgres::fresh().await;
+    let storage = &backend.storage;
+    insert(storage, new_task(1)).await;
+    let since = async |number| {
+        let filter = TaskFilter {
+            since: Some(Since::Change(number)),
+            ..TaskFilter::default()
+        };
+        let page = storage.tasks(&filter, 9).await.unwrap();
+        let ids: Vec<_> = page.tasks.iter().map(|task| task.id).collect();
+        (ids, page)
+    };
+    // Transactions of other tests on the same server may hold something back as well.
+    let everything_since = async |number| {
+        loop {
+            let (ids, page) = since(number).await;
+            if page.as_of == page.newest {
+                return (ids, page);
+            }
+        }
+    };
+    let (first, page) = everything_since(ChangeNumber(0)).await;
+    assert_eq!(first, [id(1)]);
+
+    // Another host's transaction, begun before the next change and not ended.
+    let connector = Connector::parse(&backend.database.url()).unwrap();
+    let conn = connector.connect().await.unwrap();
+    let run = async |sql| conn.client.batch_execute(sql).await.unwrap();
+    run("BEGIN; SELECT pg_current_xact_id();
+        UPDATE cofferdam.task SET change = cofferdam.change_number(0)")
+    .await;
+    insert(storage, new_task(2)).await;
+    let (held_back, page) = since(page.as_of).await;
+    assert_eq!(held_back, []);
+    assert!(page.newest > page.as_of);
+    assert_eq!(
+        storage
+            .tasks(&TaskFilter::default(), 9)
+            .await
+            .unwrap()
+            .tasks
+            .len(),
+        2
+    );
+    run("COMMIT").await;
+    let (told, page) = everything_since(page.as_of).await;
+    assert_eq!(told, [1, 2].map(id));
+    assert_eq!(everything_since(page.as_of).await.0, []);
+    drop(conn);
+    backend.check().await;
+}
+
+#[tokio::test]
+async fn a_database_that_was_moved_goes_on_counting_changes() {
+    let backend = Postgres::fresh().await;
+    insert(&backend.storage, new_task(1)).await;
+    backend.storage.close();
+    // As if it came from a server that had done much more.
+    backend
+        .database
+        .run("UPDATE cofferdam.task SET change = change + (100000000::int8 << 18)");
+    let backend = backend.reopened().await;
+    let before = backend
+        .storage
+        .tasks(&TaskFilter::default(), 1)
+        .await
+        .unwrap();
+    insert(&backend.storage, new_task(2)).await;
+    let filter = TaskFilter {
+        since: Some(Since::Change(before.newest)),
+        ..TaskFilter::default()
+    };
+    let after = loop {
+        let page = backend.storage.tasks(&filter, 9).await.unwrap();
+        if page.as_of == page.newest {
+            break page;
+        }
+    };
+    assert_eq!(after.tasks[0].id, id(2));
+    assert!(after.newest > before.newest);
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused() {
+    let Postgres {
+        storage,
+        dir,
+        database,
+    } = Postgres::fresh().await;
+    storage.close();
+    // The version after this one still serves this one.
+    database.run("INSERT INTO cofferdam.schema_version VALUES (98, 1)");
+    drop(storage);
+    open(&database, &dir).unwrap().close();
+    database.run("INSERT INTO cofferdam.schema_version VALUES (99, 99)");
+    let refused = open(&database, &dir).err().unwrap();
+    assert!(refused.to_string().contains("newer version"), "{refused}");
+}
+
+#[tokio::test]
+async fn the_schema_refuses_what_the_states_forbid() {
+    let backend = Postgres::fresh().await;
+    insert(&backend.storage, new_task(1)).await;
+    let connector = Connector::parse(&backend.database.url()).unwrap();
+    let conn = connector.connect().await.unwrap();
+    for (rule, set) in [
+        ("state_valid", "state = 6"),
+        ("finalized_iff_final_state", "state = 3"),
+        ("fence_iff_running", "fence = 1"),
+        (
+            "attempt_not_above_max",
+            "attempt = 2, state = 3, finished_at = 1",
+        ),
+        ("pending_has_attempts_left", "attempt = 1"),
+        ("cancel_asked_of_running", "cancel_requested = true"),
+    ] {
+        let sql = format!("UPDATE cofferdam.task SET {set}");
+        let refused = conn.client.batch_execute(&sql).await.unwrap_err();
+        let told = refused.as_db_error().unwrap();
+        assert!(told.constraint().is_some(), "{rule}: {told}");
+        assert_eq!(Fault::from(refused).kind, Kind::Final);
+    }
+}
+
+#[tokio::test]
+async fn bytes_stay_for_a_while_after_nothing_refers_to_them() {
+    let backend = Postgres::fresh().await;
+    let storage = &backend.storage;
+    let large = vec![7_u8; (3 << 20) + 1];
+    storage
+        .put_module(&name("large"), &module(7), large.clone().into(), at(1))
+        .await
+        .unwrap();
+    assert_eq!(
+        storage.module_wasm(&digest(7)).await.unwrap().unwrap(),
+        large
+    );
+    let parts = || {
+        backend
+            .database
+            .run("SELECT count(*) FROM cofferdam.blob_part")
+    };
+    assert_eq!(parts().trim(), "5");
+    storage.remove_module(&name("large")).await.unwrap();
+    let prune = async || storage.prune(at(0), 9, 9, at(2)).await.unwrap();
+    assert_eq!(prune().await.modules, [digest(7)]);
+    assert_eq!(
+        parts().trim(),
+        "5",
+        "somebody may be about to refer to them"
+    );
+    backend
+        .database
+        .run("UPDATE cofferdam.blob SET put_at = put_at - interval '1 day'");
+    prune().await;
+    assert_eq!(parts().trim(), "1", "a module still has that");
+    backend.check().await;
+}

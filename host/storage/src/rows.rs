@@ -1,0 +1,40 @@
+//! Rows as every backend keeps them, and their way to and from the domain: the JSON texts inside
+//! rows, states as numbers, what is put together from several columns. A field that is added to a text
+//! later needs a default, because old rows stay as they are.
+
+mod attempt;
+mod ended;
+mod module;
+mod settings;
+mod spec;
+mod state;
+mod template;
+
+use std::time::Duration;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::StorageError;
+
+pub(crate) use self::attempt::{ArtifactsRow, FailureRow};
+pub(crate) use self::ended::{EndedRow, Ending, truncated_of};
+pub(crate) use self::module::InfoRow;
+pub(crate) use self::settings::Settings;
+pub(crate) use self::spec::{NO_METADATA, SpecParts};
+pub(crate) use self::state::{state_number, state_of};
+pub(crate) use self::template::{KeptTemplates, Template, TemplateRow};
+
+/// Writes a row's text.
+pub(crate) fn to_json(value: &impl Serialize) -> Result<String, StorageError> {
+    serde_json::to_string(value).map_err(StorageError::corrupt)
+}
+
+/// Reads a row's text.
+pub(crate) fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, StorageError> {
+    serde_json::from_str(text).map_err(StorageError::corrupt)
+}
+
+/// A duration in milliseconds.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

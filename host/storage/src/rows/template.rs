@@ -1,0 +1,115 @@
+//! Templates: the common part of many tasks, kept once in the database and decoded once in memory.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::Settings;
+use crate::StorageError;
+use cofferdam_domain::grants::Grants;
+use cofferdam_domain::limits::Limits;
+use cofferdam_domain::module::{Digest, ModuleName};
+use cofferdam_domain::retry::RetryPolicy;
+use cofferdam_domain::task::TaskSpec;
+
+/// The most templates kept decoded; the least recently used one is dropped.
+const KEPT_MAX: usize = 64;
+
+/// One template.
+pub(crate) struct Template {
+    pub(crate) id: i64,
+    /// The number of the module's name.
+    pub(crate) name: i64,
+    pub(crate) module: ModuleName,
+    pub(crate) digest: Digest,
+    pub(crate) limits: Limits,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) grants: Grants,
+}
+
+/// The columns of a template.
+pub(crate) struct TemplateRow {
+    pub(crate) id: i64,
+    pub(crate) name: i64,
+    pub(crate) module: String,
+    pub(crate) digest: [u8; 32],
+    pub(crate) settings: String,
+}
+
+impl Template {
+    /// The template that `spec` has, under the numbers that the database gave it.
+    pub(crate) fn of_spec(spec: &TaskSpec, id: i64, name: i64) -> Template {
+        Template {
+            id,
+            name,
+            module: spec.module.clone(),
+            digest: spec.digest,
+            limits: spec.limits,
+            retry: spec.retry.clone(),
+            grants: spec.grants.clone(),
+        }
+    }
+
+    fn fits(&self, spec: &TaskSpec) -> bool {
+        self.digest == spec.digest
+            && self.limits == spec.limits
+            && self.module == spec.module
+            && self.retry == spec.retry
+            && self.grants == spec.grants
+    }
+}
+
+impl TryFrom<TemplateRow> for Template {
+    type Error = StorageError;
+
+    fn try_from(row: TemplateRow) -> Result<Template, StorageError> {
+        let Settings {
+            limits,
+            retry,
+            grants,
+        } = Settings::from_json(&row.settings)?;
+        Ok(Template {
+            id: row.id,
+            name: row.name,
+            module: ModuleName::parse(&row.module).map_err(StorageError::corrupt)?,
+            digest: Digest::from_bytes(row.digest),
+            limits: limits.into(),
+            retry: retry.into(),
+            grants: grants.try_into()?,
+        })
+    }
+}
+
+/// The templates used last, newest first.
+#[derive(Default)]
+pub(crate) struct KeptTemplates(VecDeque<Arc<Template>>);
+
+impl KeptTemplates {
+    /// Forgets every copy.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// The template of `spec`, if it is kept.
+    pub(crate) fn of_spec(&mut self, spec: &TaskSpec) -> Option<Arc<Template>> {
+        self.find(|template| template.fits(spec))
+    }
+
+    /// The template of that id, if it is kept.
+    pub(crate) fn get(&mut self, id: i64) -> Option<Arc<Template>> {
+        self.find(|template| template.id == id)
+    }
+
+    /// Keeps a template.
+    pub(crate) fn keep(&mut self, template: impl Into<Arc<Template>>) -> Arc<Template> {
+        self.0.truncate(KEPT_MAX - 1);
+        let template = template.into();
+        self.0.push_front(Arc::clone(&template));
+        template
+    }
+
+    fn find(&mut self, wanted: impl Fn(&Template) -> bool) -> Option<Arc<Template>> {
+        let place = self.0.iter().position(|template| wanted(template))?;
+        self.0.swap(0, place);
+        Some(Arc::clone(&self.0[0]))
+    }
+}

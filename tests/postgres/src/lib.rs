@@ -1,0 +1,256 @@
+//! A PostgreSQL server for tests, with a database for each.
+//!
+//! The first test that needs the server starts it, whatever process the test is in, and all others use the
+//! same one; half a minute after the last it ends by itself. It listens on a socket in a directory that
+//! is nobody else's, and its data is in memory where there is a place for it. `COFFERDAM_TEST_POSTGRES`
+//! names another server: a URL of a user who may create databases. Without any a test fails.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// The variable that names another server.
+pub const SERVER_VARIABLE: &str = "COFFERDAM_TEST_POSTGRES";
+/// PostgreSQL does not run as root; this user owns nothing.
+const NOBODY: u32 = 65_534;
+/// How long a server may take to start.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Ends the server when nobody has used it for a while: whoever uses it holds a shared lock.
+const KEEPER: &str = r#"
+    exec 9<"$2/in-use"
+    "$1/postgres" -D "$2/data" >"$2/log" 2>&1 9<&- & server=$!
+    idle=0
+    while kill -0 $server 2>/dev/null && [ $idle -lt 15 ]; do
+        sleep 2
+        if flock -n -x 9; then idle=$((idle + 1)); [ $idle -lt 15 ] && flock -u 9; else idle=0; fi
+    done
+    kill -INT $server 2>/dev/null; wait $server
+"#;
+
+const SETTINGS: &str = "
+listen_addresses = ''
+max_connections = 200
+shared_buffers = 64MB
+wal_level = minimal
+max_wal_senders = 0
+";
+
+/// A database of one test's own, which goes with it.
+pub struct Database {
+    name: String,
+}
+
+impl Database {
+    /// A new, empty database.
+    pub fn fresh() -> Database {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("cofferdam_{}_{number}", std::process::id());
+        // Left by a process that had the same number and was killed.
+        administer(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
+        administer(&format!("CREATE DATABASE {name}"));
+        Database { name }
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> String {
+        url(&self.name)
+    }
+
+    /// Has the server run a statement in it, and gives what that prints: a row a line, without anything
+    /// around it.
+    pub fn run(&self, sql: &str) -> String {
+        psql(&self.url(), sql)
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            administer(&format!("DROP DATABASE {} WITH (FORCE)", self.name));
+        }
+    }
+}
+
+fn administer(sql: &str) {
+    psql(&url("postgres"), sql);
+}
+
+fn psql(url: &str, sql: &str) -> String {
+    let output = Command::new("psql")
+        .args([
+            "-X",
+            "-q",
+            "-A",
+            "-t",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-c",
+            sql,
+            url,
+        ])
+        .output()
+        .expect("psql runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{sql}: {said}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The URL of a database on the server.
+fn url(database: &str) -> String {
+    match std::env::var(SERVER_VARIABLE) {
+        Err(_) => format!("{}/{database}", own_server()),
+        Ok(server) => {
+            let (address, rest) = match server.split_once('?') {
+                Some((address, rest)) => (address.to_owned(), format!("?{rest}")),
+                None => (server, String::new()),
+            };
+            let end_of_host = address.find("://").map_or(0, |at| at + 3);
+            let host = match address[end_of_host..].find('/') {
+                Some(slash) => &address[..end_of_host + slash],
+                None => &address,
+            };
+            format!("{host}/{database}{rest}")
+        }
+    }
+}
+
+/// The address of the server that tests start themselves.
+fn own_server() -> &'static str {
+    static SERVER: OnceLock<String> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        let home = home();
+        start(&home);
+        let socket = home.display().to_string().replace('/', "%2F");
+        format!("postgres://cofferdam@{socket}")
+    })
+}
+
+/// Where its files are.
+fn home() -> PathBuf {
+    let user = rustix::process::getuid().as_raw();
+    let memory = Path::new("/dev/shm");
+    let root = match memory.is_dir() {
+        true => memory.to_owned(),
+        false => std::env::temp_dir(),
+    };
+    root.join(format!("cofferdam-postgres-{user}"))
+}
+
+/// The directory of the server's programs, the newest if there are several.
+fn programs() -> PathBuf {
+    let mut found: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let version = path.file_name()?.to_str()?.parse().ok()?;
+            Some((version, path.join("bin")))
+        })
+        .filter(|(_, bin)| bin.join("postgres").exists())
+        .collect();
+    found.sort_unstable();
+    match found.pop() {
+        Some((_, bin)) => bin,
+        None => panic!("there is no PostgreSQL server: install Debian's package postgresql"),
+    }
+}
+
+/// Starts the server unless it runs, and keeps it running as long as this process does.
+fn start(home: &Path) {
+    std::fs::create_dir_all(home).expect("a directory for the server");
+    std::fs::set_permissions(home, Permissions::from_mode(0o700)).expect("its mode");
+    let owner = owner();
+    if let Some(user) = owner {
+        chown(home, Some(user), Some(user)).expect("its owner");
+    }
+    let open = |name: &str| {
+        let mut options = OpenOptions::new();
+        let options = options.create(true).truncate(false).write(true);
+        let file = options.open(home.join(name)).expect("a lock");
+        std::fs::set_permissions(home.join(name), Permissions::from_mode(0o644)).expect("a mode");
+        file
+    };
+    let starting = open("starting");
+    starting.lock().expect("one process at a time starts it");
+    let in_use: &'static File = Box::leak(Box::new(open("in-use")));
+    in_use.lock_shared().expect("the server is kept");
+    if !answers(home) {
+        make(home, owner);
+    }
+}
+
+/// The user that the server runs as, if not as this one.
+fn owner() -> Option<u32> {
+    rustix::process::getuid().is_root().then_some(NOBODY)
+}
+
+fn as_owner(program: &Path, owner: Option<u32>) -> Command {
+    let mut command = Command::new(program);
+    if let Some(user) = owner {
+        command.uid(user).gid(user);
+    }
+    command
+}
+
+fn answers(home: &Path) -> bool {
+    Command::new(programs().join("pg_isready"))
+        .args(["-q", "-t", "1", "-U", "cofferdam", "-h"])
+        .arg(home)
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+fn make(home: &Path, owner: Option<u32>) {
+    let data = home.join("data");
+    let _not_there = std::fs::remove_dir_all(&data);
+    let made = as_owner(&programs().join("initdb"), owner)
+        .args([
+            "-U",
+            "cofferdam",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "-N",
+            "-D",
+        ])
+        .arg(&data)
+        .current_dir("/")
+        .output()
+        .expect("initdb runs");
+    let said = String::from_utf8_lossy(&made.stderr).into_owned();
+    assert!(made.status.success(), "initdb: {said}");
+    let settings = data.join("postgresql.conf");
+    let socket = format!("unix_socket_directories = '{}'\n", home.display());
+    let text = std::fs::read_to_string(&settings).expect("its settings") + SETTINGS + &socket;
+    std::fs::write(&settings, text).expect("its settings");
+    // In a session of its own: it ends by itself, long after this process.
+    let kept = as_owner(Path::new("/usr/bin/setsid"), owner)
+        .args(["--fork", "/bin/sh", "-c", KEEPER, "keeper"])
+        .arg(programs())
+        .arg(home)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .expect("setsid runs");
+    assert!(kept.success(), "setsid: {kept}");
+    let begun = Instant::now();
+    while !answers(home) {
+        let log = std::fs::read_to_string(home.join("log")).unwrap_or_default();
+        assert!(
+            begun.elapsed() < START_TIMEOUT,
+            "the server does not start: {log}"
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
