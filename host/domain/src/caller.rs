@@ -226,6 +226,11 @@ mod tests {
                 .to_string()
                 .contains("admin")
         );
+        let twice: Scopes = [Scope::Read, Scope::Read].into_iter().collect();
+        assert!(twice.contain(Scope::Read));
+        let team = Tenant::parse("team").unwrap();
+        let caller = Caller::new(team.clone(), twice, Origin::Here);
+        assert_eq!((caller.tenant(), caller.from()), (&team, Origin::Here));
     }
 
     #[test]
@@ -235,6 +240,7 @@ mod tests {
         assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
         assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
         assert_ne!(of("10.0.0.1"), of("10.0.0.2"));
+        assert_ne!(of("::1"), of("::2"));
         assert_eq!(Origin::Here.network(), Origin::Here);
     }
 

@@ -53,14 +53,22 @@ fn what_is_left_out_is_counted_by_its_reason() {
         too_many: 5,
         unreadable: 6,
     };
-    let both: Vec<_> = one.plus(one).reasons().collect();
+    let other = LeftOut {
+        symbolic_links: 10,
+        special_files: 20,
+        names_not_utf8: 30,
+        long_paths: 40,
+        too_many: 50,
+        unreadable: 60,
+    };
+    let both: Vec<_> = one.plus(other).reasons().collect();
     let expected = [
-        ("symbolic_links", 2),
-        ("special_files", 4),
-        ("names_not_utf8", 6),
-        ("long_paths", 8),
-        ("too_many", 10),
-        ("unreadable", 12),
+        ("symbolic_links", 11),
+        ("special_files", 22),
+        ("names_not_utf8", 33),
+        ("long_paths", 44),
+        ("too_many", 55),
+        ("unreadable", 66),
     ];
     assert_eq!(both, expected);
     assert_eq!(LeftOut::default().reasons().count(), 0);
