@@ -107,6 +107,22 @@ fn one(root: &Path, mutants: &str, nextest: &str, selection: &Selection) -> anyh
     run_with(root, mutants, &arguments, &environment)
 }
 
+/// Keeps compiled dependencies from one run to the next, but not our own crates: cargo would reuse a
+/// mutant that an interrupted run compiled.
+fn forget_ours(build: &Path) -> anyhow::Result<()> {
+    let Ok(kept) = std::fs::read_dir(build.join("debug/.fingerprint")) else {
+        return Ok(());
+    };
+    for entry in kept {
+        let path = entry?.path();
+        let is_ours = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("cofferdam");
+        if path.file_name().is_some_and(is_ours) {
+            std::fs::remove_dir_all(path)?;
+        }
+    }
+    Ok(())
+}
+
 /// Where programs are looked for, first of all in the folder of the one that cargo is to find.
 fn path_with(root: &Path, program: &str) -> String {
     let path = std::env::var("PATH").unwrap_or_default();
