@@ -94,11 +94,9 @@ fn one(root: &Path, mutants: &str, nextest: &str, selection: &Selection) -> anyh
     arguments.extend(["--test-tool", "nextest", "--jobs", "1", "--output", &output]);
     arguments.extend(["--colors", "never", "--no-shuffle"]);
     arguments.extend(["--", "-E", selection.tests]);
-    // The copy that is changed is elsewhere, what is compiled for it stays.
-    let build = root
-        .join("target/mutants/build")
-        .to_string_lossy()
-        .into_owned();
+    let build = root.join("target/mutants/build");
+    forget_ours(&build)?;
+    let build = build.to_string_lossy().into_owned();
     let path = path_with(root, nextest);
     let environment = [
         ("CARGO_TARGET_DIR", build.as_str()),
