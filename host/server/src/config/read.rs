@@ -17,8 +17,13 @@ use cofferdam_domain::grants::Access;
 /// The prefix of every environment variable of this program.
 pub const PREFIX: &str = "COFFERDAM_";
 
-/// Variables of this program that do not configure the host: they are for the client commands.
-const CLIENT_VARIABLES: [&str; 2] = ["COFFERDAM_SERVER", "COFFERDAM_API_KEY"];
+/// Variables of this program that do not configure the host: they are for the client commands, and for
+/// the tests, whose hosts inherit theirs.
+const OTHER_VARIABLES: [&str; 3] = [
+    "COFFERDAM_SERVER",
+    "COFFERDAM_API_KEY",
+    "COFFERDAM_TEST_POSTGRES",
+];
 
 /// The most directories an operator may name.
 const DIRS_MAX: usize = 1000;
@@ -152,7 +157,7 @@ fn read_environment(
 ) {
     let known: BTreeMap<String, &Key> = keys.iter().map(|key| (key.variable(), key)).collect();
     for (variable, value) in environment {
-        if !variable.starts_with(PREFIX) || CLIENT_VARIABLES.contains(&variable.as_str()) {
+        if !variable.starts_with(PREFIX) || OTHER_VARIABLES.contains(&variable.as_str()) {
             continue;
         }
         let done = match known.get(&variable) {
