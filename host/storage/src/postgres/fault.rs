@@ -39,12 +39,25 @@ impl From<tokio_postgres::Error> for Fault {
     fn from(error: tokio_postgres::Error) -> Fault {
         match error.as_db_error() {
             Some(told) => of_server(told),
-            // The connection's own: closed, cut, or something that is no PostgreSQL.
+            // The connection's own: closed, cut, refused, or not what was asked for.
             None => Fault {
+                kind: match is_of_network(&error) {
+                    true => Kind::Broken,
+                    false => Kind::Final,
+                },
                 error: StorageError::Unavailable(with_causes(&error)),
-                kind: Kind::Broken,
             },
         }
+    }
+}
+
+/// Whether another connection may do better: no other has TLS where this has none.
+fn is_of_network(error: &tokio_postgres::Error) -> bool {
+    let cause = std::error::Error::source(error);
+    let io = cause.and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    match io {
+        Some(io) => io.kind() != std::io::ErrorKind::InvalidData,
+        None => error.is_closed(),
     }
 }
 

@@ -435,3 +435,14 @@ async fn bytes_stay_for_a_while_after_nothing_refers_to_them() {
     assert_eq!(parts().trim(), "1", "a module still has that");
     backend.check().await;
 }
+
+#[tokio::test]
+async fn a_server_without_tls_is_refused_at_once_where_it_is_asked_for() {
+    let database = Database::fresh();
+    let url = format!("{}?sslmode=require", database.url());
+    let dir = tempfile::tempdir().unwrap();
+    let (random, clock) = (StdRng::from_os_rng(), Clock::told(at(0)));
+    let refused = PostgresStorage::open(&url, &settings(dir.path()), random, clock);
+    let refused = refused.err().unwrap();
+    assert!(refused.to_string().contains("TLS"), "{refused}");
+}
