@@ -9,6 +9,7 @@
 
 mod aborts;
 mod api_client;
+mod batches;
 mod cli;
 mod clients;
 mod compile;

@@ -21,6 +21,7 @@ mod hands;
 mod heartbeat;
 mod lanes;
 mod locks;
+mod many;
 mod postponing;
 mod progress;
 mod pruner;
@@ -42,7 +43,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::queue::pruner::Attic;
 use crate::queue::shared::Shared;
@@ -55,6 +56,7 @@ use cofferdam_domain::task::{NewTask, Priority, TaskId};
 use cofferdam_domain::time::Timestamp;
 use cofferdam_storage::{Cancelled, Inserted, Purged, Retried, StorageError};
 
+pub use crate::queue::many::{BULK_TASKS_MAX, BatchSubmission, Bulk, BulkChange};
 pub use crate::queue::start::Parts;
 pub use crate::queue::submission::{Submission, Submitted};
 
@@ -66,6 +68,7 @@ pub struct Queue {
     cancels: mpsc::Sender<TaskId>,
     attic: Arc<dyn Attic>,
     spool: Arc<dyn Spool>,
+    bulks: Arc<Semaphore>,
 }
 
 /// Why a change to a task was refused.
@@ -77,6 +80,20 @@ pub enum QueueError {
     /// Because of the module, the input, a limit or a grant.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// Because of one of the tasks of a batch.
+    #[error("task {place} of the batch: {error}")]
+    InBatch {
+        /// Which one, from 0.
+        place: usize,
+        /// Why.
+        error: Box<QueueError>,
+    },
+    /// A bulk change matches more tasks than one may.
+    #[error("more than {BULK_TASKS_MAX} tasks match; narrow the filter")]
+    TooManyMatches,
+    /// As many bulk changes as may be are in progress.
+    #[error("other bulk changes are in progress")]
+    BulksBusy,
     /// The host is draining.
     #[error("this host is shutting down")]
     Draining,
@@ -125,13 +142,7 @@ impl Queue {
             .storage
             .insert_tasks(checked, shared.config.pending_max, now)
             .await?;
-        for priority in Priority::ALL {
-            let tasks = due.iter().filter(|other| **other == priority).count();
-            if tasks > 0 {
-                shared.work_arrived(priority, tasks);
-            }
-        }
-        shared.tell_work();
+        self.announce(&due);
         // Nobody can watch a task before it exists, so no event is needed.
         let submitted = ids.into_iter().zip(inserted);
         let submitted = submitted.map(|(id, inserted)| match inserted {
@@ -143,20 +154,27 @@ impl Queue {
         Ok(submitted.collect())
     }
 
+    /// Tells everybody that tasks of these priorities can be claimed.
+    fn announce(&self, due: &[Priority]) {
+        for priority in Priority::ALL {
+            let tasks = due.iter().filter(|other| **other == priority).count();
+            if tasks > 0 {
+                self.shared.work_arrived(priority, tasks);
+            }
+        }
+        self.shared.tell_work();
+    }
+
     /// Cancels a task.
     pub async fn cancel(&self, caller: &Caller, id: TaskId) -> Result<Cancelled, QueueError> {
         caller.may(Scope::Run)?;
         tracing::debug!(task.id = %id, %caller, "a cancel is requested");
         let shared = &self.shared;
         let answer = shared.storage.cancel(id, shared.clock.now()).await?;
-        match answer {
-            Cancelled::AtOnce => shared.tell_changed(id),
-            Cancelled::Requested(worker) if worker == shared.worker => {
-                // If the channel is full, the next heartbeat finds the cancel.
-                let _seen_later = self.cancels.try_send(id);
-            }
-            Cancelled::Requested(_elsewhere) => shared.tell_changed(id),
-            Cancelled::Final(_) | Cancelled::Unknown => {}
+        shared.tell_cancelled(id, answer, &self.cancels);
+        if answer == Cancelled::AtOnce {
+            // Its place in a batch may be another's now.
+            shared.tell_work();
         }
         Ok(answer)
     }

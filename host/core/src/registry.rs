@@ -99,6 +99,7 @@ impl RegistryError {
                 | StorageError::Unavailable(_)
                 | StorageError::Unknown(_)
                 | StorageError::Conflict(_)
+                | StorageError::BatchConflict(_)
                 | StorageError::ModuleGone(_)
                 | StorageError::TooLarge(_)
                 | StorageError::Refused(_)
@@ -130,6 +131,7 @@ impl RegistryError {
                 | StorageError::Unavailable(_)
                 | StorageError::Unknown(_) => true,
                 StorageError::Conflict(_)
+                | StorageError::BatchConflict(_)
                 | StorageError::ModuleGone(_)
                 | StorageError::TooLarge(_)
                 | StorageError::Refused(_)

@@ -29,6 +29,9 @@ pub struct Claim {
     pub run_at: Timestamp,
     /// When this claim was made.
     pub claimed_at: Timestamp,
+    /// Whether the task has a place in a batch that bounds how many are under way: when it is final,
+    /// another one can be claimed.
+    pub holds_place: bool,
     /// The task itself.
     pub spec: Arc<TaskSpec>,
 }

@@ -15,6 +15,7 @@
 //! A task that waits for parents is `blocked` before it is `pending`. The last three are final.
 
 pub mod attempt;
+pub mod batch;
 pub mod caller;
 pub mod claim;
 pub mod clock;

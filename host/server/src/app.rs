@@ -231,6 +231,7 @@ impl Host {
         let room = Room::new(works.memory.clone(), config.http.bodies_wait);
         let services = Services {
             mcp: agents(config, &works, &storage, &room, guests, &clock),
+            threads: guests.handle(),
             sessions: sessions(config, &works.runner, guests, &clock, &intake),
             queue,
             runner: works.runner,

@@ -51,6 +51,7 @@ use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::memory::Budget;
 use cofferdam_domain::time::Timestamp;
+use cofferdam_sandbox::threads::GuestThreadsHandle;
 use cofferdam_storage::disk::Disk;
 use cofferdam_storage::files::FileStorage;
 use cofferdam_storage::{Modules, Reads};
@@ -76,6 +77,8 @@ pub struct Services {
     pub files_retention: std::time::Duration,
     /// The endpoint for agents.
     pub mcp: Mcp,
+    /// Where work goes that is too long for a thread of the API.
+    pub threads: GuestThreadsHandle,
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// The operating system's figures of this process.

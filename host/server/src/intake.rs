@@ -8,6 +8,8 @@
 
 #[cfg(test)]
 mod arbitrary;
+pub(crate) mod batch;
+pub(crate) mod bulk;
 pub(crate) mod code;
 pub(crate) mod fingerprint;
 pub(crate) mod grants;

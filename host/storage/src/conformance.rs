@@ -3,6 +3,7 @@
 //! A backend's own test module calls [`conformance`] with its [`Backend`] and gets one test for
 //! each body. Properties of one backend only (a lock, a full disk) are tested beside that backend.
 
+pub(crate) mod batches;
 pub(crate) mod claims;
 pub(crate) mod fixture;
 pub(crate) mod listing;
@@ -64,6 +65,12 @@ macro_rules! conformance {
             claims {
                 priority_order fifo_and_lifo_ignore_priority a_claim_counts_an_attempt
                 a_task_with_a_future_run_at_waits next_run_at_is_the_earliest
+            }
+            batches {
+                a_batch_is_stored_whole_or_not_at_all a_key_stands_for_its_first_batch
+                earlier_tasks_take_their_places_in_a_batch no_more_are_under_way_than_the_bound
+                an_end_gives_the_place_away a_batch_is_cancelled_task_by_task
+                a_batch_goes_with_its_last_task ids_are_found_as_tasks_are
             }
             outcomes {
                 a_result_is_kept_with_its_streams a_failure_is_kept retries_end_with_the_attempts

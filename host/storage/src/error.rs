@@ -1,5 +1,6 @@
 //! Errors of calls to storage.
 
+use cofferdam_domain::batch::BatchId;
 use cofferdam_domain::module::Digest;
 use cofferdam_domain::task::TaskId;
 
@@ -9,6 +10,9 @@ pub enum StorageError {
     /// An id or idempotency key already belongs to a different request.
     #[error("an earlier, different request has this id or idempotency key: task {0}")]
     Conflict(TaskId),
+    /// An idempotency key already belongs to a different batch.
+    #[error("an earlier, different request has this idempotency key: batch {0}")]
+    BatchConflict(BatchId),
     /// The most tasks that are allowed to wait already wait.
     #[error("{pending} tasks already wait; the limit is {limit}")]
     QueueFull {
@@ -57,6 +61,7 @@ impl StorageError {
     pub(crate) fn is_refusal(&self) -> bool {
         match self {
             StorageError::Conflict(_)
+            | StorageError::BatchConflict(_)
             | StorageError::QueueFull { .. }
             | StorageError::ModuleGone(_)
             | StorageError::OverBudget { .. } => true,

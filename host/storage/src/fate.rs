@@ -20,7 +20,19 @@ pub(crate) struct Running {
     pub(crate) cancel_requested: bool,
     pub(crate) worker: [u8; 16],
     pub(crate) claimed_at: i64,
+    pub(crate) place: Option<Place>,
 }
+
+/// A task's place in a batch that bounds how many are under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) batch: [u8; 16],
+    pub(crate) bound: u32,
+}
+
+/// The `run_at` of a task that has no place in its batch yet: the end of time, so that nothing finds it
+/// that looks for what is due. Its own is kept beside.
+pub(crate) const NO_PLACE_YET: i64 = i64::MAX;
 
 /// What becomes of a task whose attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,6 +190,7 @@ mod tests {
             cancel_requested: false,
             worker: [0; 16],
             claimed_at: 0,
+            place: None,
         }
     }
 

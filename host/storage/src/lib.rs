@@ -32,14 +32,14 @@ pub use self::error::StorageError;
 pub use self::modules::{Modules, PutModule, StoredModule};
 use self::postgres::PostgresStorage;
 pub use self::reads::{
-    ChangeNumber, Counts, Labelled, ListPosition, Reads, Since, TaskFilter, TaskPage,
+    Batch, ChangeNumber, Counts, IdPage, Labelled, ListPosition, Reads, Since, TaskFilter, TaskPage,
 };
 use self::settings::StorageConfig;
 use self::signals::{InProcess, Signals};
 use self::sqlite::SqliteStorage;
 pub use self::tasks::{
-    Cancelled, Finished, HeldTask, Inserted, Orphans, Progress, Pruned, Purged, Rescued, Retried,
-    Tasks,
+    Cancelled, Finished, HeldTask, Inserted, InsertedBatch, Orphans, Progress, Pruned, Purged,
+    Rescued, Retried, Tasks,
 };
 
 /// A storage that was opened: three views of one database, and who is told of its changes.

@@ -14,6 +14,7 @@
 mod as_modules;
 mod as_reads;
 mod as_tasks;
+mod batch;
 mod blobs;
 mod call;
 mod change;
@@ -30,6 +31,7 @@ mod list;
 mod migrate;
 mod modules;
 mod params;
+mod places;
 mod plan;
 mod pool;
 mod prune;

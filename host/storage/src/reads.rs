@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use crate::StorageError;
 use cofferdam_domain::attempt::{Attempt, Captured, FailureKind, Payload, Stream};
+use cofferdam_domain::batch::BatchId;
 use cofferdam_domain::label::Label;
 use cofferdam_domain::module::ModuleName;
 use cofferdam_domain::state::TaskState;
@@ -25,6 +26,17 @@ pub trait Reads: Send + Sync + 'static {
     /// a call is in that answer or one of its next pages, unless the task has changed again since,
     /// or the answer's `as_of` is below its `newest`: then a list from `as_of` on has it.
     async fn tasks(&self, filter: &TaskFilter, limit: u32) -> Result<TaskPage, StorageError>;
+
+    /// The ids of tasks, newest first; a page may be short or empty as one of [`Reads::tasks`]. The
+    /// filter's `since` is ignored.
+    async fn task_ids(&self, filter: &TaskFilter, limit: u32) -> Result<IdPage, StorageError>;
+
+    /// One batch, with its tasks counted; at most as many as a batch can have.
+    async fn batch(&self, id: BatchId) -> Result<Option<Batch>, StorageError>;
+
+    /// The tasks of a batch that are not final. Those that wait for a place come first: cancelled in
+    /// this order, they let none in.
+    async fn open_tasks(&self, id: BatchId) -> Result<Vec<TaskId>, StorageError>;
 
     /// The output of a completed task, or of a cancelled one whose guest still gave it; `None` for
     /// any other.
@@ -127,6 +139,30 @@ pub struct TaskPage {
     pub newest: ChangeNumber,
 }
 
+/// Some ids of a list.
+#[derive(Clone, Debug)]
+pub struct IdPage {
+    /// The tasks, in order.
+    pub ids: Vec<TaskId>,
+    /// Where the next page begins; absent on the last.
+    pub next: Option<ListPosition>,
+}
+
+/// A batch as it is known.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Its id.
+    pub id: BatchId,
+    /// How many of its tasks may be under way at once; any number if absent.
+    pub parallelism: Option<u32>,
+    /// When it was submitted.
+    pub created_at: Timestamp,
+    /// How many new tasks it brought; those that were removed since are in no count.
+    pub tasks: u64,
+    /// How many of them there are in each state.
+    pub counts: Counts,
+}
+
 /// How many tasks there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -145,6 +181,23 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// The count of one state, to be changed.
+    pub(crate) fn of_mut(&mut self, state: TaskState) -> &mut u64 {
+        match state {
+            TaskState::Blocked => &mut self.blocked,
+            TaskState::Pending => &mut self.pending,
+            TaskState::Running => &mut self.running,
+            TaskState::Completed => &mut self.completed,
+            TaskState::Failed => &mut self.failed,
+            TaskState::Cancelled => &mut self.cancelled,
+        }
+    }
+
+    /// How many there are in all.
+    pub fn all(&self) -> u64 {
+        TaskState::ALL.iter().map(|state| self.of(*state)).sum()
+    }
+
     /// How many there are in one state.
     pub fn of(&self, state: TaskState) -> u64 {
         match state {

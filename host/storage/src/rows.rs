@@ -3,6 +3,7 @@
 //! later needs a default, because old rows stay as they are.
 
 mod attempt;
+mod batch;
 mod ended;
 mod module;
 mod settings;
@@ -17,6 +18,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::StorageError;
 
 pub(crate) use self::attempt::{ArtifactsRow, FailureRow};
+pub(crate) use self::batch::{pack, unpack};
 pub(crate) use self::ended::{EndedRow, Ending, truncated_of};
 pub(crate) use self::module::InfoRow;
 pub(crate) use self::settings::Settings;

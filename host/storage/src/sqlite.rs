@@ -8,6 +8,7 @@
 mod as_modules;
 mod as_reads;
 mod as_tasks;
+mod batch;
 mod beside;
 mod change;
 mod claim;

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use crate::StorageError;
 use cofferdam_domain::attempt::{Fence, WorkerId};
+use cofferdam_domain::batch::{BatchId, NewBatch};
 use cofferdam_domain::claim::{AttemptEnd, Claim};
 use cofferdam_domain::module::Digest;
 use cofferdam_domain::state::TaskState;
@@ -34,6 +35,20 @@ pub trait Tasks: Send + Sync + 'static {
         pending_max: u64,
         now: Timestamp,
     ) -> Result<Vec<Inserted>, StorageError>;
+
+    /// Stores a batch with its tasks, by the rules of [`Tasks::insert_tasks`], all or none. If it has a
+    /// bound, no more of its tasks than that are ever under way: run, or wait to be claimed, for the
+    /// first time or again. The others wait for a place; who is due first gets the next one, in the
+    /// transaction that makes it free. An earlier batch with the same idempotency key takes its
+    /// place; [`StorageError::BatchConflict`] if that was a different request. The key is taken as
+    /// long as a task of the batch is kept.
+    async fn insert_batch(
+        &self,
+        batch: NewBatch,
+        tasks: Vec<NewTask>,
+        pending_max: u64,
+        now: Timestamp,
+    ) -> Result<InsertedBatch, StorageError>;
 
     /// Takes up to `slots` pending tasks whose `run_at` has come, in priority order and inside one
     /// priority by `order`, counts an attempt for each and gives each a fresh fence.
@@ -74,6 +89,20 @@ pub trait Tasks: Send + Sync + 'static {
     /// Makes a failed or cancelled task pending again, with as many further attempts as it had at
     /// first and its losses forgotten.
     async fn retry(&self, id: TaskId, now: Timestamp) -> Result<Retried, StorageError>;
+
+    /// [`Tasks::cancel`] for several tasks, in one or two commits.
+    async fn cancel_all(
+        &self,
+        ids: Vec<TaskId>,
+        now: Timestamp,
+    ) -> Result<Vec<Cancelled>, StorageError>;
+
+    /// [`Tasks::retry`] for several tasks, in one commit.
+    async fn retry_all(
+        &self,
+        ids: Vec<TaskId>,
+        now: Timestamp,
+    ) -> Result<Vec<Retried>, StorageError>;
 
     /// The running tasks of `worker` with a requested cancel, from any host.
     async fn cancel_requests(&self, worker: WorkerId) -> Result<Vec<TaskId>, StorageError>;
@@ -132,6 +161,45 @@ pub enum Inserted {
     Repeated(TaskId),
     /// An earlier task holds its dedup key.
     Deduplicated(TaskId),
+}
+
+/// The result of inserting a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InsertedBatch {
+    /// The batch: the new one, or an earlier one that takes its place.
+    pub id: BatchId,
+    /// Its tasks in the order of the request. A task that an earlier one takes the place of is named
+    /// by that one's id, and is not counted in the batch.
+    pub tasks: Vec<TaskId>,
+    /// How many tasks are new; none where an earlier batch was found.
+    pub new_tasks: u32,
+    /// Whether the batch is new.
+    pub is_new: bool,
+}
+
+impl InsertedBatch {
+    pub(crate) fn new(id: BatchId, asked: &[NewTask], inserted: &[Inserted]) -> InsertedBatch {
+        let became = |(task, inserted): (&NewTask, &Inserted)| match inserted {
+            Inserted::New => task.id,
+            Inserted::Repeated(earlier) | Inserted::Deduplicated(earlier) => *earlier,
+        };
+        let new = inserted.iter().filter(|became| **became == Inserted::New);
+        InsertedBatch {
+            id,
+            new_tasks: u32::try_from(new.count()).unwrap_or(u32::MAX),
+            tasks: asked.iter().zip(inserted).map(became).collect(),
+            is_new: true,
+        }
+    }
+
+    pub(crate) fn earlier(id: BatchId, tasks: Vec<TaskId>) -> InsertedBatch {
+        InsertedBatch {
+            id,
+            tasks,
+            new_tasks: 0,
+            is_new: false,
+        }
+    }
 }
 
 /// A task that a worker runs, as storage has it.

@@ -225,6 +225,7 @@ pub(crate) fn concerns_one(error: &StorageError) -> bool {
         | StorageError::TooSlow
         | StorageError::Unknown(_)
         | StorageError::Conflict(_)
+        | StorageError::BatchConflict(_)
         | StorageError::QueueFull { .. }
         | StorageError::ModuleGone(_)
         | StorageError::OverBudget { .. } => false,
@@ -252,7 +253,9 @@ fn publish(shared: &Shared, ended: &Ended, finished: Finished) {
             shared.events.status(end.task_id, state, attempts_made(end));
             if state.is_final() {
                 count_task(shared, ended, state);
-            } else {
+            }
+            // Its place in a batch, or the task itself, is there to be claimed.
+            if !state.is_final() || ended.holds_place {
                 shared.tell_work();
             }
         }

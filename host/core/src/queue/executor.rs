@@ -57,6 +57,8 @@ pub(crate) struct Ended {
     pub(crate) end: AttemptEnd,
     /// When its task was submitted.
     pub(crate) created_at: Timestamp,
+    /// Whether it held a place in a batch.
+    pub(crate) holds_place: bool,
     /// The module of the attempt.
     pub(crate) spec: Arc<TaskSpec>,
     /// How long it waited to be claimed.
@@ -198,6 +200,7 @@ impl<A: Attempts> Executor<A> {
                 next,
             },
             created_at: claim.created_at,
+            holds_place: claim.holds_place,
             spec: Arc::clone(&claim.spec),
             wait: wait_of(claim),
             ran: true,
@@ -231,6 +234,7 @@ pub(crate) fn never_began(taken: Taken, next: Next, kind: FailureKind, now: Time
             next,
         },
         created_at: claim.created_at,
+        holds_place: claim.holds_place,
         spec: Arc::clone(&claim.spec),
         wait: wait_of(claim),
         ran: false,

@@ -17,6 +17,7 @@ use crate::queue::executor::{Attempts, Executor};
 use crate::queue::figures::Figures;
 use crate::queue::guests::Guests;
 use crate::queue::hands::Hands;
+use crate::queue::many::BULKS_MAX;
 use crate::queue::postponing::Postponing;
 use crate::queue::progress::board::ProgressBoard;
 use crate::queue::pruner::Attic;
@@ -134,6 +135,7 @@ impl Queue {
             cancels,
             attic,
             spool,
+            bulks: Arc::new(Semaphore::new(BULKS_MAX)),
         }))
     }
 }

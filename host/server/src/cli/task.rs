@@ -1,5 +1,7 @@
 //! `cofferdam task …`
 
+mod batch;
+mod change;
 mod follow;
 mod list;
 mod submit;
@@ -66,21 +68,20 @@ pub(super) enum Task {
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
-    /// Cancel a task.
-    Cancel {
+    /// Show how many tasks of a batch there are in each state.
+    Batch {
         /// Its id.
         id: String,
     },
+    /// Cancel a task, a batch, or every task that a filter finds.
+    Cancel(change::Cancel),
     /// Remove a final task with its result, its artifacts and its input.
     Purge {
         /// Its id.
         id: String,
     },
-    /// Try a failed or cancelled task again.
-    Retry {
-        /// Its id.
-        id: String,
-    },
+    /// Try a failed or cancelled task again, or every one that a filter finds.
+    Retry(change::Retry),
     /// List tasks, newest first, or what changed since an earlier answer.
     List(list::List),
 }
@@ -105,11 +106,9 @@ pub(super) fn run(command: Task, client: &Client, json: bool) -> anyhow::Result<
         Task::Events { id } => follow::events(client, &id, json)?,
         Task::Attempts { id } => attempts(client, &id, json)?,
         Task::Artifacts { id, out } => artifacts(client, &id, out.as_deref(), json)?,
-        Task::Cancel { id } => changed(client.delete(&path(&id, ""))?, json)?,
-        Task::Retry { id } => {
-            let path = path(&id, "/retry");
-            changed(client.send("POST", &path, &[], Vec::new())?, json)?;
-        }
+        Task::Batch { id } => batch::show(&id, client, json)?,
+        Task::Cancel(cancel) => change::cancel(&cancel, client, json)?,
+        Task::Retry(retry) => change::retry(&retry, client, json)?,
         Task::Purge { id } => {
             client.delete(&path(&id, "?purge=true"))?;
         }

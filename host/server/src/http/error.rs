@@ -8,11 +8,11 @@
 //!
 //! | status | codes |
 //! |---|---|
-//! | 400 | `invalid_json` `invalid_field` `unsupported_field` `unknown_parameter` `invalid_parameter` `invalid_header` `invalid_path` `invalid_module_name` `invalid_cursor` `limit_above_ceiling` `grant_refused` `body_aborted` `invalid_encoding` |
+//! | 400 | `invalid_json` `invalid_field` `unsupported_field` `unknown_parameter` `invalid_parameter` `invalid_header` `invalid_path` `invalid_module_name` `invalid_cursor` `limit_above_ceiling` `grant_refused` `too_many_matches` `body_aborted` `invalid_encoding` |
 //! | 403 | `forbidden` `host_refused` `origin_refused` |
-//! | 404 | `not_found` `module_not_found` `task_not_found` `attempt_not_found` `artifact_not_found` `result_not_found` `session_not_found` `snapshot_not_found` |
+//! | 404 | `not_found` `module_not_found` `task_not_found` `attempt_not_found` `artifact_not_found` `result_not_found` `batch_not_found` `session_not_found` `snapshot_not_found` |
 //! | 405, 408 | `method_not_allowed`, `body_timeout` |
-//! | 409 | `conflict` `task_final` `task_not_failed` `task_not_final` `task_exhausted` |
+//! | 409 | `conflict` `task_final` `task_not_failed` `task_not_final` `task_exhausted` `matches_grew` |
 //! | 410 | `session_ended` |
 //! | 413 | `body_too_large` `module_too_large` `schema_check_too_large` |
 //! | 415 | `unsupported_media_type` `unsupported_content_encoding` |
@@ -20,7 +20,7 @@
 //! | 429 | `session_busy` |
 //! | 500 | `internal` `compiler_failed` `storage_corrupt` `storage_refused` `outcome_unknown` |
 //! | 501 | `interpreter_not_installed` `sessions_disabled` |
-//! | 503 | `draining` `queue_full` `queue_timeout` `disk_full` `storage_unavailable` `read_timeout` `compiler_busy` `interpreter_warming_up` `interpreter_failed` `sessions_full` `schema_checks_busy` `connections_full` `memory_busy` |
+//! | 503 | `draining` `queue_full` `queue_timeout` `disk_full` `storage_unavailable` `read_timeout` `compiler_busy` `interpreter_warming_up` `interpreter_failed` `sessions_full` `schema_checks_busy` `connections_full` `memory_busy` `bulk_busy` |
 //! | 507 | `storage_full` |
 
 pub(crate) mod convert;
@@ -187,6 +187,25 @@ impl ApiError {
             .problem
             .members
             .insert(member.to_owned(), value.into());
+        self
+    }
+
+    /// The same error about a part of the request: `parent` goes before the field that it names.
+    pub(crate) fn under(mut self, parent: &str) -> ApiError {
+        let Problem {
+            detail, members, ..
+        } = &mut self.0.problem;
+        match members.get("field").and_then(Value::as_str) {
+            Some(field) => {
+                let path = format!("{parent}.{field}");
+                *detail = match detail.strip_prefix(field) {
+                    Some(rest) => format!("{path}{rest}"),
+                    None => format!("{path}: {detail}"),
+                };
+                members.insert("field".to_owned(), path.into());
+            }
+            None => *detail = format!("{parent}: {detail}"),
+        }
         self
     }
 

@@ -63,7 +63,8 @@ pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     said::is_json(media_type)
 }
 
-fn require(headers: &HeaderMap) -> Result<(), ApiError> {
+/// Refuses a body that does not say that it is JSON.
+pub(crate) fn require(headers: &HeaderMap) -> Result<(), ApiError> {
     if is_json(headers) {
         return Ok(());
     }

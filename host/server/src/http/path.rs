@@ -11,6 +11,7 @@ use crate::http::error::ApiError;
 use crate::intake::words;
 use cofferdam::sessions::{SessionError, SessionId};
 use cofferdam_domain::attempt::ARTIFACT_PATH_BYTES_MAX;
+use cofferdam_domain::batch::BatchId;
 use cofferdam_domain::module::ModuleRef;
 use cofferdam_domain::task::TaskId;
 
@@ -54,6 +55,12 @@ impl PathParts {
         words::task_id(self.text(0)).ok_or_else(|| unknown_task(self.text(0)))
     }
 
+    /// The first part as a batch's id. Text that is not an id names no batch.
+    pub(crate) fn batch(&self) -> Result<BatchId, ApiError> {
+        let id = words::task_id(self.text(0)).map(|id| BatchId(id.0));
+        id.ok_or_else(|| unknown_batch(self.text(0)))
+    }
+
     /// The first part as a session's id. For other text there is no session.
     pub(crate) fn session(&self) -> Result<SessionId, ApiError> {
         let id = words::task_id(self.text(0)).map(|id| SessionId(id.0));
@@ -80,6 +87,11 @@ impl PathParts {
 /// There is no such task.
 pub(crate) fn unknown_task(id: impl std::fmt::Display) -> ApiError {
     ApiError::not_found("task_not_found", format!("there is no task {id}"))
+}
+
+/// There is no such batch.
+pub(crate) fn unknown_batch(id: impl std::fmt::Display) -> ApiError {
+    ApiError::not_found("batch_not_found", format!("there is no batch {id}"))
 }
 
 #[cfg(test)]

@@ -79,6 +79,12 @@ pub(crate) fn table() -> Vec<Route> {
         Route::at("/v1/tasks")
             .post(tasks::submit::submit)
             .get(tasks::list::list),
+        Route::at("/v1/tasks/batch").post(tasks::batch::submit),
+        Route::at("/v1/tasks/cancel").post(tasks::bulk::cancel),
+        Route::at("/v1/tasks/retry").post(tasks::bulk::retry),
+        Route::at("/v1/batches/{id}")
+            .get(tasks::batch::get)
+            .delete(tasks::batch::cancel),
         Route::at("/v1/tasks/{id}")
             .get(tasks::get)
             .delete(tasks::cancel),

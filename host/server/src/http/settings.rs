@@ -37,6 +37,8 @@ pub struct HttpConfig {
     pub bodies_wait: Duration,
     /// The largest body that is kept in memory; a larger raw task input goes to disk.
     pub inline_body_bytes: u64,
+    /// The largest body of a batch of tasks.
+    pub batch_body_bytes: u64,
     /// The largest raw task input.
     pub spooled_body_bytes: u64,
     /// The largest module, as uploaded.
@@ -63,6 +65,7 @@ impl Default for HttpConfig {
             bodies_reserved_bytes: 64 * 1024 * 1024,
             bodies_wait: Duration::from_secs(10),
             inline_body_bytes: 4 * 1024 * 1024,
+            batch_body_bytes: 32 * 1024 * 1024,
             spooled_body_bytes: 1024 * 1024 * 1024,
             module_bytes: 128 * 1024 * 1024,
             wait_max: Duration::from_secs(60),

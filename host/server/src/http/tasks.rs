@@ -3,6 +3,8 @@
 
 pub(crate) mod artifacts;
 pub(crate) mod attempts;
+pub(crate) mod batch;
+pub(crate) mod bulk;
 pub(crate) mod list;
 pub(crate) mod output;
 mod raw;

@@ -46,6 +46,15 @@ impl<'a> Query<'a> {
         })
     }
 
+    /// The same from names and texts that came otherwise.
+    pub(crate) fn of_pairs(pairs: Vec<(String, String)>) -> Query<'static> {
+        let owned = |(name, text)| (Cow::Owned(name), Cow::Owned(text));
+        Query {
+            left: pairs.into_iter().map(owned).collect(),
+            known: Vec::new(),
+        }
+    }
+
     /// A text.
     pub(crate) fn text(&mut self, name: &'static str) -> Result<Option<String>, Refused> {
         self.known.push(name);

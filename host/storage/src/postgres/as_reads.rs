@@ -4,9 +4,10 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 
 use super::tx::{Mode, reading};
-use super::{PostgresStorage, change, counters, list, spec, tasks};
-use crate::{Counts, Reads, StorageError, TaskFilter, TaskPage};
+use super::{PostgresStorage, batch, change, counters, list, spec, tasks};
+use crate::{Batch, Counts, IdPage, Reads, StorageError, TaskFilter, TaskPage};
 use cofferdam_domain::attempt::{Attempt, Captured, Payload, Stream};
+use cofferdam_domain::batch::BatchId;
 use cofferdam_domain::task::{Task, TaskId, TaskSpec};
 
 #[async_trait]
@@ -28,6 +29,27 @@ impl Reads for PostgresStorage {
         self.read(move |call| {
             let filter = filter.clone();
             async move { list::tasks(&call, &filter, limit).await }.boxed()
+        })
+        .await
+    }
+
+    async fn task_ids(&self, filter: &TaskFilter, limit: u32) -> Result<IdPage, StorageError> {
+        let filter = filter.clone();
+        self.read(move |call| {
+            let filter = filter.clone();
+            async move { reading!(call, tx, list::task_ids(&mut tx, &filter, limit)) }.boxed()
+        })
+        .await
+    }
+
+    async fn batch(&self, id: BatchId) -> Result<Option<Batch>, StorageError> {
+        self.read(move |call| async move { reading!(call, tx, batch::batch(&mut tx, id)) }.boxed())
+            .await
+    }
+
+    async fn open_tasks(&self, id: BatchId) -> Result<Vec<TaskId>, StorageError> {
+        self.read(move |call| {
+            async move { reading!(call, tx, batch::open_tasks(&mut tx, id)) }.boxed()
         })
         .await
     }

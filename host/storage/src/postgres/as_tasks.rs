@@ -6,13 +6,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::FutureExt;
 
+use super::insert::Submission;
 use super::tx::{Mode, reading};
-use super::{PostgresStorage, blobs, change, claim, finish, prune, rescue, tasks as reads};
+use super::{PostgresStorage, batch, blobs, change, claim, finish, prune, rescue, tasks as reads};
 use crate::{
-    Cancelled, Finished, HeldTask, Inserted, Orphans, Progress, Pruned, Purged, Rescued, Retried,
-    StorageError, Tasks,
+    Cancelled, Finished, HeldTask, Inserted, InsertedBatch, Orphans, Progress, Pruned, Purged,
+    Rescued, Retried, StorageError, Tasks,
 };
 use cofferdam_domain::attempt::{Outcome, WorkerId};
+use cofferdam_domain::batch::NewBatch;
 use cofferdam_domain::claim::{AttemptEnd, Claim};
 use cofferdam_domain::task::{BlobId, ClaimOrder, NewTask, TaskId};
 use cofferdam_domain::time::Timestamp;
@@ -29,6 +31,26 @@ impl Tasks for PostgresStorage {
         now: Timestamp,
     ) -> Result<Vec<Inserted>, StorageError> {
         self.submitter.insert(tasks, pending_max, now).await
+    }
+
+    async fn insert_batch(
+        &self,
+        batch: NewBatch,
+        tasks: Vec<NewTask>,
+        pending_max: u64,
+        now: Timestamp,
+    ) -> Result<InsertedBatch, StorageError> {
+        let submission = Submission {
+            tasks,
+            pending_max,
+            now,
+        };
+        let wanted = Arc::new((batch, submission));
+        self.write(move |call| {
+            let wanted = Arc::clone(&wanted);
+            async move { batch::insert_batch(&call, &wanted.0, &wanted.1).await }.boxed()
+        })
+        .await
     }
 
     async fn claim(
@@ -83,13 +105,39 @@ impl Tasks for PostgresStorage {
     }
 
     async fn cancel(&self, id: TaskId, now: Timestamp) -> Result<Cancelled, StorageError> {
-        self.write(move |call| async move { change::cancel(&call, id, now).await }.boxed())
-            .await
+        let told = self.cancel_all(vec![id], now).await?;
+        Ok(told.into_iter().next().unwrap_or(Cancelled::Unknown))
     }
 
     async fn retry(&self, id: TaskId, now: Timestamp) -> Result<Retried, StorageError> {
-        self.write(move |call| async move { change::retry(&call, id, now).await }.boxed())
-            .await
+        let told = self.retry_all(vec![id], now).await?;
+        Ok(told.into_iter().next().unwrap_or(Retried::Unknown))
+    }
+
+    async fn cancel_all(
+        &self,
+        ids: Vec<TaskId>,
+        now: Timestamp,
+    ) -> Result<Vec<Cancelled>, StorageError> {
+        let ids: Arc<[TaskId]> = ids.into();
+        self.write(move |call| {
+            let ids = Arc::clone(&ids);
+            async move { change::cancel_all(&call, &ids, now).await }.boxed()
+        })
+        .await
+    }
+
+    async fn retry_all(
+        &self,
+        ids: Vec<TaskId>,
+        now: Timestamp,
+    ) -> Result<Vec<Retried>, StorageError> {
+        let ids: Arc<[TaskId]> = ids.into();
+        self.write(move |call| {
+            let ids = Arc::clone(&ids);
+            async move { change::retry_all(&call, &ids, now).await }.boxed()
+        })
+        .await
     }
 
     async fn cancel_requests(&self, worker: WorkerId) -> Result<Vec<TaskId>, StorageError> {

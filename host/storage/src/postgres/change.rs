@@ -1,14 +1,18 @@
-//! Changes by hand: cancel and retry; and the worker's heartbeat.
+//! Changes by hand: cancel and retry, of several tasks at once; and the worker's heartbeat.
 
+use std::collections::HashMap;
+
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::call::Call;
 use super::clock;
 use super::fault::{Fault, get, get_u8, get_u32};
 use super::params::params;
+use super::places::{Places, lock_of_waiting, place_of};
 use super::templates;
-use super::tx::Mode;
-use crate::fate::ATTEMPT_MAX;
+use super::tx::{Mode, Tx};
+use crate::fate::{ATTEMPT_MAX, NO_PLACE_YET, Place};
 use crate::rows::state_of;
 use crate::{Cancelled, Retried, StorageError};
 use cofferdam_domain::attempt::WorkerId;
@@ -16,80 +20,220 @@ use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::TaskId;
 use cofferdam_domain::time::Timestamp;
 
-const LOCK: &str = "
-    SELECT t.seq, t.state, t.worker, t.cancel_requested, t.attempt, s.template
-    FROM cofferdam.task_spec s JOIN cofferdam.task t ON t.seq = s.seq WHERE s.id = $1
-    FOR UPDATE OF t";
+/// Tasks to be changed, locked in one order for all who lock several.
+macro_rules! lock_sql {
+    ($due_at:literal) => {
+        concat!(
+            "SELECT s.id, t.seq, t.state, t.worker, t.cancel_requested, t.attempt, s.template,
+                t.batch, t.batch_bound
+             FROM cofferdam.task_spec s JOIN cofferdam.task t ON t.seq = s.seq
+             WHERE s.id = ANY($1::uuid[]) AND t.due_at ",
+            $due_at,
+            " ORDER BY t.seq FOR UPDATE OF t"
+        )
+    };
+}
+
+const LOCK: &str = lock_sql!("IS NULL");
+const LOCK_WAITING: &str = lock_sql!("IS NOT NULL");
 const CANCEL: &str = "
-    UPDATE cofferdam.task SET state = 5, updated_at = $2, finished_at = $2,
-        change = cofferdam.change_number(0) WHERE seq = $1";
+    UPDATE cofferdam.task t SET state = 5, updated_at = $2, finished_at = $2,
+        run_at = coalesce(t.due_at, t.run_at), due_at = NULL,
+        change = (SELECT cofferdam.change_number(0)) + u.place
+    FROM unnest($1::int8[]) WITH ORDINALITY AS u(seq, place) WHERE t.seq = u.seq";
 const ASK: &str = "
-    UPDATE cofferdam.task SET cancel_requested = true, updated_at = $2,
-        change = cofferdam.change_number(0) WHERE seq = $1";
+    UPDATE cofferdam.task t SET cancel_requested = true, updated_at = $2,
+        change = (SELECT cofferdam.change_number($3)) + u.place
+    FROM unnest($1::int8[]) WITH ORDINALITY AS u(seq, place) WHERE t.seq = u.seq";
 const RETRY: &str = "
-    UPDATE cofferdam.task SET state = 1, max_attempts = $3, lost = 0, run_at = $2, updated_at = $2,
-        finished_at = NULL, change = cofferdam.change_number(0) WHERE seq = $1";
+    UPDATE cofferdam.task t SET state = 1, max_attempts = u.max_attempts, lost = 0,
+        run_at = CASE WHEN t.batch_bound IS NULL THEN $3 ELSE $4 END,
+        due_at = CASE WHEN t.batch_bound IS NOT NULL THEN $3 END,
+        updated_at = $3, finished_at = NULL,
+        change = (SELECT cofferdam.change_number(0)) + u.place
+    FROM unnest($1::int8[], $2::int4[]) WITH ORDINALITY AS u(seq, max_attempts, place)
+    WHERE t.seq = u.seq";
 /// A clock that went back does not make a worker look dead.
 const HEARTBEAT: &str = "
     INSERT INTO cofferdam.worker AS w (id, heard_at) VALUES ($1, $2)
     ON CONFLICT (id) DO UPDATE SET heard_at = greatest(w.heard_at, excluded.heard_at)";
 
-/// Ends a waiting task, or marks a running one.
-pub(super) async fn cancel(call: &Call, id: TaskId, now: Timestamp) -> Result<Cancelled, Fault> {
-    let mut tx = call.begin(Mode::Durable).await?;
-    let Some(row) = tx.query_opt(LOCK, params![id.0]).await? else {
-        tx.rollback().await?;
-        return Ok(Cancelled::Unknown);
-    };
-    let seq: i64 = get(&row, 0)?;
-    let state = state_of(get_u8(&row, 1)?)?;
-    let told = match state {
-        TaskState::Blocked | TaskState::Pending => {
-            tx.later(CANCEL, params![seq, now.as_millis()]);
-            tx.moved(state, TaskState::Cancelled, 1);
-            Cancelled::AtOnce
-        }
-        TaskState::Running => {
-            if !get::<bool>(&row, 3)? {
-                tx.later(ASK, params![seq, now.as_millis()]);
-            }
-            let worker = get::<Option<Uuid>>(&row, 2)?
-                .ok_or_else(|| StorageError::corrupt("nobody runs a running task"))?;
-            Cancelled::Requested(WorkerId(worker))
-        }
-        TaskState::Completed | TaskState::Failed | TaskState::Cancelled => Cancelled::Final(state),
-    };
-    tx.commit().await?;
-    Ok(told)
+/// A task that is locked.
+struct Locked {
+    id: TaskId,
+    seq: i64,
+    state: TaskState,
+    worker: Option<Uuid>,
+    cancel_requested: bool,
+    attempt: u32,
+    template: i64,
+    place: Option<Place>,
 }
 
-/// Gives a failed or cancelled task as many further attempts as it had at first.
-pub(super) async fn retry(call: &Call, id: TaskId, now: Timestamp) -> Result<Retried, Fault> {
+impl Locked {
+    fn of(row: &Row) -> Result<Locked, StorageError> {
+        Ok(Locked {
+            id: TaskId(get(row, 0)?),
+            seq: get(row, 1)?,
+            state: state_of(get_u8(row, 2)?)?,
+            worker: get(row, 3)?,
+            cancel_requested: get(row, 4)?,
+            attempt: get_u32(row, 5)?,
+            template: get(row, 6)?,
+            place: place_of(row, 7)?,
+        })
+    }
+}
+
+/// Ends those tasks that wait, and marks those that run. Those without a place in their batch are
+/// cancelled in a transaction of their own, because their batch has to be locked before them.
+pub(super) async fn cancel_all(
+    call: &Call,
+    ids: &[TaskId],
+    now: Timestamp,
+) -> Result<Vec<Cancelled>, Fault> {
+    let mut told = HashMap::new();
+    loop {
+        let before = told.len();
+        for is_waiting in [false, true] {
+            let left = ids.iter().filter(|id| !told.contains_key(*id));
+            let left: Vec<Uuid> = left.map(|id| id.0).collect();
+            if !left.is_empty() {
+                cancel_some(call, left, is_waiting, now, &mut told).await?;
+            }
+        }
+        // One that was given a place meanwhile is found by the next round.
+        if told.len() == before {
+            break;
+        }
+    }
+    let told = ids.iter().map(|id| told.get(id).copied());
+    Ok(told
+        .map(|told| told.unwrap_or(Cancelled::Unknown))
+        .collect())
+}
+
+async fn cancel_some(
+    call: &Call,
+    ids: Vec<Uuid>,
+    is_waiting: bool,
+    now: Timestamp,
+    told: &mut HashMap<TaskId, Cancelled>,
+) -> Result<(), Fault> {
     let mut tx = call.begin(Mode::Durable).await?;
-    let Some(row) = tx.query_opt(LOCK, params![id.0]).await? else {
-        tx.rollback().await?;
-        return Ok(Retried::Unknown);
-    };
-    let seq: i64 = get(&row, 0)?;
-    let state = state_of(get_u8(&row, 1)?)?;
-    let attempt = get_u32(&row, 4)?;
-    let told = match state {
-        TaskState::Failed | TaskState::Cancelled if attempt >= ATTEMPT_MAX => Retried::Exhausted,
-        TaskState::Failed | TaskState::Cancelled => {
-            let template = templates::by_id(&mut tx, get(&row, 5)?).await?;
-            let further = template.retry.max_attempts.max(1);
-            let max_attempts = attempt.saturating_add(further).min(ATTEMPT_MAX);
-            let max_attempts = i32::try_from(max_attempts).map_err(StorageError::corrupt)?;
-            tx.later(RETRY, params![seq, now.as_millis(), max_attempts]);
-            tx.moved(state, TaskState::Pending, 1);
-            Retried::Pending
-        }
-        TaskState::Blocked | TaskState::Pending | TaskState::Running | TaskState::Completed => {
-            Retried::NotFailed(state)
-        }
-    };
+    if is_waiting && !lock_of_waiting(&mut tx, ids.clone()).await? {
+        return tx.rollback().await;
+    }
+    let lock = if is_waiting { LOCK_WAITING } else { LOCK };
+    let rows = tx.query(lock, params![ids]).await?;
+    let (mut ended, mut asked) = (Vec::new(), Vec::new());
+    let mut places = Places::default();
+    let mut became = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let task = Locked::of(row)?;
+        let answer = match task.state {
+            TaskState::Blocked | TaskState::Pending => {
+                ended.push(task.seq);
+                tx.moved(task.state, TaskState::Cancelled, 1);
+                places.freed(task.place);
+                Cancelled::AtOnce
+            }
+            TaskState::Running => {
+                if !task.cancel_requested {
+                    asked.push(task.seq);
+                }
+                let worker = task
+                    .worker
+                    .ok_or_else(|| StorageError::corrupt("nobody runs a running task"))?;
+                Cancelled::Requested(WorkerId(worker))
+            }
+            TaskState::Completed | TaskState::Failed | TaskState::Cancelled => {
+                Cancelled::Final(task.state)
+            }
+        };
+        became.push((task.id, answer));
+    }
+    let first_asked = i64::try_from(ended.len()).unwrap_or(i64::MAX);
+    if !ended.is_empty() {
+        tx.later(CANCEL, params![ended, now.as_millis()]);
+    }
+    if !asked.is_empty() {
+        tx.later(ASK, params![asked, now.as_millis(), first_asked]);
+    }
+    places.fill(&mut tx);
     tx.commit().await?;
-    Ok(told)
+    told.extend(became);
+    Ok(())
+}
+
+/// Gives failed and cancelled tasks as many further attempts as they had at first.
+pub(super) async fn retry_all(
+    call: &Call,
+    ids: &[TaskId],
+    now: Timestamp,
+) -> Result<Vec<Retried>, Fault> {
+    let mut tx = call.begin(Mode::Durable).await?;
+    let wanted: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    let rows = tx.query(LOCK, params![wanted]).await?;
+    let mut told = HashMap::new();
+    let (mut seqs, mut max_attempts) = (Vec::new(), Vec::new());
+    let mut places = Places::default();
+    for row in &rows {
+        let task = Locked::of(row)?;
+        let answer = match task.state {
+            TaskState::Failed | TaskState::Cancelled if task.attempt >= ATTEMPT_MAX => {
+                Retried::Exhausted
+            }
+            TaskState::Failed | TaskState::Cancelled => {
+                seqs.push(task.seq);
+                max_attempts.push(further(&mut tx, &task).await?);
+                tx.moved(task.state, TaskState::Pending, 1);
+                places.freed(task.place);
+                Retried::Pending
+            }
+            TaskState::Blocked | TaskState::Pending | TaskState::Running | TaskState::Completed => {
+                Retried::NotFailed(task.state)
+            }
+        };
+        told.insert(task.id, answer);
+    }
+    if !seqs.is_empty() {
+        let retried = params![seqs, max_attempts, now.as_millis(), NO_PLACE_YET];
+        tx.later(RETRY, retried);
+    }
+    places.fill(&mut tx);
+    if told.len() < ids.len() {
+        missing(&mut tx, ids, &mut told).await?;
+    }
+    tx.commit().await?;
+    let told = ids.iter().map(|id| told.get(id).copied());
+    Ok(told.map(|told| told.unwrap_or(Retried::Unknown)).collect())
+}
+
+/// How many attempts a task may have once it is tried anew.
+async fn further(tx: &mut Tx, task: &Locked) -> Result<i32, Fault> {
+    let template = templates::by_id(tx, task.template).await?;
+    let further = template.retry.max_attempts.max(1);
+    let max_attempts = task.attempt.saturating_add(further).min(ATTEMPT_MAX);
+    Ok(i32::try_from(max_attempts).map_err(StorageError::corrupt)?)
+}
+
+/// Tells of those tasks that wait for a place: they need no retry.
+async fn missing(
+    tx: &mut Tx,
+    ids: &[TaskId],
+    told: &mut HashMap<TaskId, Retried>,
+) -> Result<(), Fault> {
+    const WAITING: &str = "
+        SELECT s.id FROM cofferdam.task_spec s JOIN cofferdam.task t ON t.seq = s.seq
+        WHERE s.id = ANY($1::uuid[]) AND t.due_at IS NOT NULL";
+    let left = ids.iter().filter(|id| !told.contains_key(*id));
+    let left: Vec<Uuid> = left.map(|id| id.0).collect();
+    for row in tx.query(WAITING, params![left]).await? {
+        let answer = Retried::NotFailed(TaskState::Pending);
+        told.insert(TaskId(get(&row, 0)?), answer);
+    }
+    Ok(())
 }
 
 /// Notes that `worker` is alive, and sets this host's clock by the database's.

@@ -39,10 +39,10 @@ macro_rules! claim_sql {
                     change = (SELECT cofferdam.change_number(0)) + n.place
                 FROM n WHERE t.seq = n.seq
                 RETURNING t.seq, n.place, t.priority, t.attempt, t.max_attempts, t.lost, t.run_at,
-                    t.fence)
+                    t.fence, t.batch_bound IS NOT NULL AS holds_place)
             SELECT s.id, s.template, u.priority, u.attempt, u.max_attempts, u.lost, s.created_at,
                 u.run_at, u.fence, u.seq, s.content_type, s.blob, s.blob_bytes, s.args, s.env,
-                s.metadata, s.body
+                s.metadata, s.body, u.holds_place
             FROM u JOIN cofferdam.task_spec s ON s.seq = u.seq ORDER BY u.place"
         )
     };
@@ -132,6 +132,7 @@ async fn claim_of(tx: &mut Tx, row: &Row, now: Timestamp) -> Result<Claim, Fault
         created_at: Timestamp::from_millis(get(row, 6)?),
         run_at: Timestamp::from_millis(get(row, 7)?),
         claimed_at: now,
+        holds_place: get(row, 17)?,
         spec: Arc::new(spec),
     })
 }

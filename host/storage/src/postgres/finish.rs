@@ -93,7 +93,7 @@ async fn holders(tx: &mut Tx, ends: &[Told]) -> Result<HashMap<usize, RunningTas
     let mut holders = HashMap::new();
     for row in tx.query(HOLDERS, params![ids, fences, attempts]).await? {
         let task = running(&row)?;
-        let place: i64 = get(&row, 10)?;
+        let place: i64 = get(&row, 12)?;
         if seen.insert(task.task.seq) {
             let place = usize::try_from(place - 1).map_err(StorageError::corrupt)?;
             holders.insert(place, task);

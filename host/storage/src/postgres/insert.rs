@@ -13,7 +13,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use self::columns::Rows;
-pub(super) use self::columns::bytes_of;
+pub(super) use self::columns::{InBatch, bytes_of};
 use super::call::Call;
 use super::counters;
 use super::fault::{Fault, Kind, get};
@@ -153,9 +153,42 @@ async fn at_once(
 /// Looks everything up, and then writes what is to be written.
 async fn planned(call: &Call, submissions: &[Submission]) -> Result<Answers, Fault> {
     let mut tx = call.begin(Mode::Referring).await?;
-    let (mut known, stale) = look_up(&mut tx, submissions).await?;
-    let templates = find_templates(&mut tx, submissions, &mut known).await?;
-    let (mut rows, mut held) = (Rows::default(), Held::new());
+    let mut plan = plan(&mut tx, submissions, None).await?;
+    if plan.rows.is_empty() {
+        tx.rollback().await?;
+    } else {
+        write(&mut tx, &mut plan).await?;
+        match tx.commit().await {
+            // Somebody else was faster.
+            Err(fault) if fault.kind == Kind::Taken => {
+                call.db.templates().clear();
+                return Err(Fault::again("what was free a moment ago is taken"));
+            }
+            done => done?,
+        }
+    }
+    Ok(learn(call, plan))
+}
+
+/// What becomes of submissions, and what is to be written for that.
+pub(super) struct Plan {
+    pub(super) answers: Answers,
+    rows: Rows,
+    held: Held,
+    stale: Vec<Uuid>,
+    templates: Vec<Option<Arc<Template>>>,
+    waiting: u64,
+}
+
+/// Looks everything up and decides. The tasks are of `batch` if there is one.
+pub(super) async fn plan(
+    tx: &mut Tx,
+    submissions: &[Submission],
+    batch: Option<InBatch>,
+) -> Result<Plan, Fault> {
+    let (mut known, stale) = look_up(tx, submissions).await?;
+    let templates = find_templates(tx, submissions, &mut known).await?;
+    let (mut rows, mut held) = (Rows::of_batch(batch), Held::new());
     let mut answers = Vec::with_capacity(submissions.len());
     let mut templates_left = &templates[..];
     for submission in submissions {
@@ -174,23 +207,33 @@ async fn planned(call: &Call, submissions: &[Submission]) -> Result<Answers, Fau
         }
         answers.push(planned);
     }
-    if rows.is_empty() {
-        tx.rollback().await?;
-    } else {
-        hold(&mut tx, held, stale).await?;
-        rows.write(&mut tx);
-        match tx.commit().await {
-            // Somebody else was faster.
-            Err(fault) if fault.kind == Kind::Taken => {
-                call.db.templates().clear();
-                return Err(Fault::again("what was free a moment ago is taken"));
-            }
-            done => done?,
-        }
-    }
-    call.db.waiting.learned(known.waiting);
-    keep(call, templates);
-    Ok(answers)
+    Ok(Plan {
+        answers,
+        rows,
+        held,
+        stale,
+        templates,
+        waiting: known.waiting,
+    })
+}
+
+/// Writes what was planned, with the commit.
+pub(super) async fn write(tx: &mut Tx, plan: &mut Plan) -> Result<(), Fault> {
+    hold(
+        tx,
+        std::mem::take(&mut plan.held),
+        std::mem::take(&mut plan.stale),
+    )
+    .await?;
+    std::mem::take(&mut plan.rows).write(tx);
+    Ok(())
+}
+
+/// Notes what a plan found out, once that is committed; gives the answers.
+pub(super) fn learn(call: &Call, plan: Plan) -> Answers {
+    call.db.waiting.learned(plan.waiting);
+    keep(call, plan.templates);
+    plan.answers
 }
 
 /// What the database knows of what the submissions name, and the tasks whose dedup keys are free by

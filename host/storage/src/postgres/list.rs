@@ -24,9 +24,10 @@ use super::params::params;
 use super::tasks::some_tasks;
 use super::templates::name_number;
 use super::tx::{Mode, Tx};
-use crate::{ChangeNumber, ListPosition, Since, StorageError, TaskFilter, TaskPage};
+use crate::{ChangeNumber, IdPage, ListPosition, Since, StorageError, TaskFilter, TaskPage};
 use cofferdam_domain::attempt::FailureKind;
 use cofferdam_domain::state::TaskState;
+use cofferdam_domain::task::TaskId;
 use cofferdam_domain::time::Timestamp;
 
 /// Up to this many waiting or running tasks are sorted; if there are more, a scan finds them soon.
@@ -66,6 +67,25 @@ pub(super) async fn tasks(call: &Call, filter: &TaskFilter, limit: u32) -> Resul
             (None, _) | (Some(_), None) => ChangeNumber(newest.min(horizon - 1)),
         },
         newest: ChangeNumber(newest),
+    })
+}
+
+/// The ids of tasks that pass `filter`, newest first, whatever it says of changes.
+pub(super) async fn task_ids(
+    tx: &mut Tx,
+    filter: &TaskFilter,
+    limit: u32,
+) -> Result<IdPage, Fault> {
+    const IDS: &str = "
+        SELECT s.id FROM unnest($1::int8[]) WITH ORDINALITY AS w(seq, place)
+        JOIN cofferdam.task_spec s ON s.seq = w.seq ORDER BY w.place";
+    let found = by_age(tx, filter, limit).await?;
+    let seqs: Vec<i64> = found.tasks.iter().map(|(_, seq)| *seq).collect();
+    let rows = tx.query(IDS, params![seqs]).await?;
+    let ids: Result<_, StorageError> = rows.iter().map(|row| Ok(TaskId(get(row, 0)?))).collect();
+    Ok(IdPage {
+        ids: ids?,
+        next: found.stopped_at.map(ListPosition),
     })
 }
 

@@ -18,10 +18,17 @@ struct Migration {
     compatible_from: i32,
 }
 
-const MIGRATIONS: [Migration; 1] = [Migration {
-    script: include_str!("../../migrations/postgres/0001_initial.sql"),
-    compatible_from: 1,
-}];
+const MIGRATIONS: [Migration; 2] = [
+    Migration {
+        script: include_str!("../../migrations/postgres/0001_initial.sql"),
+        compatible_from: 1,
+    },
+    // A host that knows nothing of batches would let nobody into them.
+    Migration {
+        script: include_str!("../../migrations/postgres/0002_batches.sql"),
+        compatible_from: 2,
+    },
+];
 
 /// The advisory lock of a transaction that changes the schema.
 const MIGRATING: i64 = 0x4366_6672_0003;

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::batch;
 use super::blobs;
 use super::call::Call;
 use super::counters;
@@ -26,7 +27,7 @@ const KEYS_MAX: i64 = 10_000;
 macro_rules! select_old {
     ($rest:literal) => {
         concat!(
-            "SELECT t.seq, s.id, t.state, s.blob, t.change
+            "SELECT t.seq, s.id, t.state, s.blob, t.change, t.batch
              FROM cofferdam.task t JOIN cofferdam.task_spec s ON s.seq = t.seq ",
             $rest
         )
@@ -80,6 +81,7 @@ struct OldTask {
     state: TaskState,
     blob: Option<Uuid>,
     change: i64,
+    batch: Option<Uuid>,
 }
 
 fn old_task(row: &Row) -> Result<OldTask, StorageError> {
@@ -89,6 +91,7 @@ fn old_task(row: &Row) -> Result<OldTask, StorageError> {
         state: state_of(get_u8(row, 2)?)?,
         blob: get(row, 3)?,
         change: get(row, 4)?,
+        batch: get(row, 5)?,
     })
 }
 
@@ -112,6 +115,10 @@ pub(super) async fn prune(
     let blobs = remove(&mut tx, &old).await?;
     tx.later(OLD_KEYS, params![now.as_millis(), KEYS_MAX]);
     tx.later(OLD_WORKERS, params![finished_before.as_millis()]);
+    tx.later(
+        batch::REMOVE_WITHOUT_TASKS,
+        params![finished_before.as_millis()],
+    );
     tx.commit().await?;
     let modules = match remove_unused_modules(call).await {
         Ok(modules) => modules,
@@ -196,6 +203,11 @@ async fn remove(tx: &mut Tx, tasks: &[OldTask]) -> Result<Vec<BlobId>, Fault> {
         "UPDATE cofferdam.change_base SET newest = $1 WHERE newest < $1",
         params![newest],
     );
+    let batches: HashSet<Uuid> = tasks.iter().filter_map(|task| task.batch).collect();
+    if !batches.is_empty() {
+        let batches: Vec<Uuid> = batches.into_iter().collect();
+        tx.later(batch::REMOVE_EMPTY, params![batches]);
+    }
     let mut seen = HashSet::new();
     let blobs = tasks.iter().filter_map(|task| task.blob);
     let blobs: Vec<Uuid> = blobs.filter(|blob| seen.insert(*blob)).collect();

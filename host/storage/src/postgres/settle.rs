@@ -8,6 +8,7 @@ use uuid::Uuid;
 use self::columns::{MOVE, Moved, Moves, RECORD, Records, number};
 use super::fault::{Fault, get, get_u32};
 use super::params::{Raw, params};
+use super::places::{Places, place_of};
 use super::tx::Tx;
 use crate::StorageError;
 use crate::fate::{After, Running};
@@ -19,7 +20,7 @@ use cofferdam_domain::time::Timestamp;
 macro_rules! running_columns {
     () => {
         "t.seq, s.template, t.attempt, t.max_attempts, t.lost, t.cancel_requested, t.worker,
-         t.claimed_at, t.run_at, s.id"
+         t.claimed_at, t.run_at, s.id, t.batch, t.batch_bound"
     };
 }
 pub(super) use running_columns;
@@ -55,6 +56,7 @@ pub(super) fn running(row: &Row) -> Result<RunningTask, StorageError> {
             cancel_requested: get(row, 5)?,
             worker: *get::<Uuid>(row, 6)?.as_bytes(),
             claimed_at: get(row, 7)?,
+            place: place_of(row, 10)?,
         },
         run_at: get(row, 8)?,
         id: get(row, 9)?,
@@ -77,6 +79,7 @@ pub(super) struct Settling {
     records: Vec<Records>,
     outputs: Vec<(i64, i32, Raw, i64)>,
     states: Vec<TaskState>,
+    places: Places,
 }
 
 impl Settling {
@@ -92,7 +95,10 @@ impl Settling {
         let task = &running.task;
         self.record(task, ending, ending.row()?)?;
         let (state, run_at) = match after {
-            After::Final(state) => (state, None),
+            After::Final(state) => {
+                self.places.freed(task.place);
+                (state, None)
+            }
             After::Again(run_at) => (TaskState::Pending, run_at),
         };
         let more = if is_loss { after.allowed_more() } else { 0 };
@@ -150,6 +156,7 @@ impl Settling {
         for (seq, number, blob, size_bytes) in self.outputs {
             tx.later(OUTPUT, params![seq, number, blob, size_bytes]);
         }
+        self.places.fill(tx);
     }
 
     fn record(

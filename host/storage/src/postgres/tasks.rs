@@ -28,7 +28,8 @@ macro_rules! select_tasks {
     ($from:literal, $rest:literal) => {
         concat!(
             "SELECT s.id, p.module, p.digest, t.state, t.priority, t.attempt, t.max_attempts,
-                t.lost, t.progress, t.progress_note, t.cancel_requested, s.created_at, t.run_at,
+                t.lost, t.progress, t.progress_note, t.cancel_requested, s.created_at,
+                coalesce(t.due_at, t.run_at),
                 t.claimed_at, t.finished_at, t.updated_at, t.worker, s.metadata,
                 a.duration_us, a.cpu_us, a.fuel, a.peak_memory_bytes, a.disk_bytes, a.failure,
                 coalesce(o.size_bytes, octet_length(a.output)), a.truncated

@@ -84,6 +84,13 @@ fn check_database(database: &Database) {
          WHERE task.state IS NULL OR task_spec.id IS NULL",
         "SELECT count(*) FROM cofferdam.task_spec
          WHERE template NOT IN (SELECT id FROM cofferdam.template)",
+        "SELECT count(*) FROM cofferdam.task h WHERE h.due_at IS NOT NULL AND h.batch_bound >
+            (SELECT count(*) FROM cofferdam.task t WHERE t.batch = h.batch
+                AND (t.state = 2 OR (t.state = 1 AND t.due_at IS NULL)))",
+        "SELECT count(*) FROM cofferdam.task
+         WHERE batch IS NOT NULL AND batch NOT IN (SELECT id FROM cofferdam.batch)",
+        "SELECT count(*) FROM cofferdam.batch WHERE tasks > 0 AND id NOT IN
+            (SELECT batch FROM cofferdam.task WHERE batch IS NOT NULL)",
         "SELECT count(*) FROM cofferdam.attempt WHERE seq NOT IN (SELECT seq FROM cofferdam.task)",
         "SELECT count(*) FROM cofferdam.output
          WHERE (seq, number) NOT IN (SELECT seq, number FROM cofferdam.attempt)

@@ -2,9 +2,10 @@
 
 use async_trait::async_trait;
 
-use super::{SqliteStorage, list, spec, tasks};
-use crate::{Counts, Reads, StorageError, TaskFilter, TaskPage};
+use super::{SqliteStorage, batch, list, spec, tasks};
+use crate::{Batch, Counts, IdPage, Reads, StorageError, TaskFilter, TaskPage};
 use cofferdam_domain::attempt::{Attempt, Captured, Payload, Stream};
+use cofferdam_domain::batch::BatchId;
 use cofferdam_domain::task::{Task, TaskId, TaskSpec};
 
 #[async_trait]
@@ -23,6 +24,23 @@ impl Reads for SqliteStorage {
         let filter = filter.clone();
         self.readers
             .call(move |conn| list::tasks(conn, &filter, limit))
+            .await
+    }
+
+    async fn task_ids(&self, filter: &TaskFilter, limit: u32) -> Result<IdPage, StorageError> {
+        let filter = filter.clone();
+        self.readers
+            .call(move |conn| list::task_ids(conn, &filter, limit))
+            .await
+    }
+
+    async fn batch(&self, id: BatchId) -> Result<Option<Batch>, StorageError> {
+        self.readers.call(move |conn| batch::batch(conn, id)).await
+    }
+
+    async fn open_tasks(&self, id: BatchId) -> Result<Vec<TaskId>, StorageError> {
+        self.readers
+            .call(move |conn| batch::open_tasks(conn, id))
             .await
     }
 

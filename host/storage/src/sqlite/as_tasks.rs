@@ -3,13 +3,14 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{SqliteStorage, change, claim, finish, insert, prune, rescue, tasks};
+use super::{SqliteStorage, batch, change, claim, finish, insert, prune, rescue, tasks};
 use crate::files::blocking;
 use crate::{
-    Cancelled, Finished, HeldTask, Inserted, Orphans, Progress, Pruned, Purged, Rescued, Retried,
-    StorageError, Tasks,
+    Cancelled, Finished, HeldTask, Inserted, InsertedBatch, Orphans, Progress, Pruned, Purged,
+    Rescued, Retried, StorageError, Tasks,
 };
 use cofferdam_domain::attempt::{Outcome, WorkerId};
+use cofferdam_domain::batch::NewBatch;
 use cofferdam_domain::claim::{AttemptEnd, Claim};
 use cofferdam_domain::task::{BlobId, ClaimOrder, NewTask, TaskId};
 use cofferdam_domain::time::Timestamp;
@@ -24,6 +25,18 @@ impl Tasks for SqliteStorage {
     ) -> Result<Vec<Inserted>, StorageError> {
         self.writer
             .call(move |db| insert::insert_tasks(db, &tasks, pending_max, now))
+            .await
+    }
+
+    async fn insert_batch(
+        &self,
+        batch: NewBatch,
+        tasks: Vec<NewTask>,
+        pending_max: u64,
+        now: Timestamp,
+    ) -> Result<InsertedBatch, StorageError> {
+        self.writer
+            .call(move |db| batch::insert_batch(db, &batch, &tasks, pending_max, now))
             .await
     }
 
@@ -65,6 +78,26 @@ impl Tasks for SqliteStorage {
 
     async fn retry(&self, id: TaskId, now: Timestamp) -> Result<Retried, StorageError> {
         self.writer.call(move |db| change::retry(db, id, now)).await
+    }
+
+    async fn cancel_all(
+        &self,
+        ids: Vec<TaskId>,
+        now: Timestamp,
+    ) -> Result<Vec<Cancelled>, StorageError> {
+        self.writer
+            .call(move |db| ids.iter().map(|id| change::cancel(db, *id, now)).collect())
+            .await
+    }
+
+    async fn retry_all(
+        &self,
+        ids: Vec<TaskId>,
+        now: Timestamp,
+    ) -> Result<Vec<Retried>, StorageError> {
+        self.writer
+            .call(move |db| ids.iter().map(|id| change::retry(db, *id, now)).collect())
+            .await
     }
 
     async fn cancel_requests(&self, worker: WorkerId) -> Result<Vec<TaskId>, StorageError> {

@@ -28,14 +28,16 @@ const NEWEST: &str = "
 
 const READ: &str = "
     SELECT t.id, t.template, t.priority, t.attempt, t.max_attempts, t.lost, t.created_at,
-        t.run_at, s.content_type, s.blob, s.blob_bytes, s.args, s.env, s.metadata, s.body
+        t.run_at, s.content_type, s.blob, s.blob_bytes, s.args, s.env, s.metadata, s.body,
+        t.batch_bound IS NOT NULL
     FROM task t JOIN task_spec s ON s.seq = t.seq WHERE t.seq = ?1";
 const TAKE: &str = "
     UPDATE task SET state = 2, attempt = attempt + 1, fence = ?2, worker = ?3, claimed_at = ?4,
         updated_at = ?4, progress = 0, progress_note = '', change = ?5 WHERE seq = ?1";
 
 const HELD: &str = "
-    SELECT seq, template, attempt, max_attempts, lost, cancel_requested, worker, claimed_at
+    SELECT seq, template, attempt, max_attempts, lost, cancel_requested, worker, claimed_at,
+        batch, batch_bound
     FROM task WHERE seq = ?1";
 
 /// A row of [`READ`].
@@ -49,6 +51,7 @@ struct Candidate {
     created_at: Timestamp,
     run_at: Timestamp,
     parts: SpecParts,
+    holds_place: bool,
 }
 
 /// Takes up to `slots` tasks for `worker`. A task with inconsistent rows ends failed, so that it
@@ -123,7 +126,7 @@ fn end_unreadable(
         let ending = Ending::bare(now, &outcome);
         settling.settle(&task, After::Final(TaskState::Failed), &ending)?;
     }
-    Ok(())
+    settling.fill_places()
 }
 
 fn candidates(
@@ -180,6 +183,7 @@ impl Candidate {
             created_at: self.created_at,
             run_at: self.run_at,
             claimed_at: now,
+            holds_place: self.holds_place,
             spec: Arc::new(self.parts.into_spec(template, priority)?),
         })
     }
@@ -196,5 +200,6 @@ fn candidate(row: &Row<'_>) -> rusqlite::Result<Candidate> {
         created_at: Timestamp::from_millis(row.get(6)?),
         run_at: Timestamp::from_millis(row.get(7)?),
         parts: spec_parts(row, 8)?,
+        holds_place: row.get(15)?,
     })
 }

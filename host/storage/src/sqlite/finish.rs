@@ -15,7 +15,8 @@ use cofferdam_domain::state::TaskState;
 use cofferdam_domain::time::Timestamp;
 
 const HOLDER: &str = "
-    SELECT seq, template, attempt, max_attempts, lost, cancel_requested, worker, claimed_at
+    SELECT seq, template, attempt, max_attempts, lost, cancel_requested, worker, claimed_at,
+        batch, batch_bound
     FROM task WHERE id = ?1 AND state = 2 AND fence = ?2 AND attempt = ?3";
 const UNCLAIM: &str = "
     UPDATE task SET state = 1, fence = NULL, updated_at = ?2, change = ?3, attempt = attempt - 1,
@@ -45,6 +46,8 @@ pub(super) fn finish(
             }
         });
     }
+    drop(holder);
+    settling.fill_places()?;
     Ok(finished)
 }
 

@@ -3,6 +3,7 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::db::Db;
+use crate::fate::NO_PLACE_YET;
 use crate::rows::{NO_METADATA, to_json};
 use crate::{Inserted, StorageError};
 use cofferdam_domain::state::TaskState;
@@ -11,14 +12,22 @@ use cofferdam_domain::time::Timestamp;
 
 const INSERT_TASK: &str = "
     INSERT INTO task (id, template, state, priority, run_at, attempt, max_attempts, lost,
-        created_at, updated_at, cancel_requested, progress, progress_note, name, change)
-    VALUES (?1, ?2, 1, ?3, ?4, 0, ?5, 0, ?6, ?6, 0, 0, '', ?7, ?8)
+        created_at, updated_at, cancel_requested, progress, progress_note, name, change, batch,
+        batch_bound, due_at)
+    VALUES (?1, ?2, 1, ?3, ?4, 0, ?5, 0, ?6, ?6, 0, 0, '', ?7, ?8, ?9, ?10, ?11)
     ON CONFLICT (id) DO NOTHING";
 
 const INSERT_SPEC: &str = "
     INSERT INTO task_spec (seq, fingerprint, content_type, blob, blob_bytes, args, env, metadata,
         idempotency_key, body)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+
+/// The batch of tasks that are inserted, and how many of them may be under way.
+#[derive(Clone, Copy)]
+pub(super) struct InBatch {
+    pub(super) id: [u8; 16],
+    pub(super) bound: Option<u32>,
+}
 
 /// Inserts all of `tasks`, or none if one of them conflicts or more than `pending_max` would wait.
 pub(super) fn insert_tasks(
@@ -31,11 +40,19 @@ pub(super) fn insert_tasks(
         && db.tallies.waiting() < pending_max
     {
         // For one task with room for it, every refusal happens before anything is written.
-        return Ok(vec![insert(db, task, now)?]);
+        return Ok(vec![insert(db, task, None, now)?]);
     }
+    all_or_none(db, |db| insert_within(db, tasks, None, pending_max, now))
+}
+
+/// Has `work` done; nothing of it is left if it is refused.
+pub(super) fn all_or_none<T>(
+    db: &mut Db,
+    work: impl FnOnce(&mut Db) -> Result<T, StorageError>,
+) -> Result<T, StorageError> {
     let tallies = db.tallies.clone();
     db.conn.execute_batch("SAVEPOINT insert_tasks")?;
-    match insert_within(db, tasks, pending_max, now) {
+    match work(db) {
         Err(refusal) if refusal.is_refusal() => {
             db.conn
                 .execute_batch("ROLLBACK TO insert_tasks; RELEASE insert_tasks")?;
@@ -44,21 +61,24 @@ pub(super) fn insert_tasks(
             Err(refusal)
         }
         Err(failure) => Err(failure),
-        Ok(inserted) => {
+        Ok(done) => {
             db.conn.execute_batch("RELEASE insert_tasks")?;
-            Ok(inserted)
+            Ok(done)
         }
     }
 }
 
-fn insert_within(
+/// Inserts `tasks`, which are of `batch` if there is one. Part of what is undone if it is refused.
+pub(super) fn insert_within(
     db: &mut Db,
     tasks: &[NewTask],
+    batch: Option<InBatch>,
     pending_max: u64,
     now: Timestamp,
 ) -> Result<Vec<Inserted>, StorageError> {
     let pending = db.tallies.waiting();
-    let inserted = insert_each(db, tasks, now)?;
+    let each = tasks.iter().map(|task| insert(db, task, batch, now));
+    let inserted: Vec<Inserted> = each.collect::<Result<_, _>>()?;
     // A repetition of an earlier request is answered even if the queue is full.
     if inserted.contains(&Inserted::New) && db.tallies.waiting() > pending_max {
         return Err(StorageError::QueueFull {
@@ -69,15 +89,12 @@ fn insert_within(
     Ok(inserted)
 }
 
-fn insert_each(
+fn insert(
     db: &mut Db,
-    tasks: &[NewTask],
+    task: &NewTask,
+    batch: Option<InBatch>,
     now: Timestamp,
-) -> Result<Vec<Inserted>, StorageError> {
-    tasks.iter().map(|task| insert(db, task, now)).collect()
-}
-
-fn insert(db: &mut Db, task: &NewTask, now: Timestamp) -> Result<Inserted, StorageError> {
+) -> Result<Inserted, StorageError> {
     if let Some(key) = &task.idempotency_key
         && let Some(earlier) = earlier_by_key(db, key, task)?
     {
@@ -98,15 +115,22 @@ fn insert(db: &mut Db, task: &NewTask, now: Timestamp) -> Result<Inserted, Stora
         return earlier_by_id(db, task)?.ok_or(refusal);
     }
     let template = db.templates.of_spec(&db.conn, spec)?;
+    // In a batch that bounds its tasks each one waits for a place at first.
+    let bound = batch.and_then(|batch| batch.bound);
+    let due_at = bound.map(|_| task.run_at.as_millis());
+    let run_at = due_at.map_or(task.run_at.as_millis(), |_| NO_PLACE_YET);
     let inserted = db.conn.prepare_cached(INSERT_TASK)?.execute(params![
         task.id.0.as_bytes(),
         template.id,
         spec.priority.rank(),
-        task.run_at.as_millis(),
+        run_at,
         spec.retry.max_attempts.max(1),
         now.as_millis(),
         template.name,
         db.tallies.next_change(),
+        batch.map(|batch| batch.id),
+        bound,
+        due_at,
     ])?;
     if inserted == 0 {
         return earlier_by_id(db, task)?

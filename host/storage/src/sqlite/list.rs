@@ -16,9 +16,10 @@ use rusqlite::{Connection, OptionalExtension};
 use self::path::{Found, Path, search, search_all};
 use self::rest::Rest;
 use super::tasks::{counts, select_tasks, task_of};
-use crate::{ChangeNumber, ListPosition, Since, StorageError, TaskFilter, TaskPage};
+use crate::{ChangeNumber, IdPage, ListPosition, Since, StorageError, TaskFilter, TaskPage};
 use cofferdam_domain::attempt::FailureKind;
 use cofferdam_domain::state::TaskState;
+use cofferdam_domain::task::TaskId;
 use cofferdam_domain::time::Timestamp;
 
 /// Up to this many waiting or running tasks are sorted; if there are more, a scan finds them soon.
@@ -59,6 +60,24 @@ pub(super) fn tasks(
         },
         newest: ChangeNumber(newest),
     })
+}
+
+/// The ids of tasks that pass `filter`, newest first, whatever it says of changes.
+pub(super) fn task_ids(
+    conn: &Connection,
+    filter: &TaskFilter,
+    limit: u32,
+) -> Result<IdPage, StorageError> {
+    let snapshot = conn.unchecked_transaction()?;
+    let found = by_age(&snapshot, filter, limit)?;
+    let mut get = snapshot.prepare_cached("SELECT id FROM task WHERE seq = ?1")?;
+    let mut ids = Vec::with_capacity(found.tasks.len());
+    for (_, seq) in &found.tasks {
+        let id = get.query_row([seq], |row| row.get(0))?;
+        ids.push(TaskId(uuid::Uuid::from_bytes(id)));
+    }
+    let next = found.stopped_at.map(ListPosition);
+    Ok(IdPage { ids, next })
 }
 
 fn newest_change(conn: &Connection) -> Result<i64, StorageError> {

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::batch;
 use super::db::Db;
 use super::record::ATTEMPTS_PER_TASK;
 use crate::blobs::BlobHash;
@@ -14,10 +15,10 @@ use cofferdam_domain::time::Timestamp;
 /// The oldest final tasks: those finished before ?1, and at least ?2 of them, but never more than
 /// ?3. It uses two ranges of one index, because the second does not depend on time.
 const BY_AGE: &str = "
-    SELECT seq, id, template, state FROM task WHERE state >= 3 AND finished_at < ?1
+    SELECT seq, id, template, state, batch FROM task WHERE state >= 3 AND finished_at < ?1
     ORDER BY finished_at, seq LIMIT ?2";
 const BY_NUMBER: &str = "
-    SELECT seq, id, template, state FROM task WHERE state >= 3 ORDER BY finished_at, seq LIMIT ?1";
+    SELECT seq, id, template, state, batch FROM task WHERE state >= 3 ORDER BY finished_at, seq LIMIT ?1";
 
 /// Removes up to `limit` final tasks, and then what only they referred to. Returns that, and the
 /// blobs that they had.
@@ -45,6 +46,7 @@ pub(super) fn prune(
                 AND NOT EXISTS (SELECT 1 FROM task WHERE state = 2 AND task.worker = worker.id)",
         )?
         .execute([finished_before.as_millis()])?;
+    batch::remove_without_tasks(&db.conn, finished_before)?;
     pruned.modules = remove_unused_modules(db, &mut blobs)?;
     Ok((pruned, blobs))
 }
@@ -54,7 +56,7 @@ pub(super) fn prune(
 pub(super) fn purge(db: &mut Db, id: TaskId) -> Result<(Purged, Vec<BlobHash>), StorageError> {
     let found = db
         .conn
-        .prepare_cached("SELECT seq, id, template, state FROM task WHERE id = ?1")?
+        .prepare_cached("SELECT seq, id, template, state, batch FROM task WHERE id = ?1")?
         .query_row([id.0.as_bytes()], old_task)
         .optional()?;
     let Some(task) = found else {
@@ -79,6 +81,7 @@ struct OldTask {
     id: TaskId,
     template: i64,
     state: u8,
+    batch: Option<[u8; 16]>,
 }
 
 fn old_task(row: &rusqlite::Row<'_>) -> rusqlite::Result<OldTask> {
@@ -87,6 +90,7 @@ fn old_task(row: &rusqlite::Row<'_>) -> rusqlite::Result<OldTask> {
         id: TaskId(uuid::Uuid::from_bytes(row.get(1)?)),
         template: row.get(2)?,
         state: row.get(3)?,
+        batch: row.get(4)?,
     })
 }
 
@@ -146,6 +150,9 @@ fn remove_task(
     let mut rows = removed.query([first, first + ATTEMPTS_PER_TASK])?;
     while let Some(row) = rows.next()? {
         outputs.push(BlobHash(row.get(0)?));
+    }
+    if let Some(batch) = task.batch {
+        batch::remove_if_empty(&db.conn, batch)?;
     }
     db.tallies.remove(state_of(task.state)?, task.template);
     let Some(blob) = blob else {

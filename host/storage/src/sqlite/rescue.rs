@@ -16,7 +16,7 @@ use cofferdam_domain::time::Timestamp;
 /// limit is applied, so that they do not crowd out others.
 const LOST: &str = "
     SELECT t.seq, t.template, t.attempt, t.max_attempts, t.lost, t.cancel_requested, t.worker,
-        t.claimed_at, t.id
+        t.claimed_at, t.batch, t.batch_bound, t.id
     FROM task t LEFT JOIN worker w ON w.id = t.worker
     WHERE t.state = 2 AND t.worker <> ?1 AND (w.heard_at IS NULL OR w.heard_at < ?2)
     ORDER BY t.seq LIMIT ?3";
@@ -34,7 +34,7 @@ pub(super) fn rescue(
         .prepare_cached(LOST)?
         .query_map(
             params![me.0.as_bytes(), dead_before.as_millis(), limit],
-            |row| Ok((running(row)?, row.get(8)?)),
+            |row| Ok((running(row)?, row.get(10)?)),
         )?
         .collect::<Result<_, _>>()?;
     let mut rescued = Vec::with_capacity(found.len());
@@ -46,6 +46,7 @@ pub(super) fn rescue(
             state,
         });
     }
+    settling.fill_places()?;
     Ok(rescued)
 }
 

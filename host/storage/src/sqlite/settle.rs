@@ -1,12 +1,14 @@
 //! Writing down what becomes of a task whose attempt ended.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{CachedStatement, Connection, Row, params};
 
 use super::db::{Db, Tallies};
-use super::record;
 use super::templates::Templates;
+use super::{batch, record};
 use crate::StorageError;
-use crate::fate::{After, Running};
+use crate::fate::{After, Place, Running};
 use crate::rows::{Ending, state_number};
 use cofferdam_domain::attempt::FailureKind;
 use cofferdam_domain::state::TaskState;
@@ -27,6 +29,8 @@ pub(super) struct Settling<'db> {
     record: CachedStatement<'db>,
     end: CachedStatement<'db>,
     again: CachedStatement<'db>,
+    /// Batches in which a place is free.
+    freed: BTreeSet<Place>,
 }
 
 impl<'db> Settling<'db> {
@@ -46,6 +50,7 @@ impl<'db> Settling<'db> {
             record: conn.prepare_cached(record::RECORD)?,
             end: conn.prepare_cached(END)?,
             again: conn.prepare_cached(AGAIN)?,
+            freed: BTreeSet::new(),
         })
     }
 }
@@ -71,6 +76,14 @@ impl Settling<'_> {
         self.settle(task, after, ending)
     }
 
+    /// Gives away the places that became free in batches. The last act of a transaction that settled.
+    pub(super) fn fill_places(self) -> Result<(), StorageError> {
+        for place in self.freed {
+            batch::let_in(self.conn, place)?;
+        }
+        Ok(())
+    }
+
     /// Records an attempt and moves its task on.
     pub(super) fn settle(
         &mut self,
@@ -87,6 +100,7 @@ impl Settling<'_> {
                 let number = state_number(state);
                 self.end
                     .execute(params![task.seq, number, at, change, error_kind])?;
+                self.freed.extend(task.place);
                 state
             }
             After::Again(run_at) => {
@@ -101,8 +115,8 @@ impl Settling<'_> {
     }
 }
 
-/// seq, template, attempt, max_attempts, lost, cancel_requested, worker and claimed_at of a task that
-/// runs.
+/// seq, template, attempt, max_attempts, lost, cancel_requested, worker, claimed_at, batch and
+/// batch_bound of a task that runs.
 pub(super) fn running(row: &Row<'_>) -> rusqlite::Result<Running> {
     Ok(Running {
         seq: row.get(0)?,
@@ -113,5 +127,6 @@ pub(super) fn running(row: &Row<'_>) -> rusqlite::Result<Running> {
         cancel_requested: row.get(5)?,
         worker: row.get(6)?,
         claimed_at: row.get(7)?,
+        place: batch::place_of(row, 8)?,
     })
 }

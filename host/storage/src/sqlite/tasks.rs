@@ -20,7 +20,8 @@ macro_rules! select_tasks {
     ($index:literal, $rest:literal) => {
         concat!(
             "SELECT t.id, p.module, p.digest, t.state, t.priority, t.attempt, t.max_attempts,
-                t.lost, t.progress, t.progress_note, t.cancel_requested, t.created_at, t.run_at,
+                t.lost, t.progress, t.progress_note, t.cancel_requested, t.created_at,
+                coalesce(t.due_at, t.run_at),
                 t.claimed_at, t.finished_at, t.updated_at, t.worker, s.metadata,
                 a.duration_us, a.cpu_us, a.fuel, a.peak_memory_bytes, a.disk_bytes, a.failure,
                 coalesce(o.size_bytes, length(a.output)), a.truncated, t.seq

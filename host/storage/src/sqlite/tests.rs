@@ -64,6 +64,12 @@ fn check_database(dir: &std::path::Path) {
          WHERE tasks <> (SELECT count(*) FROM task t WHERE t.template = p.id)",
         "SELECT count(*) FROM task WHERE seq NOT IN (SELECT seq FROM task_spec)",
         "SELECT count(*) FROM task_spec WHERE seq NOT IN (SELECT seq FROM task)",
+        "SELECT count(*) FROM task h WHERE h.due_at IS NOT NULL AND h.batch_bound >
+            (SELECT count(*) FROM task t WHERE t.batch = h.batch
+                AND (t.state = 2 OR (t.state = 1 AND t.due_at IS NULL)))",
+        "SELECT count(*) FROM task WHERE batch IS NOT NULL AND batch NOT IN (SELECT id FROM batch)",
+        "SELECT count(*) FROM batch WHERE tasks > 0 AND id NOT IN
+            (SELECT batch FROM task WHERE batch IS NOT NULL)",
         "SELECT count(*) FROM attempt WHERE id / 1048576 NOT IN (SELECT seq FROM task)",
     ] {
         let wrong: i64 = conn.query_row(sql, [], |row| row.get(0)).unwrap();

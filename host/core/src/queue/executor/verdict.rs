@@ -106,6 +106,7 @@ mod tests {
             created_at: NOW,
             run_at: NOW,
             claimed_at: NOW,
+            holds_place: false,
             spec: Arc::new(spec),
         }
     }

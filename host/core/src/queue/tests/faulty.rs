@@ -10,12 +10,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use cofferdam_domain::attempt::{Attempt, Captured, Payload, Stream, WorkerId};
+use cofferdam_domain::batch::{BatchId, NewBatch};
 use cofferdam_domain::claim::{AttemptEnd, Claim};
 use cofferdam_domain::task::{BlobId, ClaimOrder, NewTask, Task, TaskId, TaskSpec};
 use cofferdam_domain::time::Timestamp;
 use cofferdam_storage::{
-    Cancelled, Counts, Finished, HeldTask, Inserted, Orphans, Progress, Pruned, Purged, Reads,
-    Rescued, Retried, StorageError, TaskFilter, TaskPage, Tasks,
+    Batch, Cancelled, Counts, Finished, HeldTask, IdPage, Inserted, InsertedBatch, Orphans,
+    Progress, Pruned, Purged, Reads, Rescued, Retried, StorageError, TaskFilter, TaskPage, Tasks,
 };
 
 /// The calls that a plan can reach.
@@ -261,6 +262,17 @@ impl Tasks for Faulty {
         self.through(Call::Insert, work).await
     }
 
+    async fn insert_batch(
+        &self,
+        batch: NewBatch,
+        tasks: Vec<NewTask>,
+        pending_max: u64,
+        now: Timestamp,
+    ) -> Result<InsertedBatch, StorageError> {
+        let work = self.tasks.insert_batch(batch, tasks, pending_max, now);
+        self.through(Call::Insert, work).await
+    }
+
     async fn claim(
         &self,
         worker: WorkerId,
@@ -301,6 +313,24 @@ impl Tasks for Faulty {
 
     async fn retry(&self, id: TaskId, now: Timestamp) -> Result<Retried, StorageError> {
         self.through(Call::Retry, self.tasks.retry(id, now)).await
+    }
+
+    async fn cancel_all(
+        &self,
+        ids: Vec<TaskId>,
+        now: Timestamp,
+    ) -> Result<Vec<Cancelled>, StorageError> {
+        self.through(Call::Cancel, self.tasks.cancel_all(ids, now))
+            .await
+    }
+
+    async fn retry_all(
+        &self,
+        ids: Vec<TaskId>,
+        now: Timestamp,
+    ) -> Result<Vec<Retried>, StorageError> {
+        self.through(Call::Retry, self.tasks.retry_all(ids, now))
+            .await
     }
 
     async fn cancel_requests(&self, worker: WorkerId) -> Result<Vec<TaskId>, StorageError> {
@@ -369,6 +399,18 @@ impl Reads for Faulty {
 
     async fn tasks(&self, filter: &TaskFilter, limit: u32) -> Result<TaskPage, StorageError> {
         self.befall(None, self.reads.tasks(filter, limit)).await
+    }
+
+    async fn task_ids(&self, filter: &TaskFilter, limit: u32) -> Result<IdPage, StorageError> {
+        self.befall(None, self.reads.task_ids(filter, limit)).await
+    }
+
+    async fn batch(&self, id: BatchId) -> Result<Option<Batch>, StorageError> {
+        self.befall(None, self.reads.batch(id)).await
+    }
+
+    async fn open_tasks(&self, id: BatchId) -> Result<Vec<TaskId>, StorageError> {
+        self.befall(None, self.reads.open_tasks(id)).await
     }
 
     async fn result(&self, id: TaskId) -> Result<Option<Payload>, StorageError> {

@@ -18,7 +18,16 @@ use crate::cli::{Usage, output, units};
 #[derive(Debug, Args)]
 pub(crate) struct Submit {
     /// The module: a name, or name@sha256:… for one version.
-    module: String,
+    #[arg(required_unless_present = "batch")]
+    module: Option<String>,
+    /// Submit many tasks at once, all or none: a JSON array of them, or one on each line, with the
+    /// API's fields; - for standard input. Prints the batch's id.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["module", "input", "data", "env", "priority",
+        "delay", "timeout", "cpu", "fuel", "memory", "disk", "max_attempts", "dir", "dedup_key", "wait"])]
+    batch: Option<String>,
+    /// How many tasks of the batch may be under way at once, over all hosts [default: no limit].
+    #[arg(long, requires = "batch", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    parallelism: Option<u32>,
     /// The input: a file, or - for standard input.
     #[arg(long, value_name = "FILE")]
     input: Option<String>,
@@ -77,11 +86,23 @@ pub(crate) struct Submit {
     args: Vec<String>,
 }
 
+impl Submit {
+    fn module(&self) -> &str {
+        self.module
+            .as_deref()
+            .expect("the module is required where there is no batch")
+    }
+}
+
 /// The largest input that is sent inside the JSON. A larger one is sent raw, which a server accepts
 /// in any size; directories cannot be requested then.
 const INLINE_BYTES_MAX: usize = 1024 * 1024;
 
 pub(super) fn submit(command: Submit, client: &Client, json: bool) -> anyhow::Result<ExitCode> {
+    if let Some(file) = &command.batch {
+        let key = command.idempotency_key.as_deref();
+        return super::batch::submit(file, command.parallelism, key, client, json);
+    }
     let input = read(&command)?;
     let key = command
         .idempotency_key
@@ -112,7 +133,7 @@ pub(super) fn submit(command: Submit, client: &Client, json: bool) -> anyhow::Re
 
 /// Everything but the input, as a query.
 fn raw_path(command: &Submit) -> String {
-    let mut path = format!("/v1/tasks?module={}", encoded(&command.module));
+    let mut path = format!("/v1/tasks?module={}", encoded(command.module()));
     let mut put = |name: &str, value: &str| {
         path.push_str(&format!("&{name}={}", encoded(value)));
     };
@@ -145,7 +166,7 @@ fn raw_path(command: &Submit) -> String {
 fn body(command: &Submit, input: Option<Vec<u8>>) -> anyhow::Result<Value> {
     let mut body = Map::new();
     let mut put = |field: &str, value: Value| body.insert(field.to_owned(), value);
-    put("module", json!(command.module));
+    put("module", json!(command.module()));
     put("args", json!(command.args));
     put(
         "env",

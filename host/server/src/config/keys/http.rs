@@ -102,6 +102,7 @@ fn bodies() -> Vec<Key> {
             http.bodies_wait
         ),
         number!("http", "inline_body_bytes", 1024..=(256 << 20), "The largest body kept in memory; a larger raw task input goes to disk.", http.inline_body_bytes: u64),
+        number!("http", "batch_body_bytes", 1024..=(256 << 20), "The largest body of a batch of tasks.", http.batch_body_bytes: u64),
         number!("http", "spooled_body_bytes", 1024..=TIB, "The largest raw task input.", http.spooled_body_bytes: u64),
         number!("http", "module_bytes", 1024..=(1 << 30), "The largest module, as uploaded.", http.module_bytes: u64),
     ]

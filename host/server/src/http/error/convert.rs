@@ -26,6 +26,8 @@ const FAILED_RETRY_S: u32 = 300;
 const FULL_RETRY_S: u32 = 1;
 /// Seconds after which a busy or unreachable database may answer.
 pub(super) const UNAVAILABLE_RETRY_S: u32 = 2;
+/// Seconds after which a bulk change may have ended.
+const BULK_RETRY_S: u32 = 2;
 /// Seconds after which a session may have ended, or have taken the waiting calls.
 const SESSION_RETRY_S: u32 = 5;
 
@@ -35,6 +37,10 @@ impl From<StorageError> for ApiError {
         match error {
             StorageError::Conflict(task) => ApiError::new(StatusCode::CONFLICT, "conflict", text)
                 .with("task_id", task.to_string()),
+            StorageError::BatchConflict(batch) => {
+                ApiError::new(StatusCode::CONFLICT, "conflict", text)
+                    .with("batch_id", batch.to_string())
+            }
             StorageError::QueueFull { pending, limit } => {
                 ApiError::busy("queue_full", text, FULL_RETRY_S)
                     .with("pending", pending)
@@ -192,6 +198,17 @@ impl From<Unavailable> for ApiError {
 impl From<QueueError> for ApiError {
     fn from(error: QueueError) -> ApiError {
         match error {
+            QueueError::InBatch { place, error } => {
+                let parent = match &*error {
+                    QueueError::Run(RunError::Limit(_)) => format!("tasks[{place}].limits"),
+                    _ => format!("tasks[{place}]"),
+                };
+                ApiError::from(*error).under(&parent)
+            }
+            QueueError::TooManyMatches => {
+                ApiError::bad_request("too_many_matches", error.to_string())
+            }
+            QueueError::BulksBusy => ApiError::busy("bulk_busy", error.to_string(), BULK_RETRY_S),
             QueueError::Run(error) => error.into(),
             QueueError::Forbidden(error) => error.into(),
             QueueError::Draining => ApiError::draining(),

@@ -1,6 +1,7 @@
 //! Refused requests over HTTP.
 
 use crate::http::error::ApiError;
+use crate::intake::batch::BatchRefused;
 use crate::intake::refused::{Kind, Mistake, Refused};
 
 impl From<Refused> for ApiError {
@@ -9,6 +10,17 @@ impl From<Refused> for ApiError {
             Refused::Mistake(mistake) => mistake.into(),
             Refused::Module(error) => error.into(),
             Refused::Run(error) => error.into(),
+        }
+    }
+}
+
+impl From<BatchRefused> for ApiError {
+    fn from(refused: BatchRefused) -> ApiError {
+        match refused {
+            BatchRefused::Itself(refused) => refused.into(),
+            BatchRefused::Task(place, refused) => {
+                ApiError::from(refused).under(&format!("tasks[{place}]"))
+            }
         }
     }
 }

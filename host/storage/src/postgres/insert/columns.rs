@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::key;
 use crate::StorageError;
+use crate::fate::NO_PLACE_YET;
 use crate::postgres::params::{Params, Raw, params, text};
 use crate::postgres::tx::Tx;
 use crate::rows::{NO_METADATA, Template, to_json};
@@ -18,10 +19,10 @@ const INSERT: &str = "
         SELECT nextval('cofferdam.task_seq') AS seq, q.* FROM (
             SELECT * FROM unnest($1::uuid[], $2::int8[], $3::int8[], $4::int2[], $5::int8[],
                 $6::int4[], $7::int8[], $8::bytea[], $9::text[], $10::uuid[], $11::int8[],
-                $12::text[], $13::text[], $14::text[], $15::bytea[], $16::bytea[])
+                $12::text[], $13::text[], $14::text[], $15::bytea[], $16::bytea[], $19::int8[])
             WITH ORDINALITY AS u(id, template, name, priority, run_at, max_attempts, created_at,
                 fingerprint, content_type, blob, blob_bytes, args, env, metadata, idempotency_key,
-                body, place)
+                body, due_at, place)
             ORDER BY u.place) q),
     s AS (
         INSERT INTO cofferdam.task_spec (seq, id, template, name, created_at, fingerprint,
@@ -31,9 +32,10 @@ const INSERT: &str = "
             idempotency_key, body
         FROM e)
     INSERT INTO cofferdam.task (seq, state, priority, run_at, max_attempts, updated_at, change,
-        home)
+        home, batch, batch_bound, due_at)
     SELECT seq, 1, priority, run_at, max_attempts, created_at,
-        (SELECT cofferdam.change_number($17)) + place, CASE WHEN blob IS NOT NULL THEN $18::uuid END
+        (SELECT cofferdam.change_number($17)) + place, CASE WHEN blob IS NOT NULL THEN $18::uuid END,
+        $20::uuid, $21::int4, due_at
     FROM e";
 
 /// Rows of one statement, and their bytes.
@@ -48,10 +50,18 @@ pub(in crate::postgres) fn bytes_of(task: &NewTask) -> usize {
     }
 }
 
-/// Rows to be written, column by column.
+/// The batch of tasks that are written, and how many of them may be under way.
+#[derive(Clone, Copy)]
+pub(in crate::postgres) struct InBatch {
+    pub(in crate::postgres) id: Uuid,
+    pub(in crate::postgres) bound: Option<i32>,
+}
+
+/// Rows to be written, column by column; all of one batch, or of none.
 #[derive(Default)]
 pub(super) struct Rows {
     statements: Vec<Columns>,
+    batch: Option<InBatch>,
 }
 
 #[derive(Default)]
@@ -73,9 +83,18 @@ struct Columns {
     metadata: Vec<Option<String>>,
     keys: Vec<Option<Raw>>,
     bodies: Vec<Option<Raw>>,
+    due_at: Vec<Option<i64>>,
 }
 
 impl Rows {
+    /// Rows of one batch.
+    pub(super) fn of_batch(batch: Option<InBatch>) -> Rows {
+        Rows {
+            statements: Vec::new(),
+            batch,
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.statements.is_empty()
     }
@@ -94,7 +113,10 @@ impl Rows {
             self.statements.push(Columns::default());
         }
         match self.statements.last_mut() {
-            Some(columns) => columns.push(task, template, now),
+            Some(columns) => {
+                let must_wait = self.batch.is_some_and(|batch| batch.bound.is_some());
+                columns.push(task, template, must_wait, now)
+            }
             None => Ok(()),
         }
     }
@@ -105,7 +127,7 @@ impl Rows {
             let rows = i64::try_from(columns.ids.len()).unwrap_or(i64::MAX);
             tx.count(TaskState::Pending, rows);
             let home = tx.call().db.home;
-            tx.later(INSERT, columns.into_params(before, home));
+            tx.later(INSERT, columns.into_params(before, home, self.batch));
             before += rows;
         }
     }
@@ -116,6 +138,7 @@ impl Columns {
         &mut self,
         task: &NewTask,
         template: &Template,
+        must_wait: bool,
         now: Timestamp,
     ) -> Result<(), StorageError> {
         let spec = &task.spec;
@@ -139,7 +162,11 @@ impl Columns {
         self.templates.push(template.id);
         self.names.push(template.name);
         self.priorities.push(spec.priority.rank().into());
-        self.run_at.push(task.run_at.as_millis());
+        // In a batch that bounds its tasks each one waits for a place at first.
+        let due_at = must_wait.then_some(task.run_at.as_millis());
+        self.run_at
+            .push(due_at.map_or(task.run_at.as_millis(), |_| NO_PLACE_YET));
+        self.due_at.push(due_at);
         let max_attempts = spec.retry.max_attempts.max(1);
         self.max_attempts
             .push(i32::try_from(max_attempts).map_err(StorageError::corrupt)?);
@@ -159,7 +186,7 @@ impl Columns {
 
     /// The parameters of [`INSERT`], behind so many rows of the same transaction; spooled inputs are
     /// at `home`.
-    fn into_params(self, before: i64, home: Uuid) -> Params {
+    fn into_params(self, before: i64, home: Uuid, batch: Option<InBatch>) -> Params {
         params![
             self.ids,
             self.templates,
@@ -179,6 +206,9 @@ impl Columns {
             self.bodies,
             before,
             home,
+            self.due_at,
+            batch.map(|batch| batch.id),
+            batch.and_then(|batch| batch.bound),
         ]
     }
 }
