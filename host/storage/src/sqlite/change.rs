@@ -12,9 +12,12 @@ use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::TaskId;
 use cofferdam_domain::time::Timestamp;
 
+/// seq, state, worker and place in a batch of a task that is to be cancelled.
+type ToCancel = (i64, u8, Option<[u8; 16]>, Option<Place>);
+
 /// Ends a waiting task, or marks a running one.
 pub(super) fn cancel(db: &mut Db, id: TaskId, now: Timestamp) -> Result<Cancelled, StorageError> {
-    let found: Option<(i64, u8, Option<[u8; 16]>, Option<Place>)> = db
+    let found: Option<ToCancel> = db
         .conn
         .prepare_cached("SELECT seq, state, worker, batch, batch_bound FROM task WHERE id = ?1")?
         .query_row([id.0.as_bytes()], |row| {

@@ -199,10 +199,9 @@ impl From<QueueError> for ApiError {
     fn from(error: QueueError) -> ApiError {
         match error {
             QueueError::InBatch { place, error } => {
-                let parent = match &*error {
-                    QueueError::Run(RunError::Limit(_)) => format!("tasks[{place}].limits"),
-                    _ => format!("tasks[{place}]"),
-                };
+                let is_limit = matches!(&*error, QueueError::Run(RunError::Limit(_)));
+                let within = if is_limit { ".limits" } else { "" };
+                let parent = format!("tasks[{place}]{within}");
                 ApiError::from(*error).under(&parent)
             }
             QueueError::TooManyMatches => {
