@@ -5,6 +5,8 @@ import errno
 NO_INPUT = "there is no more standard input; the request sets it with `stdin`"
 NO_SHELL = "lines that begin with ! or % are commands of notebooks, and there is no shell here; {install}"
 NO_INSTALL = "packages cannot be installed while code runs; only those that the operator offers are available"
+NO_NETWORK = "the network is closed to this code"
+GIVE_DATA = "give it the data in `files`, `stdin` or `input`"
 _FORBIDDEN = (errno.EPERM, errno.EACCES, errno.EROFS, errno.ENOTCAPABLE)
 READ_ONLY = "files can be written to the working directory, /mnt/data, /out and /tmp"
 

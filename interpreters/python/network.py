@@ -1,11 +1,13 @@
-"""The errors of code that uses the network, which is closed: they say that a grant is missing."""
+"""The errors of code that uses the network, which is closed: they say how it gets its data instead."""
 
 import errno
 import http.client
 import socket
 import urllib.request
 
-_REASON = "the network is closed to this code: no grant in `grants.http` lets it reach {place}"
+import advice
+
+_REASON = f"{advice.NO_NETWORK}: it has no grant to reach {{place}}; {advice.GIVE_DATA}"
 
 
 def refused(place):

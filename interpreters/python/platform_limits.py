@@ -31,7 +31,7 @@ _INSTEAD = {
     "compression.zstd": "zlib and gzip are available",
     "ctypes": "only Python code can be loaded",
     "lzma": "zlib and gzip are available",
-    "ssl": "the host speaks TLS for code with a grant in `grants.http`",
+    "ssl": f"{advice.NO_NETWORK}; {advice.GIVE_DATA}",
     "tkinter": "there is no screen, but a file with a picture can be written",
     "turtle": "there is no screen, but a file with a picture can be written",
 }
@@ -88,7 +88,7 @@ class MissingPackages:
             raise ModuleNotFoundError(reason, name=name)
         reason = _REASON.format(name=name, offered=self._list(), broken=self._broken(name))
         if name in _CLIENTS:
-            reason = f"{reason}; urllib.request is there, and the network needs a grant in `grants.http`"
+            reason = f"{reason}; {advice.NO_NETWORK}; {advice.GIVE_DATA}"
         raise ModuleNotFoundError(reason, name=name)
 
 

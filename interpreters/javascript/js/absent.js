@@ -2,7 +2,7 @@
 import { define } from "./host.js";
 import { coded, unavailable } from "./faults.js";
 
-const NETWORK = "the network is closed to this code, because no grant in `grants.http` opens it; give it the data in `files`, `stdin` or `input`";
+const NETWORK = "the network is closed to this code: it has no grant to reach another machine; give it the data in `files`, `stdin` or `input`";
 const PROCESSES = "a sandbox starts no other processes";
 const THREADS = "a sandbox has one thread; run the work in this one";
 const ENGINE = "the interpreter is QuickJS and not V8";
