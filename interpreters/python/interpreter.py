@@ -45,6 +45,8 @@ OWN_MODULES = (
     "zones",
 )
 
+VERSION = ".".join(map(str, sys.version_info[:3]))
+
 # Python code that calls Python code takes no guest stack, so the usual limit applies. Calls
 # through C (repr, json, sort keys) are bounded by CPython's own check of the stack.
 RECURSION_LIMIT = 1000
@@ -194,7 +196,7 @@ class Handler(wit_world.exports.Handler):
     calls = 0
 
     def describe(self):
-        return Descriptor(summary="Runs Python source in CPython", input_schema=INPUT_SCHEMA, output_schema=None)
+        return Descriptor(summary=f"CPython {VERSION}", input_schema=INPUT_SCHEMA, output_schema=None)
 
     def run(self, input):
         try:

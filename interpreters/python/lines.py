@@ -8,6 +8,7 @@ import inspect
 import linecache
 import sys
 import traceback
+import warnings
 
 MAIN = "main.py"
 # The build tool mounts this directory here.
@@ -68,7 +69,44 @@ def _outer_frames(frame, context=1, _original=inspect.getouterframes):
     return [found for found in _original(frame, context) if not _is_ours(found.frame)]
 
 
+def _next_frame(frame, skipped):
+    """The next caller that a warning can name, or None where the script ends."""
+    frame = frame.f_back
+    while frame is not None and (_is_importing(frame) or frame.f_code.co_filename.startswith(skipped)):
+        frame = frame.f_back
+    return None if frame is None or _is_ours(frame) else frame
+
+
+def _is_importing(frame):
+    name = frame.f_code.co_filename
+    return "importlib" in name and "_bootstrap" in name
+
+
+def _warn(message, category=None, stacklevel=1, source=None, *, skip_file_prefixes=()):
+    """Issue a warning, or maybe ignore it or raise an exception."""
+    if isinstance(message, Warning):
+        category = message.__class__
+    elif category is None:
+        category = UserWarning
+    if not (isinstance(category, type) and issubclass(category, Warning)):
+        raise TypeError(f"category must be a Warning subclass, not '{type(category).__name__}'")
+    if not isinstance(skip_file_prefixes, tuple):
+        raise TypeError("skip_file_prefixes must be a tuple of strs.")
+    if skip_file_prefixes:
+        stacklevel = max(2, stacklevel)
+    frame = sys._getframe(1)
+    for _ in range(stacklevel - 1):
+        if frame is not None:
+            frame = _next_frame(frame, skip_file_prefixes)
+    names = sys.__dict__ if frame is None else frame.f_globals
+    file, line = ("<sys>", 0) if frame is None else (frame.f_code.co_filename, frame.f_lineno)
+    registry = names.setdefault("__warningregistry__", {})
+    module = names.get("__name__", "<unknown>")
+    warnings.warn_explicit(message, category, file, line, module, registry, None, source)
+
+
 def install():
     """Ends the stack, where code looks at it, with the script."""
     traceback.walk_stack = _walk_stack
     inspect.getouterframes = _outer_frames
+    warnings.warn = _warn

@@ -39,6 +39,30 @@ fn warnings_and_the_modules_that_look_at_source_see_it() {
         answer["stderr"],
         "main.py:2: UserWarning: old\n  warnings.warn('old')\n"
     );
+    // A level beyond the script names no file, as natively.
+    let code = "import warnings\ndef f(level):\n    warnings.warn(str(level), stacklevel=level)\n\
+                for level in range(5): f(level)\nwarnings.warn('top', stacklevel=2)";
+    let answer = python(&host, code);
+    let said = answer["stderr"].as_str().unwrap();
+    let places: Vec<&str> = said
+        .lines()
+        .filter(|line| line.contains("Warning"))
+        .collect();
+    let expected = [
+        "main.py:3: UserWarning: 0",
+        "main.py:3: UserWarning: 1",
+        "main.py:4: UserWarning: 2",
+        "<sys>:0: UserWarning: 3",
+        "<sys>:0: UserWarning: 4",
+        "<sys>:0: UserWarning: top",
+    ];
+    assert_eq!(places, expected, "{said}");
+    let code = "import warnings\ntry:\n    warnings.warn('x', int)\nexcept TypeError as e:\n    \
+                said = str(e)\nwarnings.simplefilter('error')\ntry:\n    \
+                warnings.warn(ResourceWarning('y'), stacklevel=2)\nexcept ResourceWarning as e:\n    \
+                said += str(e)\nsaid";
+    let said = "category must be a Warning subclass, not 'type'y";
+    assert_eq!(python(&host, code)["result"], said);
     let answer = python(&host, "x = 1\ny = '\\d'");
     let said = answer["stderr"].as_str().unwrap();
     assert!(

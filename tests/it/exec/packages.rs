@@ -89,3 +89,28 @@ fn hostile_wheels_fail_the_run_that_asks_for_them() {
     let all = json!({"language": "python", "code": "import good\ngood.x"});
     assert_eq!(exec(&host, &all)["result"], 1);
 }
+
+#[test]
+fn the_languages_are_listed_with_their_versions_and_packages() {
+    let wheels = tempfile::tempdir().unwrap();
+    let listed = |host: &Host| {
+        let list = host.client.get("/v1/interpreters").expect(200).json();
+        let [python, javascript] = list["items"].as_array().unwrap().as_slice() else {
+            panic!("{list}");
+        };
+        [python.clone(), javascript.clone()]
+    };
+    let [python, javascript] = listed(&host(wheels.path()));
+    assert_eq!(python["language"], "python");
+    assert_eq!(python["state"], "ready");
+    let version = python["version"].as_str().unwrap();
+    assert!(version.starts_with("CPython 3."), "{version}");
+    let packages: Vec<&Value> = python["packages"].as_array().unwrap().iter().collect();
+    assert!(packages.contains(&&json!("bomb")), "{packages:?}");
+    assert!(javascript["version"].as_str().unwrap().contains("QuickJS"));
+    assert_eq!(javascript["packages"], json!([]));
+    for language in listed(&Host::start()) {
+        assert_eq!(language["state"], "not_installed", "{language}");
+        assert_eq!(language["version"], Value::Null);
+    }
+}
