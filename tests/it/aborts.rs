@@ -131,7 +131,9 @@ impl Stage {
                 let number = polls * 2 + usize::from(is_late);
                 let answering = async {
                     let answer = self.local.api().answer(Origin::Here, request(number)).await;
-                    answer.into_body().collect().await.unwrap();
+                    let status = answer.status();
+                    let body = answer.into_body().collect().await.unwrap().to_bytes();
+                    assert!(status.is_success(), "{what}: {status} {body:?}");
                 };
                 let is_answered = self.local.block_on(cut(answering, *polls, is_late));
                 self.await_settled(&format!(

@@ -94,9 +94,18 @@ fn what_a_sandbox_lacks_is_refused_in_one_sentence() {
     for (code, says) in [
         ("require('child_process')", "starts no other processes"),
         ("require('worker_threads')", "one thread"),
-        ("import https from 'node:https'", "give it the data in `files`"),
-        ("await fetch('https://example.com')", "give it the data in `files`"),
-        ("new WebSocket('wss://example.com')", "give it the data in `files`"),
+        (
+            "import https from 'node:https'",
+            "give it the data in `files`",
+        ),
+        (
+            "await fetch('https://example.com')",
+            "give it the data in `files`",
+        ),
+        (
+            "new WebSocket('wss://example.com')",
+            "give it the data in `files`",
+        ),
         ("require('lodash')", "no npm packages"),
         ("import _ from 'lodash'", "no npm packages"),
         ("require('zlib')", "'zlib'"),
