@@ -6,11 +6,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::queue::executor::{Attempts, Executor};
+use crate::queue::hands::Taken;
 use crate::queue::shared::{CLAIM_MAX, Shared};
+use cofferdam_domain::attempt::Fence;
 
 /// How long a claim may wait for a slot before it is given back to storage, where it queues with
 /// the tasks that arrived meanwhile.
 const READY_AGE_MAX: Duration = Duration::from_secs(1);
+/// How long claims are awaited that are on their way back.
+const GIVE_BACK_PATIENCE: Duration = Duration::from_secs(1);
 /// The shortest sleep before due work that could not be claimed.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 
@@ -27,12 +31,26 @@ pub(crate) async fn serve<A: Attempts>(executor: Arc<Executor<A>>) {
             () = tokio::time::sleep(pause) => {}
             () = shared.shutdown.requested() => break,
         }
-        for taken in shared.ready.take_older_than(READY_AGE_MAX) {
-            executor.give_back(taken).await;
-        }
+        let old = shared.ready.take_older_than(READY_AGE_MAX);
+        give_back(&executor, old).await;
     }
     for taken in shared.ready.take_older_than(Duration::ZERO) {
         executor.give_back(taken).await;
+    }
+}
+
+/// Gives claims back and waits until storage has them: a claim before that would find only what is
+/// less urgent.
+async fn give_back<A: Attempts>(executor: &Executor<A>, claims: Vec<Taken>) {
+    let shared = executor.shared();
+    let fences: Vec<Fence> = claims.iter().map(|taken| taken.fence).collect();
+    for taken in claims {
+        executor.give_back(taken).await;
+    }
+    tokio::select! {
+        () = shared.hands.released(&fences) => {}
+        () = tokio::time::sleep(GIVE_BACK_PATIENCE) => {}
+        () = shared.shutdown.requested() => {}
     }
 }
 

@@ -6,16 +6,23 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Deref;
+use std::pin::pin;
 use std::sync::Arc;
 
-use super::locks::{Mutex, MutexGuard, PoisonError};
+use super::locks::{Mutex, MutexGuard, Notify, PoisonError};
 use cofferdam_domain::attempt::Fence;
 use cofferdam_domain::claim::Claim;
 use cofferdam_domain::task::TaskId;
 
 /// All held claims, by their fence. Cheap to clone; all clones are one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Hands(Arc<Mutex<Held>>);
+pub(crate) struct Hands(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    held: Mutex<Held>,
+    released: Notify,
+}
 
 #[derive(Debug, Default)]
 struct Held {
@@ -91,8 +98,22 @@ impl Hands {
         self.lock().claims.clone()
     }
 
+    /// Waits until none of these is held any more.
+    pub(crate) async fn released(&self, fences: &[Fence]) {
+        loop {
+            // Registered before the check, so that a release between the two is not missed.
+            let mut released = pin!(self.0.released.notified());
+            released.as_mut().enable();
+            let is_held = |fence| self.lock().claims.contains_key(fence);
+            if !fences.iter().any(is_held) {
+                return;
+            }
+            released.await;
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Held> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -114,6 +135,7 @@ impl Deref for Taken {
 impl Drop for Hold {
     fn drop(&mut self) {
         self.hands.lock().claims.remove(&self.fence);
+        self.hands.0.released.notify_waiters();
     }
 }
 

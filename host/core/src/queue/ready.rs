@@ -120,12 +120,16 @@ impl Ready {
         line.claims.remove(&turn).map(|waiting| waiting.taken)
     }
 
-    /// Takes out what has waited for at least `age`.
+    /// Takes out what has waited for at least `age`, and what comes after it, which must not begin
+    /// before it.
     pub(crate) fn take_older_than(&self, age: Duration) -> Vec<Taken> {
         let mut line = self.lock();
-        let is_old = |_: &Turn, waiting: &mut Waiting| waiting.since.elapsed() >= age;
-        let old = line.claims.extract_if(.., is_old);
-        old.map(|(_, waiting)| waiting.taken).collect()
+        let is_old = |(_, waiting): &(&Turn, &Waiting)| waiting.since.elapsed() >= age;
+        let Some(first) = line.claims.iter().find(is_old).map(|(turn, _)| *turn) else {
+            return Vec::new();
+        };
+        let taken = line.claims.split_off(&first).into_values();
+        taken.map(|waiting| waiting.taken).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Line> {

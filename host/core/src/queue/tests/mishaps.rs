@@ -279,3 +279,36 @@ async fn a_task_under_an_id_that_was_purged_has_events_of_its_own() {
     assert!(!told.contains(&(TaskState::Failed, 1)), "{told:?}");
     stage.end().await;
 }
+
+/// What waited too long for the slot is on its way back to storage when the slot becomes free.
+#[tokio::test]
+async fn a_claim_on_its_way_back_is_not_overtaken_by_what_is_less_urgent() {
+    let (mut stage, plan) = stage(one_slot()).await;
+    let of = |priority| Submission {
+        priority,
+        ..plain()
+    };
+    stage.submit(of(Priority::Low)).await;
+    let first = stage.guest().await;
+    let normal = stage.submit(of(Priority::Normal)).await;
+    let critical = stage.submit(of(Priority::Critical)).await;
+    let claims = stage
+        .storage
+        .claim(stage.queue.shared.worker, 1, ClaimOrder::Priority, START);
+    let claims = stage.queue.shared.hands.take(claims.await.unwrap());
+    stage.queue.shared.ready.push(claims);
+    stage.ready(&[critical]).await;
+    plan.next(Call::Finish, Fault::Delayed(300));
+    becomes(async || {
+        stage.queue.shared.work.notify_one();
+        !stage.queue.shared.ready.holds(critical)
+    })
+    .await;
+    first.completes();
+    for wanted in [critical, normal] {
+        let guest = stage.guest().await;
+        assert_eq!(guest.id(), wanted);
+        guest.completes();
+    }
+    stage.end().await;
+}
