@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 pub const SERVER_VARIABLE: &str = "COFFERDAM_TEST_POSTGRES";
 /// PostgreSQL does not run as root; this user owns nothing.
 const NOBODY: u32 = 65_534;
+/// The size of a file system in memory that its data fits into.
+const MEMORY_BYTES_MIN: u64 = 4 << 30;
 /// How long a server may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -132,11 +134,12 @@ fn own_server() -> &'static str {
     })
 }
 
-/// Where its files are.
+/// Where its files are: in memory, unless that is as small as containers have it.
 fn home() -> PathBuf {
     let user = rustix::process::getuid().as_raw();
     let memory = Path::new("/dev/shm");
-    let root = match memory.is_dir() {
+    let is_large = |about: rustix::fs::StatVfs| about.f_blocks * about.f_frsize >= MEMORY_BYTES_MIN;
+    let root = match rustix::fs::statvfs(memory).is_ok_and(is_large) {
         true => memory.to_owned(),
         false => std::env::temp_dir(),
     };
