@@ -95,7 +95,7 @@ pub fn open(
                 tasks: Arc::<PostgresStorage>::clone(&database) as Arc<dyn Tasks>,
                 modules: Arc::<PostgresStorage>::clone(&database) as Arc<dyn Modules>,
                 reads: Arc::<PostgresStorage>::clone(&database) as Arc<dyn Reads>,
-                signals: Arc::new(InProcess::default()),
+                signals: database.signals(),
                 clock,
                 exclusive: false,
                 database: Database::Postgres(database),

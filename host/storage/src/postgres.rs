@@ -6,7 +6,8 @@
 //! would hide just that. Nothing is kept in a session: settings are `SET LOCAL`, locks are advisory locks
 //! of a transaction. Submits of a host that come together share one statement and one commit
 //! (`submitter`); claims take what nobody else has locked, and do not wait for the disk. All of it runs
-//! on a thread of its own (`engine`), so that a guest on an API thread does not delay the database.
+//! on a thread of its own (`engine`), so that a guest on an API thread does not delay the database. Hosts
+//! signal each other with `NOTIFY` (`signals`).
 //!
 //! Hosts share a clock, the database's: see `clock`. What is known of each table is in
 //! `migrations/postgres/`. Spooled inputs and artifacts are in each host's own data directory.
@@ -37,6 +38,7 @@ mod pool;
 mod prune;
 mod rescue;
 mod settle;
+mod signals;
 mod spec;
 mod submitter;
 mod tallies;
@@ -50,16 +52,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use rand::RngCore;
 use rand::rngs::StdRng;
 
 use self::call::{Call, Db};
 use self::connection::Connector;
 use self::engine::Engine;
 use self::fault::Fault;
+use self::signals::HostSignals;
 use self::submitter::Submitter;
 use crate::StorageError;
 use crate::lock::{self, DataLock};
 use crate::settings::StorageConfig;
+use crate::signals::Signals;
 use cofferdam_domain::clock::Clock;
 
 /// How long a change may take, waiting for a connection and repetitions included.
@@ -72,6 +77,7 @@ pub(crate) struct PostgresStorage {
     engine: Engine,
     db: Arc<Db>,
     submitter: Submitter,
+    signals: Arc<HostSignals>,
     /// The files beside the database are one host's own.
     _data: DataLock,
 }
@@ -90,6 +96,7 @@ impl PostgresStorage {
         let connector = Connector::parse(url)?;
         let home = home::of(&settings.data, &mut random)?;
         let engine = Engine::start()?;
+        let signals = HostSignals::named(random.next_u64());
         let db = Db::new(connector, settings.read_timeout, random, clock, home);
         let db = Arc::new(db);
         let opening = Arc::clone(&db);
@@ -98,18 +105,26 @@ impl PostgresStorage {
             clock::follow(&opening).await
         })?;
         let submitter = Submitter::start(&engine, Arc::clone(&db));
+        signals.start(&engine, &db);
         Ok(PostgresStorage {
             engine,
             db,
             submitter,
+            signals,
             _data: data,
         })
+    }
+
+    /// The signals between the hosts of this database.
+    pub(crate) fn signals(&self) -> Arc<dyn Signals> {
+        Arc::<HostSignals>::clone(&self.signals) as Arc<dyn Signals>
     }
 
     /// Finishes what was accepted and closes the connections. Later calls are answered with
     /// [`StorageError::Unavailable`]. Blocks.
     pub(crate) fn close(&self) {
         self.submitter.stop();
+        self.signals.stop();
         self.engine.stop();
     }
 

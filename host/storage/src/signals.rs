@@ -18,11 +18,14 @@ pub enum Signal {
     Work,
     /// A task has changed: it ended, was cancelled, or waits again.
     Changed(TaskId),
+    /// Any task may have changed: there were more changes than are told one by one, or some were
+    /// missed.
+    Everything,
 }
 
 /// Sends and receives signals. A signal is sent after the commit of its change.
 pub trait Signals: Send + Sync + 'static {
-    /// Signals all listeners, including this host. It does not wait.
+    /// Signals all listeners, of this host before it returns. It does not wait for other hosts.
     fn tell(&self, signal: Signal);
 
     /// Registers `ear` for signals, for as long as it exists.

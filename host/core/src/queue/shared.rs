@@ -77,6 +77,14 @@ impl Ear for Shared {
                     self.changed_elsewhere.notify_one();
                 }
             }
+            Signal::Everything => {
+                self.work.notify_one();
+                self.events.nudge_all();
+                self.waiters.wake_all();
+                if self.running.len() > 0 {
+                    self.changed_elsewhere.notify_one();
+                }
+            }
         }
     }
 }

@@ -55,6 +55,13 @@ impl Waiters {
         }
     }
 
+    /// Wakes all waiters.
+    pub(crate) fn wake_all(&self) {
+        for bell in self.lock().values() {
+            bell.rings.notify_waiters();
+        }
+    }
+
     /// Whether nobody waits.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {

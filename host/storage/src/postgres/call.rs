@@ -29,6 +29,7 @@ const LATE_MAX: Duration = Duration::from_millis(250);
 
 /// What all calls share.
 pub(super) struct Db {
+    pub(super) connector: Arc<Connector>,
     pub(super) writers: Arc<Pool>,
     pub(super) readers: Arc<Pool>,
     pub(super) read_timeout: Duration,
@@ -54,7 +55,8 @@ impl Db {
         let connector = Arc::new(connector);
         Db {
             writers: Pool::new(Arc::clone(&connector), WRITERS_MAX),
-            readers: Pool::new(connector, READERS_MAX),
+            readers: Pool::new(Arc::clone(&connector), READERS_MAX),
+            connector,
             read_timeout,
             clock,
             home,
@@ -80,7 +82,7 @@ impl Db {
     }
 
     /// A wait of about this length, so that hosts do not all come back in the same moment.
-    fn jittered(&self, wait: Duration) -> Duration {
+    pub(super) fn jittered(&self, wait: Duration) -> Duration {
         let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
         wait.mul_f64(random.random_range(0.5..1.0))
     }

@@ -3,6 +3,7 @@
 //! TLS is used where the URL asks for it, and then the server's certificate is checked, whatever other
 //! clients understand by `sslmode=require`: against the file `sslrootcert` or the well-known authorities.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::{Client, Config, Connection, NoTls};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::fault::{Fault, with_causes};
@@ -78,14 +79,22 @@ impl Connector {
 
     /// A new connection.
     pub(super) async fn connect(&self) -> Result<Conn, Fault> {
+        self.connect_hearing(|_not_listened_to| {}).await
+    }
+
+    /// The same; `heard` is called with the payload of every notification.
+    pub(super) async fn connect_hearing(
+        &self,
+        heard: impl Fn(&str) + Send + 'static,
+    ) -> Result<Conn, Fault> {
         match &self.tls {
             None => {
                 let (client, connection) = self.config.connect(NoTls).await?;
-                Ok(Conn::driven(client, connection))
+                Ok(Conn::driven(client, connection, heard))
             }
             Some(tls) => {
                 let (client, connection) = self.config.connect(tls.clone()).await?;
-                Ok(Conn::driven(client, connection))
+                Ok(Conn::driven(client, connection, heard))
             }
         }
     }
@@ -93,18 +102,34 @@ impl Connector {
 
 impl Conn {
     /// Has the connection's messages sent and received, as long as it lives.
-    fn driven<S, T>(client: Client, connection: Connection<S, T>) -> Conn
+    fn driven<S, T>(
+        client: Client,
+        mut connection: Connection<S, T>,
+        heard: impl Fn(&str) + Send + 'static,
+    ) -> Conn
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let driver = Handle::current().spawn(async move {
-            if let Err(error) = connection.await {
-                let error = with_causes(&error);
-                tracing::debug!(error, "a connection to the database ended");
+            while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+                match message {
+                    Ok(AsyncMessage::Notification(notification)) => heard(notification.payload()),
+                    Ok(_notice) => {}
+                    Err(error) => {
+                        let error = with_causes(&error);
+                        tracing::debug!(error, "a connection to the database ended");
+                        return;
+                    }
+                }
             }
         });
         Conn { client, driver }
+    }
+
+    /// Waits until it ends.
+    pub(super) async fn ended(&mut self) {
+        let _cut_or_closed = (&mut self.driver).await;
     }
 }
 

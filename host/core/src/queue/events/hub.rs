@@ -98,6 +98,14 @@ impl Hub {
         }
     }
 
+    /// Something may have happened to any task.
+    pub(crate) fn nudge_all(&self) {
+        let rooms = self.lock();
+        for room in rooms.by_task.values().filter(|room| room.places > 0) {
+            room.channel.nudge();
+        }
+    }
+
     /// The task was removed.
     pub(crate) fn forget(&self, id: TaskId) {
         let Some(channel) = self.find(id) else { return };

@@ -157,6 +157,37 @@ async fn what_another_host_signals_is_heard_at_once() {
 }
 
 #[tokio::test]
+async fn a_signal_to_look_at_everything_is_heeded_by_all() {
+    let mut stage = Stage::set(QueueConfig {
+        heartbeat_interval: Duration::from_secs(1000),
+        ..one_slot()
+    })
+    .await;
+    let runs = stage.submit(plain()).await;
+    let guest = stage.guest().await;
+    let delay = Duration::from_secs(1000);
+    let waits = stage.submit(Submission { delay, ..plain() }).await;
+    let mut watch = stage.watch(waits).await;
+    // This is how another host does it.
+    let other_host = async {
+        for id in [runs, waits] {
+            stage.storage.cancel(id, stage.clock.now()).await.unwrap();
+        }
+        stage.signals.tell(Signal::Everything);
+        let asked = guest.control.cancel.cancelled();
+        tokio::time::timeout(Duration::from_secs(20), asked)
+            .await
+            .expect("in time");
+        guest.completes();
+    };
+    let (task, ()) = tokio::join!(stage.finished(waits), other_host);
+    assert_eq!(task.state, TaskState::Cancelled);
+    until(&mut watch, TaskState::Cancelled, 0).await;
+    assert_eq!(stage.finished(runs).await.state, TaskState::Cancelled);
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn a_watch_goes_on_after_a_retry_by_hand() {
     let mut stage = Stage::set(one_slot()).await;
     let id = stage.submit(plain()).await;
