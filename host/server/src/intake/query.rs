@@ -186,9 +186,12 @@ mod tests {
                 .map(|(name, value)| (name.into_owned(), value.into_owned()))
                 .collect();
             prop_assert_eq!(read, pairs);
-            // Whatever else stands there is read.
+            // Any other text is read too, unless it is not UTF-8 once it is decoded.
             let text = format!("limit=7&{rest}");
-            let mut query = of(&text);
+            let Ok(mut query) = Query::of(Some(&text)) else {
+                prop_assert!(rest.contains('%'));
+                return Ok(());
+            };
             if let Ok(limit) = query.number("limit", 1..=9) {
                 prop_assert_eq!(limit, Some(7));
             }
