@@ -169,6 +169,8 @@ async fn cut(work: impl Future<Output = ()>, polls: usize, is_late: bool) -> boo
 fn request(method: &str, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Request<Body> {
     let pieces: Vec<Bytes> = body.chunks(PIECE).map(Bytes::copy_from_slice).collect();
     let pieces = stream::iter(pieces).then(|piece| async move {
+        // Twice, because whoever reads a body polls once more before it waits.
+        tokio::task::yield_now().await;
         tokio::task::yield_now().await;
         Ok::<_, std::convert::Infallible>(piece)
     });

@@ -102,8 +102,8 @@ impl Canceller {
         }
     }
 
-    /// Ends a claim that waits for its slot, unless as many ends are on the way as may be; then it is
-    /// found again. False if there is none that was ended.
+    /// Ends a claim that waits for its slot; true if it did. If too many ends are on the way, the claim
+    /// stays and is found again.
     fn give_up_ready(&self, id: TaskId) -> bool {
         let Some(ends) = self.ends.upgrade() else {
             return false;

@@ -34,14 +34,15 @@ pub(crate) async fn serve<A: Attempts>(executor: Arc<Executor<A>>) {
         let old = shared.ready.take_older_than(READY_AGE_MAX);
         give_back(&executor, old).await;
     }
-    for taken in shared.ready.take_older_than(Duration::ZERO) {
-        executor.give_back(taken).await;
-    }
+    give_back(&executor, shared.ready.take_older_than(Duration::ZERO)).await;
 }
 
 /// Gives claims back and waits until storage has them: a claim before that would find only what is
 /// less urgent.
 async fn give_back<A: Attempts>(executor: &Executor<A>, claims: Vec<Taken>) {
+    if claims.is_empty() {
+        return;
+    }
     let shared = executor.shared();
     let fences: Vec<Fence> = claims.iter().map(|taken| taken.fence).collect();
     for taken in claims {

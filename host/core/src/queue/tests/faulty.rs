@@ -83,7 +83,7 @@ pub(super) enum Fault {
     AnsweredLate(u64),
     /// The disk has no room for it and so many further calls that write.
     Full(u32),
-    /// One end of its batch is refused, and so often again. What is no batch fails.
+    /// One end of its batch is refused, and that many more times. A call without a batch fails.
     Refused(u32),
 }
 

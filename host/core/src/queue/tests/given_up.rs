@@ -80,13 +80,14 @@ fn numbered(number: u128) -> Submission {
     }
 }
 
-/// Nobody waits, watches, runs or holds anything.
-async fn is_left_empty(stage: &Stage) {
+/// Checks that nobody waits, watches, runs or holds anything, and ends the stage.
+async fn ends_empty(stage: Stage) {
     let shared = &stage.queue.shared;
     becomes(async || shared.hands.all().is_empty() && shared.running.len() == 0).await;
     assert!(shared.waiters.is_empty());
     assert!(shared.events.is_deserted());
     assert_eq!(shared.ready.len(), 0);
+    stage.end().await;
 }
 
 #[tokio::test]
@@ -125,8 +126,7 @@ async fn a_submission_is_whole_or_not_there_and_can_be_repeated() {
         done
     })
     .await;
-    is_left_empty(&stage).await;
-    stage.end().await;
+    ends_empty(stage).await;
 }
 
 /// Nobody repeats it: what was taken runs all the same.
@@ -144,8 +144,7 @@ async fn what_was_taken_runs_although_its_submitter_has_gone() {
         counts.completed > 0 && counts.pending + counts.running == 0
     })
     .await;
-    is_left_empty(&stage).await;
-    stage.end().await;
+    ends_empty(stage).await;
 }
 
 #[tokio::test]
@@ -171,8 +170,7 @@ async fn a_cancel_can_be_repeated_and_whoever_waits_hears_of_it() {
         done
     })
     .await;
-    is_left_empty(&stage).await;
-    stage.end().await;
+    ends_empty(stage).await;
 }
 
 /// Nobody repeats it: what storage took reaches the guest.
@@ -198,8 +196,7 @@ async fn a_cancel_of_a_running_task_reaches_its_guest_if_storage_took_it() {
         done
     })
     .await;
-    is_left_empty(&stage).await;
-    stage.end().await;
+    ends_empty(stage).await;
 }
 
 #[tokio::test]
@@ -226,8 +223,7 @@ async fn a_retry_can_be_repeated() {
         done
     })
     .await;
-    is_left_empty(&stage).await;
-    stage.end().await;
+    ends_empty(stage).await;
 }
 
 #[tokio::test]
@@ -249,8 +245,7 @@ async fn a_purge_that_began_removes_the_files_too() {
         matches!(answer, Some(Ok(Purged::Removed(_))))
     })
     .await;
-    is_left_empty(&stage).await;
-    stage.end().await;
+    ends_empty(stage).await;
 }
 
 #[tokio::test]
@@ -272,8 +267,7 @@ async fn who_stops_waiting_or_watching_leaves_no_place() {
     }
     guest.completes();
     stage.finished(id).await;
-    is_left_empty(&stage).await;
-    stage.end().await;
+    ends_empty(stage).await;
 }
 
 /// Guests that give way a few times before they end.
@@ -344,8 +338,7 @@ async fn an_attempt_that_is_dropped_frees_its_slot_and_runs_again() {
         let task = stage.finished(id).await;
         assert_eq!((task.state, task.attempt), (TaskState::Completed, 1));
     }
-    is_left_empty(&stage).await;
-    stage.end().await;
+    ends_empty(stage).await;
 }
 
 #[tokio::test]
@@ -374,8 +367,7 @@ async fn a_record_that_is_dropped_is_made_or_its_task_runs_again() {
         assert_eq!((task.state, task.attempt), (TaskState::Completed, 1));
         assert_eq!(stage.reads.attempts(id, 0, 9).await.unwrap().len(), 1);
     }
-    is_left_empty(&stage).await;
-    stage.end().await;
+    ends_empty(stage).await;
 }
 
 /// A second dispatcher, and a second lane, that go away at every moment of their work.
@@ -407,6 +399,5 @@ async fn a_dispatcher_or_a_lane_that_is_dropped_loses_no_claim() {
         let task = stage.finished(id).await;
         assert_eq!((task.state, task.attempt), (TaskState::Completed, 1));
     }
-    is_left_empty(&stage).await;
-    stage.end().await;
+    ends_empty(stage).await;
 }
