@@ -12,6 +12,7 @@ pub mod disk;
 mod error;
 mod fate;
 pub mod files;
+mod listing;
 mod lock;
 mod modules;
 mod postgres;

@@ -22,8 +22,8 @@ pub(crate) use self::batch::{pack, unpack};
 pub(crate) use self::ended::{EndedRow, Ending, truncated_of};
 pub(crate) use self::module::InfoRow;
 pub(crate) use self::settings::Settings;
-pub(crate) use self::spec::{NO_METADATA, SpecParts};
-pub(crate) use self::state::{state_number, state_of};
+pub(crate) use self::spec::{InputColumns, NO_METADATA, SpecParts, list};
+pub(crate) use self::state::{state_number, state_numbers, state_of};
 pub(crate) use self::template::{KeptTemplates, Template, TemplateRow};
 
 /// Writes a row's text.

@@ -235,6 +235,16 @@ pub struct Progress {
     pub note: String,
 }
 
+impl Progress {
+    /// The fraction as it is kept: from 0 to 1, and 0 in place of what is not a number.
+    pub(crate) fn kept_fraction(&self) -> f64 {
+        match self.fraction.is_finite() {
+            true => self.fraction.clamp(0.0, 1.0),
+            false => 0.0,
+        }
+    }
+}
+
 /// The answer to a cancel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cancelled {

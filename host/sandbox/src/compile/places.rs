@@ -16,7 +16,7 @@ use cofferdam_domain::memory::{Budget, Held, Purpose};
 
 /// Up to this size a module is tiny: it costs milliseconds, unless it is built to cost more.
 const TINY_BYTES: usize = 8 * 1024;
-/// How long such a one keeps the others waiting.
+/// How long a tiny module may keep the others waiting.
 const TINY_TIME: Duration = Duration::from_secs(2);
 /// Above this size a module is large: it may take many seconds.
 const LARGE_BYTES: usize = 1024 * 1024;

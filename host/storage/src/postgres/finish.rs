@@ -84,7 +84,7 @@ async fn holders(tx: &mut Tx, ends: &[Told]) -> Result<HashMap<usize, RunningTas
     let ids: Vec<Uuid> = ends.iter().map(|(end, _)| end.task_id.0).collect();
     let fences = ends.iter().map(|(end, _)| end.fence.0.cast_signed());
     let fences: Vec<i64> = fences.collect();
-    // A number that no attempt has is nobody's.
+    // A number that is too large belongs to no attempt, and -1 neither.
     let attempts = ends
         .iter()
         .map(|(end, _)| i32::try_from(end.attempt).unwrap_or(-1));
@@ -175,14 +175,7 @@ pub(super) async fn report_progress(
     let ids: Vec<Uuid> = reports.iter().map(|report| report.task_id.0).collect();
     let fences = reports.iter().map(|report| report.fence.0.cast_signed());
     let fences: Vec<i64> = fences.collect();
-    // What is no number is no progress.
-    let fractions = reports
-        .iter()
-        .map(|report| match report.fraction.is_finite() {
-            true => report.fraction.clamp(0.0, 1.0),
-            false => 0.0,
-        });
-    let fractions: Vec<f64> = fractions.collect();
+    let fractions: Vec<f64> = reports.iter().map(Progress::kept_fraction).collect();
     let notes: Vec<String> = reports.iter().map(|report| text(&report.note)).collect();
     let mut tx = call.begin(Mode::Hasty).await?;
     tx.later(

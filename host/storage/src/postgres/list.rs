@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use self::path::{Found, Path, search, search_all};
+use self::path::{search, search_all};
 use self::rest::Rest;
 use super::call::Call;
 use super::counters::counts;
@@ -24,17 +24,12 @@ use super::params::params;
 use super::tasks::some_tasks;
 use super::templates::name_number;
 use super::tx::{Mode, Tx};
+use crate::listing::{ByState, DISORDER_MAX_MS, Found, Path, asked_states, by_kind, by_state};
 use crate::{ChangeNumber, IdPage, ListPosition, Since, StorageError, TaskFilter, TaskPage};
-use cofferdam_domain::attempt::FailureKind;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::TaskId;
 use cofferdam_domain::time::Timestamp;
 
-/// Up to this many waiting or running tasks are sorted; if there are more, a scan finds them soon.
-const SORTED_MAX: u64 = 20_000;
-/// By how much the time of a change may lie behind that of an earlier one. Changes are numbered when
-/// they are made and dated when they were asked for.
-const DISORDER_MAX_MS: i64 = 60_000;
 /// How long a list by change waits for transactions that may still add to it, and how often it looks.
 const SETTLE_MAX: Duration = Duration::from_millis(250);
 const SETTLE_LOOK: Duration = Duration::from_millis(4);
@@ -129,17 +124,7 @@ impl Asked {
                 known => known,
             },
         };
-        let Some(labelled) = &filter.labels else {
-            let states = filter.states.clone();
-            return Ok(Some(Asked { states, name }));
-        };
-        let asked = |state: &TaskState| filter.states.is_empty() || filter.states.contains(state);
-        let has_label = |state: &TaskState| labelled.any.iter().any(|it| it.state() == *state);
-        let states: Vec<TaskState> = TaskState::ALL
-            .into_iter()
-            .filter(|state| asked(state) && has_label(state))
-            .collect();
-        Ok((!states.is_empty()).then_some(Asked { states, name }))
+        Ok(asked_states(filter).map(|states| Asked { states, name }))
     }
 }
 
@@ -152,40 +137,22 @@ async fn by_age(tx: &mut Tx, filter: &TaskFilter, limit: u32) -> Result<Found, F
     if !filter.error_kinds.is_empty() {
         rest.states(&states);
         rest.name(name);
-        // Each once, or its tasks would be listed twice.
-        let kinds = FailureKind::ALL.into_iter();
-        let asked = kinds.filter(|kind| filter.error_kinds.contains(kind));
-        let paths: Vec<Path> = asked.map(Path::ErrorKind).collect();
+        let paths = by_kind(&filter.error_kinds);
         return search_all(tx, &paths, &rest, below, limit).await;
     }
     if let Some(name) = name {
         rest.states(&states);
         return search_all(tx, &[Path::Name(name)], &rest, below, limit).await;
     }
-    let counts = counts(tx).await?;
-    let occurring: Vec<TaskState> = TaskState::ALL
-        .into_iter()
-        .filter(|state| states.contains(state) && counts.of(*state) > 0)
-        .collect();
-    if occurring.is_empty() && !states.is_empty() {
+    let Some(ByState {
+        paths,
+        rest: states,
+    }) = by_state(&states, &counts(tx).await?)
+    else {
         return Ok(Found::default());
-    }
-    let path = |state: TaskState| match state {
-        TaskState::Pending | TaskState::Running if counts.of(state) <= SORTED_MAX => {
-            Some(Path::Few(state))
-        }
-        TaskState::Failed | TaskState::Cancelled => Some(Path::Unsuccessful(state)),
-        TaskState::Blocked | TaskState::Pending | TaskState::Running | TaskState::Completed => None,
     };
-    // One path for each requested state, if each state has an exact one.
-    let paths: Option<Vec<Path>> = occurring.iter().map(|state| path(*state)).collect();
-    match paths {
-        Some(paths) if !paths.is_empty() => search_all(tx, &paths, &rest, below, limit).await,
-        Some(_) | None => {
-            rest.states(&occurring);
-            search_all(tx, &[Path::Seq], &rest, below, limit).await
-        }
-    }
+    rest.states(&states);
+    search_all(tx, &paths, &rest, below, limit).await
 }
 
 async fn by_change(

@@ -180,7 +180,7 @@ pub(super) async fn stream(
         Stream::Stderr => (STDERR, 1),
         Stream::Log => (LOG, 2),
     };
-    // A number that no attempt has is none's.
+    // A number that is too large belongs to no attempt, and -1 neither.
     let attempt = attempt.map(|number| i32::try_from(number).unwrap_or(-1));
     let Some(row) = tx.query_opt(sql, params![id.0, attempt]).await? else {
         return Ok(None);

@@ -15,6 +15,15 @@ pub(crate) const fn state_number(state: TaskState) -> u8 {
     }
 }
 
+/// The numbers of states as SQL lists them.
+pub(crate) fn state_numbers(states: &[TaskState]) -> String {
+    let numbers: Vec<String> = states
+        .iter()
+        .map(|state| state_number(*state).to_string())
+        .collect();
+    numbers.join(", ")
+}
+
 /// The state of that number.
 pub(crate) fn state_of(number: u8) -> Result<TaskState, StorageError> {
     TaskState::ALL

@@ -116,16 +116,10 @@ pub(super) fn report_progress(
          WHERE id = ?1 AND state = 2 AND fence = ?2",
     )?;
     for report in reports {
-        // SQLite cannot keep NaN, so it is dropped.
-        let fraction = if report.fraction.is_finite() {
-            report.fraction
-        } else {
-            0.0
-        };
         statement.execute(params![
             report.task_id.0.as_bytes(),
             report.fence.0.cast_signed(),
-            fraction.clamp(0.0, 1.0),
+            report.kept_fraction(),
             report.note,
             now.as_millis(),
             tallies.next_change(),

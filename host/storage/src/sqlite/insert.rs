@@ -1,10 +1,11 @@
 //! Inserting tasks: idempotency, deduplication and the queue's bound.
 
 use rusqlite::{OptionalExtension, params};
+use uuid::Uuid;
 
 use super::db::Db;
 use crate::fate::NO_PLACE_YET;
-use crate::rows::{NO_METADATA, to_json};
+use crate::rows::{InputColumns, NO_METADATA, list};
 use crate::{Inserted, StorageError};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{Dedup, Input, NewTask, TaskId};
@@ -160,40 +161,19 @@ fn inline_bytes(input: &Input) -> usize {
 fn insert_spec(db: &Db, task: &NewTask) -> Result<(), StorageError> {
     let spec = &task.spec;
     let seq = db.conn.last_insert_rowid();
-    let (content_type, blob, blob_bytes, body) = match &spec.input {
-        Input::Inline(payload) => (&*payload.content_type, None, None, Some(&payload.body[..])),
-        Input::Spooled {
-            content_type,
-            blob,
-            size_bytes,
-        } => {
-            let size = i64::try_from(*size_bytes).map_err(StorageError::corrupt)?;
-            (
-                content_type.as_str(),
-                Some(blob.0.as_bytes()),
-                Some(size),
-                None,
-            )
-        }
-    };
-    let args = (!spec.args.is_empty())
-        .then(|| to_json(&spec.args))
-        .transpose()?;
-    let env = (!spec.env.is_empty())
-        .then(|| to_json(&spec.env))
-        .transpose()?;
+    let input = InputColumns::of(&spec.input)?;
     let metadata = (spec.metadata != NO_METADATA).then_some(&spec.metadata);
     db.conn.prepare_cached(INSERT_SPEC)?.execute(params![
         seq,
         task.fingerprint,
-        content_type,
-        blob,
-        blob_bytes,
-        args,
-        env,
+        input.content_type,
+        input.blob.as_ref().map(Uuid::as_bytes),
+        input.blob_bytes,
+        list(&spec.args)?,
+        list(&spec.env)?,
         metadata,
         task.idempotency_key,
-        body,
+        input.body.map(|body| &body[..]),
     ])?;
     Ok(())
 }
@@ -228,7 +208,7 @@ fn compared(
     (id, fingerprint): ([u8; 16], [u8; 16]),
     task: &NewTask,
 ) -> Result<Inserted, StorageError> {
-    let earlier = TaskId(uuid::Uuid::from_bytes(id));
+    let earlier = TaskId(Uuid::from_bytes(id));
     if fingerprint == task.fingerprint {
         Ok(Inserted::Repeated(earlier))
     } else {
@@ -245,6 +225,6 @@ fn holder(db: &Db, dedup: &Dedup, now: Timestamp) -> Result<Option<TaskId>, Stor
         )?
         .query_row(params![dedup.key, now.as_millis()], |row| row.get(0))
         .optional()
-        .map(|id| id.map(|id: [u8; 16]| TaskId(uuid::Uuid::from_bytes(id))))
+        .map(|id| id.map(|id: [u8; 16]| TaskId(Uuid::from_bytes(id))))
         .map_err(StorageError::from)
 }

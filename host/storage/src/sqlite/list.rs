@@ -13,20 +13,14 @@ mod tests;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension};
 
-use self::path::{Found, Path, search, search_all};
+use self::path::{search, search_all};
 use self::rest::Rest;
 use super::tasks::{counts, select_tasks, task_of};
+use crate::listing::{ByState, DISORDER_MAX_MS, Found, Path, asked_states, by_kind, by_state};
 use crate::{ChangeNumber, IdPage, ListPosition, Since, StorageError, TaskFilter, TaskPage};
-use cofferdam_domain::attempt::FailureKind;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::TaskId;
 use cofferdam_domain::time::Timestamp;
-
-/// Up to this many waiting or running tasks are sorted; if there are more, a scan finds them soon.
-const SORTED_MAX: u64 = 20_000;
-/// By how much the time of a change may lie behind that of an earlier one. Changes are numbered
-/// when they are committed and dated when they were asked for.
-const DISORDER_MAX_MS: i64 = 60_000;
 
 /// The tasks that pass `filter`, and where the next page begins.
 pub(super) fn tasks(
@@ -103,17 +97,7 @@ impl Asked {
                 known => known,
             },
         };
-        let Some(labelled) = &filter.labels else {
-            let states = filter.states.clone();
-            return Ok(Some(Asked { states, name }));
-        };
-        let asked = |state: &TaskState| filter.states.is_empty() || filter.states.contains(state);
-        let has_label = |state: &TaskState| labelled.any.iter().any(|it| it.state() == *state);
-        let states: Vec<TaskState> = TaskState::ALL
-            .into_iter()
-            .filter(|state| asked(state) && has_label(state))
-            .collect();
-        Ok((!states.is_empty()).then_some(Asked { states, name }))
+        Ok(asked_states(filter).map(|states| Asked { states, name }))
     }
 }
 
@@ -126,61 +110,22 @@ fn by_age(conn: &Connection, filter: &TaskFilter, limit: u32) -> Result<Found, S
     if !filter.error_kinds.is_empty() {
         rest.states(&states);
         rest.name(name);
-        // Each once, or its tasks would be listed twice.
-        let kinds = FailureKind::ALL.into_iter();
-        let asked = kinds.filter(|kind| filter.error_kinds.contains(kind));
-        let paths: Vec<Path> = asked.map(Path::ErrorKind).collect();
+        let paths = by_kind(&filter.error_kinds);
         return search_all(conn, &paths, &rest, below, limit);
     }
     if let Some(name) = name {
         rest.states(&states);
-        return search(
-            conn,
-            Path::Name(name),
-            &rest,
-            i64::MIN..=below.saturating_sub(1),
-            limit,
-        );
+        return search_all(conn, &[Path::Name(name)], &rest, below, limit);
     }
-    let occurring = occurring(conn, &states)?;
-    if occurring.is_empty() && !states.is_empty() {
+    let Some(ByState {
+        paths,
+        rest: states,
+    }) = by_state(&states, &counts(conn)?)
+    else {
         return Ok(Found::default());
-    }
-    if let Some(paths) = exact_paths(conn, &occurring)? {
-        return search_all(conn, &paths, &rest, below, limit);
-    }
-    rest.states(&occurring);
-    search(
-        conn,
-        Path::Seq,
-        &rest,
-        i64::MIN..=below.saturating_sub(1),
-        limit,
-    )
-}
-
-/// The `states` that have a task.
-fn occurring(conn: &Connection, states: &[TaskState]) -> Result<Vec<TaskState>, StorageError> {
-    let counts = counts(conn)?;
-    let asked = TaskState::ALL
-        .into_iter()
-        .filter(|state| states.contains(state) && counts.of(*state) > 0);
-    Ok(asked.collect())
-}
-
-/// One path for each requested state, if each state has an exact one.
-fn exact_paths(conn: &Connection, states: &[TaskState]) -> Result<Option<Vec<Path>>, StorageError> {
-    if states.is_empty() {
-        return Ok(None);
-    }
-    let counts = counts(conn)?;
-    let path = |state: TaskState| match state {
-        TaskState::Pending if counts.pending <= SORTED_MAX => Some(Path::Few(state)),
-        TaskState::Running if counts.running <= SORTED_MAX => Some(Path::Few(state)),
-        TaskState::Failed | TaskState::Cancelled => Some(Path::Unsuccessful(state)),
-        TaskState::Blocked | TaskState::Pending | TaskState::Running | TaskState::Completed => None,
     };
-    Ok(states.iter().map(|state| path(*state)).collect())
+    rest.states(&states);
+    search_all(conn, &paths, &rest, below, limit)
 }
 
 fn by_change(

@@ -337,7 +337,7 @@ mod tests {
             let deep = read_both(&deep(levels), true);
             assert_eq!(deep, Err("Stopped(TooDeep)".to_owned()));
         }
-        // What is no JSON is that, however large it is.
+        // A text that is not JSON is refused as such, however large it is.
         for text in ["[".repeat(300), "x".repeat(300_000), many("1,", 20_000)] {
             assert!(read_both(&text, true).unwrap_err().starts_with("NotJson"));
         }

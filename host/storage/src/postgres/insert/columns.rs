@@ -7,7 +7,7 @@ use crate::StorageError;
 use crate::fate::NO_PLACE_YET;
 use crate::postgres::params::{Params, Raw, params, text};
 use crate::postgres::tx::Tx;
-use crate::rows::{NO_METADATA, Template, to_json};
+use crate::rows::{InputColumns, NO_METADATA, Template, list};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{Input, NewTask};
 use cofferdam_domain::time::Timestamp;
@@ -142,20 +142,7 @@ impl Columns {
         now: Timestamp,
     ) -> Result<(), StorageError> {
         let spec = &task.spec;
-        let (content_type, blob, blob_bytes, body) = match &spec.input {
-            Input::Inline(payload) => {
-                let body = Raw(payload.body.clone());
-                (&*payload.content_type, None, None, Some(body))
-            }
-            Input::Spooled {
-                content_type,
-                blob,
-                size_bytes,
-            } => {
-                let size = i64::try_from(*size_bytes).map_err(StorageError::corrupt)?;
-                (content_type.as_str(), Some(blob.0), Some(size), None)
-            }
-        };
+        let input = InputColumns::of(&spec.input)?;
         let (args, env) = (list(&spec.args)?, list(&spec.env)?);
         self.bytes += bytes_of(task);
         self.ids.push(task.id.0);
@@ -172,15 +159,15 @@ impl Columns {
             .push(i32::try_from(max_attempts).map_err(StorageError::corrupt)?);
         self.created_at.push(now.as_millis());
         self.fingerprints.push(Raw::copy(&task.fingerprint));
-        self.content_types.push(text(content_type));
-        self.blobs.push(blob);
-        self.blob_bytes.push(blob_bytes);
+        self.content_types.push(text(input.content_type));
+        self.blobs.push(input.blob);
+        self.blob_bytes.push(input.blob_bytes);
         self.args.push(args);
         self.env.push(env);
         let metadata = (spec.metadata != NO_METADATA).then(|| spec.metadata.clone());
         self.metadata.push(metadata);
         self.keys.push(task.idempotency_key.as_deref().map(key));
-        self.bodies.push(body);
+        self.bodies.push(input.body.cloned().map(Raw));
         Ok(())
     }
 
@@ -211,9 +198,4 @@ impl Columns {
             batch.and_then(|batch| batch.bound),
         ]
     }
-}
-
-/// A list as JSON; absent if it is empty.
-fn list<T: serde::Serialize>(items: &[T]) -> Result<Option<String>, StorageError> {
-    (!items.is_empty()).then(|| to_json(&items)).transpose()
 }

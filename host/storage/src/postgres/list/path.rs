@@ -8,75 +8,47 @@ use tokio_postgres::Row;
 
 use super::rest::Rest;
 use crate::StorageError;
+use crate::listing::{Found, Path};
 use crate::postgres::fault::{Fault, get};
 use crate::postgres::params::params;
 use crate::postgres::tx::Tx;
 use crate::rows::state_number;
-use cofferdam_domain::attempt::FailureKind;
-use cofferdam_domain::state::TaskState;
 
-/// An index that a list follows, with a place for each task in it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Path {
-    /// Every task, by its `seq`.
-    Seq,
-    /// Those of one module, by their `seq`.
-    Name(i64),
-    /// Those of a state with few tasks, by their `seq`, after sorting.
-    Few(TaskState),
-    /// Those that failed or were cancelled, by their `seq`.
-    Unsuccessful(TaskState),
-    /// Those that show a failure of one kind, by their `seq`.
-    ErrorKind(FailureKind),
-    /// Every task, by its newest change.
-    Change,
-}
-
-impl Path {
-    /// The source with its condition, and the column that is the place.
-    fn parts(self) -> (String, &'static str) {
-        const ALL: &str = "cofferdam.task t WHERE true";
-        match self {
-            Path::Seq => (ALL.to_owned(), "t.seq"),
-            Path::Name(name) => (
-                format!(
-                    "cofferdam.task_spec s JOIN cofferdam.task t ON t.seq = s.seq WHERE s.name = {name}"
-                ),
-                "s.seq",
+/// The source with its condition, and the column that is the place.
+fn parts(path: Path) -> (String, &'static str) {
+    const ALL: &str = "cofferdam.task t WHERE true";
+    match path {
+        Path::Seq => (ALL.to_owned(), "t.seq"),
+        Path::Name(name) => (
+            format!(
+                "cofferdam.task_spec s JOIN cofferdam.task t ON t.seq = s.seq WHERE s.name = {name}"
             ),
-            // OFFSET separates it, because the planner would rather walk over all tasks in their order.
-            Path::Few(state) => (
-                format!(
-                    "(SELECT * FROM cofferdam.task WHERE state = {} OFFSET 0) t WHERE true",
-                    state_number(state)
-                ),
-                "t.seq",
+            "s.seq",
+        ),
+        // OFFSET separates it, because the planner would rather walk over all tasks in their order.
+        Path::Few(state) => (
+            format!(
+                "(SELECT * FROM cofferdam.task WHERE state = {} OFFSET 0) t WHERE true",
+                state_number(state)
             ),
-            Path::Unsuccessful(state) => (
-                format!(
-                    "cofferdam.task t WHERE t.state >= 4 AND t.state = {}",
-                    state_number(state)
-                ),
-                "t.seq",
+            "t.seq",
+        ),
+        Path::Unsuccessful(state) => (
+            format!(
+                "cofferdam.task t WHERE t.state >= 4 AND t.state = {}",
+                state_number(state)
             ),
-            Path::ErrorKind(kind) => (
-                format!(
-                    "cofferdam.task t WHERE t.error_kind IS NOT NULL AND t.error_kind = '{}'",
-                    kind.as_str()
-                ),
-                "t.seq",
+            "t.seq",
+        ),
+        Path::ErrorKind(kind) => (
+            format!(
+                "cofferdam.task t WHERE t.error_kind IS NOT NULL AND t.error_kind = '{}'",
+                kind.as_str()
             ),
-            Path::Change => (ALL.to_owned(), "t.change"),
-        }
+            "t.seq",
+        ),
+        Path::Change => (ALL.to_owned(), "t.change"),
     }
-}
-
-/// Places and `seq`s found along one path.
-#[derive(Default)]
-pub(super) struct Found {
-    pub(super) tasks: Vec<(i64, i64)>,
-    /// Where the search ended before the end of the path.
-    pub(super) stopped_at: Option<i64>,
 }
 
 /// The first `limit` tasks along all of these paths, on which places fall, and where they continue.
@@ -88,18 +60,12 @@ pub(super) async fn search_all(
     limit: u32,
 ) -> Result<Found, Fault> {
     let scan = rest.scan_max() / i64::try_from(paths.len().max(1)).unwrap_or(i64::MAX);
-    let mut all = Found::default();
+    let mut parts = Vec::with_capacity(paths.len());
     for path in paths {
         let places = i64::MIN..=below.saturating_sub(1);
-        let found = search_some(tx, *path, rest, places, limit, scan).await?;
-        all.tasks.extend(found.tasks);
-        all.stopped_at = all.stopped_at.max(found.stopped_at);
+        parts.push(search_some(tx, *path, rest, places, limit, scan).await?);
     }
-    all.tasks.sort_unstable_by(|a, b| b.cmp(a));
-    // Below that place one of the paths may have more.
-    let floor = all.stopped_at.unwrap_or(i64::MIN);
-    all.tasks.retain(|(place, _)| *place >= floor);
-    Ok(cut(all, limit))
+    Ok(Found::merged(parts, limit))
 }
 
 /// The first `limit` tasks along a path, and where it continues.
@@ -123,7 +89,7 @@ async fn search_some(
     scan: i64,
 ) -> Result<Found, Fault> {
     let (mut from, mut to) = places.into_inner();
-    let (source, place) = path.parts();
+    let (source, place) = parts(path);
     let direction = if path == Path::Change { "ASC" } else { "DESC" };
     let range = format!("{source} AND {place} >= $1 AND {place} <= $2");
     let mut stopped_at = None;
@@ -165,19 +131,5 @@ async fn search_some(
         tasks: tasks?,
         stopped_at,
     };
-    Ok(cut(found, limit))
-}
-
-/// A page of the found tasks, with a next page behind its last task if there are more.
-fn cut(found: Found, limit: u32) -> Found {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let Found {
-        mut tasks,
-        mut stopped_at,
-    } = found;
-    if tasks.len() > limit {
-        tasks.truncate(limit);
-        stopped_at = tasks.last().map(|(place, _)| *place);
-    }
-    Found { tasks, stopped_at }
+    Ok(found.cut(limit))
 }

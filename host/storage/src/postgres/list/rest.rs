@@ -7,17 +7,13 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use crate::rows::{NO_METADATA, state_number};
+use crate::listing;
+use crate::rows::{NO_METADATA, state_numbers};
 use crate::{Labelled, TaskFilter};
 use cofferdam_domain::attempt::FailureKind;
 use cofferdam_domain::label::Label;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::time::Timestamp;
-
-/// The most tasks examined for one page.
-const SCAN_MAX: i64 = 50_000;
-/// The most tasks whose metadata is examined for one page; each may be 16 KiB of JSON.
-const SCAN_METADATA_MAX: i64 = 2_000;
 
 /// Conditions. No text of a caller is in the SQL.
 #[derive(Default)]
@@ -51,11 +47,7 @@ impl Rest {
     /// Only those in one of these states; all if empty.
     pub(super) fn states(&mut self, states: &[TaskState]) {
         if !states.is_empty() {
-            let numbers: Vec<String> = states
-                .iter()
-                .map(|state| state_number(*state).to_string())
-                .collect();
-            self.and(&format!("t.state IN ({})", numbers.join(", ")));
+            self.and(&format!("t.state IN ({})", state_numbers(states)));
         }
     }
 
@@ -126,10 +118,7 @@ impl Rest {
 
     /// How many tasks may be examined for one page.
     pub(super) fn scan_max(&self) -> i64 {
-        match self.reads_metadata() {
-            true => SCAN_METADATA_MAX,
-            false => SCAN_MAX,
-        }
+        listing::scan_max(self.reads_metadata())
     }
 }
 

@@ -9,65 +9,38 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::rest::Rest;
 use crate::StorageError;
+use crate::listing::{Found, Path};
 use crate::rows::state_number;
-use cofferdam_domain::attempt::FailureKind;
 use cofferdam_domain::state::TaskState;
 
-/// An index that a list goes along, with a place for each task in it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Path {
-    /// Every task, by its `seq`.
-    Seq,
-    /// Those of one module, by their `seq`.
-    Name(i64),
-    /// Those of a state of which there are few: by their `seq`, after sorting.
-    Few(TaskState),
-    /// Those that failed or were cancelled, by their `seq`.
-    Unsuccessful(TaskState),
-    /// Those that show a failure of one kind, by their `seq`.
-    ErrorKind(FailureKind),
-    /// Every task, by its newest change.
-    Change,
-}
-
-impl Path {
-    /// The table with the index, its own condition, and the column that says the place.
-    fn parts(self) -> (&'static str, String, &'static str) {
-        match self {
-            Path::Seq => ("task", "true".to_owned(), "seq"),
-            Path::Name(name) => ("task INDEXED BY task_name", format!("name = {name}"), "seq"),
-            Path::Few(TaskState::Running) => (
-                "task INDEXED BY task_running",
-                // Literally, so that SQLite sees that the partial index holds all of them.
-                "state = 2".to_owned(),
-                "seq",
-            ),
-            Path::Few(_) => (
-                "task INDEXED BY task_pending",
-                "state = 1".to_owned(),
-                "seq",
-            ),
-            Path::Unsuccessful(state) => (
-                "task INDEXED BY task_unsuccessful",
-                format!("state >= 4 AND state = {}", state_number(state)),
-                "seq",
-            ),
-            Path::ErrorKind(kind) => (
-                "task INDEXED BY task_error_kind",
-                format!("error_kind = '{}'", kind.as_str()),
-                "seq",
-            ),
-            Path::Change => ("task INDEXED BY task_change", "true".to_owned(), "change"),
-        }
+/// The table with the index, its own condition, and the column that says the place.
+fn parts(path: Path) -> (&'static str, String, &'static str) {
+    match path {
+        Path::Seq => ("task", "true".to_owned(), "seq"),
+        Path::Name(name) => ("task INDEXED BY task_name", format!("name = {name}"), "seq"),
+        Path::Few(TaskState::Running) => (
+            "task INDEXED BY task_running",
+            // Literally, so that SQLite sees that the partial index holds all of them.
+            "state = 2".to_owned(),
+            "seq",
+        ),
+        Path::Few(_) => (
+            "task INDEXED BY task_pending",
+            "state = 1".to_owned(),
+            "seq",
+        ),
+        Path::Unsuccessful(state) => (
+            "task INDEXED BY task_unsuccessful",
+            format!("state >= 4 AND state = {}", state_number(state)),
+            "seq",
+        ),
+        Path::ErrorKind(kind) => (
+            "task INDEXED BY task_error_kind",
+            format!("error_kind = '{}'", kind.as_str()),
+            "seq",
+        ),
+        Path::Change => ("task INDEXED BY task_change", "true".to_owned(), "change"),
     }
-}
-
-/// Places and `seq`s found along one path.
-#[derive(Default)]
-pub(super) struct Found {
-    pub(super) tasks: Vec<(i64, i64)>,
-    /// Where the search ended without having come to the end of the path.
-    pub(super) stopped_at: Option<i64>,
 }
 
 /// The first `limit` tasks along all of these paths, on which places fall, and where they go on.
@@ -79,24 +52,12 @@ pub(super) fn search_all(
     limit: u32,
 ) -> Result<Found, StorageError> {
     let scan = rest.scan_max() / i64::try_from(paths.len().max(1)).unwrap_or(i64::MAX);
-    let mut all = Found::default();
+    let mut parts = Vec::with_capacity(paths.len());
     for path in paths {
-        let found = search_some(
-            conn,
-            *path,
-            rest,
-            i64::MIN..=below.saturating_sub(1),
-            limit,
-            scan,
-        )?;
-        all.tasks.extend(found.tasks);
-        all.stopped_at = all.stopped_at.max(found.stopped_at);
+        let places = i64::MIN..=below.saturating_sub(1);
+        parts.push(search_some(conn, *path, rest, places, limit, scan)?);
     }
-    all.tasks.sort_unstable_by(|a, b| b.cmp(a));
-    // Below that place one of the paths may have more.
-    let floor = all.stopped_at.unwrap_or(i64::MIN);
-    all.tasks.retain(|(place, _)| *place >= floor);
-    Ok(cut(all, limit))
+    Ok(Found::merged(parts, limit))
 }
 
 /// The first `limit` tasks along a path, and where it goes on.
@@ -120,7 +81,7 @@ fn search_some(
     scan: i64,
 ) -> Result<Found, StorageError> {
     let (mut from, mut to) = places.into_inner();
-    let (table, own, place) = path.parts();
+    let (table, own, place) = parts(path);
     let direction = if path == Path::Change { "ASC" } else { "DESC" };
     let range = format!("{own} AND {place} >= ? AND {place} <= ?");
     let mut stopped_at = None;
@@ -154,19 +115,5 @@ fn search_some(
             Ok((row.get(0)?, row.get(1)?))
         })?
         .collect::<Result<_, _>>()?;
-    Ok(cut(Found { tasks, stopped_at }, limit))
-}
-
-/// A page of what was found, which goes on behind its last task if there was more.
-fn cut(found: Found, limit: u32) -> Found {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let Found {
-        mut tasks,
-        mut stopped_at,
-    } = found;
-    if tasks.len() > limit {
-        tasks.truncate(limit);
-        stopped_at = tasks.last().map(|(place, _)| *place);
-    }
-    Found { tasks, stopped_at }
+    Ok(Found { tasks, stopped_at }.cut(limit))
 }

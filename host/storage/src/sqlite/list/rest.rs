@@ -2,16 +2,12 @@
 
 use rusqlite::types::Value;
 
-use crate::rows::state_number;
+use crate::listing;
+use crate::rows::state_numbers;
 use crate::{Labelled, TaskFilter};
 use cofferdam_domain::attempt::FailureKind;
 use cofferdam_domain::label::Label;
 use cofferdam_domain::state::TaskState;
-
-/// Tasks that are looked at for one page.
-const SCAN_MAX: i64 = 50_000;
-/// Tasks whose metadata is looked at for one page; each may be 16 KiB of JSON.
-const SCAN_METADATA_MAX: i64 = 2_000;
 
 /// A member of the metadata, if it is a text, a number, `true`, `false` or `null`. What is not JSON
 /// has no members.
@@ -57,11 +53,7 @@ impl Rest {
     /// Only those in one of these states; all if empty.
     pub(super) fn states(&mut self, states: &[TaskState]) {
         if !states.is_empty() {
-            let numbers: Vec<String> = states
-                .iter()
-                .map(|state| state_number(*state).to_string())
-                .collect();
-            self.and(&format!("state IN ({})", numbers.join(", ")), []);
+            self.and(&format!("state IN ({})", state_numbers(states)), []);
         }
     }
 
@@ -110,10 +102,7 @@ impl Rest {
 
     /// How many tasks may be looked at for one page.
     pub(super) fn scan_max(&self) -> i64 {
-        match self.reads_metadata {
-            true => SCAN_METADATA_MAX,
-            false => SCAN_MAX,
-        }
+        listing::scan_max(self.reads_metadata)
     }
 }
 
