@@ -1,8 +1,5 @@
 //! What survives when the host dies.
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,6 +8,7 @@ use serde_json::{Value, json};
 use crate::support::guests;
 use crate::support::host::Host;
 use crate::support::http::{Answer, Client};
+use crate::support::storm::{self, Bases};
 
 /// The number of tasks.
 const TASKS: usize = 10_000;
@@ -25,46 +23,16 @@ fn nothing_acknowledged_is_lost_when_the_host_is_killed() {
     host.client
         .put_module("echo", &guests::built("echo"))
         .expect(201);
-    let base = Mutex::new(host.client.base.clone());
-    let acknowledged = Mutex::new(BTreeMap::new());
-    let (next, acks) = (AtomicUsize::new(0), AtomicUsize::new(0));
-
-    thread::scope(|scope| {
-        for _ in 0..CONNECTIONS {
-            scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= TASKS {
-                        return;
-                    }
-                    let id = submit_until_acknowledged(&base, number);
-                    acknowledged.lock().unwrap().insert(id, number);
-                    acks.fetch_add(1, Ordering::Release);
-                }
-            });
-        }
+    let bases = Bases::of([&host.client]);
+    let acknowledged = storm::submit_all(TASKS, CONNECTIONS, &bases, |wait_for| {
         for kill_after in KILLS_AFTER {
-            while acks.load(Ordering::Acquire) < kill_after {
-                thread::sleep(Duration::from_millis(1));
-            }
+            wait_for(kill_after);
             host.kill();
             host.restart();
-            *base.lock().unwrap() = host.client.base.clone();
+            bases.moved(0, &host.client);
         }
     });
-
-    let acknowledged = acknowledged.into_inner().unwrap();
-    assert_eq!(acknowledged.len(), TASKS);
-    for (id, number) in &acknowledged {
-        let task = host.client.final_task(id);
-        assert_eq!(task["status"], "completed", "{task}");
-        let result = host
-            .client
-            .get(&format!("/v1/tasks/{id}/result"))
-            .expect(200)
-            .json();
-        assert_eq!(result, json!(number), "{task}");
-    }
+    storm::assert_completed(&host.client, &acknowledged);
     assert_eq!(
         count_tasks(&host.client),
         TASKS,
@@ -72,27 +40,6 @@ fn nothing_acknowledged_is_lost_when_the_host_is_killed() {
     );
     assert!(host.stop().success());
     assert_integrity(&host);
-}
-
-/// Submits a task under an idempotency key until a host acknowledges it, whichever host that is.
-fn submit_until_acknowledged(base: &Mutex<String>, number: usize) -> String {
-    let key = format!("storm-{number}");
-    let headers = [
-        ("content-type", "application/json"),
-        ("idempotency-key", key.as_str()),
-    ];
-    let body = json!({"module": "echo", "input": number}).to_string();
-    loop {
-        let client = Client::new(base.lock().unwrap().clone());
-        match client.try_send("POST", "/v1/tasks", &headers, body.as_bytes()) {
-            Ok(answer) if answer.status == 202 || answer.status == 200 => {
-                return answer.json()["task_id"].as_str().unwrap().to_owned();
-            }
-            Ok(answer) if answer.status != 503 => panic!("{} {}", answer.status, answer.text()),
-            // The host is gone or going; ask the next one.
-            Ok(_) | Err(_) => thread::sleep(Duration::from_millis(20)),
-        }
-    }
 }
 
 fn count_tasks(client: &Client) -> usize {

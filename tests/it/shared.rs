@@ -1,8 +1,5 @@
 //! Several hosts on one PostgreSQL database.
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,7 +8,7 @@ use serde_json::json;
 
 use crate::support::guests;
 use crate::support::host::Host;
-use crate::support::http::Client;
+use crate::support::storm::{self, Bases};
 
 /// Tasks in the storm.
 const TASKS: usize = 3000;
@@ -192,31 +189,8 @@ fn nothing_acknowledged_is_lost_when_hosts_and_connections_die() {
         .client
         .put_module("echo", &guests::built("echo"))
         .expect(201);
-    let bases: Vec<_> = hosts
-        .iter()
-        .map(|host| Mutex::new(host.client.base.clone()))
-        .collect();
-    let acknowledged = Mutex::new(BTreeMap::new());
-    let (next, acks) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    thread::scope(|scope| {
-        for _ in 0..CONNECTIONS {
-            scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= TASKS {
-                        return;
-                    }
-                    let id = submit_until_acknowledged(&bases, number);
-                    acknowledged.lock().unwrap().insert(id, number);
-                    acks.fetch_add(1, Ordering::Release);
-                }
-            });
-        }
-        let wait_for = |number| {
-            while acks.load(Ordering::Acquire) < number {
-                thread::sleep(Duration::from_millis(1));
-            }
-        };
+    let bases = Bases::of(hosts.iter().map(|host| &host.client));
+    let acknowledged = storm::submit_all(TASKS, CONNECTIONS, &bases, |wait_for| {
         for (victim, kill_after) in KILLS_AFTER.into_iter().enumerate() {
             wait_for(kill_after);
             hosts[victim].kill();
@@ -226,19 +200,10 @@ fn nothing_acknowledged_is_lost_when_hosts_and_connections_die() {
                  WHERE application_name = 'cofferdam' AND datname = current_database()",
             );
             hosts[victim].restart();
-            *bases[victim].lock().unwrap() = hosts[victim].client.base.clone();
+            bases.moved(victim, &hosts[victim].client);
         }
     });
-
-    let acknowledged = acknowledged.into_inner().unwrap();
-    assert_eq!(acknowledged.len(), TASKS);
-    let client = &hosts[0].client;
-    for (id, number) in &acknowledged {
-        let task = client.final_task(id);
-        assert_eq!(task["status"], "completed", "{task}");
-        let result = client.get(&format!("/v1/tasks/{id}/result")).expect(200);
-        assert_eq!(result.json(), json!(number), "{task}");
-    }
+    storm::assert_completed(&hosts[0].client, &acknowledged);
     let figure = |sql| database.run(sql).trim().parse::<usize>().unwrap();
     assert_eq!(
         figure("SELECT count(*) FROM cofferdam.task"),
@@ -253,26 +218,4 @@ fn nothing_acknowledged_is_lost_when_hosts_and_connections_die() {
     for host in &mut hosts {
         assert!(host.stop().success());
     }
-}
-
-/// Submits a task under an idempotency key until a host acknowledges it, whichever that is.
-fn submit_until_acknowledged(bases: &[Mutex<String>], number: usize) -> String {
-    let key = format!("storm-{number}");
-    let headers = [
-        ("content-type", "application/json"),
-        ("idempotency-key", key.as_str()),
-    ];
-    let body = json!({"module": "echo", "input": number}).to_string();
-    for turn in number.. {
-        let client = Client::new(bases[turn % bases.len()].lock().unwrap().clone());
-        match client.try_send("POST", "/v1/tasks", &headers, body.as_bytes()) {
-            Ok(answer) if answer.status == 202 || answer.status == 200 => {
-                return answer.json()["task_id"].as_str().unwrap().to_owned();
-            }
-            Ok(answer) if answer.status != 503 => panic!("{} {}", answer.status, answer.text()),
-            // That host is gone or going; ask the next one.
-            Ok(_) | Err(_) => thread::sleep(Duration::from_millis(20)),
-        }
-    }
-    unreachable!("there is always a next turn")
 }

@@ -4,3 +4,4 @@ pub(crate) mod disk;
 pub(crate) mod guests;
 pub(crate) mod host;
 pub(crate) mod http;
+pub(crate) mod storm;
