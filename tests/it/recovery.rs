@@ -133,6 +133,9 @@ fn a_task_that_kills_every_host_ends_lost_and_others_go_on() {
     assert_eq!(task["status"], "failed", "{task}");
     assert_eq!(task["error"]["kind"], "lost", "{task}");
     assert_eq!((&task["attempt"], &task["lost"]), (&json!(3), &json!(3)));
+    let dead = host.client.get("/v1/tasks?label=dead").expect(200).json();
+    assert_eq!(dead["items"][0]["task_id"], poison.as_str(), "{dead}");
+    assert_eq!(dead["items"][1], Value::Null, "{dead}");
     let attempts = host
         .client
         .get(&format!("/v1/tasks/{poison}/attempts"))

@@ -3,6 +3,7 @@
 //! A label is never stored. It follows from the state, the attempts so far, the earliest moment of
 //! the next one and the time at which somebody asks.
 
+use crate::attempt::FailureKind;
 use crate::state::TaskState;
 
 /// Where a task stands, to whoever asks at one moment.
@@ -22,15 +23,18 @@ pub enum Label {
     Cancelling,
     /// It gave a result.
     Completed,
-    /// No attempt is left.
+    /// It failed, and nothing suggests that it was worth another attempt.
     Failed,
+    /// It failed although it was tried again, or because its hosts died: a dead letter
+    /// ([`is_dead`]).
+    Dead,
     /// Somebody cancelled it.
     Cancelled,
 }
 
 impl Label {
     /// Every label, in the order of a task's life.
-    pub const ALL: [Label; 9] = [
+    pub const ALL: [Label; 10] = [
         Label::Blocked,
         Label::Scheduled,
         Label::Retrying,
@@ -39,6 +43,7 @@ impl Label {
         Label::Cancelling,
         Label::Completed,
         Label::Failed,
+        Label::Dead,
         Label::Cancelled,
     ];
 
@@ -48,6 +53,7 @@ impl Label {
             Label::Scheduled => "scheduled",
             Label::Retrying => "retrying",
             Label::Cancelling => "cancelling",
+            Label::Dead => "dead",
             Label::Blocked
             | Label::Pending
             | Label::Running
@@ -69,15 +75,34 @@ impl Label {
             Label::Scheduled | Label::Retrying | Label::Pending => TaskState::Pending,
             Label::Running | Label::Cancelling => TaskState::Running,
             Label::Completed => TaskState::Completed,
-            Label::Failed => TaskState::Failed,
+            Label::Failed | Label::Dead => TaskState::Failed,
             Label::Cancelled => TaskState::Cancelled,
         }
     }
 }
 
+/// Whether a failed task is a dead letter: the policy that should have brought it through has given up.
+/// Either it lost more hosts than it may, or it was allowed several attempts and has none left. A task
+/// that had one attempt, or whose guest said that another is pointless, has failed and no more.
+pub fn is_dead(failure: Option<FailureKind>, attempt: u32, max_attempts: u32) -> bool {
+    failure == Some(FailureKind::Lost) || (attempt >= max_attempts && max_attempts > 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dead_letter_was_lost_too_often_or_has_used_up_several_attempts() {
+        let trap = Some(FailureKind::Trap);
+        assert!(is_dead(Some(FailureKind::Lost), 1, 1));
+        assert!(is_dead(Some(FailureKind::Lost), 1, 3));
+        assert!(is_dead(trap, 2, 2));
+        assert!(is_dead(None, 3, 2));
+        assert!(!is_dead(trap, 1, 1));
+        assert!(!is_dead(trap, 1, 2));
+        assert!(!is_dead(None, 1, 1));
+    }
 
     #[test]
     fn words_round_trip_and_every_state_has_one() {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::attempt::{Failure, Payload, Usage, WorkerId};
 use crate::grants::Grants;
-use crate::label::Label;
+use crate::label::{self, Label};
 use crate::limits::Limits;
 use crate::module::{Digest, ModuleName};
 use crate::retry::RetryPolicy;
@@ -238,9 +238,15 @@ impl Task {
             TaskState::Running if self.cancel_requested => Label::Cancelling,
             TaskState::Running => Label::Running,
             TaskState::Completed => Label::Completed,
+            TaskState::Failed if self.is_dead() => Label::Dead,
             TaskState::Failed => Label::Failed,
             TaskState::Cancelled => Label::Cancelled,
         }
+    }
+
+    fn is_dead(&self) -> bool {
+        let kind = self.failure.as_ref().map(|failure| failure.kind);
+        label::is_dead(kind, self.attempt, self.max_attempts)
     }
 }
 

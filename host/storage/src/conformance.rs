@@ -97,7 +97,7 @@ macro_rules! conformance {
             }
             listing {
                 newest_first_page_by_page by_state_module_and_priority by_change by_change_number
-                by_label by_kind_of_failure by_metadata
+                by_label by_kind_of_failure by_metadata dead_letters
             }
             model {
                 random_histories_agree acknowledged_work_outlives_a_reopen

@@ -4,6 +4,7 @@
 
 use crate::{Counts, TaskFilter};
 use cofferdam_domain::attempt::FailureKind;
+use cofferdam_domain::label::Label;
 use cofferdam_domain::state::TaskState;
 
 /// By how much the time of a change may lie behind that of an earlier one. Changes are numbered when
@@ -16,6 +17,18 @@ const SCAN_MAX: i64 = 50_000;
 /// The most tasks whose metadata is examined for one page; each may be 16 KiB of JSON.
 const SCAN_METADATA_MAX: i64 = 2_000;
 
+/// `cofferdam_domain::label::is_dead`, of a failed task. The index `task_dead` says the same.
+macro_rules! has_given_up {
+    () => {
+        "(error_kind = 'lost' OR (attempt >= max_attempts AND max_attempts > 1))"
+    };
+}
+
+/// What a row says of a dead letter, in every database.
+pub(crate) const DEAD: &str = concat!("state = 4 AND ", has_given_up!());
+/// What a row says of a task that failed and is none.
+pub(crate) const FAILED_ONLY: &str = concat!("state = 4 AND NOT ", has_given_up!());
+
 /// An index that a list follows, with a place for each task in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Path {
@@ -27,6 +40,8 @@ pub(crate) enum Path {
     Few(TaskState),
     /// Those that failed or were cancelled, by their `seq`.
     Unsuccessful(TaskState),
+    /// Dead letters, by their `seq`.
+    Dead,
     /// Those that show a failure of one kind, by their `seq`.
     ErrorKind(FailureKind),
     /// Every task, by its newest change.
@@ -62,6 +77,17 @@ pub(crate) fn asked_states(filter: &TaskFilter) -> Option<Vec<TaskState>> {
         .filter(|state| asked(state) && has_label(state))
         .collect();
     (!states.is_empty()).then_some(states)
+}
+
+/// `filter` without its labels if it asks for dead letters alone, which have an index of their own.
+pub(crate) fn without_dead(filter: &TaskFilter) -> Option<TaskFilter> {
+    let labelled = filter.labels.as_ref()?;
+    let is_dead = |label: &Label| *label == Label::Dead;
+    let alone = !labelled.any.is_empty() && labelled.any.iter().all(is_dead);
+    alone.then(|| TaskFilter {
+        labels: None,
+        ..filter.clone()
+    })
 }
 
 /// The indexes of those kinds of failure.

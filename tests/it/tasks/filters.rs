@@ -66,6 +66,59 @@ fn tasks_are_found_by_label_kind_of_failure_and_metadata() {
 }
 
 #[test]
+fn dead_letters_are_listed_counted_and_retried() {
+    let host = host_with(&["echo"]);
+    host.client
+        .put_module("trap", &guests::wat("trap.wat"))
+        .expect(201);
+    let twice = json!({"max_attempts": 2, "base_ms": 0});
+    let dead: Vec<String> = (0..3)
+        .map(|_| {
+            let task = json!({"module": "trap", "retry": twice});
+            host.client.submit(&task)
+        })
+        .collect();
+    let once = host.client.submit(&json!({"module": "trap"}));
+    for id in dead.iter().chain([&once]) {
+        host.client.final_task(id);
+    }
+    let task = host.client.task(&dead[0]);
+    assert_eq!(
+        (&task["status"], &task["label"]),
+        (&json!("failed"), &json!("dead"))
+    );
+    assert_eq!(host.client.task(&once)["label"], "failed");
+    let listed = || {
+        let page = host.client.get("/v1/tasks?label=dead").expect(200).json();
+        page["items"].as_array().unwrap().len()
+    };
+    assert_eq!(listed(), 3);
+    let died = |so_many: u32| {
+        let metrics = host.client.get("/metrics").expect(200).text();
+        metrics.contains(&format!("cofferdam_tasks_dead_total {so_many}\n"))
+    };
+    assert!(died(3));
+    let retried = |id: &str, attempt: u32| {
+        host.client.task_when(id, |task| {
+            task["attempt"] == attempt && task["status"] == "failed"
+        });
+    };
+    host.client
+        .post(&format!("/v1/tasks/{}/retry", dead[0]), &json!({}))
+        .expect(202);
+    retried(&dead[0], 4);
+    let all = json!({"filter": {"label": "dead"}, "expect": 3});
+    let begun = host.client.post("/v1/tasks/retry", &all).expect(202).json();
+    assert_eq!(begun, json!({"matches": 3}));
+    for (id, attempt) in dead.iter().zip([6, 4, 4]) {
+        retried(id, attempt);
+    }
+    assert_eq!(host.client.task(&once)["attempt"], 1);
+    assert_eq!(listed(), 3);
+    assert!(died(7));
+}
+
+#[test]
 fn the_command_line_has_every_filter() {
     let (host, [_, _, again, _]) = host_of_four();
     let list = |flags: &[&str]| {

@@ -17,6 +17,7 @@ use crate::queue::executor::Ended;
 use crate::queue::shared::Shared;
 use cofferdam_domain::attempt::{Failure, FailureKind, Outcome, Streams};
 use cofferdam_domain::claim::{AttemptEnd, Next};
+use cofferdam_domain::label::is_dead;
 use cofferdam_domain::state::TaskState;
 use cofferdam_storage::{Finished, StorageError, Tasks};
 
@@ -284,8 +285,12 @@ fn count_attempt(shared: &Shared, ended: &Ended) {
 
 fn count_task(shared: &Shared, ended: &Ended, state: TaskState) {
     let (end, module) = (&ended.end, ended.spec.module.as_str());
+    let failure = end.outcome.failure_kind();
+    if state == TaskState::Failed && is_dead(failure, end.attempt, ended.max_attempts) {
+        shared.metrics.task_died();
+    }
     let end_to_end = end.finished_at.since(ended.created_at);
     shared
         .metrics
-        .task_finished(module, state, end.outcome.failure_kind(), end_to_end);
+        .task_finished(module, state, failure, end_to_end);
 }

@@ -57,6 +57,8 @@ pub(crate) struct Ended {
     pub(crate) end: AttemptEnd,
     /// When its task was submitted.
     pub(crate) created_at: Timestamp,
+    /// Attempts that it may have.
+    pub(crate) max_attempts: u32,
     /// Whether it held a place in a batch.
     pub(crate) holds_place: bool,
     /// The module of the attempt.
@@ -200,6 +202,7 @@ impl<A: Attempts> Executor<A> {
                 next,
             },
             created_at: claim.created_at,
+            max_attempts: claim.max_attempts,
             holds_place: claim.holds_place,
             spec: Arc::clone(&claim.spec),
             wait: wait_of(claim),
@@ -234,6 +237,7 @@ pub(crate) fn never_began(taken: Taken, next: Next, kind: FailureKind, now: Time
             next,
         },
         created_at: claim.created_at,
+        max_attempts: claim.max_attempts,
         holds_place: claim.holds_place,
         spec: Arc::clone(&claim.spec),
         wait: wait_of(claim),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::queue::shared::Shared;
+use cofferdam_domain::state::TaskState;
 use cofferdam_domain::time::Timestamp;
 use cofferdam_storage::StorageError;
 
@@ -34,6 +35,10 @@ pub(crate) async fn run_once(shared: &Shared, dead_before: Timestamp) -> Result<
             .await?;
         for task in &rescued {
             tracing::warn!(task.id = %task.task_id, state = task.state.as_str(), "rescued from a dead host");
+            // It lost one host too many.
+            if task.state == TaskState::Failed {
+                shared.metrics.task_died();
+            }
             shared.tell_changed(task.task_id);
         }
         total += rescued.len() as u64;

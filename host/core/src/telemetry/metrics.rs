@@ -52,6 +52,7 @@ pub struct Metrics {
     attempts: ByKind,
     runs: ByKind,
     tasks: Family<Words, Counter>,
+    dead: Counter,
     requests: Family<Words, Counter>,
     panics: Counter,
     depth: Family<Word, Gauge>,
@@ -137,6 +138,7 @@ impl Metrics {
             attempts: ByKind::of(&attempts),
             runs: ByKind::of(&runs),
             tasks: Family::default(),
+            dead: Counter::default(),
             requests: Family::default(),
             panics: Counter::default(),
             depth: Family::default(),
@@ -205,6 +207,11 @@ impl Metrics {
             "tasks",
             "Tasks that became final, by state and failure kind",
             self.tasks.clone(),
+        );
+        registry.register(
+            "tasks_dead",
+            "Tasks that became dead letters, because they lost too many hosts or used up several attempts",
+            self.dead.clone(),
         );
         registry.register(
             "http_requests",
@@ -316,6 +323,11 @@ impl Metrics {
         self.tasks
             .get_or_create(&[("state", state.as_str()), ("kind", kind)])
             .inc();
+    }
+
+    /// Counts a task that became a dead letter.
+    pub fn task_died(&self) {
+        self.dead.inc();
     }
 
     /// Counts a run without a task.

@@ -220,6 +220,78 @@ pub(crate) async fn by_kind_of_failure<B: Backend>(backend: B) -> B {
     backend
 }
 
+pub(crate) async fn dead_letters<B: Backend>(backend: B) -> B {
+    let storage = backend.storage();
+    let allowed = [1, 3, 2, 3, 2];
+    let tasks = (1..).zip(allowed).map(|(n, most)| {
+        let mut task = with_attempts(n, most);
+        task.spec.retry.max_lost = 0;
+        task.spec.module = name(if n == 4 { "other" } else { "echo" });
+        task
+    });
+    insert_all(storage, tasks.collect()).await;
+    use FailureKind::{Lost, Trap};
+    let fail = async |kind, next: fn(Timestamp) -> Next| {
+        let claim = claim_one(storage, ME, at(1)).await;
+        finish_one(storage, failed(&claim, at(2), kind, next(at(1)))).await;
+    };
+    // Its only attempt; one that it wanted no other after; both of two; one host too many.
+    fail(Trap, Next::RetryAt).await;
+    fail(Trap, |_| Next::Fail).await;
+    fail(Trap, |_| Next::RetryAt(at(0))).await;
+    fail(Trap, Next::RetryAt).await;
+    fail(Lost, Next::RetryAt).await;
+    // This one has an attempt left.
+    fail(Trap, |_| Next::RetryAt(at(50))).await;
+    let labelled = |label| TaskFilter {
+        labels: Some(Labelled {
+            any: vec![label],
+            now: at(9),
+        }),
+        ..TaskFilter::default()
+    };
+    let dead = || labelled(Label::Dead);
+    assert_eq!(pages(storage, dead()).await, [4, 3].map(id));
+    assert_eq!(
+        pages(storage, labelled(Label::Failed)).await,
+        [2, 1].map(id)
+    );
+    let narrowed = [
+        TaskFilter {
+            module: Some(name("echo")),
+            ..dead()
+        },
+        TaskFilter {
+            error_kinds: vec![Trap],
+            ..dead()
+        },
+        TaskFilter {
+            states: vec![TaskState::Failed, TaskState::Cancelled],
+            module: Some(name("echo")),
+            ..dead()
+        },
+    ];
+    for filter in narrowed {
+        assert_eq!(pages(storage, filter).await, [id(3)]);
+    }
+    let changed = TaskFilter {
+        since: Some(Since::Change(ChangeNumber(0))),
+        ..dead()
+    };
+    assert_eq!(pages(storage, changed).await, [3, 4].map(id));
+    let none = TaskFilter {
+        states: vec![TaskState::Completed],
+        ..dead()
+    };
+    assert_eq!(pages(storage, none).await, []);
+    let found = storage.task_ids(&dead(), 9).await.unwrap();
+    assert_eq!(found.ids, [4, 3].map(id));
+    // Help from outside brings it back to life.
+    storage.retry_all(found.ids, at(10)).await.unwrap();
+    assert_eq!(pages(storage, dead()).await, []);
+    backend
+}
+
 pub(crate) async fn by_metadata<B: Backend>(backend: B) -> B {
     let storage = backend.storage();
     let metadata = [

@@ -24,7 +24,9 @@ use super::params::params;
 use super::tasks::some_tasks;
 use super::templates::name_number;
 use super::tx::{Mode, Tx};
-use crate::listing::{ByState, DISORDER_MAX_MS, Found, Path, asked_states, by_kind, by_state};
+use crate::listing::{
+    ByState, DISORDER_MAX_MS, Found, Path, asked_states, by_kind, by_state, without_dead,
+};
 use crate::{ChangeNumber, IdPage, ListPosition, Since, StorageError, TaskFilter, TaskPage};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::TaskId;
@@ -130,10 +132,16 @@ impl Asked {
 
 async fn by_age(tx: &mut Tx, filter: &TaskFilter, limit: u32) -> Result<Found, Fault> {
     let below = filter.after.map_or(i64::MAX, |ListPosition(seq)| seq);
-    let mut rest = Rest::of(filter);
     let Some(Asked { states, name }) = Asked::of(tx, filter).await? else {
         return Ok(Found::default());
     };
+    if let Some(filter) = without_dead(filter) {
+        let mut rest = Rest::of(&filter);
+        rest.name(name);
+        rest.error_kinds(&filter.error_kinds);
+        return search_all(tx, &[Path::Dead], &rest, below, limit).await;
+    }
+    let mut rest = Rest::of(filter);
     if !filter.error_kinds.is_empty() {
         rest.states(&states);
         rest.name(name);

@@ -18,7 +18,7 @@ struct Migration {
     compatible_from: i32,
 }
 
-const MIGRATIONS: [Migration; 2] = [
+const MIGRATIONS: [Migration; 3] = [
     Migration {
         script: include_str!("../../migrations/postgres/0001_initial.sql"),
         compatible_from: 1,
@@ -26,6 +26,10 @@ const MIGRATIONS: [Migration; 2] = [
     // A host that knows nothing of batches would let nobody into them.
     Migration {
         script: include_str!("../../migrations/postgres/0002_batches.sql"),
+        compatible_from: 2,
+    },
+    Migration {
+        script: include_str!("../../migrations/postgres/0003_dead_letters.sql"),
         compatible_from: 2,
     },
 ];

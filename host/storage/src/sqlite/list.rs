@@ -16,7 +16,9 @@ use rusqlite::{Connection, OptionalExtension};
 use self::path::{search, search_all};
 use self::rest::Rest;
 use super::tasks::{counts, select_tasks, task_of};
-use crate::listing::{ByState, DISORDER_MAX_MS, Found, Path, asked_states, by_kind, by_state};
+use crate::listing::{
+    ByState, DISORDER_MAX_MS, Found, Path, asked_states, by_kind, by_state, without_dead,
+};
 use crate::{ChangeNumber, IdPage, ListPosition, Since, StorageError, TaskFilter, TaskPage};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::TaskId;
@@ -103,10 +105,16 @@ impl Asked {
 
 fn by_age(conn: &Connection, filter: &TaskFilter, limit: u32) -> Result<Found, StorageError> {
     let below = filter.after.map_or(i64::MAX, |ListPosition(seq)| seq);
-    let mut rest = Rest::of(filter);
     let Some(Asked { states, name }) = Asked::of(conn, filter)? else {
         return Ok(Found::default());
     };
+    if let Some(filter) = without_dead(filter) {
+        let mut rest = Rest::of(&filter);
+        rest.name(name);
+        rest.error_kinds(&filter.error_kinds);
+        return search_all(conn, &[Path::Dead], &rest, below, limit);
+    }
+    let mut rest = Rest::of(filter);
     if !filter.error_kinds.is_empty() {
         rest.states(&states);
         rest.name(name);

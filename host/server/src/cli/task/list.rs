@@ -16,7 +16,8 @@ pub(in crate::cli) struct List {
     /// cancelled.
     #[arg(long)]
     status: Option<String>,
-    /// Only those with these labels, separated by commas: the states, scheduled, retrying, cancelling.
+    /// Only those with these labels, separated by commas: the states, scheduled, retrying, cancelling,
+    /// dead.
     #[arg(long)]
     label: Option<String>,
     /// Only those that show a failure of these kinds, separated by commas: timeout, trap …

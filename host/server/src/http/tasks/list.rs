@@ -43,7 +43,7 @@ pub(crate) struct TaskPage {
     get, path = "/v1/tasks", operation_id = "list_tasks", tag = "Tasks",
     params(
         ("status" = Option<String>, Query, description = "States, separated by commas"),
-        ("label" = Option<String>, Query, description = "Labels, separated by commas: also scheduled, retrying and cancelling"),
+        ("label" = Option<String>, Query, description = "Labels, separated by commas: also scheduled, retrying, cancelling and dead"),
         ("error_kind" = Option<String>, Query, description = "Kinds of the failure that a task shows, separated by commas"),
         ("module" = Option<String>, Query, pattern = "^[a-z0-9][a-z0-9._/-]{0,127}$", description = "A module's name"),
         ("priority" = Option<String>, Query, pattern = "^(critical|high|normal|medium|low)$", description = "critical, high, normal or low"),

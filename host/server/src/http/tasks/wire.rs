@@ -19,7 +19,8 @@ pub(crate) struct TaskJson {
     digest: String,
     /// `blocked`, `pending`, `running`, `completed`, `failed` or `cancelled`.
     status: &'static str,
-    /// The more detailed state: also `scheduled`, `retrying` and `cancelling`.
+    /// The more detailed state: also `scheduled`, `retrying`, `cancelling` and `dead` (it failed
+    /// after several attempts, with none left, or it lost more hosts than it may).
     label: &'static str,
     priority: &'static str,
     /// Attempts begun so far.

@@ -6,7 +6,7 @@ use crate::conformance::Storage;
 use crate::conformance::fixture::*;
 use crate::{Labelled, TaskFilter};
 use cofferdam_domain::attempt::FailureKind;
-use cofferdam_domain::label::Label;
+use cofferdam_domain::label::{Label, is_dead};
 use cofferdam_domain::state::TaskState;
 
 /// More than there are tasks.
@@ -64,6 +64,10 @@ fn label_of(task: &Known, now: i64) -> Label {
     }
     if state == TaskState::Running && task.seen.cancel_requested {
         return Label::Cancelling;
+    }
+    let (attempt, max_attempts) = (task.seen.attempt, task.seen.max_attempts);
+    if state == TaskState::Failed && is_dead(task.error(), attempt, max_attempts) {
+        return Label::Dead;
     }
     Label::parse(state.as_str()).expect("a state's word is a label's")
 }

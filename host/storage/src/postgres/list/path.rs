@@ -8,7 +8,7 @@ use tokio_postgres::Row;
 
 use super::rest::Rest;
 use crate::StorageError;
-use crate::listing::{Found, Path};
+use crate::listing::{DEAD, Found, Path};
 use crate::postgres::fault::{Fault, get};
 use crate::postgres::params::params;
 use crate::postgres::tx::Tx;
@@ -40,6 +40,7 @@ fn parts(path: Path) -> (String, &'static str) {
             ),
             "t.seq",
         ),
+        Path::Dead => (format!("cofferdam.task t WHERE {DEAD}"), "t.seq"),
         Path::ErrorKind(kind) => (
             format!(
                 "cofferdam.task t WHERE t.error_kind IS NOT NULL AND t.error_kind = '{}'",

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use crate::listing;
+use crate::listing::{self, DEAD, FAILED_ONLY};
 use crate::rows::{NO_METADATA, state_numbers};
 use crate::{Labelled, TaskFilter};
 use cofferdam_domain::attempt::FailureKind;
@@ -142,7 +142,8 @@ fn of_label(label: Label, now: Timestamp) -> String {
         Label::Running => "t.state = 2 AND NOT t.cancel_requested".to_owned(),
         Label::Cancelling => "t.state = 2 AND t.cancel_requested".to_owned(),
         Label::Completed => "t.state = 3".to_owned(),
-        Label::Failed => "t.state = 4".to_owned(),
+        Label::Failed => FAILED_ONLY.to_owned(),
+        Label::Dead => DEAD.to_owned(),
         Label::Cancelled => "t.state = 5".to_owned(),
     }
 }

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::rest::Rest;
 use crate::StorageError;
-use crate::listing::{Found, Path};
+use crate::listing::{DEAD, Found, Path};
 use crate::rows::state_number;
 use cofferdam_domain::state::TaskState;
 
@@ -34,6 +34,7 @@ fn parts(path: Path) -> (&'static str, String, &'static str) {
             format!("state >= 4 AND state = {}", state_number(state)),
             "seq",
         ),
+        Path::Dead => ("task INDEXED BY task_dead", DEAD.to_owned(), "seq"),
         Path::ErrorKind(kind) => (
             "task INDEXED BY task_error_kind",
             format!("error_kind = '{}'", kind.as_str()),

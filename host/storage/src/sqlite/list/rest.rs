@@ -2,7 +2,7 @@
 
 use rusqlite::types::Value;
 
-use crate::listing;
+use crate::listing::{self, DEAD, FAILED_ONLY};
 use crate::rows::state_numbers;
 use crate::{Labelled, TaskFilter};
 use cofferdam_domain::attempt::FailureKind;
@@ -116,7 +116,8 @@ fn of_label(label: Label) -> &'static str {
         Label::Running => "state = 2 AND cancel_requested = 0",
         Label::Cancelling => "state = 2 AND cancel_requested = 1",
         Label::Completed => "state = 3",
-        Label::Failed => "state = 4",
+        Label::Failed => FAILED_ONLY,
+        Label::Dead => DEAD,
         Label::Cancelled => "state = 5",
     }
 }

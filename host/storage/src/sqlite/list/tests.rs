@@ -191,6 +191,7 @@ fn no_page_by_label_kind_of_failure_or_metadata_does_either() {
     assert_eq!(indexed("ready", labels(&[Label::Pending])), 50);
     let waiting = [Label::Scheduled, Label::Retrying, Label::Failed];
     assert_eq!(indexed("later or failed", labels(&waiting)), 51);
+    assert_eq!(indexed("dead", labels(&[Label::Dead])), 0);
     let no_state = TaskFilter {
         states: vec![TaskState::Completed],
         ..labels(&[Label::Retrying])
