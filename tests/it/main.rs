@@ -18,6 +18,7 @@ mod ends;
 mod exec;
 mod fair;
 mod foreign;
+mod hosts;
 mod kept;
 mod leaks;
 mod left_over;

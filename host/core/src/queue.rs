@@ -13,6 +13,7 @@ mod canceller;
 mod completer;
 mod dispatcher;
 mod drainer;
+pub mod elsewhere;
 pub mod events;
 mod executor;
 mod figures;

@@ -221,6 +221,7 @@ impl Host {
             threads: guests.handle(),
             shutdown: intake.clone(),
             metrics: Arc::clone(&works.metrics),
+            taps: None,
             sole_owner: storage.exclusive,
         };
         let worker = parts.worker;

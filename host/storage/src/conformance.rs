@@ -96,7 +96,7 @@ macro_rules! conformance {
                 a_name_means_what_was_put_last versions_are_kept_and_pinned names_are_listed_in_order
             }
             listing {
-                newest_first_page_by_page by_state_module_and_priority by_change by_change_number
+                newest_first_page_by_page by_their_ids by_state_module_and_priority by_change by_change_number
                 by_label by_kind_of_failure by_metadata dead_letters
             }
             model {

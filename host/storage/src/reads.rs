@@ -17,6 +17,9 @@ pub trait Reads: Send + Sync + 'static {
     /// One task.
     async fn task(&self, id: TaskId) -> Result<Option<Task>, StorageError>;
 
+    /// Those of these tasks that there are, in any order.
+    async fn some_tasks(&self, ids: Vec<TaskId>) -> Result<Vec<Task>, StorageError>;
+
     /// What was submitted.
     async fn task_spec(&self, id: TaskId) -> Result<Option<TaskSpec>, StorageError>;
 

@@ -25,6 +25,15 @@ pub struct Event {
     pub kind: EventKind,
 }
 
+/// What a guest wrote to a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Which.
+    pub stream: Stream,
+    /// What.
+    pub bytes: Bytes,
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EventKind {

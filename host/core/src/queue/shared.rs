@@ -9,6 +9,7 @@ use rand::{Rng, RngCore, SeedableRng};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::queue::elsewhere::Elsewhere;
 use crate::queue::events::Hub;
 use crate::queue::figures::Figures;
 use crate::queue::hands::Hands;
@@ -59,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) recording: Recording,
     pub(crate) events: Hub,
     pub(crate) waiters: Waiters,
+    /// What is heard of other hosts' tasks, if there can be other hosts.
+    pub(crate) elsewhere: Option<Elsewhere>,
     pub(crate) progress: ProgressBoard,
     pub(crate) figures: Figures,
     pub(crate) metrics: Arc<Metrics>,

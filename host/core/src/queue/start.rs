@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use crate::queue::elsewhere::{Elsewhere, Taps};
 use crate::queue::events::Hub;
 use crate::queue::executor::{Attempts, Executor};
 use crate::queue::figures::Figures;
@@ -28,8 +29,8 @@ use crate::queue::settings::QueueConfig;
 use crate::queue::shared::{Dice, Shared};
 use crate::queue::waiters::Waiters;
 use crate::queue::{
-    Queue, canceller, completer, dispatcher, drainer, heartbeat, lanes, progress, pruner,
-    reconciler, rescuer,
+    Queue, canceller, completer, dispatcher, drainer, elsewhere, heartbeat, lanes, progress,
+    pruner, reconciler, rescuer,
 };
 use crate::registry::Registry;
 use crate::runner::admission::Admission;
@@ -70,6 +71,8 @@ pub struct Parts {
     pub shutdown: Shutdown,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+    /// Hears what guests write at other hosts.
+    pub taps: Option<Arc<dyn Taps>>,
     /// Whether no other host can be alive on this storage, so that running tasks in it were left by
     /// an earlier incarnation.
     pub sole_owner: bool,
@@ -167,6 +170,7 @@ fn share(parts: Parts) -> Shared {
         recording: Recording::default(),
         events: Hub::default(),
         waiters: Waiters::default(),
+        elsewhere: (!parts.sole_owner).then(|| Elsewhere::new(parts.worker, parts.taps)),
         progress: ProgressBoard::default(),
         figures: Figures::new(),
         metrics: parts.metrics,
@@ -205,6 +209,7 @@ fn spawn<A: Attempts>(
     shutdown.spawn("progress", progress::serve(Arc::clone(shared)));
     shutdown.spawn("heartbeat", heartbeat::serve(Arc::clone(shared)));
     shutdown.spawn("reconciler", reconciler::serve(Arc::clone(shared)));
+    shutdown.spawn("elsewhere", elsewhere::serve(Arc::clone(shared)));
     shutdown.spawn("rescuer", rescuer::serve(Arc::clone(shared)));
     shutdown.spawn("pruner", pruner::serve(Arc::clone(shared), attic));
     shutdown.spawn("drainer", drainer::serve(Arc::clone(shared)));

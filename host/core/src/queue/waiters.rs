@@ -55,6 +55,14 @@ impl Waiters {
         }
     }
 
+    /// The tasks that somebody waits for.
+    pub(crate) fn sought(&self) -> Vec<TaskId> {
+        if self.count.load(Ordering::SeqCst) == 0 {
+            return Vec::new();
+        }
+        self.lock().keys().copied().collect()
+    }
+
     /// Wakes all waiters.
     pub(crate) fn wake_all(&self) {
         for bell in self.lock().values() {

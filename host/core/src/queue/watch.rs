@@ -1,7 +1,7 @@
 //! Watches one task: by this host's events, and by storage where there is no event.
 //!
-//! Events may be lost or come late: they are sent after the commit, and another host sends its
-//! events elsewhere. So a watcher reads storage at every heartbeat, when it is nudged, and before
+//! Events may be lost or come late: they are sent after the commit, and those of a task that another
+//! host runs come from there (`elsewhere`). So a watcher reads storage at every heartbeat, when it is nudged, and before
 //! it believes that the task is final.
 
 use std::sync::Arc;
@@ -19,25 +19,52 @@ pub struct Watch {
     shared: Arc<Shared>,
     id: TaskId,
     subscription: Subscription,
+    reach: Reach,
     looks_at: Instant,
     /// Storage confirmed that no event follows.
     is_over: bool,
 }
 
+/// Which hosts a watcher hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// All of them.
+    AllHosts,
+    /// This one alone: it is another host that watches.
+    ThisHost,
+}
+
 impl Queue {
     /// The task's state and the events from then on, after event number `seen` (0 for none); `None`
     /// if there is no such task. The watch of a final task delivers what is still known and ends.
-    pub async fn watch(&self, id: TaskId, seen: u64) -> Result<Option<(Task, Watch)>, QueueError> {
-        let subscription = self.shared.events.subscribe(id, seen);
+    pub async fn watch(
+        &self,
+        id: TaskId,
+        seen: u64,
+        reach: Reach,
+    ) -> Result<Option<(Task, Watch)>, QueueError> {
+        let subscription = match reach {
+            Reach::AllHosts => self.shared.events.seek(id, seen),
+            Reach::ThisHost => self.shared.events.subscribe(id, seen),
+        };
         let mark = subscription.mark();
         let Some(task) = self.shared.reads.task(id).await? else {
             return Ok(None);
         };
+        if task.state.is_final() && reach == Reach::AllHosts {
+            self.shared.hear_last_words(&task).await;
+        }
+        let elsewhere = self.shared.elsewhere.as_ref();
+        // Who resumes is not told the present state first.
+        if seen == 0 && elsewhere.is_some_and(|elsewhere| elsewhere.tells_later(&task)) {
+            subscription.note(mark, task.state, task.attempt);
+        }
         let is_over = subscription.begin(mark, task.state, task.attempt);
         let watch = Watch {
             shared: Arc::clone(&self.shared),
             id,
             subscription,
+            reach,
             looks_at: Instant::now() + self.shared.config.heartbeat_interval,
             is_over,
         };
@@ -88,6 +115,11 @@ impl Watch {
         let mark = self.subscription.mark();
         self.is_over = match self.shared.reads.task(self.id).await {
             Ok(task) => {
+                if let Some(task) = task.as_ref().filter(|task| task.state.is_final())
+                    && self.reach == Reach::AllHosts
+                {
+                    self.shared.hear_last_words(task).await;
+                }
                 let stands = task.map(|task| (task.state, task.attempt));
                 self.subscription.align(mark, stands)
             }

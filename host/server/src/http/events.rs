@@ -26,7 +26,7 @@ use crate::http::path::{PathParts, unknown_task};
 use crate::http::tasks::{find, view};
 use crate::intake::query::Query;
 use cofferdam::queue::events::{Event, EventKind};
-use cofferdam::queue::watch::Watch as TaskWatch;
+use cofferdam::queue::watch::{Reach, Watch as TaskWatch};
 use cofferdam_domain::task::TaskId;
 
 /// How often a silent stream sends a sign of life.
@@ -55,7 +55,10 @@ pub(crate) async fn events(
     Query::of(uri.query())?.done()?;
     let id = path.task()?;
     let last = last_event_id(&headers)?;
-    let watched = services.queue.watch(id, last.unwrap_or(0)).await?;
+    let watched = services
+        .queue
+        .watch(id, last.unwrap_or(0), Reach::AllHosts)
+        .await?;
     let (task, watch) = watched.ok_or_else(|| unknown_task(id))?;
     let phase = match (task.state.is_final(), last) {
         (false, None) => Phase::First(json!({

@@ -331,6 +331,19 @@ pub(crate) async fn by_metadata<B: Backend>(backend: B) -> B {
     backend
 }
 
+pub(crate) async fn by_their_ids<B: Backend>(backend: B) -> B {
+    let storage = backend.storage();
+    insert_all(storage, vec![new_task(1), new_task(2), new_task(3)]).await;
+    claim_one(storage, ME, at(1)).await;
+    let found = storage.some_tasks(vec![id(3), id(9), id(1)]).await.unwrap();
+    let mut found: Vec<_> = found.iter().map(|task| (task.id, task.state)).collect();
+    found.sort_unstable_by_key(|(id, _)| *id);
+    let expected = [(id(1), TaskState::Running), (id(3), TaskState::Pending)];
+    assert_eq!(found, expected);
+    assert!(storage.some_tasks(Vec::new()).await.unwrap().is_empty());
+    backend
+}
+
 pub(crate) async fn by_change<B: Backend>(backend: B) -> B {
     let storage = backend.storage();
     one_of_each(storage).await;

@@ -17,6 +17,14 @@ impl Reads for PostgresStorage {
             .await
     }
 
+    async fn some_tasks(&self, ids: Vec<TaskId>) -> Result<Vec<Task>, StorageError> {
+        self.read(move |call| {
+            let ids = ids.clone();
+            async move { reading!(call, tx, tasks::named(&mut tx, ids)) }.boxed()
+        })
+        .await
+    }
+
     async fn task_spec(&self, id: TaskId) -> Result<Option<TaskSpec>, StorageError> {
         self.read(move |call| {
             async move { reading!(call, tx, spec::task_spec(&mut tx, id)) }.boxed()

@@ -48,6 +48,11 @@ const ONE: &str = select_tasks!(
     "cofferdam.task_spec s JOIN cofferdam.task t ON t.seq = s.seq",
     "WHERE s.id = $1"
 );
+const NAMED: &str = select_tasks!(
+    "unnest($1::uuid[]) AS w(id)
+     JOIN cofferdam.task_spec s ON s.id = w.id JOIN cofferdam.task t ON t.seq = s.seq",
+    ""
+);
 const SOME: &str = select_tasks!(
     "unnest($1::int8[]) WITH ORDINALITY AS w(seq, place)
      JOIN cofferdam.task t ON t.seq = w.seq JOIN cofferdam.task_spec s ON s.seq = t.seq",
@@ -83,6 +88,14 @@ const ATTEMPTS: &str = select_attempts!("a.number > $2 ORDER BY a.number LIMIT $
 pub(super) async fn task(tx: &mut Tx, id: TaskId) -> Result<Option<Task>, Fault> {
     let row = tx.query_opt(ONE, params![id.0]).await?;
     Ok(row.as_ref().map(task_of).transpose()?)
+}
+
+/// Those of these tasks that there are.
+pub(super) async fn named(tx: &mut Tx, ids: Vec<TaskId>) -> Result<Vec<Task>, Fault> {
+    let ids: Vec<Uuid> = ids.into_iter().map(|id| id.0).collect();
+    let rows = tx.query(NAMED, params![ids]).await?;
+    let tasks: Result<_, StorageError> = rows.iter().map(task_of).collect();
+    Ok(tasks?)
 }
 
 /// The tasks of these numbers, in this order.

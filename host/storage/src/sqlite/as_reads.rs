@@ -14,6 +14,12 @@ impl Reads for SqliteStorage {
         self.readers.call(move |conn| tasks::task(conn, id)).await
     }
 
+    async fn some_tasks(&self, ids: Vec<TaskId>) -> Result<Vec<Task>, StorageError> {
+        self.readers
+            .call(move |conn| tasks::some_tasks(conn, &ids))
+            .await
+    }
+
     async fn task_spec(&self, id: TaskId) -> Result<Option<TaskSpec>, StorageError> {
         self.readers
             .call(move |conn| spec::task_spec(conn, id))

@@ -44,6 +44,12 @@ pub(super) fn task(conn: &Connection, id: TaskId) -> Result<Option<Task>, Storag
     rows.next()?.map(task_of).transpose()
 }
 
+/// Those of these tasks that there are.
+pub(super) fn some_tasks(conn: &Connection, ids: &[TaskId]) -> Result<Vec<Task>, StorageError> {
+    let found = ids.iter().filter_map(|id| task(conn, *id).transpose());
+    found.collect()
+}
+
 /// The task in a row of [`select_tasks`].
 pub(super) fn task_of(row: &Row<'_>) -> Result<Task, StorageError> {
     let instant = |place| -> rusqlite::Result<Option<Timestamp>> {

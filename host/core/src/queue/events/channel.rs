@@ -10,7 +10,7 @@ use bytes::BytesMut;
 
 use super::super::locks::{Mutex, MutexGuard, Notified, Notify, PoisonError};
 use super::{Event, EventKind};
-use cofferdam_domain::attempt::Stream;
+use cofferdam_domain::attempt::{Stream, WorkerId};
 use cofferdam_domain::state::TaskState;
 
 /// The most events kept for one task.
@@ -45,6 +45,8 @@ struct Memory {
     /// Counts the nudges.
     nudges: u64,
     closed: bool,
+    /// The other host whose text came last, and the number that it gave to the last piece.
+    heard: Option<(WorkerId, u64)>,
 }
 
 /// A step in a task's life: each attempt has a step for running and one for what follows; a final
@@ -148,6 +150,47 @@ impl Channel {
         }
         drop(memory);
         self.told.notify_waiters();
+    }
+
+    /// Records what storage says of a task that another host runs. If it is final here, or there, the
+    /// watchers read it themselves.
+    pub(crate) fn stands(&self, state: TaskState, attempt: u32) {
+        let is_final = |memory: &Memory| memory.stage.is_some_and(|stage| stage.is_final);
+        if state.is_final() || is_final(&self.lock()) {
+            self.nudge();
+        } else {
+            self.state(state, attempt);
+        }
+    }
+
+    /// Notes the state that a watcher was told, unless one was reported.
+    pub(crate) fn note(&self, mark: u64, state: TaskState, attempt: u32) {
+        let mut memory = self.lock();
+        if memory.stage.is_none() && memory.states == mark {
+            memory.stage = Some(Stage::of(state, attempt));
+        }
+    }
+
+    /// The number of the last piece of text that `worker` told; 0 for none.
+    pub(crate) fn heard_from(&self, worker: WorkerId) -> u64 {
+        match self.lock().heard {
+            Some((from, number)) if from == worker => number,
+            Some(_) | None => 0,
+        }
+    }
+
+    /// Records text that another host tells; what it told before is not recorded a second time.
+    pub(crate) fn wrote_at(&self, worker: WorkerId, number: u64, stream: Stream, bytes: &[u8]) {
+        let mut memory = self.lock();
+        if memory
+            .heard
+            .is_some_and(|(from, last)| from == worker && number <= last)
+        {
+            return;
+        }
+        memory.heard = Some((worker, number));
+        drop(memory);
+        self.wrote(stream, bytes);
     }
 
     /// Records the end that storage reports, and that nothing will follow. It does nothing and

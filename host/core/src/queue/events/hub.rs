@@ -6,9 +6,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::super::locks::{AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError};
-use super::EventKind;
 use super::channel::Channel;
-use cofferdam_domain::attempt::Stream;
+use super::{EventKind, Piece};
+use cofferdam_domain::attempt::{Stream, WorkerId};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::TaskId;
 
@@ -37,6 +37,8 @@ struct Rooms {
 struct Room {
     channel: Arc<Channel>,
     places: usize,
+    /// Those of the places whose watchers also seek what other hosts tell.
+    seekers: usize,
 }
 
 /// One attempt's handle for its task's watchers.
@@ -51,13 +53,14 @@ pub(crate) struct Speaker {
 pub(crate) struct Place {
     hub: Hub,
     id: TaskId,
+    seeks: bool,
 }
 
 impl Hub {
     /// The handle for a guest's writes; made once for each attempt, so that a write takes no lock
     /// that others hold.
     pub(crate) fn speaker(&self, id: TaskId) -> Speaker {
-        let (channel, place) = self.enter(id);
+        let (channel, place) = self.enter(id, false);
         self.lock().forget_oldest();
         Speaker {
             channel,
@@ -66,15 +69,52 @@ impl Hub {
     }
 
     /// Takes a place in a task's room, which is opened if need be.
-    pub(super) fn enter(&self, id: TaskId) -> (Arc<Channel>, Place) {
+    pub(super) fn enter(&self, id: TaskId, seeks: bool) -> (Arc<Channel>, Place) {
         let mut rooms = self.lock();
         let room = rooms.open(id);
         room.places += 1;
+        room.seekers += usize::from(seeks);
         let channel = Arc::clone(&room.channel);
         self.recount(&rooms);
         drop(rooms);
         let hub = self.clone();
-        (channel, Place { hub, id })
+        (channel, Place { hub, id, seeks })
+    }
+
+    /// The tasks of which a watcher seeks what other hosts tell.
+    pub(crate) fn sought(&self) -> Vec<TaskId> {
+        if self.0.count.load(Ordering::SeqCst) == 0 {
+            return Vec::new();
+        }
+        let rooms = self.lock();
+        let sought = rooms.by_task.iter().filter(|(_, room)| room.seekers > 0);
+        sought.map(|(id, _)| *id).collect()
+    }
+
+    /// Whether a watcher of that task seeks what other hosts tell.
+    pub(crate) fn is_sought(&self, id: TaskId) -> bool {
+        let rooms = self.lock();
+        rooms.by_task.get(&id).is_some_and(|room| room.seekers > 0)
+    }
+
+    /// Storage says how far a task that runs elsewhere is. What it says may be out of date by now.
+    pub(crate) fn stands(&self, id: TaskId, state: TaskState, attempt: u32) {
+        if let Some(channel) = self.find(id) {
+            channel.stands(state, attempt);
+        }
+    }
+
+    /// The number of the last piece of text that `worker` told of a task; 0 for none.
+    pub(crate) fn heard_from(&self, id: TaskId, worker: WorkerId) -> u64 {
+        self.find(id)
+            .map_or(0, |channel| channel.heard_from(worker))
+    }
+
+    /// A task's guest wrote to a stream at another host, which gave the piece its `number`.
+    pub(crate) fn wrote_at(&self, id: TaskId, worker: WorkerId, number: u64, piece: &Piece) {
+        if let Some(channel) = self.find(id) {
+            channel.wrote_at(worker, number, piece.stream, &piece.bytes);
+        }
     }
 
     /// Reports a task's new state; a late report is dropped.
@@ -203,6 +243,7 @@ impl Drop for Place {
         let mut rooms = self.hub.lock();
         if let Some(room) = rooms.by_task.get_mut(&self.id) {
             room.places -= 1;
+            room.seekers -= usize::from(self.seeks);
             if room.places == 0 && room.channel.is_silent() {
                 rooms.by_task.remove(&self.id);
                 rooms.by_age.retain(|id| *id != self.id);

@@ -41,7 +41,16 @@ const TEXT_PACE_BY_WATCHER: Duration = Duration::from_micros(50);
 impl Hub {
     /// Watches a task: first the known events after number `seen`, then new ones.
     pub(crate) fn subscribe(&self, id: TaskId, seen: u64) -> Subscription {
-        let (channel, place) = self.enter(id);
+        self.subscribe_as(id, seen, false)
+    }
+
+    /// The same for a watcher who also seeks what other hosts tell.
+    pub(crate) fn seek(&self, id: TaskId, seen: u64) -> Subscription {
+        self.subscribe_as(id, seen, true)
+    }
+
+    fn subscribe_as(&self, id: TaskId, seen: u64, seeks: bool) -> Subscription {
+        let (channel, place) = self.enter(id, seeks);
         Subscription {
             channel,
             seen,
@@ -112,6 +121,11 @@ impl Subscription {
                 true
             }
         }
+    }
+
+    /// Notes the state that the watcher is told before any event, so that it is not told again.
+    pub(crate) fn note(&self, mark: u64, state: TaskState, attempt: u32) {
+        self.channel.note(mark, state, attempt);
     }
 
     /// The same at the beginning of a watch. If the task is final and no state was ever reported,

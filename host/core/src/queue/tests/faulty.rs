@@ -393,6 +393,10 @@ impl Reads for Faulty {
         self.through(Call::Task, self.reads.task(id)).await
     }
 
+    async fn some_tasks(&self, ids: Vec<TaskId>) -> Result<Vec<Task>, StorageError> {
+        self.befall(None, self.reads.some_tasks(ids)).await
+    }
+
     async fn task_spec(&self, id: TaskId) -> Result<Option<TaskSpec>, StorageError> {
         self.befall(None, self.reads.task_spec(id)).await
     }

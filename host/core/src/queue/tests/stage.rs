@@ -17,7 +17,7 @@ use crate::queue::executor::{Attempts, Ended, never_began};
 use crate::queue::hands::Taken;
 use crate::queue::pruner::Attic;
 use crate::queue::settings::QueueConfig;
-use crate::queue::watch::Watch;
+use crate::queue::watch::{Reach, Watch};
 use crate::queue::{Parts, Queue, QueueError, Submission, Submitted};
 use crate::registry::schema::{Bounds, Schemas};
 use crate::registry::{Loader, Registry};
@@ -279,6 +279,7 @@ pub(super) fn parts(
         threads: threads.handle(),
         shutdown: Shutdown::new(),
         metrics,
+        taps: None,
         sole_owner: true,
     }
 }
@@ -353,7 +354,8 @@ impl Stage {
 
     /// Watches a task from its first event on.
     pub(super) async fn watch(&self, id: TaskId) -> Watch {
-        self.queue.watch(id, 0).await.unwrap().unwrap().1
+        let watched = self.queue.watch(id, 0, Reach::AllHosts).await;
+        watched.unwrap().unwrap().1
     }
 
     /// The task once it is final.

@@ -6,6 +6,7 @@ use super::stage::{Stage, one_slot, plain, quick_heartbeat, until};
 use crate::queue::Submission;
 use crate::queue::events::EventKind;
 use crate::queue::settings::QueueConfig;
+use crate::queue::watch::Reach;
 use cofferdam_domain::attempt::{FailureKind, Stream};
 use cofferdam_domain::caller::Caller;
 use cofferdam_domain::state::TaskState;
@@ -79,7 +80,10 @@ async fn a_guests_output_is_reported_before_its_end_and_can_be_resumed() {
     assert_eq!(told[told.len() - 1].kind, end);
 
     let seen = told[told.len() - 2].number;
-    let (task, mut resumed) = stage.queue.watch(id, seen).await.unwrap().unwrap();
+    let (task, mut resumed) = {
+        let watched = stage.queue.watch(id, seen, Reach::AllHosts).await;
+        watched.unwrap().unwrap()
+    };
     assert_eq!(task.state, TaskState::Completed);
     assert_eq!(resumed.next().await.unwrap().kind, end);
     assert!(resumed.next().await.is_none());

@@ -16,7 +16,7 @@ use crate::queue::events::EventKind;
 use crate::queue::settings::QueueConfig;
 use crate::queue::tests::faulty::{Faulty, Plan, Planned};
 use crate::queue::tests::stage::{Bin, START, database, parts};
-use crate::queue::watch::Watch;
+use crate::queue::watch::{Reach, Watch};
 use crate::queue::{Queue, QueueError};
 use crate::shutdown::Shutdown;
 use cofferdam_domain::attempt::WorkerId;
@@ -259,7 +259,7 @@ impl World {
             Op::Retry(_) => client.retry(queue).await,
             Op::Purge(_) => client.purge(queue, begun).await,
             Op::Watch(_) => {
-                if let Ok(Some((task, watch))) = queue.watch(client.id, 0).await {
+                if let Ok(Some((task, watch))) = queue.watch(client.id, 0, Reach::AllHosts).await {
                     let watching = watched(number, task.state, watch);
                     self.host().listeners.lock().unwrap().spawn(watching);
                 }

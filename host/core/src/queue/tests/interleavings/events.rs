@@ -21,5 +21,5 @@ mod subscription;
 
 pub(super) use self::hub::Hub;
 pub(super) use self::subscription::Heard;
-use crate::queue::events::Event;
 pub(super) use crate::queue::events::EventKind;
+use crate::queue::events::{Event, Piece};

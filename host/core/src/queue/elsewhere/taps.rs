@@ -1,0 +1,129 @@
+//! Taps: what guests write at other hosts, for watchers here.
+//!
+//! However many watch a task here, its host is asked once. A tap lasts until the host says that nothing
+//! follows, until nobody watches here, or until the task runs elsewhere. One that broke, or ended before
+//! the task did, is made anew after a while, from the piece on that came last.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::queue::events::Piece;
+use crate::queue::shared::Shared;
+use cofferdam_domain::attempt::WorkerId;
+use cofferdam_domain::task::TaskId;
+
+/// How long a tap that ended is left alone.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Hears what other hosts tell of the tasks that run there.
+pub trait Taps: Send + Sync + 'static {
+    /// What a task's guest writes, as `worker` tells it, after the piece of number `seen`. The stream
+    /// ends if nothing follows, if it breaks, and at once if that host cannot be reached.
+    fn open(&self, worker: WorkerId, task: TaskId, seen: u64) -> BoxStream<'static, Told>;
+}
+
+/// A piece that a guest wrote at another host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// That host's number of the event.
+    pub number: u64,
+    /// What was written.
+    pub piece: Piece,
+}
+
+/// The taps of this host, by task.
+pub(crate) struct Tapped {
+    taps: Arc<dyn Taps>,
+    open: Mutex<HashMap<TaskId, Tap>>,
+}
+
+struct Tap {
+    worker: WorkerId,
+    /// Cancelled when nothing follows from it.
+    ended: CancellationToken,
+    ended_at: Arc<Mutex<Option<Instant>>>,
+    _listener: DropGuard,
+}
+
+impl Tapped {
+    pub(super) fn new(taps: Arc<dyn Taps>) -> Tapped {
+        Tapped {
+            taps,
+            open: Mutex::default(),
+        }
+    }
+
+    /// Hears what `worker` tells of a task from now on; ready once nothing follows.
+    pub(super) fn tap(
+        &self,
+        shared: &Arc<Shared>,
+        id: TaskId,
+        worker: WorkerId,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let mut open = self.lock();
+        let is_of_use = |tap: &Tap| tap.worker == worker && !tap.is_due_again();
+        let ended = match open.get(&id).filter(|tap| is_of_use(tap)) {
+            Some(tap) => tap.ended.clone(),
+            None => {
+                let tap = self.begin(shared, id, worker);
+                let ended = tap.ended.clone();
+                open.insert(id, tap);
+                ended
+            }
+        };
+        async move { ended.cancelled().await }
+    }
+
+    /// Ends every tap but those of these tasks.
+    pub(super) fn keep_only(&self, watched: &[TaskId]) {
+        self.lock().retain(|id, _| watched.contains(id));
+    }
+
+    fn begin(&self, shared: &Arc<Shared>, id: TaskId, worker: WorkerId) -> Tap {
+        let (ended, listener) = (CancellationToken::new(), CancellationToken::new());
+        let ended_at = Arc::new(Mutex::new(None));
+        let seen = shared.events.heard_from(id, worker);
+        let mut told = self.taps.open(worker, id, seen);
+        let tap = Tap {
+            worker,
+            ended: ended.clone(),
+            ended_at: Arc::clone(&ended_at),
+            _listener: listener.clone().drop_guard(),
+        };
+        let (of_tap, settled) = (Arc::clone(shared), shared.settled.clone());
+        shared.shutdown.spawn("tap", async move {
+            let _ended = ended.drop_guard();
+            let listening = async {
+                while let Some(Told { number, piece }) = told.next().await {
+                    of_tap.events.wrote_at(id, worker, number, &piece);
+                }
+                *ended_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            };
+            tokio::select! {
+                () = listening => {}
+                () = listener.cancelled() => {}
+                () = settled.cancelled() => {}
+            }
+        });
+        tap
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<TaskId, Tap>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tap {
+    /// Whether it ended so long ago that another may be tried.
+    fn is_due_again(&self) -> bool {
+        let ended_at = self.ended_at.lock().unwrap_or_else(PoisonError::into_inner);
+        ended_at.is_some_and(|at| at.elapsed() >= PAUSE)
+    }
+}
