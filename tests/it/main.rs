@@ -37,3 +37,4 @@ mod support;
 mod tasks;
 mod tidy;
 mod uploads;
+mod workers;

@@ -12,6 +12,7 @@
 mod canceller;
 mod completer;
 mod dispatcher;
+mod drain;
 mod drainer;
 pub mod elsewhere;
 pub mod events;
@@ -37,6 +38,7 @@ mod start;
 mod submission;
 mod waiters;
 pub mod watch;
+mod workers;
 
 #[cfg(test)]
 mod tests;

@@ -29,3 +29,4 @@ pub mod said;
 pub mod state;
 pub mod task;
 pub mod time;
+pub mod worker;

@@ -6,7 +6,9 @@
 
 mod descriptors;
 mod local;
+mod place;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -41,6 +43,7 @@ use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::memory::{Budget, Share};
 use cofferdam_domain::module::Language;
+use cofferdam_domain::worker::Address;
 use cofferdam_sandbox::Sandbox;
 use cofferdam_sandbox::cache::CodeCache;
 use cofferdam_sandbox::compile::Compiler;
@@ -75,13 +78,14 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
         Some(address) => server::bind(address, 1)?,
         None => Vec::new(),
     };
-    let address = first_address(&listeners)?;
+    let address = place::first_address(&listeners)?;
     let guests = GuestThreads::start(threads_or_cores(config.sandbox.guest_threads))?;
     let program = std::env::current_exe().context("the path of this program")?;
     let needs = Needs {
         program: &program,
         compiled: &config.storage.data.join("compiled"),
         languages: &WARMED_UP,
+        address: place::advertised(&config.http, address),
     };
     let host = runtime.block_on(Host::start(&config, &guests, &needs))?;
 
@@ -118,6 +122,8 @@ struct Needs<'a> {
     compiled: &'a Path,
     /// The interpreters to prepare, in this order.
     languages: &'a [Language],
+    /// Where others reach it, if they can.
+    address: Option<Address>,
 }
 
 /// The parts that live as long as the process.
@@ -217,6 +223,12 @@ impl Host {
             config: config.queue.clone(),
             clock: clock.clone(),
             worker: WorkerId(Uuid::from_u128(random.random())),
+            profile: config.worker.profile(
+                &place::machine_name(),
+                needs.address.clone(),
+                env!("CARGO_PKG_VERSION"),
+                started_at,
+            ),
             seed: random.random(),
             threads: guests.handle(),
             shutdown: intake.clone(),
@@ -224,7 +236,7 @@ impl Host {
             taps: None,
             sole_owner: storage.exclusive,
         };
-        let worker = parts.worker;
+        let (worker, profile) = (parts.worker, parts.profile.clone());
         let queue = Queue::start(parts, Arc::clone(&works.runner), works.files.clone()).await?;
         works.interpreters.warm_up(needs.languages, &intake);
         let files_retention = config.interpreters.files_retention;
@@ -251,6 +263,7 @@ impl Host {
             disk: Disk::new(data, config.storage.disk_free_min_bytes),
             config: config.http.clone(),
             worker,
+            profile,
             started_at,
         };
         Ok(Host {
@@ -436,7 +449,7 @@ fn spawn_http(
 }
 
 /// Writes one line to standard output, for people and for programs that use any free port.
-fn announce(address: std::net::SocketAddr) -> anyhow::Result<()> {
+fn announce(address: SocketAddr) -> anyhow::Result<()> {
     use std::io::Write;
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "listening on http://{address}")?;
@@ -468,13 +481,6 @@ async fn wait_for_signal() -> std::io::Result<()> {
         std::process::exit(1);
     });
     Ok(())
-}
-
-fn first_address(listeners: &[std::net::TcpListener]) -> anyhow::Result<std::net::SocketAddr> {
-    let first = listeners
-        .first()
-        .context("there is at least one listener")?;
-    Ok(first.local_addr()?)
 }
 
 fn threads_or_cores(configured: usize) -> usize {

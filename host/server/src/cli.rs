@@ -20,6 +20,7 @@ mod task;
 mod told;
 mod units;
 mod warm_up;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -84,6 +85,9 @@ enum Command {
     /// Keep an interpreter with its variables and files between calls.
     #[command(subcommand)]
     Session(session::Session),
+    /// List the hosts that share the server's storage, and ask one to take no more tasks.
+    #[command(subcommand)]
+    Worker(worker::Worker),
     /// Ask whether the server is ready: exit code 0 if it is, 1 if it is not.
     Health,
     /// Check a configuration; print the effective values or every mistake.
@@ -134,6 +138,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Module(command) => module::run(command, &client()?, json),
         Command::Task(command) => task::run(command, &client()?, json),
         Command::Session(command) => session::run(command, &client()?, json),
+        Command::Worker(command) => worker::run(&command, &client()?, json),
         Command::Health => health::run(&client()?, json),
         Command::Backup(command) => backup::run(&command),
         Command::Completions { shell } => {

@@ -11,7 +11,7 @@ pub mod read;
 pub mod show;
 
 use cofferdam::interpreters::settings::InterpretersConfig;
-use cofferdam::queue::settings::QueueConfig;
+use cofferdam::queue::settings::{QueueConfig, WorkerConfig};
 use cofferdam::runner::dirs::Dirs;
 use cofferdam::sessions::settings::SessionsConfig;
 use cofferdam::telemetry::settings::LogConfig;
@@ -31,6 +31,8 @@ pub struct Config {
     pub mcp: McpConfig,
     /// `[queue]`
     pub queue: QueueConfig,
+    /// `[worker]`
+    pub worker: WorkerConfig,
     /// `[interpreters]`
     pub interpreters: InterpretersConfig,
     /// `[sandbox]`

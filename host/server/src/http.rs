@@ -34,6 +34,7 @@ mod sessions;
 pub mod settings;
 mod tasks;
 mod worker_api;
+mod workers;
 
 use std::sync::Arc;
 
@@ -51,6 +52,7 @@ use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::memory::Budget;
 use cofferdam_domain::time::Timestamp;
+use cofferdam_domain::worker::Profile;
 use cofferdam_sandbox::threads::GuestThreadsHandle;
 use cofferdam_storage::disk::Disk;
 use cofferdam_storage::files::FileStorage;
@@ -99,6 +101,8 @@ pub struct Services {
     pub config: HttpConfig,
     /// This incarnation of the host.
     pub worker: WorkerId,
+    /// What it tells of itself.
+    pub profile: Profile,
     /// When it started.
     pub started_at: Timestamp,
 }

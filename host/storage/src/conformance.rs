@@ -14,6 +14,7 @@ pub(crate) mod pruning;
 pub(crate) mod races;
 pub(crate) mod rescues;
 pub(crate) mod submission;
+pub(crate) mod workers;
 
 use std::future::Future;
 
@@ -86,6 +87,11 @@ macro_rules! conformance {
             rescues {
                 the_dead_are_told_from_the_living nothing_starves_behind_the_living
                 a_task_that_loses_every_host_fails a_cancelled_task_is_not_run_again
+            }
+            workers {
+                a_worker_is_known_by_what_it_told_last a_drain_is_heard_of_at_the_next_heartbeat
+                workers_are_listed_page_by_page who_has_ended_loses_its_tasks_at_once
+                silent_workers_without_tasks_are_removed
             }
             pruning {
                 by_age_and_by_number running_tasks_stay blobs_go_with_their_last_task

@@ -39,8 +39,8 @@ use self::settings::StorageConfig;
 use self::signals::{InProcess, Signals};
 use self::sqlite::SqliteStorage;
 pub use self::tasks::{
-    Cancelled, Finished, HeldTask, Inserted, InsertedBatch, Orphans, Progress, Pruned, Purged,
-    Rescued, Retried, Tasks,
+    Asked, Cancelled, Finished, HeldTask, Inserted, InsertedBatch, Orphans, Progress, Pruned,
+    Purged, Rescued, Retried, Tasks, WORKERS_KEPT,
 };
 
 /// A storage that was opened: three views of one database, and who is told of its changes.

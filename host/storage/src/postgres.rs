@@ -47,6 +47,7 @@ mod templates;
 #[cfg(test)]
 mod tests;
 mod tx;
+mod workers;
 
 use std::sync::Arc;
 use std::time::Duration;

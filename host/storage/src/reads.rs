@@ -3,13 +3,14 @@
 use async_trait::async_trait;
 
 use crate::StorageError;
-use cofferdam_domain::attempt::{Attempt, Captured, FailureKind, Payload, Stream};
+use cofferdam_domain::attempt::{Attempt, Captured, FailureKind, Payload, Stream, WorkerId};
 use cofferdam_domain::batch::BatchId;
 use cofferdam_domain::label::Label;
 use cofferdam_domain::module::ModuleName;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{Priority, Task, TaskId, TaskSpec};
 use cofferdam_domain::time::Timestamp;
+use cofferdam_domain::worker::Worker;
 
 /// Queries about tasks. A caller whose change was answered reads its own write.
 #[async_trait]
@@ -68,6 +69,17 @@ pub trait Reads: Send + Sync + 'static {
         after: u32,
         limit: u32,
     ) -> Result<Vec<Attempt>, StorageError>;
+
+    /// One worker.
+    async fn worker(&self, id: WorkerId) -> Result<Option<Worker>, StorageError>;
+
+    /// The first `limit` workers after the one with the id `after`, in the order of their ids; those
+    /// that have ended are among them for [`WORKERS_KEPT`](crate::WORKERS_KEPT).
+    async fn workers(
+        &self,
+        after: Option<WorkerId>,
+        limit: u32,
+    ) -> Result<Vec<Worker>, StorageError>;
 
     /// How many tasks there are in each state, from stored counters.
     async fn counts(&self) -> Result<Counts, StorageError>;

@@ -10,6 +10,7 @@ mod settings;
 mod spec;
 mod state;
 mod template;
+mod worker;
 
 use std::time::Duration;
 
@@ -25,6 +26,9 @@ pub(crate) use self::settings::Settings;
 pub(crate) use self::spec::{InputColumns, NO_METADATA, SpecParts, list};
 pub(crate) use self::state::{state_number, state_numbers, state_of};
 pub(crate) use self::template::{KeptTemplates, Template, TemplateRow};
+pub(crate) use self::worker::{
+    capabilities_of, capabilities_text, worker_state_number, worker_state_of,
+};
 
 /// Writes a row's text.
 pub(crate) fn to_json(value: &impl Serialize) -> Result<String, StorageError> {

@@ -30,6 +30,7 @@ mod templates;
 #[cfg(test)]
 mod tests;
 mod vital;
+mod workers;
 mod writer;
 
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,7 @@
 //! The changes of tasks and their answers.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use crate::StorageError;
@@ -10,6 +12,7 @@ use cofferdam_domain::module::Digest;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{BlobId, ClaimOrder, NewTask, TaskId};
 use cofferdam_domain::time::Timestamp;
+use cofferdam_domain::worker::{Beat, Worker};
 
 /// Changes of tasks, and queries of the services that run them.
 ///
@@ -113,11 +116,19 @@ pub trait Tasks: Send + Sync + 'static {
     /// The earliest `run_at` of a pending task, past or future.
     async fn next_run_at(&self) -> Result<Option<Timestamp>, StorageError>;
 
-    /// Records that this incarnation is alive.
-    async fn heartbeat(&self, worker: WorkerId, now: Timestamp) -> Result<(), StorageError>;
+    /// Records that a worker is alive and what it tells of itself, and returns what it was asked to do.
+    async fn heartbeat(&self, beat: Beat, now: Timestamp) -> Result<Asked, StorageError>;
 
-    /// Takes running tasks from workers that have not been heard of since `dead_before` (or ever),
-    /// except from `me`. Each loss is recorded as an attempt that ended `lost`; the task becomes
+    /// Asks a worker to take no more tasks, or to take them again. It hears of that at its next
+    /// heartbeat. `None` if there is no such worker.
+    async fn ask_to_drain(
+        &self,
+        worker: WorkerId,
+        drain: bool,
+    ) -> Result<Option<Worker>, StorageError>;
+
+    /// Takes running tasks from workers that have ended or have not been heard of since `dead_before`
+    /// (or ever), except from `me`. Each loss is recorded as an attempt that ended `lost`; the task becomes
     /// pending again, with one attempt more allowed, until it was lost more than its policy's
     /// `max_lost` times, then failed; one with a requested cancel ends cancelled.
     async fn rescue(
@@ -129,8 +140,9 @@ pub trait Tasks: Send + Sync + 'static {
     ) -> Result<Vec<Rescued>, StorageError>;
 
     /// Removes final tasks that finished before `finished_before`, oldest first, and those beyond
-    /// the newest `keep_max`; then idempotency and dedup keys past their time, and module versions
-    /// that nothing refers to. At most `limit` tasks a call.
+    /// the newest `keep_max`; then idempotency and dedup keys past their time, module versions that
+    /// nothing refers to, and workers that have no task and have been silent for [`WORKERS_KEPT`]. At
+    /// most `limit` tasks a call.
     async fn prune(
         &self,
         finished_before: Timestamp,
@@ -200,6 +212,16 @@ impl InsertedBatch {
             is_new: false,
         }
     }
+}
+
+/// How long a worker is listed after it was last heard of.
+pub const WORKERS_KEPT: Duration = Duration::from_secs(60 * 60);
+
+/// What a worker was asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// It shall take no more tasks.
+    pub drain: bool,
 }
 
 /// A task that a worker runs, as storage has it.

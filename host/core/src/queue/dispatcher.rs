@@ -22,8 +22,16 @@ const PAUSE_MIN: Duration = Duration::from_millis(5);
 pub(crate) async fn serve<A: Attempts>(executor: Arc<Executor<A>>) {
     let shared = Arc::clone(executor.shared());
     while !shared.shutdown.is_requested() {
+        let looked = match shared.drain.is_asked() {
+            true => {
+                let not_begun = shared.ready.take_older_than(Duration::ZERO);
+                give_back(&executor, not_begun).await;
+                Some(shared.config.poll_interval)
+            }
+            false => look(&shared).await,
+        };
         // The wait after the last claim; `None` means that the next claim is due at once.
-        let Some(pause) = look(&shared).await else {
+        let Some(pause) = looked else {
             continue;
         };
         tokio::select! {

@@ -1,24 +1,76 @@
-//! Records that this incarnation is alive, until its last attempt is recorded.
+//! Records that this incarnation is alive and how it is, until its last attempt is recorded.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::queue::shared::Shared;
+use cofferdam_domain::worker::{Beat, WorkerState};
+use cofferdam_storage::StorageError;
 
-/// Beats at the configured interval. The first beat is made at the start, because nothing may be
-/// claimed before it.
+/// How long the last beat may take: an end without it is noticed all the same, when the host has been
+/// silent for long enough.
+const LAST_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Beats at the configured interval, and when there is news. The first beat is made at the start,
+/// because nothing may be claimed before it.
 pub(crate) async fn serve(shared: Arc<Shared>) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(shared.config.heartbeat_interval) => {}
-            () = shared.settled.cancelled() => return,
+            () = shared.beat_now.notified() => {}
+            () = shared.settled.cancelled() => break,
         }
         // The next beat makes up for a missed one; `dead_after` is several beats.
-        if let Err(error) = shared
-            .storage
-            .heartbeat(shared.worker, shared.clock.now())
-            .await
-        {
+        if let Err(error) = beat(&shared).await {
             tracing::warn!(%error, "the heartbeat was not recorded");
         }
+    }
+    match tokio::time::timeout(LAST_PATIENCE, beat(&shared)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "the end of this host was not recorded"),
+        Err(_elapsed) => tracing::warn!("the end of this host was not recorded in time"),
+    }
+}
+
+/// Beats once and heeds what this host was asked to do.
+pub(crate) async fn beat(shared: &Shared) -> Result<(), StorageError> {
+    let beat = Beat {
+        worker: shared.worker,
+        profile: Arc::clone(&shared.profile),
+        slots: u32::try_from(shared.slots).unwrap_or(u32::MAX),
+        load: u32::try_from(shared.running.len()).unwrap_or(u32::MAX),
+        state: state(shared),
+    };
+    let asked = shared.storage.heartbeat(beat, shared.clock.now()).await?;
+    heed_drain(shared, asked.drain);
+    Ok(())
+}
+
+/// Heeds whether this host was asked to take no more tasks.
+pub(crate) fn heed_drain(shared: &Shared, asked: bool) {
+    if !shared.drain.set(asked) {
+        return;
+    }
+    match asked {
+        true => tracing::info!("this host was asked to take no more tasks"),
+        false => tracing::info!("this host takes tasks again"),
+    }
+    // The dispatcher gives back what has not begun, or claims.
+    shared.work.notify_one();
+    shared.beat_now.notify_one();
+}
+
+/// How this host is.
+fn state(shared: &Shared) -> WorkerState {
+    if shared.settled.is_cancelled() {
+        WorkerState::Terminated
+    } else if shared.recording.stuck_for() > shared.config.heartbeat_interval {
+        WorkerState::Error
+    } else if shared.drain.is_asked() || shared.shutdown.is_requested() {
+        WorkerState::Draining
+    } else if shared.running.len() + shared.ready.len() > 0 {
+        WorkerState::Running
+    } else {
+        WorkerState::Idle
     }
 }

@@ -1,8 +1,10 @@
-//! `[queue]`: how much is claimed, kept and waited for.
+//! `[queue]`: how much is claimed, kept and waited for; `[worker]`: what this host tells of itself.
 
 use std::time::Duration;
 
 use cofferdam_domain::task::ClaimOrder;
+use cofferdam_domain::time::Timestamp;
+use cofferdam_domain::worker::{Address, Capability, Profile, WorkerName};
 
 /// The section.
 #[derive(Clone, Debug)]
@@ -45,6 +47,42 @@ impl Default for QueueConfig {
             retention_tasks_max: 1_000_000,
             dedup_window: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The section.
+#[derive(Clone, Debug, Default)]
+pub struct WorkerConfig {
+    /// This host's name; that of the machine if absent.
+    pub name: Option<WorkerName>,
+    /// What tasks may require of it, besides what every host has.
+    pub capabilities: Vec<Capability>,
+    /// The groups that it belongs to.
+    pub groups: Vec<Capability>,
+}
+
+impl WorkerConfig {
+    /// What a host of that version tells of itself, on a machine of that name.
+    pub fn profile(
+        &self,
+        machine: &str,
+        address: Option<Address>,
+        version: &str,
+        started_at: Timestamp,
+    ) -> Profile {
+        let mut capabilities = Capability::of_every_worker();
+        capabilities.extend_from_slice(&self.capabilities);
+        capabilities.extend_from_slice(&self.groups);
+        capabilities.sort_unstable();
+        capabilities.dedup();
+        let name = self.name.clone();
+        Profile {
+            name: name.unwrap_or_else(|| WorkerName::of_machine(machine)),
+            address,
+            capabilities,
+            version: version.to_owned(),
+            started_at,
         }
     }
 }

@@ -9,6 +9,7 @@ use rand::{Rng, RngCore, SeedableRng};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::queue::drain::Drain;
 use crate::queue::elsewhere::Elsewhere;
 use crate::queue::events::Hub;
 use crate::queue::figures::Figures;
@@ -26,6 +27,7 @@ use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::task::{Priority, TaskId};
 use cofferdam_domain::time::Timestamp;
+use cofferdam_domain::worker::Profile;
 use cofferdam_storage::signals::{Ear, Signal, Signals};
 use cofferdam_storage::{Reads, Tasks};
 
@@ -38,6 +40,12 @@ pub(crate) struct Shared {
     /// Attempts that run at once here; `config.slots` with 0 resolved.
     pub(crate) slots: usize,
     pub(crate) worker: WorkerId,
+    /// What this host tells of itself.
+    pub(crate) profile: Arc<Profile>,
+    /// Whether it was asked to take no more tasks.
+    pub(crate) drain: Drain,
+    /// Rung when others should hear at once how this host is.
+    pub(crate) beat_now: Notify,
     /// Requested when this host must take no more work.
     pub(crate) shutdown: Shutdown,
     /// Cancelled once every attempt of this host is recorded or given up.

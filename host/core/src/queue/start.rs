@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use crate::queue::drain::Drain;
 use crate::queue::elsewhere::{Elsewhere, Taps};
 use crate::queue::events::Hub;
 use crate::queue::executor::{Attempts, Executor};
@@ -40,6 +41,7 @@ use crate::telemetry::metrics::Metrics;
 use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::time::Timestamp;
+use cofferdam_domain::worker::Profile;
 use cofferdam_sandbox::threads::GuestThreadsHandle;
 use cofferdam_storage::files::FileStorage;
 use cofferdam_storage::signals::{Ear, Signals};
@@ -63,6 +65,8 @@ pub struct Parts {
     pub clock: Clock,
     /// This incarnation of the host: random and unique.
     pub worker: WorkerId,
+    /// What it tells of itself.
+    pub profile: Profile,
     /// The seed of ids and jitter.
     pub seed: u64,
     /// The guest threads.
@@ -115,13 +119,12 @@ impl Queue {
         let shared = Arc::new(share(parts));
         let ear: Arc<dyn Ear> = Arc::<Shared>::clone(&shared);
         shared.signals.listen(Arc::downgrade(&ear));
-        let now = shared.clock.now();
-        shared.storage.heartbeat(shared.worker, now).await?;
+        heartbeat::beat(&shared).await?;
         let dead_before = if sole_owner {
             // This does not depend on the clocks of earlier incarnations.
             Timestamp::from_millis(i64::MAX)
         } else {
-            now.minus(shared.config.dead_after)
+            shared.clock.now().minus(shared.config.dead_after)
         };
         let rescued = rescuer::run_once(&shared, dead_before).await?;
         if rescued > 0 {
@@ -156,6 +159,9 @@ fn share(parts: Parts) -> Shared {
         clock: parts.clock,
         slots: slots.min(Semaphore::MAX_PERMITS),
         worker: parts.worker,
+        profile: Arc::new(parts.profile),
+        drain: Drain::default(),
+        beat_now: Notify::new(),
         shutdown: parts.shutdown,
         settled: CancellationToken::new(),
         work: Notify::new(),

@@ -2,6 +2,7 @@
 
 mod cancel;
 mod chaos;
+mod drain;
 mod end;
 mod faulty;
 mod given_up;

@@ -53,6 +53,7 @@ impl Local {
             program,
             compiled: &compiled,
             languages,
+            address: None,
         };
         let host = runtime.block_on(Host::start(&config, &guests, &needs))?;
         Ok(Local {

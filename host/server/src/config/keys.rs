@@ -35,6 +35,15 @@ pub enum Kind {
         /// Writes the field; the value is in range.
         set: fn(&mut Config, u64),
     },
+    /// Words: an array in the file, separated by commas in a variable or a flag.
+    Words {
+        /// The form, for people.
+        form: &'static str,
+        /// Reads the field.
+        get: fn(&Config) -> Vec<String>,
+        /// Writes the field; false if a word has the wrong form, or there are too many.
+        set: fn(&mut Config, &[&str]) -> bool,
+    },
     /// Text in a special form.
     Text {
         /// The form, for people.
@@ -60,6 +69,10 @@ impl Key {
     pub fn value(&self, config: &Config) -> String {
         match &self.kind {
             Kind::Number { get, .. } => get(config).to_string(),
+            Kind::Words { get, .. } => {
+                let words: Vec<String> = get(config).iter().map(|word| quoted(word)).collect();
+                format!("[{}]", words.join(", "))
+            }
             Kind::Text { get, .. } => quoted(&get(config)),
         }
     }
@@ -68,7 +81,7 @@ impl Key {
     pub fn accepts(&self) -> String {
         match &self.kind {
             Kind::Number { range, .. } => format!("{} to {}", range.start(), range.end()),
-            Kind::Text { form, .. } => (*form).to_owned(),
+            Kind::Words { form, .. } | Kind::Text { form, .. } => (*form).to_owned(),
         }
     }
 }
@@ -151,12 +164,14 @@ mod limits;
 mod mcp;
 mod queue;
 mod sandbox;
+mod worker;
 
 /// The keys of every section but `[dirs.NAME]`.
 pub fn all() -> Vec<Key> {
     let mut keys = http::keys();
     keys.extend(mcp::keys());
     keys.extend(queue::keys());
+    keys.extend(worker::keys());
     keys.extend(sandbox::keys());
     keys.extend(interpreters::keys());
     keys.extend(interpreters::sessions());

@@ -99,6 +99,13 @@ pub fn set(config: &mut Config, key: &Key, source: &str, text: &str) -> Result<(
             }
             set(config, number);
         }
+        Kind::Words { set, .. } => {
+            let words = text.split(',').map(str::trim);
+            let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+            if !set(config, &words) {
+                return Err(refused());
+            }
+        }
         Kind::Text { set, .. } => {
             if !set(config, text) {
                 return Err(refused());
@@ -140,6 +147,10 @@ fn plain(value: &Value, path: &str, key: &Key) -> Result<String, ConfigError> {
     let text = match (value, &key.kind) {
         (Value::Integer(number), Kind::Number { .. }) => Some(number.to_string()),
         (Value::String(text), Kind::Text { .. }) => Some(text.clone()),
+        (Value::Array(words), Kind::Words { .. }) => {
+            let words: Option<Vec<&str>> = words.iter().map(Value::as_str).collect();
+            words.map(|words| words.join(","))
+        }
         _ => None,
     };
     text.ok_or_else(|| ConfigError::Value {

@@ -10,9 +10,9 @@
 //! |---|---|
 //! | 400 | `invalid_json` `invalid_field` `unsupported_field` `unknown_parameter` `invalid_parameter` `invalid_header` `invalid_path` `invalid_module_name` `invalid_cursor` `limit_above_ceiling` `grant_refused` `too_many_matches` `body_aborted` `invalid_encoding` |
 //! | 403 | `forbidden` `host_refused` `origin_refused` |
-//! | 404 | `not_found` `module_not_found` `task_not_found` `attempt_not_found` `artifact_not_found` `result_not_found` `batch_not_found` `session_not_found` `snapshot_not_found` |
+//! | 404 | `not_found` `module_not_found` `task_not_found` `attempt_not_found` `artifact_not_found` `result_not_found` `batch_not_found` `worker_not_found` `session_not_found` `snapshot_not_found` |
 //! | 405, 408 | `method_not_allowed`, `body_timeout` |
-//! | 409 | `conflict` `task_final` `task_not_failed` `task_not_final` `task_exhausted` `matches_grew` |
+//! | 409 | `conflict` `task_final` `task_not_failed` `task_not_final` `task_exhausted` `matches_grew` `worker_terminated` |
 //! | 410 | `session_ended` |
 //! | 413 | `body_too_large` `module_too_large` `schema_check_too_large` |
 //! | 415 | `unsupported_media_type` `unsupported_content_encoding` |

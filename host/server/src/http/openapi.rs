@@ -14,7 +14,7 @@ use utoipa::OpenApi;
 use crate::http::error::Problem;
 use crate::http::openapi::complete::complete;
 use crate::http::{
-    events, exec, home, interpreters, mcp, modules, ops, run, sessions, tasks, worker_api,
+    events, exec, home, interpreters, mcp, modules, ops, run, sessions, tasks, worker_api, workers,
 };
 
 #[derive(OpenApi)]
@@ -62,6 +62,10 @@ use crate::http::{
         mcp::send,
         mcp::listen,
         mcp::end,
+        workers::list,
+        workers::get,
+        workers::drain,
+        workers::undrain,
         worker_api::execute,
         worker_api::status,
         worker_api::result,

@@ -8,9 +8,11 @@ use crate::http::error::ApiError;
 use crate::intake::query::Query;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::module::ModuleName;
 use cofferdam_storage::{ChangeNumber, ListPosition};
 use serde::Serialize;
+use uuid::Uuid;
 
 /// The default number of items of a page.
 const LIMIT_DEFAULT: u32 = 100;
@@ -160,6 +162,27 @@ pub(crate) fn after_attempt(query: &mut Query<'_>) -> Result<Option<u32>, ApiErr
     }
 }
 
+/// The cursor after a worker in their list.
+pub(crate) fn worker_cursor(id: WorkerId) -> String {
+    URL_SAFE_NO_PAD.encode(format!("w{}", id.0.simple()))
+}
+
+/// The worker that a cursor of their list means.
+pub(crate) fn after_worker(query: &mut Query<'_>) -> Result<Option<WorkerId>, ApiError> {
+    let Some(cursor) = query.text("cursor")? else {
+        return Ok(None);
+    };
+    let bytes = URL_SAFE_NO_PAD.decode(&cursor).map_err(|_| bad_cursor())?;
+    let text = String::from_utf8(bytes).map_err(|_| bad_cursor())?;
+    let id = text.strip_prefix('w').ok_or_else(bad_cursor)?;
+    let id = Uuid::try_parse(id).map_err(|_| bad_cursor())?;
+    // Written in one way only.
+    match worker_cursor(WorkerId(id)) == cursor {
+        true => Ok(Some(WorkerId(id))),
+        false => Err(bad_cursor()),
+    }
+}
+
 fn bad_cursor() -> ApiError {
     ApiError::bad_request("invalid_cursor", "cursor: not a cursor of this list")
         .with("field", "cursor")
@@ -199,6 +222,20 @@ mod tests {
             prop_assert_eq!(after(&attempt_cursor(number)).unwrap(), Some(number));
             match after(&text) {
                 Ok(number) => prop_assert_eq!(attempt_cursor(number.unwrap()), text),
+                Err(error) => prop_assert_eq!(error.code(), "invalid_cursor"),
+            }
+        }
+
+        #[test]
+        fn every_worker_has_a_cursor_and_no_other_text_is_one(id: u128, text in "[A-Za-z0-9_-]{0,44}") {
+            let after = |cursor: &str| {
+                let query = format!("cursor={cursor}");
+                after_worker(&mut Query::of(Some(&query))?)
+            };
+            let id = WorkerId(Uuid::from_u128(id));
+            prop_assert_eq!(after(&worker_cursor(id)).unwrap(), Some(id));
+            match after(&text) {
+                Ok(id) => prop_assert_eq!(worker_cursor(id.unwrap()), text),
                 Err(error) => prop_assert_eq!(error.code(), "invalid_cursor"),
             }
         }

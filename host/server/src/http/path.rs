@@ -10,7 +10,7 @@ use axum::http::request::Parts;
 use crate::http::error::ApiError;
 use crate::intake::words;
 use cofferdam::sessions::{SessionError, SessionId};
-use cofferdam_domain::attempt::ARTIFACT_PATH_BYTES_MAX;
+use cofferdam_domain::attempt::{ARTIFACT_PATH_BYTES_MAX, WorkerId};
 use cofferdam_domain::batch::BatchId;
 use cofferdam_domain::module::ModuleRef;
 use cofferdam_domain::task::TaskId;
@@ -67,6 +67,12 @@ impl PathParts {
         id.ok_or_else(|| SessionError::Unknown(self.text(0).to_owned()).into())
     }
 
+    /// The first part as a worker's id. Text that is not an id names no worker.
+    pub(crate) fn worker(&self) -> Result<WorkerId, ApiError> {
+        let id = words::task_id(self.text(0)).map(|id| WorkerId(id.0));
+        id.ok_or_else(|| unknown_worker(self.text(0)))
+    }
+
     /// The second part as the path of an artifact, relative and without `.` and `..`.
     pub(crate) fn artifact(&self) -> Result<&str, ApiError> {
         let path = self.text(1);
@@ -92,6 +98,11 @@ pub(crate) fn unknown_task(id: impl std::fmt::Display) -> ApiError {
 /// There is no such batch.
 pub(crate) fn unknown_batch(id: impl std::fmt::Display) -> ApiError {
     ApiError::not_found("batch_not_found", format!("there is no batch {id}"))
+}
+
+/// There is no such worker.
+pub(crate) fn unknown_worker(id: impl std::fmt::Display) -> ApiError {
+    ApiError::not_found("worker_not_found", format!("there is no worker {id}"))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 
 use crate::http::{
     AppState, error, events, exec, home, interpreters, mcp, modules, openapi, ops, run, sessions,
-    tasks, worker_api,
+    tasks, worker_api, workers,
 };
 
 /// One pattern and its handlers.
@@ -100,6 +100,11 @@ pub(crate) fn table() -> Vec<Route> {
             .put(modules::put)
             .get(modules::get)
             .delete(modules::delete),
+        Route::at("/v1/workers").get(workers::list),
+        Route::at("/v1/workers/{id}").get(workers::get),
+        Route::at("/v1/workers/{id}/drain")
+            .post(workers::drain)
+            .delete(workers::undrain),
         Route::at("/execute").post(worker_api::execute),
         Route::at("/task/{id}/status").get(worker_api::status),
         Route::at("/task/{id}/result").get(worker_api::result),

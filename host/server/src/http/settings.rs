@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use cofferdam_domain::worker::Address;
+
 /// The section.
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
@@ -11,6 +13,8 @@ pub struct HttpConfig {
     /// A second address for operations (`/livez`, `/readyz`, `/metrics`, `/health`), answered by a
     /// separate thread; none if absent. Anything but loopback is refused.
     pub operations_listen: Option<SocketAddr>,
+    /// Where other hosts reach the API; the address that it listens on if absent.
+    pub advertise: Option<Address>,
     /// Threads that accept and serve connections; 0 means one per core.
     pub threads: usize,
     /// Open connections at once. If all places are taken, one more replaces the one that has been
@@ -54,6 +58,7 @@ impl Default for HttpConfig {
         HttpConfig {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             operations_listen: None,
+            advertise: None,
             threads: 0,
             connections_max: 4096,
             connections_per_peer_max: 4000,

@@ -26,12 +26,12 @@ use crate::http::worker_api::wire::{
 use crate::http::{AppState, Services, json};
 use crate::intake::json::parse;
 use crate::intake::pool::{ExecuteRequest, task_id};
-use crate::intake::task::CAPABILITIES;
 use crate::intake::time::Time;
 use cofferdam::queue::Submitted;
 use cofferdam_domain::attempt::Payload;
 use cofferdam_domain::said;
 use cofferdam_domain::state::TaskState;
+use cofferdam_domain::worker::Capability;
 use cofferdam_storage::Counts;
 
 /// Give the worker a task
@@ -140,14 +140,13 @@ pub(crate) async fn cancel(
 pub(crate) async fn health(State(services): State<AppState>) -> Result<Response, ApiError> {
     let counts = services.storage.counts().await?;
     let health = Health {
-        status: if services.shutdown.is_requested() {
-            "draining"
-        } else {
-            "healthy"
+        status: match services.shutdown.is_requested() || services.queue.is_asked_to_drain() {
+            true => "draining",
+            false => "healthy",
         },
         worker_id: services.worker.0.to_string(),
         version: env!("CARGO_PKG_VERSION"),
-        capabilities: CAPABILITIES,
+        capabilities: texts(&services.profile.capabilities),
         active_tasks: services.queue.stats().active,
         queue_depth: depth(&counts),
         uptime_seconds: uptime(&services).as_secs_f64(),
@@ -202,6 +201,11 @@ fn value_of(output: &Payload) -> Box<RawValue> {
         Err(_) => json!({ "base64": STANDARD.encode(&output.body) }),
     };
     to_raw_value(&value).expect("it is plain JSON")
+}
+
+fn texts(capabilities: &[Capability]) -> Vec<String> {
+    let texts = capabilities.iter().map(Capability::as_str);
+    texts.map(str::to_owned).collect()
 }
 
 fn depth(counts: &Counts) -> u64 {

@@ -30,7 +30,7 @@ use cofferdam_domain::said::{self, OCTET_STREAM};
 use cofferdam_domain::task::Input;
 
 /// What tasks may require of a worker.
-pub(crate) const CAPABILITIES: [&str; 2] = ["cpu", "sandbox"];
+const CAPABILITIES: [&str; 2] = ["cpu", "sandbox"];
 
 /// The longest delay of a task: a year.
 const DELAY_MS_MAX: u64 = 366 * 24 * 60 * 60 * 1000;

@@ -1,5 +1,6 @@
 //! Shared by the bodies: tasks to submit, and the usual steps.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use cofferdam_domain::retry::RetryPolicy;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{ClaimOrder, Input, NewTask, Priority, Task, TaskId, TaskSpec};
 use cofferdam_domain::time::Timestamp;
+use cofferdam_domain::worker::{Address, Beat, Capability, Profile, WorkerName, WorkerState};
 
 /// A queue without a bound.
 pub(crate) const ANY_NUMBER: u64 = u64::MAX;
@@ -109,6 +111,24 @@ pub(crate) fn module(byte: u8) -> ModuleInfo {
         needs: Vec::new(),
         descriptor: None,
         compiled_ms: 3,
+    }
+}
+
+/// What an idle worker tells of itself.
+pub(crate) fn beat(worker: WorkerId) -> Beat {
+    let profile = Profile {
+        name: WorkerName::parse("host-1").unwrap(),
+        address: Some(Address::parse("http://10.0.0.1:8080").unwrap()),
+        capabilities: Capability::of_every_worker(),
+        version: "1.2.3".to_owned(),
+        started_at: at(0),
+    };
+    Beat {
+        worker,
+        profile: Arc::new(profile),
+        slots: 16,
+        load: 0,
+        state: WorkerState::Idle,
     }
 }
 

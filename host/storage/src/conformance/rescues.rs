@@ -11,7 +11,7 @@ pub(crate) async fn the_dead_are_told_from_the_living<B: Backend>(backend: B) ->
     let storage = backend.storage();
     let never_heard = cofferdam_domain::attempt::WorkerId(id(0xdead).0);
     insert_all(storage, (1..=3).map(new_task).collect()).await;
-    storage.heartbeat(OTHER, at(0)).await.unwrap();
+    storage.heartbeat(beat(OTHER), at(0)).await.unwrap();
     claim_one(storage, ME, at(1)).await;
     claim_one(storage, OTHER, at(1)).await;
     claim_one(storage, never_heard, at(1)).await;
@@ -23,8 +23,8 @@ pub(crate) async fn the_dead_are_told_from_the_living<B: Backend>(backend: B) ->
     assert_eq!(first, [rescued(3)]);
     // Exactly at the bound the worker still counts as alive, and so it does after another
     // heartbeat.
-    storage.heartbeat(OTHER, at(5)).await.unwrap();
-    storage.heartbeat(OTHER, at(4)).await.unwrap();
+    storage.heartbeat(beat(OTHER), at(5)).await.unwrap();
+    storage.heartbeat(beat(OTHER), at(4)).await.unwrap();
     assert_eq!(storage.rescue(ME, at(5), 10, at(6)).await.unwrap(), []);
     assert_eq!(
         storage.rescue(ME, at(6), 10, at(7)).await.unwrap(),
@@ -49,7 +49,7 @@ pub(crate) async fn the_dead_are_told_from_the_living<B: Backend>(backend: B) ->
 pub(crate) async fn nothing_starves_behind_the_living<B: Backend>(backend: B) -> B {
     let storage = backend.storage();
     insert_all(storage, (1..=10_003).map(new_task).collect()).await;
-    storage.heartbeat(OTHER, at(100)).await.unwrap();
+    storage.heartbeat(beat(OTHER), at(100)).await.unwrap();
     storage
         .claim(OTHER, 10_000, ClaimOrder::Priority, at(1))
         .await

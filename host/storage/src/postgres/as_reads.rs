@@ -4,11 +4,12 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 
 use super::tx::{Mode, reading};
-use super::{PostgresStorage, batch, change, counters, list, spec, tasks};
+use super::{PostgresStorage, batch, change, counters, list, spec, tasks, workers};
 use crate::{Batch, Counts, IdPage, Reads, StorageError, TaskFilter, TaskPage};
-use cofferdam_domain::attempt::{Attempt, Captured, Payload, Stream};
+use cofferdam_domain::attempt::{Attempt, Captured, Payload, Stream, WorkerId};
 use cofferdam_domain::batch::BatchId;
 use cofferdam_domain::task::{Task, TaskId, TaskSpec};
+use cofferdam_domain::worker::Worker;
 
 #[async_trait]
 impl Reads for PostgresStorage {
@@ -98,6 +99,24 @@ impl Reads for PostgresStorage {
     ) -> Result<Vec<Attempt>, StorageError> {
         self.read(move |call| {
             async move { reading!(call, tx, tasks::attempts(&mut tx, id, after, limit)) }.boxed()
+        })
+        .await
+    }
+
+    async fn worker(&self, id: WorkerId) -> Result<Option<Worker>, StorageError> {
+        self.read(move |call| {
+            async move { reading!(call, tx, workers::worker(&mut tx, id)) }.boxed()
+        })
+        .await
+    }
+
+    async fn workers(
+        &self,
+        after: Option<WorkerId>,
+        limit: u32,
+    ) -> Result<Vec<Worker>, StorageError> {
+        self.read(move |call| {
+            async move { reading!(call, tx, workers::workers(&mut tx, after, limit)) }.boxed()
         })
         .await
     }

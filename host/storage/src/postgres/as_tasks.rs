@@ -8,16 +8,19 @@ use futures_util::FutureExt;
 
 use super::insert::Submission;
 use super::tx::{Mode, reading};
-use super::{PostgresStorage, batch, blobs, change, claim, finish, prune, rescue, tasks as reads};
+use super::{
+    PostgresStorage, batch, blobs, change, claim, finish, prune, rescue, tasks as reads, workers,
+};
 use crate::{
-    Cancelled, Finished, HeldTask, Inserted, InsertedBatch, Orphans, Progress, Pruned, Purged,
-    Rescued, Retried, StorageError, Tasks,
+    Asked, Cancelled, Finished, HeldTask, Inserted, InsertedBatch, Orphans, Progress, Pruned,
+    Purged, Rescued, Retried, StorageError, Tasks,
 };
 use cofferdam_domain::attempt::{Outcome, WorkerId};
 use cofferdam_domain::batch::NewBatch;
 use cofferdam_domain::claim::{AttemptEnd, Claim};
 use cofferdam_domain::task::{BlobId, ClaimOrder, NewTask, TaskId};
 use cofferdam_domain::time::Timestamp;
+use cofferdam_domain::worker::{Beat, Worker};
 
 /// Tasks claimed or rescued in one call at most: each change of a transaction has a number of its own.
 const AT_ONCE_MAX: u32 = 100_000;
@@ -161,9 +164,23 @@ impl Tasks for PostgresStorage {
         .await
     }
 
-    async fn heartbeat(&self, worker: WorkerId, now: Timestamp) -> Result<(), StorageError> {
-        self.write(move |call| async move { change::heartbeat(&call, worker, now).await }.boxed())
-            .await
+    async fn heartbeat(&self, beat: Beat, now: Timestamp) -> Result<Asked, StorageError> {
+        self.write(move |call| {
+            let beat = beat.clone();
+            async move { workers::heartbeat(&call, &beat, now).await }.boxed()
+        })
+        .await
+    }
+
+    async fn ask_to_drain(
+        &self,
+        worker: WorkerId,
+        drain: bool,
+    ) -> Result<Option<Worker>, StorageError> {
+        self.write(move |call| {
+            async move { workers::ask_to_drain(&call, worker, drain).await }.boxed()
+        })
+        .await
     }
 
     async fn rescue(

@@ -1,4 +1,4 @@
-//! Changes by hand: cancel and retry, of several tasks at once; and the worker's heartbeat.
+//! Changes by hand: cancel and retry, of several tasks at once.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,6 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::call::Call;
-use super::clock;
 use super::fault::{Fault, get, get_u8, get_u32};
 use super::params::params;
 use super::places::{Places, lock_of_waiting, place_of};
@@ -53,10 +52,6 @@ const RETRY: &str = "
         change = (SELECT cofferdam.change_number(0)) + u.place
     FROM unnest($1::int8[], $2::int4[]) WITH ORDINALITY AS u(seq, max_attempts, place)
     WHERE t.seq = u.seq";
-/// A clock that went back does not make a worker look dead.
-const HEARTBEAT: &str = "
-    INSERT INTO cofferdam.worker AS w (id, heard_at) VALUES ($1, $2)
-    ON CONFLICT (id) DO UPDATE SET heard_at = greatest(w.heard_at, excluded.heard_at)";
 
 /// A task that is locked.
 struct Locked {
@@ -234,14 +229,6 @@ async fn missing(
         told.insert(TaskId(get(&row, 0)?), answer);
     }
     Ok(())
-}
-
-/// Notes that `worker` is alive, and sets this host's clock by the database's.
-pub(super) async fn heartbeat(call: &Call, worker: WorkerId, now: Timestamp) -> Result<(), Fault> {
-    let mut tx = call.begin(Mode::Hasty).await?;
-    tx.later(HEARTBEAT, params![worker.0, now.as_millis()]);
-    tx.commit().await?;
-    clock::set(call).await
 }
 
 /// Shows that the database can be written to.

@@ -18,7 +18,7 @@ struct Migration {
     compatible_from: i32,
 }
 
-const MIGRATIONS: [Migration; 3] = [
+const MIGRATIONS: [Migration; 4] = [
     Migration {
         script: include_str!("../../migrations/postgres/0001_initial.sql"),
         compatible_from: 1,
@@ -30,6 +30,10 @@ const MIGRATIONS: [Migration; 3] = [
     },
     Migration {
         script: include_str!("../../migrations/postgres/0003_dead_letters.sql"),
+        compatible_from: 2,
+    },
+    Migration {
+        script: include_str!("../../migrations/postgres/0004_workers.sql"),
         compatible_from: 2,
     },
 ];

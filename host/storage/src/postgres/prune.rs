@@ -12,6 +12,7 @@ use super::counters;
 use super::fault::{Fault, get, get_hash, get_u8};
 use super::params::params;
 use super::tx::{Mode, Tx};
+use super::workers;
 use crate::rows::state_of;
 use crate::{Orphans, Pruned, Purged, StorageError};
 use cofferdam_domain::module::Digest;
@@ -50,9 +51,6 @@ const UNREFERRED: &str = "
 const OLD_KEYS: &str = "
     DELETE FROM cofferdam.dedup WHERE (key, tenant) IN (
         SELECT key, tenant FROM cofferdam.dedup WHERE expires_at <= $1 LIMIT $2)";
-const OLD_WORKERS: &str = "
-    DELETE FROM cofferdam.worker w WHERE w.heard_at < $1
-        AND NOT EXISTS (SELECT 1 FROM cofferdam.task t WHERE t.state = 2 AND t.worker = w.id)";
 
 /// Templates no task has, and versions that neither a template nor a name refers to.
 const UNUSED: &str = "
@@ -114,7 +112,7 @@ pub(super) async fn prune(
     let old = old_tasks(&mut tx, finished_before, keep_max, limit).await?;
     let blobs = remove(&mut tx, &old).await?;
     tx.later(OLD_KEYS, params![now.as_millis(), KEYS_MAX]);
-    tx.later(OLD_WORKERS, params![finished_before.as_millis()]);
+    workers::remove_silent(&mut tx, now);
     tx.later(
         batch::REMOVE_WITHOUT_TASKS,
         params![finished_before.as_millis()],

@@ -21,7 +21,7 @@ const LOST: &str = concat!(
     running_columns!(),
     " FROM cofferdam.task t JOIN cofferdam.task_spec s ON s.seq = t.seq
       WHERE t.state = 2 AND t.worker <> $1 AND NOT EXISTS (
-          SELECT 1 FROM cofferdam.worker w WHERE w.id = t.worker AND w.heard_at >= $2)
+          SELECT 1 FROM cofferdam.worker w WHERE w.id = t.worker AND w.heard_at >= $2 AND w.state <> 4)
       ORDER BY t.seq LIMIT $3 FOR UPDATE OF t SKIP LOCKED"
 );
 

@@ -169,7 +169,7 @@ async fn two_hosts_share_tasks_and_modules() {
         assert!([(recorded, Finished::Stale), (Finished::Stale, recorded)].contains(&(a, b)));
     }
     // A host that is silent loses its tasks to whoever looks.
-    other.heartbeat(OTHER, at(60)).await.unwrap();
+    other.heartbeat(beat(OTHER), at(60)).await.unwrap();
     let rescued = other.rescue(OTHER, at(50), 99, at(60)).await.unwrap();
     assert_eq!(rescued.len(), 20);
     let counts = one.counts().await.unwrap();

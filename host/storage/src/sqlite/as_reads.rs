@@ -2,11 +2,12 @@
 
 use async_trait::async_trait;
 
-use super::{SqliteStorage, batch, list, spec, tasks};
+use super::{SqliteStorage, batch, list, spec, tasks, workers};
 use crate::{Batch, Counts, IdPage, Reads, StorageError, TaskFilter, TaskPage};
-use cofferdam_domain::attempt::{Attempt, Captured, Payload, Stream};
+use cofferdam_domain::attempt::{Attempt, Captured, Payload, Stream, WorkerId};
 use cofferdam_domain::batch::BatchId;
 use cofferdam_domain::task::{Task, TaskId, TaskSpec};
+use cofferdam_domain::worker::Worker;
 
 #[async_trait]
 impl Reads for SqliteStorage {
@@ -92,6 +93,22 @@ impl Reads for SqliteStorage {
     ) -> Result<Vec<Attempt>, StorageError> {
         self.readers
             .call(move |conn| tasks::attempts(conn, id, after, limit))
+            .await
+    }
+
+    async fn worker(&self, id: WorkerId) -> Result<Option<Worker>, StorageError> {
+        self.readers
+            .call(move |conn| workers::worker(conn, id))
+            .await
+    }
+
+    async fn workers(
+        &self,
+        after: Option<WorkerId>,
+        limit: u32,
+    ) -> Result<Vec<Worker>, StorageError> {
+        self.readers
+            .call(move |conn| workers::workers(conn, after, limit))
             .await
     }
 

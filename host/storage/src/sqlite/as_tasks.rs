@@ -3,17 +3,18 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{SqliteStorage, batch, change, claim, finish, insert, prune, rescue, tasks};
+use super::{SqliteStorage, batch, change, claim, finish, insert, prune, rescue, tasks, workers};
 use crate::files::blocking;
 use crate::{
-    Cancelled, Finished, HeldTask, Inserted, InsertedBatch, Orphans, Progress, Pruned, Purged,
-    Rescued, Retried, StorageError, Tasks,
+    Asked, Cancelled, Finished, HeldTask, Inserted, InsertedBatch, Orphans, Progress, Pruned,
+    Purged, Rescued, Retried, StorageError, Tasks,
 };
 use cofferdam_domain::attempt::{Outcome, WorkerId};
 use cofferdam_domain::batch::NewBatch;
 use cofferdam_domain::claim::{AttemptEnd, Claim};
 use cofferdam_domain::task::{BlobId, ClaimOrder, NewTask, TaskId};
 use cofferdam_domain::time::Timestamp;
+use cofferdam_domain::worker::{Beat, Worker};
 
 #[async_trait]
 impl Tasks for SqliteStorage {
@@ -116,9 +117,19 @@ impl Tasks for SqliteStorage {
         self.readers.call(tasks::next_run_at).await
     }
 
-    async fn heartbeat(&self, worker: WorkerId, now: Timestamp) -> Result<(), StorageError> {
+    async fn heartbeat(&self, beat: Beat, now: Timestamp) -> Result<Asked, StorageError> {
         self.writer
-            .call(move |db| change::heartbeat(db, worker, now))
+            .call(move |db| workers::heartbeat(db, &beat, now))
+            .await
+    }
+
+    async fn ask_to_drain(
+        &self,
+        worker: WorkerId,
+        drain: bool,
+    ) -> Result<Option<Worker>, StorageError> {
+        self.writer
+            .call(move |db| workers::ask_to_drain(db, worker, drain))
             .await
     }
 

@@ -1,4 +1,4 @@
-//! Changes by hand: cancel and retry; and the worker's heartbeat.
+//! Changes by hand: cancel and retry.
 
 use rusqlite::{OptionalExtension, params};
 
@@ -117,15 +117,4 @@ pub(super) fn retry(db: &mut Db, id: TaskId, now: Timestamp) -> Result<Retried, 
             Ok(Retried::NotFailed(state))
         }
     }
-}
-
-/// Notes that `worker` is alive. A clock that goes back does not make it look dead.
-pub(super) fn heartbeat(db: &mut Db, worker: WorkerId, now: Timestamp) -> Result<(), StorageError> {
-    db.conn
-        .prepare_cached(
-            "INSERT INTO worker (id, heard_at) VALUES (?1, ?2)
-             ON CONFLICT (id) DO UPDATE SET heard_at = max(heard_at, excluded.heard_at)",
-        )?
-        .execute(params![worker.0.as_bytes(), now.as_millis()])?;
-    Ok(())
 }

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::batch;
 use super::db::Db;
 use super::record::ATTEMPTS_PER_TASK;
+use super::workers;
 use crate::blobs::BlobHash;
 use crate::rows::state_of;
 use crate::{Orphans, Pruned, Purged, StorageError};
@@ -40,12 +41,7 @@ pub(super) fn prune(
     db.conn
         .prepare_cached("DELETE FROM dedup WHERE expires_at <= ?1")?
         .execute([now.as_millis()])?;
-    db.conn
-        .prepare_cached(
-            "DELETE FROM worker WHERE heard_at < ?1
-                AND NOT EXISTS (SELECT 1 FROM task WHERE state = 2 AND task.worker = worker.id)",
-        )?
-        .execute([finished_before.as_millis()])?;
+    workers::remove_silent(&db.conn, now)?;
     batch::remove_without_tasks(&db.conn, finished_before)?;
     pruned.modules = remove_unused_modules(db, &mut blobs)?;
     Ok((pruned, blobs))

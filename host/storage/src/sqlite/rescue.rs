@@ -18,7 +18,7 @@ const LOST: &str = "
     SELECT t.seq, t.template, t.attempt, t.max_attempts, t.lost, t.cancel_requested, t.worker,
         t.claimed_at, t.batch, t.batch_bound, t.id
     FROM task t LEFT JOIN worker w ON w.id = t.worker
-    WHERE t.state = 2 AND t.worker <> ?1 AND (w.heard_at IS NULL OR w.heard_at < ?2)
+    WHERE t.state = 2 AND t.worker <> ?1 AND (w.heard_at IS NULL OR w.heard_at < ?2 OR w.state = 4)
     ORDER BY t.seq LIMIT ?3";
 
 /// Takes up to `limit` tasks.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::stage::{Bin, START, Stage, database, one_slot, plain, quick_heartbeat};
+use super::stage::{Bin, START, Stage, beat, database, one_slot, plain, quick_heartbeat};
 use crate::queue::settings::QueueConfig;
 use crate::queue::{Submission, pruner};
 use cofferdam_domain::attempt::{FailureKind, WorkerId};
@@ -29,7 +29,7 @@ async fn tasks_that_an_earlier_incarnation_left_running_are_rescued_at_once() {
     let id = stage.submit(Submission { delay, ..plain() }).await;
     let dead = WorkerId(Uuid::from_u128(99));
     let later = START.plus(delay);
-    stage.storage.heartbeat(dead, later).await.unwrap();
+    stage.storage.heartbeat(beat(dead), later).await.unwrap();
     let claims = stage
         .storage
         .claim(dead, 1, ClaimOrder::Fifo, later)

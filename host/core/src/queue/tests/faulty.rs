@@ -14,8 +14,9 @@ use cofferdam_domain::batch::{BatchId, NewBatch};
 use cofferdam_domain::claim::{AttemptEnd, Claim};
 use cofferdam_domain::task::{BlobId, ClaimOrder, NewTask, Task, TaskId, TaskSpec};
 use cofferdam_domain::time::Timestamp;
+use cofferdam_domain::worker::{Beat, Worker};
 use cofferdam_storage::{
-    Batch, Cancelled, Counts, Finished, HeldTask, IdPage, Inserted, InsertedBatch, Orphans,
+    Asked, Batch, Cancelled, Counts, Finished, HeldTask, IdPage, Inserted, InsertedBatch, Orphans,
     Progress, Pruned, Purged, Reads, Rescued, Retried, StorageError, TaskFilter, TaskPage, Tasks,
 };
 
@@ -347,9 +348,18 @@ impl Tasks for Faulty {
             .await
     }
 
-    async fn heartbeat(&self, worker: WorkerId, now: Timestamp) -> Result<(), StorageError> {
-        let work = self.tasks.heartbeat(worker, now);
+    async fn heartbeat(&self, beat: Beat, now: Timestamp) -> Result<Asked, StorageError> {
+        let work = self.tasks.heartbeat(beat, now);
         self.through(Call::Heartbeat, work).await
+    }
+
+    async fn ask_to_drain(
+        &self,
+        worker: WorkerId,
+        drain: bool,
+    ) -> Result<Option<Worker>, StorageError> {
+        let work = self.tasks.ask_to_drain(worker, drain);
+        self.befall(None, work).await
     }
 
     async fn rescue(
@@ -447,6 +457,18 @@ impl Reads for Faulty {
     ) -> Result<Vec<Attempt>, StorageError> {
         self.befall(None, self.reads.attempts(id, after, limit))
             .await
+    }
+
+    async fn worker(&self, id: WorkerId) -> Result<Option<Worker>, StorageError> {
+        self.befall(None, self.reads.worker(id)).await
+    }
+
+    async fn workers(
+        &self,
+        after: Option<WorkerId>,
+        limit: u32,
+    ) -> Result<Vec<Worker>, StorageError> {
+        self.befall(None, self.reads.workers(after, limit)).await
     }
 
     async fn counts(&self) -> Result<Counts, StorageError> {

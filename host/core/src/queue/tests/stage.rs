@@ -37,6 +37,7 @@ use cofferdam_domain::retry::RetryPolicy;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{BlobId, Input, Task, TaskId};
 use cofferdam_domain::time::Timestamp;
+use cofferdam_domain::worker::{Beat, Capability, Profile, WorkerName, WorkerState};
 use cofferdam_sandbox::compile::Compiled;
 use cofferdam_sandbox::control::Control;
 use cofferdam_sandbox::threads::GuestThreads;
@@ -246,6 +247,28 @@ pub(super) async fn database() -> (TempDir, Opened) {
     (data, storage)
 }
 
+/// What the host of a stage tells of itself.
+pub(super) fn profile() -> Profile {
+    Profile {
+        name: WorkerName::of_machine("stage"),
+        address: None,
+        capabilities: Capability::of_every_worker(),
+        version: "0".to_owned(),
+        started_at: START,
+    }
+}
+
+/// What a worker without tasks tells of itself.
+pub(super) fn beat(worker: WorkerId) -> Beat {
+    Beat {
+        worker,
+        profile: Arc::new(profile()),
+        slots: 1,
+        load: 0,
+        state: WorkerState::Idle,
+    }
+}
+
 /// What a queue over this storage is made of: the only host there is, the first of its kind.
 pub(super) fn parts(
     storage: &Opened,
@@ -275,6 +298,7 @@ pub(super) fn parts(
         config,
         clock,
         worker: WorkerId(Uuid::from_u128(1)),
+        profile: profile(),
         seed: 1,
         threads: threads.handle(),
         shutdown: Shutdown::new(),

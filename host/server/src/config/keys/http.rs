@@ -4,14 +4,16 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Key, Kind, TIB, millis};
+use cofferdam_domain::worker::Address;
 
 pub(super) fn keys() -> Vec<Key> {
-    let mut keys = connections();
+    let mut keys = addresses();
+    keys.extend(connections());
     keys.extend(bodies());
     keys
 }
 
-fn connections() -> Vec<Key> {
+fn addresses() -> Vec<Key> {
     vec![
         Key {
             section: "http",
@@ -48,6 +50,30 @@ fn connections() -> Vec<Key> {
                 },
             },
         },
+        Key {
+            section: "http",
+            name: "advertise",
+            doc: "Where other hosts reach this one's API, as http://HOST:PORT or https://HOST:PORT; the address it listens on if empty.",
+            kind: Kind::Text {
+                form: "a URL of a scheme, a host and a port",
+                get: |config| {
+                    let address = config.http.advertise.as_ref();
+                    address.map_or_else(String::new, |address| address.as_str().to_owned())
+                },
+                set: |config, text| {
+                    let address = (!text.is_empty()).then(|| Address::parse(text));
+                    address
+                        .transpose()
+                        .map(|address| config.http.advertise = address)
+                        .is_ok()
+                },
+            },
+        },
+    ]
+}
+
+fn connections() -> Vec<Key> {
+    vec![
         number!("http", "threads", 0..=256, "Threads that accept and serve connections; 0 means one per core.", http.threads: usize),
         number!("http", "connections_max", 1..=100_000, "Open connections at once, at most half of the descriptors the process may have; one more replaces the one that has been silent for longest.", http.connections_max: usize),
         number!("http", "connections_per_peer_max", 1..=100_000, "Open connections of one address at once (IPv6: of one network of 64 bits).", http.connections_per_peer_max: usize),

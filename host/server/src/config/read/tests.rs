@@ -123,6 +123,60 @@ fn a_directory_is_an_absolute_path_with_an_access() {
 }
 
 #[test]
+fn words_are_an_array_in_the_file_and_parted_by_commas_in_a_variable() {
+    let words = |config: Config| {
+        let worker = config.worker;
+        let names = worker.capabilities.into_iter().chain(worker.groups);
+        let names = names.map(|capability| capability.as_str().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    let text = "[worker]\ncapabilities = [\"gpu\", \"big\"]\ngroups = [\"eu\"]\n";
+    assert_eq!(words(file(text).unwrap()), ["gpu", "big", "group:eu"]);
+    let variables = [
+        variable("COFFERDAM_WORKER_CAPABILITIES", " a, b ,"),
+        variable("COFFERDAM_WORKER_GROUPS", ""),
+    ];
+    assert_eq!(words(read(Some(text), variables).unwrap()), ["a", "b"]);
+    let many = "\"a\",".repeat(32);
+    for bad in [
+        "capabilities = \"gpu\"",
+        "capabilities = [1]",
+        "capabilities = [\"GPU\"]",
+        "capabilities = [\"group:eu\"]",
+        "groups = [\"group:eu\"]",
+        "name = \"a b\"",
+        &format!("capabilities = [{many}]"),
+        &format!("groups = [{many}]"),
+    ] {
+        assert!(file(&format!("[worker]\n{bad}\n")).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn an_advertised_address_is_one_of_http() {
+    let advertised = |text: &str| {
+        let config = file(&format!("[http]\nadvertise = \"{text}\"\n"));
+        config.map(|config| {
+            config
+                .http
+                .advertise
+                .map(|address| address.as_str().to_owned())
+        })
+    };
+    assert_eq!(advertised("").unwrap(), None);
+    let address = advertised("https://host-1.example:8443/").unwrap();
+    assert_eq!(address.as_deref(), Some("https://host-1.example:8443"));
+    for bad in [
+        "host-1",
+        "ftp://host-1",
+        "http://host-1/v1",
+        "http://user@host-1",
+    ] {
+        assert!(advertised(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn numbers_and_texts_are_not_taken_for_one_another() {
     assert!(file("[queue]\nslots = \"7\"\n").is_err());
     assert!(file("[log]\nlevel = 1\n").is_err());

@@ -54,11 +54,11 @@ pub(crate) struct PoolCancelled {
 /// How the worker is.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct Health {
-    /// `healthy` or `draining`.
+    /// `healthy`, or `draining` if it ends or was asked to take no more tasks.
     pub(super) status: &'static str,
     pub(super) worker_id: String,
     pub(super) version: &'static str,
-    pub(super) capabilities: [&'static str; 2],
+    pub(super) capabilities: Vec<String>,
     pub(super) active_tasks: u64,
     pub(super) queue_depth: u64,
     pub(super) uptime_seconds: f64,

@@ -179,7 +179,7 @@ impl Model {
 
     pub(super) async fn heartbeat(&mut self, storage: &dyn Storage, worker: usize) {
         let now = at(self.now);
-        storage.heartbeat(WORKERS[worker], now).await.unwrap();
+        storage.heartbeat(beat(WORKERS[worker]), now).await.unwrap();
         self.heard[worker] = Some(self.now);
     }
 

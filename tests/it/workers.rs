@@ -1,0 +1,207 @@
+//! Workers as others see them, and hosts that are asked to take no more tasks.
+
+use std::time::{Duration, Instant};
+
+use cofferdam_test_postgres::Database;
+use serde_json::{Value, json};
+
+use crate::cli::cofferdam;
+use crate::support::guests;
+use crate::support::host::Host;
+
+/// Every change of a worker is seen sooner.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn sharing(database: &Database, rest: &str) -> Host {
+    let url = database.url();
+    Host::with_config(&format!(
+        "[storage]\nurl = {url:?}\n[queue]\nheartbeat_interval_ms = 300\ndead_after_ms = 1500\n{rest}"
+    ))
+}
+
+fn put_echo(host: &Host) {
+    let echo = guests::built("echo");
+    host.client.put_module("echo", &echo).expect(201);
+}
+
+/// The id of a host's process.
+fn id_of(host: &Host) -> String {
+    let health = host.client.get("/health").expect(200).json();
+    health["worker_id"].as_str().unwrap().to_owned()
+}
+
+/// What a host tells of a worker, once `wanted` is true of it.
+#[track_caller]
+fn worker_when(host: &Host, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let worker = host.client.get(&format!("/v1/workers/{id}"));
+        let worker = worker.expect(200).json();
+        if wanted(&worker) {
+            return worker;
+        }
+        assert!(Instant::now() < deadline, "{worker}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn hosts_know_one_another_and_see_them_go() {
+    let database = Database::fresh();
+    let first = sharing(&database, "slots = 3\n");
+    let rest = "[worker]\nname = \"Big-1\"\ncapabilities = [\"gpu\"]\ngroups = [\"eu\"]\n\
+                [http]\nadvertise = \"https://big-1.example:8443/\"\n";
+    let mut second = sharing(&database, rest);
+    let (first_id, second_id) = (id_of(&first), id_of(&second));
+
+    let worker = worker_when(&first, &second_id, |_| true);
+    assert_eq!(worker["name"], "Big-1");
+    assert_eq!(worker["address"], "https://big-1.example:8443");
+    assert_eq!(worker["capabilities"], json!(["cpu", "gpu", "sandbox"]));
+    assert_eq!(worker["groups"], json!(["eu"]));
+    assert_eq!(
+        (&worker["state"], &worker["load"]),
+        (&json!("idle"), &json!(0))
+    );
+    assert_eq!(worker["answers"], false, "{worker}");
+    assert!(
+        worker["heartbeat_age_ms"].as_u64().unwrap() < 30_000,
+        "{worker}"
+    );
+    let worker = worker_when(&second, &first_id, |_| true);
+    assert_eq!(worker["address"], json!(first.client.base));
+    assert_eq!(
+        (&worker["slots"], &worker["groups"]),
+        (&json!(3), &json!([]))
+    );
+    assert!(
+        worker["started_at"].is_string() && worker["version"].is_string(),
+        "{worker}"
+    );
+
+    let page = first.client.get("/v1/workers?limit=1").expect(200).json();
+    let cursor = page["next_cursor"].as_str().unwrap();
+    let next = first
+        .client
+        .get(&format!("/v1/workers?limit=1&cursor={cursor}"));
+    let next = next.expect(200).json();
+    let mut listed = [&page, &next].map(|page| page["items"][0]["id"].as_str().unwrap());
+    listed.sort_unstable();
+    let mut both = [first_id.as_str(), second_id.as_str()];
+    both.sort_unstable();
+    assert_eq!(listed, both);
+    assert_eq!(next["next_cursor"], Value::Null);
+
+    // Who is killed is missed; who ends says so.
+    second.kill();
+    worker_when(&first, &second_id, |worker| worker["state"] == "terminated");
+    second.restart();
+    let third_id = id_of(&second);
+    assert_ne!(third_id, second_id);
+    assert!(second.stop().success());
+    let ended = worker_when(&first, &third_id, |_| true);
+    assert_eq!(ended["state"], "terminated");
+    first
+        .client
+        .post(&format!("/v1/workers/{third_id}/drain"), &json!({}))
+        .expect_problem(409, "worker_terminated");
+}
+
+#[test]
+fn a_drained_host_finishes_its_tasks_and_takes_no_more_until_that_is_undone() {
+    let database = Database::fresh();
+    let drained = sharing(&database, "");
+    put_echo(&drained);
+    let sleep = guests::wat("sleep.wat");
+    drained.client.put_module("sleep", &sleep).expect(201);
+    let id = id_of(&drained);
+    let limits = json!({"timeout_ms": 3000});
+    let slow = drained
+        .client
+        .submit(&json!({"module": "sleep", "limits": limits}));
+    drained
+        .client
+        .task_when(&slow, |task| task["status"] == "running");
+    worker_when(&drained, &id, |worker| {
+        worker["state"] == "running" && worker["load"] == 1
+    });
+
+    let other = sharing(&database, "");
+    let path = format!("/v1/workers/{id}/drain");
+    let worker = other.client.post(&path, &json!({})).expect(202).json();
+    assert_eq!(
+        (&worker["state"], &worker["drain_requested"]),
+        (&json!("draining"), &json!(true))
+    );
+    // The host itself has heard of it.
+    let deadline = Instant::now() + PATIENCE;
+    while drained.client.get("/health").expect(200).json()["status"] != "draining" {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let others = id_of(&other);
+    for _ in 0..20 {
+        let task = drained
+            .client
+            .submit_and_wait(&json!({"module": "echo", "input": 7}));
+        assert_eq!(task["worker_id"], json!(others), "{task}");
+    }
+    let task = drained.client.final_task(&slow);
+    assert_eq!(task["worker_id"], json!(id), "{task}");
+    assert_eq!(
+        (&task["attempt"], &task["error"]["kind"]),
+        (&json!(1), &json!("timeout"))
+    );
+
+    other.client.delete(&path).expect(202);
+    drop(other);
+    let task = drained
+        .client
+        .submit_and_wait(&json!({"module": "echo", "input": 7}));
+    assert_eq!(task["worker_id"], json!(id), "{task}");
+}
+
+#[test]
+fn a_single_host_is_a_worker_that_the_command_line_drains() {
+    let host = Host::start();
+    put_echo(&host);
+    let id = id_of(&host);
+    let server = ["--server", &host.client.base];
+    let command = |args: &[&str]| {
+        let output = cofferdam(&[&server[..], args].concat(), b"");
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{text}");
+        text
+    };
+    let listed = command(&["worker", "list"]);
+    assert!(
+        listed.starts_with(&id) && listed.contains("cpu,sandbox"),
+        "{listed}"
+    );
+    let shown: Value = serde_json::from_str(&command(&["--json", "worker", "list"])).unwrap();
+    assert_eq!(
+        (&shown["id"], &shown["answers"]),
+        (&json!(id), &json!(true))
+    );
+
+    let drained = command(&["worker", "drain", &id]);
+    assert!(drained.contains("draining"), "{drained}");
+    let task = host.client.submit(&json!({"module": "echo", "input": 7}));
+    let waited = host.client.get(&format!("/v1/tasks/{task}?wait_ms=1500"));
+    assert_eq!(waited.expect(200).json()["status"], "pending");
+    host.client
+        .run("echo", "application/json", b"7")
+        .expect(200);
+    command(&["worker", "drain", "--undo", &id]);
+    assert_eq!(host.client.final_task(&task)["status"], "completed");
+
+    let unknown = "00000000-0000-4000-8000-000000000000";
+    for id in [unknown, "no-id"] {
+        let answer = host.client.get(&format!("/v1/workers/{id}"));
+        answer.expect_problem(404, "worker_not_found");
+        let answer = host
+            .client
+            .post(&format!("/v1/workers/{id}/drain"), &json!({}));
+        answer.expect_problem(404, "worker_not_found");
+    }
+}
