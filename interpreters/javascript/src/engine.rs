@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use rquickjs::{Context, Ctx, Function, Object, Persistent, Runtime, Value};
 
-use crate::{event_loop, host, json, modules};
+use crate::{event_loop, heap, host, json, modules};
 
 const PRELUDE: &str = include_str!(env!("COFFERDAM_PRELUDE"));
 
@@ -60,7 +60,7 @@ static ENGINE: OneThread = OneThread(OnceCell::new());
 
 /// Builds the heap that the snapshot holds. A failure here fails the build, never a run.
 pub(crate) fn prepare() {
-    let runtime = Runtime::new().expect("QuickJS starts");
+    let runtime = Runtime::new_with_alloc(heap::Heap).expect("QuickJS starts");
     runtime.set_max_stack_size(MAX_STACK_BYTES);
     runtime.set_loader(modules::Files, modules::Files);
     runtime.set_host_promise_rejection_tracker(Some(Box::new(event_loop::track_rejection)));
@@ -83,6 +83,7 @@ pub(crate) fn prepare() {
         let filling: Value = ctx.eval(FILLING).expect("plain JavaScript");
         std::mem::forget(Persistent::save(&ctx, filling));
     });
+    heap::prepared();
     fill_holes();
     let used = usize::try_from(runtime.memory_usage().malloc_size).unwrap_or(0);
     runtime.set_gc_threshold(used + GC_HEADROOM_BYTES);

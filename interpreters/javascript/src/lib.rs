@@ -11,6 +11,7 @@ mod envelope;
 mod event_loop;
 mod execute;
 mod files;
+mod heap;
 mod host;
 mod json;
 mod modules;

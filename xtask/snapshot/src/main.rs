@@ -39,18 +39,21 @@ fn snapshot(wasm: &[u8]) -> anyhow::Result<Vec<u8>> {
     let (context, instrumented) = wizer.instrument(wasm).map_err(own)?;
     let engine = engine().map_err(own)?;
     let module = Module::new(&engine, &instrumented).map_err(own)?;
-    let mut state = State::new(&module).map_err(own)?;
-    state.call::<(), ()>(INITIALIZE, ()).map_err(own)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let first = runtime
-        .block_on(wizer.snapshot(&context, &mut state))
-        .map_err(own)?;
-    // Only an instance that begins as runs do shows which pages runs write to.
-    let stretches = pages::rehearsed(&engine, &first)?;
-    pages::note(&mut state, &stretches)?;
-    runtime
-        .block_on(wizer.snapshot(&context, &mut state))
-        .map_err(own)
+    let taken = |state: &mut State| {
+        let snapshot = wizer.snapshot(&context, state);
+        runtime.block_on(snapshot).map_err(own)
+    };
+    // Only an instance that begins as runs do shows what runs write to.
+    let mut trial = State::new(&module).map_err(own)?;
+    trial.call::<(), ()>(INITIALIZE, ()).map_err(own)?;
+    let usual = pages::rehearsed(&engine, &taken(&mut trial)?)?;
+    let mut state = State::new(&module).map_err(own)?;
+    pages::gather(&usual, &mut trial, &mut state).map_err(own)?;
+    state.call::<(), ()>(INITIALIZE, ()).map_err(own)?;
+    let usual = pages::rehearsed(&engine, &taken(&mut state)?)?;
+    pages::note(&mut state, &usual)?;
+    taken(&mut state)
 }
 
 /// wasmtime's error is not a `std::error::Error`.

@@ -23,13 +23,11 @@ const OF_A_FILE: u64 = 1 << 61;
 /// Pages in a row: the first, and how many.
 pub(crate) type Stretch = (u32, u32);
 
-/// The pages that any of the rehearsals writes to, each in a fresh instance of `snapshot`, in as
-/// many stretches as the module has room for.
-pub(crate) fn rehearsed(engine: &Engine, snapshot: &[u8]) -> anyhow::Result<Vec<Stretch>> {
+/// The pages that any of the rehearsals writes to, each in a fresh instance of `snapshot`.
+pub(crate) fn rehearsed(engine: &Engine, snapshot: &[u8]) -> anyhow::Result<Vec<u32>> {
     let module = Module::new(engine, snapshot).map_err(own)?;
     let mut state = State::new(&module).map_err(own)?;
     let rehearsals: u32 = state.call("rehearsals", ()).map_err(own)?;
-    let at_most: u32 = state.call("usual_pages_max", ()).map_err(own)?;
     let mut usual = BTreeSet::new();
     for rehearsal in 0..rehearsals {
         let mut state = State::new(&module).map_err(own)?;
@@ -39,8 +37,23 @@ pub(crate) fn rehearsed(engine: &Engine, snapshot: &[u8]) -> anyhow::Result<Vec<
         let address = memory.data_ptr(&state.store).addr();
         usual.extend(written(address, length / PAGE_BYTES)?);
     }
-    let usual: Vec<u32> = usual.into_iter().collect();
-    Ok(joined(&usual, usize::try_from(at_most)?))
+    Ok(usual.into_iter().collect())
+}
+
+/// Tells `next`, which is not yet prepared, which blocks of `trial` are on these pages.
+pub(crate) fn gather(usual: &[u32], trial: &mut State, next: &mut State) -> wasmtime::Result<()> {
+    for &page in usual {
+        trial.call::<u32, ()>("note_written", page)?;
+    }
+    let bytes: u32 = trial.call("warm_blocks_bytes", ())?;
+    let mut warm = vec![0; bytes as usize];
+    let place: u32 = trial.call("warm_blocks", ())?;
+    trial
+        .memory("memory")
+        .read(&trial.store, place as usize, &mut warm)?;
+    next.memory("memory")
+        .write(&mut next.store, place as usize, &warm)?;
+    Ok(())
 }
 
 /// The pages from `address` on that are private to this process. A page of an instance's image that
@@ -82,8 +95,11 @@ fn joined(pages: &[u32], at_most: usize) -> Vec<Stretch> {
     stretches
 }
 
-/// Writes the stretches to the place where the module reads them.
-pub(crate) fn note(state: &mut State, stretches: &[Stretch]) -> anyhow::Result<()> {
+/// Writes the pages to the place where the module reads them, in as many stretches as there is room
+/// for.
+pub(crate) fn note(state: &mut State, usual: &[u32]) -> anyhow::Result<()> {
+    let at_most: u32 = state.call("usual_pages_max", ()).map_err(own)?;
+    let stretches = joined(usual, usize::try_from(at_most)?);
     let total: u32 = stretches.iter().map(|(_, count)| count).sum();
     let count = stretches.len();
     writeln!(
