@@ -1,6 +1,11 @@
 //! Records the ends of attempts, as their workers report them, and progress before that.
+//!
+//! The usual ends take one statement (`at_once`). Of all others the task is locked and looked at, and the
+//! rules decide.
 
-use std::collections::{HashMap, HashSet};
+mod at_once;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use uuid::Uuid;
 
@@ -19,14 +24,16 @@ use cofferdam_domain::claim::{AttemptEnd, Next};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::time::Timestamp;
 
-/// The tasks whose current holders tell an end, locked in one order for all who lock several.
+/// The tasks whose current holders tell an end, locked in one order for all who lock several. A fence is
+/// that of a running task, so `state` is not asked for: with it the planner would go through the index of
+/// running tasks, which its statistics call empty, for each end anew.
 const HOLDERS: &str = concat!(
     "SELECT ",
     running_columns!(),
     ", e.place
-     FROM unnest($1::uuid[], $2::int8[], $3::int4[]) WITH ORDINALITY AS e(id, fence, attempt, place)
+     FROM unnest($1::uuid[], $2::int8[], $3::int4[], $4::int8[]) AS e(id, fence, attempt, place)
      JOIN cofferdam.task_spec s ON s.id = e.id JOIN cofferdam.task t ON t.seq = s.seq
-     WHERE t.state = 2 AND t.fence = e.fence AND t.attempt = e.attempt
+     WHERE t.fence = e.fence AND t.attempt = e.attempt
      ORDER BY t.seq, e.place FOR UPDATE OF t"
 );
 const PROGRESS: &str = "
@@ -51,62 +58,71 @@ pub(super) type Told = (AttemptEnd, Option<Stored>);
 /// Records ends, in order.
 pub(super) async fn finish(call: &Call, ends: &[Told]) -> Result<Vec<Finished>, Fault> {
     let mut tx = call.begin(Mode::Durable).await?;
-    let holders = holders(&mut tx, ends).await?;
+    let mut finished = vec![Finished::Stale; ends.len()];
+    let recorded = at_once::end(&mut tx, ends).await?;
+    for (place, state) in &recorded {
+        finished[*place] = Finished::Recorded(*state);
+    }
+    let left = (0..ends.len()).filter(|place| !recorded.contains_key(place));
+    let holders = holders(&mut tx, ends, left.collect()).await?;
+    if recorded.is_empty() && holders.is_empty() {
+        tx.rollback().await?;
+        return Ok(finished);
+    }
     let max_lost = max_lost(&mut tx, ends, &holders).await?;
     let mut settling = Settling::default();
-    let mut finished = Vec::with_capacity(ends.len());
-    for (place, told) in ends.iter().enumerate() {
-        finished.push(match holders.get(&place) {
-            None => Finished::Stale,
-            Some(task) => {
-                let max_lost = || {
-                    let template = task.task.template;
-                    max_lost.get(&template).cloned().unwrap_or_else(|| {
-                        Err(StorageError::corrupt("a template was not looked for"))
-                    })
-                };
-                Finished::Recorded(settle(&mut settling, task, told, max_lost)?)
-            }
-        });
+    for (place, task) in &holders {
+        let max_lost = || {
+            let known = max_lost.get(&task.task.template).cloned();
+            known.unwrap_or_else(|| Err(StorageError::corrupt("a template was not looked for")))
+        };
+        let state = settle(&mut settling, task, &ends[*place], max_lost)?;
+        finished[*place] = Finished::Recorded(state);
     }
-    match holders.is_empty() {
-        true => tx.rollback().await?,
-        false => {
-            settling.write(&mut tx);
-            tx.commit().await?;
-        }
-    }
+    settling.write(&mut tx);
+    tx.commit().await?;
     Ok(finished)
 }
 
-/// The holder of each place at which its end is told for the first time.
-async fn holders(tx: &mut Tx, ends: &[Told]) -> Result<HashMap<usize, RunningTask>, Fault> {
-    let ids: Vec<Uuid> = ends.iter().map(|(end, _)| end.task_id.0).collect();
-    let fences = ends.iter().map(|(end, _)| end.fence.0.cast_signed());
-    let fences: Vec<i64> = fences.collect();
-    // A number that is too large belongs to no attempt, and -1 neither.
-    let attempts = ends
-        .iter()
-        .map(|(end, _)| i32::try_from(end.attempt).unwrap_or(-1));
-    let attempts: Vec<i32> = attempts.collect();
+/// The holder of each of the places at which its end is told for the first time.
+async fn holders(
+    tx: &mut Tx,
+    ends: &[Told],
+    places: Vec<usize>,
+) -> Result<BTreeMap<usize, RunningTask>, Fault> {
+    let mut holders = BTreeMap::new();
+    if places.is_empty() {
+        return Ok(holders);
+    }
+    let told = || places.iter().map(|place| &ends[*place].0);
+    let ids: Vec<Uuid> = told().map(|end| end.task_id.0).collect();
+    let fences: Vec<i64> = told().map(|end| end.fence.0.cast_signed()).collect();
+    let attempts: Vec<i32> = told().map(attempt_of).collect();
+    let numbers: Result<Vec<i64>, _> = places.iter().map(|place| i64::try_from(*place)).collect();
+    let numbers = numbers.map_err(StorageError::corrupt)?;
     let mut seen = HashSet::new();
-    let mut holders = HashMap::new();
-    for row in tx.query(HOLDERS, params![ids, fences, attempts]).await? {
+    let wanted = params![ids, fences, attempts, numbers];
+    for row in tx.query(HOLDERS, wanted).await? {
         let task = running(&row)?;
         let place: i64 = get(&row, 12)?;
         if seen.insert(task.task.seq) {
-            let place = usize::try_from(place - 1).map_err(StorageError::corrupt)?;
+            let place = usize::try_from(place).map_err(StorageError::corrupt)?;
             holders.insert(place, task);
         }
     }
     Ok(holders)
 }
 
+/// The number of an attempt. One that is too large belongs to no attempt, and -1 neither.
+fn attempt_of(end: &AttemptEnd) -> i32 {
+    i32::try_from(end.attempt).unwrap_or(-1)
+}
+
 /// How often those tasks may be lost for which that matters, by their templates.
 async fn max_lost(
     tx: &mut Tx,
     ends: &[Told],
-    holders: &HashMap<usize, RunningTask>,
+    holders: &BTreeMap<usize, RunningTask>,
 ) -> Result<HashMap<i64, Result<u32, StorageError>>, Fault> {
     let mut known = HashMap::new();
     for (place, task) in holders {
@@ -149,15 +165,8 @@ fn settle(
             instead,
         } => {
             let instead = instead.map(Outcome::Failed);
-            let ending = Ending {
-                finished_at: end.finished_at,
-                outcome: instead.as_ref().unwrap_or(&end.outcome),
-                output: output.as_ref().map(Stored::hash),
-                usage: end.usage,
-                streams: &end.streams,
-                artifacts: &end.artifacts,
-                left_out: end.left_out,
-            };
+            let outcome = instead.as_ref().unwrap_or(&end.outcome);
+            let ending = Ending::of(end, outcome, output.as_ref().map(Stored::hash));
             settling.settle(task, after, is_loss, &ending)
         }
     }

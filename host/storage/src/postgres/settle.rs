@@ -5,6 +5,7 @@ mod columns;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+pub(super) use self::columns::Left;
 use self::columns::{MOVE, Moved, Moves, RECORD, Records, number};
 use super::fault::{Fault, get, get_u32};
 use super::params::{Raw, params};
@@ -35,8 +36,9 @@ const OUTPUT: &str = "
     INSERT INTO cofferdam.output (seq, number, blob, size_bytes) VALUES ($1, $2, $3, $4)";
 
 /// Rows of one statement, and their bytes.
-const ROWS_MAX: usize = 2000;
-const ROWS_BYTES_MAX: usize = 16 << 20;
+pub(super) const ROWS_MAX: usize = 2000;
+pub(super) const ROWS_BYTES_MAX: usize = 16 << 20;
+
 /// A task that runs, and what of its row the rules do not ask for.
 pub(super) struct RunningTask {
     pub(super) task: Running,
@@ -172,7 +174,8 @@ impl Settling {
         }
         let bytes = row.bytes();
         let has_room = |records: &Records| {
-            records.seqs.len() < ROWS_MAX && records.bytes.saturating_add(bytes) <= ROWS_BYTES_MAX
+            let has_bytes = records.left.bytes.saturating_add(bytes) <= ROWS_BYTES_MAX;
+            records.seqs.len() < ROWS_MAX && has_bytes
         };
         if !self.records.last().is_some_and(has_room) {
             self.records.push(Records::default());

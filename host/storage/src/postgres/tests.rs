@@ -1,5 +1,7 @@
 //! The contract on PostgreSQL, and what only this backend can show.
 
+mod costs;
+
 use std::collections::HashSet;
 use std::time::Duration;
 

@@ -6,6 +6,7 @@ use super::{ArtifactsRow, FailureRow, to_json};
 use crate::StorageError;
 use crate::blobs::BlobHash;
 use cofferdam_domain::attempt::{Artifact, Captured, LeftOut, Outcome, Streams, Usage};
+use cofferdam_domain::claim::AttemptEnd;
 use cofferdam_domain::time::Timestamp;
 
 /// The most bytes of an attempt's output, streams and list of files together. SQLite keeps rows of
@@ -60,6 +61,23 @@ impl EndedRow<'_> {
 }
 
 impl<'a> Ending<'a> {
+    /// An end as its worker tells it, with the outcome that the rules give it.
+    pub(crate) fn of(
+        end: &'a AttemptEnd,
+        outcome: &'a Outcome,
+        output: Option<BlobHash>,
+    ) -> Ending<'a> {
+        Ending {
+            finished_at: end.finished_at,
+            outcome,
+            output,
+            usage: end.usage,
+            streams: &end.streams,
+            artifacts: &end.artifacts,
+            left_out: end.left_out,
+        }
+    }
+
     /// An end of which nothing is known but why.
     pub(crate) fn bare(finished_at: Timestamp, outcome: &'a Outcome) -> Ending<'a> {
         static NOTHING_WRITTEN: Streams = Streams {

@@ -58,15 +58,6 @@ impl Settling<'_> {
         end: &AttemptEnd,
         output: Option<BlobHash>,
     ) -> Result<TaskState, StorageError> {
-        let ending = Ending {
-            finished_at: end.finished_at,
-            outcome: &end.outcome,
-            output,
-            usage: end.usage,
-            streams: &end.streams,
-            artifacts: &end.artifacts,
-            left_out: end.left_out,
-        };
         match fate::of_end(task, end, || self.max_lost(task))? {
             Fate::GivenBack(run_at) => self.give_back(task, end.finished_at, run_at),
             Fate::Settled {
@@ -76,7 +67,7 @@ impl Settling<'_> {
             } => {
                 let instead = instead.map(Outcome::Failed);
                 let outcome = instead.as_ref().unwrap_or(&end.outcome);
-                let ending = Ending { outcome, ..ending };
+                let ending = Ending::of(end, outcome, output);
                 match is_loss {
                     true => self.settle_loss(task, after, &ending),
                     false => self.settle(task, after, &ending),

@@ -29,7 +29,7 @@ pub(super) const RECORD: &str = "
     SELECT * FROM unnest($1::int8[], $2::int4[], $3::uuid[], $4::int8[], $5::int8[], $6::text[],
         $7::int8[], $8::int8[], $9::int8[], $10::int8[], $11::int8[], $12::int2[], $13::text[],
         $14::text[], $15::bytea[], $16::bytea[], $17::bytea[], $18::bytea[])";
-/// Changes of one transaction are numbered from here on, behind those of what it claimed.
+/// Changes of one transaction are numbered from here on, behind those of what it claimed or ended at once.
 const FIRST_CHANGE: i64 = 1 << 17;
 
 pub(super) fn number(figure: u32) -> Result<i32, StorageError> {
@@ -54,11 +54,17 @@ pub(super) struct Moves {
 
 #[derive(Default)]
 pub(super) struct Records {
-    pub(super) bytes: usize,
     pub(super) seqs: Vec<i64>,
     numbers: Vec<i32>,
     workers: Vec<Uuid>,
     started_at: Vec<i64>,
+    pub(super) left: Left,
+}
+
+/// What attempts left: the columns of their rows that their ends alone tell.
+#[derive(Default)]
+pub(in crate::postgres) struct Left {
+    pub(in crate::postgres) bytes: usize,
     finished_at: Vec<i64>,
     failures: Vec<Option<String>>,
     durations: Vec<i64>,
@@ -134,11 +140,23 @@ impl Records {
         finished_at: Timestamp,
         row: EndedRow<'_>,
     ) {
-        self.bytes += row.bytes();
         self.seqs.push(task.seq);
         self.numbers.push(number);
         self.workers.push(Uuid::from_bytes(task.worker));
         self.started_at.push(task.claimed_at);
+        self.left.push(finished_at, row);
+    }
+
+    pub(super) fn into_params(self) -> Params {
+        let mut params = params![self.seqs, self.numbers, self.workers, self.started_at];
+        params.extend(self.left.into_params());
+        params
+    }
+}
+
+impl Left {
+    pub(in crate::postgres) fn push(&mut self, finished_at: Timestamp, row: EndedRow<'_>) {
+        self.bytes += row.bytes();
         self.finished_at.push(finished_at.as_millis());
         self.failures.push(row.failure);
         self.durations.push(row.duration_us);
@@ -155,13 +173,11 @@ impl Records {
         }
     }
 
-    pub(super) fn into_params(self) -> Params {
+    /// finished_at, failure, duration_us, cpu_us, fuel, peak_memory_bytes, disk_bytes, truncated,
+    /// artifacts, content_type, output, stdout, stderr and log.
+    pub(in crate::postgres) fn into_params(self) -> Params {
         let [stdout, stderr, log] = self.streams;
         params![
-            self.seqs,
-            self.numbers,
-            self.workers,
-            self.started_at,
             self.finished_at,
             self.failures,
             self.durations,

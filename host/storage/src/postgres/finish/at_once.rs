@@ -1,0 +1,143 @@
+//! The usual ends, in one statement: an attempt that completed or failed for good, of a task that nobody
+//! asked to cancel and that holds no place in a batch. What the statement does not find is left to those
+//! who look at each task (`finish`).
+
+use std::collections::{HashMap, HashSet};
+
+use uuid::Uuid;
+
+use super::{Told, attempt_of};
+use crate::StorageError;
+use crate::postgres::fault::{Fault, get};
+use crate::postgres::params::params;
+use crate::postgres::settle::{Left, ROWS_BYTES_MAX, ROWS_MAX};
+use crate::postgres::tx::Tx;
+use crate::rows::{EndedRow, Ending, state_number};
+use cofferdam_domain::attempt::FailureKind;
+use cofferdam_domain::claim::{AttemptEnd, Next};
+use cofferdam_domain::state::TaskState;
+
+/// A fence is that of a running task, so `state` is not asked for: with it the planner would take the
+/// index of running tasks, which its statistics call empty, for each end anew.
+const END: &str = "
+    WITH e AS MATERIALIZED (
+        SELECT s.seq, u.* FROM unnest($1::uuid[], $2::int8[], $3::int4[], $4::int2[], $5::text[],
+            $7::int8[], $8::text[], $9::int8[], $10::int8[], $11::int8[], $12::int8[], $13::int8[],
+            $14::int2[], $15::text[], $16::text[], $17::bytea[], $18::bytea[], $19::bytea[],
+            $20::bytea[])
+            WITH ORDINALITY AS u(id, fence, attempt, state, error_kind, finished_at, failure,
+                duration_us, cpu_us, fuel, peak_memory_bytes, disk_bytes, truncated, artifacts,
+                content_type, output, stdout, stderr, log, place)
+        JOIN cofferdam.task_spec s ON s.id = u.id
+        ORDER BY s.seq, u.place),
+    m AS (
+        UPDATE cofferdam.task t SET state = e.state, updated_at = e.finished_at,
+            finished_at = e.finished_at, fence = NULL, error_kind = e.error_kind,
+            change = (SELECT cofferdam.change_number($6)) + e.place
+        FROM e WHERE t.seq = e.seq AND t.fence = e.fence AND t.attempt = e.attempt
+            AND NOT t.cancel_requested AND t.batch_bound IS NULL
+        RETURNING t.worker, t.claimed_at, e.*),
+    r AS (
+        INSERT INTO cofferdam.attempt (seq, number, worker, started_at, finished_at, failure,
+            duration_us, cpu_us, fuel, peak_memory_bytes, disk_bytes, truncated, artifacts,
+            content_type, output, stdout, stderr, log)
+        SELECT seq, attempt, worker, claimed_at, finished_at, failure, duration_us, cpu_us, fuel,
+            peak_memory_bytes, disk_bytes, truncated, artifacts, content_type, output, stdout,
+            stderr, log
+        FROM m)
+    SELECT place FROM m";
+
+/// Ends for one statement, column by column.
+#[derive(Default)]
+struct Ends {
+    /// Where each of them is among those that were told, and the state of its task afterwards.
+    places: Vec<(usize, TaskState)>,
+    ids: Vec<Uuid>,
+    fences: Vec<i64>,
+    attempts: Vec<i32>,
+    states: Vec<i16>,
+    error_kinds: Vec<Option<&'static str>>,
+    left: Left,
+}
+
+/// Records those ends that are as usual; gives their places and the states of their tasks.
+pub(super) async fn end(tx: &mut Tx, told: &[Told]) -> Result<HashMap<usize, TaskState>, Fault> {
+    let mut recorded = HashMap::new();
+    let mut before = 0;
+    for ends in usual(told)? {
+        let some = i64::try_from(ends.places.len()).map_err(StorageError::corrupt)?;
+        recorded.extend(ends.write(tx, before).await?);
+        before += some;
+    }
+    Ok(recorded)
+}
+
+/// The final state of an end that is as usual.
+fn usual_state(end: &AttemptEnd) -> Option<TaskState> {
+    match end.next {
+        Next::Complete => Some(TaskState::Completed),
+        Next::Fail => Some(TaskState::Failed),
+        Next::Cancel | Next::RetryAt(_) | Next::GiveBack | Next::Postpone(_) => None,
+    }
+}
+
+/// The usual ends. If several ends of one task are told, only the first may count, so only that may be
+/// one of these.
+fn usual(told: &[Told]) -> Result<Vec<Ends>, StorageError> {
+    let mut all: Vec<Ends> = Vec::new();
+    let mut seen = HashSet::new();
+    for (place, (end, output)) in told.iter().enumerate() {
+        let is_first = seen.insert(end.task_id);
+        let (true, Some(state), None) = (is_first, usual_state(end), output) else {
+            continue;
+        };
+        let row = Ending::of(end, &end.outcome, None).row()?;
+        let bytes = row.bytes();
+        let has_room = |ends: &Ends| {
+            let has_bytes = ends.left.bytes.saturating_add(bytes) <= ROWS_BYTES_MAX;
+            ends.places.len() < ROWS_MAX && has_bytes
+        };
+        if !all.last().is_some_and(has_room) {
+            all.push(Ends::default());
+        }
+        if let Some(ends) = all.last_mut() {
+            ends.push(place, end, state, row);
+        }
+    }
+    Ok(all)
+}
+
+impl Ends {
+    fn push(&mut self, place: usize, end: &AttemptEnd, state: TaskState, row: EndedRow<'_>) {
+        self.places.push((place, state));
+        self.ids.push(end.task_id.0);
+        self.fences.push(end.fence.0.cast_signed());
+        self.attempts.push(attempt_of(end));
+        self.states.push(state_number(state).into());
+        let failure = end.outcome.failure_kind();
+        self.error_kinds.push(failure.map(FailureKind::as_str));
+        self.left.push(end.finished_at, row);
+    }
+
+    /// Sends them; their changes are numbered behind so many of the same transaction.
+    async fn write(self, tx: &mut Tx, before: i64) -> Result<Vec<(usize, TaskState)>, Fault> {
+        let mut params = params![
+            self.ids,
+            self.fences,
+            self.attempts,
+            self.states,
+            self.error_kinds,
+            before,
+        ];
+        params.extend(self.left.into_params());
+        let mut recorded = Vec::with_capacity(self.places.len());
+        for row in tx.query(END, params).await? {
+            let place = usize::try_from(get::<i64>(&row, 0)? - 1).map_err(StorageError::corrupt)?;
+            let told = self.places.get(place).copied();
+            let (place, state) = told.ok_or_else(|| StorageError::corrupt("an end nobody told"))?;
+            tx.moved(TaskState::Running, state, 1);
+            recorded.push((place, state));
+        }
+        Ok(recorded)
+    }
+}
