@@ -24,10 +24,33 @@ pub(crate) struct Host {
 impl Host {
     /// Starts the host and waits until it is ready.
     pub(crate) fn start(place: &Place, data: &Path) -> anyhow::Result<Host> {
-        let mut command = Command::new(place.host()?);
+        Host::start_by(Command::new(place.host()?), data, &[])
+    }
+
+    /// The same over a database that hosts share, on one core alone if it is named.
+    pub(crate) fn start_over(
+        place: &Place,
+        data: &Path,
+        url: &str,
+        core: Option<usize>,
+    ) -> anyhow::Result<Host> {
+        let program = place.host()?;
+        let command = match core {
+            None => Command::new(program),
+            Some(core) => {
+                let mut pinned = Command::new("taskset");
+                pinned.args(["-c", &core.to_string()]).arg(program);
+                pinned
+            }
+        };
+        Host::start_by(command, data, &["--storage", url])
+    }
+
+    fn start_by(mut command: Command, data: &Path, more: &[&str]) -> anyhow::Result<Host> {
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(data);
+            .arg(data)
+            .args(more);
         let server = Server::start(command, "listening on ")?;
         let client = Client::new(server.base());
         client

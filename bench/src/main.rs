@@ -5,16 +5,19 @@
 mod busy;
 mod client;
 mod exec;
+mod growth;
 mod host;
 mod hostile;
 mod machine;
 mod modules;
 mod peers;
 mod place;
+mod postgres;
 mod queue;
 mod report;
 mod run;
 mod server;
+mod shared;
 mod start;
 mod stats;
 mod wrk;
@@ -23,10 +26,12 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::growth::GrowthPlan;
 use crate::modules::ModulesPlan;
 use crate::place::Place;
 use crate::queue::QueuePlan;
 use crate::report::{Form, Report};
+use crate::shared::SharedPlan;
 use crate::start::StartPlan;
 
 /// Benchmarks of Cofferdam beside its peers.
@@ -69,6 +74,10 @@ enum Benchmark {
     Run(Plan),
     /// Draining a backlog, single submits and a lone task, beside BullMQ.
     Queue(QueuePlan),
+    /// The same over PostgreSQL, beside graphile-worker, pg-boss and BullMQ.
+    Shared(SharedPlan),
+    /// Claims and submits as the queue, its history and a transaction's age grow.
+    Growth(GrowthPlan),
     /// Start to ready, and idle memory.
     Start(StartPlan),
     /// The latency of /v1/run while other guests compute.
@@ -103,6 +112,8 @@ fn measure(place: &Place, benchmark: &Benchmark) -> anyhow::Result<Report> {
     match benchmark {
         Benchmark::Run(plan) => run::run(place, plan),
         Benchmark::Queue(plan) => queue::run(place, plan),
+        Benchmark::Shared(plan) => shared::run(place, plan),
+        Benchmark::Growth(plan) => growth::run(plan),
         Benchmark::Start(plan) => start::run(place, plan),
         Benchmark::Busy(plan) => busy::run(place, plan),
         Benchmark::Hostile(plan) => hostile::run(place, plan),

@@ -12,15 +12,15 @@ use crate::stats::{Samples, figure};
 /// A table of text.
 #[derive(Debug)]
 pub(crate) struct Table {
-    head: Vec<&'static str>,
+    head: Vec<String>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// An empty table.
-    pub(crate) fn new(head: &[&'static str]) -> Table {
+    pub(crate) fn new(head: &[&str]) -> Table {
         Table {
-            head: head.to_vec(),
+            head: head.iter().map(|&cell| cell.to_owned()).collect(),
             rows: Vec::new(),
         }
     }
@@ -38,9 +38,8 @@ impl Table {
             cells.chain([self.head[column].chars().count()]).max()
         };
         let widths: Vec<usize> = (0..self.head.len()).filter_map(width).collect();
-        let head: Vec<String> = self.head.iter().map(|&cell| cell.to_owned()).collect();
         let rule: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
-        [&head, &rule]
+        [&self.head, &rule]
             .into_iter()
             .chain(&self.rows)
             .map(|row| line(row, &widths, form))

