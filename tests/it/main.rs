@@ -10,6 +10,7 @@
 mod aborts;
 mod api_client;
 mod batches;
+mod bulk;
 mod cli;
 mod clients;
 mod compile;
@@ -36,5 +37,6 @@ mod shared;
 mod support;
 mod tasks;
 mod tidy;
+mod upgrade;
 mod uploads;
 mod workers;

@@ -92,8 +92,8 @@ pub enum QueueError {
         error: Box<QueueError>,
     },
     /// A bulk change matches more tasks than one may.
-    #[error("more than {BULK_TASKS_MAX} tasks match; narrow the filter")]
-    TooManyMatches,
+    #[error("more than {0} tasks match; narrow the filter")]
+    TooManyMatches(u64),
     /// As many bulk changes as may be are in progress.
     #[error("other bulk changes are in progress")]
     BulksBusy,

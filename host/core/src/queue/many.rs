@@ -19,8 +19,8 @@ use cofferdam_storage::{Cancelled, InsertedBatch, Retried, StorageError, TaskFil
 
 /// Tasks changed in one commit.
 const SLICE: usize = 500;
-/// The most tasks that one bulk change may find.
-pub const BULK_TASKS_MAX: usize = 1_000_000;
+/// The most that an operator may allow one bulk change to find: their ids are held in memory.
+pub const BULK_TASKS_MAX: u64 = 1_000_000;
 /// Bulk changes that are found or made at once on one host.
 pub(crate) const BULKS_MAX: usize = 4;
 /// Tasks found in one call.
@@ -199,8 +199,9 @@ impl Queue {
         loop {
             let page = self.shared.reads.task_ids(&filter, PAGE).await?;
             found.extend(page.ids);
-            if found.len() > BULK_TASKS_MAX {
-                return Err(QueueError::TooManyMatches);
+            let most = self.shared.config.bulk_tasks_max;
+            if found.len() as u64 > most {
+                return Err(QueueError::TooManyMatches(most));
             }
             match page.next {
                 None => return Ok(found),

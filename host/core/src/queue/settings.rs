@@ -15,6 +15,8 @@ pub struct QueueConfig {
     pub strategy: ClaimOrder,
     /// Tasks that may wait; one more is refused with 503.
     pub pending_max: u64,
+    /// Tasks that one bulk change may find.
+    pub bulk_tasks_max: u64,
     /// How long a cancelled guest may clean up before it is killed.
     pub cancel_grace: Duration,
     /// How often storage is asked for work without a signal.
@@ -39,6 +41,7 @@ impl Default for QueueConfig {
             slots: 0,
             strategy: ClaimOrder::Priority,
             pending_max: 1_000_000,
+            bulk_tasks_max: 1_000_000,
             cancel_grace: Duration::from_secs(5),
             poll_interval: Duration::from_secs(1),
             heartbeat_interval: Duration::from_secs(5),

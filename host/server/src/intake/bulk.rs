@@ -6,9 +6,6 @@ use crate::intake::json::{UniqueMap, Whole};
 use crate::intake::query::Query;
 use cofferdam::queue::BULK_TASKS_MAX;
 
-/// The same as a number of the API.
-const EXPECT_MAX: u64 = BULK_TASKS_MAX as u64;
-
 /// The body of `POST /v1/tasks/cancel` and `POST /v1/tasks/retry`.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -19,7 +16,7 @@ pub(crate) struct BulkRequest {
     filter: UniqueMap,
     /// Change them, if they are not more than this. Without it they are only counted.
     #[schema(value_type = Option<u64>, minimum = 0, maximum = 1_000_000)]
-    expect: Option<Whole<0, EXPECT_MAX>>,
+    expect: Option<Whole<0, BULK_TASKS_MAX>>,
 }
 
 impl BulkRequest {

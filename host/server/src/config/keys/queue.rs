@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{DAY_MS, Key, Kind, millis};
+use cofferdam::queue::BULK_TASKS_MAX;
 use cofferdam_domain::task::ClaimOrder;
 
 pub(super) fn keys() -> Vec<Key> {
@@ -23,6 +24,7 @@ pub(super) fn keys() -> Vec<Key> {
             },
         },
         number!("queue", "pending_max", 1..=1_000_000_000, "Tasks that may wait; one more is refused with 503.", queue.pending_max: u64),
+        number!("queue", "bulk_tasks_max", 1..=BULK_TASKS_MAX, "Tasks that one bulk change may find.", queue.bulk_tasks_max: u64),
         millis!(
             "queue",
             "cancel_grace_ms",

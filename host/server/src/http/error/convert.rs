@@ -204,7 +204,7 @@ impl From<QueueError> for ApiError {
                 let parent = format!("tasks[{place}]{within}");
                 ApiError::from(*error).under(&parent)
             }
-            QueueError::TooManyMatches => {
+            QueueError::TooManyMatches(_) => {
                 ApiError::bad_request("too_many_matches", error.to_string())
             }
             QueueError::BulksBusy => ApiError::busy("bulk_busy", error.to_string(), BULK_RETRY_S),
