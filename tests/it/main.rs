@@ -27,6 +27,7 @@ mod limits;
 mod mcp;
 mod memory;
 mod modules;
+mod proof;
 mod queue;
 mod recovery;
 mod refusals;

@@ -1,4 +1,4 @@
-//! Several hosts on one PostgreSQL database.
+//! Several hosts on one PostgreSQL database. What they survive is in `proof`.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,16 +8,7 @@ use serde_json::json;
 
 use crate::support::guests;
 use crate::support::host::Host;
-use crate::support::storm::{self, Bases};
 
-/// Tasks in the storm.
-const TASKS: usize = 3000;
-/// Connections that submit them.
-const CONNECTIONS: usize = 24;
-/// After how many acknowledged tasks one of the hosts is killed.
-const KILLS_AFTER: [usize; 3] = [600, 1200, 1800];
-/// After how many more the server ends every connection.
-const CUT_AFTER: usize = 200;
 /// The connections over which hosts hear each other.
 const LISTENERS: &str = "FROM pg_stat_activity
     WHERE datname = current_database() AND query = 'LISTEN cofferdam'";
@@ -178,44 +169,4 @@ fn a_host_whose_listening_connection_is_cut_listens_again() {
     idle.client.delete(&format!("/v1/tasks/{spin}")).expect(202);
     busy.client.final_task(&spin);
     assert!(asked_at.elapsed() < AT_ONCE);
-}
-
-#[test]
-fn nothing_acknowledged_is_lost_when_hosts_and_connections_die() {
-    let database = Database::fresh();
-    let config = config(&database);
-    let mut hosts = [(); 3].map(|()| Host::with_config(&config));
-    hosts[0]
-        .client
-        .put_module("echo", &guests::built("echo"))
-        .expect(201);
-    let bases = Bases::of(hosts.iter().map(|host| &host.client));
-    let acknowledged = storm::submit_all(TASKS, CONNECTIONS, &bases, |wait_for| {
-        for (victim, kill_after) in KILLS_AFTER.into_iter().enumerate() {
-            wait_for(kill_after);
-            hosts[victim].kill();
-            wait_for(kill_after + CUT_AFTER);
-            database.run(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                 WHERE application_name = 'cofferdam' AND datname = current_database()",
-            );
-            hosts[victim].restart();
-            bases.moved(victim, &hosts[victim].client);
-        }
-    });
-    storm::assert_completed(&hosts[0].client, &acknowledged);
-    let figure = |sql| database.run(sql).trim().parse::<usize>().unwrap();
-    assert_eq!(
-        figure("SELECT count(*) FROM cofferdam.task"),
-        TASKS,
-        "a task nobody was promised, or one twice"
-    );
-    assert_eq!(
-        figure("SELECT count(*) FROM cofferdam.attempt WHERE failure IS NULL"),
-        TASKS,
-        "each has one accepted result"
-    );
-    for host in &mut hosts {
-        assert!(host.stop().success());
-    }
 }

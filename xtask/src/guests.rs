@@ -69,6 +69,9 @@ fn build_rust(root: &Path, out: &Path) -> anyhow::Result<()> {
         let built = cargo(root, &probe, target, "release", &[])?;
         std::fs::copy(built.join("probe.wasm"), out.join(name))?;
     }
+    let diary = root.join("tests/guests/diary");
+    let built = cargo(root, &diary, TARGET, "release", &[])?;
+    std::fs::copy(built.join("diary.wasm"), out.join("diary.wasm"))?;
     Ok(())
 }
 

@@ -15,6 +15,7 @@ mod mutants;
 mod peers;
 mod process;
 mod set_up;
+mod storm;
 mod test;
 mod tools;
 mod wasi_suite;
@@ -35,6 +36,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   bench NAME    measure beside peers: run, queue, start, busy, hostile, exec or modules
   fuzz TARGET   give one of the fuzz targets inputs for five minutes, or --seconds N
   mutants       change the code in small ways and look whether a test notices; or mutants NAME…
+  storm N       submit N tasks to three hosts that die, over a database that restarts, and check
   wasi-suite PATH  run the public tests of WASI 0.1, of which PATH is a checkout
 ";
 
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Some("bench") => bench::run(&root, &arguments[1..]),
         Some("fuzz") => fuzz::run(&root, &arguments[1..]),
         Some("mutants") => mutants::run(&root, &arguments[1..]),
+        Some("storm") => storm::run(&root, &arguments[1..]),
         Some("wasi-suite") => wasi_suite::run(&root, &arguments[1..]),
         // A part of the demonstration that is built beside the others.
         Some("build") => build(&root, &arguments[1..]),

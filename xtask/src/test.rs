@@ -21,6 +21,8 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     // The interpreters' output is compared with the output of these.
     set_up::programs(root, &[("python3", "python3"), ("node", "nodejs")])?;
     set_up::postgres(root)?;
+    // A test shows hosts another time than the machine's.
+    set_up::programs(root, &[("faketime", "faketime")])?;
     peers::of_tests(root)?;
     form(root)?;
     dependencies(root, &deny, &mut not_checked)?;

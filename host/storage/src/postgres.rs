@@ -23,6 +23,7 @@ mod claim;
 mod clock;
 mod connection;
 mod counters;
+mod crashes;
 mod engine;
 mod fault;
 mod finish;

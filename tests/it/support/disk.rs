@@ -39,7 +39,8 @@ impl SmallDisk {
         TempDir::new_in(self.path()).expect("a directory")
     }
 
-    fn path(&self) -> &Path {
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
         self.mounted_at.path()
     }
 

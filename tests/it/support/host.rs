@@ -23,9 +23,18 @@ pub(crate) struct Host {
     pub(crate) client: Client,
     data: Arc<TempDir>,
     config: String,
-    descriptors: Option<u32>,
+    around: Around,
     log: Arc<Mutex<String>>,
     readers: Vec<JoinHandle<()>>,
+}
+
+/// What a host is started with besides its configuration.
+#[derive(Clone, Debug, Default)]
+struct Around {
+    /// A limit on open files and connections.
+    descriptors: Option<u32>,
+    /// Variables of its environment.
+    environment: Vec<(&'static str, String)>,
 }
 
 /// How long a host may take to release resources: idle threads live for ten seconds.
@@ -78,6 +87,12 @@ impl Host {
     /// measures.
     #[track_caller]
     pub(crate) fn with_config(config: &str) -> Host {
+        Host::with_environment(config, Vec::new())
+    }
+
+    /// The same with these variables in its environment.
+    #[track_caller]
+    pub(crate) fn with_environment(config: &str, environment: Vec<(&'static str, String)>) -> Host {
         let data = TempDir::new().expect("a temporary directory");
         let quiet = "[interpreters]\ndir = \"/nowhere\"\n";
         let rest = if config.contains("[interpreters]") {
@@ -85,7 +100,11 @@ impl Host {
         } else {
             quiet
         };
-        Host::open(Arc::new(data), &format!("{config}\n{rest}"), None)
+        let around = Around {
+            environment,
+            ..Around::default()
+        };
+        Host::open(Arc::new(data), &format!("{config}\n{rest}"), around)
     }
 
     /// The same for a host with a limit on open files and connections.
@@ -93,19 +112,23 @@ impl Host {
     pub(crate) fn with_descriptors(descriptors: u32) -> Host {
         let data = TempDir::new().expect("a temporary directory");
         let config = "[interpreters]\ndir = \"/nowhere\"\n";
-        Host::open(Arc::new(data), config, Some(descriptors))
+        let around = Around {
+            descriptors: Some(descriptors),
+            ..Around::default()
+        };
+        Host::open(Arc::new(data), config, around)
     }
 
     /// Starts a host over a data directory that was prepared.
     #[track_caller]
     pub(crate) fn over(data: TempDir, config: &str) -> Host {
-        Host::open(Arc::new(data), config, None)
+        Host::open(Arc::new(data), config, Around::default())
     }
 
     #[track_caller]
-    fn open(data: Arc<TempDir>, config: &str, descriptors: Option<u32>) -> Host {
+    fn open(data: Arc<TempDir>, config: &str, around: Around) -> Host {
         std::fs::write(data.path().join("cofferdam.toml"), config).expect("a configuration file");
-        let mut command = match descriptors {
+        let mut command = match around.descriptors {
             Some(most) => {
                 let mut shell = Command::new("sh");
                 let script = format!("ulimit -n {most} && exec \"$0\" \"$@\"");
@@ -117,6 +140,7 @@ impl Host {
         let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data.path())
+            .envs(around.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -143,7 +167,7 @@ impl Host {
             client,
             data,
             config: config.to_owned(),
-            descriptors,
+            around,
             log,
             readers: vec![stderr, stdout],
         }
@@ -191,7 +215,7 @@ impl Host {
     /// Starts a host again over the same data, after [`Host::kill`] or [`Host::stop`].
     #[track_caller]
     pub(crate) fn restart(&mut self) {
-        let next = Host::open(Arc::clone(&self.data), &self.config, self.descriptors);
+        let next = Host::open(Arc::clone(&self.data), &self.config, self.around.clone());
         let previous = std::mem::replace(self, next);
         drop(previous);
     }

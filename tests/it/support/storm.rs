@@ -3,8 +3,8 @@
 //! What happens to the hosts meanwhile is the test's own; here is what clients do about it.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use serde_json::json;
 use super::http::Client;
 
 /// The addresses of the hosts, which change when a host starts again.
-pub(crate) struct Bases(Vec<Mutex<String>>);
+#[derive(Clone)]
+pub(crate) struct Bases(Arc<[Mutex<String>]>);
 
 impl Bases {
     pub(crate) fn of<'a>(clients: impl IntoIterator<Item = &'a Client>) -> Bases {
@@ -24,6 +25,12 @@ impl Bases {
     /// The host of that number is where this client looks for it.
     pub(crate) fn moved(&self, host: usize, client: &Client) {
         self.0[host].lock().unwrap().clone_from(&client.base);
+    }
+
+    /// A client of the host whose turn it is.
+    pub(crate) fn client(&self, turn: usize) -> Client {
+        let base = &self.0[turn % self.0.len()];
+        Client::new(base.lock().unwrap().clone())
     }
 }
 
@@ -81,9 +88,10 @@ fn submit_until_acknowledged(bases: &Bases, number: usize) -> String {
     ];
     let body = json!({"module": "echo", "input": number}).to_string();
     for turn in number.. {
-        let base = &bases.0[turn % bases.0.len()];
-        let client = Client::new(base.lock().unwrap().clone());
-        match client.try_send("POST", "/v1/tasks", &headers, body.as_bytes()) {
+        match bases
+            .client(turn)
+            .try_send("POST", "/v1/tasks", &headers, body.as_bytes())
+        {
             Ok(answer) if answer.status == 202 || answer.status == 200 => {
                 return answer.json()["task_id"].as_str().unwrap().to_owned();
             }

@@ -3,7 +3,12 @@
 //! The first test that needs the server starts it, whatever process the test is in, and all others use the
 //! same one; half a minute after the last it ends by itself. It listens on a socket in a directory that
 //! is nobody else's, and its data is in memory where there is a place for it. `COFFERDAM_TEST_POSTGRES`
-//! names another server: a URL of a user who may create databases. Without any a test fails.
+//! names another server: a URL of a user who may create databases. Without any a test fails. A test that
+//! stops and starts its server has one of its own ([`Server`]), whatever that variable says.
+
+mod server;
+
+pub use server::{Server, Stop};
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -45,7 +50,9 @@ max_wal_senders = 0
 
 /// A database of one test's own, which goes with it.
 pub struct Database {
-    name: String,
+    /// Unless it goes with its server.
+    name: Option<String>,
+    url: String,
 }
 
 impl Database {
@@ -57,25 +64,30 @@ impl Database {
         // Left by a process that had the same number and was killed.
         administer(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
         administer(&format!("CREATE DATABASE {name}"));
-        Database { name }
+        Database {
+            url: url(&name),
+            name: Some(name),
+        }
     }
 
     /// Where it is.
     pub fn url(&self) -> String {
-        url(&self.name)
+        self.url.clone()
     }
 
     /// Has the server run a statement in it, and gives what that prints: a row a line, without anything
     /// around it.
     pub fn run(&self, sql: &str) -> String {
-        psql(&self.url(), sql)
+        psql(&self.url, sql)
     }
 }
 
 impl Drop for Database {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
-            administer(&format!("DROP DATABASE {} WITH (FORCE)", self.name));
+        if let Some(name) = &self.name
+            && !std::thread::panicking()
+        {
+            administer(&format!("DROP DATABASE {name} WITH (FORCE)"));
         }
     }
 }
@@ -211,6 +223,36 @@ fn answers(home: &Path) -> bool {
 }
 
 fn make(home: &Path, owner: Option<u32>) {
+    initialise(home, owner, SETTINGS);
+    // In a session of its own: it ends by itself, long after this process.
+    let kept = as_owner(Path::new("/usr/bin/setsid"), owner)
+        .args(["--fork", "/bin/sh", "-c", KEEPER, "keeper"])
+        .arg(programs())
+        .arg(home)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .expect("setsid runs");
+    assert!(kept.success(), "setsid: {kept}");
+    await_answer(home);
+}
+
+fn await_answer(home: &Path) {
+    let begun = Instant::now();
+    while !answers(home) {
+        let log = std::fs::read_to_string(home.join("log")).unwrap_or_default();
+        assert!(
+            begun.elapsed() < START_TIMEOUT,
+            "the server does not start: {log}"
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Makes the files of a server, none of whose data is there yet.
+fn initialise(home: &Path, owner: Option<u32>, settings: &str) {
     let data = home.join("data");
     let _not_there = std::fs::remove_dir_all(&data);
     let made = as_owner(&programs().join("initdb"), owner)
@@ -231,29 +273,8 @@ fn make(home: &Path, owner: Option<u32>) {
         .expect("initdb runs");
     let said = String::from_utf8_lossy(&made.stderr).into_owned();
     assert!(made.status.success(), "initdb: {said}");
-    let settings = data.join("postgresql.conf");
+    let file = data.join("postgresql.conf");
     let socket = format!("unix_socket_directories = '{}'\n", home.display());
-    let text = std::fs::read_to_string(&settings).expect("its settings") + SETTINGS + &socket;
-    std::fs::write(&settings, text).expect("its settings");
-    // In a session of its own: it ends by itself, long after this process.
-    let kept = as_owner(Path::new("/usr/bin/setsid"), owner)
-        .args(["--fork", "/bin/sh", "-c", KEEPER, "keeper"])
-        .arg(programs())
-        .arg(home)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .expect("setsid runs");
-    assert!(kept.success(), "setsid: {kept}");
-    let begun = Instant::now();
-    while !answers(home) {
-        let log = std::fs::read_to_string(home.join("log")).unwrap_or_default();
-        assert!(
-            begun.elapsed() < START_TIMEOUT,
-            "the server does not start: {log}"
-        );
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let text = std::fs::read_to_string(&file).expect("its settings") + settings + &socket;
+    std::fs::write(&file, text).expect("its settings");
 }

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::connection::Connector;
+use super::crashes::Eras;
 use super::fault::{Fault, Kind};
 use super::pool::Pool;
 use super::tallies::{Shards, Waiting};
@@ -32,6 +33,7 @@ pub(super) struct Db {
     pub(super) connector: Arc<Connector>,
     pub(super) writers: Arc<Pool>,
     pub(super) readers: Arc<Pool>,
+    pub(super) eras: Arc<Eras>,
     pub(super) read_timeout: Duration,
     pub(super) clock: Clock,
     /// Which data directory is this host's.
@@ -53,10 +55,12 @@ impl Db {
         home: Uuid,
     ) -> Db {
         let connector = Arc::new(connector);
+        let eras = Arc::<Eras>::default();
         Db {
-            writers: Pool::new(Arc::clone(&connector), WRITERS_MAX),
-            readers: Pool::new(Arc::clone(&connector), READERS_MAX),
+            writers: Pool::new(Arc::clone(&connector), Arc::clone(&eras), WRITERS_MAX),
+            readers: Pool::new(Arc::clone(&connector), Arc::clone(&eras), READERS_MAX),
             connector,
+            eras,
             read_timeout,
             clock,
             home,

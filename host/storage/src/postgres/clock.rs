@@ -7,7 +7,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio_postgres::Row;
+
 use super::call::{Call, Db};
+use super::crashes::{ERA, Era};
 use super::fault::{Fault, get};
 use super::params::params;
 use super::tx::Mode;
@@ -42,7 +45,7 @@ pub(super) async fn set(call: &Call) -> Result<(), Fault> {
 async fn ask(call: &Call) -> Result<bool, Fault> {
     let mut tx = call.begin(Mode::Read).await?;
     let asked = Instant::now();
-    let row = tx.query_opt(NOW, params![]).await?;
+    let row = tx.query_opt(&format!("{NOW}, {ERA}"), params![]).await?;
     let took = asked.elapsed();
     tx.commit().await?;
     let row = row.ok_or_else(|| StorageError::corrupt("the database knows no time"))?;
@@ -51,5 +54,17 @@ async fn ask(call: &Call) -> Result<bool, Fault> {
     if is_exact {
         call.db.clock.set(at_half_way.plus(took / 2));
     }
+    begin_era(call, &row).await?;
     Ok(is_exact)
+}
+
+/// Behind a pooler a connection outlives a crash of the server, which is noticed here.
+async fn begin_era(call: &Call, row: &Row) -> Result<(), Fault> {
+    let era = Era::named(get(row, 1)?);
+    if !call.db.eras.has_begun(&era) {
+        let lease = call.db.writers.get(call.deadline).await?;
+        call.db.eras.begin_first(lease.client(), &era).await?;
+        lease.give_back();
+    }
+    Ok(())
 }

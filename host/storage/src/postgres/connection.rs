@@ -17,6 +17,7 @@ use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::crashes::Era;
 use super::fault::{Fault, with_causes};
 use crate::StorageError;
 
@@ -36,6 +37,8 @@ pub(super) struct Connector {
 /// One connection. Dropped, it is cut; the server gives up whatever it was doing for it.
 pub(super) struct Conn {
     pub(super) client: Client,
+    /// Between which crashes of the server it was made: see `crashes`.
+    pub(super) era: Era,
     driver: JoinHandle<()>,
 }
 
@@ -79,7 +82,9 @@ impl Connector {
 
     /// A new connection.
     pub(super) async fn connect(&self) -> Result<Conn, Fault> {
-        self.connect_hearing(|_not_listened_to| {}).await
+        let mut conn = self.connect_hearing(|_not_listened_to| {}).await?;
+        conn.era = Era::of(&conn.client).await?;
+        Ok(conn)
     }
 
     /// The same; `heard` is called with the payload of every notification.
@@ -124,7 +129,11 @@ impl Conn {
                 }
             }
         });
-        Conn { client, driver }
+        Conn {
+            client,
+            era: Era::default(),
+            driver,
+        }
     }
 
     /// Waits until it ends.

@@ -18,7 +18,7 @@ struct Migration {
     compatible_from: i32,
 }
 
-const MIGRATIONS: [Migration; 4] = [
+const MIGRATIONS: [Migration; 5] = [
     Migration {
         script: include_str!("../../migrations/postgres/0001_initial.sql"),
         compatible_from: 1,
@@ -34,6 +34,10 @@ const MIGRATIONS: [Migration; 4] = [
     },
     Migration {
         script: include_str!("../../migrations/postgres/0004_workers.sql"),
+        compatible_from: 2,
+    },
+    Migration {
+        script: include_str!("../../migrations/postgres/0005_eras.sql"),
         compatible_from: 2,
     },
 ];
@@ -73,7 +77,14 @@ pub(super) async fn migrate(db: &Arc<Db>) -> Result<(), StorageError> {
             tx.commit().await?;
             let mut tx = call.begin(Mode::Durable).await?;
             up_to_date(&mut tx).await?;
-            tx.commit().await
+            tx.commit().await?;
+            let lease = call.db.writers.get(call.deadline).await?;
+            call.db
+                .eras
+                .begin_first(lease.client(), lease.era())
+                .await?;
+            lease.give_back();
+            Ok(())
         })
     });
     up_to_date.await

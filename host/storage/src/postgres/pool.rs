@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_postgres::Client;
 
 use super::connection::{Conn, Connector};
+use super::crashes::{Era, Eras};
 use super::fault::{Fault, Kind};
 use crate::StorageError;
 
@@ -20,6 +21,7 @@ const RETRY_WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::f
 /// Connections for one kind of call.
 pub(super) struct Pool {
     connector: Arc<Connector>,
+    eras: Arc<Eras>,
     idle: Mutex<Vec<Conn>>,
     places: Arc<Semaphore>,
 }
@@ -33,9 +35,14 @@ pub(super) struct Lease {
 
 impl Pool {
     /// A pool of up to `connections_max`, which are made when they are needed.
-    pub(super) fn new(connector: Arc<Connector>, connections_max: usize) -> Arc<Pool> {
+    pub(super) fn new(
+        connector: Arc<Connector>,
+        eras: Arc<Eras>,
+        connections_max: usize,
+    ) -> Arc<Pool> {
         Arc::new(Pool {
             connector,
+            eras,
             idle: Mutex::default(),
             places: Arc::new(Semaphore::new(connections_max)),
         })
@@ -58,7 +65,7 @@ impl Pool {
         }
         let mut wait = RETRY_WAIT.0;
         loop {
-            let refused = match timeout_at(deadline, self.connector.connect()).await {
+            let refused = match timeout_at(deadline, self.connect()).await {
                 Ok(Ok(conn)) => return Ok(lease(conn)),
                 Ok(Err(fault)) => fault,
                 Err(_elapsed) => return Err(unreachable_in_time().into()),
@@ -71,6 +78,12 @@ impl Pool {
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(RETRY_WAIT.1);
         }
+    }
+
+    async fn connect(&self) -> Result<Conn, Fault> {
+        let conn = self.connector.connect().await?;
+        self.eras.begin(&conn.client, &conn.era).await?;
+        Ok(conn)
     }
 
     fn take_idle(&self) -> Option<Conn> {
@@ -87,6 +100,10 @@ impl Pool {
 impl Lease {
     pub(super) fn client(&self) -> &Client {
         &self.conn.client
+    }
+
+    pub(super) fn era(&self) -> &Era {
+        &self.conn.era
     }
 
     /// Gives back a connection that is in no transaction.

@@ -11,6 +11,7 @@ use futures_util::join;
 use tokio_postgres::{Client, Row, SimpleQueryMessage};
 
 use super::call::Call;
+use super::crashes::{ERA, Era};
 use super::fault::{Fault, Kind, get};
 use super::params::{Params, params};
 use super::pool::Lease;
@@ -237,6 +238,7 @@ impl Tx {
         let Tx {
             call, lease, xid, ..
         } = self;
+        let era = lease.era().clone();
         // Its place in the pool is wanted for another.
         drop(lease);
         let unknown = |why: &StorageError| StorageError::Unknown(why.to_string());
@@ -244,7 +246,7 @@ impl Tx {
             return Err(unknown(&fault.error).into());
         };
         loop {
-            match status(&call, &xid).await {
+            match status(&call, &xid, &era).await {
                 Ok(Some(status)) if status == "committed" => {
                     call.set_committing(false);
                     return Ok(());
@@ -267,17 +269,19 @@ impl Tx {
     }
 }
 
-/// What the server says of a transaction; `None` if it does not remember.
-async fn status(call: &Call, xid: &str) -> Result<Option<String>, Fault> {
+/// What the server says of a transaction of that era; `None` if it does not remember. After a crash its
+/// number may have been given to another, which may have committed.
+async fn status(call: &Call, xid: &str, era: &Era) -> Result<Option<String>, Fault> {
     let lease = call.db.writers.get(call.deadline).await?;
-    let sql = "SELECT pg_xact_status($1::text::xid8)";
-    let rows = send(lease.client(), sql, &params![xid.to_owned()]).await?;
-    let status = match rows.first() {
-        Some(row) => get(row, 0)?,
-        None => None,
+    let sql = format!("SELECT pg_xact_status($1::text::xid8), {ERA} = $2");
+    let asked = params![xid.to_owned(), era.name().to_owned()];
+    let rows = send(lease.client(), &sql, &asked).await?;
+    let (status, is_same_era): (Option<String>, bool) = match rows.first() {
+        Some(row) => (get(row, 0)?, get(row, 1)?),
+        None => (None, false),
     };
     lease.give_back();
-    Ok(status)
+    Ok(status.filter(|status| is_same_era || status == "aborted"))
 }
 
 async fn send(
