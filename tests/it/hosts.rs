@@ -1,5 +1,9 @@
 //! Any host answers for all: a task is watched, read and changed at a host that does not run it.
 
+mod output;
+mod passed_on;
+mod sessions;
+
 use std::io::{BufRead, BufReader, Read};
 use std::time::{Duration, Instant};
 
@@ -21,6 +25,11 @@ struct Two {
 
 impl Two {
     fn start() -> Two {
+        Two::with("")
+    }
+
+    /// The same; `of_runs` is part of the configuration of the host that runs tasks.
+    fn with(of_runs: &str) -> Two {
         let database = Database::fresh();
         let url = database.url();
         let config = format!(
@@ -45,7 +54,7 @@ impl Two {
         asked
             .client
             .task_when(&spin, |task| task["status"] == "running");
-        let runs = Host::with_config(&config);
+        let runs = Host::with_config(&format!("{config}{of_runs}"));
         Two {
             asked,
             runs,
@@ -58,6 +67,40 @@ impl Two {
         let (status, stream) = self.asked.client.open(&path, &[]);
         assert_eq!(status, 200);
         Events(BufReader::new(stream))
+    }
+}
+
+/// How many connections one host has to the API of another.
+fn connections(from: &Host, to: &Host) -> usize {
+    let port = to.client.base.rsplit(':').next().expect("it has a port");
+    let port: u16 = port.parse().expect("a number");
+    let peer = format!("0100007F:{port:04X}");
+    let folder = format!("/proc/{}/fd", from.pid());
+    let sockets: Vec<_> = std::fs::read_dir(folder)
+        .expect("the host runs")
+        .flatten()
+        .filter_map(|entry| std::fs::read_link(entry.path()).ok())
+        .map(|socket| socket.to_string_lossy().into_owned())
+        .collect();
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel tells");
+    let is_one = |line: &&str| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        fields.get(2) == Some(&peer.as_str())
+            && fields.get(9).is_some_and(|inode| {
+                let socket = format!("socket:[{inode}]");
+                sockets.contains(&socket)
+            })
+    };
+    table.lines().filter(is_one).count()
+}
+
+/// Waits until `condition` is true.
+#[track_caller]
+fn await_that(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + AT_ONCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}: waited too long");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -37,6 +37,12 @@ fn post(host: &Host, headers: &[(&str, &str)], body: &str) -> Answer {
 }
 
 impl Session<'_> {
+    /// The same session, asked for at another host.
+    pub(crate) fn at<'a>(&self, host: &'a Host) -> Session<'a> {
+        let id = self.id.clone();
+        Session { host, id }
+    }
+
     pub(crate) fn begin(host: &Host) -> Session<'_> {
         let answer = post(host, &[ACCEPT, JSON], &initialize().to_string()).expect(200);
         let id = answer.header("mcp-session-id").to_owned();

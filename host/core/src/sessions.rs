@@ -22,7 +22,7 @@ use crate::runner::{Executed, RunError, Runner, Watcher};
 use crate::sessions::keeper::{Call, Command, Keeper, Start};
 use crate::sessions::settings::SessionsConfig;
 use crate::shutdown::Shutdown;
-use cofferdam_domain::attempt::Failure;
+use cofferdam_domain::attempt::{Failure, WorkerId};
 use cofferdam_domain::caller::{Caller, Forbidden, Scope};
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::grants::Grants;
@@ -40,6 +40,7 @@ pub struct Sessions {
     runner: Arc<Runner>,
     threads: GuestThreadsHandle,
     config: SessionsConfig,
+    worker: WorkerId,
     max: usize,
     /// The sum of the memory limits of all sessions: half of what guests may have.
     memory_max_bytes: u64,
@@ -48,13 +49,18 @@ pub struct Sessions {
     kept: Arc<Mutex<HashMap<SessionId, Entry>>>,
 }
 
-/// A session's name. Whoever knows it may use the session, so it is drawn at random.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SessionId(pub Uuid);
+/// A session's name. Whoever knows it may use the session, so its first part is drawn at random. The
+/// second one is the process that keeps the session: so every host knows at once where it is, or that it
+/// is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SessionId {
+    own: Uuid,
+    worker: WorkerId,
+}
 
 impl std::fmt::Display for SessionId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
+        write!(f, "{}.{}", self.own, self.worker.0)
     }
 }
 
@@ -152,8 +158,9 @@ pub enum SessionError {
 }
 
 impl Sessions {
-    /// An empty set of at most `max` sessions.
+    /// An empty set of at most `max` sessions of the process `worker`.
     pub fn new(
+        worker: WorkerId,
         runner: Arc<Runner>,
         threads: GuestThreadsHandle,
         config: SessionsConfig,
@@ -166,6 +173,7 @@ impl Sessions {
             runner,
             threads,
             config,
+            worker,
             max,
             clock,
             shutdown,
@@ -314,7 +322,7 @@ impl Sessions {
             .values()
             .map(|entry| lock(&entry.info).clone())
             .collect();
-        all.sort_by_key(|info| (info.created_at, info.id));
+        all.sort_by_key(|info| (info.created_at, info.id.own));
         all
     }
 
@@ -362,7 +370,10 @@ impl Sessions {
             )));
         }
         let now = self.clock.now();
-        let id = SessionId::new(now);
+        let id = SessionId {
+            own: now.uuid(&rand::random()),
+            worker: self.worker,
+        };
         let info = Arc::new(Mutex::new(SessionInfo {
             id,
             language,
@@ -419,15 +430,29 @@ impl SessionId {
     pub fn handle(self) -> String {
         let hash = Sha256::new()
             .chain_update(b"cofferdam session handle\0")
-            .chain_update(self.0.as_bytes())
+            .chain_update(self.own.as_bytes())
             .finalize();
         let digits = hash.iter().take(8).map(|byte| format!("{byte:02x}"));
         digits.collect()
     }
 
-    /// A new id that nobody can guess.
-    fn new(now: Timestamp) -> SessionId {
-        SessionId(now.uuid(&rand::random()))
+    /// Reads a name as it is written.
+    pub fn parse(text: &str) -> Option<SessionId> {
+        let uuid = |part: &str| {
+            let uuid = Uuid::try_parse(part).ok()?;
+            // Only the form with hyphens, which names a session in one way.
+            (part.len() == uuid::fmt::Hyphenated::LENGTH).then_some(uuid)
+        };
+        let (own, worker) = text.split_once('.')?;
+        Some(SessionId {
+            own: uuid(own)?,
+            worker: WorkerId(uuid(worker)?),
+        })
+    }
+
+    /// The process that keeps it.
+    pub fn worker(self) -> WorkerId {
+        self.worker
     }
 }
 

@@ -23,12 +23,14 @@ use uuid::Uuid;
 
 use crate::config::Config;
 use crate::http::api::Api;
+use crate::http::peers::Peers;
 use crate::http::room::Room;
 use crate::http::server;
 use crate::http::server::places::{PlaceLimits, Places};
 use crate::http::{AppState, Services};
 use crate::mcp::{self, Mcp};
 use cofferdam::interpreters::Interpreters;
+use cofferdam::queue::elsewhere::Taps;
 use cofferdam::queue::{Parts, Queue};
 use cofferdam::registry::Registry;
 use cofferdam::registry::loader::SandboxLoader;
@@ -214,6 +216,9 @@ impl Host {
         let works =
             Works::build(config, guests, needs, &storage, &machine, random.random()).await?;
         let (intake, doors) = (Shutdown::new(), Shutdown::new());
+        let worker = WorkerId(Uuid::from_u128(random.random()));
+        let peers = place::peers(config, &storage, worker, &mut random);
+        let profile = place::profile(config, needs.address.clone(), started_at);
         let parts = Parts {
             storage: Arc::clone(&storage.tasks),
             reads: Arc::clone(&storage.reads),
@@ -222,21 +227,15 @@ impl Host {
             admission: works.admission.clone(),
             config: config.queue.clone(),
             clock: clock.clone(),
-            worker: WorkerId(Uuid::from_u128(random.random())),
-            profile: config.worker.profile(
-                &place::machine_name(),
-                needs.address.clone(),
-                env!("CARGO_PKG_VERSION"),
-                started_at,
-            ),
+            worker,
+            profile: profile.clone(),
             seed: random.random(),
             threads: guests.handle(),
             shutdown: intake.clone(),
             metrics: Arc::clone(&works.metrics),
-            taps: None,
+            taps: Some(Arc::<Peers>::clone(&peers) as Arc<dyn Taps>),
             sole_owner: storage.exclusive,
         };
-        let (worker, profile) = (parts.worker, parts.profile.clone());
         let queue = Queue::start(parts, Arc::clone(&works.runner), works.files.clone()).await?;
         works.interpreters.warm_up(needs.languages, &intake);
         let files_retention = config.interpreters.files_retention;
@@ -245,7 +244,7 @@ impl Host {
         let services = Services {
             mcp: agents(config, &works, &storage, &room, guests, &clock),
             threads: guests.handle(),
-            sessions: sessions(config, &works.runner, guests, &clock, &intake),
+            sessions: sessions(config, worker, &works.runner, guests, &clock, &intake),
             queue,
             runner: works.runner,
             registry: works.registry,
@@ -263,6 +262,7 @@ impl Host {
             disk: Disk::new(data, config.storage.disk_free_min_bytes),
             config: config.http.clone(),
             worker,
+            peers,
             profile,
             started_at,
         };
@@ -327,12 +327,14 @@ fn agents(
 
 fn sessions(
     config: &Config,
+    worker: WorkerId,
     runner: &Arc<Runner>,
     guests: &GuestThreads,
     clock: &Clock,
     intake: &Shutdown,
 ) -> Arc<Sessions> {
     Arc::new(Sessions::new(
+        worker,
         Arc::clone(runner),
         guests.handle(),
         config.sessions.clone(),

@@ -26,6 +26,7 @@ mod ops;
 mod origin;
 mod page;
 mod path;
+pub mod peers;
 pub mod room;
 mod routes;
 mod run;
@@ -38,6 +39,7 @@ mod workers;
 
 use std::sync::Arc;
 
+use crate::http::peers::Peers;
 use crate::http::room::Room;
 use crate::http::settings::HttpConfig;
 use crate::mcp::Mcp;
@@ -103,6 +105,8 @@ pub struct Services {
     pub worker: WorkerId,
     /// What it tells of itself.
     pub profile: Profile,
+    /// The other hosts.
+    pub peers: Arc<Peers>,
     /// When it started.
     pub started_at: Timestamp,
 }

@@ -18,6 +18,7 @@ mod modules;
 mod postgres;
 mod reads;
 mod rows;
+pub mod secret;
 pub mod settings;
 pub mod signals;
 mod sqlite;
@@ -35,6 +36,7 @@ use self::postgres::PostgresStorage;
 pub use self::reads::{
     Batch, ChangeNumber, Counts, IdPage, Labelled, ListPosition, Reads, Since, TaskFilter, TaskPage,
 };
+use self::secret::Secret;
 use self::settings::StorageConfig;
 use self::signals::{InProcess, Signals};
 use self::sqlite::SqliteStorage;
@@ -58,6 +60,8 @@ pub struct Opened {
     /// Whether no other host uses this storage until it is closed: a task that is running at the
     /// start then belongs to a dead host.
     pub exclusive: bool,
+    /// What only the hosts of this storage know; none if there can be only one.
+    pub secret: Option<Secret>,
     database: Database,
 }
 
@@ -84,6 +88,7 @@ pub fn open(
                 signals: Arc::new(InProcess::default()),
                 clock: clock.clone(),
                 exclusive: true,
+                secret: None,
                 database: Database::Sqlite(database),
             })
         }
@@ -99,6 +104,7 @@ pub fn open(
                 signals: database.signals(),
                 clock,
                 exclusive: false,
+                secret: Some(database.secret()),
                 database: Database::Postgres(database),
             })
         }

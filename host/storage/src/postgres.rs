@@ -65,6 +65,7 @@ use self::signals::HostSignals;
 use self::submitter::Submitter;
 use crate::StorageError;
 use crate::lock::{self, DataLock};
+use crate::secret::Secret;
 use crate::settings::StorageConfig;
 use crate::signals::Signals;
 use cofferdam_domain::clock::Clock;
@@ -80,6 +81,7 @@ pub(crate) struct PostgresStorage {
     db: Arc<Db>,
     submitter: Submitter,
     signals: Arc<HostSignals>,
+    secret: Secret,
     /// The files beside the database are one host's own.
     _data: DataLock,
 }
@@ -102,9 +104,10 @@ impl PostgresStorage {
         let db = Db::new(connector, settings.read_timeout, random, clock, home);
         let db = Arc::new(db);
         let opening = Arc::clone(&db);
-        engine.wait_for(async move {
+        let secret = engine.wait_for(async move {
             migrate::migrate(&opening).await?;
-            clock::follow(&opening).await
+            clock::follow(&opening).await?;
+            migrate::secret(&opening).await
         })?;
         let submitter = Submitter::start(&engine, Arc::clone(&db));
         signals.start(&engine, &db);
@@ -113,6 +116,7 @@ impl PostgresStorage {
             db,
             submitter,
             signals,
+            secret,
             _data: data,
         })
     }
@@ -120,6 +124,11 @@ impl PostgresStorage {
     /// The signals between the hosts of this database.
     pub(crate) fn signals(&self) -> Arc<dyn Signals> {
         Arc::<HostSignals>::clone(&self.signals) as Arc<dyn Signals>
+    }
+
+    /// What only the hosts of this database know.
+    pub(crate) fn secret(&self) -> Secret {
+        self.secret.clone()
     }
 
     /// Finishes what was accepted and closes the connections. Later calls are answered with

@@ -18,6 +18,7 @@ use tower::Service;
 
 use crate::http::compress::{self, Coding};
 use crate::http::error::ApiError;
+use crate::http::peers::Peers;
 use crate::http::room::Room;
 use crate::http::{AppState, caller, routes};
 use cofferdam::telemetry::metrics::{Metrics, RouteCounters};
@@ -36,6 +37,7 @@ pub struct Api {
     router: Router,
     metrics: Arc<Metrics>,
     room: Room,
+    peers: Arc<Peers>,
     counters: Vec<(&'static str, RouteCounters)>,
     unmatched: RouteCounters,
 }
@@ -44,7 +46,9 @@ impl Api {
     /// The whole API over `state`.
     pub fn new(state: AppState) -> Api {
         let (metrics, room) = (Arc::clone(&state.metrics), state.room.clone());
-        Api::over(routes::router(state), routes::patterns(), metrics, room)
+        let peers = Arc::clone(&state.peers);
+        let router = routes::router(state);
+        Api::over(router, routes::patterns(), metrics, room, peers)
     }
 
     /// Any router; a request that matches none of `patterns` is counted as `unmatched`.
@@ -53,6 +57,7 @@ impl Api {
         patterns: Vec<&'static str>,
         metrics: Arc<Metrics>,
         room: Room,
+        peers: Arc<Peers>,
     ) -> Api {
         let counters = patterns
             .into_iter()
@@ -64,6 +69,7 @@ impl Api {
             unmatched: metrics.route("unmatched"),
             metrics,
             room,
+            peers,
         }
     }
 
@@ -74,8 +80,14 @@ impl Api {
             &Method::HEAD => None,
             _ => Coding::accepted(request.headers()),
         };
-        let response = match caller::admit(&mut request, from) {
-            Ok(()) => self.route(request).await,
+        let response = match caller::admit(&mut request, from, &self.peers) {
+            Ok(()) => match self.peers.elsewhere(&request) {
+                None => self.route(request).await,
+                Some(elsewhere) => {
+                    let passed_on = self.peers.pass_on(elsewhere, request).await;
+                    passed_on.unwrap_or_else(ApiError::into_response)
+                }
+            },
             Err(refused) => refused.into_response(),
         };
         let response = self.room.admit(response).await;

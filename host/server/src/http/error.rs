@@ -9,18 +9,19 @@
 //! | status | codes |
 //! |---|---|
 //! | 400 | `invalid_json` `invalid_field` `unsupported_field` `unknown_parameter` `invalid_parameter` `invalid_header` `invalid_path` `invalid_module_name` `invalid_cursor` `limit_above_ceiling` `grant_refused` `too_many_matches` `body_aborted` `invalid_encoding` |
-//! | 403 | `forbidden` `host_refused` `origin_refused` |
+//! | 403 | `forbidden` `host_refused` `origin_refused` `forwarding_refused` |
 //! | 404 | `not_found` `module_not_found` `task_not_found` `attempt_not_found` `artifact_not_found` `result_not_found` `batch_not_found` `worker_not_found` `session_not_found` `snapshot_not_found` |
 //! | 405, 408 | `method_not_allowed`, `body_timeout` |
 //! | 409 | `conflict` `task_final` `task_not_failed` `task_not_final` `task_exhausted` `matches_grew` `worker_terminated` |
-//! | 410 | `session_ended` |
+//! | 410 | `session_ended` `session_lost` |
 //! | 413 | `body_too_large` `module_too_large` `schema_check_too_large` |
 //! | 415 | `unsupported_media_type` `unsupported_content_encoding` |
+//! | 421 | `not_this_host` |
 //! | 422 | `module_refused` `compile_limit` `invalid_input` `schema_check_limit` `schema_refused`, and every failure kind |
 //! | 429 | `session_busy` |
 //! | 500 | `internal` `compiler_failed` `storage_corrupt` `storage_refused` `outcome_unknown` |
 //! | 501 | `interpreter_not_installed` `sessions_disabled` |
-//! | 503 | `draining` `queue_full` `queue_timeout` `disk_full` `storage_unavailable` `read_timeout` `compiler_busy` `interpreter_warming_up` `interpreter_failed` `sessions_full` `schema_checks_busy` `connections_full` `memory_busy` `bulk_busy` |
+//! | 503 | `draining` `queue_full` `queue_timeout` `disk_full` `storage_unavailable` `read_timeout` `compiler_busy` `interpreter_warming_up` `interpreter_failed` `sessions_full` `schema_checks_busy` `connections_full` `memory_busy` `bulk_busy` `forwards_busy` `host_unreachable` |
 //! | 507 | `storage_full` |
 
 pub(crate) mod convert;
@@ -146,6 +147,18 @@ impl ApiError {
         let detail = "there is no room in memory for this body at present (http.bodies_bytes, \
                       sandbox.memory_budget_bytes); try again";
         ApiError::busy("memory_busy", detail, 2)
+    }
+
+    /// As many requests are passed on to other hosts as may be.
+    pub(crate) fn forwards_busy() -> ApiError {
+        let detail = "this host passes as many requests on to others as it may (http.forwards_max); \
+                      try again, or ask another host";
+        ApiError::busy("forwards_busy", detail, 1)
+    }
+
+    /// The host that has what is asked for lives, and cannot be asked.
+    pub(crate) fn host_unreachable(detail: String) -> ApiError {
+        ApiError::busy("host_unreachable", detail, convert::UNREACHABLE_RETRY_S)
     }
 
     /// The same, with the time after which a retry may succeed.

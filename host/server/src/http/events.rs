@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::path::{PathParts, unknown_task};
+use crate::http::peers::FromAnotherHost;
 use crate::http::tasks::{find, view};
 use crate::intake::query::Query;
 use cofferdam::queue::events::{Event, EventKind};
@@ -51,14 +52,16 @@ pub(crate) async fn events(
     path: PathParts,
     uri: Uri,
     headers: HeaderMap,
+    FromAnotherHost(from_another): FromAnotherHost,
 ) -> Result<Response, ApiError> {
     Query::of(uri.query())?.done()?;
     let id = path.task()?;
     let last = last_event_id(&headers)?;
-    let watched = services
-        .queue
-        .watch(id, last.unwrap_or(0), Reach::AllHosts)
-        .await?;
+    let reach = match from_another {
+        true => Reach::ThisHost,
+        false => Reach::AllHosts,
+    };
+    let watched = services.queue.watch(id, last.unwrap_or(0), reach).await?;
     let (task, watch) = watched.ok_or_else(|| unknown_task(id))?;
     let phase = match (task.state.is_final(), last) {
         (false, None) => Phase::First(json!({

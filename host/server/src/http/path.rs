@@ -63,8 +63,8 @@ impl PathParts {
 
     /// The first part as a session's id. For other text there is no session.
     pub(crate) fn session(&self) -> Result<SessionId, ApiError> {
-        let id = words::task_id(self.text(0)).map(|id| SessionId(id.0));
-        id.ok_or_else(|| SessionError::Unknown(self.text(0).to_owned()).into())
+        SessionId::parse(self.text(0))
+            .ok_or_else(|| SessionError::Unknown(self.text(0).to_owned()).into())
     }
 
     /// The first part as a worker's id. Text that is not an id names no worker.

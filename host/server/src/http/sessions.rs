@@ -23,7 +23,8 @@ use cofferdam::runner::RunError;
 /// Make a session
 ///
 /// One interpreter with its variables and files, kept for its caller until nobody has called it
-/// for `idle_timeout_ms`. It lives in this host's memory and ends with the host.
+/// for `idle_timeout_ms`. It lives in this host's memory and ends with the host. Hosts that share a
+/// database pass requests for it on to its host.
 #[utoipa::path(
     post, path = "/v1/sessions", operation_id = "create_session", tag = "Sessions",
     request_body(content = SessionRequest),
@@ -93,7 +94,10 @@ pub(crate) async fn list(State(services): State<AppState>) -> Response {
 #[utoipa::path(
     get, path = "/v1/sessions/{id}", operation_id = "get_session", tag = "Sessions",
     params(("id" = String, Path, description = "The session's id")),
-    responses((status = 200, description = "The session", body = SessionJson)),
+    responses(
+        (status = 200, description = "The session", body = SessionJson),
+        (status = 410, description = "Its host has ended, and it with it (`session_lost`)", body = crate::http::error::Problem),
+    ),
 )]
 pub(crate) async fn get(
     State(services): State<AppState>,
@@ -109,7 +113,10 @@ pub(crate) async fn get(
 #[utoipa::path(
     delete, path = "/v1/sessions/{id}", operation_id = "delete_session", tag = "Sessions",
     params(("id" = String, Path, description = "The session's id")),
-    responses((status = 204, description = "It is gone")),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 410, description = "Its host has ended, and it with it (`session_lost`)", body = crate::http::error::Problem),
+    ),
 )]
 pub(crate) async fn delete(
     State(services): State<AppState>,

@@ -22,6 +22,9 @@ pub struct HttpConfig {
     pub connections_max: usize,
     /// Open connections of one address at once.
     pub connections_per_peer_max: usize,
+    /// Requests that are passed on to other hosts at once; a quarter as many more are for the output of
+    /// tasks that run there.
+    pub forwards_max: usize,
     /// How long a client may take to send a request's headers, and to stay silent between two
     /// requests.
     pub header_timeout: Duration,
@@ -62,6 +65,7 @@ impl Default for HttpConfig {
             threads: 0,
             connections_max: 4096,
             connections_per_peer_max: 4000,
+            forwards_max: 256,
             header_timeout: Duration::from_secs(30),
             body_idle_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(60),

@@ -7,10 +7,11 @@
 use std::sync::Arc;
 
 use super::call::{Call, Db};
-use super::fault::{Fault, get};
+use super::fault::{Fault, get, get_hash};
 use super::params::params;
 use super::tx::{Mode, Tx};
 use crate::StorageError;
+use crate::secret::Secret;
 
 /// A step, and the oldest version that can work with what it leaves.
 struct Migration {
@@ -18,7 +19,7 @@ struct Migration {
     compatible_from: i32,
 }
 
-const MIGRATIONS: [Migration; 5] = [
+const MIGRATIONS: [Migration; 6] = [
     Migration {
         script: include_str!("../../migrations/postgres/0001_initial.sql"),
         compatible_from: 1,
@@ -38,6 +39,10 @@ const MIGRATIONS: [Migration; 5] = [
     },
     Migration {
         script: include_str!("../../migrations/postgres/0005_eras.sql"),
+        compatible_from: 2,
+    },
+    Migration {
+        script: include_str!("../../migrations/postgres/0006_hosts.sql"),
         compatible_from: 2,
     },
 ];
@@ -88,6 +93,22 @@ pub(super) async fn migrate(db: &Arc<Db>) -> Result<(), StorageError> {
         })
     });
     up_to_date.await
+}
+
+/// What only the hosts of this database know.
+pub(super) async fn secret(db: &Arc<Db>) -> Result<Secret, StorageError> {
+    const SQL: &str = "SELECT secret FROM cofferdam.host_secret";
+    let call = Call::new(db, db.read_timeout);
+    let read = call.repeated(|call| {
+        Box::pin(async move {
+            let mut tx = call.begin(Mode::Read).await?;
+            let row = tx.query_opt(SQL, params![]).await?;
+            tx.commit().await?;
+            let row = row.ok_or_else(|| StorageError::corrupt("the hosts have no secret"))?;
+            Ok(Secret::new(get_hash(&row, 0)?))
+        })
+    });
+    read.await
 }
 
 async fn check_server(tx: &mut Tx) -> Result<(), Fault> {

@@ -77,6 +77,7 @@ fn connections() -> Vec<Key> {
         number!("http", "threads", 0..=256, "Threads that accept and serve connections; 0 means one per core.", http.threads: usize),
         number!("http", "connections_max", 1..=100_000, "Open connections at once, at most half of the descriptors the process may have; one more replaces the one that has been silent for longest.", http.connections_max: usize),
         number!("http", "connections_per_peer_max", 1..=100_000, "Open connections of one address at once (IPv6: of one network of 64 bits).", http.connections_per_peer_max: usize),
+        number!("http", "forwards_max", 1..=10_000, "Requests passed on at once to other hosts that have what is asked for; one more is answered with 503. A quarter as many more connections fetch the output of tasks that run there.", http.forwards_max: usize),
         millis!(
             "http",
             "header_timeout_ms",

@@ -6,10 +6,12 @@ use axum::http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::routing::get;
 use http_body_util::BodyExt;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::*;
 use crate::http::caller::By;
 use cofferdam::telemetry::metrics::Readings;
+use cofferdam_domain::attempt::WorkerId;
 
 fn api() -> (Api, Arc<Metrics>) {
     async fn panics() -> &'static str {
@@ -28,6 +30,7 @@ fn api() -> (Api, Arc<Metrics>) {
         vec!["/text", "/who", "/panic"],
         Arc::clone(&metrics),
         Room::of_its_own(1 << 20, std::time::Duration::ZERO),
+        Arc::new(Peers::new(WorkerId(Uuid::nil()), None)),
     );
     (api, metrics)
 }

@@ -26,6 +26,8 @@ const FAILED_RETRY_S: u32 = 300;
 const FULL_RETRY_S: u32 = 1;
 /// Seconds after which a busy or unreachable database may answer.
 pub(super) const UNAVAILABLE_RETRY_S: u32 = 2;
+/// Seconds after which a host that did not answer may do so, or is known to have ended.
+pub(super) const UNREACHABLE_RETRY_S: u32 = 5;
 /// Seconds after which a bulk change may have ended.
 const BULK_RETRY_S: u32 = 2;
 /// Seconds after which a session may have ended, or have taken the waiting calls.

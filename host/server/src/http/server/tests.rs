@@ -9,11 +9,14 @@ use axum::routing::{get, post};
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 use super::*;
+use crate::http::peers::Peers;
 use crate::http::room::Room;
 use crate::http::server::places::PlaceLimits;
 use cofferdam::telemetry::metrics::Metrics;
+use cofferdam_domain::attempt::WorkerId;
 
 /// A server on its own port and runtime.
 struct Server {
@@ -42,6 +45,7 @@ impl Server {
             Vec::new(),
             Arc::new(Metrics::new()),
             Room::of_its_own(1 << 20, Duration::ZERO),
+            Arc::new(Peers::new(WorkerId(Uuid::nil()), None)),
         );
         let limits = PlaceLimits::of(&config, config.connections_max);
         let (places, told) = (Places::new(limits), shutdown.clone());

@@ -35,7 +35,7 @@ use cofferdam_domain::limits::LimitRequest;
     request_body(content = TurnRequest),
     responses(
         (status = 200, description = "The result of the code", body = TurnAnswer),
-        (status = 410, description = "The session's interpreter was ended earlier", body = crate::http::error::Problem),
+        (status = 410, description = "The session's interpreter was ended earlier (`session_ended`), or its host has ended (`session_lost`)", body = crate::http::error::Problem),
         (status = 429, description = "Too many calls wait for this session", body = crate::http::error::Problem),
     ),
 )]

@@ -20,7 +20,10 @@ use cofferdam_storage::StorageError;
 #[utoipa::path(
     get, path = "/v1/sessions/{id}/files", operation_id = "list_session_files", tag = "Sessions",
     params(("id" = String, Path, description = "The session's id")),
-    responses((status = 200, description = "The files of its working directory", body = SessionFiles)),
+    responses(
+        (status = 200, description = "The files of its working directory", body = SessionFiles),
+        (status = 410, description = "Its host has ended, and it with it (`session_lost`)", body = crate::http::error::Problem),
+    ),
 )]
 pub(crate) async fn list(
     State(services): State<AppState>,
@@ -46,7 +49,10 @@ pub(crate) async fn list(
         ("id" = String, Path, description = "The session's id"),
         ("path" = String, Path, description = "The file's path below the working directory"),
     ),
-    responses((status = 200, description = "The bytes", content_type = "application/octet-stream")),
+    responses(
+        (status = 200, description = "The bytes", content_type = "application/octet-stream"),
+        (status = 410, description = "Its host has ended, and it with it (`session_lost`)", body = crate::http::error::Problem),
+    ),
 )]
 pub(crate) async fn get(
     State(services): State<AppState>,
@@ -72,7 +78,10 @@ pub(crate) async fn get(
 #[utoipa::path(
     post, path = "/v1/sessions/{id}/snapshot", operation_id = "snapshot_session", tag = "Sessions",
     params(("id" = String, Path, description = "The session's id")),
-    responses((status = 201, description = "The snapshot", body = SnapshotJson)),
+    responses(
+        (status = 201, description = "The snapshot", body = SnapshotJson),
+        (status = 410, description = "Its host has ended, and it with it (`session_lost`)", body = crate::http::error::Problem),
+    ),
 )]
 pub(crate) async fn snapshot(
     State(services): State<AppState>,
