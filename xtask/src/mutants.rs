@@ -41,7 +41,7 @@ const SELECTIONS: [Selection; 5] = [
         name: "verdict",
         package: "cofferdam",
         files: &["host/core/src/queue/executor/verdict.rs"],
-        tests: "test(queue)",
+        tests: "test(verdict)",
     },
     Selection {
         name: "quota",
@@ -52,8 +52,11 @@ const SELECTIONS: [Selection; 5] = [
     Selection {
         name: "settle",
         package: "cofferdam-storage",
-        files: &["host/storage/src/sqlite/settle.rs"],
-        tests: "test(sqlite)",
+        files: &[
+            "host/storage/src/fate.rs",
+            "host/storage/src/sqlite/settle.rs",
+        ],
+        tests: "test(fate) + test(sqlite)",
     },
 ];
 
@@ -93,7 +96,9 @@ fn one(root: &Path, mutants: &str, nextest: &str, selection: &Selection) -> anyh
     }
     arguments.extend(["--test-tool", "nextest", "--jobs", "1", "--output", &output]);
     arguments.extend(["--colors", "never", "--no-shuffle"]);
-    arguments.extend(["--", "-E", selection.tests]);
+    // Nothing is compiled that the tests do not need, and the first of them that fails is enough.
+    arguments.extend(["--cargo-test-arg", "--lib"]);
+    arguments.extend(["--", "-E", selection.tests, "--max-fail", "1:immediate"]);
     let build = root.join("target/mutants/build");
     forget_ours(&build)?;
     let build = build.to_string_lossy().into_owned();

@@ -70,4 +70,14 @@ mod tests {
         assert_eq!(budget.spend(1), Err(Stopped::Spent));
         assert_eq!(asked, 3);
     }
+
+    #[test]
+    fn bytes_cost_a_step_and_another_for_each_32() {
+        for (bytes, steps) in [(0, 1), (31, 1), (32, 2), (640, 21)] {
+            let mut more = || false;
+            assert_eq!(Budget::new(steps, &mut more).spend_bytes(bytes), Ok(()));
+            let mut less = Budget::new(steps - 1, &mut more);
+            assert_eq!(less.spend_bytes(bytes), Err(Stopped::Spent));
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! Constructs that an automaton without backtracking cannot do (look-around, back-references) are
 //! refused, not ignored.
 
+use std::fmt::Write;
 use std::iter::Peekable;
 use std::str::Chars;
 
@@ -137,15 +138,9 @@ fn code(number: u32) -> Result<char, String> {
     char::from_u32(number).ok_or_else(|| "has half a character".to_owned())
 }
 
-/// A literal character.
+/// A literal character, which has no other meaning as a number.
 fn push_char(out: &mut String, c: char) {
-    match c.is_ascii_alphanumeric() || !c.is_ascii() {
-        true => out.push(c),
-        false => {
-            use std::fmt::Write;
-            write!(out, r"\x{{{:x}}}", u32::from(c)).expect("memory takes any text");
-        }
-    }
+    write!(out, r"\x{{{:x}}}", u32::from(c)).expect("memory takes any text");
 }
 
 /// The class between `[` and `]`.

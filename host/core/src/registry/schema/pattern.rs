@@ -150,6 +150,9 @@ mod tests {
         assert!(!matches("^.$", "\u{2028}") && matches("^(?:a|b){2}$", "ab"));
         assert!(matches(r"^[+--]+$", "+,-") && matches(r"^[\b]$", "\u{8}"));
         assert!(matches(r"^(?<year>\d{4})-", "2026-01"));
+        assert!(matches("^[a-]+$", "a-") && matches(r"^[a-\d]+$", "a-7"));
+        assert!(matches(r"^[+-\-]+$", "+,-") && !matches(r"^[+-\-]+$", "."));
+        assert!(matches(r"^\u0041\u0042$", "AB") && matches(r"^\u0041u0042$", "Au0042"));
     }
 
     #[test]
@@ -158,13 +161,41 @@ mod tests {
         assert!(refused("(?=a)").contains("looks ahead"));
         assert!(refused("(?<!a)b").contains("looks ahead or behind"));
         assert!(refused(r"(a)\1").contains("refers back"));
+        assert!(refused(r"\01").contains("refers back"));
         assert!(refused(r"\q").contains(r"\q"));
+        assert!(refused(r"\c1").contains("without a letter"));
+        assert!(refused(r"\x4").contains("without its digits"));
+        assert!(refused(r"\uD83D\uE000").contains("half a character"));
         assert!(refused("(a{250}){600}").contains("larger than"));
         assert!(refused(r"(((\p{L}{100}){100}){100}){100}").contains("larger than"));
-        assert!(refused(&"a".repeat(5000)).contains("longer"));
+        assert!(Pattern::compile(&"a".repeat(4096), AUTOMATON_BYTES_MAX).is_ok());
+        assert!(refused(&"a".repeat(4097)).contains("longer"));
         assert!(refused(&"(".repeat(200)).contains("regular expression"));
         assert!(refused("(").contains("regular expression"));
         assert!(Pattern::compile("a{50}", 100).unwrap_err().contains("100"));
+    }
+
+    #[test]
+    fn a_match_costs_what_its_automaton_makes_of_each_byte() {
+        let steps = |pattern: &str, text: &str| {
+            let pattern = Pattern::compile(pattern, AUTOMATON_BYTES_MAX).unwrap();
+            let ends = |steps: &u64| {
+                let mut more = || false;
+                let found = pattern.is_match(text, &mut Budget::new(*steps, &mut more));
+                found.is_ok()
+            };
+            (0..1000).find(ends)
+        };
+        assert_eq!(steps("^b", ""), Some(1));
+        assert_eq!(steps("b", "aaa"), Some(4));
+        let large = steps("a{1600}", "a").unwrap();
+        assert!((200..220).contains(&large), "{large}");
+    }
+
+    #[test]
+    fn a_pattern_takes_its_automaton_and_a_cache() {
+        let pattern = Pattern::compile("a", AUTOMATON_BYTES_MAX).unwrap();
+        assert_eq!(pattern.bytes(), pattern.automaton_bytes() + 32 * 1024);
     }
 
     #[test]

@@ -331,6 +331,10 @@ mod tests {
         }
         let long = format!("\"{}\"", "x".repeat(300_000));
         assert_eq!(read_both(&long, true), Err("TooLarge".to_owned()));
+        let longest = format!("\"{}\"", "x".repeat(ROOM as usize / 4 - 2));
+        assert!(read_both(&longest, true).is_ok());
+        let named = format!("{{\"{}\": 1}}", "x".repeat(10_000));
+        assert!(read_both(&named, true).is_ok());
         let deep = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
         assert!(read_both(&deep(DEPTH_MAX), true).is_ok());
         for levels in [DEPTH_MAX + 1, 1000] {

@@ -109,15 +109,15 @@ mod tests {
         };
         let digest = |n| Digest::from_bytes([n; 32]);
         for n in 0..10 {
-            ready.keep(digest(n), Which::Input, large(BYTES_MAX / 4));
+            ready.keep(digest(n), Which::Input, large(16 << 20));
         }
         assert!(ready.get(digest(5), Which::Input).is_none());
         assert!(ready.get(digest(6), Which::Input).is_some());
         ready.keep(digest(6), Which::Input, large(1));
         ready.remove(digest(7));
-        ready.keep(digest(1), Which::Output, large(BYTES_MAX / 2));
+        ready.keep(digest(1), Which::Output, large(32 << 20));
         let kept = ready.lock();
-        assert_eq!(kept.bytes, BYTES_MAX / 4 * 3 + 1);
+        assert_eq!(kept.bytes, (48 << 20) + 1);
         assert_eq!(kept.schemas.len(), 3);
     }
 }

@@ -165,6 +165,8 @@ mod tests {
         assert_eq!(join(base, "/b"), "https://example.com/b");
         assert_eq!(join(base, "//other/b"), "https://other/b");
         assert_eq!(join(base, "urn:x:y"), "urn:x:y");
+        assert_eq!(join(base, ":x"), "https://example.com/schemas/:x");
+        assert_eq!(join(base, "a/b:c"), "https://example.com/schemas/a/b:c");
         assert_eq!(join("https://example.com", "b"), "https://example.com/b");
         assert_eq!(join("urn:x:y", "b"), "b");
         assert_eq!(join("", "b"), "b");

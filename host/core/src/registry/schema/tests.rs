@@ -13,6 +13,7 @@ use cofferdam_domain::module::{Descriptor, Digest};
 use cofferdam_sandbox::threads::GuestThreads;
 
 mod compared;
+mod limits;
 
 /// Whether a value fits, with an unlimited budget.
 fn fits(schema: &Value, value: &Value) -> Result<(), String> {
@@ -165,6 +166,7 @@ fn an_invalid_schema_is_refused_with_the_place() {
     ] {
         refused(&bad);
     }
+    assert_eq!(fits(&json!({"maxItems": 2.0}), &json!([1, 2])), Ok(()));
     assert!(
         prepare("{", &mut || true)
             .unwrap_err()
@@ -281,6 +283,11 @@ fn older_versions_keep_their_meaning() {
     assert!(fits(&exclusive, &json!(1)).is_err() && fits(&exclusive, &json!(2)).is_ok());
     assert!(fits(&draft(4, json!({"type": "integer"})), &json!(1.0)).is_err());
     assert!(fits(&draft(6, json!({"type": "integer"})), &json!(1.0)).is_ok());
+    let newer = json!({"const": 1, "contains": false, "propertyNames": false});
+    for value in [json!(2), json!([1]), json!({"a": 1})] {
+        assert_eq!(fits(&draft(4, newer.clone()), &value), Ok(()));
+        assert!(fits(&draft(6, newer.clone()), &value).is_err());
+    }
     let list = draft(7, json!({"items": [true], "additionalItems": false}));
     assert!(fits(&list, &json!([1])).is_ok() && fits(&list, &json!([1, 2])).is_err());
     let alone = draft(
@@ -288,6 +295,10 @@ fn older_versions_keep_their_meaning() {
         json!({"$ref": "#/definitions/a", "type": "null", "definitions": {"a": {"type": "integer"}}}),
     );
     assert!(fits(&alone, &json!(1)).is_ok());
+    let anchored = json!({"$id": "#here", "type": "integer"});
+    let named = json!({"allOf": [{"$ref": "#here"}], "definitions": {"h": anchored}});
+    assert!(fits(&draft(7, named.clone()), &json!(1)).is_ok());
+    assert!(fits(&draft(7, named), &json!("1")).is_err());
     let with = draft(
         7,
         json!({"dependencies": {"a": ["b"], "c": {"required": ["d"]}}}),
