@@ -63,9 +63,9 @@ mod tests {
             asked < 3
         };
         let mut budget = Budget::new(5, &mut more);
-        assert_eq!(budget.spend(5), Ok(()));
-        assert_eq!(budget.spend(1), Ok(()));
-        assert_eq!(budget.spend(GRANT_STEPS - 1), Ok(()));
+        assert_eq!(budget.spend(3), Ok(()));
+        assert_eq!(budget.spend(4), Ok(()));
+        assert_eq!(budget.spend(GRANT_STEPS - 2), Ok(()));
         assert_eq!(budget.spend(GRANT_STEPS), Ok(()));
         assert_eq!(budget.spend(1), Err(Stopped::Spent));
         assert_eq!(asked, 3);

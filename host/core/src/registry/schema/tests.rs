@@ -139,6 +139,21 @@ fn references_are_followed_within_the_document_and_nowhere_else() {
 }
 
 #[test]
+fn what_any_fitting_schema_looks_at_is_evaluated() {
+    let schema = json!({
+        "anyOf": [
+            {"properties": {"a": true}},
+            {"properties": {"b": true}},
+            {"properties": {"c": true}, "required": ["c"]},
+        ],
+        "unevaluatedProperties": false,
+    });
+    assert_eq!(fits(&schema, &json!({"a": 1, "b": 2})), Ok(()));
+    let other = fits(&schema, &json!({"a": 1, "d": 2})).unwrap_err();
+    assert_eq!(other, "/d: must not be there");
+}
+
+#[test]
 fn an_invalid_schema_is_refused_with_the_place() {
     let deep = json!({"properties": {"a": {"anyOf": [true, {"type": "integr"}]}}});
     let why = refused(&deep);
