@@ -276,6 +276,12 @@ impl Ledger {
         (self.bytes, self.entries)
     }
 
+    /// How many files are remembered as open.
+    #[cfg(test)]
+    pub(super) fn files_known(&self) -> usize {
+        self.open.len()
+    }
+
     fn lacks(&self, bytes: u64, entries: u64) -> Option<DiskExceeded> {
         let used = self.bytes.saturating_add(bytes);
         if bytes > 0 && used > self.bytes_max {

@@ -47,7 +47,7 @@ const MEMORY_PER_TEXT: u64 = 4;
 /// Levels that are followed. JSON readers end at 128.
 const DEPTH_MAX: usize = 120;
 /// What is read of a file at once.
-const BUFFER_BYTES: usize = 64 * 1024;
+const BUFFER_BYTES: usize = 65_536;
 /// What an item of a list takes while the list grows: its place before and after.
 const ITEM_BYTES: u64 = 3 * size_of::<Value>() as u64;
 /// What an object takes with its first member: a node of the map.

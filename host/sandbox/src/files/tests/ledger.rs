@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use crate::files::quota::{FileFacts, Ledger, Quota, Zone};
+use crate::files::quota::{Axis, DiskExceeded, FileFacts, Ledger, Quota, Refusal, Zone};
 use crate::settings::OverQuota;
 
 const BYTES_MAX: u64 = 1000;
@@ -122,4 +122,100 @@ proptest! {
         prop_assert!(named == ENTRIES_MAX || ledger.admit(0, ENTRIES_MAX - named).is_ok());
         prop_assert!(ledger.admit(0, ENTRIES_MAX - named + 1).is_err());
     }
+}
+
+fn facts(links: u64, size: u64) -> FileFacts {
+    FileFacts {
+        id: (1, 1),
+        regular: true,
+        special: false,
+        links,
+        size,
+    }
+}
+
+#[test]
+fn the_most_that_was_used_is_told_and_the_first_refusal() {
+    let quota = Quota::new(100, 2, OverQuota::Kill);
+    let mut ledger = quota.try_lock().unwrap();
+    assert!(quota.try_lock().is_none());
+    assert!(ledger.kills());
+    ledger.resized(Zone::Scratch, 0, &facts(1, 80));
+    ledger.resized(Zone::Scratch, 80, &facts(1, 10));
+    assert_eq!(quota.peak_bytes(), 80);
+    assert_eq!(quota.exceeded(), None);
+    let exceeded = DiskExceeded {
+        axis: Axis::Bytes,
+        used: 101,
+        allowed: 100,
+    };
+    let refused = ledger.admit(91, 3).unwrap_err();
+    assert!(matches!(refused, Refusal::Kill(told) if told == exceeded));
+    assert!(ledger.admit(0, 3).is_err());
+    assert_eq!(quota.exceeded(), Some(exceeded));
+    let patient = Quota::new(100, 2, OverQuota::Refuse);
+    let mut patient = patient.try_lock().unwrap();
+    assert!(!patient.kills());
+    assert!(matches!(patient.admit(0, 3), Err(Refusal::NoSpace(_))));
+}
+
+#[test]
+fn what_takes_nothing_more_is_admitted_beyond_the_quota() {
+    let quota = Quota::new(100, 1, OverQuota::Refuse);
+    let mut ledger = quota.try_lock().unwrap();
+    ledger.resized(Zone::Scratch, 0, &facts(1, 101));
+    assert!(ledger.admit(0, 1).is_ok());
+    ledger.resized(Zone::Scratch, 101, &facts(1, 100));
+    ledger.entered();
+    ledger.entered();
+    assert!(ledger.admit(0, 0).is_ok() && ledger.admit(0, 1).is_err());
+    ledger.resized(Zone::Scratch, 100, &facts(1, 99));
+    assert!(ledger.admit(1, 0).is_ok() && ledger.admit(2, 0).is_err());
+}
+
+#[test]
+fn only_what_is_the_guests_alone_is_given_back() {
+    let quota = Quota::new(100, 9, OverQuota::Refuse);
+    let mut ledger = quota.try_lock().unwrap();
+    ledger.resized(Zone::Mount(0), 0, &facts(1, 30));
+    ledger.resized(Zone::Mount(0), 30, &facts(1, 0));
+    assert_eq!(ledger.in_use(), (30, 0));
+    ledger.resized(Zone::Scratch, 0, &facts(1, 40));
+    for _ in 0..3 {
+        ledger.entered();
+    }
+    // Its last name is another one.
+    ledger.removed(&facts(2, 40));
+    assert_eq!(ledger.in_use(), (70, 2));
+    let directory = FileFacts {
+        regular: false,
+        ..facts(1, 4096)
+    };
+    ledger.removed(&directory);
+    assert_eq!(ledger.in_use(), (70, 1));
+    ledger.removed(&facts(1, 40));
+    assert_eq!(ledger.in_use(), (30, 0));
+}
+
+#[test]
+fn closed_files_are_forgotten_while_others_stay_open() {
+    let quota = Quota::new(u64::MAX, u64::MAX, OverQuota::Refuse);
+    let mut ledger = quota.try_lock().unwrap();
+    for number in 0..10_000 {
+        let handle: Arc<dyn Any + Send + Sync> = Arc::new(());
+        ledger.opened((1, number), Arc::downgrade(&handle));
+        assert!(ledger.files_known() <= 64);
+    }
+    let held: Vec<Arc<dyn Any + Send + Sync>> = (0..100).map(|_| Arc::new(()) as _).collect();
+    for (number, handle) in (0..).zip(&held) {
+        ledger.opened((2, number), Arc::downgrade(handle));
+    }
+    // Looking through all of them is paid for by as many that were opened meanwhile.
+    let mut most = 0;
+    for number in 0..10_000 {
+        let handle: Arc<dyn Any + Send + Sync> = Arc::new(());
+        ledger.opened((3, number), Arc::downgrade(&handle));
+        most = most.max(ledger.files_known());
+    }
+    assert_eq!(most, 200);
 }

@@ -59,3 +59,45 @@ fn rewrite(value: &mut Value, referring: &HashSet<*const Value>, prefix: &str) {
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn moved(mut schema: Value) -> Value {
+        rebase(&mut schema, "/p");
+        schema
+    }
+
+    #[test]
+    fn references_to_places_follow_their_schema() {
+        let schema = json!({
+            "properties": {"a": {"$ref": "#"}, "b": {"$dynamicRef": "#"}},
+            "items": [{"$ref": "#/$defs/c"}],
+            "$schema": "http://json-schema.org/draft-07/schema",
+            "$defs": {"c": true},
+        });
+        let expected = json!({
+            "properties": {"a": {"$ref": "#/p"}, "b": {"$ref": "#/p"}},
+            "items": [{"$ref": "#/p/$defs/c"}],
+            "$schema": "http://json-schema.org/draft-07/schema",
+            "$defs": {"c": true},
+        });
+        assert_eq!(moved(schema), expected);
+    }
+
+    #[test]
+    fn what_refers_by_name_or_refers_to_nothing_stays_as_it_is() {
+        for schema in [
+            json!({"$ref": "#here", "$defs": {"h": {"$anchor": "here"}}}),
+            json!({"$id": "https://example.com/a", "items": {"$ref": "#"}}),
+            json!({"$defs": {"b": {"$id": "b", "items": {"$ref": "#/$defs/n"}, "$defs": {"n": true}}}}),
+            json!({"const": {"$ref": "#/x"}, "properties": {"$ref": {"default": {"$ref": "#"}}}}),
+            json!({"$ref": "#/nowhere"}),
+        ] {
+            assert_eq!(moved(schema.clone()), schema);
+        }
+    }
+}
