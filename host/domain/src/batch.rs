@@ -37,3 +37,26 @@ impl NewBatch {
             .filter(|most| usize::try_from(*most).is_ok_and(|most| most < tasks))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_that_all_tasks_fit_into_is_none() {
+        let bound = |parallelism: Option<u32>, tasks: usize| {
+            let batch = NewBatch {
+                id: BatchId(Uuid::nil()),
+                parallelism,
+                idempotency_key: None,
+                fingerprint: [0; 16],
+            };
+            assert_eq!(batch.id.to_string(), Uuid::nil().to_string());
+            batch.bound(tasks)
+        };
+        assert_eq!(bound(None, 10), None);
+        assert_eq!(bound(Some(5), 4), None);
+        assert_eq!(bound(Some(5), 5), None);
+        assert_eq!(bound(Some(5), 6), Some(5));
+    }
+}

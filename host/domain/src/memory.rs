@@ -228,7 +228,7 @@ impl Held {
         let mut wanted = taken.bytes;
         let mine = &mut wanted[self.purpose as usize];
         *mine = mine.saturating_add(more);
-        if more > 0 && !self.budget.0.fits(&wanted) {
+        if !self.budget.0.fits(&wanted) {
             taken.is_wanted = true;
             return false;
         }
@@ -319,6 +319,11 @@ mod tests {
         let budget = Budget::new(100, shares);
         let most = Purpose::ALL.map(|purpose| budget.most_bytes(purpose));
         assert_eq!(most, [50, 25, 25]);
+        assert_eq!(budget.total_bytes(), 100);
+        let shown = format!("{budget:?}");
+        assert_eq!(shown, "Budget { total_bytes: 100, taken_bytes: [0, 0, 0] }");
+        let words = Purpose::ALL.map(Purpose::as_str);
+        assert_eq!(words, ["guests", "compiles", "bodies"]);
     }
 
     #[test]
@@ -333,6 +338,8 @@ mod tests {
         assert_eq!(told.load(Ordering::Relaxed), 0);
         let (all, small) = (budget.take(Guests, 60), budget.take(Guests, 10));
         assert!(budget.take(Compiles, 21).is_none());
+        drop(budget.take(Compiles, 0).expect("nothing always fits"));
+        assert_eq!(told.load(Ordering::Relaxed), 0);
         drop(all);
         drop(small);
         assert_eq!(told.load(Ordering::Relaxed), 1);

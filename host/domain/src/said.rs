@@ -223,6 +223,8 @@ mod tests {
         );
         let sizes = [MESSAGE_BYTES_MAX, BACKTRACE_BYTES_MAX, SUMMARY_BYTES_MAX];
         assert_eq!(sizes, [4_096, 16_384, 4_096]);
+        let long = repeated("x".repeat(8_193));
+        assert_eq!(long, format!("{} …", "x".repeat(8_192)));
     }
 
     #[test]
