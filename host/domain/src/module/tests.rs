@@ -88,7 +88,18 @@ fn languages_are_known_by_each_of_their_words() {
     for word in ["", "ruby", "python2"] {
         assert_eq!(Language::parse(word), None, "{word}");
     }
+    for name in ["main.py", "a.b.py"] {
+        assert_eq!(Language::of_file(name), Some(Language::Python), "{name}");
+    }
+    for end in ["js", "mjs", "cjs", "ts", "mts", "cts"] {
+        let language = Language::of_file(&format!("main.{end}"));
+        assert_eq!(language, Some(Language::JavaScript), "{end}");
+    }
+    for name in ["py", "main", "main.PY", "main.py.txt"] {
+        assert_eq!(Language::of_file(name), None, "{name}");
+    }
     for language in Language::ALL {
+        assert_eq!(language.words()[0], language.as_str());
         let module = language.module();
         assert!(module.is_reserved());
         assert_eq!(
