@@ -45,13 +45,16 @@ const FINISHED: &str = "
     ON CONFLICT (shard, tenant, state) DO UPDATE SET tasks = c.tasks + excluded.tasks";
 
 /// A transaction that sees the database as it is now, until it is dropped.
-struct Held(Child);
+struct Held<'a> {
+    server: &'a Postgres,
+    client: Child,
+}
 
-impl Held {
-    fn open(server: &Postgres) -> anyhow::Result<Held> {
+impl Held<'_> {
+    fn open(server: &Postgres) -> anyhow::Result<Held<'_>> {
         let sql = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM cofferdam.worker; \
                    SELECT pg_sleep(86400)";
-        let child = server
+        let client = server
             .psql(DATABASE)
             .args(["-c", sql])
             .stdin(Stdio::null())
@@ -59,15 +62,21 @@ impl Held {
             .stderr(Stdio::null())
             .spawn()
             .context("psql cannot be started")?;
-        Ok(Held(child))
+        Ok(Held { server, client })
     }
 }
 
-impl Drop for Held {
+impl Drop for Held<'_> {
     fn drop(&mut self) {
+        // A server that sleeps for its client does not see that it is gone.
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()";
+        if let Err(error) = self.server.run(DATABASE, end) {
+            crate::progress(&format!("growth: the transaction stays open: {error:#}"));
+        }
         // It may have ended already.
-        let _gone = self.0.kill();
-        let _waited_for = self.0.wait();
+        let _gone = self.client.kill();
+        let _waited_for = self.client.wait();
     }
 }
 

@@ -24,7 +24,7 @@ use cofferdam_storage::{Finished, StorageError, Tasks};
 /// Ends on the way to storage; one more makes its attempt wait.
 pub(crate) const QUEUED_MAX: usize = 1024;
 /// Ends recorded in one call.
-const BATCH_MAX: usize = 512;
+const BATCH_MAX: usize = 1024;
 /// The first and the longest wait before refused ends are offered again.
 const RETRY_WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 /// How long an end waits for room on the disk before it is recorded without its large parts.

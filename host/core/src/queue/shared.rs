@@ -126,7 +126,7 @@ impl Dice {
 }
 
 /// The most claims taken from storage at once.
-pub(crate) const CLAIM_MAX: usize = 256;
+pub(crate) const CLAIM_MAX: usize = 512;
 /// The most claims that wait for a slot here.
 const PREFETCH_MAX: usize = 2 * CLAIM_MAX;
 /// How much work, by recent durations, is claimed ahead of a free slot.
