@@ -137,7 +137,7 @@ impl Queue {
         let now = shared.clock.now();
         let mut checked = Vec::with_capacity(tasks.len());
         for task in tasks {
-            checked.push(self.check(task, now).await?);
+            checked.push(self.check(caller, task, now).await?);
         }
         let ids: Vec<TaskId> = checked.iter().map(|task| task.id).collect();
         let due: Vec<Priority> = due(&checked, now);

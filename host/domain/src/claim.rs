@@ -29,9 +29,12 @@ pub struct Claim {
     pub run_at: Timestamp,
     /// When this claim was made.
     pub claimed_at: Timestamp,
-    /// Whether the task has a place in a batch that bounds how many are under way: when it is final,
-    /// another one can be claimed.
+    /// Whether the task has a place among those that may be under way in its batch, its module or of its
+    /// tenant: when it is final, another one can be claimed.
     pub holds_place: bool,
+    /// Whether it goes before what its host holds of higher priorities: it was claimed because it had
+    /// waited for long, or in its tenant's turn.
+    pub ahead: bool,
     /// The task itself.
     pub spec: Arc<TaskSpec>,
 }

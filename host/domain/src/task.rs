@@ -6,6 +6,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::attempt::{Failure, Payload, Usage, WorkerId};
+use crate::caller::Tenant;
 use crate::grants::Grants;
 use crate::label::{self, Label};
 use crate::limits::Limits;
@@ -156,6 +157,8 @@ pub struct TaskSpec {
 pub struct NewTask {
     /// Its id.
     pub id: TaskId,
+    /// Whose it is.
+    pub tenant: Tenant,
     /// The earliest moment it may be claimed.
     pub run_at: Timestamp,
     /// The task itself.

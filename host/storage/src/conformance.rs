@@ -14,10 +14,12 @@ pub(crate) mod pruning;
 pub(crate) mod races;
 pub(crate) mod rescues;
 pub(crate) mod submission;
+pub(crate) mod turns;
 pub(crate) mod workers;
 
 use std::future::Future;
 
+use crate::settings::ClaimRules;
 use crate::{Modules, Reads, Tasks};
 
 /// A whole backend.
@@ -35,6 +37,17 @@ pub(crate) trait Backend: Sized + Send + Sync {
 
     /// The same database, closed and opened again.
     fn reopened(self) -> impl Future<Output = Self> + Send;
+
+    /// The same, by other rules for claims.
+    fn reopened_with(self, rules: ClaimRules) -> impl Future<Output = Self> + Send;
+
+    /// Has the operator say that of a tenant.
+    fn set_tenant(
+        &self,
+        name: &str,
+        weight: u32,
+        running_max: Option<u32>,
+    ) -> impl Future<Output = ()> + Send;
 
     /// Panics if the database is inconsistent, counters included.
     fn check(&self) -> impl Future<Output = ()> + Send;
@@ -66,6 +79,11 @@ macro_rules! conformance {
             claims {
                 priority_order fifo_and_lifo_ignore_priority a_claim_counts_an_attempt
                 a_task_with_a_future_run_at_waits next_run_at_is_the_earliest
+            }
+            turns {
+                a_tenant_with_many_tasks_does_not_delay_another tenants_share_by_weight
+                a_module_runs_no_more_than_its_bound a_bound_holds_for_what_waited_before_it
+                a_tenant_runs_no_more_than_its_bound a_low_task_is_not_starved
             }
             batches {
                 a_batch_is_stored_whole_or_not_at_all a_key_stands_for_its_first_batch

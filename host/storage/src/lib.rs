@@ -23,6 +23,7 @@ pub mod settings;
 pub mod signals;
 mod sqlite;
 mod tasks;
+mod turns;
 
 use std::sync::Arc;
 

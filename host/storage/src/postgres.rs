@@ -29,6 +29,7 @@ mod fault;
 mod finish;
 mod home;
 mod insert;
+mod lanes;
 mod list;
 mod migrate;
 mod modules;
@@ -101,11 +102,13 @@ impl PostgresStorage {
         let home = home::of(&settings.data, &mut random)?;
         let engine = Engine::start()?;
         let signals = HostSignals::named(random.next_u64());
-        let db = Db::new(connector, settings.read_timeout, random, clock, home);
+        let rules = settings.claims.clone();
+        let db = Db::new(connector, settings.read_timeout, random, clock, home, rules);
         let db = Arc::new(db);
         let opening = Arc::clone(&db);
         let secret = engine.wait_for(async move {
             migrate::migrate(&opening).await?;
+            lanes::bring_up_to_date(&opening).await?;
             clock::follow(&opening).await?;
             migrate::secret(&opening).await
         })?;

@@ -19,6 +19,30 @@ pub struct StorageConfig {
     pub disk_free_min_bytes: u64,
     /// How long one read of the database may take.
     pub read_timeout: Duration,
+    /// Which tasks a claim may take, and when it is whose turn.
+    pub claims: ClaimRules,
+}
+
+/// What an operator decides about claims. The hosts of a database should agree in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimRules {
+    /// Attempts of the tasks of one module that may be under way, over all hosts; 0 for any number.
+    pub running_per_module_max: u32,
+    /// The same for the tasks of one tenant for whom nothing else was said.
+    pub running_per_tenant_max: u32,
+    /// After how long a task of low priority no longer waits for every task of a higher one; zero for
+    /// never.
+    pub ageing: Duration,
+}
+
+impl Default for ClaimRules {
+    fn default() -> ClaimRules {
+        ClaimRules {
+            running_per_module_max: 0,
+            running_per_tenant_max: 0,
+            ageing: Duration::from_secs(60),
+        }
+    }
 }
 
 impl Default for StorageConfig {
@@ -30,6 +54,7 @@ impl Default for StorageConfig {
             database_budget_bytes: 10 * 1024 * 1024 * 1024,
             disk_free_min_bytes: 8 * 1024 * 1024,
             read_timeout: Duration::from_secs(5),
+            claims: ClaimRules::default(),
         }
     }
 }

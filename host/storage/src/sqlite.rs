@@ -17,6 +17,7 @@ mod db;
 mod errors;
 mod finish;
 mod insert;
+mod lanes;
 mod list;
 mod modules;
 mod prune;
@@ -46,7 +47,7 @@ use crate::StorageError;
 use crate::blobs::Blobs;
 use crate::files::sync::Fsync;
 use crate::lock;
-use crate::settings::StorageConfig;
+use crate::settings::{ClaimRules, StorageConfig};
 
 pub(crate) use self::connection::database_path;
 
@@ -55,6 +56,7 @@ pub(crate) struct SqliteStorage {
     writer: Writer,
     readers: Readers,
     beside: Beside,
+    rules: ClaimRules,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -74,7 +76,9 @@ impl SqliteStorage {
             blobs.remove(hash)?;
         }
         let budget_bytes = settings.database_budget_bytes;
-        let db = Db::new(conn, random, budget_bytes, blobs.used_bytes())?;
+        lanes::bring_up_to_date(&conn, &settings.claims)?;
+        let rules = settings.claims.clone();
+        let db = Db::new(conn, random, budget_bytes, rules, blobs.used_bytes())?;
         let (readers, mut threads) = Readers::start(&database, settings.read_timeout)?;
         let (writer, thread) = Writer::start(db, lock)
             .map_err(|error| StorageError::Unavailable(error.to_string()))?;
@@ -83,6 +87,7 @@ impl SqliteStorage {
             writer,
             readers,
             beside: Beside::new(Arc::new(blobs)),
+            rules: settings.claims.clone(),
             threads: Mutex::new(threads),
         })
     }

@@ -53,8 +53,12 @@ pub trait Tasks: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<InsertedBatch, StorageError>;
 
-    /// Takes up to `slots` pending tasks whose `run_at` has come, in priority order and inside one
-    /// priority by `order`, counts an attempt for each and gives each a fresh fence.
+    /// Takes up to `slots` pending tasks whose `run_at` has come, by `order`, counts an attempt for each
+    /// and gives each a fresh fence. Tenants take turns by their weights; the order is that inside a
+    /// tenant. No more attempts of a module or a tenant are ever under way than
+    /// [`ClaimRules`](crate::settings::ClaimRules) allow, whatever other hosts do; an attempt that
+    /// is so counted holds a place. Every eighth turn of a tenant is for the oldest task that has waited
+    /// for [`ClaimRules::ageing`](crate::settings::ClaimRules::ageing) behind higher priorities.
     /// [`StorageError::OverBudget`] if there is no room for the results of attempts.
     async fn claim(
         &self,
@@ -113,7 +117,8 @@ pub trait Tasks: Send + Sync + 'static {
     /// Every running task of `worker`, with the fence of its claim.
     async fn held(&self, worker: WorkerId) -> Result<Vec<HeldTask>, StorageError>;
 
-    /// The earliest `run_at` of a pending task, past or future.
+    /// The earliest `run_at` of a pending task, past or future; one that has no room for now does not
+    /// count. Where very many tenants or bounded modules wait, some may be left out.
     async fn next_run_at(&self) -> Result<Option<Timestamp>, StorageError>;
 
     /// Records that a worker is alive and what it tells of itself, and returns what it was asked to do.

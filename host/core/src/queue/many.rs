@@ -94,7 +94,7 @@ impl Queue {
         let now = shared.clock.now();
         let mut checked = Vec::with_capacity(batch.tasks.len());
         for (place, task) in batch.tasks.into_iter().enumerate() {
-            let task = self.check(task, now).await;
+            let task = self.check(caller, task, now).await;
             checked.push(task.map_err(|error| QueueError::InBatch {
                 place,
                 error: Box::new(error),

@@ -83,6 +83,7 @@ impl Queue {
     /// Checks a submission against the module and this host's limits.
     pub(crate) async fn check(
         &self,
+        caller: &Caller,
         submission: Submission,
         now: Timestamp,
     ) -> Result<NewTask, QueueError> {
@@ -116,6 +117,7 @@ impl Queue {
             id: submission
                 .task_id
                 .unwrap_or_else(|| self.shared.dice.task_id(now)),
+            tenant: caller.tenant().clone(),
             run_at: submission
                 .run_at
                 .map_or(earliest, |run_at| run_at.max(earliest)),

@@ -7,11 +7,12 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::Storage;
-use crate::settings::StorageConfig;
+use crate::settings::{ClaimRules, StorageConfig};
 use crate::{Finished, Inserted};
 use cofferdam_domain::attempt::{
     Failure, FailureKind, LeftOut, Outcome, Payload, Streams, Usage, WorkerId,
 };
+use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::claim::{AttemptEnd, Claim, Next};
 use cofferdam_domain::grants::Grants;
 use cofferdam_domain::limits::Limits;
@@ -33,6 +34,10 @@ pub(crate) fn settings(data: &std::path::Path) -> StorageConfig {
         data: data.to_owned(),
         database_budget_bytes: u64::MAX,
         read_timeout: Duration::from_secs(60),
+        claims: ClaimRules {
+            ageing: Duration::ZERO,
+            ..ClaimRules::default()
+        },
         ..StorageConfig::default()
     }
 }
@@ -74,6 +79,7 @@ pub(crate) fn new_task(number: u128) -> NewTask {
     fingerprint.copy_from_slice(id(number).0.as_bytes());
     NewTask {
         id: id(number),
+        tenant: Tenant::default(),
         run_at: at(0),
         spec: spec(),
         idempotency_key: None,

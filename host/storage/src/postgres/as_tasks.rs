@@ -9,7 +9,8 @@ use futures_util::FutureExt;
 use super::insert::Submission;
 use super::tx::{Mode, reading};
 use super::{
-    PostgresStorage, batch, blobs, change, claim, finish, prune, rescue, tasks as reads, workers,
+    PostgresStorage, batch, blobs, change, claim, finish, lanes, prune, rescue, tasks as reads,
+    workers,
 };
 use crate::{
     Asked, Cancelled, Finished, HeldTask, Inserted, InsertedBatch, Orphans, Progress, Pruned,
@@ -159,7 +160,7 @@ impl Tasks for PostgresStorage {
 
     async fn next_run_at(&self) -> Result<Option<Timestamp>, StorageError> {
         self.read(move |call| {
-            async move { reading!(call, tx, reads::next_run_at(&mut tx)) }.boxed()
+            async move { reading!(call, tx, lanes::next_run_at(&mut tx)) }.boxed()
         })
         .await
     }

@@ -13,10 +13,12 @@ use uuid::Uuid;
 use super::connection::Connector;
 use super::crashes::Eras;
 use super::fault::{Fault, Kind};
+use super::lanes::Known;
 use super::pool::Pool;
 use super::tallies::{Shards, Waiting};
 use crate::StorageError;
 use crate::rows::KeptTemplates;
+use crate::settings::ClaimRules;
 use cofferdam_domain::clock::Clock;
 
 /// Connections that change something, and those that read.
@@ -40,6 +42,8 @@ pub(super) struct Db {
     pub(super) home: Uuid,
     pub(super) shards: Shards,
     pub(super) waiting: Waiting,
+    pub(super) rules: ClaimRules,
+    pub(super) lanes: Known,
     templates: Mutex<KeptTemplates>,
     random: Mutex<StdRng>,
     /// Calls that were tried again, for the log.
@@ -53,6 +57,7 @@ impl Db {
         mut random: StdRng,
         clock: Clock,
         home: Uuid,
+        rules: ClaimRules,
     ) -> Db {
         let connector = Arc::new(connector);
         let eras = Arc::<Eras>::default();
@@ -66,6 +71,8 @@ impl Db {
             home,
             shards: Shards::new(random.next_u32()),
             waiting: Waiting::default(),
+            rules,
+            lanes: Known::default(),
             templates: Mutex::default(),
             random: Mutex::new(random),
             tried_again: AtomicU32::new(0),

@@ -1,5 +1,11 @@
 //! Claiming: which tasks are next, and handing them to a worker. The claim counts the attempt.
+//!
+//! Where the tasks of one tenant alone wait, in one lane and without bounds, one statement finds and takes
+//! them, and whoever is locked by another host is passed over. Where several lanes wait, hosts take turns
+//! (an advisory lock): what is under way is counted, candidates are looked for in each lane, and those
+//! are taken whose turn it is (`turns`). So no bound is ever exceeded, whatever other hosts do.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio_postgres::Row;
@@ -7,6 +13,7 @@ use uuid::Uuid;
 
 use super::call::Call;
 use super::fault::{Fault, get, get_u32};
+use super::lanes::{self, Alone, RING};
 use super::params::params;
 use super::settle::{self, Settling};
 use super::spec::{priority_of, spec_parts};
@@ -15,18 +22,19 @@ use super::tx::{Mode, Tx};
 use crate::StorageError;
 use crate::fate::After;
 use crate::rows::Ending;
+use crate::turns::{self, Chosen, Lane};
 use cofferdam_domain::attempt::{Failure, FailureKind, Fence, Outcome, WorkerId};
 use cofferdam_domain::claim::Claim;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{ClaimOrder, TaskId};
 use cofferdam_domain::time::Timestamp;
 
-/// A statement that claims what `$candidates` finds for the worker $3 at $1, at most $2 tasks, with the
-/// fences $4, at the home $5. Candidates come from the index alone, one range a priority: tasks whose time has not come
-/// lie behind the end of the range and cost nothing. Nothing is locked that is not taken, except where
-/// several ranges have to be sorted together.
+/// The advisory lock of a claim that takes turns.
+const TAKING_TURNS: i64 = 0x4366_6672_0004;
+
+/// A statement that claims what `$candidates` finds for the worker $2 at $1, with the fences $3.
 macro_rules! claim_sql {
-    ($candidates:literal) => {
+    ($candidates:expr, $is_counted:literal, $first_change:literal) => {
         concat!(
             "WITH c AS MATERIALIZED (",
             $candidates,
@@ -34,9 +42,13 @@ macro_rules! claim_sql {
             n AS MATERIALIZED (SELECT seq, row_number() OVER () AS place FROM c),
             u AS (
                 UPDATE cofferdam.task t SET state = 2, attempt = t.attempt + 1,
-                    fence = ($4::int8[])[n.place], worker = $3, claimed_at = $1, updated_at = $1,
-                    progress = 0, progress_note = '',
-                    change = (SELECT cofferdam.change_number(0)) + n.place
+                    fence = ($3::int8[])[n.place], worker = $2, claimed_at = $1, updated_at = $1,
+                    progress = 0, progress_note = '', counted = ",
+            $is_counted,
+            ",
+                    change = (SELECT cofferdam.change_number(",
+            $first_change,
+            ")) + n.place
                 FROM n WHERE t.seq = n.seq
                 RETURNING t.seq, n.place, t.priority, t.attempt, t.max_attempts, t.lost, t.run_at,
                     t.fence, t.batch_bound IS NOT NULL AS holds_place)
@@ -48,32 +60,46 @@ macro_rules! claim_sql {
     };
 }
 
-const BY_PRIORITY: &str = claim_sql!(
-    "SELECT f.seq FROM (VALUES (0::int2), (1::int2), (2::int2), (3::int2)) AS p(priority)
-     CROSS JOIN LATERAL (
-        SELECT t.seq FROM cofferdam.task t
-        WHERE t.state = 1 AND t.priority = p.priority AND t.run_at <= $1
-            AND (t.home IS NULL OR t.home = $5)
-        ORDER BY t.run_at, t.seq LIMIT $2 FOR UPDATE SKIP LOCKED) f
-     LIMIT $2"
+/// At most $4 tasks of the lane without bounds of the tenant $6, at the home $5. Candidates come from the
+/// index alone, one range a priority: tasks whose time has not come lie behind the end of the range and
+/// cost nothing. Nothing is locked that is not taken, except where several ranges have to be sorted
+/// together.
+macro_rules! alone_sql {
+    ($order:literal, $all:literal) => {
+        claim_sql!(
+            concat!(
+                "SELECT f.seq
+                 FROM (VALUES (0::int2), (1::int2), (2::int2), (3::int2)) AS p(priority)
+                 CROSS JOIN LATERAL (
+                    SELECT t.seq, t.run_at FROM cofferdam.task t
+                    WHERE t.state = 1 AND t.tenant = $6 AND t.lane = 0 AND t.priority = p.priority
+                        AND t.run_at <= $1 AND (t.home IS NULL OR t.home = $5)
+                    ORDER BY ",
+                $order,
+                " LIMIT $4 FOR UPDATE SKIP LOCKED) f",
+                $all,
+                " LIMIT $4"
+            ),
+            "false",
+            "0"
+        )
+    };
+}
+
+const BY_PRIORITY: &str = alone_sql!("t.run_at, t.seq", "");
+const OLDEST: &str = alone_sql!("t.run_at, t.seq", " ORDER BY f.run_at, f.seq");
+const NEWEST: &str = alone_sql!(
+    "t.run_at DESC, t.seq DESC",
+    " ORDER BY f.run_at DESC, f.seq DESC"
 );
-const OLDEST: &str = claim_sql!(
-    "SELECT f.seq FROM (VALUES (0::int2), (1::int2), (2::int2), (3::int2)) AS p(priority)
-     CROSS JOIN LATERAL (
-        SELECT t.seq, t.run_at FROM cofferdam.task t
-        WHERE t.state = 1 AND t.priority = p.priority AND t.run_at <= $1
-            AND (t.home IS NULL OR t.home = $5)
-        ORDER BY t.run_at, t.seq LIMIT $2 FOR UPDATE SKIP LOCKED) f
-     ORDER BY f.run_at, f.seq LIMIT $2"
-);
-const NEWEST: &str = claim_sql!(
-    "SELECT f.seq FROM (VALUES (0::int2), (1::int2), (2::int2), (3::int2)) AS p(priority)
-     CROSS JOIN LATERAL (
-        SELECT t.seq, t.run_at FROM cofferdam.task t
-        WHERE t.state = 1 AND t.priority = p.priority AND t.run_at <= $1
-            AND (t.home IS NULL OR t.home = $5)
-        ORDER BY t.run_at DESC, t.seq DESC LIMIT $2 FOR UPDATE SKIP LOCKED) f
-     ORDER BY f.run_at DESC, f.seq DESC LIMIT $2"
+/// The tasks $4 as far as they still wait, behind $6 that were taken before; those of $5 are counted against
+/// a bound.
+const CHOSEN: &str = claim_sql!(
+    "SELECT t.seq FROM unnest($4::int8[]) WITH ORDINALITY AS w(seq, place)
+     JOIN cofferdam.task t ON t.seq = w.seq
+     WHERE t.state = 1 ORDER BY w.place FOR UPDATE OF t SKIP LOCKED",
+    "t.seq = ANY($5::int8[])",
+    "$6"
 );
 
 /// Takes up to `slots` tasks for `worker`. One whose rows make no sense ends failed, so that it does not
@@ -88,39 +114,146 @@ pub(super) async fn claim(
     if slots == 0 {
         return Ok(Vec::new());
     }
-    let sql = match order {
-        ClaimOrder::Priority => BY_PRIORITY,
-        ClaimOrder::Fifo => OLDEST,
-        ClaimOrder::Lifo => NEWEST,
+    let mut claiming = Claiming {
+        tx: call.begin(Mode::Hasty).await?,
+        worker,
+        order,
+        now,
+        claims: Vec::new(),
+        unreadable: Vec::new(),
     };
-    let mut tx = call.begin(Mode::Hasty).await?;
-    let fences = call.db.fences(slots);
-    let home = call.db.home;
-    let taken = params![now.as_millis(), i64::from(slots), worker.0, fences, home];
-    let rows = tx.query(sql, taken).await?;
-    let tasks = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-    tx.moved(TaskState::Pending, TaskState::Running, tasks);
-    let mut claims = Vec::with_capacity(rows.len());
-    let mut unreadable = Vec::new();
-    for row in &rows {
-        match claim_of(&mut tx, row, now).await {
-            Ok(claim) => claims.push(claim),
-            Err(Fault {
-                error: StorageError::Corrupt(why),
-                ..
-            }) => unreadable.push((get(row, 9)?, why)),
-            Err(fault) => return Err(fault),
+    let mut taken = 0;
+    let others_wait = match call.db.lanes.alone() {
+        None => true,
+        Some(alone) => {
+            let (took, others_wait) = claiming.take_alone(slots, alone).await?;
+            taken = took;
+            others_wait
         }
+    };
+    if others_wait && taken < slots {
+        taken += claiming.take_turns(slots - taken, taken).await?;
     }
+    let Claiming {
+        mut tx,
+        claims,
+        unreadable,
+        ..
+    } = claiming;
     end_unreadable(&mut tx, unreadable, now).await?;
-    match rows.is_empty() {
-        true => tx.rollback().await?,
-        false => tx.commit().await?,
+    match taken {
+        0 => tx.rollback().await?,
+        _ => tx.commit().await?,
     }
     Ok(claims)
 }
 
-async fn claim_of(tx: &mut Tx, row: &Row, now: Timestamp) -> Result<Claim, Fault> {
+/// A claim under way.
+struct Claiming {
+    tx: Tx,
+    worker: WorkerId,
+    order: ClaimOrder,
+    now: Timestamp,
+    claims: Vec<Claim>,
+    /// Numbers of tasks that cannot be read, and why.
+    unreadable: Vec<(i64, String)>,
+}
+
+impl Claiming {
+    /// Takes the tasks of the one tenant that waits; tells how many, and whether others may wait too.
+    async fn take_alone(&mut self, slots: u32, alone: Alone) -> Result<(u32, bool), Fault> {
+        let sql = match self.order {
+            ClaimOrder::Priority => BY_PRIORITY,
+            ClaimOrder::Fifo => OLDEST,
+            ClaimOrder::Lifo => NEWEST,
+        };
+        let db = Arc::clone(&self.tx.call().db);
+        let (at, limit) = (self.now.as_millis(), i64::from(slots));
+        let fences = db.fences(slots);
+        let take = params![at, self.worker.0, fences, limit, db.home, alone.tenant];
+        if !alone.is_stale {
+            let rows = self.tx.query(sql, take).await?;
+            let taken = self.keep(&rows, &HashMap::new()).await?;
+            // Whoever finds nothing does not know why.
+            return Ok((taken, taken == 0));
+        }
+        let look = db.lanes.next_look(&self.tx);
+        let (rows, ring) = self.tx.query_both((sql, take), (RING, look)).await?;
+        let lanes = self.learn(&ring)?;
+        let taken = self.keep(&rows, &HashMap::new()).await?;
+        let is_due = lanes.iter().any(|lane| lane.is_due(self.now));
+        Ok((taken, is_due && db.lanes.alone().is_none()))
+    }
+
+    /// Takes the tasks whose turn it is while no other host does the same, behind those that were taken
+    /// before.
+    async fn take_turns(&mut self, slots: u32, before: u32) -> Result<u32, Fault> {
+        let lock = ("SELECT pg_advisory_xact_lock($1)", params![TAKING_TURNS]);
+        let look = self.tx.call().db.lanes.next_look(&self.tx);
+        let (_, ring) = self.tx.query_both(lock, (RING, look)).await?;
+        let lanes = self.learn(&ring)?;
+        if !lanes.iter().any(|lane| lane.is_due(self.now)) {
+            return Ok(0);
+        }
+        let rules = self.tx.call().db.rules.clone();
+        let running = lanes::running(&mut self.tx, &lanes, &rules).await?;
+        let how = (slots, self.order);
+        let wanted = turns::wanted(&lanes, &rules, &running, how, self.now);
+        if wanted.is_empty() {
+            return Ok(0);
+        }
+        let found = lanes::candidates(&mut self.tx, &wanted, self.order, self.now).await?;
+        let known = &self.tx.call().db.lanes;
+        let chosen = known.lock().turns.choose(&wanted, &found, how);
+        let seqs: Vec<i64> = chosen.iter().map(|chosen| chosen.seq).collect();
+        let counted = chosen.iter().filter(|chosen| chosen.is_counted);
+        let counted: Vec<i64> = counted.map(|chosen| chosen.seq).collect();
+        let fences = self.tx.call().db.fences(slots);
+        let take = params![
+            self.now.as_millis(),
+            self.worker.0,
+            fences,
+            seqs,
+            counted,
+            i64::from(before)
+        ];
+        let rows = self.tx.query(CHOSEN, take).await?;
+        let chosen = chosen.into_iter().map(|chosen| (chosen.seq, chosen));
+        self.keep(&rows, &chosen.collect()).await
+    }
+
+    fn learn(&self, ring: &[Row]) -> Result<Vec<Lane>, StorageError> {
+        let db = &self.tx.call().db;
+        let lanes = lanes::lanes_of(ring)?;
+        db.lanes.learn(&lanes, &db.rules, self.now);
+        Ok(lanes)
+    }
+
+    /// Keeps what was taken; tells how much that is.
+    async fn keep(&mut self, rows: &[Row], chosen: &HashMap<i64, Chosen>) -> Result<u32, Fault> {
+        let tasks = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+        self.tx.moved(TaskState::Pending, TaskState::Running, tasks);
+        for row in rows {
+            let seq = get(row, 9)?;
+            match claim_of(&mut self.tx, row, chosen.get(&seq), self.now).await {
+                Ok(claim) => self.claims.push(claim),
+                Err(Fault {
+                    error: StorageError::Corrupt(why),
+                    ..
+                }) => self.unreadable.push((seq, why)),
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(u32::try_from(rows.len()).unwrap_or(u32::MAX))
+    }
+}
+
+async fn claim_of(
+    tx: &mut Tx,
+    row: &Row,
+    chosen: Option<&Chosen>,
+    now: Timestamp,
+) -> Result<Claim, Fault> {
     let template = templates::by_id(tx, get(row, 1)?).await?;
     let spec = spec_parts(row, 10)?.into_spec(&template, priority_of(row, 2)?)?;
     Ok(Claim {
@@ -132,7 +265,8 @@ async fn claim_of(tx: &mut Tx, row: &Row, now: Timestamp) -> Result<Claim, Fault
         created_at: Timestamp::from_millis(get(row, 6)?),
         run_at: Timestamp::from_millis(get(row, 7)?),
         claimed_at: now,
-        holds_place: get(row, 17)?,
+        holds_place: get::<bool>(row, 17)? || chosen.is_some_and(|chosen| chosen.is_counted),
+        ahead: chosen.is_some_and(|chosen| chosen.ahead),
         spec: Arc::new(spec),
     })
 }

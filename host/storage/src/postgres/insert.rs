@@ -22,6 +22,7 @@ use super::plan::{Earlier, Known};
 use super::templates;
 use super::tx::{Mode, Tx};
 use crate::rows::{KeptTemplates, Template};
+use crate::turns::lane_of;
 use crate::{Inserted, StorageError};
 use cofferdam_domain::task::{NewTask, TaskId};
 use cofferdam_domain::time::Timestamp;
@@ -141,7 +142,8 @@ async fn at_once(
         submission.tasks.iter().map(move |task| (task, now))
     });
     for ((task, now), template) in tasks.zip(templates) {
-        rows.push(task, template, now)?;
+        let lane = lane_of(&call.db.rules, template.name);
+        rows.push(task, template, lane, now)?;
     }
     let mut tx = call.begin(Mode::Referring).await?;
     rows.write(&mut tx);
@@ -198,7 +200,8 @@ pub(super) async fn plan(
         for (place, told) in planned.iter().flatten().enumerate() {
             if let (Inserted::New, Some(template)) = (told, &own[place]) {
                 let task = &submission.tasks[place];
-                rows.push(task, template, submission.now)?;
+                let lane = lane_of(&tx.call().db.rules, template.name);
+                rows.push(task, template, lane, submission.now)?;
                 if let Some(dedup) = &task.dedup {
                     let until = submission.now.plus(dedup.window);
                     held.insert(dedup.key.clone(), (task.id, until));

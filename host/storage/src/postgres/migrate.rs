@@ -19,7 +19,7 @@ struct Migration {
     compatible_from: i32,
 }
 
-const MIGRATIONS: [Migration; 6] = [
+const MIGRATIONS: [Migration; 7] = [
     Migration {
         script: include_str!("../../migrations/postgres/0001_initial.sql"),
         compatible_from: 1,
@@ -44,6 +44,11 @@ const MIGRATIONS: [Migration; 6] = [
     Migration {
         script: include_str!("../../migrations/postgres/0006_hosts.sql"),
         compatible_from: 2,
+    },
+    // A host that knows nothing of bounds would exceed them.
+    Migration {
+        script: include_str!("../../migrations/postgres/0007_turns.sql"),
+        compatible_from: 7,
     },
 ];
 

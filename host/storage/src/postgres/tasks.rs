@@ -294,17 +294,3 @@ pub(super) async fn held(tx: &mut Tx, worker: WorkerId) -> Result<Vec<HeldTask>,
     let held: Result<_, StorageError> = rows.iter().map(of_row).collect();
     Ok(held?)
 }
-
-/// The earliest `run_at` of a pending task: the head of each priority's range.
-pub(super) async fn next_run_at(tx: &mut Tx) -> Result<Option<Timestamp>, Fault> {
-    const SQL: &str = "
-        SELECT min(f.run_at) FROM (VALUES (0::int2), (1::int2), (2::int2), (3::int2)) AS p(priority)
-        CROSS JOIN LATERAL (
-            SELECT t.run_at FROM cofferdam.task t
-            WHERE t.state = 1 AND t.priority = p.priority AND (t.home IS NULL OR t.home = $1)
-            ORDER BY t.run_at LIMIT 1) f";
-    let home = tx.call().db.home;
-    let row = tx.query_opt(SQL, params![home]).await?;
-    let earliest: Option<i64> = row.map(|row| get(&row, 0)).transpose()?.flatten();
-    Ok(earliest.map(Timestamp::from_millis))
-}

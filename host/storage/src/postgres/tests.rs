@@ -3,6 +3,8 @@
 mod costs;
 
 use std::collections::HashSet;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use rand::SeedableRng;
@@ -14,6 +16,7 @@ use super::connection::Connector;
 use super::fault::{Fault, Kind};
 use crate::conformance::fixture::*;
 use crate::conformance::{self, Backend, Storage};
+use crate::settings::{ClaimRules, StorageConfig};
 use crate::{
     Cancelled, ChangeNumber, Finished, Inserted, Modules, Reads, Since, StorageError, TaskFilter,
     Tasks,
@@ -33,9 +36,21 @@ struct Postgres {
 
 /// A host of its own on this database.
 fn open(database: &Database, dir: &TempDir) -> Result<PostgresStorage, StorageError> {
+    open_with(database, dir, settings(dir.path()).claims)
+}
+
+fn open_with(
+    database: &Database,
+    dir: &TempDir,
+    claims: ClaimRules,
+) -> Result<PostgresStorage, StorageError> {
     let random = StdRng::from_os_rng();
     let clock = Clock::told(at(0));
-    PostgresStorage::open(&database.url(), &settings(dir.path()), random, clock)
+    let settings = StorageConfig {
+        claims,
+        ..settings(dir.path())
+    };
+    PostgresStorage::open(&database.url(), &settings, random, clock)
 }
 
 impl Backend for Postgres {
@@ -68,6 +83,29 @@ impl Backend for Postgres {
             dir,
             database,
         }
+    }
+
+    async fn reopened_with(self, rules: ClaimRules) -> Postgres {
+        let Postgres {
+            storage,
+            dir,
+            database,
+        } = self;
+        drop(storage);
+        let storage = open_with(&database, &dir, rules).unwrap();
+        Postgres {
+            storage,
+            dir,
+            database,
+        }
+    }
+
+    async fn set_tenant(&self, name: &str, weight: u32, running_max: Option<u32>) {
+        let running_max = running_max.map_or("NULL".to_owned(), |max| max.to_string());
+        self.database.run(&format!(
+            "INSERT INTO cofferdam.tenant (name, weight, running_max)
+             VALUES ('{name}', {weight}, {running_max})"
+        ));
     }
 
     async fn check(&self) {
@@ -136,6 +174,60 @@ impl Two {
         self.hosts.iter().for_each(PostgresStorage::close);
         check_database(&self.database);
     }
+}
+
+/// Three hosts claim and end as fast as they can; whoever has a task counts it.
+#[tokio::test]
+async fn hosts_together_exceed_no_bound() {
+    const TASKS: usize = 60;
+    let database = Database::fresh();
+    let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let rules = ClaimRules {
+        running_per_module_max: 3,
+        running_per_tenant_max: 5,
+        ageing: Duration::ZERO,
+    };
+    let hosts = dirs
+        .each_ref()
+        .map(|dir| open_with(&database, dir, rules.clone()).unwrap());
+    put_echo(&hosts[0]).await;
+    let tasks = (1..=TASKS as u128).map(|number| {
+        let mut task = new_task(number);
+        task.spec.module = name(["echo", "other"][(number % 2) as usize]);
+        task
+    });
+    insert_all(&hosts[0], tasks.collect()).await;
+    // Of each module, and of both.
+    let running = [const { AtomicUsize::new(0) }; 2];
+    let (done, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let work = async |host: &PostgresStorage, number: u128| {
+        let worker = cofferdam_domain::attempt::WorkerId(uuid::Uuid::from_u128(number));
+        while done.load(Relaxed) < TASKS {
+            let claims = host.claim(worker, 4, ClaimOrder::Priority, at(1));
+            let claims = claims.await.unwrap();
+            let place = |claim: &Claim| usize::from(claim.spec.module.as_str() == "other");
+            for claim in &claims {
+                assert!(running[place(claim)].fetch_add(1, Relaxed) < 3);
+            }
+            let all = running.iter().map(|count| count.load(Relaxed)).sum();
+            assert!(all <= 5, "{all} are under way");
+            most.fetch_max(all, Relaxed);
+            tokio::task::yield_now().await;
+            for claim in &claims {
+                running[place(claim)].fetch_sub(1, Relaxed);
+            }
+            let ends = claims.iter().map(|claim| completed(claim, at(2)));
+            let ended = host.finish(ends.collect()).await.unwrap();
+            done.fetch_add(ended.len(), Relaxed);
+        }
+    };
+    let [one, two, three] = &hosts;
+    tokio::join!(work(one, 1), work(two, 2), work(three, 3));
+    assert_eq!(done.load(Relaxed), TASKS);
+    // As many as one claim takes if it can.
+    assert!(most.load(Relaxed) >= 4);
+    hosts.iter().for_each(PostgresStorage::close);
+    check_database(&database);
 }
 
 #[tokio::test]

@@ -121,6 +121,28 @@ impl Tx {
         Ok(rows?)
     }
 
+    /// The same for two statements, one behind the other.
+    pub(super) async fn query_both(
+        &mut self,
+        first: (&str, Params),
+        second: (&str, Params),
+    ) -> Result<(Vec<Row>, Vec<Row>), Fault> {
+        let client = self.lease.client();
+        let both = async {
+            let second = send(client, second.0, &second.1);
+            join!(send(client, first.0, &first.1), second)
+        };
+        let (one, other) = match self.begin.take() {
+            None => both.await,
+            Some(begin) => {
+                let (begun, both) = join!(client.simple_query(&begin), both);
+                self.xid = number_of(&begun?);
+                both
+            }
+        };
+        Ok((one?, other?))
+    }
+
     /// The same for a statement that gives one row or none.
     pub(super) async fn query_opt(
         &mut self,

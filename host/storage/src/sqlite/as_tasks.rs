@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{SqliteStorage, batch, change, claim, finish, insert, prune, rescue, tasks, workers};
+use super::{
+    SqliteStorage, batch, change, claim, finish, insert, lanes, prune, rescue, tasks, workers,
+};
 use crate::files::blocking;
 use crate::{
     Asked, Cancelled, Finished, HeldTask, Inserted, InsertedBatch, Orphans, Progress, Pruned,
@@ -114,7 +116,10 @@ impl Tasks for SqliteStorage {
     }
 
     async fn next_run_at(&self) -> Result<Option<Timestamp>, StorageError> {
-        self.readers.call(tasks::next_run_at).await
+        let rules = self.rules.clone();
+        self.readers
+            .call(move |conn| lanes::next_run_at(conn, &rules))
+            .await
     }
 
     async fn heartbeat(&self, beat: Beat, now: Timestamp) -> Result<Asked, StorageError> {

@@ -3,28 +3,21 @@
 use std::sync::Arc;
 
 use rand::Rng;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Row, params};
 
 use super::db::Db;
+use super::lanes;
 use super::settle::{Settling, running};
 use super::spec::spec_parts;
 use crate::StorageError;
 use crate::fate::After;
 use crate::rows::{Ending, SpecParts, Template};
+use crate::turns::{self, Chosen};
 use cofferdam_domain::attempt::{Failure, FailureKind, Fence, Outcome, WorkerId};
 use cofferdam_domain::claim::Claim;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{ClaimOrder, Priority, TaskId};
 use cofferdam_domain::time::Timestamp;
-
-/// Candidates come from the index alone, with one range for each priority: tasks whose time has not
-/// come are behind the end of the range and cost nothing.
-const OLDEST: &str = "
-    SELECT run_at, seq FROM task WHERE state = 1 AND priority = ?1 AND run_at <= ?2
-    ORDER BY run_at, seq LIMIT ?3";
-const NEWEST: &str = "
-    SELECT run_at, seq FROM task WHERE state = 1 AND priority = ?1 AND run_at <= ?2
-    ORDER BY run_at DESC, seq DESC LIMIT ?3";
 
 const READ: &str = "
     SELECT t.id, t.template, t.priority, t.attempt, t.max_attempts, t.lost, t.created_at,
@@ -33,7 +26,7 @@ const READ: &str = "
     FROM task t JOIN task_spec s ON s.seq = t.seq WHERE t.seq = ?1";
 const TAKE: &str = "
     UPDATE task SET state = 2, attempt = attempt + 1, fence = ?2, worker = ?3, claimed_at = ?4,
-        updated_at = ?4, progress = 0, progress_note = '', change = ?5 WHERE seq = ?1";
+        updated_at = ?4, progress = 0, progress_note = '', change = ?5, counted = ?6 WHERE seq = ?1";
 
 const HELD: &str = "
     SELECT seq, template, attempt, max_attempts, lost, cancel_requested, worker, claimed_at,
@@ -63,20 +56,21 @@ pub(super) fn claim(
     order: ClaimOrder,
     now: Timestamp,
 ) -> Result<Vec<Claim>, StorageError> {
+    db.budget.check_for_ends(&db.conn)?;
+    let chosen = choose(db, slots, order, now)?;
     let Db {
         conn,
         templates,
         tallies,
         random,
-        budget,
+        ..
     } = db;
-    budget.check_for_ends(conn)?;
-    let seqs = candidates(conn, slots, order, now)?;
     let mut read = conn.prepare_cached(READ)?;
     let mut take = conn.prepare_cached(TAKE)?;
-    let mut claims = Vec::with_capacity(seqs.len());
+    let mut claims = Vec::with_capacity(chosen.len());
     let mut unreadable = Vec::new();
-    for seq in seqs {
+    for chosen in chosen {
+        let seq = chosen.seq;
         let found = read
             .query_row([seq], candidate)
             .map_err(StorageError::from)
@@ -88,9 +82,14 @@ pub(super) fn claim(
             worker.0.as_bytes(),
             now.as_millis(),
             tallies.next_change(),
+            chosen.is_counted,
         ])?;
         match found.and_then(|(template, found)| found.into_claim(&template, fence, now)) {
-            Ok(claim) => claims.push(claim),
+            Ok(claim) => claims.push(Claim {
+                holds_place: claim.holds_place || chosen.is_counted,
+                ahead: chosen.ahead,
+                ..claim
+            }),
             Err(StorageError::Corrupt(why)) => unreadable.push((seq, why)),
             Err(error) => return Err(error),
         }
@@ -129,40 +128,30 @@ fn end_unreadable(
     settling.fill_places()
 }
 
-fn candidates(
-    conn: &Connection,
+/// The tasks whose turn it is.
+fn choose(
+    db: &mut Db,
     slots: u32,
     order: ClaimOrder,
     now: Timestamp,
-) -> Result<Vec<i64>, StorageError> {
-    let wanted = usize::try_from(slots).unwrap_or(usize::MAX);
-    let mut found: Vec<(i64, i64)> = Vec::new();
-    let range = |sql: &str, priority: Priority, limit: usize, found: &mut Vec<(i64, i64)>| {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut statement = conn.prepare_cached(sql)?;
-        let rows = statement
-            .query_map(params![priority.rank(), now.as_millis(), limit], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })?;
-        for row in rows {
-            found.push(row?);
-        }
-        Ok::<(), StorageError>(())
-    };
-    for priority in Priority::ALL {
-        match order {
-            ClaimOrder::Priority => range(OLDEST, priority, wanted - found.len(), &mut found)?,
-            ClaimOrder::Fifo => range(OLDEST, priority, wanted, &mut found)?,
-            ClaimOrder::Lifo => range(NEWEST, priority, wanted, &mut found)?,
-        }
-    }
-    match order {
-        ClaimOrder::Priority => {}
-        ClaimOrder::Fifo => found.sort_unstable(),
-        ClaimOrder::Lifo => found.sort_unstable_by(|a, b| b.cmp(a)),
-    }
-    found.truncate(wanted);
-    Ok(found.into_iter().map(|(_run_at, seq)| seq).collect())
+) -> Result<Vec<Chosen>, StorageError> {
+    let Db {
+        conn,
+        rules,
+        turns,
+        looked,
+        ..
+    } = db;
+    let (lanes, last) = lanes::ring(conn, looked)?;
+    *looked = last;
+    let running = lanes::running(conn, &lanes, rules)?;
+    let how = (slots, order);
+    let wanted = turns::wanted(&lanes, rules, &running, how, now);
+    let found: Result<Vec<_>, StorageError> = wanted
+        .iter()
+        .map(|wanted| lanes::candidates(conn, wanted, order, rules, now))
+        .collect();
+    Ok(turns.choose(&wanted, &found?, how))
 }
 
 impl Candidate {
@@ -184,6 +173,7 @@ impl Candidate {
             run_at: self.run_at,
             claimed_at: now,
             holds_place: self.holds_place,
+            ahead: false,
             spec: Arc::new(self.parts.into_spec(template, priority)?),
         })
     }

@@ -10,9 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rand::rngs::StdRng;
 use rusqlite::{Connection, params};
 
+use super::lanes::Place;
 use super::templates::Templates;
 use crate::StorageError;
 use crate::rows::state_number;
+use crate::settings::ClaimRules;
+use crate::turns::Turns;
 use cofferdam_domain::state::TaskState;
 
 /// The writer's connection and its copies.
@@ -23,6 +26,10 @@ pub(super) struct Db {
     /// Makes fences: numbers that nobody can guess and that never repeat.
     pub(super) random: StdRng,
     pub(super) budget: Budget,
+    pub(super) rules: ClaimRules,
+    pub(super) turns: Turns,
+    /// Behind which lane the next claim begins to look.
+    pub(super) looked: Place,
 }
 
 /// How large the database and the blobs beside it may be together.
@@ -160,6 +167,7 @@ impl Db {
         conn: Connection,
         random: StdRng,
         budget_bytes: u64,
+        rules: ClaimRules,
         blobs: Arc<AtomicU64>,
     ) -> Result<Db, StorageError> {
         let tallies = Tallies::read(&conn)?;
@@ -172,6 +180,9 @@ impl Db {
                 bytes: budget_bytes,
                 blobs,
             },
+            rules,
+            turns: Turns::default(),
+            looked: Place::default(),
         })
     }
 

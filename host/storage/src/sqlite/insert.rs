@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::db::Db;
 use crate::fate::NO_PLACE_YET;
 use crate::rows::{InputColumns, NO_METADATA, list};
+use crate::turns::lane_of;
 use crate::{Inserted, StorageError};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{Dedup, Input, NewTask, TaskId};
@@ -14,8 +15,8 @@ use cofferdam_domain::time::Timestamp;
 const INSERT_TASK: &str = "
     INSERT INTO task (id, template, state, priority, run_at, attempt, max_attempts, lost,
         created_at, updated_at, cancel_requested, progress, progress_note, name, change, batch,
-        batch_bound, due_at)
-    VALUES (?1, ?2, 1, ?3, ?4, 0, ?5, 0, ?6, ?6, 0, 0, '', ?7, ?8, ?9, ?10, ?11)
+        batch_bound, due_at, tenant, lane)
+    VALUES (?1, ?2, 1, ?3, ?4, 0, ?5, 0, ?6, ?6, 0, 0, '', ?7, ?8, ?9, ?10, ?11, ?12, ?13)
     ON CONFLICT (id) DO NOTHING";
 
 const INSERT_SPEC: &str = "
@@ -132,6 +133,8 @@ fn insert(
         batch.map(|batch| batch.id),
         bound,
         due_at,
+        task.tenant.as_str(),
+        lane_of(&db.rules, template.name),
     ])?;
     if inserted == 0 {
         return earlier_by_id(db, task)?

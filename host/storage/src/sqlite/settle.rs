@@ -41,6 +41,9 @@ impl<'db> Settling<'db> {
             tallies,
             random: _,
             budget: _,
+            rules: _,
+            turns: _,
+            looked: _,
         } = db;
         let conn: &'db Connection = conn;
         Ok(Settling {

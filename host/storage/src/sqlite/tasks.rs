@@ -277,21 +277,6 @@ pub(super) fn held(conn: &Connection, worker: WorkerId) -> Result<Vec<HeldTask>,
     Ok(held)
 }
 
-/// The earliest `run_at` of a pending task: the head of each priority's range.
-pub(super) fn next_run_at(conn: &Connection) -> Result<Option<Timestamp>, StorageError> {
-    let mut statement =
-        conn.prepare_cached("SELECT min(run_at) FROM task WHERE state = 1 AND priority = ?1")?;
-    let mut earliest = None;
-    for priority in Priority::ALL {
-        let head: Option<i64> = statement.query_row([priority.rank()], |row| row.get(0))?;
-        earliest = match (earliest, head) {
-            (Some(a), Some(b)) => Some(std::cmp::min::<i64>(a, b)),
-            (one, other) => one.or(other),
-        };
-    }
-    Ok(earliest.map(Timestamp::from_millis))
-}
-
 /// The counters.
 pub(super) fn counts(conn: &Connection) -> Result<Counts, StorageError> {
     let mut statement = conn.prepare_cached("SELECT tasks FROM counter ORDER BY state")?;

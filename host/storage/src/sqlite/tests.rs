@@ -11,6 +11,7 @@ use super::SqliteStorage;
 use super::connection::database_path;
 use crate::conformance::fixture::*;
 use crate::conformance::{self, Backend, Storage};
+use crate::settings::{ClaimRules, StorageConfig};
 use crate::{Inserted, Modules, Reads, StorageError, Tasks};
 
 use cofferdam_domain::attempt::FailureKind;
@@ -38,10 +39,25 @@ impl Backend for Sqlite {
     }
 
     async fn reopened(self) -> Sqlite {
+        let rules = settings(self.dir.path()).claims;
+        self.reopened_with(rules).await
+    }
+
+    async fn reopened_with(self, claims: ClaimRules) -> Sqlite {
         let Sqlite { dir, storage } = self;
         drop(storage);
-        let storage = open(dir.path()).unwrap();
+        let settings = StorageConfig {
+            claims,
+            ..settings(dir.path())
+        };
+        let storage = SqliteStorage::open(&settings, StdRng::seed_from_u64(7)).unwrap();
         Sqlite { dir, storage }
+    }
+
+    async fn set_tenant(&self, name: &str, weight: u32, running_max: Option<u32>) {
+        let conn = Connection::open(database_path(self.dir.path())).unwrap();
+        let sql = "INSERT INTO tenant (name, weight, running_max) VALUES (?1, ?2, ?3)";
+        conn.execute(sql, (name, weight, running_max)).unwrap();
     }
 
     async fn check(&self) {
@@ -261,7 +277,7 @@ async fn a_panic_of_a_storage_thread_ends_the_process() {
 #[tokio::test]
 async fn a_read_that_takes_too_long_is_given_up() {
     let dir = tempfile::tempdir().unwrap();
-    let quick = crate::settings::StorageConfig {
+    let quick = StorageConfig {
         read_timeout: std::time::Duration::from_millis(20),
         ..settings(dir.path())
     };

@@ -107,6 +107,7 @@ mod tests {
             run_at: NOW,
             claimed_at: NOW,
             holds_place: false,
+            ahead: false,
             spec: Arc::new(spec),
         }
     }

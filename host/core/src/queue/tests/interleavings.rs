@@ -92,6 +92,7 @@ fn claims(hands: &Hands, numbers: &[u64]) -> Vec<Taken> {
         run_at: Timestamp::EPOCH,
         claimed_at: Timestamp::EPOCH,
         holds_place: false,
+        ahead: false,
         spec: Arc::new(TaskSpec {
             module: ModuleName::parse("echo").unwrap(),
             digest: Digest::from_bytes([7; 32]),

@@ -46,6 +46,28 @@ async fn tasks_are_run_in_the_order_of_the_strategy() {
 }
 
 #[tokio::test]
+async fn a_low_task_that_has_waited_for_long_is_begun_before_all_others_are() {
+    let mut stage = Stage::set(one_slot()).await;
+    let of = |priority| Submission {
+        priority,
+        ..plain()
+    };
+    let mut tasks = vec![of(Priority::Low)];
+    tasks.resize(30, of(Priority::High));
+    stage.offer(tasks).await.unwrap();
+    // What the dispatcher had claimed before that is begun first.
+    stage.advance_to(Duration::from_secs(61));
+    let mut begun = Vec::new();
+    for _ in 0..20 {
+        let guest = stage.guest().await;
+        begun.push(guest.claim.spec.priority);
+        guest.completes();
+    }
+    assert!(begun.contains(&Priority::Low), "{begun:?}");
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn a_delayed_task_is_run_when_its_time_has_come() {
     let mut stage = Stage::set(one_slot()).await;
     let delay = Duration::from_secs(10);

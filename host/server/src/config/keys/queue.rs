@@ -23,6 +23,15 @@ pub(super) fn keys() -> Vec<Key> {
                 },
             },
         },
+        number!("queue", "running_per_module_max", 0..=1_000_000, "Attempts of the tasks of one module that may be under way, over all hosts; 0 means any number.", storage.claims.running_per_module_max: u32),
+        number!("queue", "running_per_tenant_max", 0..=1_000_000, "Attempts of the tasks of one tenant that may be under way, over all hosts; 0 means any number.", storage.claims.running_per_tenant_max: u32),
+        millis!(
+            "queue",
+            "ageing_ms",
+            0..=(365 * DAY_MS),
+            "How long a task waits behind tasks of higher priorities before every eighth turn is for such tasks, the oldest first; 0 means for ever.",
+            storage.claims.ageing
+        ),
         number!("queue", "pending_max", 1..=1_000_000_000, "Tasks that may wait; one more is refused with 503.", queue.pending_max: u64),
         number!("queue", "bulk_tasks_max", 1..=BULK_TASKS_MAX, "Tasks that one bulk change may find.", queue.bulk_tasks_max: u64),
         millis!(

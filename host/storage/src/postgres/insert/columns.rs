@@ -19,23 +19,24 @@ const INSERT: &str = "
         SELECT nextval('cofferdam.task_seq') AS seq, q.* FROM (
             SELECT * FROM unnest($1::uuid[], $2::int8[], $3::int8[], $4::int2[], $5::int8[],
                 $6::int4[], $7::int8[], $8::bytea[], $9::text[], $10::uuid[], $11::int8[],
-                $12::text[], $13::text[], $14::text[], $15::bytea[], $16::bytea[], $19::int8[])
+                $12::text[], $13::text[], $14::text[], $15::bytea[], $16::bytea[], $19::int8[],
+                $22::text[], $23::int8[])
             WITH ORDINALITY AS u(id, template, name, priority, run_at, max_attempts, created_at,
                 fingerprint, content_type, blob, blob_bytes, args, env, metadata, idempotency_key,
-                body, due_at, place)
+                body, due_at, tenant, lane, place)
             ORDER BY u.place) q),
     s AS (
         INSERT INTO cofferdam.task_spec (seq, id, template, name, created_at, fingerprint,
-            content_type, blob, blob_bytes, args, env, metadata, idempotency_key, body)
+            content_type, blob, blob_bytes, args, env, metadata, idempotency_key, body, tenant)
         SELECT seq, id, (SELECT p.id FROM cofferdam.template p WHERE p.id = e.template), name,
             created_at, fingerprint, content_type, blob, blob_bytes, args, env, metadata,
-            idempotency_key, body
+            idempotency_key, body, tenant
         FROM e)
     INSERT INTO cofferdam.task (seq, state, priority, run_at, max_attempts, updated_at, change,
-        home, batch, batch_bound, due_at)
+        home, batch, batch_bound, due_at, tenant, lane)
     SELECT seq, 1, priority, run_at, max_attempts, created_at,
         (SELECT cofferdam.change_number($17)) + place, CASE WHEN blob IS NOT NULL THEN $18::uuid END,
-        $20::uuid, $21::int4, due_at
+        $20::uuid, $21::int4, due_at, tenant, lane
     FROM e";
 
 /// Rows of one statement, and their bytes.
@@ -84,6 +85,8 @@ struct Columns {
     keys: Vec<Option<Raw>>,
     bodies: Vec<Option<Raw>>,
     due_at: Vec<Option<i64>>,
+    tenants: Vec<String>,
+    lanes: Vec<i64>,
 }
 
 impl Rows {
@@ -103,6 +106,7 @@ impl Rows {
         &mut self,
         task: &NewTask,
         template: &Template,
+        lane: i64,
         now: Timestamp,
     ) -> Result<(), StorageError> {
         let bytes = bytes_of(task);
@@ -115,7 +119,7 @@ impl Rows {
         match self.statements.last_mut() {
             Some(columns) => {
                 let must_wait = self.batch.is_some_and(|batch| batch.bound.is_some());
-                columns.push(task, template, must_wait, now)
+                columns.push(task, template, (lane, must_wait), now)
             }
             None => Ok(()),
         }
@@ -138,7 +142,7 @@ impl Columns {
         &mut self,
         task: &NewTask,
         template: &Template,
-        must_wait: bool,
+        (lane, must_wait): (i64, bool),
         now: Timestamp,
     ) -> Result<(), StorageError> {
         let spec = &task.spec;
@@ -168,6 +172,8 @@ impl Columns {
         self.metadata.push(metadata);
         self.keys.push(task.idempotency_key.as_deref().map(key));
         self.bodies.push(input.body.cloned().map(Raw));
+        self.tenants.push(task.tenant.as_str().to_owned());
+        self.lanes.push(lane);
         Ok(())
     }
 
@@ -196,6 +202,8 @@ impl Columns {
             self.due_at,
             batch.map(|batch| batch.id),
             batch.and_then(|batch| batch.bound),
+            self.tenants,
+            self.lanes,
         ]
     }
 }
