@@ -135,7 +135,9 @@ fn a_batch_is_refused_whole_and_the_task_is_named() {
     post(json!({"tasks": []})).expect_problem(400, "invalid_field");
     post(json!({"tasks": echoes(1), "callback": {}})).expect_problem(400, "unsupported_field");
     post(json!({"tasks": echoes(1), "parallelism": 0})).expect_problem(400, "invalid_field");
-    post(json!({"tasks": echoes(51)})).expect_problem(503, "queue_full");
+    let full = post(json!({"tasks": echoes(51)}));
+    full.expect_problem(503, "queue_full");
+    assert_eq!(full.header("retry-after"), "1");
     let long = json!({"module": "echo", "input": "x".repeat(70_000)});
     post(json!({"tasks": [long]})).expect_problem(413, "body_too_large");
     // None of all these left a task.
@@ -157,7 +159,7 @@ fn millis(time: &Value) -> i64 {
 
 /// Runs a batch that is given to the first of the hosts; gives the most that ran at once. The hosts'
 /// clocks may differ by `skew_ms`, which must be less than the 60 ms of a run.
-fn most_at_once(hosts: &[&Host], parallelism: usize, skew_ms: i64) -> usize {
+fn most_at_once(hosts: &[&Host], parallelism: Option<usize>, skew_ms: i64) -> usize {
     let batch = json!({"tasks": spinners(12, 60), "parallelism": parallelism});
     let client = &hosts[0].client;
     let answer = client.post("/v1/tasks/batch", &batch).expect(202).json();
@@ -187,7 +189,29 @@ fn most_at_once(hosts: &[&Host], parallelism: usize, skew_ms: i64) -> usize {
 #[test]
 fn no_more_of_a_batch_run_at_once_than_its_parallelism() {
     let host = host_with("[queue]\nslots = 8\npoll_interval_ms = 60000\n");
-    assert_eq!(most_at_once(&[&host], 2, 0), 2);
+    assert_eq!(most_at_once(&[&host], Some(2), 0), 2);
+}
+
+#[test]
+fn no_more_of_a_module_or_a_tenant_run_at_once_than_the_operator_says() {
+    let config = "[queue]\nslots = 8\npoll_interval_ms = 60000\n";
+    let host = host_with(&format!("{config}running_per_module_max = 2\n"));
+    assert_eq!(most_at_once(&[&host], None, 0), 2);
+    let host = host_with(&format!("{config}running_per_tenant_max = 3\n"));
+    assert_eq!(most_at_once(&[&host], None, 0), 3);
+}
+
+/// Who makes room tells it: nobody polls here.
+#[test]
+fn hosts_keep_the_bound_of_a_module_together() {
+    let database = Database::fresh();
+    let config = format!(
+        "{}[queue]\nslots = 8\nrunning_per_module_max = 3\npoll_interval_ms = 60000\n",
+        on(&database)
+    );
+    let (first, second) = (host_with(&config), host_with(&config));
+    let most = most_at_once(&[&first, &second], None, 30);
+    assert!((1..=3).contains(&most), "{most} ran at once");
 }
 
 #[test]
@@ -195,7 +219,7 @@ fn hosts_keep_the_parallelism_of_a_batch_together() {
     let database = Database::fresh();
     let config = format!("{}[queue]\nslots = 8\n", on(&database));
     let (first, second) = (host_with(&config), host_with(&config));
-    let most = most_at_once(&[&first, &second], 3, 30);
+    let most = most_at_once(&[&first, &second], Some(3), 30);
     assert!((1..=3).contains(&most), "{most} ran at once");
 }
 

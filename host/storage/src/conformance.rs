@@ -74,7 +74,8 @@ macro_rules! conformance {
                 what_was_submitted_is_read_back a_key_or_id_names_its_first_request
                 a_dedup_key_is_held_for_its_window a_batch_is_all_or_none
                 a_conflict_stores_nothing_of_its_submission
-                a_full_queue_answers_what_it_has a_version_that_is_gone_takes_no_task
+                a_full_queue_answers_what_it_has no_more_tasks_wait_than_may
+                a_version_that_is_gone_takes_no_task
             }
             claims {
                 priority_order fifo_and_lifo_ignore_priority a_claim_counts_an_attempt
@@ -124,7 +125,7 @@ macro_rules! conformance {
                 by_label by_kind_of_failure by_metadata dead_letters
             }
             model {
-                random_histories_agree acknowledged_work_outlives_a_reopen
+                random_histories_agree bounded_histories_agree acknowledged_work_outlives_a_reopen
                 who_pages_meanwhile_misses_no_change
             }
         }

@@ -140,8 +140,11 @@ impl Ready {
 
 fn turn(order: ClaimOrder, claim: &Claim, batch: i64, place: usize) -> Turn {
     let run_at = claim.run_at.as_millis();
+    if claim.ahead {
+        // Whoever claimed it knew that it is its turn, whatever came when.
+        return (Priority::Critical.rank(), i64::MIN, batch, place);
+    }
     match order {
-        ClaimOrder::Priority if claim.ahead => (Priority::Critical.rank(), run_at, batch, place),
         ClaimOrder::Priority => (claim.spec.priority.rank(), run_at, batch, place),
         ClaimOrder::Fifo => (0, run_at, batch, place),
         ClaimOrder::Lifo => (0, run_at.saturating_neg(), -batch, place),

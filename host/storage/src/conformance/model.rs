@@ -18,6 +18,7 @@ use rand::{Rng, SeedableRng};
 use self::known::{Known, Seen};
 use super::fixture::*;
 use super::{Backend, Storage};
+use crate::settings::ClaimRules;
 use crate::{ChangeNumber, Counts, Finished, HeldTask, Inserted, Since, TaskFilter};
 use cofferdam_domain::attempt::{FailureKind, WorkerId};
 use cofferdam_domain::claim::Claim;
@@ -40,6 +41,8 @@ struct Model {
     told: BTreeMap<u128, Seen>,
     told_as_of: i64,
     now: i64,
+    /// How many may run at once, if that is bounded.
+    running_max: Option<usize>,
 }
 
 const WORKERS: [WorkerId; 2] = [ME, OTHER];
@@ -52,16 +55,37 @@ const HISTORIES: u64 = 8;
 const TASKS: u128 = 40;
 
 pub(crate) async fn random_histories_agree<B: Backend>(backend: B) -> B {
-    let mut backend = backend;
-    for seed in 0..HISTORIES {
-        backend = B::fresh().await;
+    let rules = settings(std::path::Path::new("")).claims;
+    histories(backend, 0..HISTORIES, rules, None).await
+}
+
+/// The same where the tasks' one module may have no more than three attempts under way.
+pub(crate) async fn bounded_histories_agree<B: Backend>(backend: B) -> B {
+    let rules = ClaimRules {
+        running_per_module_max: 3,
+        ..settings(std::path::Path::new("")).claims
+    };
+    histories(backend, HISTORIES..HISTORIES + 3, rules, Some(3)).await
+}
+
+async fn histories<B: Backend>(
+    mut backend: B,
+    seeds: std::ops::Range<u64>,
+    rules: ClaimRules,
+    running_max: Option<usize>,
+) -> B {
+    for seed in seeds {
+        backend = B::fresh().await.reopened_with(rules.clone()).await;
         let mut random = StdRng::seed_from_u64(seed);
-        let mut model = Model::default();
+        let mut model = Model {
+            running_max,
+            ..Model::default()
+        };
         for step in 0..STEPS {
             model.now += 1;
             model.step(backend.storage(), &mut random).await;
             if step % 50 == 49 {
-                backend = backend.reopened().await;
+                backend = backend.reopened_with(rules.clone()).await;
             }
             let place = format!("history {seed} after step {step}");
             model.compare(backend.storage(), &place).await;
@@ -130,6 +154,12 @@ impl Model {
         page.next.is_some() || page.as_of < page.newest
     }
 
+    /// How many more may run.
+    fn room(&self) -> usize {
+        let running = self.in_state(TaskState::Running);
+        self.running_max.map_or(usize::MAX, |max| max - running)
+    }
+
     fn in_state(&self, state: TaskState) -> usize {
         let tasks = self.tasks.values();
         tasks.filter(|task| task.seen.state == state).count()
@@ -172,6 +202,7 @@ impl Model {
         assert_eq!(storage.counts().await.unwrap(), counts, "{place}");
         let pending = self.tasks.values().filter(|task| task.is_pending());
         let next = pending.map(|task| at(task.run_at)).min();
+        let next = next.filter(|_| self.room() > 0);
         assert_eq!(storage.next_run_at().await.unwrap(), next, "{place}");
         for worker in WORKERS {
             self.compare_held(storage, worker, place).await;

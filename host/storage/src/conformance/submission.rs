@@ -205,6 +205,32 @@ pub(crate) async fn a_full_queue_answers_what_it_has<B: Backend>(backend: B) -> 
     backend
 }
 
+/// Many submissions at once: those for which there is room are stored, and no other.
+pub(crate) async fn no_more_tasks_wait_than_may<B: Backend>(backend: B) -> B {
+    let storage = backend.storage();
+    insert_all(storage, (1..=2).map(new_task).collect()).await;
+    let three = |n: u128| (0..3).map(|place| new_task(10 + 3 * n + place)).collect();
+    let submit = |n| storage.insert_tasks(three(n), 50, at(1));
+    let answers = futures_util::future::join_all((0..40).map(submit)).await;
+    let (stored, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    assert_eq!((stored.len(), refused.len()), (16, 24));
+    for refusal in refused {
+        let full = |pending, limit| limit == 50 && (48..=50).contains(&pending);
+        assert!(matches!(
+            refusal,
+            Err(StorageError::QueueFull { pending, limit }) if full(pending, limit)
+        ));
+    }
+    assert_eq!(storage.counts().await.unwrap().pending, 50);
+    // What is claimed makes room.
+    claim_one(storage, ME, at(1)).await;
+    let one = storage.insert_tasks(vec![new_task(900)], 50, at(2)).await;
+    assert_eq!(one.unwrap(), [Inserted::New]);
+    let more = storage.insert_tasks(vec![new_task(901)], 50, at(2)).await;
+    assert!(matches!(more, Err(StorageError::QueueFull { .. })));
+    backend
+}
+
 pub(crate) async fn a_version_that_is_gone_takes_no_task<B: Backend>(backend: B) -> B {
     let storage = backend.storage();
     let mut other = new_task(2);

@@ -70,9 +70,11 @@ impl Deltas {
 #[derive(Default)]
 pub(super) struct Waiting(Mutex<Option<(Instant, u64)>>);
 
-/// How long that is believed.
-const BELIEVED_FOR: Duration = Duration::from_secs(1);
-/// With fewer places than this left, every submit asks.
+/// How long that is believed: all hosts together do not add [`NEAR`] tasks in that time, so none of them
+/// misses that the queue is nearly full.
+const BELIEVED_FOR: Duration = Duration::from_millis(100);
+/// With fewer places than this left, every submit asks, and a queue gets no fuller than it may be but for
+/// what other hosts are storing at that moment.
 const NEAR: u64 = 10_000;
 
 impl Waiting {

@@ -176,6 +176,33 @@ impl Two {
     }
 }
 
+/// Hosts that fill a queue at once overfill it by what each was storing at that moment, and no more.
+#[tokio::test]
+async fn a_queue_that_hosts_fill_together_is_full() {
+    const MAX: u64 = 40;
+    let two = Two::fresh().await;
+    let [one, other] = &two.hosts;
+    let submit = async |host: &PostgresStorage, first: u128| {
+        let mut stored = 0;
+        for number in first..first + 100 {
+            match host.insert_tasks(vec![new_task(number)], MAX, at(1)).await {
+                Ok(_) => stored += 1,
+                Err(StorageError::QueueFull { pending, limit }) => {
+                    assert_eq!(limit, MAX);
+                    assert!(pending >= MAX, "{pending}");
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        stored
+    };
+    let (a, b) = tokio::join!(submit(one, 1000), submit(other, 2000));
+    let pending = one.counts().await.unwrap().pending;
+    assert_eq!(pending, a + b);
+    // Each stores one task at a time here.
+    assert!((MAX..=MAX + 1).contains(&pending), "{pending}");
+}
+
 /// Three hosts claim and end as fast as they can; whoever has a task counts it.
 #[tokio::test]
 async fn hosts_together_exceed_no_bound() {

@@ -41,12 +41,17 @@ macro_rules! range {
 const OLDEST: &str = range!("run_at, seq");
 const NEWEST: &str = range!("run_at DESC, seq DESC");
 /// Tasks of modules that are bounded now and were not when they were submitted.
-const INTO_LANES: &str = "UPDATE task SET lane = name WHERE state IN (1, 2) AND lane = 0";
+const INTO_LANES: [&str; 2] = [
+    "UPDATE task INDEXED BY task_pending SET lane = name WHERE state = 1 AND lane = 0",
+    "UPDATE task INDEXED BY task_running SET lane = name WHERE state = 2 AND lane = 0",
+];
 
 /// Puts the tasks that wait into the lanes that they would be in if they came now.
 pub(super) fn bring_up_to_date(conn: &Connection, rules: &ClaimRules) -> Result<(), StorageError> {
     if rules.running_per_module_max > 0 {
-        conn.execute(INTO_LANES, [])?;
+        for sql in INTO_LANES {
+            conn.execute(sql, [])?;
+        }
     }
     Ok(())
 }

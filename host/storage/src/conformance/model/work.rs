@@ -78,7 +78,7 @@ impl Model {
         let due = self.tasks.values().filter(|task| task.is_due(self.now));
         let mut turns: Vec<(u8, i64)> = due.map(turn).collect();
         turns.sort_unstable();
-        turns.truncate(usize::try_from(slots).unwrap());
+        turns.truncate(self.room().min(usize::try_from(slots).unwrap()));
         let mut taken = Vec::new();
         for claim in &claims {
             let task = self.tasks.get_mut(&claim.task_id.0.as_u128()).unwrap();
