@@ -136,8 +136,8 @@ fn a_batch_is_refused_whole_and_the_task_is_named() {
     post(json!({"tasks": echoes(1), "callback": {}})).expect_problem(400, "unsupported_field");
     post(json!({"tasks": echoes(1), "parallelism": 0})).expect_problem(400, "invalid_field");
     let full = post(json!({"tasks": echoes(51)}));
-    full.expect_problem(503, "queue_full");
     assert_eq!(full.header("retry-after"), "1");
+    full.expect_problem(503, "queue_full");
     let long = json!({"module": "echo", "input": "x".repeat(70_000)});
     post(json!({"tasks": [long]})).expect_problem(413, "body_too_large");
     // None of all these left a task.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::queue::{Queue, QueueError};
 use crate::registry::schema::Text;
 use crate::runner::{RunError, unmetered};
+use cofferdam_domain::caller::Caller;
 use cofferdam_domain::grants::Grants;
 use cofferdam_domain::limits::LimitRequest;
 use cofferdam_domain::module::ModuleRef;
