@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use cofferdam_domain::attempt::{LeftOut, Outcome, Payload, Streams, Usage, WorkerId};
+use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::claim::{AttemptEnd, Claim, Next};
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::grants::Grants;
@@ -149,6 +150,7 @@ impl Queue {
         fingerprint[8..].copy_from_slice(&number.to_be_bytes());
         NewTask {
             id: TaskId(now.uuid(&random)),
+            tenant: Tenant::default(),
             run_at: now,
             spec: TaskSpec {
                 module: self.module.clone(),

@@ -93,11 +93,12 @@ const NEWEST: &str = alone_sql!(
     " ORDER BY f.run_at DESC, f.seq DESC"
 );
 /// The tasks $4 as far as they still wait, behind $6 that were taken before; those of $5 are counted against
-/// a bound.
+/// a bound. They are looked for by their numbers: the sum hides that they wait, because the planner may take
+/// the index of what waits for empty and walk through it for each of them.
 const CHOSEN: &str = claim_sql!(
     "SELECT t.seq FROM unnest($4::int8[]) WITH ORDINALITY AS w(seq, place)
      JOIN cofferdam.task t ON t.seq = w.seq
-     WHERE t.state = 1 ORDER BY w.place FOR UPDATE OF t SKIP LOCKED",
+     WHERE t.state + 0 = 1 ORDER BY w.place FOR UPDATE OF t SKIP LOCKED",
     "t.seq = ANY($5::int8[])",
     "$6"
 );
