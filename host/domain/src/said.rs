@@ -155,6 +155,14 @@ mod tests {
         assert_eq!(bounded("short", 5), "short");
         assert_eq!(bounded(format_args!("{}{}", "ab", "éé"), 5), "abé …");
         assert_eq!(bounded(format_args!("{}{}{}", "abc", "é", "d"), 4), "abc …");
+        // Who goes on writing after it was refused gains nothing.
+        struct Stubborn;
+        impl fmt::Display for Stubborn {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("aé").or_else(|_| f.write_str("b"))
+            }
+        }
+        assert_eq!(bounded(Stubborn, 2), "a …");
         let endless = std::iter::repeat_n('\u{7f}', 1 << 20).collect::<String>();
         assert_eq!(bounded(format_args!("{endless:?}"), 7), "\"\\u{7f} …");
     }

@@ -1,4 +1,4 @@
-//! The states of a task and the moves between them.
+//! The states of a task. The moves between them are decided where they are made, in storage.
 
 /// The state of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,58 +54,11 @@ impl TaskState {
             TaskState::Blocked | TaskState::Pending | TaskState::Running => false,
         }
     }
-
-    /// Whether a task may go from this state to `next`.
-    pub fn may_become(self, next: TaskState) -> bool {
-        match self {
-            TaskState::Blocked => matches!(
-                next,
-                TaskState::Pending | TaskState::Cancelled | TaskState::Failed
-            ),
-            TaskState::Pending => matches!(next, TaskState::Running | TaskState::Cancelled),
-            TaskState::Running => matches!(
-                next,
-                TaskState::Completed
-                    | TaskState::Failed
-                    | TaskState::Cancelled
-                    | TaskState::Pending
-            ),
-            // A failed or cancelled task may be retried by hand; a completed one may not.
-            TaskState::Failed | TaskState::Cancelled => next == TaskState::Pending,
-            TaskState::Completed => false,
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::TaskState::{self, *};
-
-    #[test]
-    fn moves_are_exactly_these() {
-        let allowed = [
-            (Blocked, Pending),
-            (Blocked, Cancelled),
-            (Blocked, Failed),
-            (Pending, Running),
-            (Pending, Cancelled),
-            (Running, Completed),
-            (Running, Failed),
-            (Running, Cancelled),
-            (Running, Pending),
-            (Failed, Pending),
-            (Cancelled, Pending),
-        ];
-        for from in TaskState::ALL {
-            for to in TaskState::ALL {
-                assert_eq!(
-                    from.may_become(to),
-                    allowed.contains(&(from, to)),
-                    "{from:?} -> {to:?}"
-                );
-            }
-        }
-    }
+    use super::*;
 
     #[test]
     fn words_round_trip() {
@@ -113,5 +66,7 @@ mod tests {
             assert_eq!(TaskState::parse(state.as_str()), Some(state));
         }
         assert_eq!(TaskState::parse("done"), None);
+        let finals = TaskState::ALL.map(TaskState::is_final);
+        assert_eq!(finals, [false, false, false, true, true, true]);
     }
 }
