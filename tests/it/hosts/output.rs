@@ -3,6 +3,10 @@
 use serde_json::json;
 
 use super::{Two, await_that, connections, patient};
+use crate::support::host::Host;
+
+/// A line of the guest as an event has it.
+const TICK: &str = r"tick\n";
 
 /// Everything that the guest of `tick.wat` writes.
 fn whole() -> String {
@@ -42,6 +46,35 @@ fn what_a_guest_writes_is_heard_while_it_runs() {
     let path = format!("/v1/tasks/{id}/events");
     let late = two.asked.client.get(&path).expect(200).text();
     assert!(late.contains("the end"), "{late}");
+}
+
+#[test]
+fn a_stream_that_breaks_is_taken_up_at_any_host() {
+    let two = Two::start();
+    let id = two.asked.client.submit(&patient("tick"));
+    let path = format!("/v1/tasks/{id}/events");
+    let whole_stream = two.asked.client.get(&path).expect(200).text();
+    let ids: Vec<_> = whole_stream
+        .lines()
+        .filter_map(|line| line.strip_prefix("id: "))
+        .collect();
+    let middle = ids[ids.len() / 2];
+    let resumed = |host: &Host| {
+        let headers = [("last-event-id", middle)];
+        host.client
+            .send("GET", &path, &headers, b"")
+            .expect(200)
+            .text()
+    };
+    // The host that gave the number goes on after it.
+    let rest = resumed(&two.asked);
+    assert!(!rest.contains(&format!("id: {middle}")), "{rest}");
+    assert!(rest.contains("the end"), "{rest}");
+    assert!(rest.matches(TICK).count() < 30, "{rest}");
+    // Another one counts otherwise, and tells all that it knows.
+    let all = resumed(&two.runs);
+    assert_eq!(all.matches(TICK).count(), 30, "{all}");
+    assert!(all.contains("event: result"), "{all}");
 }
 
 #[test]

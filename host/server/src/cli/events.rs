@@ -10,7 +10,8 @@ use serde_json::Value;
 /// One event.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Event {
-    pub(super) number: Option<u64>,
+    /// What to resume after.
+    pub(super) id: Option<String>,
     pub(super) name: String,
     /// JSON, as it came.
     pub(super) data: String,
@@ -25,7 +26,7 @@ impl Event {
 
 /// The next event; `None` where the stream ends.
 pub(super) fn next(stream: &mut impl BufRead) -> std::io::Result<Option<Event>> {
-    let (mut number, mut name, mut data) = (None, None, None);
+    let (mut id, mut name, mut data) = (None, None, None);
     let mut line = String::new();
     loop {
         line.clear();
@@ -33,14 +34,14 @@ pub(super) fn next(stream: &mut impl BufRead) -> std::io::Result<Option<Event>> 
             return Ok(None);
         }
         match line.trim_end_matches(['\n', '\r']).split_once(": ") {
-            Some(("id", value)) => number = value.parse().ok(),
+            Some(("id", value)) => id = Some(value.to_owned()),
             Some(("event", value)) => name = Some(value.to_owned()),
             Some(("data", value)) => data = Some(value.to_owned()),
             // A heartbeat is a comment, and an empty line ends an event.
             Some(_) => {}
             None => {
                 if let (Some(name), Some(data)) = (name.take(), data.take()) {
-                    return Ok(Some(Event { number, name, data }));
+                    return Ok(Some(Event { id, name, data }));
                 }
             }
         }
@@ -67,7 +68,10 @@ mod tests {
         let text = b": alive\n\nid: 7\nevent: stdout\ndata: {\"text\":\"a: b\"}\n\nevent: result\n";
         let mut stream = &text[..];
         let event = next(&mut stream).unwrap().unwrap();
-        assert_eq!((event.number, event.name.as_str()), (Some(7), "stdout"));
+        assert_eq!(
+            (event.id.as_deref(), event.name.as_str()),
+            (Some("7"), "stdout")
+        );
         assert_eq!(written(&event.json().unwrap()).unwrap(), b"a: b");
         assert_eq!(next(&mut stream).unwrap(), None);
     }

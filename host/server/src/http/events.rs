@@ -3,7 +3,8 @@
 //! The stream is pulled: nothing is read from the subscription before the connection has taken the
 //! previous event, so a slow reader costs only the subscription's bounded buffer. Each event has
 //! the number that `Last-Event-ID` resumes after; the first `status` of a new stream and the
-//! closing `result` come from storage and have no number.
+//! closing `result` come from storage and have no number. Each host counts on its own, so where there are
+//! several a number is followed by what host gave it; another one begins its stream anew.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -43,7 +44,7 @@ const LAST_WORD: Duration = Duration::from_millis(500);
     get, path = "/v1/tasks/{id}/events", operation_id = "watch_task", tag = "Tasks",
     params(
         ("id" = String, Path, description = "The task's id"),
-        ("Last-Event-ID" = Option<u64>, Header, description = "Resume after this event"),
+        ("Last-Event-ID" = Option<String>, Header, description = "Resume after the event with this id; a host that did not give it tells all that it knows"),
     ),
     responses((status = 200, description = "Events until the task is final", content_type = "text/event-stream")),
 )]
@@ -56,7 +57,9 @@ pub(crate) async fn events(
 ) -> Result<Response, ApiError> {
     Query::of(uri.query())?.done()?;
     let id = path.task()?;
-    let last = last_event_id(&headers)?;
+    // Another host knows who counted.
+    let mark = services.peers.mark().filter(|_| !from_another);
+    let last = last_event_id(&headers, mark)?;
     let reach = match from_another {
         true => Reach::ThisHost,
         false => Reach::AllHosts,
@@ -75,6 +78,7 @@ pub(crate) async fn events(
         services,
         id,
         events: watch,
+        mark,
         phase,
     };
     let pieces = stream::unfold(watch, |mut watch| async {
@@ -95,12 +99,20 @@ pub(crate) fn stream_of(
     response
 }
 
-fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
+/// The event to resume after; `None` if another host gave its number.
+fn last_event_id(headers: &HeaderMap, own: Option<u32>) -> Result<Option<u64>, ApiError> {
     let Some(value) = headers.get("last-event-id") else {
         return Ok(None);
     };
-    let number = value.to_str().ok().and_then(|text| text.parse().ok());
-    number.map(Some).ok_or_else(|| {
+    let read = |text: &str| match text.split_once('.') {
+        None => text.parse().ok().map(Some),
+        Some((number, mark)) => {
+            let number: u64 = number.parse().ok()?;
+            let mark = u32::from_str_radix(mark, 16).ok()?;
+            Some((own == Some(mark)).then_some(number))
+        }
+    };
+    value.to_str().ok().and_then(read).ok_or_else(|| {
         ApiError::bad_request(
             "invalid_header",
             "Last-Event-ID: not the number of an event",
@@ -113,6 +125,8 @@ struct Watch {
     services: AppState,
     id: TaskId,
     events: TaskWatch,
+    /// What follows the numbers.
+    mark: Option<u32>,
     phase: Phase,
 }
 
@@ -156,7 +170,7 @@ impl Watch {
         match event {
             Some(event) => {
                 self.phase = Phase::Following;
-                Some(told(&event))
+                Some(told(&event, self.mark))
             }
             None => self.result().await,
         }
@@ -177,7 +191,7 @@ pub(crate) fn heartbeat() -> Bytes {
     Bytes::from_static(b": heartbeat\n\n")
 }
 
-fn told(event: &Event) -> Bytes {
+fn told(event: &Event, mark: Option<u32>) -> Bytes {
     let (name, data) = match &event.kind {
         EventKind::Status { state, attempt } => (
             "status",
@@ -189,7 +203,12 @@ fn told(event: &Event) -> Bytes {
         ),
         EventKind::Wrote { stream, bytes } => (stream.as_str(), written(bytes)),
     };
-    piece(Some(event.number), name, &data)
+    let number = event.number;
+    let id = match mark {
+        None => number.to_string(),
+        Some(mark) => format!("{number}.{mark:08x}"),
+    };
+    piece(Some(&id), name, &data)
 }
 
 /// Output of a stream: text, or base64 if it is not UTF-8.
@@ -203,10 +222,8 @@ pub(crate) fn written(bytes: &[u8]) -> Value {
 /// One event. Line breaks in JSON are only whitespace between tokens, so one data line is enough.
 /// The value is written unchanged: parsing it into a tree would round its numbers, and would fail
 /// if a guest's value is nested too deep.
-pub(crate) fn piece(number: Option<u64>, name: &str, data: &impl Serialize) -> Bytes {
-    let id = number
-        .map(|number| format!("id: {number}\n"))
-        .unwrap_or_default();
+pub(crate) fn piece(id: Option<&str>, name: &str, data: &impl Serialize) -> Bytes {
+    let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
     let data = serde_json::to_string(data)
         .expect("an event is plain JSON")
         .replace(['\n', '\r'], " ");
@@ -228,7 +245,7 @@ mod tests {
                 bytes,
             },
         };
-        let text = told(&event);
+        let text = told(&event, None);
         assert!(text.starts_with(b"id: 7\nevent: stdout\ndata: {\"text\":\"x\\n\\nevent:"));
         assert_eq!(text.iter().filter(|byte| **byte == b'\n').count(), 4);
     }
@@ -244,7 +261,7 @@ mod tests {
             },
         };
         assert_eq!(
-            told(&event),
+            told(&event, None),
             "id: 1\nevent: log\ndata: {\"base64\":\"/wA=\"}\n\n"
         );
     }
@@ -254,10 +271,12 @@ mod tests {
         let read = |value: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert("last-event-id", HeaderValue::from_static(value));
-            last_event_id(&headers)
+            last_event_id(&headers, Some(0xab))
         };
         assert_eq!(read("12").unwrap(), Some(12));
-        for bad in ["", "x", "-1", "1.5", "99999999999999999999"] {
+        assert_eq!(read("12.000000ab").unwrap(), Some(12));
+        assert_eq!(read("12.000000ac").unwrap(), None);
+        for bad in ["", "x", "-1", "1.", "1.x", ".ab", "99999999999999999999"] {
             assert_eq!(read(bad).unwrap_err().code(), "invalid_header", "{bad}");
         }
     }

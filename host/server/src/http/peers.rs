@@ -122,6 +122,11 @@ impl Peers {
         self.own
     }
 
+    /// What tells this host's numbers of events from those of others; `None` if there are no others.
+    pub(crate) fn mark(&self) -> Option<u32> {
+        self.others.as_ref().map(|_| self.own.0.as_fields().0)
+    }
+
     /// The caller for whom another host passed this request on; `None` if it came here first.
     pub(crate) fn passed_on<B>(
         &self,

@@ -6,7 +6,7 @@
 use std::io::BufReader;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{get, is_final, path, percent, text};
 use crate::cli::client::Client;
@@ -43,17 +43,21 @@ pub(super) fn logs(client: &Client, id: &str, stream: &str, follow: bool) -> any
 pub(super) fn events(client: &Client, id: &str, json: bool) -> anyhow::Result<()> {
     watch(client, id, |event| {
         if json {
-            let Event { number, name, data } = event;
+            let Event { id, name, data } = event;
             // Letter by letter: a number that is read would be rounded.
-            let (number, name) = (json!(number), json!(name));
-            output::line(&format!(
-                r#"{{"id":{number},"event":{name},"data":{data}}}"#
-            ));
+            let (id, name) = (shown_id(id.as_deref()), json!(name));
+            output::line(&format!(r#"{{"id":{id},"event":{name},"data":{data}}}"#));
         } else {
             output::line(&shown(event)?);
         }
         Ok(())
     })
+}
+
+/// The id of an event in JSON: a number where there is one host.
+fn shown_id(id: Option<&str>) -> Value {
+    let number = id.and_then(|id| id.parse::<u64>().ok());
+    number.map_or_else(|| json!(id), |number| json!(number))
 }
 
 fn shown(event: &Event) -> anyhow::Result<String> {
@@ -75,17 +79,16 @@ fn watch(
     id: &str,
     mut told: impl FnMut(&Event) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let (mut last, mut resumes) = (None::<u64>, 0);
+    let (mut last, mut resumes) = (None::<String>, 0);
     loop {
-        let seen = last;
-        let number = last.map(|number| number.to_string());
-        let header = number.as_deref().map(|number| ("last-event-id", number));
+        let seen = last.clone();
+        let header = seen.as_deref().map(|id| ("last-event-id", id));
         let headers: Vec<(&str, &str)> = header.into_iter().collect();
         let stream = client.stream("GET", &path(id, "/events"), &headers, Vec::new())?;
         let mut stream = BufReader::new(stream);
         // One that breaks is taken up again as one that ends is.
         while let Some(event) = events::next(&mut stream).unwrap_or(None) {
-            last = event.number.or(last);
+            last = event.id.clone().or(last);
             told(&event)?;
             if event.name == "result" {
                 return Ok(());
