@@ -115,7 +115,11 @@ async fn answer(
         api.answer(card.from, request).await
     };
     card.answer(tells_events(&response));
-    response.map(|body| Answered { body, card })
+    response.map(|body| Answered {
+        body,
+        card,
+        is_between_events: true,
+    })
 }
 
 fn tells_events(response: &Response) -> bool {
@@ -134,6 +138,9 @@ fn set_options(stream: &TcpStream, write_timeout: Duration) {
 struct Answered {
     body: Body,
     card: Arc<Card>,
+    /// Whether what was sent of a stream of events ends with a whole one. What comes from another host
+    /// may not.
+    is_between_events: bool,
 }
 
 impl hyper::body::Body for Answered {
@@ -145,8 +152,12 @@ impl hyper::body::Body for Answered {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
-        // Each frame of a stream of events contains whole events, so a comment may follow it.
-        if polled.is_pending() && self.card.tells_events() && self.card.is_nudged(context) {
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            let ends_event = |data: &Bytes| data.ends_with(b"\n\n");
+            self.is_between_events = frame.data_ref().is_some_and(ends_event);
+        }
+        let may_comment = polled.is_pending() && self.card.tells_events() && self.is_between_events;
+        if may_comment && self.card.is_nudged(context) {
             return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(COMMENT)))));
         }
         polled
