@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::queue::drain::Drain;
-use crate::queue::elsewhere::Elsewhere;
+use crate::queue::elsewhere::others::Others;
 use crate::queue::events::Hub;
 use crate::queue::figures::Figures;
 use crate::queue::hands::Hands;
@@ -68,8 +68,8 @@ pub(crate) struct Shared {
     pub(crate) recording: Recording,
     pub(crate) events: Hub,
     pub(crate) waiters: Waiters,
-    /// What is heard of other hosts' tasks, if there can be other hosts.
-    pub(crate) elsewhere: Option<Elsewhere>,
+    /// The other hosts, if there can be others.
+    pub(crate) others: Option<Others>,
     pub(crate) progress: ProgressBoard,
     pub(crate) figures: Figures,
     pub(crate) metrics: Arc<Metrics>,

@@ -13,7 +13,9 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::queue::drain::Drain;
-use crate::queue::elsewhere::{Elsewhere, Taps};
+use crate::queue::elsewhere::Taps;
+use crate::queue::elsewhere::others::Others;
+use crate::queue::elsewhere::taps::Tapped;
 use crate::queue::events::Hub;
 use crate::queue::executor::{Attempts, Executor};
 use crate::queue::figures::Figures;
@@ -152,6 +154,11 @@ fn share(parts: Parts) -> Shared {
         0 => cores * SLOTS_PER_CORE,
         slots => usize::try_from(slots).unwrap_or(usize::MAX),
     };
+    let (events, settled) = (Hub::default(), CancellationToken::new());
+    let tapped = parts.taps.map(|taps| {
+        let (events, shutdown) = (events.clone(), parts.shutdown.clone());
+        Tapped::new(taps, events, shutdown, settled.clone())
+    });
     Shared {
         storage: parts.storage,
         reads: parts.reads,
@@ -163,7 +170,7 @@ fn share(parts: Parts) -> Shared {
         drain: Drain::default(),
         beat_now: Notify::new(),
         shutdown: parts.shutdown,
-        settled: CancellationToken::new(),
+        settled,
         work: Notify::new(),
         changed_elsewhere: Notify::new(),
         backlog: AtomicBool::new(false),
@@ -174,9 +181,9 @@ fn share(parts: Parts) -> Shared {
         postponing: Postponing::default(),
         running: Running::default(),
         recording: Recording::default(),
-        events: Hub::default(),
+        events,
         waiters: Waiters::default(),
-        elsewhere: (!parts.sole_owner).then(|| Elsewhere::new(parts.worker, parts.taps)),
+        others: (!parts.sole_owner).then(|| Others::than(parts.worker, tapped)),
         progress: ProgressBoard::default(),
         figures: Figures::new(),
         metrics: parts.metrics,

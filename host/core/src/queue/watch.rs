@@ -51,13 +51,14 @@ impl Queue {
         let Some(task) = self.shared.reads.task(id).await? else {
             return Ok(None);
         };
-        if task.state.is_final() && reach == Reach::AllHosts {
-            self.shared.hear_last_words(&task).await;
-        }
-        let elsewhere = self.shared.elsewhere.as_ref();
-        // Who resumes is not told the present state first.
-        if seen == 0 && elsewhere.is_some_and(|elsewhere| elsewhere.tells_later(&task)) {
-            subscription.note(mark, task.state, task.attempt);
+        if let Some(others) = &self.shared.others {
+            if task.state.is_final() && reach == Reach::AllHosts {
+                others.hear_last_words(&task).await;
+            }
+            // Who resumes is not told the present state first.
+            if seen == 0 && others.tells_later(&task) {
+                subscription.note(mark, task.state, task.attempt);
+            }
         }
         let is_over = subscription.begin(mark, task.state, task.attempt);
         let watch = Watch {
@@ -115,10 +116,11 @@ impl Watch {
         let mark = self.subscription.mark();
         self.is_over = match self.shared.reads.task(self.id).await {
             Ok(task) => {
-                if let Some(task) = task.as_ref().filter(|task| task.state.is_final())
-                    && self.reach == Reach::AllHosts
+                let ended = task.as_ref().filter(|task| task.state.is_final());
+                if let (Some(task), Some(others), Reach::AllHosts) =
+                    (ended, &self.shared.others, self.reach)
                 {
-                    self.shared.hear_last_words(task).await;
+                    others.hear_last_words(task).await;
                 }
                 let stands = task.map(|task| (task.state, task.attempt));
                 self.subscription.align(mark, stands)

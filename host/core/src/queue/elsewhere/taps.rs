@@ -14,8 +14,8 @@ use futures_util::stream::BoxStream;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::queue::events::Piece;
-use crate::queue::shared::Shared;
+use crate::queue::events::{Hub, Piece};
+use crate::shutdown::Shutdown;
 use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::task::TaskId;
 
@@ -41,6 +41,10 @@ pub struct Told {
 /// The taps of this host, by task.
 pub(crate) struct Tapped {
     taps: Arc<dyn Taps>,
+    events: Hub,
+    shutdown: Shutdown,
+    /// Ends every tap.
+    settled: CancellationToken,
     open: Mutex<HashMap<TaskId, Tap>>,
 }
 
@@ -53,9 +57,18 @@ struct Tap {
 }
 
 impl Tapped {
-    pub(super) fn new(taps: Arc<dyn Taps>) -> Tapped {
+    /// No taps yet. What they hear is told by `events`, until everything is `settled`.
+    pub(crate) fn new(
+        taps: Arc<dyn Taps>,
+        events: Hub,
+        shutdown: Shutdown,
+        settled: CancellationToken,
+    ) -> Tapped {
         Tapped {
             taps,
+            events,
+            shutdown,
+            settled,
             open: Mutex::default(),
         }
     }
@@ -63,7 +76,6 @@ impl Tapped {
     /// Hears what `worker` tells of a task from now on; ready once nothing follows.
     pub(super) fn tap(
         &self,
-        shared: &Arc<Shared>,
         id: TaskId,
         worker: WorkerId,
     ) -> impl Future<Output = ()> + Send + use<> {
@@ -72,7 +84,7 @@ impl Tapped {
         let ended = match open.get(&id).filter(|tap| is_of_use(tap)) {
             Some(tap) => tap.ended.clone(),
             None => {
-                let tap = self.begin(shared, id, worker);
+                let tap = self.begin(id, worker);
                 let ended = tap.ended.clone();
                 open.insert(id, tap);
                 ended
@@ -86,10 +98,10 @@ impl Tapped {
         self.lock().retain(|id, _| watched.contains(id));
     }
 
-    fn begin(&self, shared: &Arc<Shared>, id: TaskId, worker: WorkerId) -> Tap {
+    fn begin(&self, id: TaskId, worker: WorkerId) -> Tap {
         let (ended, listener) = (CancellationToken::new(), CancellationToken::new());
         let ended_at = Arc::new(Mutex::new(None));
-        let seen = shared.events.heard_from(id, worker);
+        let seen = self.events.heard_from(id, worker);
         let mut told = self.taps.open(worker, id, seen);
         let tap = Tap {
             worker,
@@ -97,12 +109,12 @@ impl Tapped {
             ended_at: Arc::clone(&ended_at),
             _listener: listener.clone().drop_guard(),
         };
-        let (of_tap, settled) = (Arc::clone(shared), shared.settled.clone());
-        shared.shutdown.spawn("tap", async move {
+        let (events, settled) = (self.events.clone(), self.settled.clone());
+        self.shutdown.spawn("tap", async move {
             let _ended = ended.drop_guard();
             let listening = async {
                 while let Some(Told { number, piece }) = told.next().await {
-                    of_tap.events.wrote_at(id, worker, number, &piece);
+                    events.wrote_at(id, worker, number, &piece);
                 }
                 *ended_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
             };
