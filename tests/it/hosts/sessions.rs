@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 
 use cofferdam_test_postgres::Database;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::{await_that, connections};
@@ -138,6 +139,21 @@ fn a_session_whose_host_has_ended_is_gone_at_every_host() {
     agent.send(&list).expect_problem(404, "session_not_found");
     killed.restart();
     lost(&killed, &first);
+}
+
+#[test]
+fn a_host_that_hangs_is_waited_for_until_it_is_taken_for_dead() {
+    let database = Database::fresh();
+    let [keeps, asked] = [(); 2].map(|()| ready(&config(&database)));
+    let session = begin(&keeps);
+    let pid = i32::try_from(keeps.pid()).ok().and_then(Pid::from_raw);
+    kill_process(pid.unwrap(), Signal::STOP).unwrap();
+    // It takes the connection and never answers.
+    let gone = asked.client.get(&session);
+    gone.expect_problem(410, "session_lost");
+    await_that("the connection is closed", || {
+        connections(&asked, &keeps) == 0
+    });
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn addresses() -> Vec<Key> {
         Key {
             section: "http",
             name: "advertise",
-            doc: "Where other hosts reach this one's API, as http://HOST:PORT or https://HOST:PORT; the address it listens on if empty.",
+            doc: "Where other hosts reach this one's API, as http://HOST:PORT; the address it listens on if empty.",
             kind: Kind::Text {
                 form: "a URL of a scheme, a host and a port",
                 get: |config| {
