@@ -3,20 +3,20 @@
 //! Bodies are read here, under the API's limits; `mcp` does everything else. Mistakes of the
 //! protocol's clients are answered with JSON-RPC errors, not as problems.
 
+pub(crate) mod name;
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use serde::de::IgnoredAny;
-use uuid::Uuid;
 
 use crate::http::caller::By;
 use crate::http::error::ApiError;
 use crate::http::{AppState, Services, body, json};
-use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::caller::Caller;
 use cofferdam_domain::said;
 
@@ -25,15 +25,6 @@ const PARSE_ERROR: &str =
     r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"the body is not JSON"}}"#;
 /// The JSON-RPC code for JSON that is not a message.
 const INVALID_REQUEST: &str = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"the body is not a message of the Model Context Protocol"}}"#;
-
-/// The header with a session's name.
-pub(crate) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
-
-/// The parts of a session's name: what the protocol's crate calls it, and the process that keeps it.
-pub(crate) fn parts_of(name: &str) -> Option<(&str, WorkerId)> {
-    let (own, worker) = name.split_once('.')?;
-    Some((own, WorkerId(Uuid::try_parse(worker).ok()?)))
-}
 
 /// Send a message of the Model Context Protocol
 ///
@@ -122,30 +113,10 @@ async fn answer(
     let closing = services.closing.clone();
     let closing = async move { closing.requested().await };
     let worker = services.peers.own();
-    leave_worker_out(request.headers_mut(), worker);
+    name::leave_worker_out(request.headers_mut(), worker);
     let mut response = services.mcp.answer(caller, request, closing).await?;
-    name_worker(response.headers_mut(), worker);
+    name::add_worker(response.headers_mut(), worker);
     Ok(response.map(Body::new))
-}
-
-/// Leaves `worker` out of a session's name: the protocol's crate does not know who keeps it.
-fn leave_worker_out(headers: &mut HeaderMap, worker: WorkerId) {
-    let name = headers.get(SESSION).and_then(|name| name.to_str().ok());
-    let own = name
-        .and_then(parts_of)
-        .filter(|(_, kept_by)| *kept_by == worker);
-    if let Some(own) = own.and_then(|(own, _)| HeaderValue::from_str(own).ok()) {
-        headers.insert(SESSION, own);
-    }
-}
-
-/// Adds `worker` to a session's name, so that every host knows where the session is.
-fn name_worker(headers: &mut HeaderMap, worker: WorkerId) {
-    let name = headers.get(SESSION).and_then(|name| name.to_str().ok());
-    let name = name.map(|name| format!("{name}.{}", worker.0));
-    if let Some(name) = name.and_then(|name| HeaderValue::from_str(&name).ok()) {
-        headers.insert(SESSION, name);
-    }
 }
 
 /// Replaces a missing `Accept`, or `*/*`, by the media types that the protocol requires.

@@ -7,7 +7,7 @@ use axum::http::{Request, StatusCode};
 use percent_encoding::percent_decode_str;
 
 use crate::http::error::ApiError;
-use crate::http::mcp::SESSION;
+use crate::http::mcp::name;
 use cofferdam::sessions::SessionId;
 use cofferdam_domain::attempt::WorkerId;
 
@@ -26,14 +26,14 @@ pub(super) enum Thing {
 pub(super) fn of(request: &Request<Body>) -> Option<(Thing, WorkerId)> {
     let path = request.uri().path();
     if let Some(rest) = path.strip_prefix("/v1/sessions/") {
-        let name = rest.split('/').next().unwrap_or_default();
-        let name = percent_decode_str(name).decode_utf8().map(Cow::into_owned);
-        let session = SessionId::parse(&name.ok()?)?;
+        let id = rest.split('/').next().unwrap_or_default();
+        let id = percent_decode_str(id).decode_utf8().map(Cow::into_owned);
+        let session = SessionId::parse(&id.ok()?)?;
         return Some((Thing::Session, session.worker()));
     }
     if path == "/mcp" {
-        let session = request.headers().get(SESSION)?.to_str().ok()?;
-        let (_, worker) = crate::http::mcp::parts_of(session)?;
+        let session = request.headers().get(name::SESSION)?.to_str().ok()?;
+        let (_, worker) = name::parts_of(session)?;
         return Some((Thing::AgentSession, worker));
     }
     None
