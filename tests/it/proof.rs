@@ -31,9 +31,13 @@ const STORM: u64 = 10_000;
 const STORM_VARIABLE: &str = "STORM_TASKS";
 
 /// Has clients submit so many tasks while `faults` happen, waits until all have ended, and checks what
-/// happened.
+/// happened. Gives how many attempts were lost.
 #[track_caller]
-fn storm(mut cluster: Cluster, tasks: u64, faults: impl FnOnce(&mut Cluster, &Clients<'_>)) {
+fn storm(
+    mut cluster: Cluster,
+    tasks: u64,
+    faults: impl FnOnce(&mut Cluster, &Clients<'_>),
+) -> usize {
     let begun = Instant::now();
     // The hosts may get other addresses, which the clients learn from here.
     let bases = cluster.bases.clone();
@@ -43,13 +47,14 @@ fn storm(mut cluster: Cluster, tasks: u64, faults: impl FnOnce(&mut Cluster, &Cl
     history.span.0 = cluster::now();
     thread::scope(|scope| {
         let follower = scope.spawn(|| follower::follow(&bases, &over));
+        let end = End(&over);
         let working = [(); CLIENTS].map(|()| scope.spawn(|| clients.work()));
         faults(&mut cluster, &clients);
         for client in working {
             client.join().expect("no client panicked");
         }
         cluster.await_rest();
-        over.store(true, Ordering::Release);
+        drop(end);
         history.seen = follower.join().expect("the reader did not panic");
     });
     history.span.1 = cluster::now();
@@ -66,25 +71,31 @@ fn storm(mut cluster: Cluster, tasks: u64, faults: impl FnOnce(&mut Cluster, &Cl
     history.counted = storage::counted(&cluster.database);
     history.stalls.clone_from(&cluster.stalls);
     history.outages.clone_from(&cluster.outages);
-    println!(
-        "{tasks} tasks in {:?}: {}",
-        begun.elapsed(),
-        figures(&history)
-    );
+    let lost = Err("lost".to_owned());
+    let lost = history.attempts.iter().filter(|one| one.ended == lost);
+    let lost = lost.count();
+    let (took, figures) = (begun.elapsed(), figures(&history));
+    println!("{tasks} tasks in {took:?}: {figures}, {lost} attempts lost");
     let violations = check::violations(&history, POLICY);
     let shown: Vec<_> = violations.iter().take(20).collect();
     assert!(shown.is_empty(), "{} in all: {shown:#?}", violations.len());
+    lost
+}
+
+/// Tells the reader of changes that nothing more happens, also where the test fails.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 /// What a history is made of, for the reader.
 fn figures(history: &History) -> String {
-    let lost = history.attempts.iter();
-    let lost = lost
-        .filter(|attempt| attempt.ended == Err("lost".to_owned()))
-        .count();
     format!(
         "{} submits acknowledged, {} cancels confirmed, {} results read, {} guests began, {} changes \
-         seen, {} attempts of which {lost} were lost, {:?}",
+         seen, {} attempts, {:?}",
         history.submits.len(),
         history.cancels.len(),
         history.reads.len(),
@@ -97,7 +108,7 @@ fn figures(history: &History) -> String {
 
 #[test]
 fn hosts_that_are_killed_and_connections_that_are_cut_lose_nothing() {
-    storm(Cluster::shared(), 900, |cluster, clients| {
+    let lost = storm(Cluster::shared(), 900, |cluster, clients| {
         for (host, after) in [(0, 150), (1, 400), (2, 650)] {
             clients.await_acknowledged(after);
             cluster.kill(host);
@@ -106,16 +117,18 @@ fn hosts_that_are_killed_and_connections_that_are_cut_lose_nothing() {
             cluster.restart(host);
         }
     });
+    assert!(lost > 0, "nothing ran on a host that was killed");
 }
 
 #[test]
 fn what_a_host_tells_that_stood_still_past_its_lease_is_refused() {
-    storm(Cluster::shared(), 600, |cluster, clients| {
+    let lost = storm(Cluster::shared(), 600, |cluster, clients| {
         for host in 0..2 {
             clients.await_acknowledged(200 * (host as u64 + 1));
             cluster.stall(host);
         }
     });
+    assert!(lost > 0, "nothing ran on a host that stood still");
 }
 
 #[test]
@@ -144,6 +157,7 @@ fn a_storm_over_three_hosts_keeps_every_promise() {
         for twelfth in 1..12 {
             clients.await_acknowledged(tasks * twelfth / 12);
             let host = rand::random_range(0..HOSTS);
+            println!("after {twelfth} twelfths host {host} dies");
             cluster.kill(host);
             if twelfth % 4 == 0
                 && let Some(how) = stops.next()

@@ -21,6 +21,9 @@ pub enum Signal {
     /// Any task may have changed: there were more changes than are told one by one, or some were
     /// missed.
     Everything,
+    /// This host lost touch with storage, which may have forgotten its newest claims: they do not wait
+    /// for the disk. It is for this host alone.
+    Cut,
 }
 
 /// Sends and receives signals. A signal is sent after the commit of its change.

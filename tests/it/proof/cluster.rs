@@ -193,7 +193,7 @@ fn config(database: &str, diary: &Path) -> String {
     let dead_after_ms = DEAD_AFTER.as_millis();
     format!(
         "[storage]\nurl = {database:?}\n\
-         [queue]\nheartbeat_interval_ms = 300\ndead_after_ms = {dead_after_ms}\n\
+         [queue]\nslots = 8\nheartbeat_interval_ms = 300\ndead_after_ms = {dead_after_ms}\n\
          [dirs.diary]\npath = {diary:?}\naccess = \"write\"\n"
     )
 }

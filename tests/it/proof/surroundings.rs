@@ -1,6 +1,6 @@
 //! What surrounds hosts and their database: a disk that is full, clocks that are wrong.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -57,6 +57,7 @@ fn hosts_whose_clocks_are_an_hour_off_do_no_harm() {
         [1, -1, 0],
         "their clocks are not what this test is about"
     );
+    let killed = [0, 1].map(|host: usize| cluster.hosts[host].pid());
     storm(cluster, 500, |cluster, clients| {
         clients.await_acknowledged(150);
         cluster.kill(0);
@@ -65,6 +66,15 @@ fn hosts_whose_clocks_are_an_hour_off_do_no_harm() {
         cluster.restart(0);
         cluster.restart(1);
     });
+    // The library removes what it shares with children only at an orderly end.
+    for pid in killed {
+        for name in [
+            format!("faketime_shm_{pid}"),
+            format!("sem.faketime_sem_{pid}"),
+        ] {
+            let _not_there = std::fs::remove_file(Path::new("/dev/shm").join(name));
+        }
+    }
 }
 
 /// The library that shows a process another time.

@@ -96,6 +96,11 @@ impl Ear for Shared {
                     self.changed_elsewhere.notify_one();
                 }
             }
+            Signal::Cut => {
+                // A task whose claim is forgotten is cancelled at once, so it must not begin after
+                // that. Claims that storage still knows of are found and returned by `reconciler`.
+                drop(self.ready.take_older_than(Duration::ZERO));
+            }
         }
     }
 }

@@ -17,6 +17,11 @@ use crate::StorageError;
 pub(super) const ERA: &str =
     "coalesce(extract(epoch FROM pg_stat_get_bgwriter_stat_reset_time())::text, 'none')";
 
+/// The newest change.
+const NEWEST: &str = "greatest(newest, (SELECT max(change) FROM cofferdam.task))";
+/// A transaction above all whose changes can be seen. The present one may be older than those.
+const NEXT: &str = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint";
+
 /// An era of a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Era(String);
@@ -81,14 +86,24 @@ impl Eras {
 }
 
 /// Raises what all numbers of changes begin with, if nobody has done so in this era: by more
-/// transactions than a server can forget.
+/// transactions than a server can forget, and above every number that is there, because the database may
+/// come from a server that had done much more. Nobody changes a task meanwhile: the numbers of whoever
+/// began before would be those of whoever begins after.
 async fn begin(client: &Client, era: &Era) -> Result<(), Fault> {
     // A number and a point, or a word: there is nothing to quote.
     let era = era.name();
+    let is_due = format!("(era IS DISTINCT FROM '{era}' OR {NEWEST} >= ({NEXT} + base) << 18)");
+    let check = format!("SELECT 1 FROM cofferdam.change_base WHERE {is_due}");
+    let found = client.simple_query(&check).await?;
+    let is_row = |message: &SimpleQueryMessage| matches!(message, SimpleQueryMessage::Row(_));
+    if !found.iter().any(is_row) {
+        return Ok(());
+    }
     let script = format!(
-        "BEGIN; SET LOCAL synchronous_commit = on;
-         UPDATE cofferdam.change_base SET base = base + (1 << 22), era = '{era}'
-         WHERE era IS DISTINCT FROM '{era}';
+        "BEGIN; SET LOCAL synchronous_commit = on; LOCK TABLE cofferdam.task IN SHARE MODE;
+         UPDATE cofferdam.change_base
+         SET base = greatest(base, ({NEWEST} >> 18) - {NEXT} + 1) + (1 << 22), era = '{era}'
+         WHERE {is_due};
          COMMIT"
     );
     Ok(client.batch_execute(&script).await?)

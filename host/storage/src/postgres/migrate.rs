@@ -53,7 +53,7 @@ const MIGRATIONS: [Migration; 7] = [
 ];
 
 /// The advisory lock of a transaction that changes the schema.
-const MIGRATING: i64 = 0x4366_6672_0003;
+pub(super) const MIGRATING: i64 = 0x4366_6672_0003;
 /// The oldest server that has what is used here: `pg_current_xact_id`.
 const SERVER_MIN: i32 = 130_000;
 
@@ -70,12 +70,6 @@ const BEGINNING: &str = "
     )";
 const VERSION: &str = "
     SELECT version, compatible_from FROM cofferdam.schema_version ORDER BY version DESC LIMIT 1";
-/// A database that was moved to a younger server goes on counting where it was.
-const RAISE_BASE: &str = "
-    UPDATE cofferdam.change_base SET base = base + ((seen.change - cofferdam.change_number(0)) >> 18) + 1
-    FROM (SELECT greatest(newest, (SELECT max(change) FROM cofferdam.task)) AS change
-          FROM cofferdam.change_base) seen
-    WHERE seen.change >= cofferdam.change_number(0)";
 
 /// Checks the server and brings the schema up to date.
 pub(super) async fn migrate(db: &Arc<Db>) -> Result<(), StorageError> {
@@ -168,6 +162,5 @@ async fn up_to_date(tx: &mut Tx) -> Result<(), Fault> {
             .await?;
         tracing::info!(schema = number, "the database was brought up to date");
     }
-    tx.query(RAISE_BASE, params![]).await?;
     Ok(())
 }

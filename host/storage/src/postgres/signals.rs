@@ -155,6 +155,7 @@ impl HostSignals {
                     self.here.tell(Signal::Everything);
                     self.gather(Told::greet);
                     self.stay(conn, &mut has_doubted).await;
+                    self.here.tell(Signal::Cut);
                 }
                 Err(fault) if !was_refused => {
                     was_refused = true;

@@ -406,6 +406,40 @@ async fn a_database_that_was_moved_goes_on_counting_changes() {
 }
 
 #[tokio::test]
+async fn a_host_that_starts_leaves_the_numbers_of_those_who_work_alone() {
+    let backend = Postgres::fresh().await;
+    let connector = Connector::parse(&backend.database.url()).unwrap();
+    let conn = connector.connect().await.unwrap();
+    let lock = format!(
+        "BEGIN; SELECT pg_advisory_xact_lock({})",
+        super::migrate::MIGRATING
+    );
+    conn.client.batch_execute(&lock).await.unwrap();
+    let base = || {
+        backend
+            .database
+            .run("SELECT base FROM cofferdam.change_base")
+    };
+    let before = base();
+    let (url, dir) = (backend.database.url(), tempfile::tempdir().unwrap());
+    let path = dir.path().to_owned();
+    let second = std::thread::spawn(move || {
+        let clock = Clock::told(at(0));
+        PostgresStorage::open(&url, &settings(&path), StdRng::from_os_rng(), clock).unwrap()
+    });
+    // Its transaction has begun, and waits.
+    let waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    while backend.database.run(waits).trim() != "1" {}
+    // So the number of this change is higher.
+    insert(&backend.storage, new_task(1)).await;
+    conn.client.batch_execute("COMMIT").await.unwrap();
+    second.join().unwrap().close();
+    assert_eq!(base(), before);
+    backend.check().await;
+}
+
+#[tokio::test]
 async fn a_newer_schema_is_refused() {
     let Postgres {
         storage,

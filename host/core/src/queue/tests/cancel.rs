@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::stage::{PATIENCE, Stage, one_slot, plain, quick_heartbeat, until};
+use super::stage::{PATIENCE, START, Stage, one_slot, plain, quick_heartbeat, until};
 use crate::queue::Submission;
 use crate::queue::settings::QueueConfig;
 use cofferdam_domain::caller::Caller;
 use cofferdam_domain::state::TaskState;
-use cofferdam_domain::task::TaskId;
+use cofferdam_domain::task::{ClaimOrder, TaskId};
 use cofferdam_storage::Cancelled;
 use cofferdam_storage::signals::Signal;
 
@@ -133,5 +133,34 @@ async fn a_watcher_hears_of_a_cancel_before_the_task_began() {
     stage.queue.cancel(&Caller::local(), id).await.unwrap();
     until(&mut watch, TaskState::Cancelled, 0).await;
     assert!(watch.next().await.is_none());
+    stage.end().await;
+}
+
+/// Storage that lost touch with its host may have forgotten a claim, and then cancels its task at once.
+#[tokio::test]
+async fn what_was_claimed_before_storage_was_cut_off_does_not_begin_after_its_cancel() {
+    let mut stage = Stage::set(quick_heartbeat()).await;
+    stage.submit(plain()).await;
+    let first = stage.guest().await;
+    let (forgotten, known) = (stage.submit(plain()).await, stage.submit(plain()).await);
+    let claims = stage
+        .storage
+        .claim(stage.queue.shared.worker, 2, ClaimOrder::Priority, START);
+    let claims = stage.queue.shared.hands.take(claims.await.unwrap());
+    stage.queue.shared.ready.push(claims);
+    stage.ready(&[forgotten, known]).await;
+    stage.signals.tell(Signal::Cut);
+    assert!(!stage.queue.shared.ready.holds(forgotten));
+    stage
+        .queue
+        .cancel(&Caller::local(), forgotten)
+        .await
+        .unwrap();
+    first.completes();
+    let guest = stage.guest().await;
+    assert_eq!(guest.id(), known);
+    guest.completes();
+    assert_eq!(stage.finished(known).await.state, TaskState::Completed);
+    assert_eq!(stage.finished(forgotten).await.state, TaskState::Cancelled);
     stage.end().await;
 }

@@ -45,7 +45,7 @@ impl Told {
                 self.changed.insert(id);
                 self.everything = self.changed.len() > CHANGED_MAX;
             }
-            Signal::Changed(_) => {}
+            Signal::Changed(_) | Signal::Cut => {}
         }
         if self.everything {
             self.changed = HashSet::new();
