@@ -12,6 +12,7 @@
 //! Hosts share a clock, the database's: see `clock`. What is known of each table is in
 //! `migrations/postgres/`. Spooled inputs and artifacts are in each host's own data directory.
 
+mod alone;
 mod as_modules;
 mod as_reads;
 mod as_tasks;

@@ -10,10 +10,10 @@ use rand::{Rng, RngCore};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
+use super::alone::Known;
 use super::connection::Connector;
 use super::crashes::Eras;
 use super::fault::{Fault, Kind};
-use super::lanes::Known;
 use super::pool::Pool;
 use super::tallies::{Shards, Waiting};
 use crate::StorageError;

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::alone::Alone;
 use super::call::Call;
 use super::fault::{Fault, get, get_u32};
-use super::lanes::{self, Alone, RING};
+use super::lanes::{self, RING};
 use super::params::params;
 use super::settle::{self, Settling};
 use super::spec::{priority_of, spec_parts};
@@ -178,7 +179,7 @@ impl Claiming {
             // Whoever finds nothing does not know why.
             return Ok((taken, taken == 0));
         }
-        let look = db.lanes.next_look(&self.tx);
+        let look = lanes::next_look(&self.tx);
         let (rows, ring) = self.tx.query_both((sql, take), (RING, look)).await?;
         let lanes = self.learn(&ring)?;
         let taken = self.keep(&rows, &HashMap::new()).await?;
@@ -190,7 +191,7 @@ impl Claiming {
     /// before.
     async fn take_turns(&mut self, slots: u32, before: u32) -> Result<u32, Fault> {
         let lock = ("SELECT pg_advisory_xact_lock($1)", params![TAKING_TURNS]);
-        let look = self.tx.call().db.lanes.next_look(&self.tx);
+        let look = lanes::next_look(&self.tx);
         let (_, ring) = self.tx.query_both(lock, (RING, look)).await?;
         let lanes = self.learn(&ring)?;
         if !lanes.iter().any(|lane| lane.is_due(self.now)) {

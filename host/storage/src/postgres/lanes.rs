@@ -1,18 +1,18 @@
 //! The lanes in which tasks wait, and what may be claimed in each: found along one index, lane by lane,
 //! however many tasks wait.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use tokio_postgres::Row;
 
+use super::alone::first;
 use super::call::{Call, Db};
 use super::fault::{Fault, get, get_u8, get_u32};
 use super::params::{Params, params};
 use super::tx::{Mode, Tx};
 use crate::StorageError;
 use crate::settings::ClaimRules;
-use crate::turns::{self, COMMON_LANE, Candidate, LANES_MAX, Lane, Running, Turns, Wanted};
+use crate::turns::{self, Candidate, LANES_MAX, Lane, Running, Wanted};
 use cofferdam_domain::task::ClaimOrder;
 use cofferdam_domain::time::Timestamp;
 
@@ -115,68 +115,10 @@ pub(super) async fn bring_up_to_date(db: &Arc<Db>) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// What a host knows of the lanes between its claims.
-#[derive(Default)]
-pub(super) struct Known(Mutex<State>);
-
-#[derive(Default)]
-pub(super) struct State {
-    pub(super) turns: Turns,
-    /// Behind which lane the next look begins.
-    behind: Option<(String, i64)>,
-    /// The tenant whose tasks alone are due, in one lane without bounds, as far as was seen; and when.
-    alone: Option<(String, Instant)>,
-}
-
-/// How long it is believed that a tenant is alone.
-const ALONE_FOR: Duration = Duration::from_millis(100);
-
-/// The one tenant that waits, and whether somebody has to look again if it is still alone.
-pub(super) struct Alone {
-    pub(super) tenant: String,
-    pub(super) is_stale: bool,
-}
-
-impl Known {
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn alone(&self) -> Option<Alone> {
-        let state = self.lock();
-        state.alone.as_ref().map(|(tenant, seen)| Alone {
-            tenant: tenant.clone(),
-            is_stale: seen.elapsed() >= ALONE_FOR,
-        })
-    }
-
-    /// The parameters of [`RING`] for the next look.
-    pub(super) fn next_look(&self, tx: &Tx) -> Params {
-        let (tenant, lane) = self.lock().behind.clone().unwrap_or_else(first);
-        look_behind(tenant, lane, tx)
-    }
-
-    /// Notes what was seen.
-    pub(super) fn learn(&self, lanes: &[Lane], rules: &ClaimRules, now: Timestamp) {
-        let mut state = self.lock();
-        let last = lanes.get(LANES_MAX - 1);
-        state.behind = last.map(|lane| (lane.tenant.clone(), lane.number));
-        let is_simple = |lane: &Lane| {
-            lane.number == COMMON_LANE && !lane.is_bounded(rules) && !lane.is_ageing(rules, now)
-        };
-        let mut due = lanes.iter().filter(|lane| lane.is_due(now));
-        let alone = match (due.next(), due.next()) {
-            (Some(lane), None) => is_simple(lane).then(|| lane.tenant.clone()),
-            // Whoever was alone may be so again.
-            (None, _) => state.alone.take().map(|(tenant, _)| tenant),
-            (Some(_), Some(_)) => None,
-        };
-        state.alone = alone.map(|tenant| (tenant, Instant::now()));
-    }
-}
-
-fn first() -> (String, i64) {
-    (String::new(), i64::MIN)
+/// The parameters of [`RING`] for the next look of this host.
+pub(super) fn next_look(tx: &Tx) -> Params {
+    let (tenant, lane) = tx.call().db.lanes.behind();
+    look_behind(tenant, lane, tx)
 }
 
 fn look_behind(tenant: String, lane: i64, tx: &Tx) -> Params {
