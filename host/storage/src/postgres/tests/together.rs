@@ -1,20 +1,56 @@
-//! Bounds that several hosts keep together.
+//! What several hosts share, and the bounds that they keep together.
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Two, check_database, open_with};
-use crate::conformance::fixture::*;
-use crate::postgres::PostgresStorage;
-use crate::settings::ClaimRules;
-use crate::{Reads, StorageError, Tasks};
+use super::*;
 use cofferdam_domain::attempt::WorkerId;
-use cofferdam_domain::claim::Claim;
-use cofferdam_domain::task::ClaimOrder;
-use cofferdam_test_postgres::Database;
+
+#[tokio::test]
+async fn two_hosts_share_tasks_and_modules() {
+    let two = Two::fresh().await;
+    let [one, other] = &two.hosts;
+    insert_all(one, (1..=20).map(new_task).collect()).await;
+    let wasm = other.module_wasm(&digest(1)).await.unwrap().unwrap();
+    assert_eq!(wasm, b"wasm"[..]);
+    // The other host has never seen the template.
+    insert_all(other, (21..=40).map(new_task).collect()).await;
+    let claim = async |host: &PostgresStorage, worker| {
+        host.claim(worker, 20, ClaimOrder::Priority, at(1))
+            .await
+            .unwrap()
+    };
+    let (mine, others) = tokio::join!(claim(one, ME), claim(other, OTHER));
+    let ids: HashSet<_> = mine
+        .iter()
+        .chain(&others)
+        .map(|claim| claim.task_id)
+        .collect();
+    assert_eq!(ids.len(), 40);
+    // Asked for here, seen there.
+    let cancelled = other.cancel(mine[0].task_id, at(2)).await.unwrap();
+    assert_eq!(cancelled, Cancelled::Requested(ME));
+    assert_eq!(one.cancel_requests(ME).await.unwrap(), [mine[0].task_id]);
+    // What one says of the other's claims is as good as what it says itself: the fence decides.
+    let ends = |claims: &[Claim]| claims.iter().map(|claim| completed(claim, at(3))).collect();
+    let (a, b) = tokio::join!(one.finish(ends(&others)), other.finish(ends(&others)));
+    for (a, b) in a.unwrap().into_iter().zip(b.unwrap()) {
+        let recorded = Finished::Recorded(TaskState::Completed);
+        assert!([(recorded, Finished::Stale), (Finished::Stale, recorded)].contains(&(a, b)));
+    }
+    // A host that is silent loses its tasks to whoever looks.
+    other.heartbeat(beat(OTHER), at(60)).await.unwrap();
+    let rescued = other.rescue(OTHER, at(50), 99, at(60)).await.unwrap();
+    assert_eq!(rescued.len(), 20);
+    let counts = one.counts().await.unwrap();
+    assert_eq!(
+        (counts.pending, counts.completed, counts.cancelled),
+        (19, 20, 1)
+    );
+    two.check();
+}
 
 /// Hosts that fill a queue at once overfill it by what each was storing at that moment, and no more.
 #[tokio::test]
