@@ -161,6 +161,96 @@ fn a_drained_host_finishes_its_tasks_and_takes_no_more_until_that_is_undone() {
     assert_eq!(task["worker_id"], json!(id), "{task}");
 }
 
+/// Stops a host's process, or lets it go on.
+fn signal(host: &Host, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(host.pid()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
+fn submit_endless(host: &Host) -> String {
+    let spin = guests::wat("spin.wat");
+    host.client.put_module("spin", &spin).expect(201);
+    let limits = json!({"timeout_ms": 300_000, "cpu_ms": 300_000});
+    let id = host
+        .client
+        .submit(&json!({"module": "spin", "limits": limits}));
+    host.client
+        .task_when(&id, |task| task["status"] == "running");
+    host.await_scratch(true);
+    id
+}
+
+#[test]
+fn a_host_that_stood_still_ends_what_is_no_longer_its_own_and_takes_up_work_again() {
+    let database = Database::fresh();
+    let stands_still = sharing(&database, "");
+    let first_id = id_of(&stands_still);
+    let task = submit_endless(&stands_still);
+    let other = sharing(&database, "");
+    signal(&stands_still, rustix::process::Signal::STOP);
+    let moved = other.client.task_when(&task, |task| task["attempt"] == 2);
+    assert_eq!(moved["worker_id"], json!(id_of(&other)), "{moved}");
+    let worker = worker_when(&other, &first_id, |_| true);
+    assert_eq!(worker["state"], "terminated");
+
+    signal(&stands_still, rustix::process::Signal::CONT);
+    stands_still.await_scratch(false);
+    worker_when(&other, &first_id, |worker| worker["state"] == "idle");
+    // Nothing it does reaches the task any more.
+    let now = other.client.task(&task);
+    assert_eq!(
+        (&now["status"], &now["attempt"]),
+        (&json!("running"), &json!(2))
+    );
+    put_echo(&other);
+    let path = format!("/v1/workers/{}/drain", id_of(&other));
+    other.client.post(&path, &json!({})).expect(202);
+    let echo = json!({"module": "echo", "input": 7});
+    let echoed = stands_still.client.submit_and_wait(&echo);
+    assert_eq!(echoed["worker_id"], json!(first_id), "{echoed}");
+    other
+        .client
+        .delete(&format!("/v1/tasks/{task}"))
+        .expect(202);
+    assert_eq!(other.client.final_task(&task)["status"], "cancelled");
+    let attempts = other.client.get(&format!("/v1/tasks/{task}/attempts"));
+    let attempts = attempts.expect(200).json();
+    assert_eq!(attempts["items"].as_array().unwrap().len(), 2, "{attempts}");
+}
+
+#[test]
+fn a_host_without_its_database_ends_its_guests_in_time_and_goes_on_when_it_is_back() {
+    let (database, elsewhere) = (Database::fresh(), Database::fresh());
+    let url = database.url();
+    let dead_after = Duration::from_secs(6);
+    let host = Host::with_config(&format!(
+        "[storage]\nurl = {url:?}\n[queue]\nheartbeat_interval_ms = 500\ndead_after_ms = 6000\n"
+    ));
+    let task = submit_endless(&host);
+    let name = database.run("SELECT current_database()");
+    let name = name.trim();
+    let cut_at = Instant::now();
+    elsewhere.run(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false"));
+    elsewhere.run(&format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+    ));
+    host.await_scratch(false);
+    assert!(cut_at.elapsed() < dead_after, "{:?}", cut_at.elapsed());
+    host.client.get("/readyz").expect(503);
+
+    elsewhere.run(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true"));
+    let again = host.client.task_when(&task, |task| task["attempt"] == 2);
+    assert_eq!(
+        (&again["status"], &again["lost"]),
+        (&json!("running"), &json!(1))
+    );
+    host.await_scratch(true);
+    host.client.delete(&format!("/v1/tasks/{task}")).expect(202);
+    host.client.final_task(&task);
+    let id = id_of(&host);
+    worker_when(&host, &id, |worker| worker["state"] == "idle");
+}
+
 #[test]
 fn a_single_host_is_a_worker_that_the_command_line_drains() {
     let host = Host::start();

@@ -3,7 +3,7 @@
 //! ```text
 //!  submit ──> storage ──> dispatcher ──> ready ──> lanes ──> executor ──> completer ──> storage
 //!                ^            claims in batches   one per guest thread    records in batches
-//!                └── canceller, heartbeat, reconciler, rescuer, pruner, progress, drainer
+//!                └── canceller, heartbeat, fencing, reconciler, rescuer, pruner, progress, drainer
 //! ```
 //!
 //! Other modules run a guest (`runner`), make data durable (`storage`) and decide who may ask
@@ -17,11 +17,13 @@ mod drainer;
 pub mod elsewhere;
 pub mod events;
 mod executor;
+mod fencing;
 mod figures;
 mod guests;
 mod hands;
 mod heartbeat;
 mod lanes;
+mod lease;
 mod locks;
 mod many;
 mod postponing;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::queue::executor::{Attempts, Executor};
 use crate::queue::hands::Taken;
@@ -22,13 +22,15 @@ const PAUSE_MIN: Duration = Duration::from_millis(5);
 pub(crate) async fn serve<A: Attempts>(executor: Arc<Executor<A>>) {
     let shared = Arc::clone(executor.shared());
     while !shared.shutdown.is_requested() {
-        let looked = match shared.drain.is_asked() {
-            true => {
-                let not_begun = shared.ready.take_older_than(Duration::ZERO);
-                give_back(&executor, not_begun).await;
-                Some(shared.config.poll_interval)
-            }
-            false => look(&shared).await,
+        let looked = if shared.drain.is_asked() {
+            let not_begun = shared.ready.take_older_than(Duration::ZERO);
+            give_back(&executor, not_begun).await;
+            Some(shared.config.poll_interval)
+        } else if !shared.lease.is_held(Instant::now()) {
+            // What it claimed now would be taken from it. `heartbeat` rings when it may.
+            Some(shared.config.poll_interval)
+        } else {
+            look(&shared).await
         };
         // The wait after the last claim; `None` means that the next claim is due at once.
         let Some(pause) = looked else {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::queue::running::Stop;
 use crate::queue::shared::Shared;
 
 /// The wait between two rounds of killing.
@@ -26,7 +27,7 @@ pub(crate) async fn serve(shared: Arc<Shared>) {
     loop {
         // The kill is repeated, because a lane may begin an attempt between the request and the
         // kill.
-        shared.running.kill_all();
+        shared.running.kill_all(Stop::Drain);
         tokio::select! {
             () = shared.settled.cancelled() => return,
             () = tokio::time::sleep(KILL_AGAIN) => {}

@@ -1,7 +1,7 @@
 //! Records that this incarnation is alive and how it is, until its last attempt is recorded.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::queue::shared::Shared;
 use cofferdam_domain::worker::{Beat, WorkerState};
@@ -23,6 +23,9 @@ pub(crate) async fn serve(shared: Arc<Shared>) {
         // The next beat makes up for a missed one; `dead_after` is several beats.
         if let Err(error) = beat(&shared).await {
             tracing::warn!(%error, "the heartbeat was not recorded");
+        } else if !shared.lease.is_held(Instant::now()) {
+            // It took so long that it says nothing of now.
+            shared.beat_now.notify_one();
         }
     }
     match tokio::time::timeout(LAST_PATIENCE, beat(&shared)).await {
@@ -41,7 +44,14 @@ pub(crate) async fn beat(shared: &Shared) -> Result<(), StorageError> {
         load: u32::try_from(shared.running.len()).unwrap_or(u32::MAX),
         state: state(shared),
     };
+    let since = Instant::now();
+    let was_held = shared.lease.is_held(since);
     let asked = shared.storage.heartbeat(beat, shared.clock.now()).await?;
+    shared.lease.renew(since);
+    if !was_held && shared.lease.is_held(Instant::now()) {
+        tracing::info!("the others know again that this host is alive; it takes tasks");
+        shared.work.notify_one();
+    }
     heed_drain(shared, asked.drain);
     Ok(())
 }

@@ -10,11 +10,11 @@ use cofferdam_storage::StorageError;
 /// Tasks taken in one call, so that a call never holds the writer for long.
 const BATCH: u32 = 500;
 
-/// Looks for dead hosts twice in the time that makes one dead.
+/// Looks for dead hosts at the pace of their heartbeats.
 pub(crate) async fn serve(shared: Arc<Shared>) {
     loop {
         tokio::select! {
-            () = tokio::time::sleep(shared.config.dead_after / 2) => {}
+            () = tokio::time::sleep(shared.config.heartbeat_interval) => {}
             () = shared.shutdown.requested() => return,
         }
         let dead_before = shared.clock.now().minus(shared.config.dead_after);

@@ -20,6 +20,8 @@ pub(crate) enum Stop {
     Drain,
     /// Storage says that the attempt is no longer this host's.
     Disowned,
+    /// The host could not tell in time that it is alive.
+    Fenced,
 }
 
 /// The handles of one attempt.
@@ -38,6 +40,7 @@ impl Attempting {
             1 => Some(Stop::Cancel),
             2 => Some(Stop::Drain),
             3 => Some(Stop::Disowned),
+            4 => Some(Stop::Fenced),
             _ => None,
         }
     }
@@ -47,6 +50,7 @@ impl Attempting {
             Stop::Cancel => 1,
             Stop::Drain => 2,
             Stop::Disowned => 3,
+            Stop::Fenced => 4,
         };
         let _first_counts =
             self.stop
@@ -126,10 +130,10 @@ impl Running {
         }
     }
 
-    /// Kills every attempt, for the end of the host.
-    pub(crate) fn kill_all(&self) {
+    /// Kills every attempt.
+    pub(crate) fn kill_all(&self, reason: Stop) {
         for attempting in self.lock().values().flatten() {
-            attempting.stop(Stop::Drain);
+            attempting.stop(reason);
             attempting.kill.cancel();
         }
     }

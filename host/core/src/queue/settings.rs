@@ -23,7 +23,7 @@ pub struct QueueConfig {
     pub poll_interval: Duration,
     /// How often this host records that it is alive.
     pub heartbeat_interval: Duration,
-    /// How long a silent host counts as alive.
+    /// How long a silent host counts as alive: at least three heartbeats.
     pub dead_after: Duration,
     /// How long a final task is kept.
     pub retention: Duration,
@@ -44,8 +44,8 @@ impl Default for QueueConfig {
             bulk_tasks_max: 1_000_000,
             cancel_grace: Duration::from_secs(5),
             poll_interval: Duration::from_secs(1),
-            heartbeat_interval: Duration::from_secs(5),
-            dead_after: Duration::from_secs(30),
+            heartbeat_interval: Duration::from_secs(2),
+            dead_after: Duration::from_secs(7),
             retention: Duration::from_secs(7 * 24 * 60 * 60),
             retention_tasks_max: 1_000_000,
             dedup_window: Duration::from_secs(60),

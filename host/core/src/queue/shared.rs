@@ -14,6 +14,7 @@ use crate::queue::elsewhere::others::Others;
 use crate::queue::events::Hub;
 use crate::queue::figures::Figures;
 use crate::queue::hands::Hands;
+use crate::queue::lease::Lease;
 use crate::queue::postponing::Postponing;
 use crate::queue::progress::board::ProgressBoard;
 use crate::queue::ready::Ready;
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) worker: WorkerId,
     /// What this host tells of itself.
     pub(crate) profile: Arc<Profile>,
+    /// Until when it may run tasks.
+    pub(crate) lease: Lease,
     /// Whether it was asked to take no more tasks.
     pub(crate) drain: Drain,
     /// Rung when others should hear at once how this host is.

@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::Instant;
 
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,7 @@ use crate::queue::executor::{Attempts, Executor};
 use crate::queue::figures::Figures;
 use crate::queue::guests::Guests;
 use crate::queue::hands::Hands;
+use crate::queue::lease::Lease;
 use crate::queue::many::BULKS_MAX;
 use crate::queue::postponing::Postponing;
 use crate::queue::progress::board::ProgressBoard;
@@ -32,8 +34,8 @@ use crate::queue::settings::QueueConfig;
 use crate::queue::shared::{Dice, Shared};
 use crate::queue::waiters::Waiters;
 use crate::queue::{
-    Queue, canceller, completer, dispatcher, drainer, elsewhere, heartbeat, lanes, progress,
-    pruner, reconciler, rescuer,
+    Queue, canceller, completer, dispatcher, drainer, elsewhere, fencing, heartbeat, lanes,
+    progress, pruner, reconciler, rescuer,
 };
 use crate::registry::Registry;
 use crate::runner::admission::Admission;
@@ -167,6 +169,10 @@ fn share(parts: Parts) -> Shared {
         slots: slots.min(Semaphore::MAX_PERMITS),
         worker: parts.worker,
         profile: Arc::new(parts.profile),
+        lease: match parts.sole_owner {
+            true => Lease::endless(Instant::now()),
+            false => Lease::until_dead(parts.config.dead_after, Instant::now()),
+        },
         drain: Drain::default(),
         beat_now: Notify::new(),
         shutdown: parts.shutdown,
@@ -221,6 +227,7 @@ fn spawn<A: Attempts>(
     );
     shutdown.spawn("progress", progress::serve(Arc::clone(shared)));
     shutdown.spawn("heartbeat", heartbeat::serve(Arc::clone(shared)));
+    shutdown.spawn("fencing", fencing::serve(Arc::clone(shared)));
     shutdown.spawn("reconciler", reconciler::serve(Arc::clone(shared)));
     shutdown.spawn("elsewhere", elsewhere::serve(Arc::clone(shared)));
     shutdown.spawn("rescuer", rescuer::serve(Arc::clone(shared)));

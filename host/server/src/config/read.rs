@@ -28,6 +28,9 @@ const OTHER_VARIABLES: [&str; 3] = [
 /// The most directories an operator may name.
 const DIRS_MAX: usize = 1000;
 
+/// The fewest heartbeats after which a silent host may count as dead.
+const BEATS_MIN: u32 = 3;
+
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ConfigError {
@@ -78,10 +81,21 @@ pub fn read(
         Some(Err(error)) => errors.push(ConfigError::Syntax(error.to_string())),
     }
     read_environment(&mut config, &keys, environment, &mut errors);
+    errors.extend(contradiction(&config));
     match errors.is_empty() {
         true => Ok(config),
         false => Err(ConfigErrors(errors)),
     }
+}
+
+/// Values that do not go together.
+fn contradiction(config: &Config) -> Option<ConfigError> {
+    let queue = &config.queue;
+    (queue.dead_after < queue.heartbeat_interval * BEATS_MIN).then(|| ConfigError::Value {
+        key: "queue.dead_after_ms".to_owned(),
+        value: queue.dead_after.as_millis().to_string(),
+        accepts: format!("at least {BEATS_MIN} times queue.heartbeat_interval_ms"),
+    })
 }
 
 /// Sets one key from the text of a flag or a variable.

@@ -27,9 +27,9 @@ pub(crate) fn verdict(
             (Outcome::Failed(failure), Next::Cancel)
         }
         (_, Outcome::Completed(payload)) => (Outcome::Completed(payload), Next::Complete),
-        // Storage ignores the end of a disowned attempt.
-        (Some(Stop::Drain | Stop::Disowned), Outcome::Failed(_)) => {
-            let failure = Failure::new(FailureKind::Lost, "the host shut down under the attempt");
+        // Storage ignores the end of an attempt that is no longer this host's.
+        (Some(stop @ (Stop::Drain | Stop::Disowned | Stop::Fenced)), Outcome::Failed(_)) => {
+            let failure = Failure::new(FailureKind::Lost, why_lost(stop));
             let again = claim.lost < claim.spec.retry.max_lost;
             let next = if again {
                 Next::RetryAt(now)
@@ -42,6 +42,13 @@ pub(crate) fn verdict(
             let next = after_failure(claim, &failure, now, dice);
             (Outcome::Failed(failure), next)
         }
+    }
+}
+
+fn why_lost(stop: Stop) -> &'static str {
+    match stop {
+        Stop::Cancel | Stop::Drain | Stop::Disowned => "the host shut down under the attempt",
+        Stop::Fenced => "the host ended the attempt because it could not reach storage",
     }
 }
 
@@ -132,6 +139,7 @@ mod tests {
             (Some(Stop::Cancel), Next::Cancel),
             (Some(Stop::Drain), Next::Complete),
             (Some(Stop::Disowned), Next::Complete),
+            (Some(Stop::Fenced), Next::Complete),
         ];
         for (stop, expected) in cases {
             let told = next(&claim(3, 0), completed(&output), stop);
@@ -144,7 +152,7 @@ mod tests {
         let trap = || failed(FailureKind::Trap);
         let cancelled = next(&claim(1, 0), trap(), Some(Stop::Cancel));
         assert_eq!(cancelled, (Some(FailureKind::Cancelled), Next::Cancel));
-        for stop in [Stop::Drain, Stop::Disowned] {
+        for stop in [Stop::Drain, Stop::Disowned, Stop::Fenced] {
             let again = next(&claim(2, 1), trap(), Some(stop));
             assert_eq!(again, (Some(FailureKind::Lost), Next::RetryAt(NOW)));
             let too_often = next(&claim(3, 2), trap(), Some(stop));

@@ -52,14 +52,14 @@ pub(super) fn keys() -> Vec<Key> {
             "queue",
             "heartbeat_interval_ms",
             100..=600_000,
-            "How often this host records that it is alive.",
+            "How often this host tells the others that it is alive.",
             queue.heartbeat_interval
         ),
         millis!(
             "queue",
             "dead_after_ms",
             1000..=3_600_000,
-            "How long a silent host counts as alive.",
+            "How long a silent host counts as alive: at least three heartbeats. A host that cannot be heard ends its attempts after four fifths of that.",
             queue.dead_after
         ),
         millis!(

@@ -65,7 +65,13 @@ fn every_number_is_held_to_its_range() {
         let Kind::Number { range, .. } = &key.kind else {
             continue;
         };
-        let write = |number: i128| format!("[{}]\n{} = {number}\n", key.section, key.name);
+        // The one is held to the other as well.
+        let beside = match key.name {
+            "heartbeat_interval_ms" => "dead_after_ms = 3600000\n",
+            "dead_after_ms" => "heartbeat_interval_ms = 100\n",
+            _ => "",
+        };
+        let write = |number: i128| format!("[{}]\n{} = {number}\n{beside}", key.section, key.name);
         assert!(
             file(&write(i128::from(*range.start()))).is_ok(),
             "{}",
@@ -101,6 +107,26 @@ fn every_default_is_a_value_its_key_takes() {
         );
         assert!(file(&text).is_ok(), "{text}");
     }
+}
+
+#[test]
+fn a_silent_host_lives_for_three_heartbeats_at_least() {
+    let text = |dead_after_ms: u32| {
+        format!("[queue]\nheartbeat_interval_ms = 3000\ndead_after_ms = {dead_after_ms}\n")
+    };
+    assert!(file(&text(9000)).is_ok());
+    let error = file(&text(8999)).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "queue.dead_after_ms is 8999; it takes at least 3 times queue.heartbeat_interval_ms"
+    );
+    assert!(
+        read(
+            None,
+            [variable("COFFERDAM_QUEUE_HEARTBEAT_INTERVAL_MS", "60000")]
+        )
+        .is_err()
+    );
 }
 
 #[test]
