@@ -176,8 +176,17 @@ fn submit_endless(host: &Host) -> String {
         .submit(&json!({"module": "spin", "limits": limits}));
     host.client
         .task_when(&id, |task| task["status"] == "running");
-    host.await_scratch(true);
     id
+}
+
+/// Waits until a host has ended its guests by itself.
+#[track_caller]
+fn await_fenced(host: &Host) {
+    let deadline = Instant::now() + PATIENCE;
+    while !host.log().contains("because it could not reach storage") {
+        assert!(Instant::now() < deadline, "it goes on");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]
@@ -194,7 +203,7 @@ fn a_host_that_stood_still_ends_what_is_no_longer_its_own_and_takes_up_work_agai
     assert_eq!(worker["state"], "terminated");
 
     signal(&stands_still, rustix::process::Signal::CONT);
-    stands_still.await_scratch(false);
+    await_fenced(&stands_still);
     worker_when(&other, &first_id, |worker| worker["state"] == "idle");
     // Nothing it does reaches the task any more.
     let now = other.client.task(&task);
@@ -234,7 +243,7 @@ fn a_host_without_its_database_ends_its_guests_in_time_and_goes_on_when_it_is_ba
     elsewhere.run(&format!(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
     ));
-    host.await_scratch(false);
+    await_fenced(&host);
     assert!(cut_at.elapsed() < dead_after, "{:?}", cut_at.elapsed());
     host.client.get("/readyz").expect(503);
 
@@ -244,11 +253,130 @@ fn a_host_without_its_database_ends_its_guests_in_time_and_goes_on_when_it_is_ba
         (&again["status"], &again["lost"]),
         (&json!("running"), &json!(1))
     );
-    host.await_scratch(true);
     host.client.delete(&format!("/v1/tasks/{task}")).expect(202);
     host.client.final_task(&task);
     let id = id_of(&host);
     worker_when(&host, &id, |worker| worker["state"] == "idle");
+}
+
+#[test]
+fn a_task_runs_where_all_it_requires_is_and_says_for_whom_it_waits() {
+    let database = Database::fresh();
+    let plain = sharing(&database, "");
+    put_echo(&plain);
+    let echo = |requires: Value| json!({"module": "echo", "input": 7, "requires": requires});
+    let waiting = |id: &str| plain.client.task(id)["waiting_for"].clone();
+
+    // Nobody was ever there that has it; nobody else is in its way.
+    let both = plain
+        .client
+        .submit(&echo(json!(["gpu", "group:eu", "cpu"])));
+    let waits = waiting(&both);
+    assert_eq!(waits["reason"], "capable_worker", "{waits}");
+    assert_eq!(waits["missing"], json!(["gpu", "group:eu"]), "{waits}");
+    let task = plain.client.submit_and_wait(&echo(json!(["cpu"])));
+    assert_eq!(
+        (&task["status"], &task["waiting_for"]),
+        (&json!("completed"), &Value::Null)
+    );
+    let listed = plain
+        .client
+        .get("/v1/tasks?status=pending")
+        .expect(200)
+        .json();
+    assert_eq!(listed["items"][0]["waiting_for"], waits);
+    assert_eq!(
+        listed["items"][0]["requires"],
+        json!(["cpu", "gpu", "group:eu"])
+    );
+
+    let mut able = sharing(
+        &database,
+        "[worker]\nname = \"able\"\ncapabilities = [\"gpu\"]\ngroups = [\"eu\"]\n",
+    );
+    let task = plain.client.final_task(&both);
+    assert_eq!(task["worker_id"], json!(id_of(&able)), "{task}");
+    assert_eq!(
+        (&task["status"], &task["waiting_for"]),
+        (&json!("completed"), &Value::Null)
+    );
+    let batch = json!({"tasks": vec![echo(json!(["gpu"])); 3]});
+    let batch = plain
+        .client
+        .post("/v1/tasks/batch", &batch)
+        .expect(202)
+        .json();
+    let raw = plain.client.send(
+        "POST",
+        "/v1/tasks?module=echo&requires=gpu&requires=group:eu",
+        &[("content-type", "application/octet-stream")],
+        b"7",
+    );
+    let raw = raw.expect(202).json();
+    let ids = batch["task_ids"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .chain([&raw["task_id"]]);
+    for id in ids {
+        let task = plain.client.final_task(id.as_str().unwrap());
+        assert_eq!(task["worker_id"], json!(id_of(&able)), "{task}");
+    }
+
+    // One that has it is known, but it is not up.
+    assert!(able.stop().success());
+    let server = plain.client.base.clone();
+    let submit = [
+        "--server",
+        &server,
+        "task",
+        "submit",
+        "echo",
+        "--requires",
+        "gpu",
+        "--data",
+        "7",
+    ];
+    let submitted = cofferdam(&submit, b"");
+    let down = String::from_utf8(submitted.stdout)
+        .unwrap()
+        .trim()
+        .to_owned();
+    assert_eq!(
+        waiting(&down),
+        json!({"reason": "worker_up", "missing": []})
+    );
+    able.restart();
+    assert_eq!(plain.client.final_task(&down)["status"], "completed");
+}
+
+#[test]
+fn a_preferred_worker_has_the_task_to_itself_for_a_while() {
+    let database = Database::fresh();
+    let grace = "preferred_grace_ms = 2000\n";
+    let near = sharing(&database, grace);
+    put_echo(&near);
+    let far = sharing(&database, &format!("{grace}[worker]\nname = \"far\"\n"));
+    let far_id = id_of(&far);
+    for preferred in ["far", &far_id] {
+        for _ in 0..5 {
+            let task = json!({"module": "echo", "input": 7, "preferred_worker": preferred});
+            let task = near.client.submit_and_wait(&task);
+            assert_eq!(task["worker_id"], json!(far_id), "{task}");
+            assert_eq!(task["preferred_worker"], *preferred);
+        }
+    }
+    // Where that worker is not there, others take the task afterwards.
+    drop(far);
+    let task = json!({"module": "echo", "input": 7, "preferred_worker": "far"});
+    let id = near.client.submit(&task);
+    let early = near.client.get(&format!("/v1/tasks/{id}?wait_ms=1000"));
+    assert_eq!(early.expect(200).json()["status"], "pending");
+    let task = near.client.final_task(&id);
+    assert_eq!(task["worker_id"], json!(id_of(&near)), "{task}");
+    near.client
+        .post("/v1/tasks", &json!({"module": "echo", "requires": ["GPU"]}))
+        .expect_problem(400, "invalid_field");
 }
 
 #[test]

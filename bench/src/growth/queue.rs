@@ -11,6 +11,7 @@ use cofferdam_domain::clock::Clock;
 use cofferdam_domain::grants::Grants;
 use cofferdam_domain::limits::Limits;
 use cofferdam_domain::module::{Digest, ModuleInfo, ModuleKind, ModuleName};
+use cofferdam_domain::placement::Placement;
 use cofferdam_domain::retry::RetryPolicy;
 use cofferdam_domain::task::{ClaimOrder, Input, NewTask, Priority, TaskId, TaskSpec};
 use cofferdam_domain::time::Timestamp;
@@ -162,6 +163,7 @@ impl Queue {
                 limits: Limits::DEFAULT,
                 retry: RetryPolicy::default(),
                 grants: Grants::none(),
+                placement: Placement::default(),
                 metadata: "{}".to_owned(),
             },
             idempotency_key: None,

@@ -34,8 +34,10 @@ mod reconciler;
 mod recording;
 mod rescuer;
 mod running;
+mod scaler;
 pub mod settings;
 mod shared;
+mod slots;
 mod start;
 mod submission;
 mod waiters;
@@ -235,7 +237,7 @@ impl Queue {
         } = &*self.shared;
         QueueStats {
             active: running.len() as u64,
-            slots: *slots as u64,
+            slots: slots.now() as u64,
             completed: figures.completed(),
             failed: figures.failed(),
             mean_duration: figures.mean_run(),

@@ -101,6 +101,7 @@ impl RegistryError {
                 | StorageError::Conflict(_)
                 | StorageError::BatchConflict(_)
                 | StorageError::ModuleGone(_)
+                | StorageError::TooManyPlacements(_)
                 | StorageError::TooLarge(_)
                 | StorageError::Refused(_)
                 | StorageError::QueueFull { .. }
@@ -133,6 +134,7 @@ impl RegistryError {
                 StorageError::Conflict(_)
                 | StorageError::BatchConflict(_)
                 | StorageError::ModuleGone(_)
+                | StorageError::TooManyPlacements(_)
                 | StorageError::TooLarge(_)
                 | StorageError::Refused(_)
                 | StorageError::QueueFull { .. }

@@ -24,6 +24,7 @@ pub mod label;
 pub mod limits;
 pub mod memory;
 pub mod module;
+pub mod placement;
 pub mod retry;
 pub mod said;
 pub mod state;

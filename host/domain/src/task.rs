@@ -11,6 +11,7 @@ use crate::grants::Grants;
 use crate::label::{self, Label};
 use crate::limits::Limits;
 use crate::module::{Digest, ModuleName};
+use crate::placement::Placement;
 use crate::retry::RetryPolicy;
 use crate::state::TaskState;
 use crate::time::Timestamp;
@@ -148,6 +149,8 @@ pub struct TaskSpec {
     pub retry: RetryPolicy,
     /// Its grants.
     pub grants: Grants,
+    /// Which workers it is for.
+    pub placement: Placement,
     /// The submitter's JSON object, as text.
     pub metadata: String,
 }
@@ -215,6 +218,8 @@ pub struct Task {
     pub finished_at: Option<Timestamp>,
     /// When it last changed.
     pub updated_at: Timestamp,
+    /// Which workers it is for.
+    pub placement: Placement,
     /// The worker that runs it, or ran it last.
     pub worker: Option<WorkerId>,
     /// The newest attempt's usage.

@@ -15,6 +15,7 @@ pub(crate) mod fingerprint;
 pub(crate) mod grants;
 pub(crate) mod json;
 pub(crate) mod limits;
+pub(crate) mod placement;
 pub(crate) mod pool;
 pub(crate) mod query;
 pub(crate) mod refused;

@@ -10,6 +10,7 @@ pub(crate) mod listing;
 pub(crate) mod model;
 pub(crate) mod modules;
 pub(crate) mod outcomes;
+pub(crate) mod placements;
 pub(crate) mod pruning;
 pub(crate) mod races;
 pub(crate) mod rescues;
@@ -85,6 +86,11 @@ macro_rules! conformance {
                 a_tenant_with_many_tasks_does_not_delay_another tenants_share_by_weight
                 a_module_runs_no_more_than_its_bound a_bound_holds_for_what_waited_before_it
                 a_tenant_runs_no_more_than_its_bound a_low_task_is_not_starved
+            }
+            placements {
+                a_task_is_for_workers_that_have_all_it_requires
+                a_preferred_worker_has_the_task_to_itself_for_a_while
+                what_nobody_serves_is_in_nobodys_way
             }
             batches {
                 a_batch_is_stored_whole_or_not_at_all a_key_stands_for_its_first_batch

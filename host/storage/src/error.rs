@@ -21,6 +21,11 @@ pub enum StorageError {
         /// The most that may.
         limit: u64,
     },
+    /// Tasks already ask as many different things of workers as they may in all.
+    #[error(
+        "tasks already ask {0} different things of workers, the most there may be; ask for one of those"
+    )]
+    TooManyPlacements(i64),
     /// The version that a task was to run has been removed since its name was looked up.
     #[error("the module {0} is no longer kept")]
     ModuleGone(Digest),
@@ -64,6 +69,7 @@ impl StorageError {
             | StorageError::BatchConflict(_)
             | StorageError::QueueFull { .. }
             | StorageError::ModuleGone(_)
+            | StorageError::TooManyPlacements(_)
             | StorageError::OverBudget { .. } => true,
             StorageError::TooLarge(_)
             | StorageError::Refused(_)

@@ -19,6 +19,7 @@ mod postgres;
 mod reads;
 mod rows;
 pub mod secret;
+mod serving;
 pub mod settings;
 pub mod signals;
 mod sqlite;

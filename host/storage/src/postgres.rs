@@ -21,6 +21,7 @@ mod blobs;
 mod call;
 mod change;
 mod claim;
+mod classes;
 mod clock;
 mod connection;
 mod counters;

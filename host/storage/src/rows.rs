@@ -4,8 +4,10 @@
 
 mod attempt;
 mod batch;
+mod class;
 mod ended;
 mod module;
+mod placement;
 mod settings;
 mod spec;
 mod state;
@@ -20,12 +22,13 @@ use crate::StorageError;
 
 pub(crate) use self::attempt::{ArtifactsRow, FailureRow};
 pub(crate) use self::batch::{pack, unpack};
+pub(crate) use self::class::{CLASSES_MAX, Class, class_text};
 pub(crate) use self::ended::{EndedRow, Ending, truncated_of};
 pub(crate) use self::module::InfoRow;
-pub(crate) use self::settings::Settings;
+pub(crate) use self::settings::{Settings, placement_of};
 pub(crate) use self::spec::{InputColumns, NO_METADATA, SpecParts, list};
 pub(crate) use self::state::{state_number, state_numbers, state_of};
-pub(crate) use self::template::{KeptTemplates, Template, TemplateRow};
+pub(crate) use self::template::{KeptTemplates, OPEN, Template, TemplateRow};
 pub(crate) use self::worker::{
     capabilities_of, capabilities_text, worker_state_number, worker_state_of,
 };

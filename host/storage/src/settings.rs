@@ -33,6 +33,8 @@ pub struct ClaimRules {
     /// After how long a task of low priority no longer waits for every task of a higher one; zero for
     /// never.
     pub ageing: Duration,
+    /// How long a task waits for the worker that it prefers before any other takes it.
+    pub preferred_grace: Duration,
 }
 
 impl Default for ClaimRules {
@@ -41,6 +43,7 @@ impl Default for ClaimRules {
             running_per_module_max: 0,
             running_per_tenant_max: 0,
             ageing: Duration::from_secs(60),
+            preferred_grace: Duration::from_secs(5),
         }
     }
 }

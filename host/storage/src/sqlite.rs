@@ -12,6 +12,7 @@ mod batch;
 mod beside;
 mod change;
 mod claim;
+mod classes;
 mod connection;
 mod db;
 mod errors;
@@ -47,6 +48,7 @@ use crate::StorageError;
 use crate::blobs::Blobs;
 use crate::files::sync::Fsync;
 use crate::lock;
+use crate::serving::Serving;
 use crate::settings::{ClaimRules, StorageConfig};
 
 pub(crate) use self::connection::database_path;
@@ -57,6 +59,7 @@ pub(crate) struct SqliteStorage {
     readers: Readers,
     beside: Beside,
     rules: ClaimRules,
+    serving: Arc<Serving>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -79,6 +82,7 @@ impl SqliteStorage {
         lanes::bring_up_to_date(&conn, &settings.claims)?;
         let rules = settings.claims.clone();
         let db = Db::new(conn, random, budget_bytes, rules, blobs.used_bytes())?;
+        let serving = Arc::clone(&db.serving);
         let (readers, mut threads) = Readers::start(&database, settings.read_timeout)?;
         let (writer, thread) = Writer::start(db, lock)
             .map_err(|error| StorageError::Unavailable(error.to_string()))?;
@@ -88,6 +92,7 @@ impl SqliteStorage {
             readers,
             beside: Beside::new(Arc::new(blobs)),
             rules: settings.claims.clone(),
+            serving,
             threads: Mutex::new(threads),
         })
     }

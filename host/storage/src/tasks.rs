@@ -29,6 +29,7 @@ pub trait Tasks: Send + Sync + 'static {
     /// window lasts and its task is kept. [`StorageError::Conflict`] if one of them claims the id
     /// or idempotency key of a different request, in an earlier call or in this one.
     /// [`StorageError::ModuleGone`] if one of them is to run a version that is not kept.
+    /// [`StorageError::TooManyPlacements`] if tasks would ask too many different things of workers.
     /// [`StorageError::OverBudget`] if the database is as large as it may be.
     /// [`StorageError::QueueFull`] if a new task would make more than `pending_max` wait, pending
     /// and blocked ones together; a repetition of an earlier request is answered even then.
@@ -59,6 +60,10 @@ pub trait Tasks: Send + Sync + 'static {
     /// [`ClaimRules`](crate::settings::ClaimRules) allow, whatever other hosts do; an attempt that
     /// is so counted holds a place. Every eighth turn of a tenant is for the oldest task that has waited
     /// for [`ClaimRules::ageing`](crate::settings::ClaimRules::ageing) behind higher priorities.
+    /// A task that requires capabilities is for workers that have all of them, by what they told at their
+    /// last heartbeat; one that prefers a worker is for others only once it was due for
+    /// [`ClaimRules::preferred_grace`](crate::settings::ClaimRules::preferred_grace). Such tasks are in
+    /// nobody else's way.
     /// [`StorageError::OverBudget`] if there is no room for the results of attempts.
     async fn claim(
         &self,
@@ -117,9 +122,9 @@ pub trait Tasks: Send + Sync + 'static {
     /// Every running task of `worker`, with the fence of its claim.
     async fn held(&self, worker: WorkerId) -> Result<Vec<HeldTask>, StorageError>;
 
-    /// The earliest `run_at` of a pending task, past or future; one that has no room for now does not
+    /// The earliest moment, past or future, at which `worker` may claim a pending task; one that has no room for now does not
     /// count. Where very many tenants or bounded modules wait, some may be left out.
-    async fn next_run_at(&self) -> Result<Option<Timestamp>, StorageError>;
+    async fn next_run_at(&self, worker: WorkerId) -> Result<Option<Timestamp>, StorageError>;
 
     /// Records that a worker is alive and what it tells of itself, and returns what it was asked to do.
     async fn heartbeat(&self, beat: Beat, now: Timestamp) -> Result<Asked, StorageError>;

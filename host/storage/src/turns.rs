@@ -2,7 +2,7 @@
 //! database; how candidates are found along an index is each backend's own.
 //!
 //! The tasks of a tenant wait in lanes: one for each module whose attempts are bounded, and one for all
-//! other modules. Tenants take turns by their weights, so that one with a million tasks does not delay
+//! other modules; and those for tasks that ask something of workers (a class) apart from the others. Tenants take turns by their weights, so that one with a million tasks does not delay
 //! another's first; inside a tenant the configured order decides. A lane or tenant that has as many
 //! attempts under way as it may is passed over as a whole, however many tasks wait in it. Every so
 //! many turns of a tenant go to a task of low priority that has waited for long.
@@ -22,8 +22,13 @@ use cofferdam_domain::time::Timestamp;
 
 /// The lane of every module whose attempts are not bounded.
 pub(crate) const COMMON_LANE: i64 = 0;
-/// Lanes that one claim looks at; the next one begins behind them.
+/// Lanes that are looked at together; the next look begins behind them.
 pub(crate) const LANES_MAX: usize = 256;
+/// Looks of one claim that finds nothing to claim.
+pub(crate) const LOOKS_MAX: usize = 8;
+/// The class of a lane is above so many bits of its number, which are for the module's name.
+const NAME_BITS: u32 = 32;
+const NAME_MASK: i64 = (1 << NAME_BITS) - 1;
 /// Of so many turns of a tenant one is for a task that has waited for long.
 const AGED_EVERY: u64 = 8;
 /// What a turn costs a tenant of weight 1.
@@ -39,6 +44,8 @@ pub(crate) struct Lane {
     pub(crate) running_max: Option<u32>,
     /// The earliest `run_at` of each priority.
     pub(crate) heads: [Option<i64>; Priority::ALL.len()],
+    /// How long its tasks wait for another worker before this one may take them.
+    pub(crate) wait_ms: i64,
 }
 
 /// Bounded attempts that are under way, by tenant and lane.
@@ -62,6 +69,10 @@ pub(crate) struct Wanted {
     pub(crate) aged: u32,
     /// Whether attempts are counted against a bound.
     pub(crate) is_counted: bool,
+    /// Candidates have a `run_at` up to this.
+    pub(crate) until: i64,
+    /// Those that have waited for long have one up to this.
+    pub(crate) aged_until: i64,
     weight: u32,
     room: Room,
 }
@@ -86,29 +97,50 @@ pub(crate) struct Chosen {
 }
 
 impl Lane {
+    /// What its tasks ask of workers.
+    pub(crate) fn class(&self) -> i64 {
+        self.number >> NAME_BITS
+    }
+
+    /// The bounded module of its tasks, if that is one.
+    fn module(&self) -> Option<i64> {
+        module_of(self.number)
+    }
+
     /// Whether a task of it may be claimed, if there is room.
     pub(crate) fn is_due(&self, now: Timestamp) -> bool {
         self.next_run_at().is_some_and(|at| at <= now.as_millis())
     }
 
-    /// The earliest `run_at` of its tasks.
+    /// When the first of its tasks may be claimed.
     pub(crate) fn next_run_at(&self) -> Option<i64> {
-        self.heads.iter().flatten().min().copied()
+        let first = self.heads.iter().flatten().min();
+        first.map(|at| at.saturating_add(self.wait_ms))
     }
 
     /// Whether something has waited for long behind tasks of a higher priority.
     pub(crate) fn is_ageing(&self, rules: &ClaimRules, now: Timestamp) -> bool {
-        let Some(aged) = aged_before(rules, now) else {
+        let Some(aged) = self.aged_until(rules, now) else {
             return false;
         };
         let first_due = self
             .heads
             .iter()
-            .position(|head| head.is_some_and(|at| at <= now.as_millis()));
+            .position(|head| head.is_some_and(|at| at <= self.until(now)));
         first_due.is_some_and(|first| {
             let below = self.heads.iter().skip(first + 1).flatten();
             below.copied().any(|at| at <= aged)
         })
+    }
+
+    /// Its tasks with a `run_at` up to this may be claimed.
+    fn until(&self, now: Timestamp) -> i64 {
+        now.as_millis().saturating_sub(self.wait_ms)
+    }
+
+    fn aged_until(&self, rules: &ClaimRules, now: Timestamp) -> Option<i64> {
+        let aged = aged_before(rules, now)?;
+        Some(aged.saturating_sub(self.wait_ms))
     }
 
     /// Whether its attempts are counted against a bound.
@@ -118,7 +150,7 @@ impl Lane {
 
     fn lane_max(&self, rules: &ClaimRules) -> Option<u32> {
         let max = rules.running_per_module_max;
-        (self.number != COMMON_LANE && max > 0).then_some(max)
+        (self.module().is_some() && max > 0).then_some(max)
     }
 
     fn tenant_max(&self, rules: &ClaimRules) -> Option<u32> {
@@ -129,11 +161,13 @@ impl Lane {
     fn room(&self, rules: &ClaimRules, running: &Running) -> Room {
         let left = |max: Option<u32>, taken: u32| max.map_or(u32::MAX, |max| max - max.min(taken));
         let of_tenant = running.iter().filter(|((name, _), _)| *name == self.tenant);
-        let key = (self.tenant.clone(), self.number);
+        let of_module = running
+            .iter()
+            .filter(|((name, lane), _)| *name == self.tenant && module_of(*lane) == self.module());
         Room {
             lane: left(
                 self.lane_max(rules),
-                running.get(&key).copied().unwrap_or(0),
+                of_module.map(|(_, taken)| *taken).sum(),
             ),
             tenant: left(
                 self.tenant_max(rules),
@@ -144,17 +178,23 @@ impl Lane {
 }
 
 /// Tasks with a `run_at` up to this have waited for long; none if age does not count.
-pub(crate) fn aged_before(rules: &ClaimRules, now: Timestamp) -> Option<i64> {
+fn aged_before(rules: &ClaimRules, now: Timestamp) -> Option<i64> {
     let counts = !rules.ageing.is_zero();
     counts.then(|| now.minus(rules.ageing).as_millis())
 }
 
-/// The lane of a task of the module whose name has this number.
-pub(crate) fn lane_of(rules: &ClaimRules, name: i64) -> i64 {
-    match rules.running_per_module_max {
+/// The lane of a task of that class and of the module whose name has this number.
+pub(crate) fn lane_of(rules: &ClaimRules, name: i64, class: i64) -> i64 {
+    let of_module = match rules.running_per_module_max {
         0 => COMMON_LANE,
-        _ => name,
-    }
+        _ => name & NAME_MASK,
+    };
+    class << NAME_BITS | of_module
+}
+
+/// The bounded module of a lane's tasks, if that is one.
+fn module_of(lane: i64) -> Option<i64> {
+    Some(lane & NAME_MASK).filter(|module| *module != COMMON_LANE)
 }
 
 /// When the next task of these lanes may be claimed. What has no room is called when it has some.
@@ -186,6 +226,8 @@ pub(crate) fn wanted(
             most,
             aged: if by_age { most.min(most / 8 + 1) } else { 0 },
             is_counted: lane.is_bounded(rules),
+            until: lane.until(now),
+            aged_until: lane.aged_until(rules, now).unwrap_or(i64::MIN),
             weight: lane.weight.max(1),
             room,
         }
@@ -252,7 +294,12 @@ impl Turns {
         order: ClaimOrder,
     ) -> Vec<Line<'a>> {
         let mut lines: BTreeMap<&str, Line<'a>> = BTreeMap::new();
-        for (place, (lane, found)) in wanted.iter().zip(found).enumerate() {
+        for (lane, found) in wanted.iter().zip(found) {
+            // Lanes of one module share its room, whatever their tasks ask of workers.
+            let shares = |other: &Wanted| {
+                other.tenant == lane.tenant && module_of(other.lane) == module_of(lane.lane)
+            };
+            let place = wanted.iter().position(shares).unwrap_or(0);
             let line = lines.entry(&lane.tenant).or_insert_with(|| {
                 let mut standing = self
                     .standings

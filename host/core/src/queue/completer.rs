@@ -229,6 +229,7 @@ pub(crate) fn concerns_one(error: &StorageError) -> bool {
         | StorageError::BatchConflict(_)
         | StorageError::QueueFull { .. }
         | StorageError::ModuleGone(_)
+        | StorageError::TooManyPlacements(_)
         | StorageError::OverBudget { .. } => false,
     }
 }

@@ -112,7 +112,7 @@ async fn look(shared: &Shared) -> Option<Duration> {
 /// How long until the earliest pending task is due, at most the poll interval.
 async fn until_next(shared: &Shared) -> Duration {
     let poll = shared.config.poll_interval;
-    match shared.storage.next_run_at().await {
+    match shared.storage.next_run_at(shared.worker).await {
         Ok(Some(run_at)) => run_at
             .since(shared.clock.now())
             .clamp(PAUSE_MIN.min(poll), poll),

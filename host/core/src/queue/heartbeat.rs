@@ -40,7 +40,7 @@ pub(crate) async fn beat(shared: &Shared) -> Result<(), StorageError> {
     let beat = Beat {
         worker: shared.worker,
         profile: Arc::clone(&shared.profile),
-        slots: u32::try_from(shared.slots).unwrap_or(u32::MAX),
+        slots: u32::try_from(shared.slots.now()).unwrap_or(u32::MAX),
         load: u32::try_from(shared.running.len()).unwrap_or(u32::MAX),
         state: state(shared),
     };

@@ -11,6 +11,10 @@ use cofferdam_domain::worker::{Address, Capability, Profile, WorkerName};
 pub struct QueueConfig {
     /// Attempts that run at once on this host; 0 means sixteen per core.
     pub slots: u32,
+    /// How many of them there are at least; 0 means all of them.
+    pub slots_min: u32,
+    /// How long half of the slots must be free before there are fewer.
+    pub slots_idle: Duration,
     /// In which order tasks are claimed.
     pub strategy: ClaimOrder,
     /// Tasks that may wait; one more is refused with 503.
@@ -39,6 +43,8 @@ impl Default for QueueConfig {
     fn default() -> QueueConfig {
         QueueConfig {
             slots: 0,
+            slots_min: 0,
+            slots_idle: Duration::from_secs(30),
             strategy: ClaimOrder::Priority,
             pending_max: 1_000_000,
             bulk_tasks_max: 1_000_000,

@@ -21,6 +21,7 @@ use crate::queue::ready::Ready;
 use crate::queue::recording::Recording;
 use crate::queue::running::Running;
 use crate::queue::settings::QueueConfig;
+use crate::queue::slots::Slots;
 use crate::queue::waiters::Waiters;
 use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::Metrics;
@@ -38,8 +39,8 @@ pub(crate) struct Shared {
     pub(crate) reads: Arc<dyn Reads>,
     pub(crate) clock: Clock,
     pub(crate) config: QueueConfig,
-    /// Attempts that run at once here; `config.slots` with 0 resolved.
-    pub(crate) slots: usize,
+    /// How many attempts may run at once here.
+    pub(crate) slots: Slots,
     pub(crate) worker: WorkerId,
     /// What this host tells of itself.
     pub(crate) profile: Arc<Profile>,
@@ -148,7 +149,7 @@ impl Shared {
         // than not at all, which would claim a task that has to wait behind it.
         let ready = self.ready.len();
         let running = self.running.len();
-        let free = self.slots.saturating_sub(running);
+        let free = self.slots.now().saturating_sub(running);
         if free == 0 {
             return 0;
         }
@@ -192,7 +193,12 @@ impl Shared {
         self.wanted() > (self.prefetch() / 2).min(CLAIM_MAX - 1)
     }
 
+    /// How many claims may wait for a slot; none while there may be more slots, because a lane would
+    /// begin them.
     fn prefetch(&self) -> usize {
+        if !self.slots.are_all() {
+            return 0;
+        }
         let one = self.figures.run_lately().as_nanos().max(1);
         let ahead = PREFETCH_WORK.as_nanos() / one;
         usize::try_from(ahead).map_or(PREFETCH_MAX, |ahead| ahead.min(PREFETCH_MAX))

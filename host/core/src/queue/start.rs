@@ -32,10 +32,11 @@ use crate::queue::recording::Recording;
 use crate::queue::running::Running;
 use crate::queue::settings::QueueConfig;
 use crate::queue::shared::{Dice, Shared};
+use crate::queue::slots::Slots;
 use crate::queue::waiters::Waiters;
 use crate::queue::{
     Queue, canceller, completer, dispatcher, drainer, elsewhere, fencing, heartbeat, lanes,
-    progress, pruner, reconciler, rescuer,
+    progress, pruner, reconciler, rescuer, scaler,
 };
 use crate::registry::Registry;
 use crate::runner::admission::Admission;
@@ -161,12 +162,17 @@ fn share(parts: Parts) -> Shared {
         let (events, shutdown) = (events.clone(), parts.shutdown.clone());
         Tapped::new(taps, events, shutdown, settled.clone())
     });
+    let slots = slots.min(Semaphore::MAX_PERMITS);
+    let slots_min = match parts.config.slots_min {
+        0 => slots,
+        slots_min => usize::try_from(slots_min).unwrap_or(usize::MAX),
+    };
     Shared {
         storage: parts.storage,
         reads: parts.reads,
         signals: parts.signals,
         clock: parts.clock,
-        slots: slots.min(Semaphore::MAX_PERMITS),
+        slots: Slots::between(slots_min, slots),
         worker: parts.worker,
         profile: Arc::new(parts.profile),
         lease: match parts.sole_owner {
@@ -207,7 +213,7 @@ fn spawn<A: Attempts>(
     let (cancels, cancelled) = mpsc::channel(canceller::QUEUED_MAX);
     let weak_ends = ends.downgrade();
     let executor = Arc::new(Executor::new(Arc::clone(shared), attempts, ends));
-    let slots = Arc::new(Semaphore::new(shared.slots));
+    let slots = Arc::new(Semaphore::new(shared.slots.max()));
     let shutdown = &shared.shutdown;
     {
         // Tasks spawned inside run on the guest threads.
@@ -230,6 +236,7 @@ fn spawn<A: Attempts>(
     shutdown.spawn("fencing", fencing::serve(Arc::clone(shared)));
     shutdown.spawn("reconciler", reconciler::serve(Arc::clone(shared)));
     shutdown.spawn("elsewhere", elsewhere::serve(Arc::clone(shared)));
+    shutdown.spawn("scaler", scaler::serve(Arc::clone(shared)));
     shutdown.spawn("rescuer", rescuer::serve(Arc::clone(shared)));
     shutdown.spawn("pruner", pruner::serve(Arc::clone(shared), attic));
     shutdown.spawn("drainer", drainer::serve(Arc::clone(shared)));

@@ -9,6 +9,7 @@ use cofferdam_domain::caller::Caller;
 use cofferdam_domain::grants::Grants;
 use cofferdam_domain::limits::LimitRequest;
 use cofferdam_domain::module::ModuleRef;
+use cofferdam_domain::placement::Placement;
 use cofferdam_domain::retry::RetryPolicy;
 use cofferdam_domain::task::{Dedup, Input, NewTask, Priority, TaskId, TaskSpec};
 use cofferdam_domain::time::Timestamp;
@@ -38,6 +39,8 @@ pub struct Submission {
     pub retry: RetryPolicy,
     /// The grants it asks for.
     pub grants: Grants,
+    /// Which workers it is for.
+    pub placement: Placement,
     /// The idempotency key, which identifies a repeated submission.
     pub idempotency_key: Option<String>,
     /// A deduplication key, which at most one task has within the configured window.
@@ -63,6 +66,7 @@ impl Submission {
             limits: LimitRequest::default(),
             retry: RetryPolicy::default(),
             grants: Grants::none(),
+            placement: Placement::default(),
             idempotency_key: None,
             dedup_key: None,
             metadata: "{}".to_owned(),
@@ -132,6 +136,7 @@ impl Queue {
                 limits,
                 retry: submission.retry,
                 grants: submission.grants,
+                placement: submission.placement,
                 metadata: submission.metadata,
             },
             idempotency_key: submission.idempotency_key,

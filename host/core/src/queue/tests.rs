@@ -11,6 +11,7 @@ mod mishaps;
 mod order;
 mod record;
 mod retry;
+mod slots;
 mod stage;
 mod submit;
 mod watch;

@@ -68,6 +68,7 @@ fn task() -> Task {
         started_at: None,
         finished_at: None,
         updated_at: now,
+        placement: Placement::default(),
         worker: None,
         usage: None,
         failure: None,

@@ -177,8 +177,13 @@ impl Watch {
     }
 
     async fn result(&self) -> Option<Bytes> {
-        match find(&self.services, self.id, Duration::ZERO).await {
-            Ok(task) => Some(piece(None, "result", &view(&self.services, task))),
+        let found = find(&self.services, self.id, Duration::ZERO).await;
+        let shown = match found {
+            Ok(task) => view(&self.services, task).await,
+            Err(error) => Err(error),
+        };
+        match shown {
+            Ok(task) => Some(piece(None, "result", &task)),
             // The task was pruned, or storage fails: the stream ends without a result, and the next
             // request says why.
             Err(_gone) => None,

@@ -9,6 +9,7 @@ pub(crate) mod list;
 pub(crate) mod output;
 mod raw;
 pub(crate) mod submit;
+pub(crate) mod waiting;
 pub(crate) mod wire;
 
 use std::time::Duration;
@@ -21,6 +22,7 @@ use serde::Serialize;
 use crate::http::caller::By;
 use crate::http::error::ApiError;
 use crate::http::path::{PathParts, unknown_task};
+use crate::http::tasks::waiting::Workers;
 use crate::http::tasks::wire::TaskJson;
 use crate::http::{AppState, Services, json};
 use crate::intake::query::Query;
@@ -53,7 +55,7 @@ pub(crate) async fn get(
     uri: Uri,
 ) -> Result<Response, ApiError> {
     let task = awaited(&services, &path, &uri).await?;
-    Ok(json::answer(StatusCode::OK, &view(&services, task)))
+    Ok(json::answer(StatusCode::OK, &view(&services, task).await?))
 }
 
 /// Cancel a task, or remove one that is final
@@ -174,8 +176,9 @@ pub(crate) fn location(id: TaskId) -> String {
 }
 
 /// The task as an answer shows it.
-pub(crate) fn view(services: &Services, task: Task) -> TaskJson {
-    TaskJson::new(task, services.clock.now(), services.queue.estimated_wait())
+pub(crate) async fn view(services: &Services, task: Task) -> Result<TaskJson, ApiError> {
+    let workers = Workers::for_tasks(services, std::slice::from_ref(&task)).await?;
+    Ok(workers.view(services, task))
 }
 
 /// Cancels, and returns the task's state.

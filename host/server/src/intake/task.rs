@@ -19,6 +19,7 @@ use crate::intake::fingerprint::fingerprint;
 use crate::intake::grants::GrantsJson;
 use crate::intake::json::{UniqueMap, Unsupported, Whole, present};
 use crate::intake::limits::LimitsJson;
+use crate::intake::placement::placement;
 use crate::intake::refused::Refused;
 use crate::intake::retry::RetryJson;
 use crate::intake::time::Time;
@@ -28,9 +29,6 @@ use cofferdam_domain::attempt::Payload;
 use cofferdam_domain::module::ModuleRef;
 use cofferdam_domain::said::{self, OCTET_STREAM};
 use cofferdam_domain::task::Input;
-
-/// What tasks may require of a worker.
-const CAPABILITIES: [&str; 2] = ["cpu", "sandbox"];
 
 /// The longest delay of a task: a year.
 const DELAY_MS_MAX: u64 = 366 * 24 * 60 * 60 * 1000;
@@ -82,13 +80,14 @@ pub(crate) struct TaskRequest<'a> {
     retry: RetryJson,
     #[serde(default)]
     grants: GrantsJson,
-    /// Capabilities the worker must have.
+    /// Capabilities the worker must have, all of them; `group:NAME` for a group that it must belong to.
     #[serde(default)]
+    #[schema(max_items = 16)]
     requires: Vec<String>,
-    /// Not supported by this version: null.
-    #[expect(dead_code, reason = "its type takes nothing but null")]
-    #[schema(value_type = Option<String>)]
-    preferred_worker: Option<Unsupported>,
+    /// The id or the name of the worker that the task is for at first; any other that has what is
+    /// required takes it once it has waited for `queue.preferred_grace_ms`.
+    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    preferred_worker: Option<String>,
     /// Not supported by this version: null.
     #[expect(dead_code, reason = "its type takes nothing but null")]
     #[schema(value_type = Option<Object>)]
@@ -108,7 +107,9 @@ impl TaskRequest<'_> {
     pub(crate) fn into_submission(self, body: &Bytes) -> Result<Submission, Refused> {
         let input = input(body, self.input, self.input_base64, self.content_type)?;
         words::check(&self.args, &self.env.0)?;
-        check_capabilities(&self.requires)?;
+        let placement = placement(self.requires, self.preferred_worker, |name, why| {
+            Refused::field(name, why)
+        })?;
         let task_id = self
             .task_id
             .map(|id| words::task_id(&id).ok_or_else(|| Refused::field("task_id", "not a UUID")));
@@ -122,6 +123,7 @@ impl TaskRequest<'_> {
             limits: self.limits.into(),
             retry: self.retry.into_policy()?,
             grants: self.grants.into_grants()?,
+            placement,
             dedup_key: self.dedup_key.map(words::dedup_key).transpose()?,
             metadata: metadata(self.metadata)?,
             fingerprint: fingerprint(body),
@@ -159,20 +161,6 @@ fn input(
     };
     let content_type = content_type.as_deref().unwrap_or(default_type).into();
     Ok(Input::Inline(Payload { content_type, body }))
-}
-
-fn check_capabilities(required: &[String]) -> Result<(), Refused> {
-    match required
-        .iter()
-        .find(|required| !CAPABILITIES.contains(&required.as_str()))
-    {
-        None => Ok(()),
-        Some(required) => {
-            let has = CAPABILITIES.join(", ");
-            let detail = format!("no worker of this host has {required:?}; it has {has}");
-            Err(Refused::field("requires", detail))
-        }
-    }
 }
 
 /// Checks the whole object: lists of tasks contain it, and one value that a JSON reader cannot read

@@ -148,7 +148,7 @@ pub(crate) async fn no_more_are_under_way_than_the_bound<B: Backend>(backend: B)
     );
     assert_eq!(ids(&claim(storage, 1).await), []);
     assert_eq!(
-        storage.next_run_at().await.unwrap().unwrap().as_millis(),
+        storage.next_run_at(ME).await.unwrap().unwrap().as_millis(),
         i64::MAX
     );
     // One that is given back keeps its place; one that failed for good does not.

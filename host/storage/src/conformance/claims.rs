@@ -96,14 +96,14 @@ pub(crate) async fn a_task_with_a_future_run_at_waits<B: Backend>(backend: B) ->
 
 pub(crate) async fn next_run_at_is_the_earliest<B: Backend>(backend: B) -> B {
     let storage = backend.storage();
-    assert_eq!(storage.next_run_at().await.unwrap(), None);
+    assert_eq!(storage.next_run_at(ME).await.unwrap(), None);
     let mut soon = with_priority(1, Priority::Low);
     soon.run_at = at(10);
     let mut later = with_priority(2, Priority::Critical);
     later.run_at = at(20);
     insert_all(storage, vec![later, soon]).await;
-    assert_eq!(storage.next_run_at().await.unwrap(), Some(at(10)));
+    assert_eq!(storage.next_run_at(ME).await.unwrap(), Some(at(10)));
     claim_one(storage, ME, at(10)).await;
-    assert_eq!(storage.next_run_at().await.unwrap(), Some(at(20)));
+    assert_eq!(storage.next_run_at(ME).await.unwrap(), Some(at(20)));
     backend
 }

@@ -17,6 +17,7 @@ use cofferdam_domain::claim::{AttemptEnd, Claim, Next};
 use cofferdam_domain::grants::Grants;
 use cofferdam_domain::limits::Limits;
 use cofferdam_domain::module::{Digest, ModuleInfo, ModuleKind, ModuleName};
+use cofferdam_domain::placement::Placement;
 use cofferdam_domain::retry::RetryPolicy;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{ClaimOrder, Input, NewTask, Priority, Task, TaskId, TaskSpec};
@@ -70,6 +71,7 @@ pub(crate) fn spec() -> TaskSpec {
         limits: Limits::DEFAULT,
         retry: RetryPolicy::default(),
         grants: Grants::none(),
+        placement: Placement::default(),
         metadata: "{}".to_owned(),
     }
 }

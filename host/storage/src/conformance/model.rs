@@ -203,7 +203,7 @@ impl Model {
         let pending = self.tasks.values().filter(|task| task.is_pending());
         let next = pending.map(|task| at(task.run_at)).min();
         let next = next.filter(|_| self.room() > 0);
-        assert_eq!(storage.next_run_at().await.unwrap(), next, "{place}");
+        assert_eq!(storage.next_run_at(ME).await.unwrap(), next, "{place}");
         for worker in WORKERS {
             self.compare_held(storage, worker, place).await;
         }

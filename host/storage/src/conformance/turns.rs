@@ -14,6 +14,7 @@ const RULES: ClaimRules = ClaimRules {
     running_per_module_max: 0,
     running_per_tenant_max: 0,
     ageing: Duration::ZERO,
+    preferred_grace: Duration::from_secs(5),
 };
 
 fn of_tenant(number: u128, tenant: &str) -> NewTask {
@@ -103,12 +104,12 @@ pub(crate) async fn a_module_runs_no_more_than_its_bound<B: Backend>(backend: B)
     assert!(first.iter().all(|claim| claim.holds_place));
     assert_eq!(claims(storage, 9).await.len(), 0);
     // What is due has no room, and whoever makes some tells it.
-    assert_eq!(storage.next_run_at().await.unwrap(), None);
+    assert_eq!(storage.next_run_at(ME).await.unwrap(), None);
     let mut urgent = of_module(500, "echo");
     urgent.spec.priority = Priority::Critical;
     insert(storage, urgent).await;
     finish_one(storage, completed(&first[0], at(101))).await;
-    assert_eq!(storage.next_run_at().await.unwrap(), Some(at(0)));
+    assert_eq!(storage.next_run_at(ME).await.unwrap(), Some(at(0)));
     assert_eq!(ids(&claims(storage, 9).await), [id(500)]);
     // A claim that is given back leaves its place, and so does an attempt that is tried again.
     let end = failed(&first[1], at(102), FailureKind::Lost, Next::GiveBack);

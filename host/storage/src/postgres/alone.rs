@@ -50,11 +50,16 @@ impl Known {
         self.lock().behind.clone().unwrap_or_else(first)
     }
 
-    /// Notes what was seen.
+    /// Notes how far was looked; whether that is to the end.
+    pub(super) fn looked(&self, lanes: &[Lane]) -> bool {
+        let last = lanes.get(LANES_MAX - 1);
+        self.lock().behind = last.map(|lane| (lane.tenant.clone(), lane.number));
+        last.is_none()
+    }
+
+    /// Notes what was seen of the lanes that this host serves.
     pub(super) fn learn(&self, lanes: &[Lane], rules: &ClaimRules, now: Timestamp) {
         let mut state = self.lock();
-        let last = lanes.get(LANES_MAX - 1);
-        state.behind = last.map(|lane| (lane.tenant.clone(), lane.number));
         let is_simple = |lane: &Lane| {
             lane.number == COMMON_LANE && !lane.is_bounded(rules) && !lane.is_ageing(rules, now)
         };

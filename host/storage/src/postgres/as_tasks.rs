@@ -158,14 +158,15 @@ impl Tasks for PostgresStorage {
         .await
     }
 
-    async fn next_run_at(&self) -> Result<Option<Timestamp>, StorageError> {
+    async fn next_run_at(&self, worker: WorkerId) -> Result<Option<Timestamp>, StorageError> {
         self.read(move |call| {
-            async move { reading!(call, tx, lanes::next_run_at(&mut tx)) }.boxed()
+            async move { reading!(call, tx, lanes::next_run_at(&mut tx, worker)) }.boxed()
         })
         .await
     }
 
     async fn heartbeat(&self, beat: Beat, now: Timestamp) -> Result<Asked, StorageError> {
+        self.db.serving.heard(&beat);
         self.write(move |call| {
             let beat = beat.clone();
             async move { workers::heartbeat(&call, &beat, now).await }.boxed()

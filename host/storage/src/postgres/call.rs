@@ -18,6 +18,7 @@ use super::pool::Pool;
 use super::tallies::{Shards, Waiting};
 use crate::StorageError;
 use crate::rows::KeptTemplates;
+use crate::serving::Serving;
 use crate::settings::ClaimRules;
 use cofferdam_domain::clock::Clock;
 
@@ -44,6 +45,7 @@ pub(super) struct Db {
     pub(super) waiting: Waiting,
     pub(super) rules: ClaimRules,
     pub(super) lanes: Known,
+    pub(super) serving: Serving,
     templates: Mutex<KeptTemplates>,
     random: Mutex<StdRng>,
     /// Calls that were tried again, for the log.
@@ -73,6 +75,7 @@ impl Db {
             waiting: Waiting::default(),
             rules,
             lanes: Known::default(),
+            serving: Serving::default(),
             templates: Mutex::default(),
             random: Mutex::new(random),
             tried_again: AtomicU32::new(0),

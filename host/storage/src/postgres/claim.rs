@@ -23,7 +23,7 @@ use super::tx::{Mode, Tx};
 use crate::StorageError;
 use crate::fate::After;
 use crate::rows::Ending;
-use crate::turns::{self, Chosen, Lane};
+use crate::turns::{self, Chosen, LOOKS_MAX, Lane};
 use cofferdam_domain::attempt::{Failure, FailureKind, Fence, Outcome, WorkerId};
 use cofferdam_domain::claim::Claim;
 use cofferdam_domain::state::TaskState;
@@ -181,7 +181,7 @@ impl Claiming {
         }
         let look = lanes::next_look(&self.tx);
         let (rows, ring) = self.tx.query_both((sql, take), (RING, look)).await?;
-        let lanes = self.learn(&ring)?;
+        let (lanes, _) = self.learn(&ring).await?;
         let taken = self.keep(&rows, &HashMap::new()).await?;
         let is_due = lanes.iter().any(|lane| lane.is_due(self.now));
         Ok((taken, is_due && db.lanes.alone().is_none()))
@@ -193,7 +193,16 @@ impl Claiming {
         let lock = ("SELECT pg_advisory_xact_lock($1)", params![TAKING_TURNS]);
         let look = lanes::next_look(&self.tx);
         let (_, ring) = self.tx.query_both(lock, (RING, look)).await?;
-        let lanes = self.learn(&ring)?;
+        let (mut lanes, mut was_last) = self.learn(&ring).await?;
+        // What this worker does not serve must not hide what it does.
+        for _ in 1..LOOKS_MAX {
+            if was_last || lanes.iter().any(|lane| lane.is_due(self.now)) {
+                break;
+            }
+            let look = lanes::next_look(&self.tx);
+            let ring = self.tx.query(RING, look).await?;
+            (lanes, was_last) = self.learn(&ring).await?;
+        }
         if !lanes.iter().any(|lane| lane.is_due(self.now)) {
             return Ok(0);
         }
@@ -204,7 +213,7 @@ impl Claiming {
         if wanted.is_empty() {
             return Ok(0);
         }
-        let found = lanes::candidates(&mut self.tx, &wanted, self.order, self.now).await?;
+        let found = lanes::candidates(&mut self.tx, &wanted, self.order).await?;
         let known = &self.tx.call().db.lanes;
         let chosen = known.lock().turns.choose(&wanted, &found, how);
         let seqs: Vec<i64> = chosen.iter().map(|chosen| chosen.seq).collect();
@@ -224,11 +233,14 @@ impl Claiming {
         self.keep(&rows, &chosen.collect()).await
     }
 
-    fn learn(&self, ring: &[Row]) -> Result<Vec<Lane>, StorageError> {
-        let db = &self.tx.call().db;
+    /// The lanes in rows of the ring that this worker serves, and whether no lanes come behind them.
+    async fn learn(&mut self, ring: &[Row]) -> Result<(Vec<Lane>, bool), Fault> {
+        let db = Arc::clone(&self.tx.call().db);
         let lanes = lanes::lanes_of(ring)?;
+        let was_last = db.lanes.looked(&lanes);
+        let lanes = lanes::served(&mut self.tx, self.worker, lanes).await?;
         db.lanes.learn(&lanes, &db.rules, self.now);
-        Ok(lanes)
+        Ok((lanes, was_last))
     }
 
     /// Keeps what was taken; tells how much that is.

@@ -74,7 +74,10 @@ impl Fault {
     pub(super) fn may_concern_one(&self) -> bool {
         matches!(
             self.error,
-            StorageError::Refused(_) | StorageError::TooLarge(_) | StorageError::Corrupt(_)
+            StorageError::Refused(_)
+                | StorageError::TooLarge(_)
+                | StorageError::Corrupt(_)
+                | StorageError::TooManyPlacements(_)
         )
     }
 }

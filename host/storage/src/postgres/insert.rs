@@ -142,7 +142,7 @@ async fn at_once(
         submission.tasks.iter().map(move |task| (task, now))
     });
     for ((task, now), template) in tasks.zip(templates) {
-        let lane = lane_of(&call.db.rules, template.name);
+        let lane = lane_of(&call.db.rules, template.name, template.class);
         rows.push(task, template, lane, now)?;
     }
     let mut tx = call.begin(Mode::Referring).await?;
@@ -200,7 +200,7 @@ pub(super) async fn plan(
         for (place, told) in planned.iter().flatten().enumerate() {
             if let (Inserted::New, Some(template)) = (told, &own[place]) {
                 let task = &submission.tasks[place];
-                let lane = lane_of(&tx.call().db.rules, template.name);
+                let lane = lane_of(&tx.call().db.rules, template.name, template.class);
                 rows.push(task, template, lane, submission.now)?;
                 if let Some(dedup) = &task.dedup {
                     let until = submission.now.plus(dedup.window);

@@ -7,12 +7,14 @@ use tokio_postgres::Row;
 
 use super::alone::first;
 use super::call::{Call, Db};
+use super::classes;
 use super::fault::{Fault, get, get_u8, get_u32};
 use super::params::{Params, params};
 use super::tx::{Mode, Tx};
 use crate::StorageError;
 use crate::settings::ClaimRules;
 use crate::turns::{self, Candidate, LANES_MAX, Lane, Running, Wanted};
+use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::task::ClaimOrder;
 use cofferdam_domain::time::Timestamp;
 
@@ -43,15 +45,15 @@ macro_rules! candidates_sql {
     ($order:literal, $limit:literal) => {
         concat!(
             "SELECT l.place, f.seq, f.priority, f.run_at, f.is_aged
-             FROM unnest($1::text[], $2::int8[], $3::int8[], $4::int8[]) WITH ORDINALITY
-                AS l(tenant, lane, most, aged, place)
+             FROM unnest($1::text[], $2::int8[], $3::int8[], $4::int8[], $5::int8[], $6::int8[])
+                WITH ORDINALITY AS l(tenant, lane, most, aged, until, aged_until, place)
              CROSS JOIN LATERAL (
                 (SELECT q.seq, q.priority, q.run_at, false AS is_aged
                  FROM (VALUES (0::int2), (1::int2), (2::int2), (3::int2)) AS p(priority)
                  CROSS JOIN LATERAL (
                     SELECT t.seq, t.priority, t.run_at FROM cofferdam.task t
                     WHERE t.state = 1 AND t.tenant = l.tenant AND t.lane = l.lane
-                        AND t.priority = p.priority AND t.run_at <= $5
+                        AND t.priority = p.priority AND t.run_at <= l.until
                         AND (t.home IS NULL OR t.home = $7)
                     ORDER BY ",
             $order,
@@ -64,7 +66,7 @@ macro_rules! candidates_sql {
                 CROSS JOIN LATERAL (
                     SELECT t.seq, t.priority, t.run_at FROM cofferdam.task t
                     WHERE t.state = 1 AND t.tenant = l.tenant AND t.lane = l.lane
-                        AND t.priority = p.priority AND t.run_at <= $6
+                        AND t.priority = p.priority AND t.run_at <= l.aged_until
                         AND (t.home IS NULL OR t.home = $7)
                     ORDER BY t.run_at, t.seq LIMIT l.aged) q) f"
         )
@@ -81,8 +83,8 @@ macro_rules! into_lanes_sql {
             "WITH n AS MATERIALIZED (
                 SELECT t.seq FROM cofferdam.task t WHERE t.state = ",
             $state,
-            " AND t.lane = 0 LIMIT $1 FOR UPDATE SKIP LOCKED)
-             UPDATE cofferdam.task t SET lane = s.name
+            " AND t.lane & 4294967295 = 0 LIMIT $1 FOR UPDATE SKIP LOCKED)
+             UPDATE cofferdam.task t SET lane = t.lane + s.name
              FROM n JOIN cofferdam.task_spec s ON s.seq = n.seq WHERE t.seq = n.seq RETURNING 1"
         )
     };
@@ -142,6 +144,7 @@ fn lane_of(row: &Row) -> Result<Lane, StorageError> {
         heads: heads
             .try_into()
             .map_err(|_| StorageError::corrupt("there are not four priorities"))?,
+        wait_ms: 0,
     })
 }
 
@@ -166,7 +169,6 @@ pub(super) async fn candidates(
     tx: &mut Tx,
     wanted: &[Wanted],
     order: ClaimOrder,
-    now: Timestamp,
 ) -> Result<Vec<Vec<Candidate>>, Fault> {
     let sql = match order {
         ClaimOrder::Priority => BY_PRIORITY,
@@ -177,10 +179,10 @@ pub(super) async fn candidates(
     let numbers: Vec<i64> = wanted.iter().map(|lane| lane.lane).collect();
     let most: Vec<i64> = wanted.iter().map(|lane| lane.most.into()).collect();
     let aged: Vec<i64> = wanted.iter().map(|lane| lane.aged.into()).collect();
-    let db = &tx.call().db;
-    let before = turns::aged_before(&db.rules, now).unwrap_or(i64::MIN);
-    let (home, now) = (db.home, now.as_millis());
-    let asked = params![tenants, numbers, most, aged, now, before, home];
+    let until: Vec<i64> = wanted.iter().map(|lane| lane.until).collect();
+    let aged_until: Vec<i64> = wanted.iter().map(|lane| lane.aged_until).collect();
+    let home = tx.call().db.home;
+    let asked = params![tenants, numbers, most, aged, until, aged_until, home];
     let mut found = vec![Vec::new(); wanted.len()];
     for row in tx.query(sql, asked).await? {
         let place = usize::try_from(get::<i64>(&row, 0)? - 1).map_err(StorageError::corrupt)?;
@@ -194,11 +196,26 @@ pub(super) async fn candidates(
     Ok(found)
 }
 
-/// The earliest time at which something may be claimed.
-pub(super) async fn next_run_at(tx: &mut Tx) -> Result<Option<Timestamp>, Fault> {
+/// Those of the lanes that a worker serves.
+pub(super) async fn served(
+    tx: &mut Tx,
+    worker: WorkerId,
+    lanes: Vec<Lane>,
+) -> Result<Vec<Lane>, Fault> {
+    let db = Arc::clone(&tx.call().db);
+    let unknown = db.serving.unknown(&lanes);
+    if !unknown.is_empty() {
+        db.serving.learn(classes::some(tx, unknown).await?);
+    }
+    Ok(db.serving.served(worker, lanes, db.rules.preferred_grace))
+}
+
+/// The earliest time at which a worker may claim something.
+pub(super) async fn next_run_at(tx: &mut Tx, worker: WorkerId) -> Result<Option<Timestamp>, Fault> {
     let (tenant, lane) = first();
     let look = look_behind(tenant, lane, tx);
     let lanes = lanes_of(&tx.query(RING, look).await?)?;
+    let lanes = served(tx, worker, lanes).await?;
     let rules = tx.call().db.rules.clone();
     let running = running(tx, &lanes, &rules).await?;
     let next = turns::next_run_at(&lanes, &rules, &running);

@@ -19,7 +19,7 @@ struct Migration {
     compatible_from: i32,
 }
 
-const MIGRATIONS: [Migration; 7] = [
+const MIGRATIONS: [Migration; 8] = [
     Migration {
         script: include_str!("../../migrations/postgres/0001_initial.sql"),
         compatible_from: 1,
@@ -49,6 +49,11 @@ const MIGRATIONS: [Migration; 7] = [
     Migration {
         script: include_str!("../../migrations/postgres/0007_turns.sql"),
         compatible_from: 7,
+    },
+    // A host that knows nothing of classes would run what it cannot.
+    Migration {
+        script: include_str!("../../migrations/postgres/0008_classes.sql"),
+        compatible_from: 8,
     },
 ];
 

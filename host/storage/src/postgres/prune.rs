@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::batch;
 use super::blobs;
 use super::call::Call;
+use super::classes;
 use super::counters;
 use super::fault::{Fault, get, get_hash, get_u8};
 use super::params::params;
@@ -228,6 +229,7 @@ async fn remove_unused_modules(call: &Call) -> Result<Vec<Digest>, Fault> {
     tx.lock_out_referrers().await?;
     tx.query(REMOVE_TEMPLATES, params![]).await?;
     tx.query(REMOVE_NAMES, params![]).await?;
+    tx.query(classes::REMOVE_UNUSED, params![]).await?;
     let rows = tx.query(REMOVE_MODULES, params![]).await?;
     let digests: Result<_, StorageError> = rows
         .iter()

@@ -13,7 +13,9 @@ use super::params::params;
 use super::spec::priority_of;
 use super::tx::Tx;
 use crate::blobs::BlobHash;
-use crate::rows::{ArtifactsRow, FailureRow, NO_METADATA, from_json, state_of, truncated_of};
+use crate::rows::{
+    ArtifactsRow, FailureRow, NO_METADATA, from_json, placement_of, state_of, truncated_of,
+};
 use crate::{HeldTask, StorageError};
 use cofferdam_domain::attempt::{
     Attempt, Captured, Failure, Fence, Payload, Stream, Usage, WorkerId,
@@ -32,7 +34,8 @@ macro_rules! select_tasks {
                 coalesce(t.due_at, t.run_at),
                 t.claimed_at, t.finished_at, t.updated_at, t.worker, s.metadata,
                 a.duration_us, a.cpu_us, a.fuel, a.peak_memory_bytes, a.disk_bytes, a.failure,
-                coalesce(o.size_bytes, octet_length(a.output)), a.truncated
+                coalesce(o.size_bytes, octet_length(a.output)), a.truncated,
+                CASE WHEN p.settings LIKE '%\"placement\":%' THEN p.settings END
              FROM ",
             $from,
             " JOIN cofferdam.template p ON p.id = s.template
@@ -132,6 +135,7 @@ fn task_of(row: &Row) -> Result<Task, StorageError> {
         finished_at: instant(14)?,
         updated_at: Timestamp::from_millis(get(row, 15)?),
         worker: get::<Option<Uuid>>(row, 16)?.map(WorkerId),
+        placement: placement_of(get(row, 26)?)?,
         metadata: metadata.unwrap_or_else(|| NO_METADATA.to_owned()),
         usage: duration.map(|_there| usage_of(row, 18)).transpose()?,
         failure: failure_of(get(row, 23)?)?,

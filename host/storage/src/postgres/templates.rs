@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
+use super::classes;
 use super::fault::{Fault, get, get_hash};
 use super::params::{Raw, params};
 use super::tx::Tx;
@@ -12,12 +13,13 @@ use crate::rows::{Settings, Template, TemplateRow};
 use cofferdam_domain::module::ModuleName;
 use cofferdam_domain::task::TaskSpec;
 
-const BY_ID: &str = "SELECT module, digest, settings, name FROM cofferdam.template WHERE id = $1";
-const FIND: &str = "SELECT id, name FROM cofferdam.template WHERE fingerprint = $1";
+const BY_ID: &str =
+    "SELECT module, digest, settings, name, class FROM cofferdam.template WHERE id = $1";
+const FIND: &str = "SELECT id, name, class FROM cofferdam.template WHERE fingerprint = $1";
 // Writing over what is there gives the row back whoever wrote it.
 const WRITE: &str = "
-    INSERT INTO cofferdam.template AS p (digest, module, settings, name, fingerprint)
-    VALUES ($1, $2, $3, $4, $5)
+    INSERT INTO cofferdam.template AS p (digest, module, settings, name, fingerprint, class)
+    VALUES ($1, $2, $3, $4, $5, $6)
     ON CONFLICT (fingerprint, tenant) DO UPDATE SET settings = p.settings RETURNING id";
 const NAME: &str = "
     INSERT INTO cofferdam.module_name AS n (name) VALUES ($1)
@@ -29,17 +31,19 @@ pub(super) async fn of_spec(tx: &mut Tx, spec: &TaskSpec) -> Result<Template, Fa
     let settings = Settings::of(spec).to_json()?;
     let fingerprint = fingerprint(spec, &settings);
     if let Some(row) = tx.query_opt(FIND, params![fingerprint.clone()]).await? {
-        return Ok(Template::of_spec(spec, get(&row, 0)?, get(&row, 1)?));
+        let (id, name, class) = (get(&row, 0)?, get(&row, 1)?, get(&row, 2)?);
+        return Ok(Template::of_spec(spec, id, name, class));
     }
     check_module(tx, spec).await?;
     let name = one(tx
         .query_opt(NAME, params![spec.module.as_str().to_owned()])
         .await?)?;
+    let class = classes::of_placement(tx, &spec.placement).await?;
     let digest = Raw::copy(spec.digest.as_bytes());
     let module = spec.module.as_str().to_owned();
-    let id = tx.query_opt(WRITE, params![digest, module, settings, name, fingerprint]);
-    let id = one(id.await?)?;
-    Ok(Template::of_spec(spec, id, name))
+    let written = params![digest, module, settings, name, fingerprint, class];
+    let id = one(tx.query_opt(WRITE, written).await?)?;
+    Ok(Template::of_spec(spec, id, name, class))
 }
 
 /// The template of that id.
@@ -57,6 +61,7 @@ pub(super) async fn by_id(tx: &mut Tx, id: i64) -> Result<Arc<Template>, Fault> 
         digest: get_hash(&row, 1)?,
         settings: get(&row, 2)?,
         name: get(&row, 3)?,
+        class: get(&row, 4)?,
     }
     .try_into()?;
     Ok(tx.call().db.templates().keep(template))

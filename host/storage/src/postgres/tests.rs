@@ -186,11 +186,11 @@ async fn a_spooled_input_is_for_the_host_that_has_it() {
         size_bytes: 9,
     };
     insert(one, task).await;
-    assert_eq!(other.next_run_at().await.unwrap(), None);
+    assert_eq!(other.next_run_at(ME).await.unwrap(), None);
     for order in [ClaimOrder::Priority, ClaimOrder::Fifo, ClaimOrder::Lifo] {
         assert_eq!(other.claim(OTHER, 9, order, at(1)).await.unwrap().len(), 0);
     }
-    assert_eq!(one.next_run_at().await.unwrap(), Some(at(0)));
+    assert_eq!(one.next_run_at(ME).await.unwrap(), Some(at(0)));
     claim_one(one, ME, at(1)).await;
     // Whoever rescues it, it is still for that one, whichever incarnation.
     assert_eq!(other.rescue(OTHER, at(9), 9, at(9)).await.unwrap().len(), 1);

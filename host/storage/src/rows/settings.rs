@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::placement::PlacementRow;
 use super::{from_json, millis, to_json};
 use crate::StorageError;
 use cofferdam_domain::grants::{Access, DirGrant, Grants};
 use cofferdam_domain::limits::Limits;
+use cofferdam_domain::placement::Placement;
 use cofferdam_domain::retry::RetryPolicy;
 use cofferdam_domain::task::TaskSpec;
 
@@ -18,6 +20,8 @@ pub(crate) struct Settings {
     pub(crate) retry: RetryRow,
     #[serde(default, skip_serializing_if = "GrantsRow::is_empty")]
     pub(crate) grants: GrantsRow,
+    #[serde(default, skip_serializing_if = "PlacementRow::is_empty")]
+    pub(crate) placement: PlacementRow,
 }
 
 impl Settings {
@@ -26,6 +30,7 @@ impl Settings {
             limits: LimitsRow::from(&spec.limits),
             retry: RetryRow::from(&spec.retry),
             grants: GrantsRow::from(&spec.grants),
+            placement: PlacementRow::from(&spec.placement),
         }
     }
 
@@ -36,6 +41,13 @@ impl Settings {
     pub(crate) fn from_json(text: &str) -> Result<Settings, StorageError> {
         from_json(text)
     }
+}
+
+/// The placement in the JSON of a template; that of tasks which ask nothing of workers if it is not read.
+pub(crate) fn placement_of(settings: Option<String>) -> Result<Placement, StorageError> {
+    settings.map_or(Ok(Placement::default()), |settings| {
+        Settings::from_json(&settings)?.placement.try_into()
+    })
 }
 
 #[derive(Serialize, Deserialize)]

@@ -8,6 +8,7 @@ use crate::StorageError;
 use cofferdam_domain::grants::Grants;
 use cofferdam_domain::limits::Limits;
 use cofferdam_domain::module::{Digest, ModuleName};
+use cofferdam_domain::placement::Placement;
 use cofferdam_domain::retry::RetryPolicy;
 use cofferdam_domain::task::TaskSpec;
 
@@ -24,7 +25,13 @@ pub(crate) struct Template {
     pub(crate) limits: Limits,
     pub(crate) retry: RetryPolicy,
     pub(crate) grants: Grants,
+    pub(crate) placement: Placement,
+    /// The number of what its placement asks of workers; [`OPEN`] if that is nothing.
+    pub(crate) class: i64,
 }
+
+/// The class of tasks that any worker may take.
+pub(crate) const OPEN: i64 = 0;
 
 /// The columns of a template.
 pub(crate) struct TemplateRow {
@@ -33,19 +40,22 @@ pub(crate) struct TemplateRow {
     pub(crate) module: String,
     pub(crate) digest: [u8; 32],
     pub(crate) settings: String,
+    pub(crate) class: i64,
 }
 
 impl Template {
     /// The template that `spec` has, under the numbers that the database gave it.
-    pub(crate) fn of_spec(spec: &TaskSpec, id: i64, name: i64) -> Template {
+    pub(crate) fn of_spec(spec: &TaskSpec, id: i64, name: i64, class: i64) -> Template {
         Template {
             id,
             name,
+            class,
             module: spec.module.clone(),
             digest: spec.digest,
             limits: spec.limits,
             retry: spec.retry.clone(),
             grants: spec.grants.clone(),
+            placement: spec.placement.clone(),
         }
     }
 
@@ -55,6 +65,7 @@ impl Template {
             && self.module == spec.module
             && self.retry == spec.retry
             && self.grants == spec.grants
+            && self.placement == spec.placement
     }
 }
 
@@ -66,6 +77,7 @@ impl TryFrom<TemplateRow> for Template {
             limits,
             retry,
             grants,
+            placement,
         } = Settings::from_json(&row.settings)?;
         Ok(Template {
             id: row.id,
@@ -75,6 +87,8 @@ impl TryFrom<TemplateRow> for Template {
             limits: limits.into(),
             retry: retry.into(),
             grants: grants.try_into()?,
+            placement: placement.try_into()?,
+            class: row.class,
         })
     }
 }

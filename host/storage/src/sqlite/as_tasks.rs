@@ -1,5 +1,7 @@
 //! The backend as [`Tasks`]: decides which calls go to the writer and which to the readers.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -115,14 +117,15 @@ impl Tasks for SqliteStorage {
             .await
     }
 
-    async fn next_run_at(&self) -> Result<Option<Timestamp>, StorageError> {
-        let rules = self.rules.clone();
+    async fn next_run_at(&self, worker: WorkerId) -> Result<Option<Timestamp>, StorageError> {
+        let (rules, serving) = (self.rules.clone(), Arc::clone(&self.serving));
         self.readers
-            .call(move |conn| lanes::next_run_at(conn, &rules))
+            .call(move |conn| lanes::next_run_at(conn, &serving, worker, &rules))
             .await
     }
 
     async fn heartbeat(&self, beat: Beat, now: Timestamp) -> Result<Asked, StorageError> {
+        self.serving.heard(&beat);
         self.writer
             .call(move |db| workers::heartbeat(db, &beat, now))
             .await

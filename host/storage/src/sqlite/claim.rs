@@ -12,7 +12,7 @@ use super::spec::spec_parts;
 use crate::StorageError;
 use crate::fate::After;
 use crate::rows::{Ending, SpecParts, Template};
-use crate::turns::{self, Chosen};
+use crate::turns::{self, Chosen, LOOKS_MAX};
 use cofferdam_domain::attempt::{Failure, FailureKind, Fence, Outcome, WorkerId};
 use cofferdam_domain::claim::Claim;
 use cofferdam_domain::state::TaskState;
@@ -57,7 +57,7 @@ pub(super) fn claim(
     now: Timestamp,
 ) -> Result<Vec<Claim>, StorageError> {
     db.budget.check_for_ends(&db.conn)?;
-    let chosen = choose(db, slots, order, now)?;
+    let chosen = choose(db, worker, slots, order, now)?;
     let Db {
         conn,
         templates,
@@ -131,6 +131,7 @@ fn end_unreadable(
 /// The tasks whose turn it is.
 fn choose(
     db: &mut Db,
+    worker: WorkerId,
     slots: u32,
     order: ClaimOrder,
     now: Timestamp,
@@ -138,18 +139,27 @@ fn choose(
     let Db {
         conn,
         rules,
+        serving,
         turns,
         looked,
         ..
     } = db;
-    let (lanes, last) = lanes::ring(conn, looked)?;
-    *looked = last;
+    let mut lanes = Vec::new();
+    // What this worker does not serve must not hide what it does.
+    for _ in 0..LOOKS_MAX {
+        let (ring, last) = lanes::ring(conn, looked)?;
+        *looked = last;
+        lanes = lanes::served(conn, serving, worker, ring, rules)?;
+        if looked.is_first() || lanes.iter().any(|lane| lane.is_due(now)) {
+            break;
+        }
+    }
     let running = lanes::running(conn, &lanes, rules)?;
     let how = (slots, order);
     let wanted = turns::wanted(&lanes, rules, &running, how, now);
     let found: Result<Vec<_>, StorageError> = wanted
         .iter()
-        .map(|wanted| lanes::candidates(conn, wanted, order, rules, now))
+        .map(|wanted| lanes::candidates(conn, wanted, order))
         .collect();
     Ok(turns.choose(&wanted, &found?, how))
 }

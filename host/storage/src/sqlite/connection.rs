@@ -15,7 +15,7 @@ pub(super) use crate::lock::DataLock;
 const VERSION_NUMBER_MIN: i32 = 3_051_003;
 /// Marks a database as Cofferdam's: "Cffr".
 const APPLICATION_ID: i32 = 0x4366_6672;
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_changes.sql"),
     include_str!("../../migrations/sqlite/0003_blobs.sql"),
@@ -25,6 +25,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("../../migrations/sqlite/0007_dead_letters.sql"),
     include_str!("../../migrations/sqlite/0008_workers.sql"),
     include_str!("../../migrations/sqlite/0009_turns.sql"),
+    include_str!("../../migrations/sqlite/0010_classes.sql"),
 ];
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

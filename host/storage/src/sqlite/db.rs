@@ -14,6 +14,7 @@ use super::lanes::Place;
 use super::templates::Templates;
 use crate::StorageError;
 use crate::rows::state_number;
+use crate::serving::Serving;
 use crate::settings::ClaimRules;
 use crate::turns::Turns;
 use cofferdam_domain::state::TaskState;
@@ -27,6 +28,8 @@ pub(super) struct Db {
     pub(super) random: StdRng,
     pub(super) budget: Budget,
     pub(super) rules: ClaimRules,
+    /// Which lanes a worker serves; shared with the readers.
+    pub(super) serving: Arc<Serving>,
     pub(super) turns: Turns,
     /// Behind which lane the next claim begins to look.
     pub(super) looked: Place,
@@ -181,6 +184,7 @@ impl Db {
                 blobs,
             },
             rules,
+            serving: Arc::default(),
             turns: Turns::default(),
             looked: Place::default(),
         })

@@ -134,7 +134,7 @@ fn insert(
         bound,
         due_at,
         task.tenant.as_str(),
-        lane_of(&db.rules, template.name),
+        lane_of(&db.rules, template.name, template.class),
     ])?;
     if inserted == 0 {
         return earlier_by_id(db, task)?

@@ -6,9 +6,12 @@ mod tests;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
+use super::classes;
 use crate::StorageError;
+use crate::serving::Serving;
 use crate::settings::ClaimRules;
 use crate::turns::{self, Candidate, LANES_MAX, Lane, Running, Wanted};
+use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::task::{ClaimOrder, Priority};
 use cofferdam_domain::time::Timestamp;
 
@@ -42,8 +45,10 @@ const OLDEST: &str = range!("run_at, seq");
 const NEWEST: &str = range!("run_at DESC, seq DESC");
 /// Tasks of modules that are bounded now and were not when they were submitted.
 const INTO_LANES: [&str; 2] = [
-    "UPDATE task INDEXED BY task_pending SET lane = name WHERE state = 1 AND lane = 0",
-    "UPDATE task INDEXED BY task_running SET lane = name WHERE state = 2 AND lane = 0",
+    "UPDATE task INDEXED BY task_pending SET lane = lane + name
+     WHERE state = 1 AND lane & 4294967295 = 0",
+    "UPDATE task INDEXED BY task_running SET lane = lane + name
+     WHERE state = 2 AND lane & 4294967295 = 0",
 ];
 
 /// Puts the tasks that wait into the lanes that they would be in if they came now.
@@ -82,6 +87,13 @@ pub(super) fn ring(conn: &Connection, behind: &Place) -> Result<(Vec<Lane>, Plac
 /// A lane, by which lanes are sorted.
 #[derive(Clone, Debug)]
 pub(super) struct Place(String, i64);
+
+impl Place {
+    /// Whether no lane is before it.
+    pub(super) fn is_first(&self) -> bool {
+        self.1 == i64::MIN
+    }
+}
 
 impl Default for Place {
     /// Before the first.
@@ -132,8 +144,6 @@ pub(super) fn candidates(
     conn: &Connection,
     wanted: &Wanted,
     order: ClaimOrder,
-    rules: &ClaimRules,
-    now: Timestamp,
 ) -> Result<Vec<Candidate>, StorageError> {
     let mut found = Vec::new();
     let mut oldest = conn.prepare_cached(OLDEST)?;
@@ -145,20 +155,18 @@ pub(super) fn candidates(
             ClaimOrder::Fifo => (&mut oldest, most),
             ClaimOrder::Lifo => (&mut newest, most),
         };
-        extend(
-            &mut found,
-            range,
-            (wanted, priority, limit),
-            now.as_millis(),
-        )?;
+        extend(&mut found, range, (wanted, priority, limit), wanted.until)?;
     }
-    if let Some(before) = turns::aged_before(rules, now)
-        && wanted.aged > 0
-    {
+    if wanted.aged > 0 {
         let in_order = found.len();
         let limit = usize::try_from(wanted.aged).unwrap_or(usize::MAX);
         for priority in Priority::ALL.into_iter().skip(1) {
-            extend(&mut found, &mut oldest, (wanted, priority, limit), before)?;
+            extend(
+                &mut found,
+                &mut oldest,
+                (wanted, priority, limit),
+                wanted.aged_until,
+            )?;
         }
         let aged = &mut found[in_order..];
         aged.iter_mut()
@@ -189,12 +197,31 @@ fn extend(
     Ok(())
 }
 
-/// The earliest time at which something may be claimed.
+/// Those of the lanes that a worker serves.
+pub(super) fn served(
+    conn: &Connection,
+    serving: &Serving,
+    worker: WorkerId,
+    lanes: Vec<Lane>,
+    rules: &ClaimRules,
+) -> Result<Vec<Lane>, StorageError> {
+    let unknown = serving.unknown(&lanes);
+    if !unknown.is_empty() {
+        let classes = unknown.into_iter().map(|id| classes::class(conn, id));
+        serving.learn(classes.collect::<Result<_, _>>()?);
+    }
+    Ok(serving.served(worker, lanes, rules.preferred_grace))
+}
+
+/// The earliest time at which a worker may claim something.
 pub(super) fn next_run_at(
     conn: &Connection,
+    serving: &Serving,
+    worker: WorkerId,
     rules: &ClaimRules,
 ) -> Result<Option<Timestamp>, StorageError> {
     let (lanes, _) = ring(conn, &Place::default())?;
+    let lanes = served(conn, serving, worker, lanes, rules)?;
     let running = running(conn, &lanes, rules)?;
     let next = turns::next_run_at(&lanes, rules, &running);
     Ok(next.map(Timestamp::from_millis))

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::batch;
+use super::classes;
 use super::db::Db;
 use super::record::ATTEMPTS_PER_TASK;
 use super::workers;
@@ -176,6 +177,7 @@ fn remove_unused_modules(
         .execute([])?;
     if gone > 0 {
         db.templates.clear();
+        classes::remove_unused(&db.conn)?;
         db.conn
             .prepare_cached(
                 "DELETE FROM module_name WHERE NOT EXISTS

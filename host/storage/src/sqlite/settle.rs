@@ -43,6 +43,7 @@ impl<'db> Settling<'db> {
             budget: _,
             rules: _,
             turns: _,
+            serving: _,
             looked: _,
         } = db;
         let conn: &'db Connection = conn;

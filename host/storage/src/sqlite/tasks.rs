@@ -7,7 +7,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::beside::Kept;
 use crate::blobs::BlobHash;
-use crate::rows::{ArtifactsRow, FailureRow, NO_METADATA, from_json, state_of, truncated_of};
+use crate::rows::{
+    ArtifactsRow, FailureRow, NO_METADATA, from_json, placement_of, state_of, truncated_of,
+};
 use crate::{Counts, HeldTask, StorageError};
 use cofferdam_domain::attempt::{Attempt, Captured, Failure, Fence, Stream, Usage, WorkerId};
 use cofferdam_domain::module::{Digest, ModuleName};
@@ -24,7 +26,8 @@ macro_rules! select_tasks {
                 coalesce(t.due_at, t.run_at),
                 t.claimed_at, t.finished_at, t.updated_at, t.worker, s.metadata,
                 a.duration_us, a.cpu_us, a.fuel, a.peak_memory_bytes, a.disk_bytes, a.failure,
-                coalesce(o.size_bytes, length(a.output)), a.truncated, t.seq
+                coalesce(o.size_bytes, length(a.output)), a.truncated, t.seq,
+                iif(p.settings LIKE '%\"placement\":%', p.settings, NULL)
              FROM task t ",
             $index,
             " JOIN template p ON p.id = t.template
@@ -79,6 +82,7 @@ pub(super) fn task_of(row: &Row<'_>) -> Result<Task, StorageError> {
         finished_at: instant(14)?,
         updated_at: Timestamp::from_millis(row.get(15)?),
         worker: worker.map(|id| WorkerId(uuid::Uuid::from_bytes(id))),
+        placement: placement_of(row.get(27)?)?,
         metadata: row
             .get::<_, Option<String>>(17)?
             .unwrap_or_else(|| NO_METADATA.to_owned()),

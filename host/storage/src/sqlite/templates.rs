@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::classes;
 use crate::StorageError;
 use crate::rows::{KeptTemplates, Settings, Template, TemplateRow};
 use cofferdam_domain::module::{Digest, ModuleName};
@@ -30,32 +31,34 @@ impl Templates {
         }
         let settings = Settings::of(spec).to_json()?;
         let key = params![spec.digest.as_bytes(), spec.module.as_str(), settings];
-        let known: Option<(i64, i64)> = conn
+        let known: Option<(i64, i64, i64)> = conn
             .prepare_cached(
-                "SELECT id, name FROM template WHERE digest = ?1 AND module = ?2 AND settings = ?3",
+                "SELECT id, name, class FROM template WHERE digest = ?1 AND module = ?2 AND settings = ?3",
             )?
-            .query_row(key, |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row(key, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .optional()?;
-        let (id, name) = match known {
+        let (id, name, class) = match known {
             Some(known) => known,
             None => {
                 check_module(conn, spec.digest)?;
                 let name = number_of(conn, &spec.module)?;
+                let class = classes::of_placement(conn, &spec.placement)?;
                 let id = conn
                     .prepare_cached(
-                        "INSERT INTO template (digest, module, settings, tasks, name)
-                         VALUES (?1, ?2, ?3, 0, ?4)",
+                        "INSERT INTO template (digest, module, settings, tasks, name, class)
+                         VALUES (?1, ?2, ?3, 0, ?4, ?5)",
                     )?
                     .insert(params![
                         spec.digest.as_bytes(),
                         spec.module.as_str(),
                         settings,
-                        name
+                        name,
+                        class
                     ])?;
-                (id, name)
+                (id, name, class)
             }
         };
-        Ok(self.0.keep(Template::of_spec(spec, id, name)))
+        Ok(self.0.keep(Template::of_spec(spec, id, name, class)))
     }
 
     /// The template of that id.
@@ -99,8 +102,9 @@ fn number_of(conn: &Connection, name: &ModuleName) -> Result<i64, StorageError> 
 
 /// Reads one template.
 pub(super) fn read(conn: &Connection, id: i64) -> Result<Template, StorageError> {
-    let mut statement =
-        conn.prepare_cached("SELECT module, digest, settings, name FROM template WHERE id = ?1")?;
+    let mut statement = conn.prepare_cached(
+        "SELECT module, digest, settings, name, class FROM template WHERE id = ?1",
+    )?;
     statement
         .query_row([id], |row| {
             Ok(TemplateRow {
@@ -109,6 +113,7 @@ pub(super) fn read(conn: &Connection, id: i64) -> Result<Template, StorageError>
                 digest: row.get(1)?,
                 settings: row.get(2)?,
                 name: row.get(3)?,
+                class: row.get(4)?,
             })
         })?
         .try_into()

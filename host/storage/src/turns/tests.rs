@@ -48,6 +48,53 @@ fn tenants_take_turns_by_weight_also_over_claims_of_one_slot() {
 }
 
 #[test]
+fn lanes_of_one_module_share_its_room_whatever_their_tasks_ask_of_workers() {
+    let rules = ClaimRules {
+        running_per_module_max: 10,
+        ..ClaimRules::default()
+    };
+    let of_class = |class| Lane {
+        number: lane_of(&rules, 7, class),
+        ..lane("a", 1)
+    };
+    let other = Lane {
+        number: lane_of(&rules, 8, 2),
+        ..lane("a", 1)
+    };
+    let lanes = [of_class(0), of_class(2), of_class(3), other];
+    assert_eq!(
+        [0, 2, 3, 2],
+        [0, 1, 2, 3].map(|place: usize| lanes[place].class())
+    );
+    let running = Running::from([
+        (("a".to_owned(), lane_of(&rules, 7, 0)), 2),
+        (("a".to_owned(), lane_of(&rules, 7, 9)), 3),
+        (("b".to_owned(), lane_of(&rules, 7, 0)), 4),
+    ]);
+    let how = (100, ClaimOrder::Priority);
+    let wanted = wanted(&lanes, &rules, &running, how, NOW);
+    let found = [tasks(0, 9), tasks(100, 9), tasks(200, 9), tasks(300, 99)];
+    let chosen = Turns::default().choose(&wanted, &found, how);
+    let of_seven = chosen.iter().filter(|chosen| chosen.seq < 300).count();
+    assert_eq!((of_seven, chosen.len()), (5, 15));
+}
+
+#[test]
+fn a_lane_that_waits_for_another_worker_is_due_later() {
+    let waits = Lane {
+        wait_ms: 5000,
+        heads: [None, None, Some(NOW.as_millis()), Some(0)],
+        ..lane("a", 1)
+    };
+    assert_eq!(waits.next_run_at(), Some(5000));
+    assert!(!waits.is_due(Timestamp::from_millis(4999)) && waits.is_due(NOW));
+    let how = (9, ClaimOrder::Priority);
+    let wanted = wanted(&[waits], &ClaimRules::default(), &Running::new(), how, NOW);
+    assert_eq!(wanted[0].until, NOW.as_millis() - 5000);
+    assert!(wanted[0].aged_until < wanted[0].until);
+}
+
+#[test]
 fn who_was_away_gets_nothing_for_that_and_who_comes_waits_for_nobody() {
     let mut turns = Turns::default();
     let alone = claim(&mut turns, &[lane("a", 1)], &[tasks(0, 500)], 400);

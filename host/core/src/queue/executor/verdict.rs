@@ -77,6 +77,7 @@ mod tests {
     use cofferdam_domain::grants::Grants;
     use cofferdam_domain::limits::Limits;
     use cofferdam_domain::module::{Digest, ModuleName};
+    use cofferdam_domain::placement::Placement;
     use cofferdam_domain::retry::RetryPolicy;
     use cofferdam_domain::task::{Input, Priority, TaskId, TaskSpec};
 
@@ -102,6 +103,7 @@ mod tests {
             limits: Limits::DEFAULT,
             retry,
             grants: Grants::none(),
+            placement: Placement::default(),
             metadata: "{}".to_owned(),
         };
         Claim {

@@ -343,8 +343,8 @@ impl Tasks for Faulty {
         self.through(Call::Held, self.tasks.held(worker)).await
     }
 
-    async fn next_run_at(&self) -> Result<Option<Timestamp>, StorageError> {
-        self.through(Call::NextRunAt, self.tasks.next_run_at())
+    async fn next_run_at(&self, worker: WorkerId) -> Result<Option<Timestamp>, StorageError> {
+        self.through(Call::NextRunAt, self.tasks.next_run_at(worker))
             .await
     }
 

@@ -55,6 +55,7 @@ use cofferdam_domain::claim::Claim;
 use cofferdam_domain::grants::Grants;
 use cofferdam_domain::limits::Limits;
 use cofferdam_domain::module::{Digest, ModuleName};
+use cofferdam_domain::placement::Placement;
 use cofferdam_domain::retry::RetryPolicy;
 use cofferdam_domain::task::{ClaimOrder, Input, Priority, TaskId, TaskSpec};
 use cofferdam_domain::time::Timestamp;
@@ -103,6 +104,7 @@ fn claims(hands: &Hands, numbers: &[u64]) -> Vec<Taken> {
             limits: Limits::DEFAULT,
             retry: RetryPolicy::default(),
             grants: Grants::none(),
+            placement: Placement::default(),
             metadata: String::new(),
         }),
     };

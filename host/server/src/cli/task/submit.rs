@@ -23,7 +23,7 @@ pub(crate) struct Submit {
     /// Submit many tasks at once, all or none: a JSON array of them, or one on each line, with the
     /// API's fields; - for standard input. Prints the batch's id.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["module", "input", "data", "env", "priority",
-        "delay", "timeout", "cpu", "fuel", "memory", "disk", "max_attempts", "dir", "dedup_key", "wait"])]
+        "delay", "timeout", "cpu", "fuel", "memory", "disk", "max_attempts", "dir", "requires", "preferred_worker", "dedup_key", "wait"])]
     batch: Option<String>,
     /// How many tasks of the batch may be under way at once, over all hosts [default: no limit].
     #[arg(long, requires = "batch", value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -71,6 +71,12 @@ pub(crate) struct Submit {
     /// A directory the operator configured, and where the guest sees it.
     #[arg(long, value_name = "NAME:/PATH")]
     dir: Vec<String>,
+    /// A capability the worker must have, or group:NAME. May be repeated.
+    #[arg(long, value_name = "CAPABILITY")]
+    requires: Vec<String>,
+    /// The worker, by id or by name, that the task is for at first.
+    #[arg(long, value_name = "WORKER")]
+    preferred_worker: Option<String>,
     /// The idempotency key: a repeated submission gives the same task.
     #[arg(long)]
     idempotency_key: Option<String>,
@@ -140,12 +146,16 @@ fn raw_path(command: &Submit) -> String {
     for arg in &command.args {
         put("arg", arg);
     }
+    for capability in &command.requires {
+        put("requires", capability);
+    }
     for (key, value) in &command.env {
         put("env", &format!("{key}={value}"));
     }
     let texts = [
         ("priority", &command.priority),
         ("dedup_key", &command.dedup_key),
+        ("preferred_worker", &command.preferred_worker),
     ];
     for (name, value) in texts {
         value.iter().for_each(|value| put(name, value));
@@ -168,6 +178,7 @@ fn body(command: &Submit, input: Option<Vec<u8>>) -> anyhow::Result<Value> {
     let mut put = |field: &str, value: Value| body.insert(field.to_owned(), value);
     put("module", json!(command.module()));
     put("args", json!(command.args));
+    put("requires", json!(command.requires));
     put(
         "env",
         json!(
@@ -181,6 +192,7 @@ fn body(command: &Submit, input: Option<Vec<u8>>) -> anyhow::Result<Value> {
     for (field, value) in [
         ("priority", &command.priority),
         ("dedup_key", &command.dedup_key),
+        ("preferred_worker", &command.preferred_worker),
     ] {
         if let Some(value) = value {
             put(field, json!(value));

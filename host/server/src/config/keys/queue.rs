@@ -7,8 +7,23 @@ use cofferdam::queue::BULK_TASKS_MAX;
 use cofferdam_domain::task::ClaimOrder;
 
 pub(super) fn keys() -> Vec<Key> {
+    let mut keys = claims();
+    keys.extend(times());
+    keys
+}
+
+/// How much is claimed, and in which order.
+fn claims() -> Vec<Key> {
     vec![
         number!("queue", "slots", 0..=100_000, "Attempts that run at once on this host; 0 means sixteen per core.", queue.slots: u32),
+        number!("queue", "slots_min", 0..=100_000, "The fewest slots: their number is doubled while due tasks wait and all are taken, up to slots, and halved when half of them were free for slots_idle_ms; 0 means that there are always as many as slots says.", queue.slots_min: u32),
+        millis!(
+            "queue",
+            "slots_idle_ms",
+            0..=3_600_000,
+            "How long half of the slots must be free before there are fewer.",
+            queue.slots_idle
+        ),
         Key {
             section: "queue",
             name: "strategy",
@@ -32,6 +47,19 @@ pub(super) fn keys() -> Vec<Key> {
             "How long a task waits behind tasks of higher priorities before every eighth turn is for such tasks, the oldest first; 0 means for ever.",
             storage.claims.ageing
         ),
+        millis!(
+            "queue",
+            "preferred_grace_ms",
+            0..=600_000,
+            "How long a task waits for its preferred_worker before any other takes it.",
+            storage.claims.preferred_grace
+        ),
+    ]
+}
+
+/// How much is kept, and what is waited for.
+fn times() -> Vec<Key> {
+    vec![
         number!("queue", "pending_max", 1..=1_000_000_000, "Tasks that may wait; one more is refused with 503.", queue.pending_max: u64),
         number!("queue", "bulk_tasks_max", 1..=BULK_TASKS_MAX, "Tasks that one bulk change may find.", queue.bulk_tasks_max: u64),
         millis!(

@@ -30,6 +30,8 @@ pub(super) const UNAVAILABLE_RETRY_S: u32 = 2;
 pub(super) const UNREACHABLE_RETRY_S: u32 = 5;
 /// Seconds after which a bulk change may have ended.
 const BULK_RETRY_S: u32 = 2;
+/// Seconds after which the last task that asked one of them may have been removed.
+const PLACEMENTS_RETRY_S: u32 = 60;
 /// Seconds after which a session may have ended, or have taken the waiting calls.
 const SESSION_RETRY_S: u32 = 5;
 
@@ -47,6 +49,9 @@ impl From<StorageError> for ApiError {
                 ApiError::busy("queue_full", text, FULL_RETRY_S)
                     .with("pending", pending)
                     .with("limit", limit)
+            }
+            StorageError::TooManyPlacements(most) => {
+                ApiError::busy("placements_full", text, PLACEMENTS_RETRY_S).with("limit", most)
             }
             StorageError::ModuleGone(_) => ApiError::not_found("module_not_found", text),
             StorageError::TooLarge(_) => {

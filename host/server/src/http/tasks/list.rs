@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::http::error::ApiError;
 use crate::http::page::{self, Page, Place, Rest, TaskList};
+use crate::http::tasks::waiting::Workers;
 use crate::http::tasks::wire::TaskJson;
 use crate::http::{AppState, json};
 use crate::intake::query::{self, Query};
@@ -96,11 +97,10 @@ pub(crate) async fn list(State(services): State<AppState>, uri: Uri) -> Result<R
     let next_cursor = found
         .next
         .map(|position| order.cursor(Place { position, as_of }));
-    let now = services.clock.now();
-    let wait = services.queue.estimated_wait();
+    let workers = Workers::for_tasks(&services, &found.tasks).await?;
     let items = found.tasks.into_iter();
     let page = Page {
-        items: items.map(|task| TaskJson::new(task, now, wait)).collect(),
+        items: items.map(|task| workers.view(&services, task)).collect(),
         next_cursor,
     };
     let as_of = since_text(as_of);

@@ -48,9 +48,10 @@ pub(crate) async fn result(
 ) -> Result<Response, ApiError> {
     let task = awaited(&services, &path, &uri).await?;
     match task.state {
-        TaskState::Blocked | TaskState::Pending | TaskState::Running => {
-            Ok(json::answer(StatusCode::ACCEPTED, &view(&services, task)))
-        }
+        TaskState::Blocked | TaskState::Pending | TaskState::Running => Ok(json::answer(
+            StatusCode::ACCEPTED,
+            &view(&services, task).await?,
+        )),
         TaskState::Failed => Err(not_completed(&task)),
         TaskState::Cancelled if task.result_bytes.is_none() => Err(not_completed(&task)),
         // A cancelled guest may still have given its result.

@@ -43,6 +43,12 @@ pub(crate) struct TaskJson {
     #[schema(value_type = String, format = DateTime)]
     updated_at: Time,
     worker_id: Option<String>,
+    /// What it requires of a worker.
+    requires: Vec<String>,
+    /// The worker it is for at first.
+    preferred_worker: Option<String>,
+    /// What it waits for, if it is pending and no worker that takes tasks can run it.
+    waiting_for: Option<WaitingFor>,
     /// An estimate, from recent attempts, of when it will be final.
     #[schema(value_type = Option<String>, format = DateTime)]
     estimated_completion: Option<Time>,
@@ -55,6 +61,16 @@ pub(crate) struct TaskJson {
     /// The submitter's object.
     #[schema(value_type = Object)]
     metadata: Box<RawValue>,
+}
+
+/// What a pending task waits for.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct WaitingFor {
+    /// `capable_worker`: no registered worker has all that the task requires. `worker_up`: one has, but
+    /// none of them is up and takes tasks.
+    pub(super) reason: &'static str,
+    /// What it requires and, for `capable_worker`, no single registered worker has besides the rest.
+    pub(super) missing: Vec<String>,
 }
 
 /// What an attempt used.
@@ -117,7 +133,12 @@ pub(crate) struct ArtifactJson {
 
 impl TaskJson {
     /// The task at `now`; `estimated_wait` is for a task that is not final.
-    pub(crate) fn new(task: Task, now: Timestamp, estimated_wait: std::time::Duration) -> TaskJson {
+    pub(crate) fn new(
+        task: Task,
+        now: Timestamp,
+        estimated_wait: std::time::Duration,
+        waiting_for: Option<WaitingFor>,
+    ) -> TaskJson {
         let label = task.label(now).as_str();
         let estimated_completion = match task.state.is_final() {
             true => None,
@@ -125,6 +146,9 @@ impl TaskJson {
         };
         let metadata = RawValue::from_string(task.metadata)
             .unwrap_or_else(|_unreadable| RawValue::NULL.to_owned());
+        let requires = task.placement.requires().iter();
+        let requires = requires.map(|capability| capability.as_str().to_owned());
+        let preferred = task.placement.preferred();
         TaskJson {
             task_id: task.id.to_string(),
             module: task.module.to_string(),
@@ -143,6 +167,9 @@ impl TaskJson {
             finished_at: task.finished_at.map(Time),
             updated_at: Time(task.updated_at),
             worker_id: task.worker.map(|worker| worker.0.to_string()),
+            requires: requires.collect(),
+            preferred_worker: preferred.map(|preferred| preferred.as_str().to_owned()),
+            waiting_for,
             estimated_completion,
             usage: task.usage.as_ref().map(UsageJson::from),
             error: task.failure.map(FailureJson::from),

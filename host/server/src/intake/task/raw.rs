@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::intake::limits;
+use crate::intake::placement::placement;
 use crate::intake::query::Query;
 use crate::intake::refused::Refused;
 use crate::intake::task::DELAY_MS_MAX;
@@ -31,6 +32,11 @@ pub(crate) fn submission(mut query: Query<'_>, module: &str) -> Result<Submissio
     if let Some(attempts) = attempts.and_then(|attempts| u32::try_from(attempts).ok()) {
         retry.max_attempts = attempts;
     }
+    let requires = query.list("requires");
+    let preferred = query.text("preferred_worker")?;
+    let placement = placement(requires, preferred, |name, why| {
+        Refused::parameter(name, why)
+    })?;
     query.done()?;
     Ok(Submission {
         task_id,
@@ -42,6 +48,7 @@ pub(crate) fn submission(mut query: Query<'_>, module: &str) -> Result<Submissio
         limits,
         retry,
         dedup_key,
+        placement,
         ..Submission::new(ModuleRef::parse(module)?, Input::empty())
     })
 }

@@ -30,7 +30,7 @@ fn every_field_reaches_the_queue() {
             "limits": {"timeout_ms": 7, "cpu_ms": 8, "fuel": null, "memory_bytes": 9},
             "retry": {"max_attempts": 4, "base_ms": 10, "factor": 1.5, "max_ms": 20, "jitter": false},
             "grants": {"dirs": [{"name": "dataset", "at": "/data", "access": "read"}], "http": null},
-            "requires": ["cpu"], "preferred_worker": null, "cache": null, "callback": null,
+            "requires": ["gpu", "group:eu", "gpu"], "preferred_worker": "Big-1", "cache": null, "callback": null,
             "metadata": {"who": "me"}}"#,
     )
     .unwrap();
@@ -57,6 +57,11 @@ fn every_field_reaches_the_queue() {
     assert_eq!(task.grants.dirs[0].access, Some(Access::Read));
     assert_eq!(task.metadata, r#"{"who": "me"}"#);
     assert_eq!(task.dedup_key.as_deref(), Some("d"));
+    let requires = task.placement.requires().iter();
+    let requires: Vec<&str> = requires.map(|capability| capability.as_str()).collect();
+    assert_eq!(requires, ["gpu", "group:eu"]);
+    let preferred = task.placement.preferred();
+    assert_eq!(preferred.map(|preferred| preferred.as_str()), Some("Big-1"));
 }
 
 #[test]
@@ -138,9 +143,19 @@ fn mistakes_are_refused_with_the_name_of_the_field() {
         (r#"{"module":"m","env":{"A=B":"1"}}"#, Kind::Field, "env"),
         (r#"{"module":"m","args":["a\u0000"]}"#, Kind::Field, "args"),
         (
-            r#"{"module":"m","requires":["cuda"]}"#,
+            r#"{"module":"m","requires":["CUDA"]}"#,
             Kind::Field,
             "requires",
+        ),
+        (
+            r#"{"module":"m","requires":["a","b","c","d","e","f","g","h","i","j","k","l","m","n","o","p","q"]}"#,
+            Kind::Field,
+            "requires",
+        ),
+        (
+            r#"{"module":"m","preferred_worker":"a b"}"#,
+            Kind::Field,
+            "preferred_worker",
         ),
         (r#"{"module":"m","metadata":[1]}"#, Kind::Field, "metadata"),
         (

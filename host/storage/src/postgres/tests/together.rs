@@ -89,6 +89,7 @@ async fn hosts_together_exceed_no_bound() {
         running_per_module_max: 3,
         running_per_tenant_max: 5,
         ageing: Duration::ZERO,
+        preferred_grace: Duration::from_secs(5),
     };
     let hosts = dirs
         .each_ref()

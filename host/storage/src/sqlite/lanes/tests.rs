@@ -9,6 +9,7 @@ use rusqlite::Connection;
 
 use super::{Place, candidates, next_run_at, ring, running};
 use crate::conformance::fixture::*;
+use crate::serving::Serving;
 use crate::settings::ClaimRules;
 use crate::sqlite::SqliteStorage;
 use crate::sqlite::connection::{database_path, open_reader};
@@ -59,6 +60,7 @@ fn no_claim_walks_over_what_waits() {
         running_per_module_max: 10,
         running_per_tenant_max: 0,
         ageing: Duration::from_secs(1),
+        preferred_grace: Duration::from_secs(5),
     };
     for order in [ClaimOrder::Priority, ClaimOrder::Fifo, ClaimOrder::Lifo] {
         steps.store(0, Ordering::Relaxed);
@@ -70,7 +72,7 @@ fn no_claim_walks_over_what_waits() {
         assert_eq!(wanted.len(), 6);
         let found: Vec<_> = wanted
             .iter()
-            .map(|wanted| candidates(&conn, wanted, order, &rules, at(0)).unwrap())
+            .map(|wanted| candidates(&conn, wanted, order).unwrap())
             .collect();
         let chosen = Turns::default().choose(&wanted, &found, (64, order));
         assert_eq!(chosen.len(), 64);
@@ -79,6 +81,10 @@ fn no_claim_walks_over_what_waits() {
         assert!(took <= CHOICE_MAX, "{order:?}: {took} steps");
     }
     steps.store(0, Ordering::Relaxed);
-    assert!(next_run_at(&conn, &rules).unwrap().is_some());
+    assert!(
+        next_run_at(&conn, &Serving::default(), ME, &rules)
+            .unwrap()
+            .is_some()
+    );
     assert!(steps.load(Ordering::Relaxed) <= CHOICE_MAX / 4);
 }
