@@ -10,6 +10,7 @@
 mod aborts;
 mod api_client;
 mod batches;
+mod blobs;
 mod bulk;
 mod cli;
 mod clients;

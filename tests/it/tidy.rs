@@ -188,6 +188,7 @@ const OWNED_CRATES: &[(&str, &[&str])] = &[
     ("wasmtime_wasi", &["sandbox"]),
     ("rusqlite", &["storage"]),
     ("tokio_postgres", &["storage"]),
+    ("object_store", &["storage"]),
     ("axum", &["http"]),
     ("hyper", &["http"]),
     ("hyper_util", &["http"]),

@@ -31,7 +31,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   test          set up, build and run the whole suite
   guests        build the example modules into target/guests
   peers         install what tests compare with and talk to: wasmtime, an MCP client, a
-                generator of API clients
+                generator of API clients, a server of buckets
   interpreters  build the Python and JavaScript modules into target/interpreters/modules
   bench NAME    measure beside peers: run, queue, start, busy, hostile, exec or modules
   fuzz TARGET   give one of the fuzz targets inputs for five minutes, or --seconds N

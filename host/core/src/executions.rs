@@ -51,7 +51,7 @@ pub async fn keep_files(
     let occupied_bytes = files.occupied_bytes();
     let put = move |target: &Path| files.persist(target);
     let kept = storage.keep_execution(id, occupied_bytes, put).await?;
-    kept.stay();
+    kept.stay().await?;
     Ok(Some(id))
 }
 

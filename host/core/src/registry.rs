@@ -97,6 +97,7 @@ impl RegistryError {
             | RegistryError::Storage(
                 StorageError::TooSlow
                 | StorageError::Unavailable(_)
+                | StorageError::BlobsUnavailable(_)
                 | StorageError::Unknown(_)
                 | StorageError::Conflict(_)
                 | StorageError::BatchConflict(_)
@@ -130,6 +131,7 @@ impl RegistryError {
                 | StorageError::OverBudget { .. }
                 | StorageError::TooSlow
                 | StorageError::Unavailable(_)
+                | StorageError::BlobsUnavailable(_)
                 | StorageError::Unknown(_) => true,
                 StorageError::Conflict(_)
                 | StorageError::BatchConflict(_)

@@ -13,10 +13,12 @@ mod progress;
 pub mod session;
 mod work;
 
-use std::path::PathBuf;
+use std::any::Any;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -59,9 +61,42 @@ pub struct Runner {
 }
 
 /// Finds spooled inputs.
+#[async_trait]
 pub trait Spool: Send + Sync + 'static {
-    /// The file of a spooled input.
-    fn path(&self, blob: BlobId) -> PathBuf;
+    /// A spooled input as a file of this host.
+    async fn open(&self, blob: BlobId) -> Result<InputFile, NoInput>;
+}
+
+/// A spooled input as a file. It stays in its place until this is dropped.
+pub struct InputFile {
+    path: PathBuf,
+    _held: Box<dyn Any + Send + Sync>,
+}
+
+impl InputFile {
+    /// The file at `path`, which stays there as long as `held`.
+    pub fn new(path: PathBuf, held: impl Any + Send + Sync) -> InputFile {
+        InputFile {
+            path,
+            _held: Box::new(held),
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Why a spooled input is no file of this host.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum NoInput {
+    /// It may be later.
+    #[error("the input cannot be had yet: {0}")]
+    NotYet(String),
+    /// It is not kept, or not as it was.
+    #[error("the input cannot be read: {0}")]
+    Gone(String),
 }
 
 /// A run at once.

@@ -51,9 +51,9 @@ use cofferdam_sandbox::cache::CodeCache;
 use cofferdam_sandbox::compile::Compiler;
 use cofferdam_sandbox::memory;
 use cofferdam_sandbox::threads::GuestThreads;
+use cofferdam_storage::Opened;
 use cofferdam_storage::disk::Disk;
 use cofferdam_storage::files::FileStorage;
-use cofferdam_storage::{Opened, Tasks};
 
 pub use crate::app::local::{Interrupted, Local};
 pub use cofferdam_storage::backup::{BackupError, backup};
@@ -161,7 +161,7 @@ impl Works {
         seed: u64,
     ) -> anyhow::Result<Works> {
         let data = &config.storage.data;
-        let files = files(config, &*storage.tasks).await?;
+        let files = files(config, storage).await?;
         let metrics = Arc::new(Metrics::new());
         let memory = memory(config);
         let sandbox = Sandbox::new(&config.sandbox, memory.clone(), data, seed, clock.clone())?;
@@ -239,7 +239,7 @@ impl Host {
         let queue = Queue::start(parts, Arc::clone(&works.runner), works.files.clone()).await?;
         works.interpreters.warm_up(needs.languages, &intake);
         let files_retention = config.interpreters.files_retention;
-        keep_executions(&works.files, files_retention, &machine, &intake);
+        keep_executions(&works.files, files_retention, &clock, &intake);
         let room = Room::new(works.memory.clone(), config.http.bodies_wait);
         let services = Services {
             mcp: agents(config, &works, &storage, &room, guests, &clock),
@@ -345,9 +345,9 @@ fn sessions(
 }
 
 /// The large bytes, without those that a crash left behind.
-async fn files(config: &Config, storage: &dyn Tasks) -> anyhow::Result<FileStorage> {
-    let files = FileStorage::open(&config.storage.data, config.storage.files_budget_bytes)?;
-    let swept = files.sweep(storage).await?;
+async fn files(config: &Config, storage: &Opened) -> anyhow::Result<FileStorage> {
+    let files = storage.files(&config.storage)?;
+    let swept = files.sweep(&*storage.tasks).await?;
     tracing::debug!(?swept, "swept files without a reference");
     Ok(files)
 }

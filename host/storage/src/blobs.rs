@@ -5,6 +5,8 @@
 //! crash may leave a blob that nothing refers to, and the next start removes it. The caller knows
 //! what refers to a blob, and makes sure that no blob is removed while it is being put.
 
+pub(crate) mod content;
+
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -20,19 +22,19 @@ use crate::files::sync::SyncDir;
 const UNFINISHED: &str = ".unfinished-";
 
 /// The SHA-256 of a blob; its address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct BlobHash(pub(crate) [u8; 32]);
 
 impl BlobHash {
-    fn of(bytes: &[u8]) -> BlobHash {
+    pub(crate) fn of(bytes: &[u8]) -> BlobHash {
         BlobHash(Sha256::digest(bytes).into())
     }
 
-    fn hex(self) -> String {
+    pub(crate) fn hex(self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    fn parse(hex: &str) -> Option<BlobHash> {
+    pub(crate) fn parse(hex: &str) -> Option<BlobHash> {
         let mut bytes = [0; 32];
         if hex.len() != 64 || !hex.is_ascii() {
             return None;

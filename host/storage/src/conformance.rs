@@ -5,6 +5,7 @@
 
 pub(crate) mod batches;
 pub(crate) mod claims;
+pub(crate) mod files;
 pub(crate) mod fixture;
 pub(crate) mod listing;
 pub(crate) mod model;
@@ -138,3 +139,4 @@ macro_rules! conformance {
     };
 }
 pub(crate) use conformance;
+pub(crate) use files::files_conformance;

@@ -53,6 +53,9 @@ pub enum StorageError {
     /// The database cannot be reached or refuses to work.
     #[error("storage is unavailable: {0}")]
     Unavailable(String),
+    /// The bucket that keeps large bytes cannot be reached or refuses to work.
+    #[error("the bucket that keeps large bytes is unavailable: {0}")]
+    BlobsUnavailable(String),
     /// The answer to a commit was lost: the effect may or may not have happened.
     #[error("the outcome of the last commit is unknown: {0}")]
     Unknown(String),
@@ -76,6 +79,7 @@ impl StorageError {
             | StorageError::TooSlow
             | StorageError::Full(_)
             | StorageError::Unavailable(_)
+            | StorageError::BlobsUnavailable(_)
             | StorageError::Unknown(_)
             | StorageError::Corrupt(_) => false,
         }

@@ -3,11 +3,15 @@
 //! Its root has `spool/<blob>`, `artifacts/<task>/<attempt>/…` and `executions/<id>/…`. The
 //! database refers to them; a file nothing refers to is an orphan, which the sweep at start
 //! removes. Guests chose the names and contents of artifacts, so those are read through cap-std,
-//! without following links.
+//! without following links. Where hosts share a database, files are in these directories only until
+//! they are among the shared ones (`shared`), and this host's copies of those are in `cache`.
 
 mod artifacts;
+mod body;
 mod budget;
+pub(crate) mod cache;
 mod place;
+pub(crate) mod shared;
 mod spool;
 pub(crate) mod sync;
 
@@ -17,14 +21,18 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cofferdam_trees::BLOCK_BYTES;
+use cofferdam_trees::{BLOCK_BYTES, occupied};
 use uuid::Uuid;
 
+pub use self::body::{FileBody, InputFile};
 use self::budget::Budget;
-pub use self::place::Kept;
+use self::cache::Cache;
+pub use self::place::{ExecutionFiles, Kept};
+use self::shared::{Owner, Restored, Shared, SharedFiles};
 pub use self::spool::{SpoolWriter, Spooled};
 use self::sync::{Fsync, SyncDir};
 use super::{Orphans, StorageError, Tasks};
+use crate::blocking::blocking;
 use cofferdam_domain::task::{BlobId, TaskId};
 use cofferdam_domain::time::Timestamp;
 
@@ -36,6 +44,8 @@ pub struct FileStorage {
     executions: PathBuf,
     budget: Arc<Budget>,
     sync: Arc<dyn SyncDir>,
+    /// Where files are kept, if not in these directories.
+    shared: Option<Shared>,
 }
 
 /// Files asked about at once by the sweep.
@@ -70,12 +80,36 @@ impl FileStorage {
             executions,
             budget: Arc::new(Budget::new(budget_bytes, used)),
             sync,
+            shared: None,
         })
     }
 
-    /// Bytes that files take up, and the most that they may.
+    /// Opens what hosts share through `rows`, with the directory `root` for this host's copies, which
+    /// take up to `cache_bytes`, and for what is on its way. Blocks, as [`FileStorage::open`] does.
+    pub(crate) fn open_shared(
+        root: &Path,
+        budget_bytes: u64,
+        cache_bytes: u64,
+        rows: Arc<dyn SharedFiles>,
+    ) -> Result<FileStorage, StorageError> {
+        private_dir().recursive(true).create(root)?;
+        for on_its_way in ["spool", "artifacts", "executions"] {
+            artifacts::remove_dir(&root.join(on_its_way))?;
+        }
+        let cache = Cache::open(root.join("cache"), cache_bytes)?;
+        let local = FileStorage::open(root, budget_bytes)?;
+        Ok(FileStorage {
+            shared: Some(Shared::new(rows, cache)),
+            ..local
+        })
+    }
+
+    /// Bytes that files take up, and the most that they may; those of all hosts where they are shared.
     pub fn usage(&self) -> (u64, u64) {
-        self.budget.usage()
+        match &self.shared {
+            None => self.budget.usage(),
+            Some(shared) => shared.usage(),
+        }
     }
 
     /// A new file in the spool, to be written chunk by chunk.
@@ -84,16 +118,25 @@ impl FileStorage {
             &self.spool,
             Arc::clone(&self.budget),
             Arc::clone(&self.sync),
+            self.shared.clone(),
         )
         .await
     }
 
-    /// Where a spooled input is.
-    pub fn spool_path(&self, blob: BlobId) -> PathBuf {
+    /// A spooled input as a file; `None` if it is not kept. The caller finds out whether a file of this
+    /// host alone is still there.
+    pub async fn open_input(&self, blob: BlobId) -> Result<Option<InputFile>, StorageError> {
+        match &self.shared {
+            None => Ok(Some(InputFile::at(self.spool_path(blob)))),
+            Some(shared) => Ok(shared.open_input(blob).await?.map(InputFile::of)),
+        }
+    }
+
+    fn spool_path(&self, blob: BlobId) -> PathBuf {
         spool::path(&self.spool, blob)
     }
 
-    /// Removes a spooled input. An absent one is not an error.
+    /// Removes a spooled input. An absent one is not an error. Shared ones go with their task.
     pub async fn remove_blob(&self, blob: BlobId) -> Result<(), StorageError> {
         let (path, budget) = (self.spool_path(blob), Arc::clone(&self.budget));
         blocking(move || spool::remove(&path, &budget)).await
@@ -114,7 +157,8 @@ impl FileStorage {
         put: impl FnOnce(&Path) -> io::Result<()> + Send + 'static,
     ) -> Result<Kept, StorageError> {
         let (files, dir) = (self.clone(), self.artifacts_dir(task, attempt));
-        blocking(move || files.place(&files.artifacts, dir, occupied_bytes, put)).await
+        let owner = Owner::Attempt(task, attempt);
+        blocking(move || files.place(&files.artifacts, dir, owner, occupied_bytes, put)).await
     }
 
     /// Opens an artifact by its path below `/out`, and returns its length. `None` if it is absent:
@@ -124,13 +168,27 @@ impl FileStorage {
         task: TaskId,
         attempt: u32,
         path: &str,
-    ) -> Result<Option<(tokio::fs::File, u64)>, StorageError> {
-        let (dir, path) = (self.artifacts_dir(task, attempt), path.to_owned());
-        let opened = blocking(move || artifacts::open(&dir, &path)).await?;
-        Ok(opened.map(|(file, size)| (tokio::fs::File::from_std(file), size)))
+    ) -> Result<Option<(FileBody, u64)>, StorageError> {
+        let dir = self.artifacts_dir(task, attempt);
+        self.open_file(Owner::Attempt(task, attempt), dir, path)
+            .await
     }
 
-    /// Removes every artifact of a task. An absent one is not an error.
+    async fn open_file(
+        &self,
+        owner: Owner,
+        dir: PathBuf,
+        path: &str,
+    ) -> Result<Option<(FileBody, u64)>, StorageError> {
+        if let Some(shared) = &self.shared {
+            return shared.open_file(owner, path).await;
+        }
+        let path = path.to_owned();
+        let opened = blocking(move || artifacts::open(&dir, &path)).await?;
+        Ok(opened.map(|(file, size)| (FileBody::of_file(file), size)))
+    }
+
+    /// Removes every artifact of a task. An absent one is not an error. Shared ones go with the task.
     pub async fn remove_task(&self, task: TaskId) -> Result<(), StorageError> {
         let files = self.clone();
         blocking(move || artifacts::remove(&files.task_dir(task), 0, &files.budget)).await
@@ -159,8 +217,8 @@ impl FileStorage {
         occupied_bytes: u64,
         put: impl FnOnce(&Path) -> io::Result<()>,
     ) -> Result<Kept, StorageError> {
-        let dir = self.execution_dir(id);
-        self.place(&self.executions, dir, occupied_bytes, put)
+        let (dir, owner) = (self.execution_dir(id), Owner::Execution(id));
+        self.place(&self.executions, dir, owner, occupied_bytes, put)
     }
 
     /// Where the files of an execution are kept. The directory exists only if it left any.
@@ -173,25 +231,49 @@ impl FileStorage {
         &self,
         id: Uuid,
         path: &str,
-    ) -> Result<Option<(tokio::fs::File, u64)>, StorageError> {
-        let (dir, path) = (self.execution_dir(id), path.to_owned());
-        let opened = blocking(move || artifacts::open(&dir, &path)).await?;
-        Ok(opened.map(|(file, size)| (tokio::fs::File::from_std(file), size)))
+    ) -> Result<Option<(FileBody, u64)>, StorageError> {
+        self.open_file(Owner::Execution(id), self.execution_dir(id), path)
+            .await
     }
 
-    /// The files of an execution: each one's path below its directory, and where it is. `None` if
-    /// there is no such execution, or it has been removed.
-    pub async fn execution_files(
-        &self,
-        id: Uuid,
-    ) -> Result<Option<Vec<(String, PathBuf)>>, StorageError> {
-        let dir = self.execution_dir(id);
-        blocking(move || artifacts::files_below(&dir)).await
+    /// The files of an execution. `None` if there is no such execution, or it has been removed.
+    pub async fn execution_files(&self, id: Uuid) -> Result<Option<ExecutionFiles>, StorageError> {
+        let Some(shared) = &self.shared else {
+            let dir = self.execution_dir(id);
+            let files = blocking(move || artifacts::files_below(&dir)).await?;
+            return Ok(files.map(|files| ExecutionFiles {
+                files,
+                _written: None,
+            }));
+        };
+        let Some(restored) = shared.execution(id).await? else {
+            return Ok(None);
+        };
+        let files = self.clone();
+        blocking(move || files.written(&restored)).await.map(Some)
+    }
+
+    /// Writes files into a directory of their own, which goes with the answer.
+    fn written(&self, restored: &Restored) -> Result<ExecutionFiles, StorageError> {
+        let own = Uuid::from_u128(rand::random());
+        let dir = self.execution_dir(own);
+        let sizes = restored.sizes()?;
+        let occupied_bytes = sizes.iter().map(|size| occupied(*size)).sum();
+        let put = |target: &Path| restored.write(target);
+        let written = self.place_execution(own, occupied_bytes, put)?;
+        let files = artifacts::files_below(&dir)?.unwrap_or_default();
+        Ok(ExecutionFiles {
+            files,
+            _written: Some(written),
+        })
     }
 
     /// Removes the files of executions that were made before `time`. A failed removal is logged and
     /// tried again the next time.
     pub async fn prune_executions(&self, time: Timestamp) -> Result<(), StorageError> {
+        if let Some(shared) = &self.shared {
+            return shared.remove_executions(time.uuid(&[0; 10])).await;
+        }
         let files = self.clone();
         blocking(move || {
             for id in artifacts::list(&files.executions)? {
@@ -264,17 +346,6 @@ fn private_dir() -> DirBuilder {
     let mut builder = DirBuilder::new();
     builder.mode(0o700);
     builder
-}
-
-/// Runs `work` on a thread that may block.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
-) -> Result<T, StorageError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_cancelled) => Err(StorageError::Unavailable("the host is ending".to_owned())),
-    }
 }
 
 /// `None` instead of an error if there is no such file.

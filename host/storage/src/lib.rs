@@ -6,6 +6,7 @@
 
 pub mod backup;
 mod blobs;
+mod blocking;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod disk;
@@ -33,6 +34,8 @@ use cofferdam_domain::time::Timestamp;
 use rand::rngs::StdRng;
 
 pub use self::error::StorageError;
+use self::files::FileStorage;
+use self::files::shared::SharedFiles;
 pub use self::modules::{Modules, PutModule, StoredModule};
 use self::postgres::PostgresStorage;
 pub use self::reads::{
@@ -81,6 +84,10 @@ pub fn open(
     clock: &Clock,
 ) -> Result<Opened, StorageError> {
     match &settings.url {
+        None if settings.bucket.place.is_some() => Err(StorageError::Unavailable(
+            "storage.blobs names a bucket, which only hosts of a shared database (storage.url) use"
+                .to_owned(),
+        )),
         None => {
             let database = Arc::new(SqliteStorage::open(settings, random)?);
             Ok(Opened {
@@ -114,6 +121,21 @@ pub fn open(
 }
 
 impl Opened {
+    /// The files beside the database: in the data directory, or shared by the hosts of the database.
+    /// Blocks; meant for the start of the process.
+    pub fn files(&self, settings: &StorageConfig) -> Result<FileStorage, StorageError> {
+        let budget_bytes = settings.files_budget_bytes;
+        match &self.database {
+            Database::Sqlite(_) => FileStorage::open(&settings.data, budget_bytes),
+            Database::Postgres(database) => FileStorage::open_shared(
+                &settings.data.join("shared"),
+                budget_bytes,
+                settings.cache_bytes,
+                Arc::<PostgresStorage>::clone(database) as Arc<dyn SharedFiles>,
+            ),
+        }
+    }
+
     /// Finishes accepted work and releases the data directory. Later calls are answered with
     /// [`StorageError::Unavailable`]. Blocks.
     pub fn close(&self) {

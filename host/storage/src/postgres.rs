@@ -10,14 +10,17 @@
 //! signal each other with `NOTIFY` (`signals`).
 //!
 //! Hosts share a clock, the database's: see `clock`. What is known of each table is in
-//! `migrations/postgres/`. Spooled inputs and artifacts are in each host's own data directory.
+//! `migrations/postgres/`. Spooled inputs, artifacts and files of executions are
+//! shared too (`files`); a data directory has copies of them.
 
 mod alone;
+mod as_files;
 mod as_modules;
 mod as_reads;
 mod as_tasks;
 mod batch;
 mod blobs;
+mod bucket;
 mod call;
 mod change;
 mod claim;
@@ -28,6 +31,7 @@ mod counters;
 mod crashes;
 mod engine;
 mod fault;
+mod files;
 mod finish;
 mod home;
 mod insert;
@@ -42,6 +46,7 @@ mod pool;
 mod prune;
 mod rescue;
 mod settle;
+mod shared_bytes;
 mod signals;
 mod spec;
 mod submitter;
@@ -54,12 +59,14 @@ mod tx;
 mod workers;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use rand::RngCore;
 use rand::rngs::StdRng;
 
+use self::bucket::Bucket;
 use self::call::{Call, Db};
 use self::connection::Connector;
 use self::engine::Engine;
@@ -82,10 +89,14 @@ const UPLOAD_TIMEOUT: Duration = Duration::from_secs(120);
 pub(crate) struct PostgresStorage {
     engine: Engine,
     db: Arc<Db>,
+    /// Where large bytes are put, unless that is the database.
+    bucket: Option<Bucket>,
     submitter: Submitter,
     signals: Arc<HostSignals>,
     secret: Secret,
-    /// The files beside the database are one host's own.
+    /// Bytes that hosts share, as this one last heard, and the most that may be.
+    shared_bytes: (AtomicU64, u64),
+    /// The copies beside the database are one host's own.
     _data: DataLock,
 }
 
@@ -102,7 +113,8 @@ impl PostgresStorage {
         let data = lock::lock(&settings.data)?;
         let connector = Connector::parse(url)?;
         let home = home::of(&settings.data, &mut random)?;
-        let engine = Engine::start()?;
+        let bucket = Bucket::open(&settings.bucket)?;
+        let engine = Engine::start("storage-postgres")?;
         let signals = HostSignals::named(random.next_u64());
         let rules = settings.claims.clone();
         let db = Db::new(connector, settings.read_timeout, random, clock, home, rules);
@@ -119,7 +131,9 @@ impl PostgresStorage {
         Ok(PostgresStorage {
             engine,
             db,
+            bucket,
             submitter,
+            shared_bytes: (AtomicU64::new(0), settings.files_budget_bytes),
             signals,
             secret,
             _data: data,
@@ -141,6 +155,9 @@ impl PostgresStorage {
     pub(crate) fn close(&self) {
         self.submitter.stop();
         self.signals.stop();
+        if let Some(bucket) = &self.bucket {
+            bucket.close();
+        }
         self.engine.stop();
     }
 

@@ -223,6 +223,7 @@ pub(crate) fn concerns_one(error: &StorageError) -> bool {
         | StorageError::Corrupt(_)
         | StorageError::Full(_) => true,
         StorageError::Unavailable(_)
+        | StorageError::BlobsUnavailable(_)
         | StorageError::TooSlow
         | StorageError::Unknown(_)
         | StorageError::Conflict(_)

@@ -1,21 +1,22 @@
 //! Connects the queue's services to the layers below: the runner runs guests, the file storage
 //! keeps what they leave, and pruning removes data from both.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use crate::queue::executor::Attempts;
 use crate::queue::pruner::Attic;
-use crate::runner::{NotYet, Runner, Spool};
+use crate::registry::RegistryError;
+use crate::runner::{InputFile, NoInput, NotYet, Runner, Spool};
 use cofferdam_domain::attempt::Artifact;
 use cofferdam_domain::claim::Claim;
 use cofferdam_domain::task::{BlobId, TaskId};
 use cofferdam_sandbox::control::Control;
 use cofferdam_sandbox::{OutputFiles, Report};
-use cofferdam_storage::Pruned;
 use cofferdam_storage::files::FileStorage;
+use cofferdam_storage::{Pruned, StorageError};
 
 /// The runner and the files.
 pub(crate) struct Guests {
@@ -29,9 +30,17 @@ impl Guests {
     }
 }
 
+#[async_trait]
 impl Spool for FileStorage {
-    fn path(&self, blob: BlobId) -> PathBuf {
-        self.spool_path(blob)
+    async fn open(&self, blob: BlobId) -> Result<InputFile, NoInput> {
+        match self.open_input(blob).await {
+            Ok(Some(file)) => Ok(InputFile::new(file.path().to_owned(), file)),
+            Ok(None) => Err(NoInput::Gone("it is no longer kept".to_owned())),
+            Err(error) => Err(match RegistryError::from(error.clone()).may_pass() {
+                true => NoInput::NotYet(error.to_string()),
+                false => NoInput::Gone(error.to_string()),
+            }),
+        }
     }
 }
 
@@ -52,11 +61,15 @@ impl Attempts for Guests {
         let artifacts = files.artifacts().to_vec();
         let occupied_bytes = files.occupied_bytes();
         let put = move |target: &Path| files.persist(target);
-        self.files
-            .keep_artifacts(task_id, attempt, occupied_bytes, put)
-            .await
-            .map_err(|error| error.to_string())?
-            .stay();
+        let keeping = async {
+            let kept = self
+                .files
+                .keep_artifacts(task_id, attempt, occupied_bytes, put)
+                .await?;
+            kept.stay().await
+        };
+        let kept: Result<(), StorageError> = keeping.await;
+        kept.map_err(|error| error.to_string())?;
         Ok(artifacts)
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::queue::{Queue, QueueError};
 use crate::registry::schema::Text;
-use crate::runner::{RunError, unmetered};
+use crate::runner::{NoInput, RunError, unmetered};
 use cofferdam_domain::caller::Caller;
 use cofferdam_domain::grants::Grants;
 use cofferdam_domain::limits::LimitRequest;
@@ -13,6 +13,7 @@ use cofferdam_domain::placement::Placement;
 use cofferdam_domain::retry::RetryPolicy;
 use cofferdam_domain::task::{Dedup, Input, NewTask, Priority, TaskId, TaskSpec};
 use cofferdam_domain::time::Timestamp;
+use cofferdam_storage::StorageError;
 
 /// A task as a caller submits it, parsed but not yet checked against this host's limits.
 #[derive(Clone, Debug)]
@@ -84,6 +85,13 @@ pub enum Submitted {
     Existing(TaskId),
 }
 
+fn refused(input: NoInput) -> StorageError {
+    match input {
+        NoInput::NotYet(why) => StorageError::Unavailable(why),
+        NoInput::Gone(why) => StorageError::Corrupt(why),
+    }
+}
+
 impl Queue {
     /// Checks a submission against the module and this host's limits.
     pub(crate) async fn check(
@@ -103,6 +111,8 @@ impl Queue {
         if module.kind.language().is_some() && submission.limits.fuel.is_some() {
             return Err(unmetered().into());
         }
+        // Keeps the file in its place until it was read.
+        let mut _opened = None;
         let (content_type, input) = match &submission.input {
             Input::Inline(payload) => (&*payload.content_type, Text::Memory(payload.body.clone())),
             Input::Spooled {
@@ -110,7 +120,9 @@ impl Queue {
                 blob,
                 size_bytes,
             } => {
-                let (path, size_bytes) = (self.spool.path(*blob), *size_bytes);
+                let file = self.spool.open(*blob).await.map_err(refused)?;
+                let (path, size_bytes) = (file.path().to_owned(), *size_bytes);
+                _opened = Some(file);
                 (content_type.as_str(), Text::File { path, size_bytes })
             }
         };

@@ -5,7 +5,7 @@
 
 use crate::interpreters::Unavailable;
 use crate::registry::RegistryError;
-use crate::runner::{QUEUE, Runner, not_begun};
+use crate::runner::{InputFile, NoInput, QUEUE, Runner, not_begun};
 use cofferdam_domain::attempt::{FailureKind, Payload};
 use cofferdam_domain::claim::Claim;
 use cofferdam_domain::grants::Grants;
@@ -91,6 +91,13 @@ fn not_loaded(error: &RegistryError) -> String {
     }
 }
 
+/// The input of a task cannot be had, now or later.
+fn no_input(cause: &str) -> Unbegun {
+    tracing::error!(cause, "the input of a task cannot be read");
+    let why = "the host could not read the input; its log says why".to_owned();
+    Unbegun::Failed(FailureKind::HostError, why)
+}
+
 impl Runner {
     /// Runs one attempt at a claimed task, on the thread that polls it: the queue does so on the
     /// guest threads.
@@ -121,9 +128,10 @@ impl Runner {
         let spec = &claim.spec;
         let class = EngineClass::for_limits(&spec.limits);
         let module = self.registry.load(info, class, QUEUE).await?;
+        let (input, opened) = self.input_of(&spec.input).await?;
         let spec = RunSpec {
             program: spec.module.as_str().to_owned(),
-            input: self.input_of(&spec.input),
+            input,
             args: spec.args.clone(),
             env: spec.env.clone(),
             limits: spec.limits,
@@ -137,7 +145,10 @@ impl Runner {
         let mut attachments = Attachments::from(control);
         attachments.patience = self.patience_of_attempt(info.digest);
         let run = Run { spec, attachments };
-        Ok(self.sandbox.start(module, run).await?)
+        let report = self.sandbox.start(module, run).await?;
+        // Until here the file is in its place.
+        drop(opened);
+        Ok(report)
     }
 
     /// The directories of a claimed task. They were checked when it was submitted, but the
@@ -147,17 +158,24 @@ impl Runner {
         mounts.map_err(|error| Unbegun::Failed(FailureKind::InvalidInput, error.to_string()))
     }
 
-    fn input_of(&self, input: &Input) -> GuestInput {
-        match input {
-            Input::Inline(payload) => GuestInput::Inline(Payload::clone(payload)),
+    /// The input, and what keeps its file in its place if it has one.
+    async fn input_of(&self, input: &Input) -> Result<(GuestInput, Option<InputFile>), Unbegun> {
+        let (content_type, blob) = match input {
+            Input::Inline(payload) => {
+                return Ok((GuestInput::Inline(Payload::clone(payload)), None));
+            }
             Input::Spooled {
-                content_type,
-                blob,
-                size_bytes: _,
-            } => GuestInput::File {
-                content_type: content_type.as_str().into(),
-                path: self.spool.path(*blob),
-            },
-        }
+                content_type, blob, ..
+            } => (content_type.as_str().into(), *blob),
+        };
+        let file = match self.spool.open(blob).await {
+            Ok(file) => file,
+            Err(not_yet @ NoInput::NotYet(_)) => {
+                return Err(Unbegun::NotYet(NotYet::because(not_yet)));
+            }
+            Err(NoInput::Gone(cause)) => return Err(no_input(&cause)),
+        };
+        let path = file.path().to_owned();
+        Ok((GuestInput::File { content_type, path }, Some(file)))
     }
 }

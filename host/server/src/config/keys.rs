@@ -6,7 +6,6 @@
 
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::Config;
@@ -164,6 +163,7 @@ mod limits;
 mod mcp;
 mod queue;
 mod sandbox;
+mod storage;
 mod worker;
 
 /// The keys of every section but `[dirs.NAME]`.
@@ -175,7 +175,8 @@ pub fn all() -> Vec<Key> {
     keys.extend(sandbox::keys());
     keys.extend(interpreters::keys());
     keys.extend(interpreters::sessions());
-    keys.extend(storage_and_log());
+    keys.extend(storage::keys());
+    keys.extend(log_keys());
     keys.extend(limits::keys());
     keys
 }
@@ -184,68 +185,8 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Whether a text is the URL of a PostgreSQL database.
-fn is_postgres(text: &str) -> bool {
-    text.starts_with("postgres://") || text.starts_with("postgresql://")
-}
-
-/// A URL that may be shown.
-fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
-    };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let shown = match authority.rsplit_once('@') {
-        Some((user, host)) => match user.split_once(':') {
-            Some((user, _password)) => format!("{user}:***@{host}"),
-            None => authority.to_owned(),
-        },
-        None => authority.to_owned(),
-    };
-    format!("{scheme}://{shown}{path}")
-}
-
-fn storage_and_log() -> Vec<Key> {
+fn log_keys() -> Vec<Key> {
     vec![
-        Key {
-            section: "storage",
-            name: "data",
-            doc: "The data directory; created if absent, owned by one host at a time.",
-            kind: Kind::Text {
-                form: "a path",
-                get: |config| config.storage.data.display().to_string(),
-                set: |config, text| {
-                    config.storage.data = PathBuf::from(text);
-                    !text.is_empty()
-                },
-            },
-        },
-        Key {
-            section: "storage",
-            name: "url",
-            doc: "The PostgreSQL database that hosts share, as postgres://user:password@host:port/name; the one in the data directory if empty. sslmode=require encrypts and checks the server's certificate, against sslrootcert=FILE if that is there.",
-            kind: Kind::Text {
-                form: "a URL",
-                get: |config| {
-                    let url = config.storage.url.as_deref().unwrap_or_default();
-                    without_password(url)
-                },
-                set: |config, text| {
-                    config.storage.url = (!text.is_empty()).then(|| text.to_owned());
-                    text.is_empty() || is_postgres(text)
-                },
-            },
-        },
-        number!("storage", "files_budget_bytes", (1 << 20)..=(1024 * TIB), "Disk space for spooled inputs, artifacts and files of code; each file and folder counts in whole blocks of 4096 bytes. Above it new ones are refused.", storage.files_budget_bytes: u64),
-        number!("storage", "database_budget_bytes", (16 << 20)..=(1024 * TIB), "Bytes of the database, which has tasks and their results. Above it no task is accepted, and at a quarter more none begins.", storage.database_budget_bytes: u64),
-        number!("storage", "disk_free_min_bytes", 0..=TIB, "With less than this free on the disk, `/readyz` reports that it is full.", storage.disk_free_min_bytes: u64),
-        millis!(
-            "storage",
-            "read_timeout_ms",
-            10..=600_000,
-            "How long one read of the database may take.",
-            storage.read_timeout
-        ),
         Key {
             section: "log",
             name: "format",

@@ -13,9 +13,13 @@ use crate::config::Config;
 use crate::config::keys::{self, Key, Kind};
 use cofferdam::runner::dirs::{Dir, Dirs};
 use cofferdam_domain::grants::Access;
+use cofferdam_storage::settings::Secret;
 
 /// The prefix of every environment variable of this program.
 pub const PREFIX: &str = "COFFERDAM_";
+
+/// The prefix of variables that say how to reach a bucket, as other programs read them too.
+const BUCKET_PREFIX: &str = "AWS_";
 
 /// Variables of this program that do not configure the host: they are for the client commands, and for
 /// the tests, whose hosts inherit theirs.
@@ -182,6 +186,11 @@ fn read_environment(
 ) {
     let known: BTreeMap<String, &Key> = keys.iter().map(|key| (key.variable(), key)).collect();
     for (variable, value) in environment {
+        if variable.starts_with(BUCKET_PREFIX) {
+            let secret = Secret::new(value);
+            config.storage.bucket.environment.push((variable, secret));
+            continue;
+        }
         if !variable.starts_with(PREFIX) || OTHER_VARIABLES.contains(&variable.as_str()) {
             continue;
         }

@@ -21,7 +21,7 @@
 //! | 429 | `session_busy` |
 //! | 500 | `internal` `compiler_failed` `storage_corrupt` `storage_refused` `outcome_unknown` |
 //! | 501 | `interpreter_not_installed` `sessions_disabled` |
-//! | 503 | `draining` `queue_full` `placements_full` `queue_timeout` `disk_full` `storage_unavailable` `read_timeout` `compiler_busy` `interpreter_warming_up` `interpreter_failed` `sessions_full` `schema_checks_busy` `connections_full` `memory_busy` `bulk_busy` `forwards_busy` `host_unreachable` |
+//! | 503 | `draining` `queue_full` `placements_full` `queue_timeout` `disk_full` `storage_unavailable` `blobs_unavailable` `read_timeout` `compiler_busy` `interpreter_warming_up` `interpreter_failed` `sessions_full` `schema_checks_busy` `connections_full` `memory_busy` `bulk_busy` `forwards_busy` `host_unreachable` |
 //! | 507 | `storage_full` |
 
 pub(crate) mod convert;

@@ -10,7 +10,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_util::io::ReaderStream;
 
 use cofferdam_domain::said;
@@ -40,7 +40,7 @@ fn set_headers(headers: &mut HeaderMap, content_type: &str) {
 
 /// A file of a guest. No more is sent than the announced length, because a session's file may grow
 /// meanwhile.
-pub(crate) fn file(file: tokio::fs::File, size_bytes: u64) -> Response {
+pub(crate) fn file(file: impl AsyncRead + Send + 'static, size_bytes: u64) -> Response {
     let body = Body::from_stream(ReaderStream::new(file.take(size_bytes)));
     let mut response = answer(OCTET_STREAM, body);
     response

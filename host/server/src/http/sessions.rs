@@ -4,8 +4,6 @@ pub(crate) mod exec;
 pub(crate) mod files;
 pub(crate) mod wire;
 
-use std::path::PathBuf;
-
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -19,6 +17,7 @@ use crate::intake::json::parse;
 use crate::intake::session::SessionRequest;
 use crate::intake::words;
 use cofferdam::runner::RunError;
+use cofferdam_storage::files::ExecutionFiles;
 
 /// Make a session
 ///
@@ -48,11 +47,16 @@ pub(crate) async fn create(
     let mut request = parse::<SessionRequest<'_>>(&body)?;
     let snapshot = request.snapshot.take();
     let mut new = request.into_new(&services.runner)?;
+    let mut restored = None;
     if let Some(snapshot) = snapshot {
         let files = snapshot_files(&services, &snapshot).await?;
-        new.setup.restore(files).map_err(RunError::from)?;
+        let paths = files.files().to_vec();
+        new.setup.restore(paths).map_err(RunError::from)?;
+        restored = Some(files);
     }
     let info = services.sessions.create(&caller, new).await?;
+    // They are in the session's own directory now.
+    drop(restored);
     let path = format!("/v1/sessions/{}", info.id);
     Ok(json::answer_at(
         StatusCode::CREATED,
@@ -61,10 +65,7 @@ pub(crate) async fn create(
     ))
 }
 
-async fn snapshot_files(
-    services: &Services,
-    snapshot: &str,
-) -> Result<Vec<(String, PathBuf)>, ApiError> {
+async fn snapshot_files(services: &Services, snapshot: &str) -> Result<ExecutionFiles, ApiError> {
     let unknown = || {
         let detail = format!("there is no snapshot {snapshot:?}, or it has been removed");
         ApiError::not_found("snapshot_not_found", detail)

@@ -60,11 +60,12 @@ impl<'a> Kept<'a> {
             let options = options.write(true).create_new(true).mode(0o600);
             options.open(target.join(name))?.write_all(&bytes)
         };
-        match files.keep_execution(id, occupied_bytes, put).await {
-            Ok(kept) => {
-                kept.stay();
-                Some(format!("{}{}{name}", self.base, files_url(id)))
-            }
+        let keeping = async {
+            let kept = files.keep_execution(id, occupied_bytes, put).await?;
+            kept.stay().await
+        };
+        match keeping.await {
+            Ok(()) => Some(format!("{}{}{name}", self.base, files_url(id))),
             Err(error) => {
                 tracing::warn!(%error, "the whole of a cut result could not be kept");
                 None

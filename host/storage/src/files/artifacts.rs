@@ -24,7 +24,7 @@ use cofferdam_domain::attempt::ARTIFACT_PATH_BYTES_MAX;
 
 /// Opens `path` below `dir`, and returns its length.
 pub(super) fn open(dir: &Path, path: &str) -> Result<Option<(File, u64)>, StorageError> {
-    if path.split('/').any(|part| matches!(part, "" | "." | "..")) || path.contains('\0') {
+    if !is_plain(path) {
         return Ok(None);
     }
     match open_regular(dir, path) {
@@ -32,6 +32,11 @@ pub(super) fn open(dir: &Path, path: &str) -> Result<Option<(File, u64)>, Storag
         Err(error) if is_no_such_file(&error) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether each part of a path is a plain name.
+pub(super) fn is_plain(path: &str) -> bool {
+    !path.contains('\0') && !path.split('/').any(|part| matches!(part, "" | "." | ".."))
 }
 
 fn open_regular(dir: &Path, path: &str) -> io::Result<Option<(File, u64)>> {

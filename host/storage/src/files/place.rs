@@ -10,8 +10,10 @@ use cofferdam_trees::BLOCK_BYTES;
 
 use super::artifacts::{occupied_below, remove_dir};
 use super::budget::Room;
+use super::shared::{Owner, Shared};
 use super::{FileStorage, private_dir};
 use crate::StorageError;
+use crate::blocking::blocking;
 
 /// A directory of files in its place. It is removed if this is dropped before [`Kept::stay`].
 #[must_use]
@@ -19,14 +21,29 @@ use crate::StorageError;
 pub struct Kept {
     dir: PathBuf,
     room: Option<Room>,
+    /// Where the files are kept in the end, if not here.
+    shared: Option<(Shared, Owner)>,
 }
 
 impl Kept {
-    /// The files stay until they are pruned.
-    pub fn stay(mut self) {
+    /// The files stay until they are pruned. Once hosts share them, the directory has served.
+    pub async fn stay(mut self) -> Result<(), StorageError> {
+        if let Some((shared, owner)) = self.shared.take() {
+            let kept = shared.keep_files(owner, self.dir.clone()).await;
+            let (dir, room) = (std::mem::take(&mut self.dir), self.room.take());
+            if let Some(room) = room {
+                blocking(move || {
+                    undo(&dir, room);
+                    Ok(())
+                })
+                .await?;
+            }
+            return kept;
+        }
         if let Some(room) = self.room.take() {
             room.leave();
         }
+        Ok(())
     }
 }
 
@@ -34,20 +51,35 @@ impl Drop for Kept {
     fn drop(&mut self) {
         let Some(room) = self.room.take() else { return };
         let dir = std::mem::take(&mut self.dir);
-        let undo = move || {
-            match remove_dir(&dir) {
-                Ok(()) => drop(room),
-                // The files still exist, so they still count.
-                Err(error) => {
-                    tracing::warn!(dir = %dir.display(), %error, "files were left behind");
-                    room.leave();
-                }
-            }
-        };
         match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(undo)),
-            Err(_outside) => undo(),
+            Ok(runtime) => drop(runtime.spawn_blocking(move || undo(&dir, room))),
+            Err(_outside) => undo(&dir, room),
         }
+    }
+}
+
+fn undo(dir: &Path, room: Room) {
+    match remove_dir(dir) {
+        Ok(()) => drop(room),
+        // The files still exist, so they still count.
+        Err(error) => {
+            tracing::warn!(dir = %dir.display(), %error, "files were left behind");
+            room.leave();
+        }
+    }
+}
+
+/// The files of an execution. They stay where they are until this is dropped.
+#[derive(Debug)]
+pub struct ExecutionFiles {
+    pub(super) files: Vec<(String, PathBuf)>,
+    pub(super) _written: Option<Kept>,
+}
+
+impl ExecutionFiles {
+    /// Each one's path below its directory, and where it is.
+    pub fn files(&self) -> &[(String, PathBuf)] {
+        &self.files
     }
 }
 
@@ -58,6 +90,7 @@ impl FileStorage {
         &self,
         root: &Path,
         dir: PathBuf,
+        owner: Owner,
         occupied_bytes: u64,
         put: impl FnOnce(&Path) -> io::Result<()>,
     ) -> Result<Kept, StorageError> {
@@ -66,6 +99,7 @@ impl FileStorage {
         let mut kept = Kept {
             dir,
             room: Some(room),
+            shared: self.shared.clone().map(|shared| (shared, owner)),
         };
         put(&kept.dir)?;
         let occupied_bytes = BLOCK_BYTES + occupied_below(&kept.dir);

@@ -12,10 +12,12 @@ use uuid::Uuid;
 
 use cofferdam_trees::occupied;
 
+use super::absent_is_fine;
 use super::budget::{Budget, Room};
+use super::shared::Shared;
 use super::sync::SyncDir;
-use super::{absent_is_fine, blocking};
 use crate::StorageError;
+use crate::blocking::blocking;
 use cofferdam_domain::task::BlobId;
 
 /// The ending of an unfinished file; no such file outlives the process that wrote it.
@@ -28,9 +30,12 @@ pub struct SpoolWriter {
     file: tokio::fs::File,
     spooled: Spooled,
     sync: Arc<dyn SyncDir>,
+    /// Where the input is kept in the end, if not in the spool.
+    shared: Option<Shared>,
 }
 
-/// A file of the spool, with its room. It is removed if this is dropped before [`Spooled::stay`].
+/// A file of the spool, with its room. It is removed if this is dropped before [`Spooled::stay`]. An
+/// input that hosts share goes some time after nothing refers to it.
 #[must_use]
 #[derive(Debug)]
 pub struct Spooled {
@@ -75,6 +80,7 @@ impl SpoolWriter {
         spool: &Path,
         budget: Arc<Budget>,
         sync: Arc<dyn SyncDir>,
+        shared: Option<Shared>,
     ) -> Result<SpoolWriter, StorageError> {
         // The name has no meaning; it only has to be unique.
         let blob = BlobId(uuid::Builder::from_random_bytes(rand::random()).into_uuid());
@@ -100,6 +106,7 @@ impl SpoolWriter {
             file: tokio::fs::File::from_std(file),
             spooled,
             sync,
+            shared,
         })
     }
 
@@ -128,9 +135,19 @@ impl SpoolWriter {
         Ok(Bytes::from(whole))
     }
 
-    /// Makes the file durable under its name.
+    /// Makes the file durable under its name, or the input among those that hosts share.
     pub async fn commit(mut self) -> Result<Spooled, StorageError> {
         self.file.flush().await?;
+        if let Some(shared) = &self.shared {
+            let mut spooled = self.spooled;
+            let path = spooled.path.clone();
+            shared
+                .keep_input(spooled.blob, path, spooled.size_bytes)
+                .await?;
+            // The file is a copy now, or gone.
+            drop(spooled.room.take());
+            return Ok(spooled);
+        }
         self.file.sync_all().await?;
         let (mut spooled, sync) = (self.spooled, self.sync);
         blocking(move || {

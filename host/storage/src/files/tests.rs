@@ -14,6 +14,8 @@ use tokio::io::AsyncReadExt;
 
 use super::sync::SyncDir;
 use super::{FileStorage, Kept};
+use crate::conformance::Storage;
+use crate::conformance::files::{Place, files_conformance};
 use crate::conformance::fixture::{id, insert, new_task, put_echo, settings};
 use crate::sqlite::SqliteStorage;
 use crate::{Orphans, StorageError};
@@ -119,7 +121,12 @@ async fn the_budget_is_held_before_anything_is_written() {
     assert!(files.spool().await.is_err());
     assert!(keep(&files, id(1), 1, &[("a", 1)]).await.is_err());
     drop(writer);
-    keep(&files, id(1), 1, &[("a", 1)]).await.unwrap().stay();
+    keep(&files, id(1), 1, &[("a", 1)])
+        .await
+        .unwrap()
+        .stay()
+        .await
+        .unwrap();
     assert_eq!(
         blocks(&dir, &files),
         2,
@@ -149,14 +156,24 @@ async fn empty_files_and_folders_cost_what_they_take_up() {
     let dir = tempfile::tempdir().unwrap();
     let files = open(&dir, 100);
     let empty = &[("a", 0), ("b/c/d", 0), ("b/c/e", 5000)];
-    keep(&files, id(1), 1, empty).await.unwrap().stay();
-    keep(&files, id(1), 2, empty).await.unwrap().stay();
+    keep(&files, id(1), 1, empty)
+        .await
+        .unwrap()
+        .stay()
+        .await
+        .unwrap();
+    keep(&files, id(1), 2, empty)
+        .await
+        .unwrap()
+        .stay()
+        .await
+        .unwrap();
     assert_eq!(blocks(&dir, &files), 2 * (1 + 3 + 2 + 1));
     let execution = files.new_execution(Timestamp::from_millis(1000));
     let kept = files
         .keep_execution(execution, BLOCK, put(&[("x", 0)]))
         .await;
-    kept.unwrap().stay();
+    kept.unwrap().stay().await.unwrap();
     assert_eq!(blocks(&dir, &files), 2 * 7 + 2);
     files.remove_task(id(1)).await.unwrap();
     assert_eq!(blocks(&dir, &files), 2);
@@ -202,12 +219,12 @@ async fn files_are_acknowledged_after_every_directory_above_them_is_durable() {
     let artifacts = root.join("artifacts");
     let task = artifacts.join(id(1).to_string());
     assert_eq!(take(&synced), [task.join("3"), task, artifacts]);
-    kept.stay();
+    kept.stay().await.unwrap();
 
     let execution = files.new_execution(Timestamp::from_millis(0));
     let kept = files.keep_execution(execution, BLOCK, |_| Ok(())).await;
     assert_eq!(take(&synced), [root.join("executions")]);
-    kept.unwrap().stay();
+    kept.unwrap().stay().await.unwrap();
 
     spool(&files, b"body").await;
     assert_eq!(take(&synced), [root.join("spool")]);
@@ -266,7 +283,9 @@ async fn artifacts_are_regular_files_below_their_directory() {
     keep(&files, id(1), 2, &[("sub/a.txt", 5)])
         .await
         .unwrap()
-        .stay();
+        .stay()
+        .await
+        .unwrap();
     symlink(dir.path().join("secret"), out.join("link")).unwrap();
     symlink(dir.path(), out.join("up")).unwrap();
     symlink("sub", out.join("down")).unwrap();
@@ -325,7 +344,12 @@ async fn the_sweep_removes_what_no_task_owns() {
     };
     insert(&storage, task).await;
     for task in [id(1), id(2)] {
-        keep(&files, task, 1, &[("a", 1)]).await.unwrap().stay();
+        keep(&files, task, 1, &[("a", 1)])
+            .await
+            .unwrap()
+            .stay()
+            .await
+            .unwrap();
     }
     let swept = files.sweep(&storage).await.unwrap();
     assert_eq!(
@@ -339,4 +363,46 @@ async fn the_sweep_removes_what_no_task_owns() {
     assert!(!files.spool_path(orphan).exists() && !files.artifacts_dir(id(2), 1).exists());
     assert_eq!(blocks(&dir, &files), 3);
     assert_eq!(files.sweep(&storage).await.unwrap(), Orphans::default());
+}
+
+/// A host of its own: what it keeps, it has.
+struct Own {
+    files: FileStorage,
+    storage: SqliteStorage,
+    _dir: TempDir,
+}
+
+impl Place for Own {
+    async fn fresh() -> Own {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = SqliteStorage::open(&settings(dir.path()), StdRng::seed_from_u64(1)).unwrap();
+        put_echo(&storage).await;
+        Own {
+            files: open(&dir, 10_000),
+            storage,
+            _dir: dir,
+        }
+    }
+
+    fn storage(&self) -> &dyn Storage {
+        &self.storage
+    }
+
+    fn here(&self) -> FileStorage {
+        self.files.clone()
+    }
+
+    fn there(&self) -> FileStorage {
+        self.files.clone()
+    }
+
+    async fn check(self) {
+        self.storage.close();
+    }
+}
+
+mod in_a_directory {
+    use super::*;
+
+    files_conformance!(Own);
 }

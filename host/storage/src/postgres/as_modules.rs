@@ -4,9 +4,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::FutureExt;
 
-use super::call::Call;
+use super::blobs::Outage;
 use super::tx::{Mode, reading};
-use super::{PostgresStorage, UPLOAD_TIMEOUT, blobs, modules};
+use super::{PostgresStorage, modules};
+use crate::blobs::content::Content;
 use crate::{Modules, PutModule, StorageError, StoredModule};
 use cofferdam_domain::module::{Digest, ModuleInfo, ModuleName, ModuleRef};
 use cofferdam_domain::time::Timestamp;
@@ -21,11 +22,8 @@ impl Modules for PostgresStorage {
         now: Timestamp,
     ) -> Result<PutModule, StorageError> {
         let (name, info) = (name.clone(), info.clone());
-        let uploading = Call::new(&self.db, UPLOAD_TIMEOUT).repeated(move |call| {
-            let wasm = wasm.clone();
-            async move { blobs::put(&call, &wasm).await }.boxed()
-        });
-        let stored = self.engine.run(uploading).await?;
+        let content = Content::of_bytes(wasm).await?;
+        let stored = self.put_blob(&content, Outage::Refuse).await?;
         self.write(move |call| {
             let (name, info) = (name.clone(), info.clone());
             async move { modules::put_module(&call, &name, &info, stored, now).await }.boxed()
@@ -84,10 +82,13 @@ impl Modules for PostgresStorage {
 
     async fn module_wasm(&self, digest: &Digest) -> Result<Option<Bytes>, StorageError> {
         let digest = *digest;
-        let downloading = Call::new(&self.db, UPLOAD_TIMEOUT).repeated(move |call| {
-            async move { reading!(call, tx, modules::module_wasm(&mut tx, digest)) }.boxed()
+        let found = self.read(move |call| {
+            async move { reading!(call, tx, modules::blob_of(&mut tx, digest)) }.boxed()
         });
-        self.engine.run(downloading).await
+        match found.await? {
+            None => Ok(None),
+            Some(hash) => self.blob_bytes(hash).await,
+        }
     }
 
     async fn remove_module(&self, name: &ModuleName) -> Result<bool, StorageError> {

@@ -64,8 +64,17 @@ impl Reads for PostgresStorage {
     }
 
     async fn result(&self, id: TaskId) -> Result<Option<Payload>, StorageError> {
-        self.read(move |call| async move { reading!(call, tx, tasks::result(&mut tx, id)) }.boxed())
-            .await
+        let found = self
+            .read(move |call| async move { reading!(call, tx, tasks::result(&mut tx, id)) }.boxed())
+            .await?;
+        match found {
+            None => Ok(None),
+            Some((payload, None)) => Ok(Some(payload)),
+            Some((payload, Some(hash))) => {
+                let body = self.blob_bytes(hash).await?;
+                Ok(body.map(|body| Payload { body, ..payload }))
+            }
+        }
     }
 
     async fn stream(

@@ -6,12 +6,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::FutureExt;
 
+use super::blobs::Outage;
 use super::insert::Submission;
 use super::tx::{Mode, reading};
 use super::{
-    PostgresStorage, batch, blobs, change, claim, finish, lanes, prune, rescue, tasks as reads,
-    workers,
+    PostgresStorage, batch, change, claim, finish, lanes, prune, rescue, tasks as reads, workers,
 };
+use crate::blobs::content::Content;
 use crate::{
     Asked, Cancelled, Finished, HeldTask, Inserted, InsertedBatch, Orphans, Progress, Pruned,
     Purged, Rescued, Retried, StorageError, Tasks,
@@ -77,12 +78,8 @@ impl Tasks for PostgresStorage {
             let output = match large_output(&end) {
                 None => None,
                 Some(body) => {
-                    let body = body.clone();
-                    let put = self.write(move |call| {
-                        let body = body.clone();
-                        async move { blobs::put(&call, &body).await }.boxed()
-                    });
-                    Some(put.await?)
+                    let content = Content::of_bytes(body.clone()).await?;
+                    Some(self.put_blob(&content, Outage::Database).await?)
                 }
             };
             told.push((end, output));
@@ -206,10 +203,14 @@ impl Tasks for PostgresStorage {
         limit: u32,
         now: Timestamp,
     ) -> Result<Pruned, StorageError> {
-        self.write(move |call| {
+        let pruning = self.write(move |call| {
             async move { prune::prune(&call, finished_before, keep_max, limit, now).await }.boxed()
-        })
-        .await
+        });
+        let pruned = pruning.await?;
+        if let Err(error) = self.sweep_blobs().await {
+            tracing::warn!(%error, "bytes that nothing refers to were left behind");
+        }
+        Ok(pruned)
     }
 
     async fn purge(&self, id: TaskId) -> Result<Purged, StorageError> {

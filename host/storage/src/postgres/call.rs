@@ -95,6 +95,12 @@ impl Db {
         (0..count).map(|_| random.random()).collect()
     }
 
+    /// A name that nothing else has.
+    pub(super) fn random_id(&self) -> Uuid {
+        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        uuid::Builder::from_random_bytes(random.random()).into_uuid()
+    }
+
     /// A wait of about this length, so that hosts do not all come back in the same moment.
     pub(super) fn jittered(&self, wait: Duration) -> Duration {
         let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! The thread that all traffic with the database runs on.
+//! The thread that all traffic with the database runs on, and the one for a bucket.
 //!
 //! A caller hands over a future and waits for its answer; if the caller goes away, the future goes on,
 //! so that no connection is left in the middle of a transaction. The thread owns every future and is
@@ -27,8 +27,8 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Starts the thread.
-    pub(super) fn start() -> Result<Engine, StorageError> {
+    /// Starts the thread, under this name.
+    pub(super) fn start(name: &str) -> Result<Engine, StorageError> {
         let failed = |error: std::io::Error| StorageError::Unavailable(error.to_string());
         let runtime = Builder::new_current_thread()
             .enable_all()
@@ -39,7 +39,7 @@ impl Engine {
         let (stop, stopped) = oneshot::channel();
         let going_on = Arc::clone(&places);
         let thread = std::thread::Builder::new()
-            .name("storage-postgres".to_owned())
+            .name(name.to_owned())
             .spawn(move || {
                 runtime.block_on(async move {
                     let _stopped_or_dropped = stopped.await;
@@ -107,7 +107,7 @@ impl Engine {
         if let Some((stop, thread)) = thread {
             let _ended_already = stop.send(());
             if thread.join().is_err() {
-                tracing::error!("the thread of the database panicked");
+                tracing::error!("a thread of the storage panicked");
             }
         }
     }

@@ -19,7 +19,7 @@ struct Migration {
     compatible_from: i32,
 }
 
-const MIGRATIONS: [Migration; 8] = [
+const MIGRATIONS: [Migration; 9] = [
     Migration {
         script: include_str!("../../migrations/postgres/0001_initial.sql"),
         compatible_from: 1,
@@ -54,6 +54,11 @@ const MIGRATIONS: [Migration; 8] = [
     Migration {
         script: include_str!("../../migrations/postgres/0008_classes.sql"),
         compatible_from: 8,
+    },
+    // A host that knows nothing of buckets would find no bytes.
+    Migration {
+        script: include_str!("../../migrations/postgres/0009_buckets.sql"),
+        compatible_from: 9,
     },
 ];
 

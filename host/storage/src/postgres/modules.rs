@@ -2,7 +2,7 @@
 
 use tokio_postgres::Row;
 
-use super::blobs::{self, Stored};
+use super::blobs::Stored;
 use super::call::Call;
 use super::fault::{Fault, get, get_hash};
 use super::params::{Raw, params};
@@ -10,7 +10,6 @@ use super::tx::{Mode, Tx};
 use crate::blobs::BlobHash;
 use crate::rows::{InfoRow, from_json, to_json};
 use crate::{PutModule, StorageError, StoredModule};
-use bytes::Bytes;
 use cofferdam_domain::module::{Digest, ModuleInfo, ModuleName, ModuleRef};
 use cofferdam_domain::time::Timestamp;
 
@@ -138,16 +137,14 @@ pub(super) async fn module_info(tx: &mut Tx, digest: Digest) -> Result<Option<Mo
     Ok(Some(info.with_digest(digest)))
 }
 
-/// The bytes of a version.
-pub(super) async fn module_wasm(tx: &mut Tx, digest: Digest) -> Result<Option<Bytes>, Fault> {
+/// Where the bytes of a version are.
+pub(super) async fn blob_of(tx: &mut Tx, digest: Digest) -> Result<Option<BlobHash>, Fault> {
     const SQL: &str = "SELECT blob FROM cofferdam.module WHERE digest = $1";
     let found = tx
         .query_opt(SQL, params![Raw::copy(digest.as_bytes())])
         .await?;
-    match found {
-        None => Ok(None),
-        Some(row) => blobs::get_bytes(tx, BlobHash(get_hash(&row, 0)?)).await,
-    }
+    let hash = found.map(|row| get_hash(&row, 0)).transpose()?;
+    Ok(hash.map(BlobHash))
 }
 
 fn all(rows: &[Row]) -> Result<Vec<StoredModule>, Fault> {

@@ -11,7 +11,8 @@ use super::call::Call;
 use super::classes;
 use super::counters;
 use super::fault::{Fault, get, get_hash, get_u8};
-use super::params::params;
+use super::files;
+use super::params::{Raw, params};
 use super::tx::{Mode, Tx};
 use super::workers;
 use crate::rows::state_of;
@@ -72,7 +73,10 @@ const REMOVE_MODULES: &str = "
     DELETE FROM cofferdam.module m
     WHERE NOT EXISTS (SELECT 1 FROM cofferdam.module_version v WHERE v.digest = m.digest)
         AND NOT EXISTS (SELECT 1 FROM cofferdam.template p WHERE p.digest = m.digest)
-    RETURNING m.digest";
+    RETURNING m.digest, m.blob";
+
+const REMOVE_OUTPUTS: &str =
+    "DELETE FROM cofferdam.output WHERE seq = ANY($1::int8[]) RETURNING blob";
 
 struct OldTask {
     seq: i64,
@@ -126,9 +130,6 @@ pub(super) async fn prune(
             Vec::new()
         }
     };
-    if let Err(fault) = blobs::remove_unused(call).await {
-        tracing::warn!(error = %fault.error, "bytes that nothing refers to were left behind");
-    }
     Ok(Pruned {
         tasks: old.iter().map(|task| TaskId(task.id)).collect(),
         blobs,
@@ -189,10 +190,13 @@ async fn remove(tx: &mut Tx, tasks: &[OldTask]) -> Result<Vec<BlobId>, Fault> {
         "DELETE FROM cofferdam.task WHERE seq = ANY($1::int8[])",
         "DELETE FROM cofferdam.task_spec WHERE seq = ANY($1::int8[])",
         "DELETE FROM cofferdam.attempt WHERE seq = ANY($1::int8[])",
-        "DELETE FROM cofferdam.output WHERE seq = ANY($1::int8[])",
     ] {
         tx.query(sql, params![seqs.clone()]).await?;
     }
+    let outputs = tx.query(REMOVE_OUTPUTS, params![seqs]).await?;
+    blobs::unrefer(tx, hashes(&outputs)?);
+    let ids: Vec<Uuid> = tasks.iter().map(|task| task.id).collect();
+    files::remove_of_tasks(tx, ids);
     for task in tasks {
         tx.count(task.state, -1);
     }
@@ -214,8 +218,10 @@ async fn remove(tx: &mut Tx, tasks: &[OldTask]) -> Result<Vec<BlobId>, Fault> {
         return Ok(Vec::new());
     }
     let rows = tx.query(UNREFERRED, params![blobs]).await?;
-    let blobs: Result<_, StorageError> = rows.iter().map(|row| Ok(BlobId(get(row, 0)?))).collect();
-    Ok(blobs?)
+    let unreferred: Result<Vec<Uuid>, StorageError> = rows.iter().map(|row| get(row, 0)).collect();
+    let unreferred = unreferred?;
+    files::remove_inputs(tx, unreferred.clone());
+    Ok(unreferred.into_iter().map(BlobId).collect())
 }
 
 async fn remove_unused_modules(call: &Call) -> Result<Vec<Digest>, Fault> {
@@ -235,9 +241,17 @@ async fn remove_unused_modules(call: &Call) -> Result<Vec<Digest>, Fault> {
         .iter()
         .map(|row| Ok(Digest::from_bytes(get_hash(row, 0)?)))
         .collect();
+    let blobs: Result<_, StorageError> =
+        rows.iter().map(|row| Ok(Raw::copy(get(row, 1)?))).collect();
+    blobs::unrefer(&mut tx, blobs?);
     tx.commit().await?;
     call.db.templates().clear();
     Ok(digests?)
+}
+
+/// The hashes that rows begin with.
+fn hashes(rows: &[Row]) -> Result<Vec<Raw>, StorageError> {
+    rows.iter().map(|row| Ok(Raw::copy(get(row, 0)?))).collect()
 }
 
 /// The `blobs` and `tasks` that nothing in the database refers to.

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::blobs;
 use super::fault::{Fault, get, get_hash, get_u8, get_u32};
 use super::params::params;
 use super::spec::priority_of;
@@ -166,23 +165,21 @@ fn truncated(bits: Option<i16>) -> Result<[bool; 3], StorageError> {
     Ok(truncated_of(bits))
 }
 
-/// The output of a completed or cancelled task.
-pub(super) async fn result(tx: &mut Tx, id: TaskId) -> Result<Option<Payload>, Fault> {
+/// The output of a completed or cancelled task, and where its bytes are if that is not its row.
+pub(super) async fn result(
+    tx: &mut Tx,
+    id: TaskId,
+) -> Result<Option<(Payload, Option<BlobHash>)>, Fault> {
     let Some(row) = tx.query_opt(RESULT, params![id.0]).await? else {
         return Ok(None);
     };
     let content_type = Arc::from(get::<&str>(&row, 0)?);
-    let elsewhere: Option<&[u8]> = get(&row, 2)?;
-    let body = match elsewhere {
-        None => Bytes::copy_from_slice(get(&row, 1)?),
-        Some(_) => {
-            let hash = BlobHash(get_hash(&row, 2)?);
-            blobs::get_bytes(tx, hash)
-                .await?
-                .ok_or_else(|| StorageError::corrupt("an output is not there"))?
-        }
+    let body = Bytes::copy_from_slice(get(&row, 1)?);
+    let elsewhere = match get::<Option<&[u8]>>(&row, 2)? {
+        None => None,
+        Some(_) => Some(BlobHash(get_hash(&row, 2)?)),
     };
-    Ok(Some(Payload { content_type, body }))
+    Ok(Some((Payload { content_type, body }, elsewhere)))
 }
 
 /// One stream of a finished attempt.

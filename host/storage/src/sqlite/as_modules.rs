@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::beside::Fresh;
 use super::{SqliteStorage, modules};
-use crate::files::blocking;
+use crate::blocking::blocking;
 use crate::{Modules, PutModule, StorageError, StoredModule};
 use cofferdam_domain::module::{Digest, ModuleInfo, ModuleName, ModuleRef};
 use cofferdam_domain::time::Timestamp;

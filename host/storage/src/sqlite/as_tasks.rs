@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{
     SqliteStorage, batch, change, claim, finish, insert, lanes, prune, rescue, tasks, workers,
 };
-use crate::files::blocking;
+use crate::blocking::blocking;
 use crate::{
     Asked, Cancelled, Finished, HeldTask, Inserted, InsertedBatch, Orphans, Progress, Pruned,
     Purged, Rescued, Retried, StorageError, Tasks,

@@ -13,7 +13,7 @@ use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 use super::readers::Readers;
 use crate::StorageError;
 use crate::blobs::{BlobHash, Blobs};
-use crate::files::blocking;
+use crate::blocking::blocking;
 
 /// Where bytes are.
 pub(super) enum Kept {

@@ -1,6 +1,5 @@
 //! A queue over a fresh database, and guests that the test controls.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,7 +21,7 @@ use crate::queue::{Parts, Queue, QueueError, Submission, Submitted};
 use crate::registry::schema::{Bounds, Schemas};
 use crate::registry::{Loader, Registry};
 use crate::runner::admission::Admission;
-use crate::runner::{NotYet, Spool};
+use crate::runner::{InputFile, NoInput, NotYet, Spool};
 use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::Metrics;
 use cofferdam_domain::attempt::{
@@ -167,8 +166,9 @@ impl Loader for NoLoader {
 #[derive(Default)]
 pub(super) struct Bin(pub(super) Mutex<Vec<TaskId>>);
 
+#[async_trait]
 impl Spool for Bin {
-    fn path(&self, _blob: BlobId) -> PathBuf {
+    async fn open(&self, _blob: BlobId) -> Result<InputFile, NoInput> {
         unreachable!("every input of these tests is inline")
     }
 }

@@ -69,6 +69,11 @@ impl From<StorageError> for ApiError {
                 let detail = "storage is unavailable";
                 ApiError::busy("storage_unavailable", detail, UNAVAILABLE_RETRY_S)
             }
+            StorageError::BlobsUnavailable(cause) => {
+                tracing::warn!(cause, "the bucket is unavailable");
+                let detail = "the bucket that keeps large bytes is unavailable";
+                ApiError::busy("blobs_unavailable", detail, UNAVAILABLE_RETRY_S)
+            }
             StorageError::Unknown(cause) => ApiError::host(
                 "outcome_unknown",
                 "whether this took effect is unknown; repeat it with the same Idempotency-Key or task_id",

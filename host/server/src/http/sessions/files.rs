@@ -100,7 +100,7 @@ pub(crate) async fn snapshot(
         Ok::<_, StorageError>((artifacts, left_out, kept))
     });
     let (artifacts, left_out, kept) = copied.await??;
-    kept.stay();
+    kept.stay().await?;
     let answer = SnapshotJson {
         snapshot: snapshot.to_string(),
         expires_at: Time(now.plus(services.files_retention)),

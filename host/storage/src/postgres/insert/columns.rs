@@ -33,10 +33,9 @@ const INSERT: &str = "
             idempotency_key, body, tenant
         FROM e)
     INSERT INTO cofferdam.task (seq, state, priority, run_at, max_attempts, updated_at, change,
-        home, batch, batch_bound, due_at, tenant, lane)
+        batch, batch_bound, due_at, tenant, lane)
     SELECT seq, 1, priority, run_at, max_attempts, created_at,
-        (SELECT cofferdam.change_number($17)) + place, CASE WHEN blob IS NOT NULL THEN $18::uuid END,
-        $20::uuid, $21::int4, due_at, tenant, lane
+        (SELECT cofferdam.change_number($17)) + place, $20::uuid, $21::int4, due_at, tenant, lane
     FROM e";
 
 /// Rows of one statement, and their bytes.
