@@ -11,7 +11,14 @@ use crate::exec::ready;
 use crate::mcp;
 use crate::support::host::Host;
 
+/// Hosts that are taken for dead only after a long silence: a busy machine may delay any heartbeat.
 fn config(database: &Database) -> String {
+    let url = database.url();
+    format!("[storage]\nurl = {url:?}\n[queue]\ndead_after_ms = 600000\n")
+}
+
+/// Hosts of which a test awaits that they are taken for dead.
+fn mortal(database: &Database) -> String {
     let url = database.url();
     format!(
         "[storage]\nurl = {url:?}\n[queue]\nheartbeat_interval_ms = 300\ndead_after_ms = 1500\n"
@@ -107,8 +114,8 @@ fn a_sessions_output_is_streamed_through_another_host() {
 #[test]
 fn a_session_whose_host_has_ended_is_gone_at_every_host() {
     let database = Database::fresh();
-    let [mut killed, asked] = [(); 2].map(|()| ready(&config(&database)));
-    let mut stopped = ready(&config(&database));
+    let [mut killed, asked] = [(); 2].map(|()| ready(&mortal(&database)));
+    let mut stopped = ready(&mortal(&database));
     let (first, second) = (begin(&killed), begin(&stopped));
     let agent = mcp::Session::begin(&killed).at(&asked);
     assert!(agent.ask("tools/list", &json!({}))["result"]["tools"].is_array());
@@ -144,7 +151,7 @@ fn a_session_whose_host_has_ended_is_gone_at_every_host() {
 #[test]
 fn a_host_that_hangs_is_waited_for_until_it_is_taken_for_dead() {
     let database = Database::fresh();
-    let [keeps, asked] = [(); 2].map(|()| ready(&config(&database)));
+    let [keeps, asked] = [(); 2].map(|()| ready(&mortal(&database)));
     let session = begin(&keeps);
     let pid = i32::try_from(keeps.pid()).ok().and_then(Pid::from_raw);
     kill_process(pid.unwrap(), Signal::STOP).unwrap();
