@@ -33,7 +33,6 @@ mod engine;
 mod fault;
 mod files;
 mod finish;
-mod home;
 mod insert;
 mod lanes;
 mod list;
@@ -112,12 +111,11 @@ impl PostgresStorage {
     ) -> Result<PostgresStorage, StorageError> {
         let data = lock::lock(&settings.data)?;
         let connector = Connector::parse(url)?;
-        let home = home::of(&settings.data, &mut random)?;
         let bucket = Bucket::open(&settings.bucket)?;
         let engine = Engine::start("storage-postgres")?;
         let signals = HostSignals::named(random.next_u64());
         let rules = settings.claims.clone();
-        let db = Db::new(connector, settings.read_timeout, random, clock, home, rules);
+        let db = Db::new(connector, settings.read_timeout, random, clock, rules);
         let db = Arc::new(db);
         let opening = Arc::clone(&db);
         let secret = engine.wait_for(async move {

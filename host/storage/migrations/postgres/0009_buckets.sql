@@ -53,4 +53,4 @@ CREATE INDEX file_blob ON cofferdam.file (blob) WHERE blob IS NOT NULL;
 CREATE INDEX file_execution ON cofferdam.file (owner) WHERE attempt = 0 AND path = '';
 
 -- Every host has every input, so no task is for the hosts of one data directory.
-UPDATE cofferdam.task SET home = NULL WHERE home IS NOT NULL;
+ALTER TABLE cofferdam.task DROP COLUMN home;

@@ -39,8 +39,6 @@ pub(super) struct Db {
     pub(super) eras: Arc<Eras>,
     pub(super) read_timeout: Duration,
     pub(super) clock: Clock,
-    /// Which data directory is this host's.
-    pub(super) home: Uuid,
     pub(super) shards: Shards,
     pub(super) waiting: Waiting,
     pub(super) rules: ClaimRules,
@@ -58,7 +56,6 @@ impl Db {
         read_timeout: Duration,
         mut random: StdRng,
         clock: Clock,
-        home: Uuid,
         rules: ClaimRules,
     ) -> Db {
         let connector = Arc::new(connector);
@@ -70,7 +67,6 @@ impl Db {
             eras,
             read_timeout,
             clock,
-            home,
             shards: Shards::new(random.next_u32()),
             waiting: Waiting::default(),
             rules,

@@ -61,10 +61,9 @@ macro_rules! claim_sql {
     };
 }
 
-/// At most $4 tasks of the lane without bounds of the tenant $6, at the home $5. Candidates come from the
-/// index alone, one range a priority: tasks whose time has not come lie behind the end of the range and
-/// cost nothing. Nothing is locked that is not taken, except where several ranges have to be sorted
-/// together.
+/// At most $4 tasks of the lane without bounds of the tenant $5. Candidates come from the index alone, one
+/// range a priority: tasks whose time has not come lie behind the end of the range and cost nothing.
+/// Nothing is locked that is not taken, except where several ranges have to be sorted together.
 macro_rules! alone_sql {
     ($order:literal, $all:literal) => {
         claim_sql!(
@@ -73,8 +72,8 @@ macro_rules! alone_sql {
                  FROM (VALUES (0::int2), (1::int2), (2::int2), (3::int2)) AS p(priority)
                  CROSS JOIN LATERAL (
                     SELECT t.seq, t.run_at FROM cofferdam.task t
-                    WHERE t.state = 1 AND t.tenant = $6 AND t.lane = 0 AND t.priority = p.priority
-                        AND t.run_at <= $1 AND (t.home IS NULL OR t.home = $5)
+                    WHERE t.state = 1 AND t.tenant = $5 AND t.lane = 0 AND t.priority = p.priority
+                        AND t.run_at <= $1
                     ORDER BY ",
                 $order,
                 " LIMIT $4 FOR UPDATE SKIP LOCKED) f",
@@ -172,7 +171,7 @@ impl Claiming {
         let db = Arc::clone(&self.tx.call().db);
         let (at, limit) = (self.now.as_millis(), i64::from(slots));
         let fences = db.fences(slots);
-        let take = params![at, self.worker.0, fences, limit, db.home, alone.tenant];
+        let take = params![at, self.worker.0, fences, limit, alone.tenant];
         if !alone.is_stale {
             let rows = self.tx.query(sql, take).await?;
             let taken = self.keep(&rows, &HashMap::new()).await?;

@@ -19,7 +19,7 @@ use cofferdam_domain::task::ClaimOrder;
 use cofferdam_domain::time::Timestamp;
 
 /// The next lanes behind ($1, $2), $3 at most, from one to the next, with the earliest `run_at` of each
-/// priority at the home $4.
+/// priority.
 pub(super) const RING: &str = "
     WITH RECURSIVE r(tenant, lane) AS (
         (SELECT t.tenant, t.lane FROM cofferdam.task t
@@ -32,7 +32,7 @@ pub(super) const RING: &str = "
     SELECT r.tenant, r.lane, coalesce(w.weight, 1), w.running_max,
         ARRAY(SELECT (SELECT t.run_at FROM cofferdam.task t
                 WHERE t.state = 1 AND t.tenant = r.tenant AND t.lane = r.lane
-                    AND t.priority = p.priority AND (t.home IS NULL OR t.home = $4)
+                    AND t.priority = p.priority
                 ORDER BY t.run_at, t.seq LIMIT 1)
             FROM (VALUES (0::int2), (1::int2), (2::int2), (3::int2)) AS p(priority)
             ORDER BY p.priority)
@@ -54,7 +54,6 @@ macro_rules! candidates_sql {
                     SELECT t.seq, t.priority, t.run_at FROM cofferdam.task t
                     WHERE t.state = 1 AND t.tenant = l.tenant AND t.lane = l.lane
                         AND t.priority = p.priority AND t.run_at <= l.until
-                        AND (t.home IS NULL OR t.home = $7)
                     ORDER BY ",
             $order,
             " LIMIT l.most) q",
@@ -67,7 +66,6 @@ macro_rules! candidates_sql {
                     SELECT t.seq, t.priority, t.run_at FROM cofferdam.task t
                     WHERE t.state = 1 AND t.tenant = l.tenant AND t.lane = l.lane
                         AND t.priority = p.priority AND t.run_at <= l.aged_until
-                        AND (t.home IS NULL OR t.home = $7)
                     ORDER BY t.run_at, t.seq LIMIT l.aged) q) f"
         )
     };
@@ -120,12 +118,12 @@ pub(super) async fn bring_up_to_date(db: &Arc<Db>) -> Result<(), StorageError> {
 /// The parameters of [`RING`] for the next look of this host.
 pub(super) fn next_look(tx: &Tx) -> Params {
     let (tenant, lane) = tx.call().db.lanes.behind();
-    look_behind(tenant, lane, tx)
+    look_behind(tenant, lane)
 }
 
-fn look_behind(tenant: String, lane: i64, tx: &Tx) -> Params {
+fn look_behind(tenant: String, lane: i64) -> Params {
     let most = i64::try_from(LANES_MAX).unwrap_or(i64::MAX);
-    params![tenant, lane, most, tx.call().db.home]
+    params![tenant, lane, most]
 }
 
 /// The lanes in rows of [`RING`].
@@ -181,8 +179,7 @@ pub(super) async fn candidates(
     let aged: Vec<i64> = wanted.iter().map(|lane| lane.aged.into()).collect();
     let until: Vec<i64> = wanted.iter().map(|lane| lane.until).collect();
     let aged_until: Vec<i64> = wanted.iter().map(|lane| lane.aged_until).collect();
-    let home = tx.call().db.home;
-    let asked = params![tenants, numbers, most, aged, until, aged_until, home];
+    let asked = params![tenants, numbers, most, aged, until, aged_until];
     let mut found = vec![Vec::new(); wanted.len()];
     for row in tx.query(sql, asked).await? {
         let place = usize::try_from(get::<i64>(&row, 0)? - 1).map_err(StorageError::corrupt)?;
@@ -213,7 +210,7 @@ pub(super) async fn served(
 /// The earliest time at which a worker may claim something.
 pub(super) async fn next_run_at(tx: &mut Tx, worker: WorkerId) -> Result<Option<Timestamp>, Fault> {
     let (tenant, lane) = first();
-    let look = look_behind(tenant, lane, tx);
+    let look = look_behind(tenant, lane);
     let lanes = lanes_of(&tx.query(RING, look).await?)?;
     let lanes = served(tx, worker, lanes).await?;
     let rules = tx.call().db.rules.clone();

@@ -19,8 +19,8 @@ const INSERT: &str = "
         SELECT nextval('cofferdam.task_seq') AS seq, q.* FROM (
             SELECT * FROM unnest($1::uuid[], $2::int8[], $3::int8[], $4::int2[], $5::int8[],
                 $6::int4[], $7::int8[], $8::bytea[], $9::text[], $10::uuid[], $11::int8[],
-                $12::text[], $13::text[], $14::text[], $15::bytea[], $16::bytea[], $19::int8[],
-                $22::text[], $23::int8[])
+                $12::text[], $13::text[], $14::text[], $15::bytea[], $16::bytea[], $18::int8[],
+                $21::text[], $22::int8[])
             WITH ORDINALITY AS u(id, template, name, priority, run_at, max_attempts, created_at,
                 fingerprint, content_type, blob, blob_bytes, args, env, metadata, idempotency_key,
                 body, due_at, tenant, lane, place)
@@ -35,7 +35,7 @@ const INSERT: &str = "
     INSERT INTO cofferdam.task (seq, state, priority, run_at, max_attempts, updated_at, change,
         batch, batch_bound, due_at, tenant, lane)
     SELECT seq, 1, priority, run_at, max_attempts, created_at,
-        (SELECT cofferdam.change_number($17)) + place, $20::uuid, $21::int4, due_at, tenant, lane
+        (SELECT cofferdam.change_number($17)) + place, $19::uuid, $20::int4, due_at, tenant, lane
     FROM e";
 
 /// Rows of one statement, and their bytes.
@@ -129,8 +129,7 @@ impl Rows {
         for columns in self.statements {
             let rows = i64::try_from(columns.ids.len()).unwrap_or(i64::MAX);
             tx.count(TaskState::Pending, rows);
-            let home = tx.call().db.home;
-            tx.later(INSERT, columns.into_params(before, home, self.batch));
+            tx.later(INSERT, columns.into_params(before, self.batch));
             before += rows;
         }
     }
@@ -176,9 +175,8 @@ impl Columns {
         Ok(())
     }
 
-    /// The parameters of [`INSERT`], behind so many rows of the same transaction; spooled inputs are
-    /// at `home`.
-    fn into_params(self, before: i64, home: Uuid, batch: Option<InBatch>) -> Params {
+    /// The parameters of [`INSERT`], behind so many rows of the same transaction.
+    fn into_params(self, before: i64, batch: Option<InBatch>) -> Params {
         params![
             self.ids,
             self.templates,
@@ -197,7 +195,6 @@ impl Columns {
             self.keys,
             self.bodies,
             before,
-            home,
             self.due_at,
             batch.map(|batch| batch.id),
             batch.and_then(|batch| batch.bound),
