@@ -259,95 +259,72 @@ fn a_host_without_its_database_ends_its_guests_in_time_and_goes_on_when_it_is_ba
     worker_when(&host, &id, |worker| worker["state"] == "idle");
 }
 
+/// A task of the guest that gives back what it is given.
+fn echo(requires: Value) -> Value {
+    json!({"module": "echo", "input": 7, "requires": requires})
+}
+
 #[test]
 fn a_task_runs_where_all_it_requires_is_and_says_for_whom_it_waits() {
     let database = Database::fresh();
     let plain = sharing(&database, "");
     put_echo(&plain);
-    let echo = |requires: Value| json!({"module": "echo", "input": 7, "requires": requires});
-    let waiting = |id: &str| plain.client.task(id)["waiting_for"].clone();
+    let client = &plain.client;
 
     // Nobody was ever there that has it; nobody else is in its way.
-    let both = plain
-        .client
-        .submit(&echo(json!(["gpu", "group:eu", "cpu"])));
-    let waits = waiting(&both);
+    let both = client.submit(&echo(json!(["gpu", "group:eu", "cpu"])));
+    let waits = client.task(&both)["waiting_for"].clone();
     assert_eq!(waits["reason"], "capable_worker", "{waits}");
     assert_eq!(waits["missing"], json!(["gpu", "group:eu"]), "{waits}");
-    let task = plain.client.submit_and_wait(&echo(json!(["cpu"])));
-    assert_eq!(
-        (&task["status"], &task["waiting_for"]),
-        (&json!("completed"), &Value::Null)
-    );
-    let listed = plain
-        .client
-        .get("/v1/tasks?status=pending")
-        .expect(200)
-        .json();
-    assert_eq!(listed["items"][0]["waiting_for"], waits);
-    assert_eq!(
-        listed["items"][0]["requires"],
-        json!(["cpu", "gpu", "group:eu"])
-    );
+    let task = client.submit_and_wait(&echo(json!(["cpu"])));
+    assert_eq!(task["status"], "completed");
+    assert_eq!(task["waiting_for"], Value::Null);
+    let listed = client.get("/v1/tasks?status=pending").expect(200).json();
+    let listed = &listed["items"][0];
+    assert_eq!(listed["waiting_for"], waits);
+    assert_eq!(listed["requires"], json!(["cpu", "gpu", "group:eu"]));
 
-    let mut able = sharing(
-        &database,
-        "[worker]\nname = \"able\"\ncapabilities = [\"gpu\"]\ngroups = [\"eu\"]\n",
-    );
-    let task = plain.client.final_task(&both);
+    let able = "[worker]\nname = \"able\"\ncapabilities = [\"gpu\"]\ngroups = [\"eu\"]\n";
+    let mut able = sharing(&database, able);
+    let task = client.final_task(&both);
     assert_eq!(task["worker_id"], json!(id_of(&able)), "{task}");
-    assert_eq!(
-        (&task["status"], &task["waiting_for"]),
-        (&json!("completed"), &Value::Null)
-    );
-    let batch = json!({"tasks": vec![echo(json!(["gpu"])); 3]});
-    let batch = plain
-        .client
-        .post("/v1/tasks/batch", &batch)
-        .expect(202)
-        .json();
-    let raw = plain.client.send(
-        "POST",
-        "/v1/tasks?module=echo&requires=gpu&requires=group:eu",
-        &[("content-type", "application/octet-stream")],
-        b"7",
-    );
-    let raw = raw.expect(202).json();
-    let ids = batch["task_ids"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .chain([&raw["task_id"]]);
-    for id in ids {
-        let task = plain.client.final_task(id.as_str().unwrap());
+    assert_eq!(task["status"], "completed");
+    assert_eq!(task["waiting_for"], Value::Null);
+    for id in many_that_require_it(&plain) {
+        let task = client.final_task(&id);
         assert_eq!(task["worker_id"], json!(id_of(&able)), "{task}");
     }
 
     // One that has it is known, but it is not up.
     assert!(able.stop().success());
-    let server = plain.client.base.clone();
-    let submit = [
-        "--server",
-        &server,
-        "task",
-        "submit",
-        "echo",
-        "--requires",
-        "gpu",
-        "--data",
-        "7",
-    ];
-    let submitted = cofferdam(&submit, b"");
-    let down = String::from_utf8(submitted.stdout)
-        .unwrap()
-        .trim()
-        .to_owned();
+    let server = client.base.clone();
+    let submit = ["--server", &server, "task", "submit", "echo", "--data", "7"];
+    let submitted = cofferdam(&[&submit[..], &["--requires", "gpu"]].concat(), b"");
+    let down = String::from_utf8(submitted.stdout).unwrap();
+    let down = down.trim();
     assert_eq!(
-        waiting(&down),
+        client.task(down)["waiting_for"],
         json!({"reason": "worker_up", "missing": []})
     );
     able.restart();
-    assert_eq!(plain.client.final_task(&down)["status"], "completed");
+    assert_eq!(client.final_task(down)["status"], "completed");
+}
+
+/// Tasks that come as a batch and as raw bytes.
+fn many_that_require_it(host: &Host) -> Vec<String> {
+    let batch = json!({"tasks": vec![echo(json!(["gpu"])); 3]});
+    let batch = host.client.post("/v1/tasks/batch", &batch).expect(202);
+    let raw = host.client.send(
+        "POST",
+        "/v1/tasks?module=echo&requires=gpu&requires=group:eu",
+        &[("content-type", "application/octet-stream")],
+        b"7",
+    );
+    let (batch, raw) = (batch.json(), raw.expect(202).json());
+    let ids = batch["task_ids"].as_array().unwrap().iter();
+    ids.chain([&raw["task_id"]])
+        .map(|id| id.as_str().unwrap().to_owned())
+        .collect()
 }
 
 #[test]

@@ -160,8 +160,8 @@ impl<'a> Clients<'a> {
                 .try_send(method, path, &headers, &body)
             {
                 Ok(answer) if want.contains(&answer.status) => return answer,
-                // It is going, or it has no database or no disk; the next one may have.
-                Ok(answer) if matches!(answer.status, 503 | 507) => {
+                // It is going, has no database or no disk, or does not know; the next one may.
+                Ok(answer) if matches!(answer.status, 503 | 507) || is_unknown(&answer) => {
                     self.refused.fetch_add(1, Ordering::Release);
                     thread::sleep(PAUSE);
                 }
@@ -171,6 +171,11 @@ impl<'a> Clients<'a> {
         }
         unreachable!("there is always a next turn")
     }
+}
+
+/// Whether the host says that this may have taken effect, and that it may be repeated.
+fn is_unknown(answer: &Answer) -> bool {
+    answer.status == 500 && answer.text().contains("\"code\":\"outcome_unknown\"")
 }
 
 /// The task of that number: most are short, some fail first, and some run when anything happens.
