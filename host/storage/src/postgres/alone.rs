@@ -4,7 +4,7 @@
 //! How lanes are looked at is in `lanes`, which needs calls; calls need this.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::settings::ClaimRules;
 use crate::turns::{COMMON_LANE, LANES_MAX, Lane, Turns};
@@ -20,7 +20,7 @@ pub(super) struct State {
     /// Behind which lane the next look begins.
     behind: Option<(String, i64)>,
     /// The tenant whose tasks alone are due, in one lane without bounds, as far as was seen; and when.
-    alone: Option<(String, Instant)>,
+    alone: Option<(String, Timestamp)>,
 }
 
 /// How long it is believed that a tenant is alone.
@@ -37,11 +37,12 @@ impl Known {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn alone(&self) -> Option<Alone> {
+    pub(super) fn alone(&self, now: Timestamp) -> Option<Alone> {
         let state = self.lock();
         state.alone.as_ref().map(|(tenant, seen)| Alone {
             tenant: tenant.clone(),
-            is_stale: seen.elapsed() >= ALONE_FOR,
+            // The clock may have been set back.
+            is_stale: !(*seen..seen.plus(ALONE_FOR)).contains(&now),
         })
     }
 
@@ -70,7 +71,7 @@ impl Known {
             (None, _) => state.alone.take().map(|(tenant, _)| tenant),
             (Some(_), Some(_)) => None,
         };
-        state.alone = alone.map(|tenant| (tenant, Instant::now()));
+        state.alone = alone.map(|tenant| (tenant, now));
     }
 }
 

@@ -124,7 +124,7 @@ pub(super) async fn claim(
         unreadable: Vec::new(),
     };
     let mut taken = 0;
-    let others_wait = match call.db.lanes.alone() {
+    let others_wait = match call.db.lanes.alone(now) {
         None => true,
         Some(alone) => {
             let (took, others_wait) = claiming.take_alone(slots, alone).await?;
@@ -183,7 +183,7 @@ impl Claiming {
         let (lanes, _) = self.learn(&ring).await?;
         let taken = self.keep(&rows, &HashMap::new()).await?;
         let is_due = lanes.iter().any(|lane| lane.is_due(self.now));
-        Ok((taken, is_due && db.lanes.alone().is_none()))
+        Ok((taken, is_due && db.lanes.alone(self.now).is_none()))
     }
 
     /// Takes the tasks whose turn it is while no other host does the same, behind those that were taken
