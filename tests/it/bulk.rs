@@ -1,6 +1,6 @@
 //! Changes of every task that a filter finds: cut short, too many at once, and too much at once.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -87,9 +87,12 @@ fn a_bulk_change_that_died_with_its_host_is_continued_by_the_same_request() {
         ("cancel", PENDING, CANCELLED),
         ("retry", CANCELLED, PENDING),
     ] {
+        // It comes as far as this task, and no further.
+        let held = Lock::of_task(&database, MANY / 2);
         ask(&first.client, change, Some(MANY)).expect(202);
         await_count(&database, to, |tasks| tasks > 0);
         first.kill();
+        drop(held);
         await_no_change(&database);
         let changed = count(&database, to);
         assert!(
@@ -124,6 +127,24 @@ fn await_no_change(database: &Database) {
 struct Lock(Child);
 
 impl Lock {
+    /// Of one task, behind so many others.
+    fn of_task(database: &Database, behind: u64) -> Lock {
+        let sql = format!(
+            "BEGIN; SELECT seq FROM cofferdam.task ORDER BY seq OFFSET {behind} LIMIT 1 FOR UPDATE;\n"
+        );
+        let mut child = Command::new("psql")
+            .args(["-X", "-q", "-A", "-t", &database.url()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("psql runs");
+        let input = child.stdin.as_mut().expect("a pipe");
+        input.write_all(sql.as_bytes()).expect("it listens");
+        let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+        output.read_line(&mut String::new()).expect("it answers");
+        Lock(child)
+    }
+
     fn of(database: &Database) -> Lock {
         let mut child = Command::new("psql")
             .args(["-X", "-q", &database.url()])
