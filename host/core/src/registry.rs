@@ -30,7 +30,7 @@ use cofferdam_domain::module::{
 use cofferdam_domain::said;
 use cofferdam_sandbox::compile::Compiled;
 use cofferdam_sandbox::{CompileError, EngineClass, LoadedModule};
-use cofferdam_storage::{Modules, PutModule, StorageError};
+use cofferdam_storage::{Modules, PutModule, Remedy, StorageError};
 
 pub use crate::registry::loader::{Loader, SandboxLoader};
 
@@ -84,29 +84,13 @@ impl RegistryError {
     /// Whether the disk, or what this host may have of it, was too full.
     pub fn wants_room(&self) -> bool {
         match self {
-            RegistryError::Compile(CompileError::Full(_))
-            | RegistryError::Storage(StorageError::Full(_) | StorageError::OverBudget { .. }) => {
-                true
-            }
+            RegistryError::Compile(CompileError::Full(_)) => true,
+            RegistryError::Storage(error) => error.remedy() == Remedy::Room,
             RegistryError::Compile(
                 CompileError::Refused(_)
                 | CompileError::Limit(_)
                 | CompileError::Host(_)
                 | CompileError::Busy,
-            )
-            | RegistryError::Storage(
-                StorageError::TooSlow
-                | StorageError::Unavailable(_)
-                | StorageError::BlobsUnavailable(_)
-                | StorageError::Unknown(_)
-                | StorageError::Conflict(_)
-                | StorageError::BatchConflict(_)
-                | StorageError::ModuleGone(_)
-                | StorageError::TooManyPlacements(_)
-                | StorageError::TooLarge(_)
-                | StorageError::Refused(_)
-                | StorageError::QueueFull { .. }
-                | StorageError::Corrupt(_),
             )
             | RegistryError::Unknown(_)
             | RegistryError::Gone(_)
@@ -126,22 +110,7 @@ impl RegistryError {
                 CompileError::Refused(_) | CompileError::Limit(_) | CompileError::Host(_) => false,
                 CompileError::Full(_) | CompileError::Busy => true,
             },
-            RegistryError::Storage(error) => match error {
-                StorageError::Full(_)
-                | StorageError::OverBudget { .. }
-                | StorageError::TooSlow
-                | StorageError::Unavailable(_)
-                | StorageError::BlobsUnavailable(_)
-                | StorageError::Unknown(_) => true,
-                StorageError::Conflict(_)
-                | StorageError::BatchConflict(_)
-                | StorageError::ModuleGone(_)
-                | StorageError::TooManyPlacements(_)
-                | StorageError::TooLarge(_)
-                | StorageError::Refused(_)
-                | StorageError::QueueFull { .. }
-                | StorageError::Corrupt(_) => false,
-            },
+            RegistryError::Storage(error) => error.remedy() != Remedy::Nothing,
         }
     }
 }

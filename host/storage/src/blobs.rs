@@ -34,6 +34,14 @@ impl BlobHash {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
+    /// The bytes of this blob are not what they were.
+    fn changed(self) -> StorageError {
+        StorageError::corrupt(format_args!(
+            "the bytes of the blob {} have changed since it was stored",
+            self.hex()
+        ))
+    }
+
     pub(crate) fn parse(hex: &str) -> Option<BlobHash> {
         let mut bytes = [0; 32];
         if hex.len() != 64 || !hex.is_ascii() {
@@ -129,10 +137,7 @@ impl Blobs {
             Err(error) => return Err(error.into()),
         };
         if BlobHash::of(&bytes) != hash {
-            return Err(StorageError::Corrupt(format!(
-                "the bytes of the blob {} have changed since it was stored",
-                hash.hex()
-            )));
+            return Err(hash.changed());
         }
         Ok(Some(bytes))
     }

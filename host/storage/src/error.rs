@@ -64,6 +64,17 @@ pub enum StorageError {
     Corrupt(String),
 }
 
+/// What would make a call succeed that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// The database or the bucket did not do it now, and may do it later.
+    Time,
+    /// More room.
+    Room,
+    /// No wait: another call, or a mended host.
+    Nothing,
+}
+
 impl StorageError {
     /// Whether the call was refused by its own rules, and undid its writes.
     pub(crate) fn is_refusal(&self) -> bool {
@@ -82,6 +93,25 @@ impl StorageError {
             | StorageError::BlobsUnavailable(_)
             | StorageError::Unknown(_)
             | StorageError::Corrupt(_) => false,
+        }
+    }
+
+    /// What would make the same call succeed.
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            StorageError::Unavailable(_)
+            | StorageError::BlobsUnavailable(_)
+            | StorageError::TooSlow
+            | StorageError::Unknown(_) => Remedy::Time,
+            StorageError::Full(_) | StorageError::OverBudget { .. } => Remedy::Room,
+            StorageError::Conflict(_)
+            | StorageError::BatchConflict(_)
+            | StorageError::QueueFull { .. }
+            | StorageError::TooManyPlacements(_)
+            | StorageError::ModuleGone(_)
+            | StorageError::TooLarge(_)
+            | StorageError::Refused(_)
+            | StorageError::Corrupt(_) => Remedy::Nothing,
         }
     }
 

@@ -33,7 +33,7 @@ use cofferdam_domain::clock::Clock;
 use cofferdam_domain::time::Timestamp;
 use rand::rngs::StdRng;
 
-pub use self::error::StorageError;
+pub use self::error::{Remedy, StorageError};
 use self::files::FileStorage;
 use self::files::shared::SharedFiles;
 pub use self::modules::{Modules, PutModule, StoredModule};

@@ -2,10 +2,11 @@
 //! database; how candidates are found along an index is each backend's own.
 //!
 //! The tasks of a tenant wait in lanes: one for each module whose attempts are bounded, and one for all
-//! other modules; and those for tasks that ask something of workers (a class) apart from the others. Tenants take turns by their weights, so that one with a million tasks does not delay
-//! another's first; inside a tenant the configured order decides. A lane or tenant that has as many
-//! attempts under way as it may is passed over as a whole, however many tasks wait in it. Every so
-//! many turns of a tenant go to a task of low priority that has waited for long.
+//! other modules; and those for tasks that ask something of workers (a class) apart from the others.
+//! Tenants take turns by their weights, so that one with a million tasks does not delay another's first;
+//! inside a tenant the configured order decides. A lane or tenant that has as many attempts under way as
+//! it may is passed over as a whole, however many tasks wait in it. Every so many turns of a tenant go to
+//! a task of low priority that has waited for long.
 //!
 //! What each tenant has had is known to this host alone: hosts that are each fair are so together.
 
@@ -30,7 +31,7 @@ pub(crate) const LOOKS_MAX: usize = 8;
 const NAME_BITS: u32 = 32;
 const NAME_MASK: i64 = (1 << NAME_BITS) - 1;
 /// Of so many turns of a tenant one is for a task that has waited for long.
-const AGED_EVERY: u64 = 8;
+const AGED_EVERY: u32 = 8;
 /// What a turn costs a tenant of weight 1.
 const STRIDE: u64 = 1_000_000;
 
@@ -224,7 +225,11 @@ pub(crate) fn wanted(
             tenant: lane.tenant.clone(),
             lane: lane.number,
             most,
-            aged: if by_age { most.min(most / 8 + 1) } else { 0 },
+            aged: if by_age {
+                most.min(most / AGED_EVERY + 1)
+            } else {
+                0
+            },
             is_counted: lane.is_bounded(rules),
             until: lane.until(now),
             aged_until: lane.aged_until(rules, now).unwrap_or(i64::MIN),
@@ -269,7 +274,7 @@ impl Turns {
             let Some(line) = waiting.min_by_key(|line| line.standing.had) else {
                 break;
             };
-            let for_age = (line.standing.turns + 1).is_multiple_of(AGED_EVERY);
+            let for_age = (line.standing.turns + 1).is_multiple_of(u64::from(AGED_EVERY));
             let Some((seq, place, is_aged)) = line.next(for_age, &mut room) else {
                 line.is_done = true;
                 continue;

@@ -9,7 +9,7 @@
 pub(crate) mod others;
 pub(crate) mod taps;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,11 +42,10 @@ pub(crate) async fn serve(shared: Arc<Shared>) {
         let watched = shared.events.sought();
         others.hear_only(&watched);
         reported.retain(|id, _| watched.contains(id));
-        let mut sought: Vec<TaskId> = watched;
+        let mut sought = watched;
         sought.extend(shared.waiters.sought());
         sought.retain(|id| !shared.running.holds(*id));
-        sought.sort_unstable();
-        sought.dedup();
+        let sought: Vec<TaskId> = sought.into_iter().collect();
         for some in sought.chunks(TASKS_MAX) {
             match shared.reads.some_tasks(some.to_vec()).await {
                 Ok(tasks) => {
@@ -61,7 +60,7 @@ pub(crate) async fn serve(shared: Arc<Shared>) {
             }
         }
     }
-    others.hear_only(&[]);
+    others.hear_only(&HashSet::new());
 }
 
 /// Tells those who watch a task here, or wait for it, how far it is.

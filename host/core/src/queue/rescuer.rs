@@ -17,8 +17,7 @@ pub(crate) async fn serve(shared: Arc<Shared>) {
             () = tokio::time::sleep(shared.config.heartbeat_interval) => {}
             () = shared.shutdown.requested() => return,
         }
-        let dead_before = shared.clock.now().minus(shared.config.dead_after);
-        if let Err(error) = run_once(&shared, dead_before).await {
+        if let Err(error) = run_once(&shared, shared.dead_before()).await {
             tracing::warn!(%error, "looking for dead hosts failed");
         }
     }

@@ -193,6 +193,11 @@ impl Shared {
         self.wanted() > (self.prefetch() / 2).min(CLAIM_MAX - 1)
     }
 
+    /// The moment before which nobody was last heard of who is not taken for dead.
+    pub(crate) fn dead_before(&self) -> Timestamp {
+        self.clock.now().minus(self.config.dead_after)
+    }
+
     /// How many claims may wait for a slot; none while there may be more slots, because a lane would
     /// begin them.
     fn prefetch(&self) -> usize {

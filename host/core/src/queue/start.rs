@@ -129,7 +129,7 @@ impl Queue {
             // This does not depend on the clocks of earlier incarnations.
             Timestamp::from_millis(i64::MAX)
         } else {
-            shared.clock.now().minus(shared.config.dead_after)
+            shared.dead_before()
         };
         let rescued = rescuer::run_once(&shared, dead_before).await?;
         if rescued > 0 {

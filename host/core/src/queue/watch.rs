@@ -1,8 +1,8 @@
 //! Watches one task: by this host's events, and by storage where there is no event.
 //!
 //! Events may be lost or come late: they are sent after the commit, and those of a task that another
-//! host runs come from there (`elsewhere`). So a watcher reads storage at every heartbeat, when it is nudged, and before
-//! it believes that the task is final.
+//! host runs come from there (`elsewhere`). So a watcher reads storage at every heartbeat, when it is
+//! nudged, and before it believes that the task is final.
 
 use std::sync::Arc;
 use std::time::Duration;

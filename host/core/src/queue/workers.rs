@@ -31,7 +31,6 @@ impl Queue {
 
     /// The moment before which nobody was last heard of who is not taken for dead.
     pub fn dead_before(&self) -> Timestamp {
-        let shared = &self.shared;
-        shared.clock.now().minus(shared.config.dead_after)
+        self.shared.dead_before()
     }
 }

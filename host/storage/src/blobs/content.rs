@@ -175,10 +175,7 @@ impl Sink {
     ) -> Result<Bytes, StorageError> {
         let found = BlobHash(self.found.finalize().into());
         if found != wanted || self.size_bytes != size_bytes {
-            return Err(StorageError::corrupt(format_args!(
-                "the bytes of the blob {} have changed since it was stored",
-                wanted.hex()
-            )));
+            return Err(wanted.changed());
         }
         Ok(match self.target {
             Target::Memory(bytes) => bytes.freeze(),

@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::future::Future;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
@@ -16,7 +15,7 @@ use cofferdam_trees::occupied;
 use tempfile::NamedTempFile;
 use tokio::sync::Mutex as Turns;
 
-use super::private_dir;
+use super::{absent_is_fine, private_dir};
 use crate::StorageError;
 use crate::blobs::BlobHash;
 use crate::blobs::content::Content;
@@ -231,7 +230,7 @@ impl Cache {
         drop(cached);
         self.state().forget(hash);
         let path = self.path(hash);
-        blocking(move || Ok(remove(&path)?)).await?;
+        blocking(move || Ok(absent_is_fine(std::fs::remove_file(path))?)).await?;
         Ok(None)
     }
 
@@ -264,7 +263,7 @@ impl Cache {
             };
             state.forget(oldest);
             // Under the lock, so that nobody makes it anew meanwhile.
-            remove(&self.path(oldest))?;
+            absent_is_fine(std::fs::remove_file(self.path(oldest)))?;
         }
     }
 
@@ -321,14 +320,6 @@ impl State {
         let turns = Arc::new(Turns::new(()));
         self.turns.insert(hash, Arc::downgrade(&turns));
         turns
-    }
-}
-
-/// Removes a file. An absent one is not an error.
-fn remove(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
     }
 }
 

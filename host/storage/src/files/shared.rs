@@ -24,6 +24,7 @@ use super::private_dir;
 use crate::StorageError;
 use crate::blobs::content::Content;
 use crate::blocking::blocking;
+use crate::error::Remedy;
 use cofferdam_domain::task::{BlobId, TaskId};
 
 /// A longer file is not in its row.
@@ -165,7 +166,7 @@ impl Shared {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            if !may_pass(&error) || begun.elapsed() + wait > patience {
+            if error.remedy() != Remedy::Time || begun.elapsed() + wait > patience {
                 return Err(error);
             }
             tracing::warn!(%error, "files cannot be kept yet");
@@ -215,26 +216,6 @@ impl Shared {
     async fn copy_of(&self, address: Address) -> Result<Cached, StorageError> {
         let fetch = |file| self.rows.fetch(address, file);
         self.cache.get(address, fetch).await
-    }
-}
-
-/// Whether storage may take later what it did not take now.
-fn may_pass(error: &StorageError) -> bool {
-    match error {
-        StorageError::Unavailable(_)
-        | StorageError::BlobsUnavailable(_)
-        | StorageError::TooSlow
-        | StorageError::Unknown(_) => true,
-        StorageError::Conflict(_)
-        | StorageError::BatchConflict(_)
-        | StorageError::QueueFull { .. }
-        | StorageError::TooManyPlacements(_)
-        | StorageError::ModuleGone(_)
-        | StorageError::TooLarge(_)
-        | StorageError::Refused(_)
-        | StorageError::Full(_)
-        | StorageError::OverBudget { .. }
-        | StorageError::Corrupt(_) => false,
     }
 }
 

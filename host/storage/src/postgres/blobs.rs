@@ -28,7 +28,7 @@ use crate::blobs::BlobHash;
 use crate::blobs::content::{Content, PIECE_BYTES, Sink};
 use crate::files::cache::Address;
 
-pub(super) use self::sweep::unrefer;
+pub(super) use self::sweep::{hashes, unrefer};
 
 /// Bytes of a part in the database.
 const PART_BYTES: usize = 1 << 20;

@@ -29,10 +29,22 @@ const PUT_INPUT: &str = "
     INSERT INTO cofferdam.input (id, blob, size_bytes) SELECT $1, b.hash, $3 FROM b
     ON CONFLICT (id) DO UPDATE SET put_at = clock_timestamp() RETURNING 1";
 const FIND_INPUT: &str = "SELECT blob, size_bytes FROM cofferdam.input WHERE id = $1";
-const REMOVE_INPUTS: &str = "
-    WITH d AS (DELETE FROM cofferdam.input WHERE id = ANY($1::uuid[]) RETURNING blob)
-    UPDATE cofferdam.blob b SET put_at = clock_timestamp()
-    FROM (SELECT DISTINCT blob FROM d) u WHERE b.hash = u.blob";
+/// Removes those of the inputs $1 of which `$which` is true.
+macro_rules! remove_inputs {
+    ($which:literal) => {
+        concat!(
+            "WITH d AS (
+                DELETE FROM cofferdam.input WHERE id = ANY($1::uuid[]) AND ",
+            $which,
+            " RETURNING blob)
+             UPDATE cofferdam.blob b SET put_at = clock_timestamp()
+             FROM (SELECT DISTINCT blob FROM d) u WHERE b.hash = u.blob"
+        )
+    };
+}
+
+const REMOVE_INPUTS: &str = remove_inputs!("true");
+const UNREFERRED_INPUTS: &str = remove_inputs!("put_at IS NOT NULL");
 const UNTOUCHED_INPUTS: &str = "
     SELECT id FROM cofferdam.input WHERE put_at < clock_timestamp() - make_interval(secs => $1)
     ORDER BY put_at LIMIT $2 FOR UPDATE SKIP LOCKED";
@@ -40,12 +52,6 @@ const UNTOUCHED_INPUTS: &str = "
 const REFERRED_INPUTS: &str = "
     UPDATE cofferdam.input i SET put_at = NULL WHERE i.id = ANY($1::uuid[])
         AND EXISTS (SELECT 1 FROM cofferdam.task_spec s WHERE s.blob = i.id)";
-const UNREFERRED_INPUTS: &str = "
-    WITH d AS (
-        DELETE FROM cofferdam.input WHERE id = ANY($1::uuid[]) AND put_at IS NOT NULL
-        RETURNING blob)
-    UPDATE cofferdam.blob b SET put_at = clock_timestamp()
-    FROM (SELECT DISTINCT blob FROM d) u WHERE b.hash = u.blob";
 
 /// Whoever removes the task waits for this, and then sees the files.
 const TASK_IS_THERE: &str = "SELECT 1 FROM cofferdam.task_spec WHERE id = $1 FOR KEY SHARE";

@@ -12,7 +12,7 @@ use super::classes;
 use super::counters;
 use super::fault::{Fault, get, get_hash, get_u8};
 use super::files;
-use super::params::{Raw, params};
+use super::params::params;
 use super::tx::{Mode, Tx};
 use super::workers;
 use crate::rows::state_of;
@@ -194,7 +194,7 @@ async fn remove(tx: &mut Tx, tasks: &[OldTask]) -> Result<Vec<BlobId>, Fault> {
         tx.query(sql, params![seqs.clone()]).await?;
     }
     let outputs = tx.query(REMOVE_OUTPUTS, params![seqs]).await?;
-    blobs::unrefer(tx, hashes(&outputs)?);
+    blobs::unrefer(tx, blobs::hashes(&outputs, 0)?);
     let ids: Vec<Uuid> = tasks.iter().map(|task| task.id).collect();
     files::remove_of_tasks(tx, ids);
     for task in tasks {
@@ -241,17 +241,10 @@ async fn remove_unused_modules(call: &Call) -> Result<Vec<Digest>, Fault> {
         .iter()
         .map(|row| Ok(Digest::from_bytes(get_hash(row, 0)?)))
         .collect();
-    let blobs: Result<_, StorageError> =
-        rows.iter().map(|row| Ok(Raw::copy(get(row, 1)?))).collect();
-    blobs::unrefer(&mut tx, blobs?);
+    blobs::unrefer(&mut tx, blobs::hashes(&rows, 1)?);
     tx.commit().await?;
     call.db.templates().clear();
     Ok(digests?)
-}
-
-/// The hashes that rows begin with.
-fn hashes(rows: &[Row]) -> Result<Vec<Raw>, StorageError> {
-    rows.iter().map(|row| Ok(Raw::copy(get(row, 0)?))).collect()
 }
 
 /// The `blobs` and `tasks` that nothing in the database refers to.

@@ -70,18 +70,8 @@ impl Backend for Postgres {
     }
 
     async fn reopened(self) -> Postgres {
-        let Postgres {
-            storage,
-            dir,
-            database,
-        } = self;
-        drop(storage);
-        let storage = open(&database, &dir).unwrap();
-        Postgres {
-            storage,
-            dir,
-            database,
-        }
+        let rules = settings(self.dir.path()).claims;
+        self.reopened_with(rules).await
     }
 
     async fn reopened_with(self, rules: ClaimRules) -> Postgres {

@@ -1,5 +1,6 @@
 //! The other hosts, as far as the tasks that they run concern those who watch here.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::queue::elsewhere::taps::Tapped;
@@ -49,7 +50,7 @@ impl Others {
     }
 
     /// Hears nothing any more of tasks but these.
-    pub(super) fn hear_only(&self, watched: &[TaskId]) {
+    pub(super) fn hear_only(&self, watched: &HashSet<TaskId>) {
         if let Some(tapped) = &self.tapped {
             tapped.keep_only(watched);
         }

@@ -4,7 +4,7 @@
 //! follows, until nobody watches here, or until the task runs elsewhere. One that broke, or ended before
 //! the task did, is made anew after a while, from the piece on that came last.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -94,7 +94,7 @@ impl Tapped {
     }
 
     /// Ends every tap but those of these tasks.
-    pub(super) fn keep_only(&self, watched: &[TaskId]) {
+    pub(super) fn keep_only(&self, watched: &HashSet<TaskId>) {
         self.lock().retain(|id, _| watched.contains(id));
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Most tasks are neither, so the common case costs one atomic load.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::super::locks::{AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError};
@@ -82,9 +82,9 @@ impl Hub {
     }
 
     /// The tasks of which a watcher seeks what other hosts tell.
-    pub(crate) fn sought(&self) -> Vec<TaskId> {
+    pub(crate) fn sought(&self) -> HashSet<TaskId> {
         if self.0.count.load(Ordering::SeqCst) == 0 {
-            return Vec::new();
+            return HashSet::new();
         }
         let rooms = self.lock();
         let sought = rooms.by_task.iter().filter(|(_, room)| room.seekers > 0);

@@ -6,6 +6,7 @@
 //! confirmed that. So a host may end between any two steps: another one goes on.
 
 use futures_util::FutureExt;
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::StorageError;
@@ -50,6 +51,12 @@ const OBJECTS: &str = "
     SELECT object FROM cofferdam.blob_gone
     WHERE since < clock_timestamp() - make_interval(secs => $1) ORDER BY since LIMIT $2";
 const REMOVED: &str = "DELETE FROM cofferdam.blob_gone WHERE object = ANY($1::uuid[])";
+
+/// The hashes in a column of rows.
+pub(in crate::postgres) fn hashes(rows: &[Row], column: usize) -> Result<Vec<Raw>, StorageError> {
+    let hashes = rows.iter().map(|row| Ok(Raw::copy(get(row, column)?)));
+    hashes.collect()
+}
 
 /// Has bytes looked at again that lose a reference in this transaction.
 pub(in crate::postgres) fn unrefer(tx: &mut Tx, hashes: Vec<Raw>) {
@@ -109,8 +116,7 @@ async fn sweep_rows(call: &Call) -> Result<i64, Fault> {
         tx.rollback().await?;
         return Ok(0);
     }
-    let hashes = rows.iter().map(|row| Ok(Raw::copy(get(row, 0)?)));
-    let hashes: Vec<Raw> = hashes.collect::<Result<_, StorageError>>()?;
+    let hashes = hashes(&rows, 0)?;
     tx.query(REFERRED, params![hashes.clone()]).await?;
     let shard = call.db.shards.next();
     tx.query(REMOVE, params![hashes, shard]).await?;
