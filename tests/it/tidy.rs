@@ -39,6 +39,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "threads",
             "domain",
             "clock",
+            "sse",
         ],
     ),
     (
@@ -82,6 +83,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "sessions",
             "mcp",
             "intake",
+            "sse",
             "executions",
             "interpreters",
             "queue",
@@ -114,6 +116,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "intake",
         &["sessions", "interpreters", "queue", "runner", "domain"],
     ),
+    ("sse", &[]),
     (
         "executions",
         &["interpreters", "runner", "storage", "domain"],

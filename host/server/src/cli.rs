@@ -6,7 +6,6 @@
 mod backup;
 mod client;
 mod code;
-mod events;
 mod exec;
 mod health;
 mod live;

@@ -11,3 +11,4 @@ pub mod http;
 pub mod mcp;
 
 mod intake;
+mod sse;

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::app::Interrupted;
 use crate::cli::client::{Answer, Client, problem};
-use crate::cli::events::{self, Event};
 use crate::cli::{output, warm_up};
+use crate::sse::{self, Event};
 
 /// What was shown of standard output and standard error.
 #[derive(Debug, Default)]
@@ -55,7 +55,7 @@ pub(super) fn run(client: &Client, path: &str, body: &Value) -> anyhow::Result<(
     let begin = || client.stream("POST", path, &headers, text.clone());
     let mut stream = BufReader::new(warm_up::when_ready(body, begin)?);
     let mut shown = Shown::default();
-    while let Some(event) = events::next(&mut stream).map_err(cause)? {
+    while let Some(event) = sse::next(&mut stream).map_err(cause)? {
         match event.name.as_str() {
             "stdout" | "stderr" => show(&event, &mut shown)?,
             "truncated" => match event.json()?["stream"].as_str() {
@@ -72,7 +72,7 @@ pub(super) fn run(client: &Client, path: &str, body: &Value) -> anyhow::Result<(
 }
 
 fn show(event: &Event, shown: &mut Shown) -> anyhow::Result<()> {
-    let bytes = events::written(&event.json()?)?;
+    let bytes = sse::written(&event.json()?)?.unwrap_or_default();
     match event.name.as_str() {
         "stdout" if shown.stdout.add(&bytes) => output::bytes(&bytes),
         "stderr" if shown.stderr.add(&bytes) => output::error_bytes(&bytes),

@@ -86,29 +86,19 @@ fn push(client: &Client, name: &str, file: &std::path::Path, json: bool) -> anyh
 }
 
 fn list(client: &Client, json: bool) -> anyhow::Result<()> {
-    let mut cursor = String::new();
-    loop {
-        let page = client
-            .get(&format!("/v1/modules?limit=1000{cursor}"))?
-            .page()?;
-        for item in &page.items {
-            if json {
-                output::line(item.as_it_came());
-            } else {
-                output::line(&format!(
-                    "{:<32} {:<8} {:>10}  {}",
-                    text(item, "name"),
-                    text(item, "kind"),
-                    item["size_bytes"],
-                    text(item, "digest")
-                ));
-            }
+    client.each("/v1/modules?limit=1000", |item| {
+        if json {
+            output::line(item.as_it_came());
+        } else {
+            output::line(&format!(
+                "{:<32} {:<8} {:>10}  {}",
+                text(item, "name"),
+                text(item, "kind"),
+                item["size_bytes"],
+                text(item, "digest")
+            ));
         }
-        match &page.next_cursor {
-            Some(next) => cursor = format!("&cursor={}", encoded(next)),
-            None => return Ok(()),
-        }
-    }
+    })
 }
 
 fn show(module: &Told, json: bool) {

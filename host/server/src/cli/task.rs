@@ -146,19 +146,8 @@ fn changed(answer: Answer, json: bool) -> anyhow::Result<()> {
 }
 
 fn attempts(client: &Client, id: &str, json: bool) -> anyhow::Result<()> {
-    let mut cursor = String::new();
-    loop {
-        let page = client
-            .get(&path(id, &format!("/attempts{cursor}")))?
-            .page()?;
-        for attempt in &page.items {
-            show_attempt(attempt, json);
-        }
-        match &page.next_cursor {
-            Some(next) => cursor = format!("?cursor={}", encoded(next)),
-            None => return Ok(()),
-        }
-    }
+    let list = path(id, "/attempts?limit=100");
+    client.each(&list, |attempt| show_attempt(attempt, json))
 }
 
 fn show_attempt(attempt: &Told, json: bool) {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::cli::client::Answer;
+use crate::cli::client::{Answer, Client, encoded};
 
 /// JSON that was read.
 pub(super) struct Told {
@@ -41,6 +41,21 @@ pub(super) struct Page {
     pub(super) items: Vec<Told>,
     pub(super) next_cursor: Option<String>,
     pub(super) as_of: Option<String>,
+}
+
+impl Client {
+    /// Shows every item of a list, page by page; `path` has a query.
+    pub(super) fn each(&self, path: &str, mut show: impl FnMut(&Told)) -> anyhow::Result<()> {
+        let mut cursor = String::new();
+        loop {
+            let page = self.get(&format!("{path}{cursor}"))?.page()?;
+            page.items.iter().for_each(&mut show);
+            match &page.next_cursor {
+                Some(next) => cursor = format!("&cursor={}", encoded(next)),
+                None => return Ok(()),
+            }
+        }
+    }
 }
 
 const NOT_JSON: &str = "the server's answer is not JSON";

@@ -26,7 +26,7 @@ pub(super) enum Worker {
 
 pub(super) fn run(command: &Worker, client: &Client, json: bool) -> anyhow::Result<ExitCode> {
     match command {
-        Worker::List => list(client, json)?,
+        Worker::List => client.each("/v1/workers?limit=1000", |worker| show(worker, json))?,
         Worker::Drain { id, undo } => {
             let path = format!("/v1/workers/{}/drain", encoded(id));
             let answer = match undo {
@@ -37,20 +37,6 @@ pub(super) fn run(command: &Worker, client: &Client, json: bool) -> anyhow::Resu
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn list(client: &Client, json: bool) -> anyhow::Result<()> {
-    let mut cursor = String::new();
-    loop {
-        let page = client
-            .get(&format!("/v1/workers?limit=1000{cursor}"))?
-            .page()?;
-        page.items.iter().for_each(|worker| show(worker, json));
-        match &page.next_cursor {
-            Some(next) => cursor = format!("&cursor={}", encoded(next)),
-            None => return Ok(()),
-        }
-    }
 }
 
 fn show(worker: &Told, json: bool) {

@@ -181,6 +181,21 @@ pub fn all() -> Vec<Key> {
     keys
 }
 
+/// The text of a key that may be empty.
+fn shown(value: Option<&impl ToString>) -> String {
+    value.map(ToString::to_string).unwrap_or_default()
+}
+
+/// Reads the text of a key that may be empty into its field; false if it is not what it should be.
+fn put_optional<T, E>(
+    field: &mut Option<T>,
+    text: &str,
+    read: impl FnOnce(&str) -> Result<T, E>,
+) -> bool {
+    let read = (!text.is_empty()).then(|| read(text)).transpose();
+    read.map(|read| *field = read).is_ok()
+}
+
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

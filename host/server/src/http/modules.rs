@@ -103,9 +103,7 @@ pub(crate) async fn list(State(services): State<AppState>, uri: Uri) -> Result<R
     while let Some(batch) = rest.batch() {
         let from = found.last().map(|last| &last.name).or(after.as_ref());
         let mut more = services.modules.list_modules(from, batch + 1).await?;
-        let batch = usize::try_from(batch).unwrap_or(usize::MAX);
-        let is_last = more.len() <= batch;
-        more.truncate(batch);
+        let is_last = page::cut(&mut more, batch);
         more.iter().for_each(|module| rest.add(text_bytes(module)));
         found.extend(more);
         next_cursor = found

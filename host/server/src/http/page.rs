@@ -4,6 +4,8 @@
 //! come and go in between. It contains the kind of its list; a cursor of another kind, or a changed
 //! one, is refused.
 
+use std::fmt::Display;
+
 use crate::http::error::ApiError;
 use crate::intake::query::Query;
 use base64::Engine;
@@ -51,6 +53,14 @@ impl Rest {
         self.items = self.items.saturating_sub(1);
         self.text_bytes = self.text_bytes.saturating_sub(text_bytes);
     }
+}
+
+/// Cuts off what was read beyond `wanted` items, to see whether more follow; whether none do.
+pub(crate) fn cut<T>(found: &mut Vec<T>, wanted: u32) -> bool {
+    let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+    let is_last = found.len() <= wanted;
+    found.truncate(wanted);
+    is_last
 }
 
 /// One page of a list.
@@ -125,62 +135,80 @@ pub(crate) struct Place {
     pub(crate) as_of: ChangeNumber,
 }
 
+/// A list whose cursors are the names of its items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Named {
+    Modules,
+    Attempts,
+    Workers,
+}
+
+impl Named {
+    const fn tag(self) -> char {
+        match self {
+            Named::Modules => 'm',
+            Named::Attempts => 'a',
+            Named::Workers => 'w',
+        }
+    }
+
+    /// The cursor after the item of that name.
+    fn cursor(self, name: impl Display) -> String {
+        URL_SAFE_NO_PAD.encode(format!("{}{name}", self.tag()))
+    }
+
+    /// The item that a cursor of this list means. Each has one cursor only.
+    fn after<T>(
+        self,
+        query: &mut Query<'_>,
+        read: impl FnOnce(&str) -> Option<T>,
+        cursor_of: impl FnOnce(&T) -> String,
+    ) -> Result<Option<T>, ApiError> {
+        let Some(cursor) = query.text("cursor")? else {
+            return Ok(None);
+        };
+        let bytes = URL_SAFE_NO_PAD.decode(&cursor).map_err(|_| bad_cursor())?;
+        let text = String::from_utf8(bytes).map_err(|_| bad_cursor())?;
+        let name = text.strip_prefix(self.tag()).ok_or_else(bad_cursor)?;
+        let item = read(name).ok_or_else(bad_cursor)?;
+        match cursor_of(&item) == cursor {
+            true => Ok(Some(item)),
+            false => Err(bad_cursor()),
+        }
+    }
+}
+
 /// The cursor after `name` in the list of modules.
 pub(crate) fn module_cursor(name: &ModuleName) -> String {
-    URL_SAFE_NO_PAD.encode(format!("m{name}"))
+    Named::Modules.cursor(name)
 }
 
 /// The name in a cursor of the list of modules.
 pub(crate) fn after_module(query: &mut Query<'_>) -> Result<Option<ModuleName>, ApiError> {
-    let Some(cursor) = query.text("cursor")? else {
-        return Ok(None);
-    };
-    let bytes = URL_SAFE_NO_PAD.decode(&cursor).map_err(|_| bad_cursor())?;
-    let text = String::from_utf8(bytes).map_err(|_| bad_cursor())?;
-    let name = text.strip_prefix('m').ok_or_else(bad_cursor)?;
-    ModuleName::parse(name).map(Some).map_err(|_| bad_cursor())
+    let read = |name: &str| ModuleName::parse(name).ok();
+    Named::Modules.after(query, read, module_cursor)
 }
 
 /// The cursor after an attempt in the list of a task's attempts.
 pub(crate) fn attempt_cursor(number: u32) -> String {
-    URL_SAFE_NO_PAD.encode(format!("a{number}"))
+    Named::Attempts.cursor(number)
 }
 
 /// The number of the attempt that a cursor of that list means.
 pub(crate) fn after_attempt(query: &mut Query<'_>) -> Result<Option<u32>, ApiError> {
-    let Some(cursor) = query.text("cursor")? else {
-        return Ok(None);
-    };
-    let bytes = URL_SAFE_NO_PAD.decode(&cursor).map_err(|_| bad_cursor())?;
-    let text = String::from_utf8(bytes).map_err(|_| bad_cursor())?;
-    let number = text.strip_prefix('a').ok_or_else(bad_cursor)?;
-    let number = number.parse().map_err(|_| bad_cursor())?;
-    // Written in one way only.
-    match attempt_cursor(number) == cursor {
-        true => Ok(Some(number)),
-        false => Err(bad_cursor()),
-    }
+    let read = |name: &str| name.parse().ok();
+    Named::Attempts.after(query, read, |number| attempt_cursor(*number))
 }
 
 /// The cursor after a worker in their list.
 pub(crate) fn worker_cursor(id: WorkerId) -> String {
-    URL_SAFE_NO_PAD.encode(format!("w{}", id.0.simple()))
+    Named::Workers.cursor(id.0.simple())
 }
 
 /// The worker that a cursor of their list means.
 pub(crate) fn after_worker(query: &mut Query<'_>) -> Result<Option<WorkerId>, ApiError> {
-    let Some(cursor) = query.text("cursor")? else {
-        return Ok(None);
-    };
-    let bytes = URL_SAFE_NO_PAD.decode(&cursor).map_err(|_| bad_cursor())?;
-    let text = String::from_utf8(bytes).map_err(|_| bad_cursor())?;
-    let id = text.strip_prefix('w').ok_or_else(bad_cursor)?;
-    let id = Uuid::try_parse(id).map_err(|_| bad_cursor())?;
-    // Written in one way only.
-    match worker_cursor(WorkerId(id)) == cursor {
-        true => Ok(Some(WorkerId(id))),
-        false => Err(bad_cursor()),
-    }
+    let read = |name: &str| Uuid::try_parse(name).ok().map(WorkerId);
+    Named::Workers.after(query, read, |id| worker_cursor(*id))
 }
 
 fn bad_cursor() -> ApiError {

@@ -65,9 +65,7 @@ pub(crate) async fn list(State(services): State<AppState>, uri: Uri) -> Result<R
     let after = page::after_worker(&mut query)?;
     query.done()?;
     let mut found = services.storage.workers(after, limit + 1).await?;
-    let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
-    let is_last = found.len() <= wanted;
-    found.truncate(wanted);
+    let is_last = page::cut(&mut found, limit);
     let last = found.last().filter(|_| !is_last);
     let page = Page {
         next_cursor: last.map(|last| page::worker_cursor(last.id)),

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 use super::{get, is_final, path, percent, text};
 use crate::cli::client::Client;
-use crate::cli::events::{self, Event, written};
 use crate::cli::output;
 use crate::cli::told::Told;
+use crate::sse::{self, Event, written};
 
 /// How often a stream without new events is resumed.
 const RESUMES_MAX: u32 = 5;
@@ -27,7 +27,7 @@ pub(super) fn logs(client: &Client, id: &str, stream: &str, follow: bool) -> any
         watch(client, id, |event| {
             if event.name == stream {
                 followed = true;
-                output::bytes(&written(&event.json()?)?);
+                output::bytes(&written(&event.json()?)?.unwrap_or_default());
             }
             Ok(())
         })?;
@@ -66,7 +66,8 @@ fn shown(event: &Event) -> anyhow::Result<String> {
         "status" => format!("{} (attempt {})", text(data, "status"), data["attempt"]),
         "progress" => format!("{:>3}% {}", percent(data), text(data, "progress_note")),
         "stdout" | "stderr" | "log" => {
-            output::printable(String::from_utf8_lossy(&written(data)?).trim_end())
+            let bytes = written(data)?.unwrap_or_default();
+            output::printable(String::from_utf8_lossy(&bytes).trim_end())
         }
         _ => text(data, "status"),
     };
@@ -87,7 +88,7 @@ fn watch(
         let stream = client.stream("GET", &path(id, "/events"), &headers, Vec::new())?;
         let mut stream = BufReader::new(stream);
         // One that breaks is taken up again as one that ends is.
-        while let Some(event) = events::next(&mut stream).unwrap_or(None) {
+        while let Some(event) = sse::next(&mut stream).unwrap_or(None) {
             last = event.id.clone().or(last);
             told(&event)?;
             if event.name == "result" {

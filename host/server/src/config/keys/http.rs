@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Key, Kind, TIB, millis};
+use super::{Key, Kind, TIB, millis, put_optional, shown};
 use cofferdam_domain::worker::Address;
 
 pub(super) fn keys() -> Vec<Key> {
@@ -35,18 +35,9 @@ fn addresses() -> Vec<Key> {
             doc: "A second address, where a separate thread answers only /livez, /readyz, /metrics and /health; empty for none. Only loopback is served.",
             kind: Kind::Text {
                 form: "IP:PORT",
-                get: |config| {
-                    let listen = config.http.operations_listen;
-                    listen.map_or_else(String::new, |listen| listen.to_string())
-                },
+                get: |config| shown(config.http.operations_listen.as_ref()),
                 set: |config, text| {
-                    let parsed = match text {
-                        "" => Ok(None),
-                        text => text.parse::<SocketAddr>().map(Some),
-                    };
-                    parsed
-                        .map(|listen| config.http.operations_listen = listen)
-                        .is_ok()
+                    put_optional(&mut config.http.operations_listen, text, str::parse)
                 },
             },
         },
@@ -56,17 +47,8 @@ fn addresses() -> Vec<Key> {
             doc: "Where other hosts reach this one's API, as http://HOST:PORT; the address it listens on if empty.",
             kind: Kind::Text {
                 form: "a URL of a scheme, a host and a port",
-                get: |config| {
-                    let address = config.http.advertise.as_ref();
-                    address.map_or_else(String::new, |address| address.as_str().to_owned())
-                },
-                set: |config, text| {
-                    let address = (!text.is_empty()).then(|| Address::parse(text));
-                    address
-                        .transpose()
-                        .map(|address| config.http.advertise = address)
-                        .is_ok()
-                },
+                get: |config| shown(config.http.advertise.as_ref().map(Address::as_str).as_ref()),
+                set: |config, text| put_optional(&mut config.http.advertise, text, Address::parse),
             },
         },
     ]

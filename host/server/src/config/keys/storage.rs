@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Key, Kind, TIB, millis};
+use super::{Key, Kind, TIB, millis, shown};
 use cofferdam_storage::settings::{BucketPlace, Secret};
 
 pub(super) fn keys() -> Vec<Key> {
@@ -114,12 +114,8 @@ fn key_of_bucket() -> Vec<Key> {
             kind: Kind::Text {
                 form: "a text",
                 get: |config| {
-                    let is_set = config.storage.bucket.secret_access_key.is_some();
-                    if is_set {
-                        "***".to_owned()
-                    } else {
-                        String::new()
-                    }
+                    let secret = config.storage.bucket.secret_access_key.as_ref();
+                    shown(secret.map(|_| "***").as_ref())
                 },
                 set: |config, text| {
                     config.storage.bucket.secret_access_key = unless_empty(text).map(Secret::new);
@@ -165,11 +161,6 @@ fn without_password(url: &str) -> String {
         None => authority.to_owned(),
     };
     format!("{scheme}://{shown}{path}")
-}
-
-/// The text of a key that may be empty.
-fn shown(value: Option<&impl ToString>) -> String {
-    value.map(ToString::to_string).unwrap_or_default()
 }
 
 fn unless_empty(text: &str) -> Option<String> {

@@ -1,6 +1,6 @@
 //! The keys of `[worker]`.
 
-use super::{Key, Kind};
+use super::{Key, Kind, put_optional, shown};
 use cofferdam_domain::worker::{BadName, Capability, WorkerName};
 
 /// The most capabilities, and the most groups, that an operator may give to a worker.
@@ -14,16 +14,8 @@ pub(super) fn keys() -> Vec<Key> {
             doc: "This host's name in lists of workers, and for preferred_worker; that of the machine if empty.",
             kind: Kind::Text {
                 form: "1 to 64 of A-Z a-z 0-9 . _ -",
-                get: |config| {
-                    let name = config.worker.name.as_ref();
-                    name.map_or_else(String::new, ToString::to_string)
-                },
-                set: |config, text| {
-                    let name = (!text.is_empty()).then(|| WorkerName::parse(text));
-                    name.transpose()
-                        .map(|name| config.worker.name = name)
-                        .is_ok()
-                },
+                get: |config| shown(config.worker.name.as_ref()),
+                set: |config, text| put_optional(&mut config.worker.name, text, WorkerName::parse),
             },
         },
         Key {

@@ -6,16 +6,14 @@ use std::sync::Arc;
 use axum::body::{Body, BodyDataStream};
 use axum::http::header::ACCEPT;
 use axum::http::{Request, StatusCode};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
-use serde::Deserialize;
 
 use crate::http::error::ApiError;
 use crate::http::peers::owner::Thing;
 use crate::http::peers::{Others, Peers};
+use crate::sse;
 use cofferdam::queue::elsewhere::{Taps, Told};
 use cofferdam::queue::events::Piece;
 use cofferdam_domain::attempt::{Stream, WorkerId};
@@ -31,13 +29,6 @@ struct Listening {
     /// What has come of the next event.
     rest: BytesMut,
     told: VecDeque<Told>,
-}
-
-/// The data of an event of a stream.
-#[derive(Deserialize)]
-struct Written {
-    text: Option<String>,
-    base64: Option<String>,
 }
 
 impl Taps for Peers {
@@ -112,20 +103,12 @@ impl Listening {
 }
 
 /// What an event says a guest has written; `None` for any other event.
-fn piece_of(event: &[u8]) -> Option<Told> {
-    let text = std::str::from_utf8(event).ok()?;
-    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+fn piece_of(mut event: &[u8]) -> Option<Told> {
+    let event = sse::next(&mut event).ok()??;
     let streams = [Stream::Stdout, Stream::Stderr, Stream::Log];
-    let name = field("event: ")?;
-    let stream = streams.into_iter().find(|stream| stream.as_str() == name)?;
-    let number = field("id: ")?.parse().ok()?;
-    let written: Written = serde_json::from_str(field("data: ")?).ok()?;
-    let bytes = match written {
-        Written {
-            text: Some(text), ..
-        } => text.into(),
-        Written { base64, .. } => STANDARD.decode(base64?).ok()?.into(),
-    };
+    let stream = streams.into_iter().find(|it| it.as_str() == event.name)?;
+    let number = event.id.as_ref()?.parse().ok()?;
+    let bytes = sse::written(&event.json().ok()?).ok()??.into();
     let piece = Piece { stream, bytes };
     Some(Told { number, piece })
 }

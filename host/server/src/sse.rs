@@ -1,31 +1,40 @@
-//! Server-sent events, as the API sends them, on their way in.
+//! Server-sent events, as the API sends them, on their way in: to the command line, and to a host that
+//! hears what another one tells.
 
 use std::io::BufRead;
 
-use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 /// One event.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Event {
+pub(crate) struct Event {
     /// What to resume after.
-    pub(super) id: Option<String>,
-    pub(super) name: String,
+    pub(crate) id: Option<String>,
+    pub(crate) name: String,
     /// JSON, as it came.
-    pub(super) data: String,
+    pub(crate) data: String,
 }
 
 impl Event {
     /// What is told.
-    pub(super) fn json(&self) -> anyhow::Result<Value> {
-        serde_json::from_str(&self.data).context("the server's event is not JSON")
+    pub(crate) fn json(&self) -> Result<Value, BadEvent> {
+        serde_json::from_str(&self.data).map_err(BadEvent::NotJson)
     }
 }
 
+/// An event is not what a host sends.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BadEvent {
+    #[error("the server's event is not JSON")]
+    NotJson(#[source] serde_json::Error),
+    #[error("the server's event is not what it should be")]
+    NotBase64(#[source] base64::DecodeError),
+}
+
 /// The next event; `None` where the stream ends.
-pub(super) fn next(stream: &mut impl BufRead) -> std::io::Result<Option<Event>> {
+pub(crate) fn next(stream: &mut impl BufRead) -> std::io::Result<Option<Event>> {
     let (mut id, mut name, mut data) = (None, None, None);
     let mut line = String::new();
     loop {
@@ -48,14 +57,15 @@ pub(super) fn next(stream: &mut impl BufRead) -> std::io::Result<Option<Event>> 
     }
 }
 
-/// A piece of a stream that a guest wrote.
-pub(super) fn written(data: &Value) -> anyhow::Result<Vec<u8>> {
+/// A piece of a stream that a guest wrote; `None` if the event has none.
+pub(crate) fn written(data: &Value) -> Result<Option<Vec<u8>>, BadEvent> {
     match (data["text"].as_str(), data["base64"].as_str()) {
-        (Some(text), _) => Ok(text.as_bytes().to_vec()),
-        (None, Some(base64)) => STANDARD
-            .decode(base64)
-            .context("the server's event is not what it should be"),
-        (None, None) => Ok(Vec::new()),
+        (Some(text), _) => Ok(Some(text.as_bytes().to_vec())),
+        (None, Some(base64)) => {
+            let bytes = STANDARD.decode(base64);
+            bytes.map(Some).map_err(BadEvent::NotBase64)
+        }
+        (None, None) => Ok(None),
     }
 }
 
@@ -72,7 +82,8 @@ mod tests {
             (event.id.as_deref(), event.name.as_str()),
             (Some("7"), "stdout")
         );
-        assert_eq!(written(&event.json().unwrap()).unwrap(), b"a: b");
+        let bytes = written(&event.json().unwrap()).unwrap();
+        assert_eq!(bytes.as_deref(), Some(&b"a: b"[..]));
         assert_eq!(next(&mut stream).unwrap(), None);
     }
 }
