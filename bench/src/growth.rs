@@ -56,7 +56,7 @@ const SMALL_WAL: &str = "max_wal_size = 1GB\n";
 
 pub(crate) fn run(plan: &GrowthPlan) -> anyhow::Result<Report> {
     let mut report = Report::new("growth", method(plan));
-    let server = Postgres::start(SMALL_WAL)?;
+    let server = Postgres::start(SMALL_WAL);
     if !plan.no_sizes {
         sizes(plan, &server, &mut report)?;
     }

@@ -1,24 +1,12 @@
 //! One PostgreSQL server with durable settings, for the benchmarks of what several hosts share.
 //!
-//! Its data is on the disk, because commits have to wait for it. It listens on a socket in a directory of
-//! its own and is ended when it is dropped.
+//! Its data is on the disk, because commits have to wait for it. It is started and ended as the tests' own
+//! servers are.
 
-use std::fs::File;
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use anyhow::{Context, bail, ensure};
-use tempfile::TempDir;
-
-/// PostgreSQL does not run as root; this user owns nothing.
-const NOBODY: u32 = 65_534;
-/// How long a server may take to start.
-const START_MAX: Duration = Duration::from_secs(60);
-/// How long it may take to end.
-const STOP_MAX: Duration = Duration::from_secs(30);
+use anyhow::{Context, ensure};
+use cofferdam_test_postgres::Server;
 
 /// `fsync` and `synchronous_commit` are on, as PostgreSQL has them; the rest is what an operator of a
 /// machine of this size sets first.
@@ -31,14 +19,12 @@ checkpoint_timeout = 15min
 fsync = on
 synchronous_commit = on
 full_page_writes = on
+wal_level = replica
+max_wal_senders = 10
 ";
 
 /// A running server.
-#[derive(Debug)]
-pub(crate) struct Postgres {
-    child: Child,
-    folder: TempDir,
-}
+pub(crate) struct Postgres(Server);
 
 /// What a database has cost until a moment.
 #[derive(Clone, Copy, Debug)]
@@ -49,53 +35,11 @@ pub(crate) struct Cost {
 
 impl Postgres {
     /// Makes a new server and starts it. `settings` are added to its own.
-    pub(crate) fn start(settings: &str) -> anyhow::Result<Postgres> {
-        let folder = TempDir::new()?;
-        let user = rustix::process::getuid().is_root().then_some(NOBODY);
-        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700))?;
-        chown(folder.path(), user, user)?;
-        let data = folder.path().join("data");
-        let made = as_user(&programs()?.join("initdb"), user)
-            .args(["-U", "cofferdam", "-A", "trust", "-E", "UTF8"])
-            .args(["--locale=C", "-D"])
-            .arg(&data)
-            .current_dir("/")
-            .output()
-            .context("initdb cannot be started")?;
-        ensure!(
-            made.status.success(),
-            "initdb: {}",
-            String::from_utf8_lossy(&made.stderr)
-        );
-        let file = data.join("postgresql.conf");
-        let socket = format!("unix_socket_directories = '{}'\n", folder.path().display());
-        let text = std::fs::read_to_string(&file)? + SETTINGS + settings + &socket;
-        std::fs::write(&file, text)?;
-        let log = File::create(folder.path().join("log"))?;
-        let child = as_user(&programs()?.join("postgres"), user)
-            .arg("-D")
-            .arg(&data)
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .context("postgres cannot be started")?;
-        let server = Postgres { child, folder };
-        server.await_answer()?;
-        Ok(server)
-    }
-
-    fn await_answer(&self) -> anyhow::Result<()> {
-        let begun = Instant::now();
-        while self.run("postgres", "SELECT 1").is_err() {
-            if begun.elapsed() > START_MAX {
-                let log = std::fs::read_to_string(self.folder.path().join("log"));
-                bail!("PostgreSQL does not start: {}", log.unwrap_or_default());
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Ok(())
+    pub(crate) fn start(settings: &str) -> Postgres {
+        Postgres(Server::below(
+            &std::env::temp_dir(),
+            &format!("{SETTINGS}{settings}"),
+        ))
     }
 
     /// The URL of a new, empty database in place of the one before; what is dirty is written first, so that
@@ -105,7 +49,7 @@ impl Postgres {
         self.run("postgres", &drop)?;
         self.run("postgres", &format!("CREATE DATABASE {name}"))?;
         self.run("postgres", "CHECKPOINT")?;
-        let socket = self.folder.path().display().to_string().replace('/', "%2F");
+        let socket = self.0.socket().display().to_string().replace('/', "%2F");
         Ok(format!("postgres://cofferdam@{socket}/{name}"))
     }
 
@@ -127,7 +71,7 @@ impl Postgres {
         command
             .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"])
             .args(["-U", "cofferdam", "-h"])
-            .arg(self.folder.path())
+            .arg(self.0.socket())
             .arg(database);
         command
     }
@@ -160,46 +104,4 @@ impl Cost {
             wal_bytes: (self.wal_bytes - before.wal_bytes) / tasks,
         }
     }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        // It may have ended already.
-        let _gone = rustix::process::kill_process(pid, rustix::process::Signal::INT);
-        let asked = Instant::now();
-        while asked.elapsed() < STOP_MAX && matches!(self.child.try_wait(), Ok(None)) {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        let _gone = self.child.kill();
-        let _waited_for = self.child.wait();
-    }
-}
-
-fn as_user(program: &Path, user: Option<u32>) -> Command {
-    let mut command = Command::new(program);
-    if let Some(user) = user {
-        command.uid(user).gid(user);
-    }
-    command
-}
-
-/// The directory of the server's programs, the newest if there are several.
-fn programs() -> anyhow::Result<PathBuf> {
-    let versions = std::fs::read_dir("/usr/lib/postgresql");
-    let mut found: Vec<(u32, PathBuf)> = versions
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| {
-            let path = entry.ok()?.path();
-            let version = path.file_name()?.to_str()?.parse().ok()?;
-            Some((version, path.join("bin")))
-        })
-        .filter(|(_, bin)| bin.join("postgres").exists())
-        .collect();
-    found.sort_unstable();
-    let newest = found
-        .pop()
-        .context("Debian's package postgresql is missing")?;
-    Ok(newest.1)
 }

@@ -117,7 +117,7 @@ impl Series {
 }
 
 pub(crate) fn run(place: &Place, plan: &SharedPlan) -> anyhow::Result<Report> {
-    let server = Postgres::start("")?;
+    let server = Postgres::start("");
     let ours = Ours::new(place, &server, plan);
     let mut series: Vec<(String, Series)> = vec![("cofferdam".to_owned(), Series::default())];
     series.extend(

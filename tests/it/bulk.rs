@@ -29,12 +29,12 @@ fn busy(database: &Database) -> (Host, Host) {
             .client
             .put_module(name, &guests::wat(&format!("{name}.wat")))
     };
-    put("spin").expect(201);
+    put("sleep").expect(201);
     put("echo").expect(201);
     let limits = json!({"timeout_ms": 300_000, "cpu_ms": 300_000});
-    let spin = json!({"module": "spin", "limits": limits, "priority": "critical"});
+    let sleeping = json!({"module": "sleep", "limits": limits, "priority": "critical"});
     for host in [&hosts.0, &hosts.1] {
-        let id = host.client.submit(&spin);
+        let id = host.client.submit(&sleeping);
         host.client
             .task_when(&id, |task| task["status"] == "running");
     }
@@ -129,9 +129,20 @@ struct Lock(Child);
 impl Lock {
     /// Of one task, behind so many others.
     fn of_task(database: &Database, behind: u64) -> Lock {
-        let sql = format!(
-            "BEGIN; SELECT seq FROM cofferdam.task ORDER BY seq OFFSET {behind} LIMIT 1 FOR UPDATE;\n"
-        );
+        let task = format!("SELECT seq FROM cofferdam.task ORDER BY seq OFFSET {behind} LIMIT 1");
+        Lock::taken(database, &format!("{task} FOR UPDATE"))
+    }
+
+    /// Of every task.
+    fn of(database: &Database) -> Lock {
+        Lock::taken(
+            database,
+            "LOCK TABLE cofferdam.task IN EXCLUSIVE MODE; SELECT 1",
+        )
+    }
+
+    /// What a statement takes that prints a line once it has it.
+    fn taken(database: &Database, statement: &str) -> Lock {
         let mut child = Command::new("psql")
             .args(["-X", "-q", "-A", "-t", &database.url()])
             .stdin(Stdio::piped())
@@ -139,25 +150,9 @@ impl Lock {
             .spawn()
             .expect("psql runs");
         let input = child.stdin.as_mut().expect("a pipe");
-        input.write_all(sql.as_bytes()).expect("it listens");
+        writeln!(input, "BEGIN; {statement};").expect("it listens");
         let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
         output.read_line(&mut String::new()).expect("it answers");
-        Lock(child)
-    }
-
-    fn of(database: &Database) -> Lock {
-        let mut child = Command::new("psql")
-            .args(["-X", "-q", &database.url()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("psql runs");
-        let input = child.stdin.as_mut().expect("a pipe");
-        let sql = b"BEGIN; LOCK TABLE cofferdam.task IN EXCLUSIVE MODE;\n";
-        input.write_all(sql).expect("it listens");
-        let held = "SELECT count(*) FROM pg_locks WHERE mode = 'ExclusiveLock' AND granted
-            AND relation = 'cofferdam.task'::regclass";
-        while database.run(held).trim() != "1" {}
         Lock(child)
     }
 }

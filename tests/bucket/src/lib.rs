@@ -6,31 +6,20 @@
 
 mod proxy;
 
-use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use cofferdam_test_kept as kept;
 
 pub use crate::proxy::Proxy;
 
 /// How long the server may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
-
-/// Ends the server when nobody has used it for a while: whoever uses it holds a shared lock.
-const KEEPER: &str = r#"
-    exec 9<"$3/in-use"
-    "$1" -m moto.server -H 127.0.0.1 -p "$2" >"$3/log" 2>&1 9<&- & server=$!
-    idle=0
-    while kill -0 $server 2>/dev/null && [ $idle -lt 15 ]; do
-        sleep 2
-        if flock -n -x 9; then idle=$((idle + 1)); [ $idle -lt 15 ] && flock -u 9; else idle=0; fi
-    done
-    kill -INT $server 2>/dev/null; wait $server
-"#;
 
 /// A bucket of one test's own.
 pub struct Bucket {
@@ -141,15 +130,7 @@ fn python() -> PathBuf {
 
 fn start(home: &Path) -> String {
     std::fs::create_dir_all(home).expect("a directory for the server");
-    let open = |name: &str| {
-        let mut options = OpenOptions::new();
-        let options = options.create(true).truncate(false).write(true);
-        options.open(home.join(name)).expect("a lock")
-    };
-    let starting = open("starting");
-    starting.lock().expect("one process at a time starts it");
-    let in_use: &'static File = Box::leak(Box::new(open("in-use")));
-    in_use.lock_shared().expect("the server is kept");
+    let _starting = kept::hold(home);
     let address = std::fs::read_to_string(home.join("address")).unwrap_or_default();
     match answers(&address) {
         true => address,
@@ -165,27 +146,12 @@ fn make(home: &Path) -> String {
     let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = free.local_addr().expect("its address");
     drop(free);
-    // In a session of its own: it ends by itself, long after this process.
-    let kept = Command::new("/usr/bin/setsid")
-        .args(["--fork", "/bin/sh", "-c", KEEPER, "keeper"])
-        .arg(python())
-        .arg(address.port().to_string())
-        .arg(home)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .expect("setsid runs");
-    assert!(kept.success(), "setsid: {kept}");
-    let (begun, address) = (Instant::now(), address.to_string());
-    while !answers(&address) {
-        let log = std::fs::read_to_string(home.join("log")).unwrap_or_default();
-        assert!(
-            begun.elapsed() < START_TIMEOUT,
-            "the server of buckets does not start: {log}"
-        );
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let mut server = Command::new(python());
+    server.args(["-m", "moto.server", "-H", "127.0.0.1", "-p"]);
+    server.arg(address.port().to_string());
+    kept::launch(home, None, &server);
+    let address = address.to_string();
+    kept::await_answer(home, START_TIMEOUT, || answers(&address));
     std::fs::write(home.join("address"), &address).expect("its address is written down");
     address
 }

@@ -10,14 +10,15 @@ mod server;
 
 pub use server::{Server, Stop};
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use cofferdam_test_kept as kept;
 
 /// The variable that names another server.
 pub const SERVER_VARIABLE: &str = "COFFERDAM_TEST_POSTGRES";
@@ -27,18 +28,6 @@ const NOBODY: u32 = 65_534;
 const MEMORY_BYTES_MIN: u64 = 4 << 30;
 /// How long a server may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Ends the server when nobody has used it for a while: whoever uses it holds a shared lock.
-const KEEPER: &str = r#"
-    exec 9<"$2/in-use"
-    "$1/postgres" -D "$2/data" >"$2/log" 2>&1 9<&- & server=$!
-    idle=0
-    while kill -0 $server 2>/dev/null && [ $idle -lt 15 ]; do
-        sleep 2
-        if flock -n -x 9; then idle=$((idle + 1)); [ $idle -lt 15 ] && flock -u 9; else idle=0; fi
-    done
-    kill -INT $server 2>/dev/null; wait $server
-"#;
 
 const SETTINGS: &str = "
 listen_addresses = ''
@@ -185,17 +174,7 @@ fn start(home: &Path) {
     if let Some(user) = owner {
         chown(home, Some(user), Some(user)).expect("its owner");
     }
-    let open = |name: &str| {
-        let mut options = OpenOptions::new();
-        let options = options.create(true).truncate(false).write(true);
-        let file = options.open(home.join(name)).expect("a lock");
-        std::fs::set_permissions(home.join(name), Permissions::from_mode(0o644)).expect("a mode");
-        file
-    };
-    let starting = open("starting");
-    starting.lock().expect("one process at a time starts it");
-    let in_use: &'static File = Box::leak(Box::new(open("in-use")));
-    in_use.lock_shared().expect("the server is kept");
+    let _starting = kept::hold(home);
     if !answers(home) {
         make(home, owner);
     }
@@ -204,14 +183,6 @@ fn start(home: &Path) {
 /// The user that the server runs as, if not as this one.
 fn owner() -> Option<u32> {
     rustix::process::getuid().is_root().then_some(NOBODY)
-}
-
-fn as_owner(program: &Path, owner: Option<u32>) -> Command {
-    let mut command = Command::new(program);
-    if let Some(user) = owner {
-        command.uid(user).gid(user);
-    }
-    command
 }
 
 fn answers(home: &Path) -> bool {
@@ -224,38 +195,21 @@ fn answers(home: &Path) -> bool {
 
 fn make(home: &Path, owner: Option<u32>) {
     initialise(home, owner, SETTINGS);
-    // In a session of its own: it ends by itself, long after this process.
-    let kept = as_owner(Path::new("/usr/bin/setsid"), owner)
-        .args(["--fork", "/bin/sh", "-c", KEEPER, "keeper"])
-        .arg(programs())
-        .arg(home)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .expect("setsid runs");
-    assert!(kept.success(), "setsid: {kept}");
+    let mut server = Command::new(programs().join("postgres"));
+    server.arg("-D").arg(home.join("data"));
+    kept::launch(home, owner, &server);
     await_answer(home);
 }
 
 fn await_answer(home: &Path) {
-    let begun = Instant::now();
-    while !answers(home) {
-        let log = std::fs::read_to_string(home.join("log")).unwrap_or_default();
-        assert!(
-            begun.elapsed() < START_TIMEOUT,
-            "the server does not start: {log}"
-        );
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    kept::await_answer(home, START_TIMEOUT, || answers(home));
 }
 
 /// Makes the files of a server, none of whose data is there yet.
 fn initialise(home: &Path, owner: Option<u32>, settings: &str) {
     let data = home.join("data");
     let _not_there = std::fs::remove_dir_all(&data);
-    let made = as_owner(&programs().join("initdb"), owner)
+    let made = kept::as_owner(&programs().join("initdb"), owner)
         .args([
             "-U",
             "cofferdam",
