@@ -41,21 +41,21 @@ fn submit(client: &Client, rest: &str) -> Answer {
 fn a_large_input_runs_elsewhere(config: &str) {
     let busy = Host::with_config(config);
     for (name, wasm) in [
-        ("spin", guests::wat("spin.wat")),
+        ("sleep", guests::wat("sleep.wat")),
         ("report", guests::built("report")),
     ] {
         busy.client.put_module(name, &wasm).expect(201);
     }
-    let spin = busy
+    let sleeping = busy
         .client
-        .submit(&json!({"module": "spin", "limits": {"timeout_ms": 300_000, "cpu_ms": 300_000}}));
-    let spins = busy
+        .submit(&json!({"module": "sleep", "limits": {"timeout_ms": 300_000, "cpu_ms": 300_000}}));
+    let sleeps = busy
         .client
-        .task_when(&spin, |task| task["status"] == "running");
+        .task_when(&sleeping, |task| task["status"] == "running");
     let idle = Host::with_config(config);
     let task = submit(&busy.client, "&wait_ms=60000").expect(200).json();
     assert_eq!(task["status"], "completed", "{task}");
-    assert_ne!(task["worker_id"], spins["worker_id"]);
+    assert_ne!(task["worker_id"], sleeps["worker_id"]);
     let id = task["task_id"].as_str().unwrap();
     let artifacts = [&busy, &idle].map(|host| artifacts(&host.client, id));
     assert!(!artifacts[0].is_empty());

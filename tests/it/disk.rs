@@ -181,8 +181,9 @@ fn an_interpreter_without_room_is_missing_and_comes_by_itself() {
         assert!(std::time::Instant::now() < until, "{}", answer.text());
         std::thread::sleep(std::time::Duration::from_millis(50));
     };
-    let problem = readiness_when(&|answer| answer.status == 503).expect_problem(503, "disk_full");
-    assert_eq!(problem["missing"], json!(["python"]));
+    // While Python is compiled, the draft fills the disk for everybody.
+    readiness_when(&|answer| answer.status == 503 && answer.json()["missing"] == json!(["python"]))
+        .expect_problem(503, "disk_full");
     let metrics = host.client.get("/metrics").expect(200).text();
     let line = r#"cofferdam_interpreter_state{language="python",state="no_room"} 1"#;
     assert!(metrics.contains(line), "{metrics}");

@@ -37,7 +37,7 @@ impl Two {
              dead_after_ms = 600000\ncancel_grace_ms = 100\ndrain_timeout_ms = 1\n"
         );
         let asked = Host::with_config(&format!("{config}slots = 1\n"));
-        for file in ["spin.wat", "tick.wat", "half.wat"] {
+        for file in ["sleep.wat", "tick.wat", "half.wat"] {
             let name = file.trim_end_matches(".wat");
             asked
                 .client
@@ -48,12 +48,12 @@ impl Two {
         asked.client.put_module("report", &report).expect(201);
         let limits = json!({"timeout_ms": 600_000, "cpu_ms": 600_000});
         // Its only slot is taken.
-        let spin = asked
+        let sleeping = asked
             .client
-            .submit(&json!({"module": "spin", "limits": limits}));
+            .submit(&json!({"module": "sleep", "limits": limits}));
         asked
             .client
-            .task_when(&spin, |task| task["status"] == "running");
+            .task_when(&sleeping, |task| task["status"] == "running");
         let runs = Host::with_config(&format!("{config}{of_runs}"));
         Two {
             asked,
@@ -195,7 +195,7 @@ fn every_host_says_the_same_of_a_task() {
         let [asked, runs] = [&two.asked, &two.runs].map(|host| host.client.get(&path).expect(200));
         assert_eq!(asked.text(), runs.text(), "{path}");
     }
-    let id = two.asked.client.submit(&patient("spin"));
+    let id = two.asked.client.submit(&patient("sleep"));
     two.asked
         .client
         .task_when(&id, |task| task["status"] == "running");

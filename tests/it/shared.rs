@@ -51,12 +51,12 @@ fn a_cancel_reaches_the_host_that_runs_the_task() {
     let database = Database::fresh();
     let runs = Host::with_config(&config(&database));
     runs.client
-        .put_module("spin", &guests::wat("spin.wat"))
+        .put_module("sleep", &guests::wat("sleep.wat"))
         .expect(201);
     let limits = json!({"timeout_ms": 60_000, "cpu_ms": 60_000});
     let id = runs
         .client
-        .submit(&json!({"module": "spin", "limits": limits}));
+        .submit(&json!({"module": "sleep", "limits": limits}));
     runs.client
         .task_when(&id, |task| task["status"] == "running");
     let other = Host::with_config(&config(&database));
@@ -97,21 +97,21 @@ fn await_listeners(database: &Database, hosts: usize) -> Vec<String> {
 fn busy_and_idle(database: &Database) -> (Host, Host, String) {
     let busy = Host::with_config(&patient(database));
     busy.client
-        .put_module("spin", &guests::wat("spin.wat"))
+        .put_module("sleep", &guests::wat("sleep.wat"))
         .expect(201);
     busy.client
         .put_module("echo", &guests::built("echo"))
         .expect(201);
-    let spin = busy.client.submit(&endless());
+    let sleeping = busy.client.submit(&endless());
     busy.client
-        .task_when(&spin, |task| task["status"] == "running");
+        .task_when(&sleeping, |task| task["status"] == "running");
     let idle = Host::with_config(&patient(database));
     await_listeners(database, 2);
-    (busy, idle, spin)
+    (busy, idle, sleeping)
 }
 
 fn endless() -> serde_json::Value {
-    json!({"module": "spin", "limits": {"timeout_ms": 300_000, "cpu_ms": 300_000}})
+    json!({"module": "sleep", "limits": {"timeout_ms": 300_000, "cpu_ms": 300_000}})
 }
 
 /// Has a host run a task, and checks that it was not found by a poll.
@@ -127,26 +127,28 @@ fn runs_at_once(asked: &Host) {
 #[test]
 fn work_of_a_busy_host_begins_at_an_idle_one_without_a_poll() {
     let database = Database::fresh();
-    let (mut busy, idle, spin) = busy_and_idle(&database);
+    let (mut busy, idle, sleeping) = busy_and_idle(&database);
     runs_at_once(&busy);
     // What a host gives back when it goes is heard too.
     let gone_at = Instant::now();
     assert!(busy.stop().success());
     idle.client
-        .task_when(&spin, |task| task["status"] == "running");
+        .task_when(&sleeping, |task| task["status"] == "running");
     assert!(gone_at.elapsed() < AT_ONCE);
 }
 
 #[test]
 fn a_cancel_and_an_end_are_heard_by_other_hosts_at_once() {
     let database = Database::fresh();
-    let (busy, idle, spin) = busy_and_idle(&database);
-    let path = format!("/v1/tasks/{spin}?wait_ms=60000");
+    let (busy, idle, sleeping) = busy_and_idle(&database);
+    let path = format!("/v1/tasks/{sleeping}?wait_ms=60000");
     let asked_at = Instant::now();
     thread::scope(|scope| {
         // The one records the end that is waited for at the other, a grace period after the cancel.
         let waiter = scope.spawn(|| idle.client.get(&path).expect(200).json());
-        idle.client.delete(&format!("/v1/tasks/{spin}")).expect(202);
+        idle.client
+            .delete(&format!("/v1/tasks/{sleeping}"))
+            .expect(202);
         let task = waiter.join().unwrap();
         assert_eq!(task["status"], "cancelled", "{task}");
     });
@@ -157,7 +159,7 @@ fn a_cancel_and_an_end_are_heard_by_other_hosts_at_once() {
 #[test]
 fn a_host_whose_listening_connection_is_cut_listens_again() {
     let database = Database::fresh();
-    let (busy, idle, spin) = busy_and_idle(&database);
+    let (busy, idle, sleeping) = busy_and_idle(&database);
     let before = await_listeners(&database, 2);
     database.run(&format!("SELECT pg_terminate_backend(pid) {LISTENERS}"));
     while await_listeners(&database, 2)
@@ -166,7 +168,9 @@ fn a_host_whose_listening_connection_is_cut_listens_again() {
     {}
     runs_at_once(&busy);
     let asked_at = Instant::now();
-    idle.client.delete(&format!("/v1/tasks/{spin}")).expect(202);
-    busy.client.final_task(&spin);
+    idle.client
+        .delete(&format!("/v1/tasks/{sleeping}"))
+        .expect(202);
+    busy.client.final_task(&sleeping);
     assert!(asked_at.elapsed() < AT_ONCE);
 }

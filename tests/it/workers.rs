@@ -168,12 +168,12 @@ fn signal(host: &Host, signal: rustix::process::Signal) {
 }
 
 fn submit_endless(host: &Host) -> String {
-    let spin = guests::wat("spin.wat");
-    host.client.put_module("spin", &spin).expect(201);
+    let sleep = guests::wat("sleep.wat");
+    host.client.put_module("sleep", &sleep).expect(201);
     let limits = json!({"timeout_ms": 300_000, "cpu_ms": 300_000});
     let id = host
         .client
-        .submit(&json!({"module": "spin", "limits": limits}));
+        .submit(&json!({"module": "sleep", "limits": limits}));
     host.client
         .task_when(&id, |task| task["status"] == "running");
     id

@@ -80,7 +80,7 @@ fn a_stream_that_breaks_is_taken_up_at_any_host() {
 #[test]
 fn a_watcher_that_goes_away_takes_the_connection_along() {
     let two = Two::start();
-    let id = two.asked.client.submit(&patient("spin"));
+    let id = two.asked.client.submit(&patient("sleep"));
     let mut events = two.events(&id);
     while events.await_named("status") != json!({"status": "running", "attempt": 1}) {}
     await_that("the other host is asked", || {

@@ -137,12 +137,15 @@ pub(crate) async fn no_task_is_claimed_twice<B: Backend>(backend: B) -> B {
     let claim = |worker| storage.claim(worker, 40, ClaimOrder::Priority, at(1));
     let mut seen = HashSet::new();
     let mut fences = HashSet::new();
-    for _round in 0..2 {
+    // A claim may find that another took what it chose; whoever asks again gets the rest.
+    while storage.next_run_at(ME).await.unwrap().is_some() {
+        let before = seen.len();
         let (a, b, c, d) = tokio::join!(claim(ME), claim(OTHER), claim(ME), claim(OTHER));
         for claim in [a, b, c, d].into_iter().flat_map(Result::unwrap) {
             assert!(seen.insert(claim.task_id));
             assert!(fences.insert(claim.fence));
         }
+        assert!(seen.len() > before, "of several claims one gets something");
     }
     assert_eq!(seen.len(), 300);
     backend
