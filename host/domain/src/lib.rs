@@ -20,6 +20,7 @@ pub mod caller;
 pub mod claim;
 pub mod clock;
 pub mod grants;
+pub mod isolation;
 pub mod label;
 pub mod limits;
 pub mod memory;
