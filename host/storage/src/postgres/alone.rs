@@ -1,13 +1,18 @@
 //! What a host knows of the lanes between its claims: whether one tenant is alone, where to look next, and
 //! what each tenant has had.
 //!
-//! How lanes are looked at is in `lanes`, which needs calls; calls need this.
+//! How lanes are looked at is in `lanes`, which needs calls; calls need this. From where a claim looks along
+//! a lane is in `floors`.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+use super::floors::{Floors, LaneFloors};
+use super::look::Look;
 use crate::settings::ClaimRules;
-use crate::turns::{COMMON_LANE, LANES_MAX, Lane, Turns};
+use crate::turns::{COMMON_LANE, LANES_MAX, Lane, Turns, Wanted};
 use cofferdam_domain::time::Timestamp;
 
 /// What a host knows of the lanes between its claims.
@@ -21,6 +26,9 @@ pub(super) struct State {
     behind: Option<(String, i64)>,
     /// The tenant whose tasks alone are due, in one lane without bounds, as far as was seen; and when.
     alone: Option<(String, Timestamp)>,
+    floors: Floors,
+    /// When the last claim looked at all lanes, by its clock.
+    claimed_at: Option<Timestamp>,
 }
 
 /// How long it is believed that a tenant is alone.
@@ -30,6 +38,8 @@ const ALONE_FOR: Duration = Duration::from_millis(100);
 pub(super) struct Alone {
     pub(super) tenant: String,
     pub(super) is_stale: bool,
+    /// From where to look along its lane.
+    pub(super) floors: LaneFloors,
 }
 
 impl Known {
@@ -42,20 +52,69 @@ impl Known {
         state.alone.as_ref().map(|(tenant, seen)| Alone {
             tenant: tenant.clone(),
             // The clock may have been set back.
-            is_stale: !(*seen..seen.plus(ALONE_FOR)).contains(&now),
+            is_stale: !(*seen..seen.plus(ALONE_FOR)).contains(&now)
+                && state.floors.may_look_ahead(Instant::now()),
+            floors: state.floors.of(tenant, COMMON_LANE),
         })
     }
 
-    /// Behind which lane the next look begins.
-    pub(super) fn behind(&self) -> (String, i64) {
-        self.lock().behind.clone().unwrap_or_else(first)
+    /// What a claim looks at first.
+    pub(super) fn look(&self) -> Look {
+        let state = self.lock();
+        match state.floors.known() {
+            Some(known) if !state.floors.may_look_ahead(Instant::now()) => Look::Known(known),
+            Some(_) | None => state.look_at_all(),
+        }
     }
 
-    /// Notes how far was looked; whether that is to the end.
-    pub(super) fn looked(&self, lanes: &[Lane]) -> bool {
+    /// The next look at all lanes.
+    pub(super) fn look_at_all(&self) -> Look {
+        self.lock().look_at_all()
+    }
+
+    /// Whether a claim that misses something may look at all lanes.
+    pub(super) fn may_look(&self) -> bool {
+        self.lock().floors.may_look(Instant::now())
+    }
+
+    /// What somebody looks at who has to know of every lane.
+    pub(super) fn look_from_the_first(&self) -> Look {
+        let state = self.lock();
+        match state.floors.known() {
+            Some(known) if !state.floors.may_look(Instant::now()) => Look::Known(known),
+            Some(_) | None => first(),
+        }
+    }
+
+    /// From where each of these lanes is looked at.
+    pub(super) fn floors(&self, wanted: &[Wanted]) -> Vec<LaneFloors> {
+        let state = self.lock();
+        let wanted = wanted.iter();
+        wanted
+            .map(|wanted| state.floors.of(&wanted.tenant, wanted.lane))
+            .collect()
+    }
+
+    /// Notes how far a claim looked, in a look that took so long; whether that is to the end.
+    pub(super) fn looked(&self, lanes: &[Lane], took: Duration, now: Timestamp) -> bool {
+        let mut state = self.lock();
+        state.claimed_at = Some(now);
         let last = lanes.get(LANES_MAX - 1);
-        self.lock().behind = last.map(|lane| (lane.tenant.clone(), lane.number));
+        let is_all = state.behind.is_none() && last.is_none();
+        state.behind = last.map(|lane| (lane.tenant.clone(), lane.number));
+        state.floors = match is_all {
+            true => Floors::seen(lanes, now, took, Instant::now()),
+            false => Floors::default(),
+        };
         last.is_none()
+    }
+
+    /// Notes what somebody else saw in a look that began at the first lane.
+    pub(super) fn looked_from_the_first(&self, lanes: &[Lane], took: Duration) {
+        let mut state = self.lock();
+        if let (Some(now), true) = (state.claimed_at, lanes.len() < LANES_MAX) {
+            state.floors = Floors::seen(lanes, now, took, Instant::now());
+        }
     }
 
     /// Notes what was seen of the lanes that this host serves.
@@ -75,7 +134,16 @@ impl Known {
     }
 }
 
+impl State {
+    fn look_at_all(&self) -> Look {
+        match self.behind.clone() {
+            Some((tenant, lane)) => Look::All(tenant, lane),
+            None => first(),
+        }
+    }
+}
+
 /// Before every lane.
-pub(super) fn first() -> (String, i64) {
-    (String::new(), i64::MIN)
+fn first() -> Look {
+    Look::All(String::new(), i64::MIN)
 }

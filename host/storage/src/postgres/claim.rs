@@ -5,6 +5,8 @@
 //! (an advisory lock): what is under way is counted, candidates are looked for in each lane, and those
 //! are taken whose turn it is (`turns`). So no bound is ever exceeded, whatever other hosts do.
 
+mod statements;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -14,7 +16,9 @@ use uuid::Uuid;
 use super::alone::Alone;
 use super::call::Call;
 use super::fault::{Fault, get, get_u32};
-use super::lanes::{self, RING};
+use super::floors::NO_FLOORS;
+use super::lanes;
+use super::look::{self, Look, Seen};
 use super::params::params;
 use super::settle::{self, Settling};
 use super::spec::{priority_of, spec_parts};
@@ -32,76 +36,6 @@ use cofferdam_domain::time::Timestamp;
 
 /// The advisory lock of a claim that takes turns.
 const TAKING_TURNS: i64 = 0x4366_6672_0004;
-
-/// A statement that claims what `$candidates` finds for the worker $2 at $1, with the fences $3.
-macro_rules! claim_sql {
-    ($candidates:expr, $is_counted:literal, $first_change:literal) => {
-        concat!(
-            "WITH c AS MATERIALIZED (",
-            $candidates,
-            "),
-            n AS MATERIALIZED (SELECT seq, row_number() OVER () AS place FROM c),
-            u AS (
-                UPDATE cofferdam.task t SET state = 2, attempt = t.attempt + 1,
-                    fence = ($3::int8[])[n.place], worker = $2, claimed_at = $1, updated_at = $1,
-                    progress = 0, progress_note = '', counted = ",
-            $is_counted,
-            ",
-                    change = (SELECT cofferdam.change_number(",
-            $first_change,
-            ")) + n.place
-                FROM n WHERE t.seq = n.seq
-                RETURNING t.seq, n.place, t.priority, t.attempt, t.max_attempts, t.lost, t.run_at,
-                    t.fence, t.batch_bound IS NOT NULL AS holds_place)
-            SELECT s.id, s.template, u.priority, u.attempt, u.max_attempts, u.lost, s.created_at,
-                u.run_at, u.fence, u.seq, s.content_type, s.blob, s.blob_bytes, s.args, s.env,
-                s.metadata, s.body, u.holds_place
-            FROM u JOIN cofferdam.task_spec s ON s.seq = u.seq ORDER BY u.place"
-        )
-    };
-}
-
-/// At most $4 tasks of the lane without bounds of the tenant $5. Candidates come from the index alone, one
-/// range a priority: tasks whose time has not come lie behind the end of the range and cost nothing.
-/// Nothing is locked that is not taken, except where several ranges have to be sorted together.
-macro_rules! alone_sql {
-    ($order:literal, $all:literal) => {
-        claim_sql!(
-            concat!(
-                "SELECT f.seq
-                 FROM (VALUES (0::int2), (1::int2), (2::int2), (3::int2)) AS p(priority)
-                 CROSS JOIN LATERAL (
-                    SELECT t.seq, t.run_at FROM cofferdam.task t
-                    WHERE t.state = 1 AND t.tenant = $5 AND t.lane = 0 AND t.priority = p.priority
-                        AND t.run_at <= $1
-                    ORDER BY ",
-                $order,
-                " LIMIT $4 FOR UPDATE SKIP LOCKED) f",
-                $all,
-                " LIMIT $4"
-            ),
-            "false",
-            "0"
-        )
-    };
-}
-
-const BY_PRIORITY: &str = alone_sql!("t.run_at, t.seq", "");
-const OLDEST: &str = alone_sql!("t.run_at, t.seq", " ORDER BY f.run_at, f.seq");
-const NEWEST: &str = alone_sql!(
-    "t.run_at DESC, t.seq DESC",
-    " ORDER BY f.run_at DESC, f.seq DESC"
-);
-/// The tasks $4 as far as they still wait, behind $6 that were taken before; those of $5 are counted against
-/// a bound. They are looked for by their numbers: the sum hides that they wait, because the planner may take
-/// the index of what waits for empty and walk through it for each of them.
-const CHOSEN: &str = claim_sql!(
-    "SELECT t.seq FROM unnest($4::int8[]) WITH ORDINALITY AS w(seq, place)
-     JOIN cofferdam.task t ON t.seq = w.seq
-     WHERE t.state + 0 = 1 ORDER BY w.place FOR UPDATE OF t SKIP LOCKED",
-    "t.seq = ANY($5::int8[])",
-    "$6"
-);
 
 /// Takes up to `slots` tasks for `worker`. One whose rows make no sense ends failed, so that it does not
 /// keep the others from being claimed.
@@ -164,22 +98,24 @@ impl Claiming {
     /// Takes the tasks of the one tenant that waits; tells how many, and whether others may wait too.
     async fn take_alone(&mut self, slots: u32, alone: Alone) -> Result<(u32, bool), Fault> {
         let sql = match self.order {
-            ClaimOrder::Priority => BY_PRIORITY,
-            ClaimOrder::Fifo => OLDEST,
-            ClaimOrder::Lifo => NEWEST,
+            ClaimOrder::Priority => statements::BY_PRIORITY,
+            ClaimOrder::Fifo => statements::OLDEST,
+            ClaimOrder::Lifo => statements::NEWEST,
         };
         let db = Arc::clone(&self.tx.call().db);
         let (at, limit) = (self.now.as_millis(), i64::from(slots));
         let fences = db.fences(slots);
-        let take = params![at, self.worker.0, fences, limit, alone.tenant];
+        let floors = alone.floors.to_vec();
+        let take = params![at, self.worker.0, fences, limit, alone.tenant, floors];
         if !alone.is_stale {
             let rows = self.tx.query(sql, take).await?;
             let taken = self.keep(&rows, &HashMap::new()).await?;
-            // Whoever finds nothing does not know why.
-            return Ok((taken, taken == 0));
+            // Whoever finds nothing does not know why, nor does one who looked at a part.
+            let is_part = alone.floors != NO_FLOORS;
+            return Ok((taken, taken == 0 || (is_part && taken < slots)));
         }
-        let look = lanes::next_look(&self.tx);
-        let (rows, ring) = self.tx.query_both((sql, take), (RING, look)).await?;
+        let look = db.lanes.look_at_all().statement();
+        let (rows, ring) = self.tx.query_both((sql, take), look).await?;
         let (lanes, _) = self.learn(&ring).await?;
         let taken = self.keep(&rows, &HashMap::new()).await?;
         let is_due = lanes.iter().any(|lane| lane.is_due(self.now));
@@ -189,26 +125,46 @@ impl Claiming {
     /// Takes the tasks whose turn it is while no other host does the same, behind those that were taken
     /// before.
     async fn take_turns(&mut self, slots: u32, before: u32) -> Result<u32, Fault> {
+        let db = Arc::clone(&self.tx.call().db);
         let lock = ("SELECT pg_advisory_xact_lock($1)", params![TAKING_TURNS]);
-        let look = lanes::next_look(&self.tx);
-        let (_, ring) = self.tx.query_both(lock, (RING, look)).await?;
-        let (mut lanes, mut was_last) = self.learn(&ring).await?;
+        let look = db.lanes.look();
+        let is_part = matches!(look, Look::Known(_));
+        let (_, ring) = self.tx.query_both(lock, look.statement()).await?;
+        let lanes = self.learn_what_is_due(&ring).await?;
+        let taken = self.take_in(&lanes, slots, before).await?;
+        if !is_part || taken == slots || !db.lanes.may_look() {
+            return Ok(taken);
+        }
+        let (sql, asked) = db.lanes.look_at_all().statement();
+        let ring = self.tx.query(sql, asked).await?;
+        let lanes = self.learn_what_is_due(&ring).await?;
+        Ok(taken + self.take_in(&lanes, slots - taken, before + taken).await?)
+    }
+
+    /// The lanes in the rows of a look, and of further looks if nothing in them is due.
+    async fn learn_what_is_due(&mut self, ring: &[Row]) -> Result<Vec<Lane>, Fault> {
+        let (mut lanes, mut was_last) = self.learn(ring).await?;
         // What this worker does not serve must not hide what it does.
         for _ in 1..LOOKS_MAX {
             if was_last || lanes.iter().any(|lane| lane.is_due(self.now)) {
                 break;
             }
-            let look = lanes::next_look(&self.tx);
-            let ring = self.tx.query(RING, look).await?;
+            let (sql, asked) = self.tx.call().db.lanes.look_at_all().statement();
+            let ring = self.tx.query(sql, asked).await?;
             (lanes, was_last) = self.learn(&ring).await?;
         }
+        Ok(lanes)
+    }
+
+    /// Takes the tasks of these lanes whose turn it is, behind those that were taken before.
+    async fn take_in(&mut self, lanes: &[Lane], slots: u32, before: u32) -> Result<u32, Fault> {
         if !lanes.iter().any(|lane| lane.is_due(self.now)) {
             return Ok(0);
         }
         let rules = self.tx.call().db.rules.clone();
-        let running = lanes::running(&mut self.tx, &lanes, &rules).await?;
+        let running = lanes::running(&mut self.tx, lanes, &rules).await?;
         let how = (slots, self.order);
-        let wanted = turns::wanted(&lanes, &rules, &running, how, self.now);
+        let wanted = turns::wanted(lanes, &rules, &running, how, self.now);
         if wanted.is_empty() {
             return Ok(0);
         }
@@ -227,16 +183,16 @@ impl Claiming {
             counted,
             i64::from(before)
         ];
-        let rows = self.tx.query(CHOSEN, take).await?;
+        let rows = self.tx.query(statements::CHOSEN, take).await?;
         let chosen = chosen.into_iter().map(|chosen| (chosen.seq, chosen));
         self.keep(&rows, &chosen.collect()).await
     }
 
-    /// The lanes in rows of the ring that this worker serves, and whether no lanes come behind them.
+    /// The lanes in the rows of a look that this worker serves, and whether no lanes come behind them.
     async fn learn(&mut self, ring: &[Row]) -> Result<(Vec<Lane>, bool), Fault> {
         let db = Arc::clone(&self.tx.call().db);
-        let lanes = lanes::lanes_of(ring)?;
-        let was_last = db.lanes.looked(&lanes);
+        let Seen { lanes, took } = look::seen(ring)?;
+        let was_last = took.is_none_or(|took| db.lanes.looked(&lanes, took, self.now));
         let lanes = lanes::served(&mut self.tx, self.worker, lanes).await?;
         db.lanes.learn(&lanes, &db.rules, self.now);
         Ok((lanes, was_last))

@@ -3,40 +3,20 @@
 
 use std::sync::Arc;
 
-use tokio_postgres::Row;
-
-use super::alone::first;
 use super::call::{Call, Db};
 use super::classes;
-use super::fault::{Fault, get, get_u8, get_u32};
-use super::params::{Params, params};
+use super::fault::{Fault, get, get_u8};
+use super::floors;
+use super::look::{self, Seen};
+use super::params::params;
 use super::tx::{Mode, Tx};
 use crate::StorageError;
 use crate::settings::ClaimRules;
-use crate::turns::{self, Candidate, LANES_MAX, Lane, Running, Wanted};
+use crate::turns::{self, Candidate, Lane, Running, Wanted};
 use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::task::ClaimOrder;
 use cofferdam_domain::time::Timestamp;
 
-/// The next lanes behind ($1, $2), $3 at most, from one to the next, with the earliest `run_at` of each
-/// priority.
-pub(super) const RING: &str = "
-    WITH RECURSIVE r(tenant, lane) AS (
-        (SELECT t.tenant, t.lane FROM cofferdam.task t
-         WHERE t.state = 1 AND (t.tenant, t.lane) > ($1, $2) ORDER BY t.tenant, t.lane LIMIT 1)
-        UNION ALL
-        SELECT n.tenant, n.lane FROM r CROSS JOIN LATERAL (
-            SELECT t.tenant, t.lane FROM cofferdam.task t
-            WHERE t.state = 1 AND (t.tenant, t.lane) > (r.tenant, r.lane)
-            ORDER BY t.tenant, t.lane LIMIT 1) n)
-    SELECT r.tenant, r.lane, coalesce(w.weight, 1), w.running_max,
-        ARRAY(SELECT (SELECT t.run_at FROM cofferdam.task t
-                WHERE t.state = 1 AND t.tenant = r.tenant AND t.lane = r.lane
-                    AND t.priority = p.priority
-                ORDER BY t.run_at, t.seq LIMIT 1)
-            FROM (VALUES (0::int2), (1::int2), (2::int2), (3::int2)) AS p(priority)
-            ORDER BY p.priority)
-    FROM (SELECT tenant, lane FROM r LIMIT $3) r LEFT JOIN cofferdam.tenant w ON w.name = r.tenant";
 const RUNNING: &str = "
     SELECT t.tenant, t.lane, count(*) FROM cofferdam.task t
     WHERE t.state = 2 AND t.counted GROUP BY t.tenant, t.lane";
@@ -45,8 +25,9 @@ macro_rules! candidates_sql {
     ($order:literal, $limit:literal) => {
         concat!(
             "SELECT l.place, f.seq, f.priority, f.run_at, f.is_aged
-             FROM unnest($1::text[], $2::int8[], $3::int8[], $4::int8[], $5::int8[], $6::int8[])
-                WITH ORDINALITY AS l(tenant, lane, most, aged, until, aged_until, place)
+             FROM unnest($1::text[], $2::int8[], $3::int8[], $4::int8[], $5::int8[], $6::int8[],
+                    $7::int8[], $8::int8[], $9::int8[], $10::int8[])
+                WITH ORDINALITY AS l(tenant, lane, most, aged, until, aged_until, f0, f1, f2, f3, place)
              CROSS JOIN LATERAL (
                 (SELECT q.seq, q.priority, q.run_at, false AS is_aged
                  FROM (VALUES (0::int2), (1::int2), (2::int2), (3::int2)) AS p(priority)
@@ -54,6 +35,7 @@ macro_rules! candidates_sql {
                     SELECT t.seq, t.priority, t.run_at FROM cofferdam.task t
                     WHERE t.state = 1 AND t.tenant = l.tenant AND t.lane = l.lane
                         AND t.priority = p.priority AND t.run_at <= l.until
+                        AND t.run_at >= (ARRAY[l.f0, l.f1, l.f2, l.f3])[p.priority + 1]
                     ORDER BY ",
             $order,
             " LIMIT l.most) q",
@@ -66,6 +48,7 @@ macro_rules! candidates_sql {
                     SELECT t.seq, t.priority, t.run_at FROM cofferdam.task t
                     WHERE t.state = 1 AND t.tenant = l.tenant AND t.lane = l.lane
                         AND t.priority = p.priority AND t.run_at <= l.aged_until
+                        AND t.run_at >= (ARRAY[l.f0, l.f1, l.f2, l.f3])[p.priority + 1]
                     ORDER BY t.run_at, t.seq LIMIT l.aged) q) f"
         )
     };
@@ -115,37 +98,6 @@ pub(super) async fn bring_up_to_date(db: &Arc<Db>) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// The parameters of [`RING`] for the next look of this host.
-pub(super) fn next_look(tx: &Tx) -> Params {
-    let (tenant, lane) = tx.call().db.lanes.behind();
-    look_behind(tenant, lane)
-}
-
-fn look_behind(tenant: String, lane: i64) -> Params {
-    let most = i64::try_from(LANES_MAX).unwrap_or(i64::MAX);
-    params![tenant, lane, most]
-}
-
-/// The lanes in rows of [`RING`].
-pub(super) fn lanes_of(rows: &[Row]) -> Result<Vec<Lane>, StorageError> {
-    rows.iter().map(lane_of).collect()
-}
-
-fn lane_of(row: &Row) -> Result<Lane, StorageError> {
-    let running_max: Option<i32> = get(row, 3)?;
-    let heads: Vec<Option<i64>> = get(row, 4)?;
-    Ok(Lane {
-        tenant: get(row, 0)?,
-        number: get(row, 1)?,
-        weight: get_u32(row, 2)?,
-        running_max: running_max.map(i32::cast_unsigned),
-        heads: heads
-            .try_into()
-            .map_err(|_| StorageError::corrupt("there are not four priorities"))?,
-        wait_ms: 0,
-    })
-}
-
 /// The attempts that are counted; nobody counts where no lane is bounded.
 pub(super) async fn running(
     tx: &mut Tx,
@@ -179,7 +131,8 @@ pub(super) async fn candidates(
     let aged: Vec<i64> = wanted.iter().map(|lane| lane.aged.into()).collect();
     let until: Vec<i64> = wanted.iter().map(|lane| lane.until).collect();
     let aged_until: Vec<i64> = wanted.iter().map(|lane| lane.aged_until).collect();
-    let asked = params![tenants, numbers, most, aged, until, aged_until];
+    let mut asked = params![tenants, numbers, most, aged, until, aged_until];
+    asked.extend(floors::columns(&tx.call().db.lanes.floors(wanted)));
     let mut found = vec![Vec::new(); wanted.len()];
     for row in tx.query(sql, asked).await? {
         let place = usize::try_from(get::<i64>(&row, 0)? - 1).map_err(StorageError::corrupt)?;
@@ -209,12 +162,14 @@ pub(super) async fn served(
 
 /// The earliest time at which a worker may claim something.
 pub(super) async fn next_run_at(tx: &mut Tx, worker: WorkerId) -> Result<Option<Timestamp>, Fault> {
-    let (tenant, lane) = first();
-    let look = look_behind(tenant, lane);
-    let lanes = lanes_of(&tx.query(RING, look).await?)?;
+    let db = Arc::clone(&tx.call().db);
+    let (sql, asked) = db.lanes.look_from_the_first().statement();
+    let Seen { lanes, took } = look::seen(&tx.query(sql, asked).await?)?;
+    if let Some(took) = took {
+        db.lanes.looked_from_the_first(&lanes, took);
+    }
     let lanes = served(tx, worker, lanes).await?;
-    let rules = tx.call().db.rules.clone();
-    let running = running(tx, &lanes, &rules).await?;
-    let next = turns::next_run_at(&lanes, &rules, &running);
+    let running = running(tx, &lanes, &db.rules).await?;
+    let next = turns::next_run_at(&lanes, &db.rules, &running);
     Ok(next.map(Timestamp::from_millis))
 }
