@@ -35,7 +35,7 @@ use cofferdam_domain::task::{ClaimOrder, TaskId};
 use cofferdam_domain::time::Timestamp;
 
 /// The advisory lock of a claim that takes turns.
-const TAKING_TURNS: i64 = 0x4366_6672_0004;
+pub(super) const TAKING_TURNS: i64 = 0x4366_6672_0004;
 
 /// Takes up to `slots` tasks for `worker`. One whose rows make no sense ends failed, so that it does not
 /// keep the others from being claimed.

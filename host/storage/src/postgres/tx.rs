@@ -38,6 +38,9 @@ pub(super) enum Mode {
 
 /// Statements in flight at once: more wait for the answers of those before.
 const IN_FLIGHT_MAX: usize = 8;
+/// How long a hasty transaction may say nothing: a host that is stopped in the middle of a claim keeps
+/// others from claiming for no longer. The call of a host that goes on is repeated.
+const HASTY_IDLE_MAX: Duration = Duration::from_secs(2);
 /// How often the fate of a commit is looked up while it is not decided.
 const UNDECIDED_WAIT: Duration = Duration::from_millis(20);
 
@@ -78,6 +81,11 @@ impl Call {
 /// those of a queue are never true, and no statement of ours reads a whole table.
 fn begin(mode: Mode, left: Duration) -> String {
     let millis = left.as_millis().max(1);
+    let idle_millis = match mode {
+        Mode::Hasty => left.min(HASTY_IDLE_MAX),
+        Mode::Read | Mode::Durable | Mode::Referring => left,
+    };
+    let idle_millis = idle_millis.as_millis().max(1);
     let (isolation, rest) = match mode {
         Mode::Read => ("REPEATABLE READ READ ONLY", String::new()),
         Mode::Hasty => (
@@ -99,7 +107,7 @@ fn begin(mode: Mode, left: Duration) -> String {
     format!(
         "BEGIN ISOLATION LEVEL {isolation};
          SET LOCAL statement_timeout = {millis};
-         SET LOCAL idle_in_transaction_session_timeout = {millis};
+         SET LOCAL idle_in_transaction_session_timeout = {idle_millis};
          SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off;
          SET LOCAL enable_mergejoin = off; SET LOCAL jit = off; {rest}"
     )

@@ -6,6 +6,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use uuid::Uuid;
 
 use super::*;
+use crate::postgres::call::Call;
+use crate::postgres::params::params;
+use crate::postgres::tx::Mode;
+use crate::postgres::{WRITE_TIMEOUT, claim};
 use cofferdam_domain::attempt::WorkerId;
 
 #[tokio::test]
@@ -49,6 +53,27 @@ async fn two_hosts_share_tasks_and_modules() {
         (counts.pending, counts.completed, counts.cancelled),
         (19, 20, 1)
     );
+    two.check();
+}
+
+/// The server ends the turn of a host that stands still in the middle of a claim.
+#[tokio::test]
+async fn a_host_that_stands_still_in_its_turn_does_not_keep_others_from_claiming() {
+    let two = Two::fresh().await;
+    let [one, other] = &two.hosts;
+    insert_all(one, (1..=4).map(new_task).collect()).await;
+    let mut stands_still = Call::new(&one.db, WRITE_TIMEOUT)
+        .begin(Mode::Hasty)
+        .await
+        .unwrap();
+    let lock = "SELECT pg_advisory_xact_lock($1)";
+    stands_still
+        .query(lock, params![claim::TAKING_TURNS])
+        .await
+        .unwrap();
+    let claims = other.claim(OTHER, 4, ClaimOrder::Priority, at(1)).await;
+    assert_eq!(claims.unwrap().len(), 4);
+    drop(stands_still);
     two.check();
 }
 
