@@ -29,7 +29,11 @@ fn sales() -> String {
 }
 
 fn submit(client: &Client, rest: &str) -> Answer {
-    client.send(
+    try_submit(client, rest).expect("the host answers")
+}
+
+fn try_submit(client: &Client, rest: &str) -> Result<Answer, ureq::Error> {
+    client.try_send(
         "POST",
         &format!("/v1/tasks?module=report&arg=Sales{rest}"),
         &[("content-type", "text/plain")],
@@ -135,6 +139,29 @@ fn while_the_bucket_fails_a_large_input_is_refused_and_other_work_goes_on() {
     proxy.fail(false);
     let task = send().expect(202).json();
     let task = host.client.final_task(task["task_id"].as_str().unwrap());
+    assert_eq!(task["status"], "completed", "{task}");
+}
+
+#[test]
+fn a_host_killed_while_it_puts_an_object_leaves_nothing_that_is_believed() {
+    let (database, bucket) = (Database::fresh(), Bucket::fresh());
+    let proxy = bucket.proxy();
+    let config = config(&database, Some((&bucket, proxy.endpoint())));
+    let mut host = Host::with_config(&config);
+    let report = guests::built("report");
+    host.client.put_module("report", &report).expect(201);
+    proxy.hold(true);
+    let client = host.client.clone();
+    let submits = std::thread::spawn(move || try_submit(&client, ""));
+    proxy.await_held();
+    host.kill();
+    assert!(submits.join().unwrap().is_err());
+    proxy.hold(false);
+    let host = Host::with_config(&config);
+    let tasks = host.client.get("/v1/tasks").expect(200).json();
+    assert_eq!(tasks["items"], json!([]), "{tasks}");
+    // The same bytes are not taken for stored.
+    let task = submit(&host.client, "&wait_ms=60000").expect(200).json();
     assert_eq!(task["status"], "completed", "{task}");
 }
 

@@ -1,10 +1,11 @@
-//! A way to the server that can be made to answer every request with 500.
+//! A way to the server that can be made to answer every request with 500, or none at all.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 const REFUSAL: &[u8] =
     b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
@@ -17,9 +18,15 @@ pub struct Proxy {
     state: Arc<State>,
 }
 
+/// How long a request is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 #[derive(Default)]
 struct State {
     fails: AtomicBool,
+    holds: AtomicBool,
+    held: Mutex<usize>,
+    came: Condvar,
     open: Mutex<Vec<TcpStream>>,
 }
 
@@ -46,6 +53,28 @@ impl Proxy {
     /// Answers every request from now on with 500, or passes it on again.
     pub fn fail(&self, fails: bool) {
         self.state.fails.store(fails, Ordering::SeqCst);
+        self.cut();
+    }
+
+    /// Takes every request from now on and answers none, or passes them on again.
+    pub fn hold(&self, holds: bool) {
+        self.state.holds.store(holds, Ordering::SeqCst);
+        self.cut();
+    }
+
+    /// Waits until a request came that is not answered.
+    pub fn await_held(&self) {
+        let held = self.state.held.lock().expect("no thread panics with it");
+        let none = |held: &mut usize| *held == 0;
+        let (_held, waited) = self
+            .state
+            .came
+            .wait_timeout_while(held, PATIENCE, none)
+            .expect("no thread panics with it");
+        assert!(!waited.timed_out(), "no request came");
+    }
+
+    fn cut(&self) {
         for connection in self.state.open().drain(..) {
             // Its client may have closed it.
             let _closed = connection.shutdown(Shutdown::Both);
@@ -62,6 +91,10 @@ impl State {
 fn serve(mut client: TcpStream, server: &str, state: &State) {
     if state.fails.load(Ordering::SeqCst) {
         refuse(&mut client);
+        return;
+    }
+    if state.holds.load(Ordering::SeqCst) {
+        hold(&mut client, state);
         return;
     }
     let Ok(mut server) = TcpStream::connect(server) else {
@@ -81,6 +114,18 @@ fn serve(mut client: TcpStream, server: &str, state: &State) {
     let _ended = std::io::copy(&mut client, &mut server);
     let _closed = server.shutdown(Shutdown::Both);
     let _joined = back.join();
+}
+
+/// Reads as long as the client sends.
+fn hold(client: &mut TcpStream, state: &State) {
+    let mut some = [0; 4096];
+    let mut is_first = true;
+    while client.read(&mut some).is_ok_and(|length| length > 0) {
+        if std::mem::take(&mut is_first) {
+            *state.held.lock().expect("no thread panics with it") += 1;
+            state.came.notify_all();
+        }
+    }
 }
 
 /// Answers once the head of a request was read, and reads the rest as long as the client sends.
