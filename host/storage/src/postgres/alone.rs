@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::floors::{Floors, LaneFloors};
-use super::look::Look;
+use super::look::{Look, Seen};
 use crate::settings::ClaimRules;
 use crate::turns::{COMMON_LANE, LANES_MAX, Lane, Turns, Wanted};
 use cofferdam_domain::time::Timestamp;
@@ -29,6 +29,8 @@ pub(super) struct State {
     floors: Floors,
     /// When the last claim looked at all lanes, by its clock.
     claimed_at: Option<Timestamp>,
+    /// Whether somebody looks at all lanes, and no claim waits for that.
+    is_looking: bool,
 }
 
 /// How long it is believed that a tenant is alone.
@@ -52,8 +54,7 @@ impl Known {
         state.alone.as_ref().map(|(tenant, seen)| Alone {
             tenant: tenant.clone(),
             // The clock may have been set back.
-            is_stale: !(*seen..seen.plus(ALONE_FOR)).contains(&now)
-                && state.floors.may_look_ahead(Instant::now()),
+            is_stale: !(*seen..seen.plus(ALONE_FOR)).contains(&now) && !state.floors.are_needed(),
             floors: state.floors.of(tenant, COMMON_LANE),
         })
     }
@@ -62,8 +63,8 @@ impl Known {
     pub(super) fn look(&self) -> Look {
         let state = self.lock();
         match state.floors.known() {
-            Some(known) if !state.floors.may_look_ahead(Instant::now()) => Look::Known(known),
-            Some(_) | None => state.look_at_all(),
+            Some(known) => Look::Known(known),
+            None => state.look_at_all(),
         }
     }
 
@@ -72,17 +73,40 @@ impl Known {
         self.lock().look_at_all()
     }
 
-    /// Whether a claim that misses something may look at all lanes.
+    /// Whether a claim that misses something looks at all lanes.
     pub(super) fn may_look(&self) -> bool {
-        self.lock().floors.may_look(Instant::now())
+        self.lock().floors.are_bearable()
     }
 
     /// What somebody looks at who has to know of every lane.
     pub(super) fn look_from_the_first(&self) -> Look {
         let state = self.lock();
         match state.floors.known() {
-            Some(known) if !state.floors.may_look(Instant::now()) => Look::Known(known),
-            Some(_) | None => first(),
+            Some(known) if !state.floors.are_bearable() => Look::Known(known),
+            Some(_) | None => Look::from_the_first(),
+        }
+    }
+
+    /// Whether it is time for a look at all lanes that no claim waits for, and nobody has begun it. Whoever
+    /// is told so begins it.
+    pub(super) fn begins_dear_look(&self) -> bool {
+        let mut state = self.lock();
+        let begins = !state.is_looking && state.floors.are_old(Instant::now());
+        state.is_looking |= begins;
+        begins
+    }
+
+    /// The look has ended; `None` if it failed.
+    pub(super) fn ended_dear_look(&self, seen: Option<&Seen>) {
+        self.lock().is_looking = false;
+        match seen {
+            Some(Seen {
+                lanes,
+                took: Some(took),
+            }) => self.looked_from_the_first(lanes, *took),
+            Some(Seen { took: None, .. }) | None => {
+                self.lock().floors.look_failed(Instant::now());
+            }
         }
     }
 
@@ -115,6 +139,11 @@ impl Known {
         if let (Some(now), true) = (state.claimed_at, lanes.len() < LANES_MAX) {
             state.floors = Floors::seen(lanes, now, took, Instant::now());
         }
+        let is_other = |tenant: &str| {
+            let is_alone = |lane: &Lane| lane.tenant == tenant && lane.number == COMMON_LANE;
+            !lanes.iter().all(is_alone)
+        };
+        state.alone.take_if(|(tenant, _)| is_other(tenant));
     }
 
     /// Notes what was seen of the lanes that this host serves.
@@ -138,12 +167,7 @@ impl State {
     fn look_at_all(&self) -> Look {
         match self.behind.clone() {
             Some((tenant, lane)) => Look::All(tenant, lane),
-            None => first(),
+            None => Look::from_the_first(),
         }
     }
-}
-
-/// Before every lane.
-fn first() -> Look {
-    Look::All(String::new(), i64::MIN)
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 
 use super::blobs::Outage;
+use super::call::Call;
 use super::insert::Submission;
 use super::tx::{Mode, reading};
 use super::{
@@ -66,6 +67,10 @@ impl Tasks for PostgresStorage {
         now: Timestamp,
     ) -> Result<Vec<Claim>, StorageError> {
         let slots = slots.min(AT_ONCE_MAX);
+        if self.db.lanes.begins_dear_look() {
+            let call = Call::new(&self.db, self.db.read_timeout);
+            self.engine.keep(lanes::look_dearly(call));
+        }
         self.write(move |call| {
             async move { claim::claim(&call, worker, slots, order, now).await }.boxed()
         })

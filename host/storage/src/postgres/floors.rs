@@ -3,8 +3,8 @@
 //! Whatever was claimed stays in the index for as long as some transaction could still see it as waiting, and
 //! a claim that begins at the lane's end walks over all of it. So a host remembers where it found the first
 //! task of each priority, and begins a little before that, while a look at everything is dear. What came with
-//! an earlier `run_at` since then is found by the next look at everything, which takes its share of the time
-//! and no more.
+//! an earlier `run_at` since then is found by the next look at everything, which no claim waits for, and which
+//! takes its share of the time and no more.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub(super) const NO_FLOORS: LaneFloors = [i64::MIN; Priority::ALL.len()];
 /// A look that took less is not dear: claims look at everything.
 const CHEAP: Duration = Duration::from_millis(5);
 /// A claim whose slots are not filled looks at everything at once if that took less.
-const BEARABLE: Duration = Duration::from_millis(50);
+const BEARABLE: Duration = Duration::from_millis(20);
 /// A dear look takes one part in so many of the time.
 const SHARE: u32 = 20;
 /// How much earlier than the first task that was seen another may lie and be found at once: it was
@@ -77,16 +77,27 @@ impl Floors {
         self.lanes.get(&name).copied().unwrap_or(NO_FLOORS)
     }
 
-    /// Whether it is time to look at everything although nothing is missed.
-    pub(super) fn may_look_ahead(&self, now: Instant) -> bool {
-        self.dear
-            .is_none_or(|(took, ended)| now >= ended + took * SHARE)
+    /// Whether a look at everything is dear.
+    pub(super) fn are_needed(&self) -> bool {
+        self.dear.is_some()
     }
 
-    /// Whether a claim that misses something may look at everything.
-    pub(super) fn may_look(&self, now: Instant) -> bool {
-        let is_bearable = self.dear.is_none_or(|(took, _)| took <= BEARABLE);
-        is_bearable || self.may_look_ahead(now)
+    /// Whether it is time for another dear look.
+    pub(super) fn are_old(&self, now: Instant) -> bool {
+        self.dear
+            .is_some_and(|(took, ended)| now >= ended + took * SHARE)
+    }
+
+    /// Whether a claim that misses something waits for a look at everything.
+    pub(super) fn are_bearable(&self) -> bool {
+        self.dear.is_none_or(|(took, _)| took <= BEARABLE)
+    }
+
+    /// A look failed at that time; the next comes as if it had succeeded.
+    pub(super) fn look_failed(&mut self, ended: Instant) {
+        if let Some((_, before)) = &mut self.dear {
+            *before = ended;
+        }
     }
 }
 

@@ -3,13 +3,15 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
+
 use super::call::{Call, Db};
 use super::classes;
 use super::fault::{Fault, get, get_u8};
 use super::floors;
-use super::look::{self, Seen};
+use super::look::{self, Look, Seen};
 use super::params::params;
-use super::tx::{Mode, Tx};
+use super::tx::{Mode, Tx, reading};
 use crate::StorageError;
 use crate::settings::ClaimRules;
 use crate::turns::{self, Candidate, Lane, Running, Wanted};
@@ -158,6 +160,21 @@ pub(super) async fn served(
         db.serving.learn(classes::some(tx, unknown).await?);
     }
     Ok(db.serving.served(worker, lanes, db.rules.preferred_grace))
+}
+
+/// Looks at all lanes while that is dear, and notes what is there.
+pub(super) async fn look_dearly(call: Call) {
+    let db = Arc::clone(&call.db);
+    let look = |call: Call| async move {
+        let (sql, asked) = Look::from_the_first().statement();
+        reading!(call, tx, tx.query(sql, asked))
+    };
+    let rows = call.repeated(move |call| look(call).boxed()).await;
+    let seen = rows.and_then(|rows| look::seen(&rows));
+    if let Err(error) = &seen {
+        tracing::debug!(%error, "the lanes could not be looked at");
+    }
+    db.lanes.ended_dear_look(seen.ok().as_ref());
 }
 
 /// The earliest time at which a worker may claim something.

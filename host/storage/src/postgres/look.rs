@@ -65,6 +65,11 @@ pub(super) struct Seen {
 }
 
 impl Look {
+    /// The first of all lanes.
+    pub(super) fn from_the_first() -> Look {
+        Look::All(String::new(), i64::MIN)
+    }
+
     /// The statement and its parameters.
     pub(super) fn statement(self) -> (&'static str, Params) {
         match self {

@@ -124,5 +124,5 @@ fn saw_in_a_dear_look(host: &PostgresStorage, first: Timestamp, now: Timestamp) 
     lane.heads[Priority::default() as usize] = Some(first.as_millis());
     host.db
         .lanes
-        .looked(&[lane], Duration::from_millis(40), now);
+        .looked(&[lane], Duration::from_millis(15), now);
 }
