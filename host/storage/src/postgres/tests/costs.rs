@@ -2,6 +2,7 @@
 //! running task for each end is as right as any other, and no other test would see it.
 
 use super::*;
+use crate::postgres::look::Look;
 use crate::turns::Lane;
 use cofferdam_domain::attempt::FailureKind;
 use cofferdam_domain::claim::Next;
@@ -112,6 +113,33 @@ async fn what_comes_with_an_earlier_time_is_claimed_although_looking_at_everythi
     );
     let claims = storage.claim(ME, 2, ClaimOrder::Priority, now).await;
     assert_eq!(claims.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_claim_has_old_floors_looked_at_anew_and_does_not_wait_for_that() {
+    let backend = Postgres::fresh().await;
+    let storage = &backend.storage;
+    let (before, now) = (at(100), at(3600));
+    let task = NewTask {
+        run_at: now,
+        ..new_task(1)
+    };
+    insert_all(storage, vec![task]).await;
+    saw_in_a_dear_look(storage, before, now);
+    let floor = || match storage.db.lanes.look() {
+        Look::Known(known) => Some(known[0].2[Priority::default() as usize]),
+        Look::All(..) => None,
+    };
+    let first = floor();
+    let asked_until = tokio::time::Instant::now() + Duration::from_secs(30);
+    while floor() == first {
+        storage
+            .claim(ME, 0, ClaimOrder::Priority, now)
+            .await
+            .unwrap();
+        assert!(tokio::time::Instant::now() < asked_until, "{first:?}");
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Lets a host know that the common lane began there in a look that took long, but not too long to be
