@@ -97,7 +97,7 @@ fn one(root: &Path, mutants: &str, nextest: &str, selection: &Selection) -> anyh
     arguments.extend(["--test-tool", "nextest", "--jobs", "1", "--output", &output]);
     arguments.extend(["--colors", "never", "--no-shuffle"]);
     // Nothing is compiled that the tests do not need, and the first of them that fails is enough.
-    arguments.push("--cargo-test-arg=--lib");
+    arguments.push("--cargo-arg=--lib");
     arguments.extend(["--", "-E", selection.tests, "--max-fail", "1:immediate"]);
     let build = root.join("target/mutants/build");
     forget_ours(&build)?;

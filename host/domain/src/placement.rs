@@ -172,7 +172,9 @@ mod tests {
         assert!(!common.is_open() && common.distinctive().is_open());
         assert!(Placement::default().is_open());
         let preferred = Placement::new(all(&["cpu"]), preferring("a"));
-        assert!(!preferred.distinctive().is_open());
+        let kept = preferred.distinctive();
+        assert!(!kept.is_open());
+        assert_eq!(kept.preferred(), preferring("a").as_ref());
         let gpu = Placement::new(all(&["cpu", "gpu"]), None);
         assert_eq!(gpu.distinctive(), Placement::new(all(&["gpu"]), None));
     }

@@ -72,4 +72,14 @@ mod tests {
             u128::from(i64::MAX.cast_unsigned())
         );
     }
+
+    #[test]
+    fn a_name_begins_with_its_instant() {
+        let named = |millis| Timestamp::from_millis(millis).uuid(&[0xff; 10]).to_string();
+        assert_eq!(
+            named(0x0001_0203_0405),
+            "00010203-0405-7fff-bfff-ffffffffffff"
+        );
+        assert_eq!(named(-1), "00000000-0000-7fff-bfff-ffffffffffff");
+    }
 }

@@ -1,6 +1,7 @@
 //! What is known of a task, in words.
 
 use super::*;
+use crate::attempt::FailureKind;
 
 #[test]
 fn priorities_are_ranked_and_named() {
@@ -47,6 +48,25 @@ fn a_label_says_what_a_task_waits_for() {
     assert_eq!(label(TaskState::Running, 1, 0, true), "cancelling");
     assert_eq!(label(TaskState::Cancelled, 1, 101, true), "cancelled");
     assert_eq!(label(TaskState::Blocked, 0, 101, false), "blocked");
+    assert_eq!(label(TaskState::Completed, 1, 101, true), "completed");
+}
+
+#[test]
+fn a_task_that_failed_is_dead_if_another_attempt_could_have_helped() {
+    let label = |kind: Option<FailureKind>, attempt: u32| {
+        let task = Task {
+            state: TaskState::Failed,
+            attempt,
+            max_attempts: 2,
+            failure: kind.map(|kind| Failure::new(kind, "")),
+            ..task()
+        };
+        task.label(Timestamp::EPOCH).as_str()
+    };
+    assert_eq!(label(Some(FailureKind::Trap), 1), "failed");
+    assert_eq!(label(Some(FailureKind::Trap), 2), "dead");
+    assert_eq!(label(Some(FailureKind::Lost), 1), "dead");
+    assert_eq!(label(None, 1), "failed");
 }
 
 fn task() -> Task {

@@ -2,35 +2,42 @@
 
 use crate::registry::schema::rules::{Id, Node, Rulebook};
 
+/// What is known of a schema.
+#[derive(Clone, Copy)]
+enum Seen {
+    Never,
+    /// What it refers to is being followed.
+    Open,
+    /// Nothing that it refers to leads back.
+    Done,
+}
+
 /// Refuses them.
 pub(super) fn refuse(book: &Rulebook) -> Result<(), String> {
-    const OPEN: u8 = 1;
-    const DONE: u8 = 2;
     let children = |id: Id| match &book.nodes[id] {
         Node::Rules(rules) => rules.in_place.all_ids().collect(),
         Node::Always(_) => Vec::new(),
     };
-    let mut state = vec![0; book.nodes.len()];
+    let mut seen = vec![Seen::Never; book.nodes.len()];
     for start in 0..book.nodes.len() {
-        if state[start] == DONE {
+        if matches!(seen[start], Seen::Done) {
             continue;
         }
-        state[start] = OPEN;
+        seen[start] = Seen::Open;
         let mut path = vec![(start, children(start))];
         while let Some((id, left)) = path.last_mut() {
-            match left.pop() {
-                None => {
-                    state[*id] = DONE;
-                    path.pop();
-                }
-                Some(child) if state[child] == OPEN => {
-                    return Err("has a reference that leads back to itself".to_owned());
-                }
-                Some(child) if state[child] == DONE => {}
-                Some(child) => {
-                    state[child] = OPEN;
+            let Some(child) = left.pop() else {
+                seen[*id] = Seen::Done;
+                path.pop();
+                continue;
+            };
+            match seen[child] {
+                Seen::Never => {
+                    seen[child] = Seen::Open;
                     path.push((child, children(child)));
                 }
+                Seen::Open => return Err("has a reference that leads back to itself".to_owned()),
+                Seen::Done => {}
             }
         }
     }
