@@ -27,7 +27,7 @@ pub(super) struct State {
     /// The tenant whose tasks alone are due, in one lane without bounds, as far as was seen; and when.
     alone: Option<(String, Timestamp)>,
     floors: Floors,
-    /// When the last claim looked at all lanes, by its clock.
+    /// When the last claim came, by its clock.
     claimed_at: Option<Timestamp>,
     /// Whether somebody looks at all lanes, and no claim waits for that.
     is_looking: bool,
@@ -50,7 +50,8 @@ impl Known {
     }
 
     pub(super) fn alone(&self, now: Timestamp) -> Option<Alone> {
-        let state = self.lock();
+        let mut state = self.lock();
+        state.claimed_at = Some(now);
         state.alone.as_ref().map(|(tenant, seen)| Alone {
             tenant: tenant.clone(),
             // The clock may have been set back.
@@ -122,7 +123,6 @@ impl Known {
     /// Notes how far a claim looked, in a look that took so long; whether that is to the end.
     pub(super) fn looked(&self, lanes: &[Lane], took: Duration, now: Timestamp) -> bool {
         let mut state = self.lock();
-        state.claimed_at = Some(now);
         let last = lanes.get(LANES_MAX - 1);
         let is_all = state.behind.is_none() && last.is_none();
         state.behind = last.map(|lane| (lane.tenant.clone(), lane.number));
