@@ -2,6 +2,7 @@
 
 mod corpus;
 mod declarations;
+mod dying;
 mod ends;
 mod files;
 mod habits;

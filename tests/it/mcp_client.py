@@ -21,8 +21,13 @@ WAIT_S = 60
 
 def running(scratch):
     """Whether a guest has a directory; it gets one with its first file."""
-    hosts = [os.path.join(scratch, host) for host in os.listdir(scratch)]
-    return any(os.listdir(host) for host in hosts if os.path.isdir(host))
+    attempts = [os.path.join(scratch, name) for name in os.listdir(scratch)]
+    homes = [path for path in attempts if os.path.isdir(os.path.join(path, "given"))]
+    attempts = [path for path in attempts if path not in homes]
+    for home in homes:
+        runs = os.path.join(home, "runs")
+        attempts += [os.path.join(runs, name) for name in os.listdir(runs)]
+    return any(os.listdir(path) for path in attempts if os.path.isdir(path))
 
 
 async def until(what, condition):

@@ -31,10 +31,12 @@ use crate::telemetry::metrics::Metrics;
 use cofferdam_domain::attempt::{Failure, FailureKind, Outcome, Payload};
 use cofferdam_domain::caller::{Caller, Forbidden, Scope};
 use cofferdam_domain::grants::Grants;
+use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::limits::{AboveCeiling, LimitRequest, Limits};
 use cofferdam_domain::module::{Digest, ModuleInfo, ModuleName, ModuleRef};
 use cofferdam_domain::task::BlobId;
 use cofferdam_sandbox::control::Control;
+use cofferdam_sandbox::processes::Figures;
 use cofferdam_sandbox::threads::GuestThreadsHandle;
 use cofferdam_sandbox::{
     Attachments, EngineClass, GuestInput, Identity, LoadedModule, NoRoom, Party, Patience, Report,
@@ -247,6 +249,7 @@ impl Runner {
             limits,
             files: Vec::new(),
             dirs: self.admission.mounts(&request.grants)?,
+            isolation: Isolation::Shared,
             identity: Identity::default(),
         };
         let attachments = Attachments {
@@ -328,6 +331,11 @@ impl Runner {
     pub fn waiting(&self) -> u64 {
         let waiting = self.sandbox.occupancy().waiting + self.interpreters.turns().waiting();
         u64::try_from(waiting).unwrap_or(u64::MAX)
+    }
+
+    /// The processes that isolated guests run in, where there are any.
+    pub fn processes(&self) -> Option<Figures> {
+        self.sandbox.processes()
     }
 
     /// The registry it loads from.

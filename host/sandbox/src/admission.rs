@@ -130,10 +130,19 @@ struct Slots {
     count: u32,
 }
 
-/// The memory that a guest took beyond its price; given back when dropped.
+/// The memory that a guest takes beyond its price; given back when dropped.
 pub(crate) struct Growth {
-    price_bytes: u64,
-    beyond: Held,
+    /// What it has.
+    held_bytes: u64,
+    from: Source,
+}
+
+/// Where a guest's memory comes from.
+enum Source {
+    /// The host's budget.
+    Budget(Held),
+    /// Whoever has the budget; the answer is whether so many bytes in all are its own now.
+    Asked(Box<dyn FnMut(u64) -> bool + Send + Sync>),
 }
 
 /// The room in use.
@@ -344,8 +353,8 @@ impl Admitted {
     /// The way for the guest to grow beyond its price.
     pub(crate) fn growth(&self) -> Growth {
         Growth {
-            price_bytes: self.price.bytes(),
-            beyond: self.slots.gate.memory.nothing(Purpose::Guests),
+            held_bytes: self.price.bytes(),
+            from: Source::Budget(self.slots.gate.memory.nothing(Purpose::Guests)),
         }
     }
 }
@@ -354,7 +363,7 @@ impl Growth {
     /// Takes from the budget what a guest of `bytes` needs, whose limit is `limit_bytes`; false if
     /// there is no room.
     pub(crate) fn reach(&mut self, bytes: u64, limit_bytes: u64) -> bool {
-        let held = self.price_bytes + self.beyond.bytes();
+        let held = self.held_bytes;
         let Some(more) = bytes.checked_sub(held).filter(|more| *more > 0) else {
             return true;
         };
@@ -362,7 +371,36 @@ impl Growth {
             .max(STEP_BYTES)
             .min(limit_bytes.saturating_sub(held).max(more));
         // Take the whole step, or else only what is needed.
-        self.beyond.add(step) || self.beyond.add(more)
+        self.add(step) || self.add(more)
+    }
+
+    /// For a guest whose price of `held_bytes` was paid elsewhere: `ask` is called with all that it is to
+    /// have.
+    pub(crate) fn asked(
+        held_bytes: u64,
+        ask: impl FnMut(u64) -> bool + Send + Sync + 'static,
+    ) -> Growth {
+        Growth {
+            held_bytes,
+            from: Source::Asked(Box::new(ask)),
+        }
+    }
+
+    /// What it has.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.held_bytes
+    }
+
+    fn add(&mut self, more: u64) -> bool {
+        let reached = self.held_bytes.saturating_add(more);
+        let has = match &mut self.from {
+            Source::Budget(beyond) => beyond.add(more),
+            Source::Asked(ask) => ask(reached),
+        };
+        if has {
+            self.held_bytes = reached;
+        }
+        has
     }
 }
 

@@ -13,12 +13,8 @@ use crate::settings::SandboxConfig;
 use crate::state::GuestState;
 use crate::{EngineClass, SandboxError};
 
-/// All engines.
-pub(crate) struct Engines {
-    fast: Linked,
-    metered: Linked,
-    interpreter: Linked,
-}
+/// The engines of a process: all of them, or that of one class.
+pub(crate) struct Engines(Vec<Linked>);
 
 /// One engine with its linkers.
 pub(crate) struct Linked {
@@ -29,8 +25,11 @@ pub(crate) struct Linked {
 }
 
 impl Engines {
-    /// Builds them.
-    pub(crate) fn new(config: &SandboxConfig) -> Result<Engines, SandboxError> {
+    /// Builds those of `classes`.
+    pub(crate) fn new(
+        config: &SandboxConfig,
+        classes: &[EngineClass],
+    ) -> Result<Engines, SandboxError> {
         let linked = |class| {
             let shape = EngineShape {
                 class,
@@ -39,28 +38,19 @@ impl Engines {
             let engine = engine(shape, config)?;
             Linked::new(shape, engine).map_err(|error| SandboxError::Engine(format!("{error:#}")))
         };
-        Ok(Engines {
-            fast: linked(EngineClass::Fast)?,
-            metered: linked(EngineClass::Metered)?,
-            interpreter: linked(EngineClass::Interpreter)?,
-        })
+        let built: Result<_, SandboxError> = classes.iter().copied().map(linked).collect();
+        Ok(Engines(built?))
     }
 
     /// The engine of `class`.
     pub(crate) fn of(&self, class: EngineClass) -> &Linked {
-        match class {
-            EngineClass::Fast => &self.fast,
-            EngineClass::Metered => &self.metered,
-            EngineClass::Interpreter => &self.interpreter,
-        }
+        let found = self.0.iter().find(|linked| linked.shape.class == class);
+        found.expect("a process loads modules only of the classes that it has engines for")
     }
 
     /// Handles of all engines.
     pub(crate) fn handles(&self) -> Vec<Engine> {
-        EngineClass::ALL
-            .into_iter()
-            .map(|class| self.of(class).engine.clone())
-            .collect()
+        self.0.iter().map(|linked| linked.engine.clone()).collect()
     }
 }
 

@@ -11,6 +11,7 @@ mod collect;
 mod counted;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod home;
 mod input;
 mod listing;
 mod open;
@@ -25,7 +26,6 @@ mod times;
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -46,6 +46,7 @@ use crate::settings::OverQuota;
 use cofferdam_domain::grants::Access;
 
 pub use collect::{Area, Listing, OutputFiles};
+pub(crate) use home::{Given, Home, INCARNATION, Left};
 pub use input::{BadInputName, InputContent, InputFile, InputPlace};
 pub(crate) use p1::{P1FilesView, P1View, add_to_linker_p1};
 pub(crate) use p2::{FilesCtxView, FilesView, add_to_linker_p2};
@@ -238,23 +239,20 @@ impl Files {
         self.quota.exceeded()
     }
 
-    /// The files that the guest left; `None` if it used no file.
-    pub async fn collect(self) -> Option<OutputFiles> {
+    /// The directory that the guest left; `None` if it used no file.
+    pub(crate) async fn collect(self) -> Option<Left> {
         let made = self.made?;
         // A write that was in progress when the guest ended is over here.
         drop(self.quota.lock().await);
         // The descriptors close here, so that files without a name are gone.
         drop(made.dirs);
-        Some(spawn_blocking(move || OutputFiles::list(made.scratch)).await)
+        Some(Left::new(made.scratch))
     }
 
     /// The guest's files so far; `None` if it used no file. The guest must not be running.
-    pub fn so_far(&self) -> impl Future<Output = Option<OutputFiles>> + Send + use<> {
-        let scratch = self.made.as_ref().map(|made| Arc::clone(&made.scratch));
-        async {
-            let scratch = scratch?;
-            Some(spawn_blocking(move || OutputFiles::list(scratch)).await)
-        }
+    pub(crate) fn so_far(&self) -> Option<Left> {
+        let made = self.made.as_ref()?;
+        Some(Left::new(Arc::clone(&made.scratch)))
     }
 
     /// The preopen with that number as the guest sees it: its path, rights and zone.

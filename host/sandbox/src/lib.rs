@@ -17,11 +17,15 @@ pub mod files;
 mod guard;
 mod instance;
 mod interfaces;
+mod kept;
 mod limiter;
 mod load;
+mod local;
 pub mod memory;
 mod meter;
+mod module;
 mod outcome;
+pub mod processes;
 mod randomness;
 mod run;
 pub mod session;
@@ -50,18 +54,21 @@ use crate::engines::Engines;
 use crate::epoch::Ticker;
 use crate::files::{InputFile, Scratch};
 use crate::meter::Meter;
-use crate::settings::{OverQuota, SandboxConfig};
+use crate::processes::Processes;
+use crate::settings::{GuestProgram, OverQuota, SandboxConfig};
 use crate::threads::Sliced;
 use cofferdam_domain::attempt::{Failure, Outcome, Payload, Streams, Usage};
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::grants::Access;
+use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::limits::Limits;
-use cofferdam_domain::memory::Budget;
+use cofferdam_domain::memory::{Budget, Purpose};
 use cofferdam_domain::module::{Descriptor, ModuleKind};
 
 pub use crate::admission::{NoRoom, Occupancy, Party, Patience, Places, Taken};
 pub use crate::files::OutputFiles;
-pub use crate::load::{LoadError, LoadedModule};
+pub use crate::load::{LoadError, Loaded};
+pub use crate::module::LoadedModule;
 
 /// Which engine a module is compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -135,6 +142,8 @@ pub struct RunSpec {
     pub files: Vec<InputFile>,
     /// Granted directories of the host.
     pub dirs: Vec<Mount>,
+    /// What surrounds it besides this sandbox.
+    pub isolation: Isolation,
     /// Its identity.
     pub identity: Identity,
 }
@@ -243,6 +252,8 @@ struct Shared {
     scratch: Scratch,
     over_quota: OverQuota,
     queue_timeout: Duration,
+    /// Those that guests run in, where there are any.
+    processes: Option<Processes>,
 }
 
 /// A run in progress: poll it like any future to drive the guest; dropping it ends the guest.
@@ -265,17 +276,29 @@ pub enum SandboxError {
 impl Sandbox {
     /// Builds the engines and starts the epoch thread. Guests take their memory from `memory`. Their
     /// directories are under `data`, where `incarnation` distinguishes this process from every other
-    /// that uses it.
+    /// that uses it. Runs that are to be isolated are so in processes of `program`; without it they are
+    /// not.
     pub fn new(
         config: &SandboxConfig,
         memory: Budget,
         data: &Path,
         incarnation: u64,
         clock: Clock,
+        program: Option<GuestProgram>,
     ) -> Result<Sandbox, SandboxError> {
-        let engines = Engines::new(config)?;
+        let engines = Engines::new(config, &EngineClass::ALL)?;
         let scratch = Scratch::open(&data.join(SCRATCH_DIR), incarnation)?;
         let ticker = Ticker::start(engines.handles())?;
+        let guests_bytes = memory.most_bytes(Purpose::Guests);
+        let processes = program.map(|program| {
+            Processes::new(
+                program,
+                config,
+                scratch.clone(),
+                guests_bytes,
+                clock.clone(),
+            )
+        });
         let admission = Admission::new(
             config.instances_max,
             config.interpreters.instances(),
@@ -290,6 +313,7 @@ impl Sandbox {
             scratch,
             over_quota: config.over_quota,
             queue_timeout: config.queue_timeout,
+            processes,
         };
         Ok(Sandbox {
             shared: Arc::new(shared),
@@ -303,7 +327,13 @@ impl Sandbox {
         kind: ModuleKind,
     ) -> Result<Arc<LoadedModule>, LoadError> {
         let linked = self.shared.engines.of(code.class());
-        Ok(Arc::new(LoadedModule::map(linked, code, kind)?))
+        let loaded = Arc::new(Loaded::map(linked, code, kind)?);
+        let pool = match &self.shared.processes {
+            Some(processes) => processes.of_module(code, kind),
+            None => Ok(None),
+        };
+        let pool = pool.map_err(|error| LoadError::Unusable(error.to_string()))?;
+        Ok(Arc::new(LoadedModule { loaded, pool }))
     }
 
     /// A run of `module`. It starts when it is polled. It waits for room for as long as its
@@ -331,10 +361,18 @@ impl Sandbox {
         self.shared.queue_timeout
     }
 
-    /// Removes what ended runs left on disk, for at most `grace`; the next start removes the rest.
+    /// Ends the processes of guests and removes what ended runs left on disk, for at most `grace`; the next start removes the rest.
     /// Blocks.
     pub fn close(&self, grace: Duration) {
+        if let Some(processes) = &self.shared.processes {
+            processes.close();
+        }
         self.shared.scratch.close(grace);
+    }
+
+    /// The processes that guests run in, where there are any.
+    pub fn processes(&self) -> Option<processes::Figures> {
+        self.shared.processes.as_ref().map(Processes::figures)
     }
 
     /// How much of the pool and of the memory budget guests use.

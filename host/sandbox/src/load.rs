@@ -1,5 +1,6 @@
 //! Compiled modules, mapped into memory and linked once for all their runs.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use wasmtime::component::Component;
@@ -14,8 +15,8 @@ use crate::interfaces::handler::Handler;
 use crate::state::GuestState;
 use cofferdam_domain::module::ModuleKind;
 
-/// A compiled module, mapped and linked.
-pub struct LoadedModule {
+/// A compiled module, mapped and linked, as this process runs it.
+pub struct Loaded {
     kind: ModuleKind,
     class: EngineClass,
     slots: u32,
@@ -50,14 +51,15 @@ pub enum LoadError {
 const LONG_RUNS_MAX: u8 = 4;
 const LONG_RUNS_EXPECTED: u8 = 2;
 
-impl LoadedModule {
+impl Loaded {
     /// Maps compiled code.
     pub(crate) fn map(
         linked: &Linked,
         code: &VerifiedCode,
         kind: ModuleKind,
-    ) -> Result<LoadedModule, LoadError> {
+    ) -> Result<Loaded, LoadError> {
         let class = code.class();
+        let code = code.as_ref();
         let mapped = Mapped::of(&linked.engine, code, kind).map_err(|error| {
             let error = format!("{error:#}");
             // If only an engine with a pool refuses the code, the module does not fit into the
@@ -73,11 +75,30 @@ impl LoadedModule {
             }
         })?;
         match mapped {
-            Mapped::Component(component) => {
-                LoadedModule::link_component(linked, &component, class, kind)
-            }
-            Mapped::Module(module) => LoadedModule::link_core(linked, &module, class),
+            Mapped::Component(component) => Loaded::link_component(linked, &component, class, kind),
+            Mapped::Module(module) => Loaded::link_core(linked, &module, class),
         }
+    }
+
+    /// Maps the code that another process of this host found to be good, with all that an instance
+    /// needs of the operating system.
+    pub(crate) fn map_ahead(
+        linked: &Linked,
+        code: &Path,
+        class: EngineClass,
+        kind: ModuleKind,
+    ) -> wasmtime::Result<Loaded> {
+        match Mapped::of(&linked.engine, code, kind)? {
+            Mapped::Component(component) => {
+                component.initialize_copy_on_write_image()?;
+                Loaded::link_component(linked, &component, class, kind)
+            }
+            Mapped::Module(module) => {
+                module.initialize_copy_on_write_image()?;
+                Loaded::link_core(linked, &module, class)
+            }
+        }
+        .map_err(|error| wasmtime::Error::msg(error.to_string()))
     }
 
     /// Links a component of the given kind.
@@ -86,7 +107,7 @@ impl LoadedModule {
         component: &Component,
         class: EngineClass,
         kind: ModuleKind,
-    ) -> Result<LoadedModule, LoadError> {
+    ) -> Result<Loaded, LoadError> {
         let refused = |error: wasmtime::Error| LoadError::Refused(format!("{error:#}"));
         let pre = linked
             .components
@@ -105,7 +126,7 @@ impl LoadedModule {
             ModuleKind::Script(_) => return Err(not_compiled()),
         };
         let slots = component.resources_required().map_or(1, slots);
-        Ok(LoadedModule::new(kind, class, slots, program))
+        Ok(Loaded::new(kind, class, slots, program))
     }
 
     /// Links a WASI 0.1 module.
@@ -113,7 +134,7 @@ impl LoadedModule {
         linked: &Linked,
         module: &Module,
         class: EngineClass,
-    ) -> Result<LoadedModule, LoadError> {
+    ) -> Result<Loaded, LoadError> {
         let pre = linked
             .core
             .instantiate_pre(module)
@@ -122,7 +143,7 @@ impl LoadedModule {
             .get_export_index("_start")
             .ok_or_else(|| LoadError::Refused("the module exports no _start".to_owned()))?;
         let slots = slots(module.resources_required());
-        Ok(LoadedModule::new(
+        Ok(Loaded::new(
             ModuleKind::CoreCommand,
             class,
             slots,
@@ -130,8 +151,8 @@ impl LoadedModule {
         ))
     }
 
-    fn new(kind: ModuleKind, class: EngineClass, slots: u32, program: Program) -> LoadedModule {
-        LoadedModule {
+    fn new(kind: ModuleKind, class: EngineClass, slots: u32, program: Program) -> Loaded {
+        Loaded {
             kind,
             class,
             slots,
@@ -191,8 +212,8 @@ enum Mapped {
 }
 
 impl Mapped {
-    fn of(engine: &Engine, code: &VerifiedCode, kind: ModuleKind) -> wasmtime::Result<Mapped> {
-        let path = code.as_ref();
+    /// `path` is that of a [`VerifiedCode`], here or in the process that started this one.
+    fn of(engine: &Engine, path: &Path, kind: ModuleKind) -> wasmtime::Result<Mapped> {
         match kind {
             ModuleKind::Task | ModuleKind::Interpreter(_) | ModuleKind::Command => {
                 #[expect(unsafe_code, reason = "wasmtime cannot check machine code it maps")]

@@ -1,5 +1,7 @@
 //! `[sandbox]`: the engines, the pool and the compiler.
 
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What happens to a guest that writes past its disk quota.
@@ -10,6 +12,15 @@ pub enum OverQuota {
     Refuse,
     /// It is ended with `disk_exceeded`.
     Kill,
+}
+
+/// What becomes a process that runs guests when it is started.
+#[derive(Clone, Debug)]
+pub struct GuestProgram {
+    /// The program.
+    pub path: PathBuf,
+    /// Its arguments.
+    pub args: Vec<OsString>,
 }
 
 /// The section.
@@ -35,6 +46,10 @@ pub struct SandboxConfig {
     pub keep_resident_bytes: usize,
     /// Threads for guests that run longer than a moment; 0 means one per core.
     pub guest_threads: usize,
+    /// Processes for the guests of one module that is isolated; 0 means one per core.
+    pub processes: usize,
+    /// All such processes together. One that is idle goes when another is needed.
+    pub processes_max: usize,
     /// Compilations at once; 0 means one per core. The smallest and the largest modules have extra
     /// places.
     pub compiles_max: usize,
@@ -114,6 +129,8 @@ impl Default for SandboxConfig {
             stack_bytes: 512 * 1024,
             keep_resident_bytes: 1024 * 1024,
             guest_threads: 0,
+            processes: 0,
+            processes_max: 64,
             compiles_max: 0,
             compile_timeout: Duration::from_secs(60),
             compile_memory_bytes: 3 * 1024 * 1024 * 1024,

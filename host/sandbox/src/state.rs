@@ -6,7 +6,7 @@ use std::time::Instant;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtxView, WasiView};
 
-use crate::files::{Files, FilesCtxView, FilesView, OutputFiles, P1FilesView, P1View};
+use crate::files::{Files, FilesCtxView, FilesView, Left, P1FilesView, P1View};
 use crate::interfaces::wasi::Wasi;
 use crate::interfaces::{context, log};
 use crate::limiter::Limiter;
@@ -39,9 +39,9 @@ impl GuestState {
         }
     }
 
-    /// Ends the guest and returns its files. Its descriptors close first, so that files without a
+    /// Ends the guest and returns its directory. Its descriptors close first, so that files without a
     /// name are gone before the rest is listed.
-    pub(crate) async fn into_files(self) -> Option<OutputFiles> {
+    pub(crate) async fn into_files(self) -> Option<Left> {
         let GuestState {
             files, wasi, table, ..
         } = self;

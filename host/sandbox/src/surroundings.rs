@@ -18,8 +18,7 @@ use crate::meter::Meter;
 use crate::state::GuestState;
 use crate::streams::{LiveInput, Output};
 use crate::{
-    Attachments, EngineClass, GuestInput, Identity, LoadedModule, Mount, Run, RunSpec, Shared,
-    Stdin,
+    Attachments, EngineClass, GuestInput, Identity, Loaded, Mount, Run, RunSpec, Shared, Stdin,
 };
 use cofferdam_domain::attempt::{Payload, Stream};
 use cofferdam_domain::limits::Limits;
@@ -32,7 +31,7 @@ const FAR_AHEAD: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// cannot be opened.
 pub(crate) async fn of_run(
     shared: &Shared,
-    module: &LoadedModule,
+    module: &Loaded,
     run: Run,
     meter: Arc<Meter>,
 ) -> io::Result<(GuestState, Payload)> {
@@ -45,6 +44,7 @@ pub(crate) async fn of_run(
         limits,
         files,
         dirs,
+        isolation: _,
         identity,
     } = run.spec;
     let (input, spooled) = match input {
@@ -88,7 +88,7 @@ pub(crate) async fn of_run(
 /// The state for a module that is asked to describe itself: it has no input and no grants.
 pub(crate) fn of_description(
     shared: &Shared,
-    module: &LoadedModule,
+    module: &Loaded,
     limits: &Limits,
     meter: Arc<Meter>,
 ) -> GuestState {
@@ -157,7 +157,7 @@ fn places(kind: ModuleKind) -> Places {
 
 fn files_of(
     shared: &Shared,
-    module: &LoadedModule,
+    module: &Loaded,
     limits: &Limits,
     mounts: Vec<Mount>,
     (payload, inputs): (Option<PathBuf>, Vec<InputFile>),

@@ -1,23 +1,41 @@
 //! Hostile guests against every limit, and well-behaved ones. Each guest is a file under
 //! `tests/guests/` and ends with its own failure kind, with its figures, soon after its limit.
 
+/// Makes two tests of each of these: one with the guest in this process, one in a process of its own.
+macro_rules! everywhere {
+    ($($name:ident),* $(,)?) => {
+        mod shared {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Isolation::Shared).await;
+            })*
+        }
+
+        mod process {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Isolation::Process).await;
+            })*
+        }
+    };
+}
+
 mod commands;
 mod concurrency;
 mod cpu;
 mod disk;
 mod given_up;
 mod memory;
+mod processes;
 mod tasks;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use wasmtime::Module;
-use wasmtime::component::Component;
-
 use super::*;
+use crate::cache::VerifiedCode;
 use crate::control::Observer;
+use bytes::Bytes;
 use cofferdam_domain::attempt::{FailureKind, Stream};
 use cofferdam_domain::limits::MIB;
 use cofferdam_domain::memory::Share;
@@ -27,27 +45,37 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// A sandbox and modules for it.
 struct Rig {
+    at: Isolation,
     sandbox: Sandbox,
     data: tempfile::TempDir,
 }
 
 impl Rig {
-    fn new() -> Rig {
-        Rig::with(|_| {})
+    fn new(at: Isolation) -> Rig {
+        Rig::with(at, |_| {})
     }
 
-    fn with(change: impl FnOnce(&mut SandboxConfig)) -> Rig {
+    fn with(at: Isolation, change: impl FnOnce(&mut SandboxConfig)) -> Rig {
         let mut config = SandboxConfig {
             instances_max: 16,
             memory_budget_bytes: 4096 * MIB,
             compiles_reserved_bytes: 0,
+            processes: 1,
             ..SandboxConfig::default()
         };
         change(&mut config);
         let data = tempfile::tempdir().unwrap();
         let memory = crate::memory::budget(&config, Share::NONE);
-        let sandbox = Sandbox::new(&config, memory, data.path(), 1, Clock::system());
+        let sandbox = Sandbox::new(
+            &config,
+            memory,
+            data.path(),
+            1,
+            Clock::system(),
+            Some(processes::program()),
+        );
         Rig {
+            at,
             sandbox: sandbox.unwrap(),
             data,
         }
@@ -56,30 +84,34 @@ impl Rig {
     /// A guest by its file name, compiled in this process.
     fn load(&self, file: &str, class: EngineClass) -> Arc<LoadedModule> {
         let text = guest(file);
-        let linked = self.sandbox.shared.engines.of(class);
-        let is_task = text.contains("cofferdam:task/handler");
+        let engine = &self.sandbox.shared.engines.of(class).engine;
         let wasm = wat::parse_str(&text).unwrap();
-        let loaded = if text.contains("(component\n") {
-            let kind = if is_task {
-                ModuleKind::Task
-            } else {
-                ModuleKind::Command
+        let (kind, code) = if text.contains("(component\n") {
+            let kind = match text.contains("cofferdam:task/handler") {
+                true => ModuleKind::Task,
+                false => ModuleKind::Command,
             };
-            let component = Component::new(&linked.engine, wasm).unwrap();
-            LoadedModule::link_component(linked, &component, class, kind)
+            (kind, engine.precompile_component(&wasm).unwrap())
         } else {
-            LoadedModule::link_core(linked, &Module::new(&linked.engine, wasm).unwrap(), class)
+            (
+                ModuleKind::CoreCommand,
+                engine.precompile_module(&wasm).unwrap(),
+            )
         };
-        Arc::new(loaded.unwrap())
+        let mut kept = tempfile::NamedTempFile::new_in(self.data.path()).unwrap();
+        std::io::Write::write_all(&mut kept, &code).unwrap();
+        let path = kept.into_temp_path().keep().unwrap();
+        let code = VerifiedCode::of_test(&path, class);
+        self.sandbox.load(&code, kind).unwrap()
     }
 
     /// Runs a guest and checks that it leaves nothing behind.
     async fn run(&self, file: &str, change: impl FnOnce(&mut Run)) -> Report {
-        let mut run = a_run();
+        let mut run = a_run(self.at);
         change(&mut run);
         let module = self.load(file, EngineClass::for_limits(&run.spec.limits));
         let report = self.sandbox.start(module, run).await.unwrap();
-        self.assert_empty();
+        self.assert_empty().await;
         report
     }
 
@@ -88,9 +120,17 @@ impl Rig {
         failure(self.run(file, change).await)
     }
 
-    fn assert_empty(&self) {
-        let occupancy = self.sandbox.occupancy();
-        assert_eq!((occupancy.slots_used, occupancy.memory_used_bytes), (0, 0));
+    async fn assert_empty(&self) {
+        let in_use = || {
+            let occupancy = self.sandbox.occupancy();
+            (occupancy.slots_used, occupancy.memory_used_bytes)
+        };
+        // A guest in another process is gone a moment after whoever waited for it.
+        let until = Instant::now() + GRACE;
+        while self.at == Isolation::Process && in_use() != (0, 0) && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(in_use(), (0, 0));
         for class in EngineClass::ALL {
             let pool = self
                 .sandbox
@@ -103,6 +143,39 @@ impl Rig {
             let Some(pool) = pool else { continue };
             assert_eq!((pool.core_instances(), pool.component_instances()), (0, 0));
             assert_eq!((pool.memories(), pool.tables(), pool.stacks()), (0, 0, 0));
+        }
+    }
+
+    /// Waits until the directories of all runs are gone.
+    async fn assert_no_files(&self) {
+        let homes = self
+            .sandbox
+            .processes()
+            .map_or(0, |processes| processes.live);
+        let homes = usize::try_from(homes).unwrap();
+        self.sandbox.shared.scratch.wait_until_removed(homes).await;
+        let names = |dir: &Path| {
+            let entries = std::fs::read_dir(dir).unwrap();
+            let names = entries.map(|entry| entry.unwrap().path());
+            // What guests see that have no files.
+            let names = names.filter(|path| !path.ends_with(".empty"));
+            names.collect::<Vec<_>>()
+        };
+        let (homes, left): (Vec<_>, Vec<_>) = names(&self.data.path().join(SCRATCH_DIR))
+            .into_iter()
+            .partition(|path| path.join("given").exists());
+        assert!(left.is_empty(), "{left:?}");
+        // A process removes what a run that never began had made, a moment after it said so.
+        let until = Instant::now() + GRACE;
+        for dir in homes
+            .iter()
+            .flat_map(|home| [home.join("runs"), home.join("given")])
+        {
+            while !names(&dir).is_empty() && Instant::now() < until {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let left = names(&dir);
+            assert!(left.is_empty(), "{left:?}");
         }
     }
 }
@@ -125,7 +198,7 @@ fn guest(file: &str) -> String {
 }
 
 /// A run with nothing granted and short limits.
-fn a_run() -> Run {
+fn a_run(isolation: Isolation) -> Run {
     Run {
         spec: RunSpec {
             program: "guest".to_owned(),
@@ -138,6 +211,7 @@ fn a_run() -> Run {
                 ..Limits::DEFAULT
             },
             dirs: Vec::new(),
+            isolation,
             identity: Identity::default(),
         },
         attachments: Attachments::default(),

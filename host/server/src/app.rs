@@ -46,11 +46,11 @@ use cofferdam_domain::clock::Clock;
 use cofferdam_domain::memory::{Budget, Share};
 use cofferdam_domain::module::Language;
 use cofferdam_domain::worker::Address;
-use cofferdam_sandbox::Sandbox;
 use cofferdam_sandbox::cache::CodeCache;
 use cofferdam_sandbox::compile::Compiler;
 use cofferdam_sandbox::memory;
 use cofferdam_sandbox::threads::GuestThreads;
+use cofferdam_sandbox::{Sandbox, processes};
 use cofferdam_storage::Opened;
 use cofferdam_storage::disk::Disk;
 use cofferdam_storage::files::FileStorage;
@@ -164,7 +164,14 @@ impl Works {
         let files = files(config, storage).await?;
         let metrics = Arc::new(Metrics::new());
         let memory = memory(config);
-        let sandbox = Sandbox::new(&config.sandbox, memory.clone(), data, seed, clock.clone())?;
+        let sandbox = Sandbox::new(
+            &config.sandbox,
+            memory.clone(),
+            data,
+            seed,
+            clock.clone(),
+            Some(processes::program(needs.program)),
+        )?;
         let registry = Registry::new(
             Arc::clone(&storage.modules),
             Arc::new(loader(config, needs, &memory, &sandbox, guests)?),

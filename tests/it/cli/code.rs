@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::{cofferdam, text};
 use crate::exec::{copy_compiled, ready};
-use crate::support::host::program;
+use crate::support::host::{self, program};
 
 /// A user: a cache directory that holds the interpreters, compiled, and a working directory.
 struct User {
@@ -234,10 +234,10 @@ fn await_directory(folder: &Path) {
     };
     let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
     let begun = || {
-        let incarnations = entries(folder)
+        let attempts = entries(folder)
             .into_iter()
-            .flat_map(|data| entries(&data.join("scratch")));
-        incarnations.into_iter().any(|it| !entries(&it).is_empty())
+            .flat_map(|data| host::attempts(&data.join("scratch")));
+        attempts.into_iter().any(|it| !entries(&it).is_empty())
     };
     while !begun() {
         assert!(std::time::Instant::now() < until, "no guest has begun");

@@ -15,12 +15,7 @@ use crate::support::host::{Host, Slack};
 /// Waits until a guest has a directory, which it gets with its first file, or until none has.
 #[track_caller]
 fn await_guest(host: &Host, wanted: bool) {
-    let entries =
-        |path: std::path::PathBuf| std::fs::read_dir(path).into_iter().flatten().flatten();
-    let exists = || {
-        let mut incarnations = entries(host.data().join("scratch"));
-        incarnations.any(|incarnation| entries(incarnation.path()).next().is_some())
-    };
+    let exists = || host.footprint().scratch() > 0;
     let until = Instant::now() + Duration::from_secs(60);
     while exists() != wanted {
         assert!(Instant::now() < until, "waited too long for {wanted}");

@@ -226,9 +226,9 @@ impl Host {
             resident_kib: self.status("VmRSS"),
             threads: self.status("Threads"),
             descriptors: entries(&format!("/proc/{}/fd", self.pid()).into()).len(),
-            scratch: entries(&self.data().join("scratch"))
+            scratch: attempts(&self.data().join("scratch"))
                 .iter()
-                .map(|incarnation| entries(incarnation).len())
+                .map(|attempt| entries(attempt).len())
                 .sum(),
         }
     }
@@ -320,6 +320,16 @@ impl Drop for Host {
             println!("--- the host's log\n{}", self.log());
         }
     }
+}
+
+/// The directories of attempts: those of the host, and those of the processes that its guests run in.
+pub(crate) fn attempts(scratch: &PathBuf) -> Vec<PathBuf> {
+    let (homes, mut attempts): (Vec<_>, Vec<_>) = entries(scratch)
+        .into_iter()
+        .partition(|entry| entry.join("given").exists());
+    let theirs = homes.iter().flat_map(|home| entries(&home.join("runs")));
+    attempts.extend(theirs);
+    attempts
 }
 
 /// The entries of a directory; none if it does not exist.

@@ -9,6 +9,7 @@ use crate::runner::{InputFile, NoInput, QUEUE, Runner, not_begun};
 use cofferdam_domain::attempt::{FailureKind, Payload};
 use cofferdam_domain::claim::Claim;
 use cofferdam_domain::grants::Grants;
+use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::module::ModuleInfo;
 use cofferdam_domain::said;
 use cofferdam_domain::task::Input;
@@ -137,6 +138,7 @@ impl Runner {
             limits: spec.limits,
             files: Vec::new(),
             dirs: self.mounts_of(&spec.grants)?,
+            isolation: Isolation::Shared,
             identity: Identity {
                 task_id: claim.task_id.to_string(),
                 attempt: claim.attempt,

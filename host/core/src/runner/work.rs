@@ -9,6 +9,7 @@ use crate::interpreters::request::Prepared;
 use crate::runner::executed::Executed;
 use crate::runner::{Runner, not_begun};
 use cofferdam_domain::attempt::FailureKind;
+use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::limits::Limits;
 use cofferdam_domain::module::ModuleKind;
 use cofferdam_sandbox::control::Control;
@@ -75,6 +76,7 @@ impl Work {
             limits,
             files,
             dirs: Vec::new(),
+            isolation: Isolation::Process,
             identity: Identity::default(),
         };
         let attachments = Attachments {

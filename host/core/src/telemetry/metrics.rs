@@ -4,6 +4,8 @@
 //! registry is made, those of a module when it is first seen. No label contains a user's text, with
 //! one bounded exception: the first [`MODULES_MAX`] module names, and `other` for the rest.
 
+mod readings;
+
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -17,8 +19,9 @@ use prometheus_client::registry::{Registry, Unit};
 
 use cofferdam_domain::attempt::FailureKind;
 use cofferdam_domain::memory::Purpose;
-use cofferdam_domain::module::Language;
 use cofferdam_domain::state::TaskState;
+
+pub use self::readings::Readings;
 
 /// Module names that get series of their own.
 pub const MODULES_MAX: usize = 100;
@@ -60,6 +63,8 @@ pub struct Metrics {
     slots: Gauge,
     waiting: Gauge,
     sessions: Gauge,
+    processes: Gauge,
+    processes_died: Gauge,
     files: Gauge,
     memory: Gauge,
     memory_budget: Gauge,
@@ -80,35 +85,6 @@ struct ModuleSeries {
 /// One counter for success and one for each kind of failure.
 #[derive(Debug)]
 struct ByKind([Counter; FailureKind::ALL.len() + 1]);
-
-/// Gauges, read when the metrics are requested.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Readings {
-    /// Tasks in each state, in the order of [`TaskState::ALL`].
-    pub depth: [u64; TaskState::ALL.len()],
-    /// Attempts running here.
-    pub active: u64,
-    /// Attempts that may run here at once.
-    pub slots: u64,
-    /// Runs that wait for room here.
-    pub waiting: u64,
-    /// Interpreters kept for callers here.
-    pub sessions: u64,
-    /// The disk space of spooled inputs, artifacts and files of code.
-    pub files_bytes: u64,
-    /// Resident memory of this process.
-    pub memory_bytes: u64,
-    /// The memory budget.
-    pub memory_budget_bytes: u64,
-    /// What is taken of it, in the order of [`Purpose::ALL`].
-    pub memory_taken_bytes: [u64; Purpose::ALL.len()],
-    /// Free bytes on the disk of the data directory.
-    pub disk_free_bytes: u64,
-    /// Whether that is too little to take work.
-    pub disk_full: bool,
-    /// Each interpreter's language and state.
-    pub interpreters: [(&'static str, &'static str); Language::ALL.len()],
-}
 
 /// The counters of one HTTP route, by status class.
 #[derive(Clone, Debug)]
@@ -147,6 +123,8 @@ impl Metrics {
             waiting: Gauge::default(),
             sessions: Gauge::default(),
             files: Gauge::default(),
+            processes: Gauge::default(),
+            processes_died: Gauge::default(),
             memory: Gauge::default(),
             memory_budget: Gauge::default(),
             memory_taken: Family::default(),
@@ -247,6 +225,16 @@ impl Metrics {
             "sessions",
             "Interpreters kept for callers on this host",
             self.sessions.clone(),
+        );
+        registry.register(
+            "guest_processes",
+            "Processes that isolated guests run in on this host",
+            self.processes.clone(),
+        );
+        registry.register(
+            "guest_processes_died",
+            "Such processes that died under their guests since this host began",
+            self.processes_died.clone(),
         );
     }
 
@@ -367,6 +355,8 @@ impl Metrics {
         self.slots.set(signed(readings.slots));
         self.waiting.set(signed(readings.waiting));
         self.sessions.set(signed(readings.sessions));
+        self.processes.set(signed(readings.processes));
+        self.processes_died.set(signed(readings.processes_died));
         self.files.set(signed(readings.files_bytes));
         self.memory.set(signed(readings.memory_bytes));
         self.memory_budget.set(signed(readings.memory_budget_bytes));

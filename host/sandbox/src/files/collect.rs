@@ -15,7 +15,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use cofferdam_trees::open_root;
+use cofferdam_trees::{DIRECTORY, open_root};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -193,7 +193,9 @@ impl OutputFiles {
     }
 
     fn root(&self, area: Area) -> io::Result<OwnedFd> {
-        open_root(&self.dir.path().join(area.dir()))
+        // One step after the other, because a link in either place would lead elsewhere.
+        let attempt = open_root(self.dir.path())?;
+        Ok(openat(&attempt, area.dir(), DIRECTORY, Mode::empty())?)
     }
 }
 

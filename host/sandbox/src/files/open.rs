@@ -98,8 +98,14 @@ fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(error),
-        Err(_) => fs::copy(from, to).map(|_| ()),
+        Err(_) => copy(from, to),
     }
+}
+
+/// A copy of the content alone; its mode is that of every file here.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let mut to = new_file(to)?;
+    io::copy(&mut File::open(from)?, &mut to).map(|_bytes| ())
 }
 
 fn put(input: &InputFile, scratch: &Path, ledger: &mut Ledger) -> Result<(), FilesError> {
@@ -134,7 +140,7 @@ fn put(input: &InputFile, scratch: &Path, ledger: &mut Ledger) -> Result<(), Fil
     ledger.admit(length, 0).map_err(over)?;
     match &input.content {
         InputContent::Bytes(bytes) => write_new(&at, bytes).map_err(failed)?,
-        InputContent::File(from) => fs::copy(from, &at).map(|_| ()).map_err(failed)?,
+        InputContent::File(from) => copy(from, &at).map_err(failed)?,
     }
     let made = File::open(&at)
         .and_then(|file| facts(&file))
@@ -144,12 +150,15 @@ fn put(input: &InputFile, scratch: &Path, ledger: &mut Ledger) -> Result<(), Fil
 }
 
 fn write_new(at: &Path, bytes: &[u8]) -> io::Result<()> {
+    new_file(at)?.write_all(bytes)
+}
+
+fn new_file(at: &Path) -> io::Result<File> {
     OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(at)?
-        .write_all(bytes)
+        .open(at)
 }
 
 fn count_entry(ledger: &mut Ledger) -> Result<(), DiskExceeded> {

@@ -158,6 +158,39 @@ impl Scratch {
         })
     }
 
+    /// Room for one more directory, if there is any now.
+    pub(super) fn room_now(&self) -> io::Result<OwnedSemaphorePermit> {
+        Arc::clone(&self.shared.room)
+            .try_acquire_owned()
+            .map_err(|_| io::Error::other("too many attempts' directories exist"))
+    }
+
+    /// Takes over the directory of an attempt that another process made. Whatever is at `from`, it is
+    /// moved before it is looked at, so that nobody but the guest's leftovers is in the way. Blocks.
+    pub(super) fn adopt(&self, room: OwnedSemaphorePermit, from: &Path) -> io::Result<ScratchDir> {
+        let number = self.shared.next.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}{number}", self.shared.prefix);
+        let path = self.shared.root.join(&name);
+        let name = CString::new(name).map_err(io::Error::other)?;
+        std::fs::rename(from, &path)?;
+        let adopted = ScratchDir {
+            scratch: self.clone(),
+            path,
+            removal: Some((name, room)),
+        };
+        open_root(&adopted.path)?;
+        Ok(adopted)
+    }
+
+    /// The directory of an attempt in another process, which goes on.
+    pub(super) fn of_another(&self, path: PathBuf) -> ScratchDir {
+        ScratchDir {
+            scratch: self.clone(),
+            path,
+            removal: None,
+        }
+    }
+
     /// The target of a descriptor until the guest uses it.
     pub(super) fn placeholder(&self) -> &Dir {
         &self.shared.placeholder
@@ -186,10 +219,10 @@ impl Scratch {
         placeholder_ctx(&self.shared.root.join(PLACEHOLDER), granted)
     }
 
-    /// Waits until every attempt's directory is gone from the disk.
+    /// Waits until every attempt's directory is gone from the disk, but for so many.
     #[cfg(test)]
-    pub(crate) async fn wait_until_removed(&self) {
-        let all = u32::try_from(SCRATCHES_MAX).unwrap();
+    pub(crate) async fn wait_until_removed(&self, but: usize) {
+        let all = u32::try_from(SCRATCHES_MAX - but).unwrap();
         drop(self.shared.room.acquire_many(all).await.unwrap());
     }
 
@@ -231,6 +264,11 @@ pub(super) struct ScratchDir {
 impl ScratchDir {
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Leaves it to another process, and returns its name.
+    pub(super) fn leave(mut self) -> Option<CString> {
+        self.removal.take().map(|(name, _room)| name)
     }
 }
 

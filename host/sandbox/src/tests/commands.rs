@@ -2,10 +2,18 @@
 
 use super::*;
 
-#[tokio::test]
-async fn streams_are_cut_off_and_never_kill() {
+everywhere! {
+    streams_are_cut_off_and_never_kill,
+    an_exit_code_is_kept,
+    a_trap_has_a_backtrace,
+    the_body_is_standard_input_unless_another_is_given,
+    the_metered_engine_repeats_itself,
+    log_lines_are_json_and_bounded,
+}
+
+async fn streams_are_cut_off_and_never_kill(at: Isolation) {
     let ear = Arc::new(Ear::default());
-    let report = Rig::new()
+    let report = Rig::new(at)
         .run("flood-stdout.wat", |run| {
             run.attachments.control.observer = Some(ear.clone())
         })
@@ -19,9 +27,8 @@ async fn streams_are_cut_off_and_never_kill() {
     assert_eq!(*ear.wrote_bytes.lock().unwrap(), [8 << 20, 8 << 20, 0]);
 }
 
-#[tokio::test]
-async fn an_exit_code_is_kept() {
-    let rig = Rig::new();
+async fn an_exit_code_is_kept(at: Isolation) {
+    let rig = Rig::new(at);
     let report = rig.run("exit-7.wat", |_| {}).await;
     assert_eq!(&report.streams.stderr.bytes[..], b"seven\n");
     let failure = failure(report);
@@ -37,9 +44,8 @@ async fn an_exit_code_is_kept() {
     );
 }
 
-#[tokio::test]
-async fn a_trap_has_a_backtrace() {
-    let failure = Rig::new().fail("trap.wat", |_| {}).await;
+async fn a_trap_has_a_backtrace(at: Isolation) {
+    let failure = Rig::new(at).fail("trap.wat", |_| {}).await;
     assert_eq!(failure.kind, FailureKind::Trap);
     assert_eq!(failure.message, "wasm trap: integer divide by zero");
     let backtrace = failure.backtrace.unwrap();
@@ -49,9 +55,8 @@ async fn a_trap_has_a_backtrace() {
     );
 }
 
-#[tokio::test]
-async fn the_body_is_standard_input_unless_another_is_given() {
-    let rig = Rig::new();
+async fn the_body_is_standard_input_unless_another_is_given(at: Isolation) {
+    let rig = Rig::new(at);
     let body = b"never read".to_vec();
     let input = || GuestInput::Inline(payload(&body));
     let report = rig
@@ -71,9 +76,8 @@ async fn the_body_is_standard_input_unless_another_is_given() {
     );
 }
 
-#[tokio::test]
-async fn the_metered_engine_repeats_itself() {
-    let rig = Rig::new();
+async fn the_metered_engine_repeats_itself(at: Isolation) {
+    let rig = Rig::new(at);
     let mut runs = Vec::new();
     for _ in 0..2 {
         let report = rig
@@ -99,12 +103,11 @@ async fn the_metered_engine_repeats_itself() {
     );
 }
 
-#[tokio::test]
-async fn log_lines_are_json_and_bounded() {
+async fn log_lines_are_json_and_bounded(at: Isolation) {
     const LINE: &str =
         "{\"level\":\"warn\",\"message\":\"disk \\\"full\\\"\\n\",\"fields\":{\"row\":\"a7\"}}\n";
     let ear = Arc::new(Ear::default());
-    let report = Rig::new()
+    let report = Rig::new(at)
         .run("log.wat", |run| {
             run.attachments.control.observer = Some(ear.clone());
             run.spec.limits.log_bytes = 10 * LINE.len() as u64 + 5;

@@ -3,11 +3,15 @@
 use super::*;
 use crate::settings::OverQuota;
 
+everywhere! {
+    a_full_disk_is_reported_to_the_guest_or_kills_it,
+    a_spooled_input_is_a_commands_standard_input,
+}
+
 const DISK: u64 = MIB;
 
-#[tokio::test]
-async fn a_full_disk_is_reported_to_the_guest_or_kills_it() {
-    let rig = Rig::new();
+async fn a_full_disk_is_reported_to_the_guest_or_kills_it(at: Isolation) {
+    let rig = Rig::new(at);
     let report = rig
         .run("fill-disk.wat", |run| run.spec.limits.disk_bytes = DISK)
         .await;
@@ -20,7 +24,7 @@ async fn a_full_disk_is_reported_to_the_guest_or_kills_it() {
         "{failure:?}"
     );
 
-    let rig = Rig::with(|config| config.over_quota = OverQuota::Kill);
+    let rig = Rig::with(at, |config| config.over_quota = OverQuota::Kill);
     let failure = rig
         .fail("fill-disk.wat", |run| run.spec.limits.disk_bytes = DISK)
         .await;
@@ -31,9 +35,8 @@ async fn a_full_disk_is_reported_to_the_guest_or_kills_it() {
     );
 }
 
-#[tokio::test]
-async fn a_spooled_input_is_a_commands_standard_input() {
-    let rig = Rig::new();
+async fn a_spooled_input_is_a_commands_standard_input(at: Isolation) {
+    let rig = Rig::new(at);
     let path = rig.data.path().join("spooled");
     std::fs::write(&path, b"from a file").unwrap();
     let report = rig

@@ -10,6 +10,12 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::session::{After, Session, Turn};
 
+everywhere! {
+    a_run_dropped_at_any_await_leaves_nothing,
+    a_run_dropped_in_line_or_at_the_door_leaves_nothing,
+    a_session_dropped_at_any_await_leaves_nothing,
+}
+
 /// More polls than any of these needs.
 const POLLS_MAX: usize = 300;
 
@@ -36,15 +42,9 @@ async fn polled<T>(polls: usize, work: impl Future<Output = T>) -> Option<T> {
 async fn at_every_await(rig: &Rig, mut call: impl AsyncFnMut(usize) -> bool) {
     for polls in 0..POLLS_MAX {
         let done = call(polls).await;
-        rig.sandbox.shared.scratch.wait_until_removed().await;
-        rig.assert_empty();
+        rig.assert_empty().await;
+        rig.assert_no_files().await;
         assert_eq!(rig.sandbox.occupancy().waiting, 0);
-        let scratch = rig.data.path().join(SCRATCH_DIR);
-        let attempts = std::fs::read_dir(scratch).unwrap();
-        let mut left: Vec<_> = attempts.map(|entry| entry.unwrap().file_name()).collect();
-        // What guests see that have no files.
-        left.retain(|name| name != ".empty");
-        assert!(left.is_empty(), "{left:?} after {polls} polls");
         if done {
             return;
         }
@@ -52,8 +52,7 @@ async fn at_every_await(rig: &Rig, mut call: impl AsyncFnMut(usize) -> bool) {
     panic!("it never comes to its end");
 }
 
-#[tokio::test]
-async fn a_run_dropped_at_any_await_leaves_nothing() {
+async fn a_run_dropped_at_any_await_leaves_nothing(at: Isolation) {
     for guest in [
         "echo.wat",
         "many-files.wat",
@@ -61,10 +60,10 @@ async fn a_run_dropped_at_any_await_leaves_nothing() {
         "spin.wat",
         "sleep.wat",
     ] {
-        let rig = Rig::new();
+        let rig = Rig::new(at);
         let module = rig.load(guest, EngineClass::Fast);
         at_every_await(&rig, async |polls| {
-            let mut run = a_run();
+            let mut run = a_run(at);
             let limits = &mut run.spec.limits;
             (limits.disk_files, limits.disk_bytes) = (4, 1 << 17);
             (limits.timeout, limits.cpu) = (GRACE / 10, GRACE / 20);
@@ -77,17 +76,16 @@ async fn a_run_dropped_at_any_await_leaves_nothing() {
 }
 
 /// Behind another that has the only place: given up in the line, or let in and not yet told.
-#[tokio::test]
-async fn a_run_dropped_in_line_or_at_the_door_leaves_nothing() {
-    let rig = Rig::with(|config| config.instances_max = 1);
+async fn a_run_dropped_in_line_or_at_the_door_leaves_nothing(at: Isolation) {
+    let rig = Rig::with(at, |config| config.instances_max = 1);
     let (first, second) = (
         rig.load("sleep.wat", EngineClass::Fast),
         rig.load("echo.wat", EngineClass::Fast),
     );
     at_every_await(&rig, async |polls| {
-        let mut running = rig.sandbox.start(Arc::clone(&first), a_run());
+        let mut running = rig.sandbox.start(Arc::clone(&first), a_run(at));
         assert!(futures_util::poll!(&mut running).is_pending());
-        let mut waiting = pin!(rig.sandbox.start(Arc::clone(&second), a_run()));
+        let mut waiting = pin!(rig.sandbox.start(Arc::clone(&second), a_run(at)));
         assert!(futures_util::poll!(&mut waiting).is_pending());
         drop(running);
         polled(polls, waiting).await.is_some()
@@ -96,16 +94,18 @@ async fn a_run_dropped_in_line_or_at_the_door_leaves_nothing() {
 }
 
 async fn a_session(rig: &Rig, module: &Arc<LoadedModule>) -> Box<Session> {
-    let opened = rig.sandbox.open_session(Arc::clone(module), a_run()).await;
+    let opened = rig
+        .sandbox
+        .open_session(Arc::clone(module), a_run(rig.at))
+        .await;
     opened.unwrap().unwrap()
 }
 
-#[tokio::test]
-async fn a_session_dropped_at_any_await_leaves_nothing() {
-    let rig = Rig::new();
+async fn a_session_dropped_at_any_await_leaves_nothing(at: Isolation) {
+    let rig = Rig::new(at);
     let module = rig.load("echo.wat", EngineClass::Fast);
     at_every_await(&rig, async |polls| {
-        let opening = rig.sandbox.open_session(Arc::clone(&module), a_run());
+        let opening = rig.sandbox.open_session(Arc::clone(&module), a_run(at));
         polled(polls, opening).await.is_some()
     })
     .await;

@@ -2,11 +2,18 @@
 
 use super::*;
 
+everywhere! {
+    memories_are_summed,
+    a_guest_may_cope_with_a_refused_growth,
+    a_module_that_declares_too_much_is_not_begun,
+    table_elements_are_summed,
+    host_resources_have_a_limit_each,
+}
+
 const MEMORY: u64 = 64 * MIB;
 
-#[tokio::test]
-async fn memories_are_summed() {
-    let rig = Rig::new();
+async fn memories_are_summed(at: Isolation) {
+    let rig = Rig::new(at);
     for guest in ["grow-memory.wat", "grow-many-memories.wat"] {
         let report = rig
             .run(guest, |run| run.spec.limits.memory_bytes = MEMORY)
@@ -26,9 +33,8 @@ async fn memories_are_summed() {
     }
 }
 
-#[tokio::test]
-async fn a_guest_may_cope_with_a_refused_growth() {
-    let report = Rig::new()
+async fn a_guest_may_cope_with_a_refused_growth(at: Isolation) {
+    let report = Rig::new(at)
         .run("grow-memory-and-cope.wat", |run| {
             run.spec.limits.memory_bytes = MEMORY
         })
@@ -39,9 +45,8 @@ async fn a_guest_may_cope_with_a_refused_growth() {
     );
 }
 
-#[tokio::test]
-async fn a_module_that_declares_too_much_is_not_begun() {
-    let failure = Rig::new().fail("demand-memory.wat", |_| {}).await;
+async fn a_module_that_declares_too_much_is_not_begun(at: Isolation) {
+    let failure = Rig::new(at).fail("demand-memory.wat", |_| {}).await;
     assert_eq!(failure.kind, FailureKind::MemoryExceeded);
     assert!(
         failure.message.contains("asked for 1073741824 more"),
@@ -49,9 +54,8 @@ async fn a_module_that_declares_too_much_is_not_begun() {
     );
 }
 
-#[tokio::test]
-async fn table_elements_are_summed() {
-    let failure = Rig::new().fail("grow-tables.wat", |_| {}).await;
+async fn table_elements_are_summed(at: Isolation) {
+    let failure = Rig::new(at).fail("grow-tables.wat", |_| {}).await;
     assert_eq!(failure.kind, FailureKind::MemoryExceeded);
     assert!(
         failure
@@ -61,9 +65,8 @@ async fn table_elements_are_summed() {
     );
 }
 
-#[tokio::test]
-async fn host_resources_have_a_limit_each() {
-    let rig = Rig::new();
+async fn host_resources_have_a_limit_each(at: Isolation) {
+    let rig = Rig::new(at);
     let cases = [
         ("leak-handles.wat", "holds 4096 handles"),
         ("poll-many.wat", "holds 500 host resources"),

@@ -1,11 +1,18 @@
 //! Task modules: input, output, their own failures, their description.
 
 use super::*;
-use crate::cache::VerifiedCode;
 
-#[tokio::test]
-async fn a_task_module_answers() {
-    let rig = Rig::new();
+everywhere! {
+    a_task_module_answers,
+    a_large_input_arrives_whole,
+    a_module_says_how_it_failed,
+    an_output_is_bounded,
+    progress_is_clamped_and_heard,
+    a_panic_of_the_host_ends_only_the_run,
+}
+
+async fn a_task_module_answers(at: Isolation) {
+    let rig = Rig::new(at);
     for fuel in [None, Some(10_000_000)] {
         let report = rig
             .run("echo.wat", |run| {
@@ -19,10 +26,9 @@ async fn a_task_module_answers() {
     }
 }
 
-#[tokio::test]
-async fn a_large_input_arrives_whole() {
+async fn a_large_input_arrives_whole(at: Isolation) {
     let body = vec![7; 4 << 20];
-    let report = Rig::new()
+    let report = Rig::new(at)
         .run("echo.wat", |run| {
             run.spec.input = GuestInput::Inline(payload(&body))
         })
@@ -30,9 +36,8 @@ async fn a_large_input_arrives_whole() {
     assert_eq!(output(report).body, body);
 }
 
-#[tokio::test]
-async fn a_module_says_how_it_failed() {
-    let rig = Rig::new();
+async fn a_module_says_how_it_failed(at: Isolation) {
+    let rig = Rig::new(at);
     let cases = [
         ("0", FailureKind::InvalidInput, false),
         ("1", FailureKind::GuestError, false),
@@ -54,9 +59,8 @@ async fn a_module_says_how_it_failed() {
     }
 }
 
-#[tokio::test]
-async fn an_output_is_bounded() {
-    let rig = Rig::new();
+async fn an_output_is_bounded(at: Isolation) {
+    let rig = Rig::new(at);
     let allowed = Limits::DEFAULT.output_bytes;
     let cases = [
         (
@@ -84,7 +88,7 @@ async fn an_output_is_bounded() {
 
 #[tokio::test]
 async fn a_module_describes_itself_under_limits() {
-    let rig = Rig::new();
+    let rig = Rig::new(Isolation::Shared);
     let limits = Limits {
         cpu: Duration::from_millis(50),
         ..Limits::DEFAULT
@@ -103,13 +107,12 @@ async fn a_module_describes_itself_under_limits() {
         matches!(&failure, Undescribed::Failed(failure) if failure.kind == FailureKind::CpuExhausted),
         "{failure:?}"
     );
-    rig.assert_empty();
+    rig.assert_empty().await;
 }
 
-#[tokio::test]
-async fn progress_is_clamped_and_heard() {
+async fn progress_is_clamped_and_heard(at: Isolation) {
     let ear = Arc::new(Ear::default());
-    let _too_long_a_note = Rig::new()
+    let _too_long_a_note = Rig::new(at)
         .fail("progress.wat", |run| {
             run.attachments.control.observer = Some(ear.clone())
         })
@@ -117,8 +120,7 @@ async fn progress_is_clamped_and_heard() {
     assert_eq!(*ear.progress.lock().unwrap(), [0.0, 1.0, 0.0]);
 }
 
-#[tokio::test]
-async fn a_panic_of_the_host_ends_only_the_run() {
+async fn a_panic_of_the_host_ends_only_the_run(at: Isolation) {
     struct Clumsy;
     impl Observer for Clumsy {
         fn progress(&self, _: f64, _: &str) {
@@ -126,7 +128,7 @@ async fn a_panic_of_the_host_ends_only_the_run() {
         }
         fn wrote(&self, _: Stream, _: &[u8]) {}
     }
-    let rig = Rig::new();
+    let rig = Rig::new(at);
     let failure = rig
         .fail("progress.wat", |run| {
             run.attachments.control.observer = Some(Arc::new(Clumsy))
@@ -140,7 +142,7 @@ async fn a_panic_of_the_host_ends_only_the_run() {
 
 #[tokio::test]
 async fn code_is_loaded_only_by_the_engine_it_is_for() {
-    let rig = Rig::new();
+    let rig = Rig::new(Isolation::Shared);
     let dir = tempfile::tempdir().unwrap();
     let wasm = wat::parse_str(guest("echo.wat")).unwrap();
     let fast = &rig.sandbox.shared.engines.of(EngineClass::Fast).engine;
@@ -153,7 +155,11 @@ async fn code_is_loaded_only_by_the_engine_it_is_for() {
     };
     let module = load(&path, EngineClass::Fast).unwrap();
     assert!(matches!(
-        rig.sandbox.start(module, a_run()).await.unwrap().outcome,
+        rig.sandbox
+            .start(module, a_run(Isolation::Shared))
+            .await
+            .unwrap()
+            .outcome,
         Outcome::Completed(_)
     ));
 

@@ -43,6 +43,8 @@ impl Local {
         let data = tempfile::tempdir().context("a directory for the run's files")?;
         data.path().clone_into(&mut config.storage.data);
         config.storage.url = None;
+        // It runs one thing at a time.
+        config.sandbox.processes = 1;
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()

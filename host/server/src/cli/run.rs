@@ -21,6 +21,7 @@ use crate::cli::{Usage, output, stop, units};
 use cofferdam_domain::attempt::Payload;
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::grants::Access;
+use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::limits::{LimitPolicy, LimitRequest, Limits};
 use cofferdam_domain::memory::{Budget, Share};
 use cofferdam_domain::module::{Language, ModuleKind};
@@ -122,6 +123,7 @@ pub(super) fn run(command: Run, json: bool) -> anyhow::Result<ExitCode> {
             data.path(),
             incarnation,
             Clock::system(),
+            None,
         )?;
         let compiler = compiler(&config, memory, &cache)?;
         let (module, kind) = load(&sandbox, &compiler, wasm.into(), &limits).await?;
@@ -216,6 +218,7 @@ fn request(
         limits,
         files: Vec::new(),
         dirs: command.dir.clone(),
+        isolation: Isolation::Shared,
         identity: Identity {
             task_id: String::new(),
             attempt: 1,

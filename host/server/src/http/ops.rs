@@ -35,6 +35,20 @@ pub(crate) struct Readiness {
     /// Each is `ready`, `warming_up`, `not_installed` or `failed`. The host takes all other work in
     /// any case. A host without room for an interpreter is not ready.
     interpreters: InterpretersJson,
+    /// The processes that isolated guests run in.
+    guest_processes: ProcessesJson,
+}
+
+/// The processes that isolated guests run in, and how far the kernel confines them.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct ProcessesJson {
+    live: u64,
+    /// Whether it confines their files and network; absent until one of them was ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    landlock: Option<bool>,
+    /// Whether it confines their system calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seccomp: Option<bool>,
 }
 
 /// The state of each interpreter.
@@ -81,8 +95,19 @@ pub(crate) async fn readyz(Extracted(services): Extracted<AppState>) -> Result<R
             python: word(Language::Python),
             javascript: word(Language::JavaScript),
         },
+        guest_processes: processes(&services),
     };
     Ok(json::answer(StatusCode::OK, &readiness))
+}
+
+fn processes(services: &Services) -> ProcessesJson {
+    let figures = services.runner.processes();
+    let jail = figures.and_then(|figures| figures.jail);
+    ProcessesJson {
+        live: figures.map_or(0, |figures| figures.live),
+        landlock: jail.map(|jail| jail.landlock),
+        seccomp: jail.map(|jail| jail.seccomp),
+    }
 }
 
 /// What there is no room for on the disk.
@@ -145,6 +170,7 @@ pub(crate) async fn metrics(
 
 fn readings(services: &Services, counts: &Counts, room: Room) -> Readings {
     let stats = services.queue.stats();
+    let processes = services.runner.processes();
     Readings {
         depth: [
             counts.blocked,
@@ -158,6 +184,8 @@ fn readings(services: &Services, counts: &Counts, room: Room) -> Readings {
         slots: stats.slots,
         waiting: services.runner.waiting(),
         sessions: services.sessions.count(),
+        processes: processes.map_or(0, |processes| processes.live),
+        processes_died: processes.map_or(0, |processes| processes.died),
         files_bytes: services.files.usage().0,
         memory_bytes: services.process.resident_bytes(),
         memory_budget_bytes: services.memory.total_bytes(),

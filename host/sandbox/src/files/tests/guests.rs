@@ -210,7 +210,7 @@ async fn a_guest_without_files_costs_no_directory() {
         let ended = rig.scenario(road, "look", QUOTA).await;
         assert_eq!(rig.attempts().len(), 1);
         drop(ended);
-        rig.scratch.wait_until_removed().await;
+        rig.scratch.wait_until_removed(0).await;
         assert_eq!(rig.attempts().len(), 0);
     }
 }

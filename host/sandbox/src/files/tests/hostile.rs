@@ -207,7 +207,7 @@ async fn a_run_that_is_dropped_in_a_write_leaves_nothing() {
         .write(vec![1; 64 << 10].into())
         .unwrap();
     drop(calls);
-    rig.scratch.wait_until_removed().await;
+    rig.scratch.wait_until_removed(0).await;
     assert_eq!(rig.attempts().len(), 0);
     rig.finish();
 }

@@ -30,7 +30,7 @@ async fn only_regular_files_are_collected() {
         std::os::unix::fs::symlink("/etc", out.join("etc")).unwrap();
         fs::write(out.join(std::ffi::OsStr::from_bytes(b"\xff")), "x").unwrap();
 
-        let left = ended.files.collect().await.unwrap();
+        let left = ended.files.collect().await.unwrap().list().await;
         let expected = vec![
             artifact("a/b/deep.txt", 4),
             artifact("names", 5),
@@ -83,7 +83,7 @@ async fn only_regular_files_are_collected() {
         );
 
         drop(left);
-        rig.scratch.wait_until_removed().await;
+        rig.scratch.wait_until_removed(0).await;
         assert_eq!(rig.attempts().len(), 0);
         assert_eq!(fs::read_to_string(kept.join("top.txt")).unwrap(), "top");
     }

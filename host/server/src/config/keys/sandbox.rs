@@ -22,6 +22,8 @@ pub(super) fn keys() -> Vec<Key> {
         number!("sandbox", "stack_bytes", (64 << 10)..=(16 << 20), "A guest's stack.", sandbox.stack_bytes: usize),
         number!("sandbox", "keep_resident_bytes", 0..=(64 << 20), "Memory of a pool slot that stays resident between two guests.", sandbox.keep_resident_bytes: usize),
         number!("sandbox", "guest_threads", 0..=256, "Threads for guests that run longer than a moment; 0 means one per core.", sandbox.guest_threads: usize),
+        number!("sandbox", "processes", 0..=256, "Processes for the guests of one isolated module, interpreters among them; 0 means one per core.", sandbox.processes: usize),
+        number!("sandbox", "processes_max", 1..=1_024, "All such processes together. An idle one ends when another module needs one.", sandbox.processes_max: usize),
         number!("sandbox", "compiles_max", 0..=256, "Compilations at once; 0 means one per core. Modules up to 8 KiB, and those above 1 MiB, have extra places.", sandbox.compiles_max: usize),
         millis!(
             "sandbox",

@@ -1,0 +1,207 @@
+//! One run in this process, as it was let in: a store, the guarded call, and what is left of both.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::admission::Growth;
+use crate::files::Left;
+use crate::guard::Guarded;
+use crate::instance::{self, Answer, Call};
+use crate::limiter::Denied;
+use crate::meter::Meter;
+use crate::outcome::{self, End, Evidence};
+use crate::state::GuestState;
+use crate::{EngineClass, Loaded, Report, Run, Shared, surroundings};
+use cofferdam_domain::attempt::{Captured, Failure, FailureKind, Outcome, Streams, Usage};
+use cofferdam_domain::limits::Limits;
+use cofferdam_domain::module::ModuleKind;
+
+/// A guest in its store, and the state it left there.
+pub(crate) struct Driven {
+    pub(crate) end: End,
+    pub(crate) state: GuestState,
+    pub(crate) usage: Usage,
+}
+
+/// A run that ended, with its directory instead of its files.
+pub(crate) struct Ended {
+    pub(crate) report: Report,
+    /// What it left on disk.
+    pub(crate) left: Option<Left>,
+    /// Whether it was refused memory that its limit allows.
+    pub(crate) starved: bool,
+    /// Whether it yielded its thread only because an epoch tick made it.
+    pub(crate) long: bool,
+}
+
+impl Ended {
+    /// A run that never started.
+    pub(crate) fn not_begun(failure: Failure) -> Ended {
+        Ended {
+            report: Report::not_begun(failure),
+            left: None,
+            starved: false,
+            long: false,
+        }
+    }
+}
+
+/// Runs the guest in this process, as it was let in.
+pub(crate) async fn perform(
+    shared: &Shared,
+    module: &Loaded,
+    run: Run,
+    meter: &Arc<Meter>,
+    deadline: Instant,
+    growth: Growth,
+) -> Ended {
+    let limits = run.spec.limits;
+    let kill = run.attachments.control.kill.clone();
+    let prepared = surroundings::of_run(shared, module, run, Arc::clone(meter)).await;
+    let (mut state, input) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            let why = format!("the input could not be opened: {error}");
+            return Ended::not_begun(Failure::new(FailureKind::HostError, why));
+        }
+    };
+    state.end_by(deadline);
+    state.limiter.may_grow_by(growth);
+    let call = Call::Run(&input);
+    let driven = drive(shared, module, state, &limits, &kill, deadline, call).await;
+    let starved = is_starved(&driven.state);
+    let (report, left) = report(shared, module.named(), driven, &limits).await;
+    Ended {
+        report,
+        left,
+        starved,
+        long: meter.is_long(),
+    }
+}
+
+/// Whether the guest was refused memory that its limit allows.
+pub(crate) fn is_starved(state: &GuestState) -> bool {
+    match state.limiter.denied() {
+        Some(Denied::Budget { .. }) => true,
+        Some(Denied::Memory { .. } | Denied::Elements { .. }) | None => false,
+    }
+}
+
+/// Makes a store, calls the guest under guard and takes the store apart.
+pub(crate) async fn drive(
+    shared: &Shared,
+    module: &Loaded,
+    state: GuestState,
+    limits: &Limits,
+    kill: &CancellationToken,
+    deadline: Instant,
+    call: Call<'_>,
+) -> Driven {
+    let class = module.class();
+    let started = state.wasi.started();
+    let meter = Arc::clone(&state.meter);
+    let _ticking = shared.ticker.run();
+    let mut store = instance::store(&shared.engines.of(class).engine, class, limits, state);
+    // The call is dropped before the store: a guest that was stopped unwinds its stack first.
+    let end = {
+        let call = pin!(instance::call(&mut store, module.program(), call));
+        Guarded::new(call, &meter, kill, deadline).await
+    };
+    let fuel = match (class, limits.fuel) {
+        (EngineClass::Metered, Some(given)) => {
+            store.get_fuel().ok().map(|left| given.saturating_sub(left))
+        }
+        (EngineClass::Metered, None) | (EngineClass::Fast | EngineClass::Interpreter, _) => None,
+    };
+    let state = store.into_data();
+    let usage = Usage {
+        duration: started.elapsed(),
+        cpu: meter.used(),
+        fuel,
+        peak_memory_bytes: state.limiter.peak_bytes(),
+        disk_bytes: state.files.peak_bytes(),
+    };
+    Driven { end, state, usage }
+}
+
+pub(crate) fn evidence<'a>(
+    shared: &Shared,
+    (kind, class): (ModuleKind, EngineClass),
+    state: &GuestState,
+    usage: &Usage,
+    limits: &'a Limits,
+) -> Evidence<'a> {
+    Evidence {
+        kind,
+        limits,
+        stack_bytes: shared.engines.of(class).stack_bytes(),
+        denied: state.limiter.denied(),
+        duration: usage.duration,
+        cpu: usage.cpu,
+        fuel: usage.fuel,
+    }
+}
+
+async fn report(
+    shared: &Shared,
+    named: (ModuleKind, EngineClass),
+    driven: Driven,
+    limits: &Limits,
+) -> (Report, Option<Left>) {
+    let Driven {
+        end,
+        mut state,
+        usage,
+    } = driven;
+    let (stdout, stderr) = state.wasi.outputs();
+    let (mut stdout, stderr) = (stdout.take(), stderr.take());
+    let output_is_stdout = matches!(end, End::Answered(Answer::Exited(0)));
+    if output_is_stdout {
+        truncate(&mut stdout, limits.output_bytes);
+    }
+    let outcome = outcome::outcome(
+        end,
+        &stdout,
+        &evidence(shared, named, &state, &usage, limits),
+    );
+    match &outcome {
+        Outcome::Completed(_) if output_is_stdout => stdout.bytes.clear(),
+        Outcome::Completed(_) | Outcome::Failed(_) => truncate(&mut stdout, limits.stdout_bytes),
+    }
+    let streams = Streams {
+        stdout,
+        stderr,
+        log: state.log.take(),
+    };
+    let left = state.into_files().await;
+    let report = Report {
+        outcome,
+        usage,
+        streams,
+        files: None,
+    };
+    (report, left)
+}
+
+fn truncate(captured: &mut Captured, bytes_max: u64) {
+    let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+    if captured.bytes.len() > bytes_max {
+        captured.bytes.truncate(bytes_max);
+        captured.truncated = true;
+    }
+}
+
+impl Report {
+    /// The report of a run that never started.
+    pub fn not_begun(failure: Failure) -> Report {
+        Report {
+            outcome: Outcome::Failed(failure),
+            usage: Usage::default(),
+            streams: Streams::default(),
+            files: None,
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What only guests in processes of their own have: a process that dies, stands still or is replaced, and
+//! a jail.
+
+use rustix::process::{Signal, pidfd_send_signal};
+
+use super::*;
+use crate::settings::GuestProgram;
+
+/// What this crate's tests start as their processes: this very program with the one test below.
+pub(super) fn program() -> GuestProgram {
+    let args = [
+        "--exact",
+        "tests::processes::is_the_process",
+        "--test-threads=1",
+        "--quiet",
+    ];
+    GuestProgram {
+        path: std::env::current_exe().unwrap(),
+        args: args.map(Into::into).to_vec(),
+    }
+}
+
+/// Becomes a process for guests where the host started it as one. Otherwise nobody is there to talk to.
+#[test]
+fn is_the_process() {
+    let is_ours = rustix::net::sockopt::socket_type(std::io::stdin());
+    if is_ours == Ok(rustix::net::SocketType::SEQPACKET) {
+        crate::processes::child_main();
+        std::process::exit(0);
+    }
+    assert_ne!(is_ours, Ok(rustix::net::SocketType::SEQPACKET));
+}
+
+impl Rig {
+    /// Sends a signal to every process of a module.
+    fn signal(&self, module: &LoadedModule, signal: Signal) {
+        let pidfds = module.pool.as_ref().unwrap().pidfds();
+        assert!(!pidfds.is_empty());
+        for pidfd in pidfds {
+            pidfd_send_signal(pidfd, signal).unwrap();
+        }
+    }
+
+    /// Starts a guest that sleeps, and returns it when its process has it.
+    async fn sleeper(&self, module: &Arc<LoadedModule>) -> Running {
+        let mut running = self.sandbox.start(Arc::clone(module), a_run(self.at));
+        while module.pool.as_ref().unwrap().runs() == 0 {
+            assert!(futures_util::poll!(&mut running).is_pending());
+            tokio::task::yield_now().await;
+        }
+        running
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_dies_takes_only_its_own_runs_and_is_replaced() {
+    let rig = Rig::new(Isolation::Process);
+    let (first, second) = (
+        rig.load("sleep.wat", EngineClass::Fast),
+        rig.load("sleep.wat", EngineClass::Fast),
+    );
+    let mut other = rig.sleeper(&second).await;
+    // What a service manager sends to all processes of a service.
+    rig.signal(&second, Signal::TERM);
+    rig.signal(&second, Signal::INT);
+    for (signal, says) in [
+        (Signal::KILL, "KILL"),
+        (Signal::ABORT, "ABRT"),
+        (Signal::SYS, "SYS"),
+    ] {
+        let running = rig.sleeper(&first).await;
+        rig.signal(&first, signal);
+        let failure = failure(running.await.unwrap());
+        assert_eq!(failure.kind, FailureKind::Lost, "{failure:?}");
+        assert!(failure.message.contains(says), "{failure:?}");
+    }
+    assert!(futures_util::poll!(&mut other).is_pending());
+    drop(other);
+    rig.assert_empty().await;
+    assert_eq!(rig.sandbox.processes().unwrap().died, 3);
+}
+
+#[tokio::test]
+async fn a_process_that_stands_still_is_killed_at_its_runs_end() {
+    let rig = Rig::new(Isolation::Process);
+    let module = rig.load("sleep.wat", EngineClass::Fast);
+    drop(rig.sleeper(&module).await);
+    rig.assert_empty().await;
+    let mut run = a_run(Isolation::Process);
+    run.spec.limits.timeout = Duration::from_millis(200);
+    let mut running = rig.sandbox.start(Arc::clone(&module), run);
+    assert!(futures_util::poll!(&mut running).is_pending());
+    rig.signal(&module, Signal::STOP);
+    let began = Instant::now();
+    assert_eq!(failure(running.await.unwrap()).kind, FailureKind::Timeout);
+    assert!(began.elapsed() < GRACE * 3);
+    // A kill is one too.
+    let run = a_run(Isolation::Process);
+    let kill = run.attachments.control.kill.clone();
+    let mut running = rig.sandbox.start(Arc::clone(&module), run);
+    while module.pool.as_ref().unwrap().runs() == 0 {
+        assert!(futures_util::poll!(&mut running).is_pending());
+        tokio::task::yield_now().await;
+    }
+    rig.signal(&module, Signal::STOP);
+    kill.cancel();
+    assert_eq!(failure(running.await.unwrap()).kind, FailureKind::Cancelled);
+    rig.assert_empty().await;
+}
+
+#[tokio::test]
+async fn a_closed_sandbox_has_no_processes() {
+    let rig = Rig::new(Isolation::Process);
+    let module = rig.load("sleep.wat", EngineClass::Fast);
+    let running = rig.sleeper(&module).await;
+    rig.sandbox.close(GRACE);
+    assert_eq!(failure(running.await.unwrap()).kind, FailureKind::Lost);
+    assert_eq!(rig.sandbox.processes().unwrap().live, 0);
+}
+
+#[tokio::test]
+async fn the_kernel_confines_it() {
+    let rig = Rig::new(Isolation::Process);
+    rig.run("echo.wat", |_| {}).await;
+    let jail = rig.sandbox.processes().unwrap().jail;
+    let whole = crate::processes::Jail {
+        landlock: true,
+        seccomp: true,
+    };
+    assert_eq!(jail, Some(whole));
+}
+
+#[tokio::test]
+async fn granted_directories_are_those_of_the_run_alone() {
+    let rig = Rig::new(Isolation::Process);
+    let dirs: Vec<_> = ["a", "b"].map(|name| rig.data.path().join(name)).into();
+    for dir in &dirs {
+        std::fs::create_dir(dir).unwrap();
+    }
+    let module = rig.load("fill-disk.wat", EngineClass::Fast);
+    for dir in &dirs {
+        let mut run = a_run(Isolation::Process);
+        run.spec.limits.disk_bytes = MIB;
+        // The guest writes to the second.
+        run.spec.dirs = ["/data", "/out"]
+            .map(|at| Mount {
+                path: dir.clone(),
+                at: at.to_owned(),
+                access: Access::Write,
+            })
+            .into();
+        let report = rig.sandbox.start(Arc::clone(&module), run).await.unwrap();
+        assert_eq!(report.usage.disk_bytes, MIB);
+        assert!(
+            std::fs::read_dir(dir).unwrap().count() > 0,
+            "{dir:?} is empty"
+        );
+    }
+    assert_eq!(rig.sandbox.processes().unwrap().started, 2);
+}
