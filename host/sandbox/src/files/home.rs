@@ -24,6 +24,7 @@ const RUNS: &str = "runs";
 const GIVEN: &str = "given";
 
 /// The directory of a run that ended, not yet listed.
+#[derive(Clone)]
 pub(crate) struct Left(Arc<ScratchDir>);
 
 impl Left {

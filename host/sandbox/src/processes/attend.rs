@@ -58,8 +58,8 @@ pub(super) fn attend(process: &Process, start: Start, ready: &dyn Fn(Jail)) -> A
     };
     let why: Arc<str> = why.into();
     process.phase.send_replace(Phase::Dead(Arc::clone(&why)));
-    for run in process.take_all() {
-        bury(process, run, &why);
+    for (number, run) in process.take_all() {
+        bury(process, number, run, &why);
     }
     why
 }
@@ -227,7 +227,7 @@ fn heard(process: &Process, message: Received) -> Result<Option<Jail>, &'static 
             let (reply, ended) = match ended {
                 Ok(ended) => (run.reply.take(), ended),
                 Err(why) => {
-                    bury(process, run, why);
+                    bury(process, number, run, why);
                     return Err(why);
                 }
             };
@@ -297,7 +297,7 @@ fn report(
 }
 
 /// The end of a run whose process died under it.
-fn bury(process: &Process, mut run: Entry, why: &str) {
+fn bury(process: &Process, number: u32, mut run: Entry, why: &str) {
     let is_over = run.end_by.is_some_and(|at| at <= Instant::now());
     let took = run.began.elapsed().as_millis();
     let failure = match (run.panicked.take(), run.stopped) {
@@ -325,11 +325,14 @@ fn bury(process: &Process, mut run: Entry, why: &str) {
     };
     let reply = run.reply.take();
     drop(run);
-    let ended = Ended {
+    let ended = Box::new(Ended {
         left,
         ..Ended::not_begun(failure)
-    };
-    send(reply, Reply::Ended(Box::new(ended)));
+    });
+    match reply {
+        Some(_) => send(reply, Reply::Ended(ended)),
+        None => process.keep_late(number, ended),
+    }
 }
 
 /// Why the process is dead, in one line.

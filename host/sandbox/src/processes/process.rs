@@ -19,7 +19,7 @@ use super::packets::{PACKET_BYTES, encode, send_order};
 use crate::Report;
 use crate::admission::{Admitted, Growth};
 use crate::control::Observer;
-use crate::files::{Given, Home};
+use crate::files::{Given, Home, Left};
 use crate::local::Ended;
 use cofferdam_domain::attempt::{Failure, FailureKind};
 use cofferdam_domain::limits::Limits;
@@ -62,6 +62,8 @@ pub(super) enum Phase {
 struct Runs {
     last: u32,
     by_number: HashMap<u32, Entry>,
+    /// What became of guests that were kept, and that nobody called when their process died.
+    late: HashMap<u32, Box<Ended>>,
     /// Those that hold a place, whether or not their run goes on.
     seats: usize,
     served: u64,
@@ -271,9 +273,29 @@ impl Process {
     }
 
     /// Takes all of them out, when it is dead.
-    pub(super) fn take_all(&self) -> Vec<Entry> {
-        let mut runs = self.runs();
-        runs.by_number.drain().map(|(_, entry)| entry).collect()
+    pub(super) fn take_all(&self) -> Vec<(u32, Entry)> {
+        self.runs().by_number.drain().collect()
+    }
+
+    /// Keeps what became of a guest until somebody asks.
+    pub(super) fn keep_late(&self, number: u32, ended: Box<Ended>) {
+        self.runs().late.insert(number, ended);
+    }
+
+    /// What became of a guest before anybody asked.
+    pub(super) fn late(&self, number: u32) -> Option<Box<Ended>> {
+        self.runs().late.remove(&number)
+    }
+
+    /// The directory of a guest that is kept, or was until its process died.
+    pub(super) fn dir_of(&self, number: u32) -> Option<Left> {
+        let runs = self.runs();
+        if let Some(ended) = runs.late.get(&number) {
+            return ended.left.clone();
+        }
+        let dir = runs.by_number.get(&number)?.dir?;
+        drop(runs);
+        Some(self.home.so_far(dir))
     }
 
     /// The most bytes of a message about a run.

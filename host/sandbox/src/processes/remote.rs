@@ -271,7 +271,10 @@ impl Entered {
                 () = &mut feeding => {}
             }
         };
-        let reply = reply.unwrap_or_else(|_gone| Reply::Ended(Box::new(Ended::not_begun(lost()))));
+        let reply = reply.unwrap_or_else(|_gone| {
+            let late = process.late(number);
+            Reply::Ended(late.unwrap_or_else(|| Box::new(Ended::not_begun(lost()))))
+        });
         self.is_over = matches!(reply, Reply::Ended(_));
         reply
     }
@@ -341,9 +344,7 @@ impl Remote {
 
     /// The directory that the guest writes to.
     pub(crate) fn so_far(&self) -> Option<Left> {
-        let (process, number) = (&self.entered.seat.0, self.entered.number);
-        let dir = process.with(number, |run| run.dir).flatten()?;
-        Some(process.home.so_far(dir))
+        self.entered.seat.0.dir_of(self.entered.number)
     }
 
     /// Ends the guest.

@@ -3,7 +3,11 @@
 
 use rustix::process::{Signal, pidfd_send_signal};
 
+use tokio_util::sync::CancellationToken;
+
 use super::*;
+use crate::files::{Area, InputContent, InputFile, InputPlace};
+use crate::session::{After, Turn};
 use crate::settings::GuestProgram;
 
 /// What this crate's tests start as their processes: this very program with the one test below.
@@ -157,4 +161,42 @@ async fn granted_directories_are_those_of_the_run_alone() {
         );
     }
     assert_eq!(rig.sandbox.processes().unwrap().started, 2);
+}
+
+#[tokio::test]
+async fn the_files_of_a_session_outlive_its_process() {
+    let rig = Rig::new(Isolation::Process);
+    let module = rig.load("echo.wat", EngineClass::Fast);
+    let mut run = a_run(Isolation::Process);
+    let content = InputContent::Bytes(Bytes::from_static(b"kept"));
+    let file = InputFile::new("a", InputPlace::Work, content).unwrap();
+    run.spec.files.push(file);
+    let session = rig.sandbox.open_session(Arc::clone(&module), run).await;
+    let session = session.unwrap().unwrap();
+    rig.signal(&module, Signal::KILL);
+    while rig.sandbox.processes().unwrap().died == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let is_there = |files: Option<OutputFiles>| {
+        let files = files.unwrap().files(Area::Work).unwrap();
+        files.files.iter().any(|file| file.path == "a")
+    };
+    assert!(is_there(session.files().await));
+    let (report, after) = session
+        .call(Turn {
+            input: payload(b"{}"),
+            stdin: Bytes::new(),
+            timeout: GRACE,
+            end_by: None,
+            cpu: GRACE,
+            kill: CancellationToken::new(),
+        })
+        .await;
+    let failure = failure(report);
+    assert_eq!(failure.kind, FailureKind::Lost);
+    assert!(failure.message.contains("SIGKILL"), "{failure:?}");
+    match after {
+        After::Ended(files) => assert!(is_there(files)),
+        After::Live(_) => panic!("its process is dead"),
+    }
 }
