@@ -117,6 +117,8 @@ pub struct RunRequest {
     pub limits: LimitRequest,
     /// The grants it asks for.
     pub grants: Grants,
+    /// The isolation it asks for.
+    pub isolation: Option<Isolation>,
     /// How it is watched and stopped.
     pub control: Control,
 }
@@ -132,6 +134,7 @@ impl RunRequest {
             stdin: None,
             limits: LimitRequest::default(),
             grants: Grants::none(),
+            isolation: None,
             control: Control::default(),
         }
     }
@@ -249,7 +252,7 @@ impl Runner {
             limits,
             files: Vec::new(),
             dirs: self.admission.mounts(&request.grants)?,
-            isolation: Isolation::Shared,
+            isolation: self.admission.isolation(request.isolation, info.kind),
             identity: Identity::default(),
         };
         let attachments = Attachments {

@@ -26,6 +26,7 @@ use cofferdam_domain::attempt::{Failure, WorkerId};
 use cofferdam_domain::caller::{Caller, Forbidden, Scope};
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::grants::Grants;
+use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::limits::{LimitRequest, Limits};
 use cofferdam_domain::module::Language;
 use cofferdam_domain::time::Timestamp;
@@ -74,6 +75,8 @@ pub struct NewSession {
     pub limits: LimitRequest,
     /// Its grants.
     pub grants: Grants,
+    /// The isolation it asks for.
+    pub isolation: Option<Isolation>,
     /// How long it is kept while nobody calls it.
     pub idle_timeout: Option<Duration>,
 }
@@ -200,6 +203,7 @@ impl Sessions {
             setup: new.setup,
             limits,
             grants: new.grants,
+            isolation: new.isolation,
             kill: kill.clone(),
         };
         let (place, inbox) = self.reserve(new.language, limits, idle_timeout, members, &kill)?;

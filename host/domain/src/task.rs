@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::attempt::{Failure, Payload, Usage, WorkerId};
 use crate::caller::Tenant;
 use crate::grants::Grants;
+use crate::isolation::Isolation;
 use crate::label::{self, Label};
 use crate::limits::Limits;
 use crate::module::{Digest, ModuleName};
@@ -149,6 +150,8 @@ pub struct TaskSpec {
     pub retry: RetryPolicy,
     /// Its grants.
     pub grants: Grants,
+    /// The isolation it asks for; the host that runs it decides if it asks for none.
+    pub isolation: Option<Isolation>,
     /// Which workers it is for.
     pub placement: Placement,
     /// The submitter's JSON object, as text.
@@ -218,6 +221,8 @@ pub struct Task {
     pub finished_at: Option<Timestamp>,
     /// When it last changed.
     pub updated_at: Timestamp,
+    /// The isolation it asks for.
+    pub isolation: Option<Isolation>,
     /// Which workers it is for.
     pub placement: Placement,
     /// The worker that runs it, or ran it last.

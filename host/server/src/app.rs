@@ -184,7 +184,7 @@ impl Works {
         let interpreters =
             Interpreters::new(Arc::clone(&registry), &config.interpreters, needs.program);
         let interpreters = Arc::new(interpreters);
-        let admission = Admission::new(config.limits, config.dirs.clone());
+        let admission = Admission::new(config.limits, config.isolation, config.dirs.clone());
         let runner = Arc::new(Runner::new(
             Arc::clone(&registry),
             Arc::clone(&interpreters),

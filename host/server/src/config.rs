@@ -15,6 +15,7 @@ use cofferdam::queue::settings::{QueueConfig, WorkerConfig};
 use cofferdam::runner::dirs::Dirs;
 use cofferdam::sessions::settings::SessionsConfig;
 use cofferdam::telemetry::settings::LogConfig;
+use cofferdam_domain::isolation::IsolationPolicy;
 use cofferdam_domain::limits::LimitPolicy;
 use cofferdam_sandbox::settings::SandboxConfig;
 use cofferdam_storage::settings::StorageConfig;
@@ -37,6 +38,8 @@ pub struct Config {
     pub interpreters: InterpretersConfig,
     /// `[sandbox]`
     pub sandbox: SandboxConfig,
+    /// `isolation` and `isolation_floor` of `[sandbox]`
+    pub isolation: IsolationPolicy,
     /// `[sessions]`
     pub sessions: SessionsConfig,
     /// `[storage]`

@@ -25,7 +25,7 @@ pub(crate) use self::batch::{pack, unpack};
 pub(crate) use self::class::{CLASSES_MAX, Class, class_text};
 pub(crate) use self::ended::{EndedRow, Ending, truncated_of};
 pub(crate) use self::module::InfoRow;
-pub(crate) use self::settings::{Settings, placement_of};
+pub(crate) use self::settings::{Asked, Settings};
 pub(crate) use self::spec::{InputColumns, NO_METADATA, SpecParts, list};
 pub(crate) use self::state::{state_number, state_numbers, state_of};
 pub(crate) use self::template::{KeptTemplates, OPEN, Template, TemplateRow};

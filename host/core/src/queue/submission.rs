@@ -7,6 +7,7 @@ use crate::registry::schema::Text;
 use crate::runner::{NoInput, RunError, unmetered};
 use cofferdam_domain::caller::Caller;
 use cofferdam_domain::grants::Grants;
+use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::limits::LimitRequest;
 use cofferdam_domain::module::ModuleRef;
 use cofferdam_domain::placement::Placement;
@@ -40,6 +41,8 @@ pub struct Submission {
     pub retry: RetryPolicy,
     /// The grants it asks for.
     pub grants: Grants,
+    /// The isolation it asks for.
+    pub isolation: Option<Isolation>,
     /// Which workers it is for.
     pub placement: Placement,
     /// The idempotency key, which identifies a repeated submission.
@@ -67,6 +70,7 @@ impl Submission {
             limits: LimitRequest::default(),
             retry: RetryPolicy::default(),
             grants: Grants::none(),
+            isolation: None,
             placement: Placement::default(),
             idempotency_key: None,
             dedup_key: None,
@@ -148,6 +152,7 @@ impl Queue {
                 limits,
                 retry: submission.retry,
                 grants: submission.grants,
+                isolation: submission.isolation,
                 placement: submission.placement,
                 metadata: submission.metadata,
             },

@@ -1,18 +1,21 @@
-//! What a run may ask for: limits under the operator's ceilings, and directories that the operator
-//! named.
+//! What a run may ask for: limits under the operator's ceilings, directories that the operator named,
+//! and isolation, of which it gets at least what the operator wants.
 
 use std::sync::Arc;
 
 use crate::runner::RunError;
 use crate::runner::dirs::Dirs;
 use cofferdam_domain::grants::{DirGrant, Grants};
+use cofferdam_domain::isolation::{Isolation, IsolationPolicy};
 use cofferdam_domain::limits::{LimitPolicy, LimitRequest, Limits};
+use cofferdam_domain::module::ModuleKind;
 use cofferdam_sandbox::Mount;
 
-/// The operator's limits and directories. Cheap to clone.
+/// The operator's limits, directories and isolation. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Admission {
     policy: LimitPolicy,
+    isolation: IsolationPolicy,
     dirs: Arc<Dirs>,
 }
 
@@ -21,10 +24,11 @@ pub struct Admission {
 const TAKEN: [&str; 4] = ["/in", "/out", "/work", "/packages"];
 
 impl Admission {
-    /// Admits what `policy` and `dirs` allow.
-    pub fn new(policy: LimitPolicy, dirs: Dirs) -> Admission {
+    /// Admits what `policy` and `dirs` allow, with the isolation that `isolation` wants.
+    pub fn new(policy: LimitPolicy, isolation: IsolationPolicy, dirs: Dirs) -> Admission {
         Admission {
             policy,
+            isolation,
             dirs: Arc::new(dirs),
         }
     }
@@ -36,6 +40,11 @@ impl Admission {
             self.mounts(grants)?;
         }
         Ok(limits)
+    }
+
+    /// The isolation of a run of a module of that kind that asks for `asked`.
+    pub(crate) fn isolation(&self, asked: Option<Isolation>, kind: ModuleKind) -> Isolation {
+        self.isolation.resolve(asked, kind)
     }
 
     /// The most a run may ask for.
@@ -126,7 +135,7 @@ mod tests {
             .into_iter()
             .map(|(name, dir)| (name.to_owned(), dir))
             .collect();
-        Admission::new(LimitPolicy::default(), dirs)
+        Admission::new(LimitPolicy::default(), IsolationPolicy::default(), dirs)
     }
 
     fn ask(grants: &[(&str, &str, Option<Access>)]) -> Result<Vec<Mount>, RunError> {

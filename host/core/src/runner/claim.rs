@@ -9,7 +9,6 @@ use crate::runner::{InputFile, NoInput, QUEUE, Runner, not_begun};
 use cofferdam_domain::attempt::{FailureKind, Payload};
 use cofferdam_domain::claim::Claim;
 use cofferdam_domain::grants::Grants;
-use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::module::ModuleInfo;
 use cofferdam_domain::said;
 use cofferdam_domain::task::Input;
@@ -138,7 +137,7 @@ impl Runner {
             limits: spec.limits,
             files: Vec::new(),
             dirs: self.mounts_of(&spec.grants)?,
-            isolation: Isolation::Shared,
+            isolation: self.admission.isolation(spec.isolation, info.kind),
             identity: Identity {
                 task_id: claim.task_id.to_string(),
                 attempt: claim.attempt,

@@ -22,6 +22,7 @@ use cofferdam_domain::attempt::{Failure, FailureKind, Outcome, Payload, Stream};
 use cofferdam_domain::caller::{Caller, Scope};
 use cofferdam_domain::claim::Claim;
 use cofferdam_domain::grants::Grants;
+use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::limits::{LimitRequest, Limits};
 use cofferdam_domain::module::{Descriptor, Language, ModuleInfo, ModuleKind};
 use cofferdam_domain::said::{SUMMARY_BYTES_MAX, cut};
@@ -39,6 +40,8 @@ pub struct CodeRequest {
     pub limits: LimitRequest,
     /// The grants it asks for.
     pub grants: Grants,
+    /// The isolation it asks for.
+    pub isolation: Option<Isolation>,
     /// Gets its output while it runs. Called on the thread that runs it: it must not block.
     pub watch: Option<Watcher>,
 }
@@ -87,7 +90,8 @@ impl Runner {
             observer: request.watch.map(|watch| Arc::new(Heard(watch)) as _),
             ..Control::default()
         };
-        let mut work = Work::new(module, request.prepared, limits, control);
+        let isolation = self.admission.isolation(request.isolation, info.kind);
+        let mut work = Work::new(module, request.prepared, limits, isolation, control);
         work.dirs.extend(self.admission.mounts(&request.grants)?);
         work.patience = self.patience(caller, came, limits.timeout, info.digest);
         Ok(self.perform(work).await?)
@@ -109,6 +113,7 @@ impl Runner {
                     prepared: Prepared::check(source),
                     limits: LimitRequest::default(),
                     grants: Grants::none(),
+                    isolation: None,
                     watch: None,
                 },
             )
@@ -133,7 +138,8 @@ impl Runner {
         }
         let prepared = self.prepared(language, info, &request.input).await??;
         let module = self.interpreters.get(language)?.module;
-        let mut work = Work::new(module, prepared, limits, request.control);
+        let isolation = self.admission.isolation(request.isolation, info.kind);
+        let mut work = Work::new(module, prepared, limits, isolation, request.control);
         work.keeps = Keeps::of(info.kind);
         work.dirs.extend(self.admission.mounts(&request.grants)?);
         work.patience = patience;
@@ -157,7 +163,8 @@ impl Runner {
         let module = self.interpreter_for(language, info).await?;
         let prepared = self.prepared(language, info, input).await?;
         let prepared = prepared.map_err(invalid)?;
-        let mut work = Work::new(module, prepared, spec.limits, control);
+        let isolation = self.admission.isolation(spec.isolation, info.kind);
+        let mut work = Work::new(module, prepared, spec.limits, isolation, control);
         work.keeps = Keeps::of(info.kind);
         work.dirs.extend(self.mounts_of(&spec.grants)?);
         work.identity = Identity {

@@ -18,6 +18,7 @@ use crate::telemetry::metrics::Metrics;
 use cofferdam_domain::attempt::{Failure, Stream};
 use cofferdam_domain::caller::Caller;
 use cofferdam_domain::grants::Grants;
+use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::limits::{LimitRequest, Limits};
 use cofferdam_domain::module::Language;
 use cofferdam_sandbox::control::{Control, Observer};
@@ -34,6 +35,8 @@ pub struct SessionRequest {
     pub limits: Limits,
     /// The grants it asks for.
     pub grants: Grants,
+    /// The isolation it asks for.
+    pub isolation: Option<Isolation>,
     /// Ends it while it waits for room.
     pub kill: CancellationToken,
 }
@@ -108,7 +111,9 @@ impl Runner {
             observer: Some(Arc::clone(&ear) as Arc<dyn Observer>),
             ..Control::default()
         };
-        let mut work = Work::new(module, request.setup.opening(), request.limits, control);
+        let isolation = self.admission.isolation(request.isolation, info.kind);
+        let opening = request.setup.opening();
+        let mut work = Work::new(module, opening, request.limits, isolation, control);
         work.dirs.extend(self.admission.mounts(&request.grants)?);
         work.patience = Patience {
             begin_by: Instant::now().checked_add(self.sandbox.queue_timeout()),

@@ -58,6 +58,7 @@ impl Work {
         module: Arc<LoadedModule>,
         prepared: Prepared,
         mut limits: Limits,
+        isolation: Isolation,
         control: Control,
     ) -> Work {
         limits.fuel = None;
@@ -76,7 +77,7 @@ impl Work {
             limits,
             files,
             dirs: Vec::new(),
-            isolation: Isolation::Process,
+            isolation,
             identity: Identity::default(),
         };
         let attachments = Attachments {

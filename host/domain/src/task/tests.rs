@@ -88,6 +88,7 @@ fn task() -> Task {
         started_at: None,
         finished_at: None,
         updated_at: now,
+        isolation: None,
         placement: Placement::default(),
         worker: None,
         usage: None,

@@ -18,6 +18,7 @@ use crate::cli::code::{self, Executed};
 use crate::cli::live::{self, Shown};
 use crate::cli::{Usage, output, serve, units, warm_up};
 use cofferdam::interpreters::Interpreters;
+use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::module::Language;
 
 /// Code as flags.
@@ -46,6 +47,9 @@ pub(crate) struct Exec {
     /// Memory limit, as 64MiB or 1GiB; rounded up to whole MiB [default: 512MiB].
     #[arg(long, value_parser = units::bytes_limit, value_name = "SIZE")]
     memory: Option<u64>,
+    /// shared or process; code always runs in a jailed process, whatever is asked for.
+    #[arg(long, value_parser = units::isolation, value_name = "WORD")]
+    isolation: Option<Isolation>,
     /// Without --python or --javascript a FILE of code (.py, .js or .ts); then the code's
     /// arguments. Arguments that begin with a dash come after FILE or after `--`.
     #[arg(trailing_var_arg = true, value_name = "FILE [ARGS]")]
@@ -191,6 +195,9 @@ fn body(command: &Exec, program: &Program<'_>) -> anyhow::Result<Value> {
     }
     if let Some(bytes) = command.memory {
         body["memory_limit_mb"] = json!(bytes.div_ceil(1024 * 1024));
+    }
+    if let Some(isolation) = command.isolation {
+        body["isolation"] = json!(isolation.as_str());
     }
     Ok(body)
 }

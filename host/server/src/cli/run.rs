@@ -29,10 +29,10 @@ use cofferdam_sandbox::cache::CodeCache;
 use cofferdam_sandbox::compile::Compiler;
 use cofferdam_sandbox::control::Control;
 use cofferdam_sandbox::memory;
-use cofferdam_sandbox::settings::SandboxConfig;
+use cofferdam_sandbox::settings::{GuestProgram, SandboxConfig};
 use cofferdam_sandbox::{
     self, Attachments, EngineClass, GuestInput, Identity, LoadedModule, Mount, Patience, Report,
-    RunSpec, Sandbox, Stdin,
+    RunSpec, Sandbox, Stdin, processes,
 };
 
 /// Flags of `run`.
@@ -72,6 +72,9 @@ pub(super) struct Run {
     /// Limit of the output, as 64KiB, 4MiB or 1GiB [default: 4MiB].
     #[arg(long, value_parser = units::bytes, value_name = "SIZE")]
     output: Option<u64>,
+    /// shared or process: whether the guest runs in this process or in a jailed one.
+    #[arg(long, value_parser = units::isolation, default_value = "shared", value_name = "WORD")]
+    isolation: Isolation,
     /// The module, wasm or WAT, and then its arguments: everything after FILE is the guest's.
     // One argument takes the rest, so that clap looks for this program's options only before it.
     #[arg(trailing_var_arg = true, required = true, value_name = "FILE [ARGS]")]
@@ -123,7 +126,7 @@ pub(super) fn run(command: Run, json: bool) -> anyhow::Result<ExitCode> {
             data.path(),
             incarnation,
             Clock::system(),
-            None,
+            guest_program(command.isolation)?,
         )?;
         let compiler = compiler(&config, memory, &cache)?;
         let (module, kind) = load(&sandbox, &compiler, wasm.into(), &limits).await?;
@@ -144,6 +147,14 @@ pub(super) fn run(command: Run, json: bool) -> anyhow::Result<ExitCode> {
     // A pending read of standard input must not keep the process alive.
     runtime.shutdown_background();
     ended
+}
+
+/// What a process for the guest is made of, if it is to have one.
+fn guest_program(isolation: Isolation) -> anyhow::Result<Option<GuestProgram>> {
+    Ok(match isolation {
+        Isolation::Shared => None,
+        Isolation::Process => Some(processes::program(&std::env::current_exe()?)),
+    })
 }
 
 /// The content of the file, unless its name says that it is not a module.
@@ -218,7 +229,7 @@ fn request(
         limits,
         files: Vec::new(),
         dirs: command.dir.clone(),
-        isolation: Isolation::Shared,
+        isolation: command.isolation,
         identity: Identity {
             task_id: String::new(),
             attempt: 1,

@@ -12,6 +12,7 @@ use crate::cli::client::{Client, encoded};
 use crate::cli::code::{self, Executed};
 use crate::cli::live::{self, Shown};
 use crate::cli::{output, units, warm_up};
+use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::module::Language;
 
 /// The commands on sessions.
@@ -67,6 +68,9 @@ pub(super) struct Start {
     /// Memory limit, as 64MiB or 1GiB; rounded up to whole MiB [default: 512MiB].
     #[arg(long, value_parser = units::bytes_limit, value_name = "SIZE")]
     memory: Option<u64>,
+    /// shared or process; code always runs in a jailed process, whatever is asked for.
+    #[arg(long, value_parser = units::isolation, value_name = "WORD")]
+    isolation: Option<Isolation>,
 }
 
 /// A call as flags.
@@ -122,6 +126,9 @@ fn begin(start: &Start, client: &Client, json: bool) -> anyhow::Result<()> {
     }
     if let Some(bytes) = start.memory {
         body["memory_limit_mb"] = json!(bytes.div_ceil(1024 * 1024));
+    }
+    if let Some(isolation) = start.isolation {
+        body["isolation"] = json!(isolation.as_str());
     }
     let session = warm_up::post(client, "/v1/sessions", &body)?;
     let session = serde_json::from_str(&session).context("the server's answer is not JSON")?;

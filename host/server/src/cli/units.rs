@@ -1,8 +1,10 @@
-//! Durations and sizes as people write them: `5s`, `250ms`, `2m`; `128MiB`, `64KiB`, `1GiB`.
+//! Values as people write them: durations (`5s`, `250ms`, `2m`), sizes (`128MiB`, `64KiB`, `1GiB`), words.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
+
+use cofferdam_domain::isolation::Isolation;
 
 /// Reads a duration: a whole number and `ms`, `s`, `m` or `h`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -66,6 +68,11 @@ fn times(number: &str, factor: u64) -> Result<u64, String> {
 /// A duration in the API's unit.
 pub(super) fn millis(duration: Duration) -> Value {
     json!(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Reads an isolation.
+pub(super) fn isolation(word: &str) -> Result<Isolation, String> {
+    Isolation::parse(word).ok_or_else(|| "write shared or process".to_owned())
 }
 
 /// Reads `K=V`.

@@ -23,8 +23,10 @@ use crate::intake::query::{self, Query};
 use crate::intake::{limits, words};
 use cofferdam::runner::RunRequest;
 use cofferdam_domain::attempt::{Failure, Outcome, Payload, Streams, Usage};
+use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::limits::LimitRequest;
 
+const ISOLATION: HeaderName = HeaderName::from_static("cofferdam-isolation");
 const DURATION: HeaderName = HeaderName::from_static("cofferdam-duration-us");
 const FUEL_USED: HeaderName = HeaderName::from_static("cofferdam-fuel-used");
 const PEAK_MEMORY: HeaderName = HeaderName::from_static("cofferdam-peak-memory-bytes");
@@ -32,7 +34,7 @@ const PEAK_MEMORY: HeaderName = HeaderName::from_static("cofferdam-peak-memory-b
 /// Run a module at once
 ///
 /// The body is the raw input with its content type; the answer is the raw output with its own.
-/// Limits are query parameters, or headers such as `Cofferdam-Timeout-Ms`. A run that fails is
+/// Limits are query parameters, or headers such as `Cofferdam-Timeout-Ms`; `isolation` as well. A run that fails is
 /// answered with 422; `code` is the failure kind, with `usage`, `stdout` and `stderr`.
 #[utoipa::path(
     post, path = "/v1/run/{module}", operation_id = "run_module", tag = "Run now",
@@ -46,6 +48,8 @@ const PEAK_MEMORY: HeaderName = HeaderName::from_static("cofferdam-peak-memory-b
         ("Cofferdam-Cpu-Ms" = Option<u64>, Header, minimum = 1, description = "As cpu_ms"),
         ("Cofferdam-Fuel" = Option<u64>, Header, minimum = 1, description = "As fuel"),
         ("Cofferdam-Memory-Bytes" = Option<u64>, Header, minimum = 1, description = "As memory_bytes"),
+        ("isolation" = Option<String>, Query, pattern = "^(shared|process)$", description = "Whether it runs in the host's process or in a jailed one; the host may want more than is asked for"),
+        ("Cofferdam-Isolation" = Option<String>, Header, pattern = "^(shared|process)$", description = "As isolation"),
         ("arg" = Option<Vec<String>>, Query, description = "An argument, for commands; may be repeated"),
         ("env" = Option<Vec<String>>, Query, description = "KEY=VALUE; may be repeated"),
     ),
@@ -75,6 +79,7 @@ pub(crate) async fn run(
     let module = path.module()?;
     let mut query = Query::of(parts.uri.query())?;
     let limits = limits(&mut query, &parts.headers)?;
+    let isolation = isolation(&mut query, &parts.headers)?;
     let args = query.list("arg");
     let env = words::pairs(query.list("env"))?;
     query.done()?;
@@ -86,7 +91,8 @@ pub(crate) async fn run(
         body: body::collect(&parts.headers, body, limit).await?,
     };
     let mut run = RunRequest::inline(module, input);
-    (run.limits, run.args, run.env) = (limits, args, env);
+    (run.limits, run.isolation) = (limits, isolation);
+    (run.args, run.env) = (args, env);
     let report = services.runner.run_now(&caller, run).await?;
     match report.outcome {
         Outcome::Completed(output) => {
@@ -139,6 +145,20 @@ pub(crate) fn limits(query: &mut Query<'_>, headers: &HeaderMap) -> Result<Limit
     })
 }
 
+/// The isolation in a query or in a header; the query counts if both have one.
+fn isolation(query: &mut Query<'_>, headers: &HeaderMap) -> Result<Option<Isolation>, ApiError> {
+    let asked = query.parsed("isolation", words::ISOLATIONS, Isolation::parse)?;
+    let (None, Some(value)) = (asked, headers.get(ISOLATION)) else {
+        return Ok(asked);
+    };
+    let text = value.to_str().unwrap_or("?");
+    let refused = || {
+        let detail = format!("{ISOLATION}: {text:?} is not {}", words::ISOLATIONS);
+        ApiError::bad_request("invalid_header", detail).with("field", ISOLATION.as_str())
+    };
+    Isolation::parse(text).map(Some).ok_or_else(refused)
+}
+
 /// The limits that may also be set by a header.
 const LIMIT_HEADERS: [(&str, &str); 4] = [
     ("timeout_ms", "cofferdam-timeout-ms"),
@@ -181,5 +201,29 @@ mod tests {
         headers.insert("cofferdam-cpu-ms", HeaderValue::from_static("-1"));
         let error = limits(&mut Query::of(Some("timeout_ms=5")).unwrap(), &headers).unwrap_err();
         assert_eq!(error.code(), "invalid_header");
+    }
+
+    #[test]
+    fn the_isolation_comes_from_query_or_header_and_the_query_counts() {
+        let asked = |query: &'static str, header: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            if let Some(word) = header {
+                headers.insert(ISOLATION, HeaderValue::from_static(word));
+            }
+            let mut query = Query::of(Some(query)).unwrap();
+            isolation(&mut query, &headers)
+        };
+        assert_eq!(asked("", None).unwrap(), None);
+        let process = Some(Isolation::Process);
+        assert_eq!(asked("", Some("process")).unwrap(), process);
+        assert_eq!(asked("isolation=process", Some("shared")).unwrap(), process);
+        for (bad, header, code) in [
+            ("isolation=none", None, "invalid_parameter"),
+            ("", Some("Process"), "invalid_header"),
+        ] {
+            let error = asked(bad, header).unwrap_err();
+            assert_eq!(error.code(), code);
+            assert!(error.detail().contains("shared or process"));
+        }
     }
 }

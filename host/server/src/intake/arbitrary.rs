@@ -38,14 +38,18 @@ fn whole(parser: usize) -> Value {
             "limits": {"timeout_ms": 7, "cpu_ms": 8, "fuel": 1, "memory_bytes": 9},
             "retry": {"max_attempts": 4, "base_ms": 10, "factor": 1.5, "jitter": false},
             "grants": {"dirs": [{"name": "d", "at": "/d", "access": "read"}]},
-            "requires": ["cpu"], "metadata": {"who": "me"}}),
+            "isolation": "shared", "requires": ["cpu"], "metadata": {"who": "me"}}),
         1 => json!({"language": "python", "code": "1", "stdin": "x", "args": ["a"],
             "files": {"a": "b", "c": {"base64": ""}}, "packages": ["p"], "timeout_ms": 1,
-            "cpu_ms": 1, "memory_limit_mb": 1, "grants": {"dirs": []}}),
-        2 => json!({"language": "python", "files": {"a": "b"}, "memory_limit_mb": 64}),
+            "cpu_ms": 1, "memory_limit_mb": 1, "grants": {"dirs": []}, "isolation": "process"}),
+        2 => {
+            json!({"language": "python", "files": {"a": "b"}, "memory_limit_mb": 64, "isolation": "process"})
+        }
         3 => json!({"code": "1", "files": {"a": "b"}, "timeout_ms": 1}),
         4 => json!({"task_id": "t", "task_type": "m", "payload": {"a": 1}, "priority": "high"}),
-        _ => json!({"code": "1", "stdin": "x", "args": ["a"], "files": {"a": "b"}}),
+        _ => {
+            json!({"code": "1", "stdin": "x", "args": ["a"], "files": {"a": "b"}, "isolation": "process"})
+        }
     }
 }
 

@@ -12,12 +12,14 @@ use crate::intake::grants::GrantsJson;
 use crate::intake::json::Whole;
 use crate::intake::limits::{Positive, millis};
 use crate::intake::refused::Refused;
+use crate::intake::words;
 use cofferdam::interpreters::request::{Files, MEMORY_BYTES, Prepared, Request, files_once};
 use cofferdam::queue::Submission;
 use cofferdam::runner::admission::Admission;
 use cofferdam::runner::{CodeRequest, Runner};
 use cofferdam_domain::attempt::Payload;
 use cofferdam_domain::grants::Grants;
+use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::limits::{LimitRequest, MIB};
 use cofferdam_domain::module::{Language, ModuleRef};
 use cofferdam_domain::task::Input;
@@ -61,6 +63,9 @@ pub(crate) struct ExecRequest<'a> {
     pub(super) memory_limit_mb: Option<Megabytes>,
     #[serde(default)]
     pub(super) grants: GrantsJson,
+    /// `shared` or `process`; code always runs in a jailed process, whatever is asked for.
+    #[schema(pattern = "^(shared|process)$")]
+    pub(super) isolation: Option<String>,
 }
 
 /// The same as the arguments of an agent's tool, whose name has the language. It has no grants.
@@ -79,6 +84,7 @@ pub(crate) struct ToolArguments<'a> {
     timeout_ms: Option<Positive>,
     cpu_ms: Option<Positive>,
     memory_limit_mb: Option<Megabytes>,
+    isolation: Option<String>,
 }
 
 /// Code from any entry point.
@@ -87,6 +93,7 @@ pub(crate) struct Code<'a> {
     request: Request<'a>,
     limits: LimitRequest,
     grants: Grants,
+    isolation: Option<Isolation>,
 }
 
 impl<'a> ExecRequest<'a> {
@@ -108,6 +115,7 @@ impl<'a> ExecRequest<'a> {
                 admission,
             ),
             grants: self.grants.into_grants()?,
+            isolation: words::isolation(self.isolation.as_deref())?,
         })
     }
 }
@@ -126,6 +134,7 @@ impl<'a> ToolArguments<'a> {
             cpu_ms: self.cpu_ms,
             memory_limit_mb: self.memory_limit_mb,
             grants: GrantsJson::default(),
+            isolation: self.isolation,
         }
     }
 }
@@ -139,6 +148,7 @@ impl Code<'_> {
             prepared,
             limits: self.limits,
             grants: self.grants,
+            isolation: self.isolation,
             watch: None,
         })
     }
@@ -159,6 +169,7 @@ impl Code<'_> {
         Ok(Submission {
             limits: self.limits,
             grants: self.grants,
+            isolation: self.isolation,
             ..Submission::new(module, input)
         })
     }

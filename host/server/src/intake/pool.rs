@@ -132,6 +132,7 @@ impl<'a> PoolCode<'a> {
             cpu_ms: None,
             memory_limit_mb: self.memory_limit_mb,
             grants: GrantsJson::default(),
+            isolation: None,
         })
     }
 }

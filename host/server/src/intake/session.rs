@@ -9,6 +9,7 @@ use crate::intake::code::{Megabytes, language, limits};
 use crate::intake::grants::GrantsJson;
 use crate::intake::limits::{Any, Positive, millis};
 use crate::intake::refused::Refused;
+use crate::intake::words;
 use cofferdam::interpreters::request::{Files, Request, SessionSetup, files_once};
 use cofferdam::runner::Runner;
 use cofferdam::sessions::NewSession;
@@ -46,6 +47,9 @@ pub(crate) struct SessionRequest<'a> {
     disk_bytes: Option<Any>,
     #[serde(default)]
     grants: GrantsJson,
+    /// `shared` or `process`; code always runs in a jailed process, whatever is asked for.
+    #[schema(pattern = "^(shared|process)$")]
+    isolation: Option<String>,
 }
 
 /// Code for a session.
@@ -98,6 +102,7 @@ impl SessionRequest<'_> {
                 ..limits
             },
             grants: self.grants.into_grants()?,
+            isolation: words::isolation(self.isolation.as_deref())?,
             idle_timeout: millis(self.idle_timeout_ms),
         })
     }

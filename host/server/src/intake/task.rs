@@ -80,6 +80,10 @@ pub(crate) struct TaskRequest<'a> {
     retry: RetryJson,
     #[serde(default)]
     grants: GrantsJson,
+    /// `shared` or `process`: whether it runs in the host's process or in a jailed one; the host decides
+    /// if absent. The host may want more than is asked for.
+    #[schema(pattern = "^(shared|process)$")]
+    isolation: Option<String>,
     /// Capabilities the worker must have, all of them; `group:NAME` for a group that it must belong to.
     #[serde(default)]
     #[schema(max_items = 16)]
@@ -123,6 +127,7 @@ impl TaskRequest<'_> {
             limits: self.limits.into(),
             retry: self.retry.into_policy()?,
             grants: self.grants.into_grants()?,
+            isolation: words::isolation(self.isolation.as_deref())?,
             placement,
             dedup_key: self.dedup_key.map(words::dedup_key).transpose()?,
             metadata: metadata(self.metadata)?,

@@ -1,8 +1,9 @@
-//! Short texts of every entry point: arguments, variables, ids, keys and priorities.
+//! Short texts of every entry point: arguments, variables, ids, keys, priorities and isolations.
 
 use uuid::Uuid;
 
 use crate::intake::refused::Refused;
+use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::task::{Priority, TaskId};
 
 /// The most arguments, and the most environment variables.
@@ -55,6 +56,18 @@ pub(crate) fn priority(word: Option<&str>) -> Result<Priority, Refused> {
             format_args!("{word:?} is not critical, high, normal or low"),
         )
     })
+}
+
+/// What an isolation is, for refusals.
+pub(crate) const ISOLATIONS: &str = "shared or process";
+
+/// Reads an isolation; absent if the host is to decide.
+pub(crate) fn isolation(word: Option<&str>) -> Result<Option<Isolation>, Refused> {
+    let read = |word: &str| {
+        let refused = || Refused::field("isolation", format_args!("{word:?} is not {ISOLATIONS}"));
+        Isolation::parse(word).ok_or_else(refused)
+    };
+    word.map(read).transpose()
 }
 
 /// Checks a dedup key.

@@ -14,6 +14,7 @@ use crate::mcp::{Parts, call, harmless, names, told};
 use cofferdam::executions;
 use cofferdam::interpreters::packages::Packages;
 use cofferdam_domain::caller::Caller;
+use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::module::Language;
 
 /// The tool of a language.
@@ -69,6 +70,11 @@ fn schema(language: Language, packages: &Packages) -> JsonObject {
         "timeout_ms": limit("Wall-clock limit in milliseconds."),
         "cpu_ms": limit("CPU-time limit in milliseconds."),
         "memory_limit_mb": limit("Memory limit in MiB; 512 if absent."),
+        "isolation": {
+            "type": "string",
+            "enum": Isolation::ALL.map(Isolation::as_str),
+            "description": "Code always runs in a jailed process, whatever is asked for.",
+        },
     });
     if language == Language::Python {
         let names: Vec<&str> = packages.names().collect();
@@ -131,6 +137,7 @@ mod tests {
         let full = json!({
             "code": "1", "stdin": "", "args": ["a"], "files": {"a": "", "b": {"base64": ""}},
             "packages": [], "timeout_ms": 1, "cpu_ms": 1, "memory_limit_mb": 1,
+            "isolation": "process",
         });
         let named = schema["properties"].as_object().unwrap();
         assert!(named.keys().eq(full.as_object().unwrap().keys()));

@@ -71,6 +71,7 @@ pub(crate) fn spec() -> TaskSpec {
         limits: Limits::DEFAULT,
         retry: RetryPolicy::default(),
         grants: Grants::none(),
+        isolation: None,
         placement: Placement::default(),
         metadata: "{}".to_owned(),
     }

@@ -6,6 +6,7 @@ use super::fixture::*;
 use super::{Backend, Storage};
 use crate::{Inserted, StorageError, TaskFilter};
 use cofferdam_domain::grants::{Access, DirGrant};
+use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{BlobId, Dedup, Input, NewTask, Priority};
 
@@ -18,6 +19,7 @@ pub(crate) async fn what_was_submitted_is_read_back<B: Backend>(backend: B) -> B
     rich.spec.limits.timeout = Duration::from_millis(1);
     rich.spec.retry.factor = 1.1;
     rich.spec.priority = Priority::Low;
+    rich.spec.isolation = Some(Isolation::Process);
     rich.spec.metadata = r#"{"who":"me"}"#.to_owned();
     let dir = |access| DirGrant {
         name: "data".to_owned(),
@@ -38,7 +40,9 @@ pub(crate) async fn what_was_submitted_is_read_back<B: Backend>(backend: B) -> B
     );
     assert_eq!(storage.task_spec(id(2)).await.unwrap(), Some(spooled.spec));
     assert_eq!(storage.task_spec(id(3)).await.unwrap(), None);
+    assert_eq!(task(storage, 2).await.isolation, None);
     let task = task(storage, 1).await;
+    assert_eq!(task.isolation, Some(Isolation::Process));
     assert_eq!(
         (task.state, task.attempt, task.max_attempts),
         (TaskState::Pending, 0, 1)

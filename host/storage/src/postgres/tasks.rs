@@ -13,7 +13,7 @@ use super::spec::priority_of;
 use super::tx::Tx;
 use crate::blobs::BlobHash;
 use crate::rows::{
-    ArtifactsRow, FailureRow, NO_METADATA, from_json, placement_of, state_of, truncated_of,
+    ArtifactsRow, Asked, FailureRow, NO_METADATA, from_json, state_of, truncated_of,
 };
 use crate::{HeldTask, StorageError};
 use cofferdam_domain::attempt::{
@@ -34,7 +34,8 @@ macro_rules! select_tasks {
                 t.claimed_at, t.finished_at, t.updated_at, t.worker, s.metadata,
                 a.duration_us, a.cpu_us, a.fuel, a.peak_memory_bytes, a.disk_bytes, a.failure,
                 coalesce(o.size_bytes, octet_length(a.output)), a.truncated,
-                CASE WHEN p.settings LIKE '%\"placement\":%' THEN p.settings END
+                CASE WHEN p.settings LIKE '%\"placement\":%' OR p.settings LIKE '%\"isolation\":%'
+                    THEN p.settings END
              FROM ",
             $from,
             " JOIN cofferdam.template p ON p.id = s.template
@@ -116,6 +117,10 @@ fn task_of(row: &Row) -> Result<Task, StorageError> {
     };
     let metadata: Option<String> = get(row, 17)?;
     let duration: Option<i64> = get(row, 18)?;
+    let Asked {
+        isolation,
+        placement,
+    } = Asked::of(get(row, 26)?)?;
     Ok(Task {
         id: TaskId(get(row, 0)?),
         module: ModuleName::parse(get(row, 1)?).map_err(StorageError::corrupt)?,
@@ -134,7 +139,8 @@ fn task_of(row: &Row) -> Result<Task, StorageError> {
         finished_at: instant(14)?,
         updated_at: Timestamp::from_millis(get(row, 15)?),
         worker: get::<Option<Uuid>>(row, 16)?.map(WorkerId),
-        placement: placement_of(get(row, 26)?)?,
+        isolation,
+        placement,
         metadata: metadata.unwrap_or_else(|| NO_METADATA.to_owned()),
         usage: duration.map(|_there| usage_of(row, 18)).transpose()?,
         failure: failure_of(get(row, 23)?)?,

@@ -1,4 +1,4 @@
-//! The JSON of a template: limits, retries and grants of a run.
+//! The JSON of a template: limits, retries, grants and isolation of a run.
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use super::placement::PlacementRow;
 use super::{from_json, millis, to_json};
 use crate::StorageError;
 use cofferdam_domain::grants::{Access, DirGrant, Grants};
+use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::limits::Limits;
 use cofferdam_domain::placement::Placement;
 use cofferdam_domain::retry::RetryPolicy;
@@ -20,6 +21,8 @@ pub(crate) struct Settings {
     pub(crate) retry: RetryRow,
     #[serde(default, skip_serializing_if = "GrantsRow::is_empty")]
     pub(crate) grants: GrantsRow,
+    #[serde(default, skip_serializing_if = "IsolationRow::is_empty")]
+    pub(crate) isolation: IsolationRow,
     #[serde(default, skip_serializing_if = "PlacementRow::is_empty")]
     pub(crate) placement: PlacementRow,
 }
@@ -30,6 +33,7 @@ impl Settings {
             limits: LimitsRow::from(&spec.limits),
             retry: RetryRow::from(&spec.retry),
             grants: GrantsRow::from(&spec.grants),
+            isolation: IsolationRow::from(spec.isolation),
             placement: PlacementRow::from(&spec.placement),
         }
     }
@@ -43,11 +47,60 @@ impl Settings {
     }
 }
 
-/// The placement in the JSON of a template; that of tasks which ask nothing of workers if it is not read.
-pub(crate) fn placement_of(settings: Option<String>) -> Result<Placement, StorageError> {
-    settings.map_or(Ok(Placement::default()), |settings| {
-        Settings::from_json(&settings)?.placement.try_into()
-    })
+/// What a task says of itself of the JSON of its template. Few tasks ask for either, and for the others
+/// that JSON is not read.
+#[derive(Default)]
+pub(crate) struct Asked {
+    pub(crate) isolation: Option<Isolation>,
+    pub(crate) placement: Placement,
+}
+
+impl Asked {
+    pub(crate) fn of(settings: Option<String>) -> Result<Asked, StorageError> {
+        let Some(settings) = settings else {
+            return Ok(Asked::default());
+        };
+        let Settings {
+            isolation,
+            placement,
+            limits: _,
+            retry: _,
+            grants: _,
+        } = Settings::from_json(&settings)?;
+        Ok(Asked {
+            isolation: isolation.try_into()?,
+            placement: placement.try_into()?,
+        })
+    }
+}
+
+/// An isolation by its word; absent if none is asked for.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct IsolationRow(Option<String>);
+
+impl IsolationRow {
+    fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl From<Option<Isolation>> for IsolationRow {
+    fn from(isolation: Option<Isolation>) -> IsolationRow {
+        IsolationRow(isolation.map(|isolation| isolation.as_str().to_owned()))
+    }
+}
+
+impl TryFrom<IsolationRow> for Option<Isolation> {
+    type Error = StorageError;
+
+    fn try_from(row: IsolationRow) -> Result<Option<Isolation>, StorageError> {
+        let read = |word: String| {
+            Isolation::parse(&word)
+                .ok_or_else(|| StorageError::corrupt(format_args!("{word:?} is not an isolation")))
+        };
+        row.0.map(read).transpose()
+    }
 }
 
 #[derive(Serialize, Deserialize)]

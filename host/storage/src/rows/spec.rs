@@ -75,6 +75,7 @@ impl SpecParts {
             limits: template.limits,
             retry: template.retry.clone(),
             grants: template.grants.clone(),
+            isolation: template.isolation,
             placement: template.placement.clone(),
             metadata: self.metadata.unwrap_or_else(|| NO_METADATA.to_owned()),
         })

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Settings;
 use crate::StorageError;
 use cofferdam_domain::grants::Grants;
+use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::limits::Limits;
 use cofferdam_domain::module::{Digest, ModuleName};
 use cofferdam_domain::placement::Placement;
@@ -25,6 +26,7 @@ pub(crate) struct Template {
     pub(crate) limits: Limits,
     pub(crate) retry: RetryPolicy,
     pub(crate) grants: Grants,
+    pub(crate) isolation: Option<Isolation>,
     pub(crate) placement: Placement,
     /// The number of what its placement asks of workers; [`OPEN`] if that is nothing.
     pub(crate) class: i64,
@@ -55,6 +57,7 @@ impl Template {
             limits: spec.limits,
             retry: spec.retry.clone(),
             grants: spec.grants.clone(),
+            isolation: spec.isolation,
             placement: spec.placement.clone(),
         }
     }
@@ -65,6 +68,7 @@ impl Template {
             && self.module == spec.module
             && self.retry == spec.retry
             && self.grants == spec.grants
+            && self.isolation == spec.isolation
             && self.placement == spec.placement
     }
 }
@@ -77,6 +81,7 @@ impl TryFrom<TemplateRow> for Template {
             limits,
             retry,
             grants,
+            isolation,
             placement,
         } = Settings::from_json(&row.settings)?;
         Ok(Template {
@@ -87,6 +92,7 @@ impl TryFrom<TemplateRow> for Template {
             limits: limits.into(),
             retry: retry.into(),
             grants: grants.try_into()?,
+            isolation: isolation.try_into()?,
             placement: placement.try_into()?,
             class: row.class,
         })

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::beside::Kept;
 use crate::blobs::BlobHash;
 use crate::rows::{
-    ArtifactsRow, FailureRow, NO_METADATA, from_json, placement_of, state_of, truncated_of,
+    ArtifactsRow, Asked, FailureRow, NO_METADATA, from_json, state_of, truncated_of,
 };
 use crate::{Counts, HeldTask, StorageError};
 use cofferdam_domain::attempt::{Attempt, Captured, Failure, Fence, Stream, Usage, WorkerId};
@@ -27,7 +27,8 @@ macro_rules! select_tasks {
                 t.claimed_at, t.finished_at, t.updated_at, t.worker, s.metadata,
                 a.duration_us, a.cpu_us, a.fuel, a.peak_memory_bytes, a.disk_bytes, a.failure,
                 coalesce(o.size_bytes, length(a.output)), a.truncated, t.seq,
-                iif(p.settings LIKE '%\"placement\":%', p.settings, NULL)
+                iif(p.settings LIKE '%\"placement\":%' OR p.settings LIKE '%\"isolation\":%',
+                    p.settings, NULL)
              FROM task t ",
             $index,
             " JOIN template p ON p.id = t.template
@@ -62,6 +63,10 @@ pub(super) fn task_of(row: &Row<'_>) -> Result<Task, StorageError> {
     };
     let worker: Option<[u8; 16]> = row.get(16)?;
     let duration: Option<i64> = row.get(18)?;
+    let Asked {
+        isolation,
+        placement,
+    } = Asked::of(row.get(27)?)?;
     Ok(Task {
         id: TaskId(uuid::Uuid::from_bytes(row.get(0)?)),
         module: ModuleName::parse(row.get_ref(1)?.as_str().map_err(StorageError::corrupt)?)
@@ -82,7 +87,8 @@ pub(super) fn task_of(row: &Row<'_>) -> Result<Task, StorageError> {
         finished_at: instant(14)?,
         updated_at: Timestamp::from_millis(row.get(15)?),
         worker: worker.map(|id| WorkerId(uuid::Uuid::from_bytes(id))),
-        placement: placement_of(row.get(27)?)?,
+        isolation,
+        placement,
         metadata: row
             .get::<_, Option<String>>(17)?
             .unwrap_or_else(|| NO_METADATA.to_owned()),

@@ -103,6 +103,7 @@ mod tests {
             limits: Limits::DEFAULT,
             retry,
             grants: Grants::none(),
+            isolation: None,
             placement: Placement::default(),
             metadata: "{}".to_owned(),
         };

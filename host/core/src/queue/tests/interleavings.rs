@@ -104,6 +104,7 @@ fn claims(hands: &Hands, numbers: &[u64]) -> Vec<Taken> {
             limits: Limits::DEFAULT,
             retry: RetryPolicy::default(),
             grants: Grants::none(),
+            isolation: None,
             placement: Placement::default(),
             metadata: String::new(),
         }),

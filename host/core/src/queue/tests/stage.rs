@@ -294,7 +294,11 @@ pub(super) fn parts(
         reads: Arc::clone(&storage.reads),
         signals: Arc::clone(&storage.signals),
         registry: Arc::new(registry),
-        admission: Admission::new(LimitPolicy::default(), Default::default()),
+        admission: Admission::new(
+            LimitPolicy::default(),
+            Default::default(),
+            Default::default(),
+        ),
         config,
         clock,
         worker: WorkerId(Uuid::from_u128(1)),

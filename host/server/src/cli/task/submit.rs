@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::client::{Client, encoded};
 use crate::cli::{Usage, output, units};
+use cofferdam_domain::isolation::Isolation;
 
 /// A task as flags.
 #[derive(Debug, Args)]
@@ -23,7 +24,7 @@ pub(crate) struct Submit {
     /// Submit many tasks at once, all or none: a JSON array of them, or one on each line, with the
     /// API's fields; - for standard input. Prints the batch's id.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["module", "input", "data", "env", "priority",
-        "delay", "timeout", "cpu", "fuel", "memory", "disk", "max_attempts", "dir", "requires", "preferred_worker", "dedup_key", "wait"])]
+        "delay", "timeout", "cpu", "fuel", "memory", "disk", "max_attempts", "dir", "isolation", "requires", "preferred_worker", "dedup_key", "wait"])]
     batch: Option<String>,
     /// How many tasks of the batch may be under way at once, over all hosts [default: no limit].
     #[arg(long, requires = "batch", value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -71,6 +72,9 @@ pub(crate) struct Submit {
     /// A directory the operator configured, and where the guest sees it.
     #[arg(long, value_name = "NAME:/PATH")]
     dir: Vec<String>,
+    /// shared or process: whether it runs in the host's process or in a jailed one [default: the host's].
+    #[arg(long, value_parser = units::isolation, value_name = "WORD")]
+    isolation: Option<Isolation>,
     /// A capability the worker must have, or group:NAME. May be repeated.
     #[arg(long, value_name = "CAPABILITY")]
     requires: Vec<String>,
@@ -152,6 +156,9 @@ fn raw_path(command: &Submit) -> String {
     for (key, value) in &command.env {
         put("env", &format!("{key}={value}"));
     }
+    if let Some(isolation) = command.isolation {
+        put("isolation", isolation.as_str());
+    }
     let texts = [
         ("priority", &command.priority),
         ("dedup_key", &command.dedup_key),
@@ -197,6 +204,9 @@ fn body(command: &Submit, input: Option<Vec<u8>>) -> anyhow::Result<Value> {
         if let Some(value) = value {
             put(field, json!(value));
         }
+    }
+    if let Some(isolation) = command.isolation {
+        put("isolation", json!(isolation.as_str()));
     }
     if let Some(delay) = command.delay {
         put("delay_ms", units::millis(delay));

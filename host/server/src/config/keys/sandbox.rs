@@ -3,7 +3,27 @@
 use std::time::Duration;
 
 use super::{Key, Kind, TIB, millis};
+use cofferdam_domain::isolation::Isolation;
 use cofferdam_sandbox::settings::OverQuota;
+
+macro_rules! isolation_key {
+    ($name:literal, $doc:literal, $field:ident) => {
+        Key {
+            section: "sandbox",
+            name: $name,
+            doc: $doc,
+            kind: Kind::Text {
+                form: "shared or process",
+                get: |config| config.isolation.$field.as_str().to_owned(),
+                set: |config, text| {
+                    let read = Isolation::parse(text);
+                    read.map(|isolation| config.isolation.$field = isolation)
+                        .is_some()
+                },
+            },
+        }
+    };
+}
 
 pub(super) fn keys() -> Vec<Key> {
     vec![
@@ -43,6 +63,16 @@ pub(super) fn keys() -> Vec<Key> {
         number!("sandbox", "schema_check_memory_bytes", (1 << 20)..=(64 << 30), "Memory that one value may take while it is held against a schema; a text longer than a quarter of it is refused. As many checks as there are guest threads run at once.", sandbox.schema_check_memory_bytes: u64),
         number!("sandbox", "loaded_modules_max", 1..=100_000, "Compiled modules kept mapped.", sandbox.loaded_modules_max: usize),
         number!("sandbox", "code_cache_bytes", (1 << 20)..=(64 * TIB), "Compiled code kept on disk; the least recently used go first.", sandbox.code_cache_bytes: u64),
+        isolation_key!(
+            "isolation",
+            "Whether a run that does not ask shares the host's process or has a jailed one; code always has one.",
+            default
+        ),
+        isolation_key!(
+            "isolation_floor",
+            "The least isolation of any run; one that asks for less is given this.",
+            floor
+        ),
         Key {
             section: "sandbox",
             name: "over_quota",

@@ -1,6 +1,7 @@
 //! Valid configurations, and the messages for invalid ones.
 
 use super::*;
+use cofferdam_domain::isolation::Isolation;
 
 fn file(text: &str) -> Result<Config, ConfigErrors> {
     read(Some(text), [])
@@ -19,6 +20,17 @@ fn the_environment_overrides_the_file() {
         config.queue.strategy,
         cofferdam_domain::task::ClaimOrder::Lifo
     );
+}
+
+#[test]
+fn the_isolation_and_its_floor_are_words() {
+    let config = file("[sandbox]\nisolation_floor = \"process\"\n").unwrap();
+    assert_eq!(config.isolation.default, Isolation::Shared);
+    assert_eq!(config.isolation.floor, Isolation::Process);
+    let config = read(None, [variable("COFFERDAM_SANDBOX_ISOLATION", "process")]).unwrap();
+    assert_eq!(config.isolation.default, Isolation::Process);
+    let error = file("[sandbox]\nisolation = \"container\"\n").unwrap_err();
+    assert!(error.to_string().contains("shared or process"), "{error}");
 }
 
 #[test]

@@ -21,6 +21,7 @@ use crate::intake::task::TaskRequest;
 use cofferdam::queue::Submission;
 use cofferdam::runner::admission::Admission;
 use cofferdam::runner::dirs::Dirs;
+use cofferdam_domain::isolation::IsolationPolicy;
 use cofferdam_domain::limits::{LimitPolicy, LimitRequest};
 use cofferdam_domain::module::Language;
 use cofferdam_domain::said;
@@ -45,7 +46,8 @@ pub fn requests(bytes: &[u8]) {
         return;
     };
     let (door, body) = (&bytes[..end], Bytes::copy_from_slice(&bytes[end + 1..]));
-    let admission = Admission::new(LimitPolicy::default(), Dirs::new());
+    let wanted = IsolationPolicy::default();
+    let admission = Admission::new(LimitPolicy::default(), wanted, Dirs::new());
     let taken = match door {
         b"tasks" => task(&body),
         b"exec" => parse::<ExecRequest<'_>>(&body)

@@ -39,6 +39,7 @@ const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
         ("delay_ms" = Option<u64>, Query, description = "How long it must wait first"),
         ("run_at" = Option<String>, Query, format = DateTime, description = "The earliest moment it may run"),
         ("dedup_key" = Option<String>, Query, min_length = 1, max_length = 255, description = "At most one task has it within the host's window"),
+        ("isolation" = Option<String>, Query, pattern = "^(shared|process)$", description = "Whether it runs in the host's process or in a jailed one"),
         ("requires" = Option<Vec<String>>, Query, description = "A capability that the worker must have, or group:NAME; may be repeated, up to 16 times"),
         ("preferred_worker" = Option<String>, Query, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description = "The worker, by id or name, that the task is for at first"),
         ("timeout_ms" = Option<u64>, Query, minimum = 1, description = "Wall-clock limit"),

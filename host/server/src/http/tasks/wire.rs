@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::intake::time::Time;
 use cofferdam_domain::attempt::{Artifact, Attempt, Failure, Usage};
+use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::Task;
 use cofferdam_domain::time::Timestamp;
@@ -43,6 +44,8 @@ pub(crate) struct TaskJson {
     #[schema(value_type = String, format = DateTime)]
     updated_at: Time,
     worker_id: Option<String>,
+    /// The isolation it asks for, `shared` or `process`; null if the host decides.
+    isolation: Option<&'static str>,
     /// What it requires of a worker.
     requires: Vec<String>,
     /// The worker it is for at first.
@@ -167,6 +170,7 @@ impl TaskJson {
             finished_at: task.finished_at.map(Time),
             updated_at: Time(task.updated_at),
             worker_id: task.worker.map(|worker| worker.0.to_string()),
+            isolation: task.isolation.map(Isolation::as_str),
             requires: requires.collect(),
             preferred_worker: preferred.map(|preferred| preferred.as_str().to_owned()),
             waiting_for,

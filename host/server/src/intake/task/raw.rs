@@ -10,6 +10,7 @@ use crate::intake::task::DELAY_MS_MAX;
 use crate::intake::time::Time;
 use crate::intake::words;
 use cofferdam::queue::Submission;
+use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::module::ModuleRef;
 use cofferdam_domain::retry::RetryPolicy;
 use cofferdam_domain::task::Input;
@@ -32,6 +33,7 @@ pub(crate) fn submission(mut query: Query<'_>, module: &str) -> Result<Submissio
     if let Some(attempts) = attempts.and_then(|attempts| u32::try_from(attempts).ok()) {
         retry.max_attempts = attempts;
     }
+    let isolation = query.parsed("isolation", words::ISOLATIONS, Isolation::parse)?;
     let requires = query.list("requires");
     let preferred = query.text("preferred_worker")?;
     let placement = placement(requires, preferred, |name, why| {
@@ -48,6 +50,7 @@ pub(crate) fn submission(mut query: Query<'_>, module: &str) -> Result<Submissio
         limits,
         retry,
         dedup_key,
+        isolation,
         placement,
         ..Submission::new(ModuleRef::parse(module)?, Input::empty())
     })

@@ -4,6 +4,7 @@ use super::*;
 use crate::intake::json;
 use crate::intake::refused::Kind;
 use cofferdam_domain::grants::Access;
+use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::task::Priority;
 
 fn read(text: &'static str) -> Result<Submission, Refused> {
@@ -30,7 +31,7 @@ fn every_field_reaches_the_queue() {
             "limits": {"timeout_ms": 7, "cpu_ms": 8, "fuel": null, "memory_bytes": 9},
             "retry": {"max_attempts": 4, "base_ms": 10, "factor": 1.5, "max_ms": 20, "jitter": false},
             "grants": {"dirs": [{"name": "dataset", "at": "/data", "access": "read"}], "http": null},
-            "requires": ["gpu", "group:eu", "gpu"], "preferred_worker": "Big-1", "cache": null, "callback": null,
+            "isolation": "process", "requires": ["gpu", "group:eu", "gpu"], "preferred_worker": "Big-1", "cache": null, "callback": null,
             "metadata": {"who": "me"}}"#,
     )
     .unwrap();
@@ -57,6 +58,7 @@ fn every_field_reaches_the_queue() {
     assert_eq!(task.grants.dirs[0].access, Some(Access::Read));
     assert_eq!(task.metadata, r#"{"who": "me"}"#);
     assert_eq!(task.dedup_key.as_deref(), Some("d"));
+    assert_eq!(task.isolation, Some(Isolation::Process));
     let requires = task.placement.requires().iter();
     let requires: Vec<&str> = requires.map(|capability| capability.as_str()).collect();
     assert_eq!(requires, ["gpu", "group:eu"]);
@@ -178,6 +180,11 @@ fn mistakes_are_refused_with_the_name_of_the_field() {
             r#"{"module":"m","priority":"urgent"}"#,
             Kind::Field,
             "priority",
+        ),
+        (
+            r#"{"module":"m","isolation":"container"}"#,
+            Kind::Field,
+            "isolation",
         ),
         (r#"{"module":"m","run_at":"soon"}"#, Kind::Field, "run_at"),
         (r#"{"module":"m","dedup_key":""}"#, Kind::Field, "dedup_key"),
