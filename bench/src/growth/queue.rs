@@ -163,6 +163,7 @@ impl Queue {
                 limits: Limits::DEFAULT,
                 retry: RetryPolicy::default(),
                 grants: Grants::none(),
+                isolation: None,
                 placement: Placement::default(),
                 metadata: "{}".to_owned(),
             },
