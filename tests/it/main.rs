@@ -21,6 +21,7 @@ mod exec;
 mod fair;
 mod foreign;
 mod hosts;
+mod isolation;
 mod kept;
 mod leaks;
 mod left_over;
