@@ -1,4 +1,3 @@
-//! Guest processes: who asks for one, and what becomes of a run, its task, its host and everybody else when
-//! a process dies, stands still or misbehaves.
+//! Guest processes: who asks for one.
 
 mod words;

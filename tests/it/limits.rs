@@ -26,8 +26,8 @@ const CANARY_MAX: Duration = Duration::from_millis(250);
 const CONFIG: &str = "[limits]\ndisk_bytes = 1048576\ndisk_files = 100\n";
 
 /// One guest against one limit.
-struct Case {
-    guest: &'static str,
+pub(crate) struct Case {
+    pub(crate) guest: &'static str,
     input: &'static [u8],
     /// The limits it runs under, as a query and as a task name them.
     limits: &'static [(&'static str, u64)],
@@ -60,7 +60,7 @@ const TIMEOUT_SAYS: &str = "ms; 200 ms are allowed";
 /// The number of "no space left on device".
 const NO_SPACE: &str = "exit code 51";
 
-const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     // Time.
     case("spin.wat", CPU, "cpu_exhausted", CPU_SAYS),
     case("spin-at-start.wat", CPU, "cpu_exhausted", CPU_SAYS),
@@ -203,12 +203,15 @@ impl Case {
 
     /// Runs it at once.
     fn run(&self, client: &Client) {
-        let query: Vec<String> = self
-            .limits
-            .iter()
-            .map(|(name, limit)| format!("{name}={limit}"))
-            .collect();
-        let target = format!("{}?{}", self.module(), query.join("&"));
+        self.run_in("shared", client);
+    }
+
+    /// Runs it at once with this isolation; returns its failure.
+    pub(crate) fn run_in(&self, isolation: &str, client: &Client) -> Value {
+        let mut target = format!("{}?isolation={isolation}", self.module());
+        for (name, limit) in self.limits {
+            target.push_str(&format!("&{name}={limit}"));
+        }
         let began = Instant::now();
         let answer = client.run(&target, "application/octet-stream", self.input);
         let took = began.elapsed();
@@ -220,6 +223,7 @@ impl Case {
             _ => micros(&problem["usage"]["cpu_us"]),
         };
         assert!(spent < self.patience(), "{} took {spent:?}", self.guest);
+        problem
     }
 
     fn submit(&self, client: &Client) -> String {
@@ -237,7 +241,8 @@ impl Case {
     }
 }
 
-fn host() -> Host {
+/// A host with all of their guests.
+pub(crate) fn host() -> Host {
     let host = Host::with_config(CONFIG);
     host.client
         .put_module("echo", &guests::wat("echo.wat"))

@@ -30,13 +30,7 @@ pub(crate) fn verdict(
         // Storage ignores the end of an attempt that is no longer this host's.
         (Some(stop @ (Stop::Drain | Stop::Disowned | Stop::Fenced)), Outcome::Failed(_)) => {
             let failure = Failure::new(FailureKind::Lost, why_lost(stop));
-            let again = claim.lost < claim.spec.retry.max_lost;
-            let next = if again {
-                Next::RetryAt(now)
-            } else {
-                Next::Fail
-            };
-            (Outcome::Failed(failure), next)
+            (Outcome::Failed(failure), after_loss(claim, now))
         }
         (None, Outcome::Failed(failure)) => {
             let next = after_failure(claim, &failure, now, dice);
@@ -52,9 +46,22 @@ fn why_lost(stop: Stop) -> &'static str {
     }
 }
 
+/// A loss is not charged as an attempt, but a task may be lost only so often.
+fn after_loss(claim: &Claim, run_at: Timestamp) -> Next {
+    match claim.lost < claim.spec.retry.max_lost {
+        true => Next::RetryAt(run_at),
+        false => Next::Fail,
+    }
+}
+
 fn after_failure(claim: &Claim, failure: &Failure, now: Timestamp, dice: f64) -> Next {
     if failure.kind == FailureKind::Cancelled {
         return Next::Cancel;
+    }
+    if failure.kind == FailureKind::Lost {
+        // Its process died under it. It may be the one to blame, so it waits longer each time.
+        let wait = claim.spec.retry.wait_after(claim.lost + 1, dice);
+        return after_loss(claim, now.plus(wait));
     }
     if is_worth_retrying(failure) && claim.attempt < claim.max_attempts {
         // Losses are not the task's fault and do not lengthen its waits.
@@ -161,6 +168,19 @@ mod tests {
             let too_often = next(&claim(3, 2), trap(), Some(stop));
             assert_eq!(too_often, (Some(FailureKind::Lost), Next::Fail));
         }
+    }
+
+    #[test]
+    fn a_task_whose_process_died_is_lost_and_waits_longer_each_time() {
+        let lost = |attempt, lost| next(&claim(attempt, lost), failed(FailureKind::Lost), None).1;
+        let after = |seconds: u64| Next::RetryAt(NOW.plus(Duration::from_secs(seconds)));
+        assert_eq!([lost(1, 0), lost(2, 1)], [after(1), after(2)]);
+        // It was lost as often as it may be, however many attempts it has left.
+        assert_eq!(lost(3, 2), Next::Fail);
+        // The last of its attempts was lost, which is no attempt at all.
+        assert_eq!(lost(3, 0), after(1));
+        let cancelled = next(&claim(1, 0), failed(FailureKind::Lost), Some(Stop::Cancel));
+        assert_eq!(cancelled, (Some(FailureKind::Cancelled), Next::Cancel));
     }
 
     #[test]
