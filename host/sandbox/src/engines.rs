@@ -69,6 +69,8 @@ impl Linked {
             files.installed(wasi.for_core())
         })?;
         files::add_to_linker_p1(&mut core)?;
+        #[cfg(feature = "fault-injection")]
+        crate::faults::add_to_linker(&mut core)?;
         Ok(Linked {
             shape,
             engine,

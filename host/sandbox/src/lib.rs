@@ -13,6 +13,8 @@ pub mod control;
 mod engine;
 mod engines;
 mod epoch;
+#[cfg(feature = "fault-injection")]
+mod faults;
 pub mod files;
 mod guard;
 mod instance;

@@ -169,6 +169,8 @@ pub(super) fn component_import(name: &str) -> Result<Option<&'static str>, Strin
 pub(super) fn core_import(module: &str, name: &str, signature: &str) -> Result<(), String> {
     match module {
         "wasi_snapshot_preview1" => {}
+        #[cfg(feature = "fault-injection")]
+        crate::faults::MODULE => return Ok(()),
         "wasi_unstable" => {
             return Err(format!(
                 "{module}.{name} (an older WASI than 0.1; rebuild the module)"

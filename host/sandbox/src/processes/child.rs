@@ -44,6 +44,8 @@ const KEPT: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// The program's hidden entry: `cofferdam guest-process`. The socket is its standard input.
 pub fn child_main() -> ExitCode {
+    #[cfg(feature = "fault-injection")]
+    crate::faults::arm();
     match begin() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
