@@ -354,8 +354,9 @@ impl Sandbox {
         &self,
         module: &LoadedModule,
         limits: &Limits,
+        isolation: Isolation,
     ) -> Result<Option<Descriptor>, Undescribed> {
-        run::describe(&self.shared, module, limits).await
+        run::describe(&self.shared, module, limits, isolation).await
     }
 
     /// How long a run waits for room if its caller sets no time.

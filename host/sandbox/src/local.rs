@@ -17,13 +17,13 @@ use crate::state::GuestState;
 use crate::{EngineClass, Loaded, Report, Run, Shared, surroundings};
 use cofferdam_domain::attempt::{Captured, Failure, FailureKind, Outcome, Streams, Usage};
 use cofferdam_domain::limits::Limits;
-use cofferdam_domain::module::ModuleKind;
+use cofferdam_domain::module::{Descriptor, ModuleKind};
 
 /// A guest in its store, and the state it left there.
-pub(crate) struct Driven {
-    pub(crate) end: End,
-    pub(crate) state: GuestState,
-    pub(crate) usage: Usage,
+struct Driven {
+    end: End,
+    state: GuestState,
+    usage: Usage,
 }
 
 /// A run that ended, with its directory instead of its files.
@@ -82,8 +82,35 @@ pub(crate) async fn perform(
     }
 }
 
+/// What a module told of itself.
+pub(crate) struct Described {
+    pub(crate) told: Result<Option<Descriptor>, Failure>,
+    /// Whether it was refused memory that its limit allows.
+    pub(crate) starved: bool,
+}
+
+/// Asks the module to describe itself in this process, as it was let in.
+pub(crate) async fn describe(
+    shared: &Shared,
+    module: &Loaded,
+    limits: &Limits,
+    kill: &CancellationToken,
+    deadline: Instant,
+    growth: Growth,
+) -> Described {
+    let meter = Arc::new(Meter::new(limits.cpu));
+    let mut state = surroundings::of_description(shared, module, limits, meter);
+    state.limiter.may_grow_by(growth);
+    let call = Call::Describe;
+    let driven = drive(shared, module, state, limits, kill, deadline, call).await;
+    let starved = is_starved(&driven.state);
+    let evidence = evidence(shared, module.named(), &driven.state, &driven.usage, limits);
+    let told = outcome::description(driven.end, &evidence);
+    Described { told, starved }
+}
+
 /// Whether the guest was refused memory that its limit allows.
-pub(crate) fn is_starved(state: &GuestState) -> bool {
+fn is_starved(state: &GuestState) -> bool {
     match state.limiter.denied() {
         Some(Denied::Budget { .. }) => true,
         Some(Denied::Memory { .. } | Denied::Elements { .. }) | None => false,
@@ -91,7 +118,7 @@ pub(crate) fn is_starved(state: &GuestState) -> bool {
 }
 
 /// Makes a store, calls the guest under guard and takes the store apart.
-pub(crate) async fn drive(
+async fn drive(
     shared: &Shared,
     module: &Loaded,
     state: GuestState,

@@ -29,7 +29,7 @@ use rustix::event::{EventfdFlags, eventfd};
 
 pub use self::child::child_main;
 pub use self::messages::Jail;
-pub(crate) use self::remote::{Remote, open, run};
+pub(crate) use self::remote::{Remote, describe, open, run};
 
 use self::attend::Start;
 use self::messages::{Begin, Dir, Kind, is_writable};
@@ -104,8 +104,12 @@ pub(crate) struct Pool {
 }
 
 /// The pool that a run goes to, if it does not run in this process.
-pub(crate) fn of(shared: &Shared, module: &LoadedModule, spec: &RunSpec) -> Option<Arc<Pool>> {
-    match (spec.isolation, &shared.processes, &module.pool) {
+pub(crate) fn of(
+    shared: &Shared,
+    module: &LoadedModule,
+    isolation: Isolation,
+) -> Option<Arc<Pool>> {
+    match (isolation, &shared.processes, &module.pool) {
         (Isolation::Process, Some(_), Some(pool)) => Some(Arc::clone(pool)),
         (Isolation::Process | Isolation::Shared, _, _) => None,
     }

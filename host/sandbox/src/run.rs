@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{Admitted, Need, NeverFits, NoRoom, NotAdmitted, Patience};
-use crate::instance::Call;
-use crate::local::{Ended, drive, evidence, is_starved, perform};
+use crate::local::{self, Described, Ended, perform};
 use crate::meter::Meter;
-use crate::outcome;
 use crate::{LoadedModule, Report, Run, Shared, Undescribed, processes, surroundings};
 use cofferdam_domain::attempt::{Failure, FailureKind, Outcome};
+use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::limits::Limits;
 use cofferdam_domain::module::Descriptor;
 
@@ -42,7 +41,7 @@ pub(crate) async fn execute(
     let deadline = patience
         .end_by
         .map_or(deadline, |end_by| end_by.min(deadline));
-    let ended = match processes::of(&shared, &module, &run.spec) {
+    let ended = match processes::of(&shared, &module, run.spec.isolation) {
         Some(pool) => processes::run(pool, run, admitted, deadline).await,
         None => {
             let growth = admitted.growth();
@@ -82,23 +81,23 @@ pub(crate) async fn describe(
     shared: &Shared,
     module: &LoadedModule,
     limits: &Limits,
+    isolation: Isolation,
 ) -> Result<Option<Descriptor>, Undescribed> {
     let kill = CancellationToken::new();
-    let meter = Arc::new(Meter::new(limits.cpu));
     let patience = Patience {
         begin_by: Some(Instant::now() + shared.queue_timeout),
         ..Patience::default()
     };
     let admitted = admit(shared, module, limits, &kill, &patience).await?;
-    let mut state = surroundings::of_description(shared, module, limits, meter);
-    state.limiter.may_grow_by(admitted.growth());
-    let deadline = surroundings::deadline(state.wasi.started(), limits);
-    let call = Call::Describe;
-    let driven = drive(shared, module, state, limits, &kill, deadline, call).await;
-    let starved = is_starved(&driven.state);
-    let evidence = evidence(shared, module.named(), &driven.state, &driven.usage, limits);
-    let described = outcome::description(driven.end, &evidence);
-    described.map_err(|failure| match starved {
+    let deadline = surroundings::deadline(Instant::now(), limits);
+    let Described { told, starved } = match processes::of(shared, module, isolation) {
+        Some(pool) => processes::describe(pool, *limits, admitted, deadline).await,
+        None => {
+            let growth = admitted.growth();
+            local::describe(shared, module, limits, &kill, deadline, growth).await
+        }
+    };
+    told.map_err(|failure| match starved {
         true => Undescribed::NoRoom(NoRoom::Memory),
         false => Undescribed::Failed(failure),
     })

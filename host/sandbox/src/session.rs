@@ -63,7 +63,7 @@ impl Sandbox {
         run: Run,
         admitted: Admitted,
     ) -> Result<Box<Session>, Failure> {
-        let guest = match processes::of(&self.shared, &module, &run.spec) {
+        let guest = match processes::of(&self.shared, &module, run.spec.isolation) {
             Some(pool) => {
                 let deadline = surroundings::deadline(Instant::now(), &run.spec.limits);
                 Guest::Elsewhere(processes::open(pool, run, admitted, deadline).await?)

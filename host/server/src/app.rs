@@ -407,11 +407,11 @@ fn loader(
     let code_cache = CodeCache::open(needs.compiled, &config.sandbox)?;
     let program = needs.program.to_owned();
     let compiler = Compiler::new(&config.sandbox, memory.clone(), program, code_cache);
-    let limits = config.limits.defaults;
     Ok(SandboxLoader::new(
         sandbox.clone(),
         compiler,
-        limits,
+        config.limits.defaults,
+        config.isolation,
         guests.handle(),
     ))
 }

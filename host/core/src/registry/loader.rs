@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use cofferdam_domain::isolation::IsolationPolicy;
 use cofferdam_domain::limits::Limits;
 use cofferdam_domain::module::{Descriptor, Digest, ModuleKind};
 use cofferdam_sandbox::compile::{Compiled, Compiler};
@@ -41,22 +42,25 @@ pub struct SandboxLoader {
     sandbox: Sandbox,
     compiler: Compiler,
     limits: Limits,
+    isolation: IsolationPolicy,
     threads: GuestThreadsHandle,
 }
 
 impl SandboxLoader {
     /// Compiles with `compiler`, maps into `sandbox`, and lets modules describe themselves on
-    /// `threads`, under `limits`.
+    /// `threads`, under `limits` and with the isolation of a run that does not ask.
     pub fn new(
         sandbox: Sandbox,
         compiler: Compiler,
         limits: Limits,
+        isolation: IsolationPolicy,
         threads: GuestThreadsHandle,
     ) -> SandboxLoader {
         SandboxLoader {
             sandbox,
             compiler,
             limits,
+            isolation,
             threads,
         }
     }
@@ -105,7 +109,8 @@ impl Loader for SandboxLoader {
     ) -> Result<Option<Descriptor>, CompileError> {
         // A description is guest code like any other, including its start functions.
         let (sandbox, limits) = (self.sandbox.clone(), self.limits);
-        let describe = async move { sandbox.describe(&module, &limits).await };
+        let isolation = self.isolation.resolve(None, module.kind());
+        let describe = async move { sandbox.describe(&module, &limits, isolation).await };
         let described = self.threads.hand_over(describe).await;
         described.map_err(|error| match error {
             Undescribed::Failed(failure) => {

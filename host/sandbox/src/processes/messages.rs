@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::spec::{Spec, WireStdin};
-pub(super) use self::told::Told;
+pub(super) use self::told::{Told, ToldDescription};
 
 use crate::EngineClass;
 use crate::settings::OverQuota;
@@ -31,6 +31,8 @@ pub(super) enum Order {
     Begin(Begin),
     /// Run a guest. The pieces are the input, standard input, and the files.
     Run(Box<Spec>),
+    /// Ask the module to describe itself. The pieces are the same, and the output is a description.
+    Describe(Box<Spec>),
     /// Make a guest that is kept. The pieces are the same.
     Open(Box<Spec>),
     /// Call it. The pieces are the input and standard input.

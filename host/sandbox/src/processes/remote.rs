@@ -11,16 +11,18 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::messages::{Call, Order, Piece, Spec, WireStdin};
+use super::messages::{Call, Order, Piece, Spec, ToldDescription, WireStdin};
 use super::process::{Entry, GRACE, Process, Reply, Seat};
 use super::{Pool, dirs_of};
 use crate::admission::Admitted;
 use crate::files::{Given, Home, InputContent, Left};
 use crate::kept::Turn;
-use crate::local::Ended;
-use crate::{GuestInput, Report, Run, RunSpec, Stdin};
-use cofferdam_domain::attempt::{Failure, FailureKind};
+use crate::local::{Described, Ended};
+use crate::{Attachments, GuestInput, Identity, Report, Run, RunSpec, Stdin};
+use cofferdam_domain::attempt::{Failure, FailureKind, Outcome, Payload};
+use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::limits::Limits;
+use cofferdam_domain::said;
 
 /// Bytes of a live standard input in one piece.
 const PIECE_BYTES: usize = 32 * 1024;
@@ -52,13 +54,59 @@ pub(crate) struct Remote {
 
 /// Runs a guest there, as it was let in.
 pub(crate) async fn run(pool: Arc<Pool>, run: Run, admitted: Admitted, deadline: Instant) -> Ended {
+    once(pool, run, admitted, deadline, Order::Run).await
+}
+
+async fn once(
+    pool: Arc<Pool>,
+    run: Run,
+    admitted: Admitted,
+    deadline: Instant,
+    order: impl Fn(Box<Spec>) -> Order,
+) -> Ended {
     let control = run.attachments.control.clone();
-    match enter(&pool, run, admitted, deadline, Order::Run).await {
+    match enter(&pool, run, admitted, deadline, order).await {
         Err(failure) => Ended::not_begun(failure),
         Ok((mut entered, live)) => match entered.wait(&control.kill, &control.cancel, live).await {
             Reply::Ended(ended) => *ended,
             Reply::Opened | Reply::Answered(_) => Ended::not_begun(odd()),
         },
+    }
+}
+
+/// Has a module describe itself there, as it was let in.
+pub(crate) async fn describe(
+    pool: Arc<Pool>,
+    limits: Limits,
+    admitted: Admitted,
+    deadline: Instant,
+) -> Described {
+    let spec = RunSpec {
+        program: String::new(),
+        input: GuestInput::Inline(Payload {
+            content_type: said::OCTET_STREAM.into(),
+            body: Bytes::new(),
+        }),
+        args: Vec::new(),
+        env: Vec::new(),
+        limits,
+        files: Vec::new(),
+        dirs: Vec::new(),
+        isolation: Isolation::Process,
+        identity: Identity::default(),
+    };
+    let attachments = Attachments::default();
+    let run = Run { spec, attachments };
+    let ended = once(pool, run, admitted, deadline, Order::Describe).await;
+    let told = match ended.report.outcome {
+        Outcome::Failed(failure) => Err(failure),
+        Outcome::Completed(told) => serde_json::from_slice::<ToldDescription>(&told.body)
+            .map(Option::from)
+            .map_err(|_| odd()),
+    };
+    Described {
+        told,
+        starved: ended.starved,
     }
 }
 
@@ -79,8 +127,8 @@ pub(crate) async fn open(
             clock: pool.inner.clock.clone(),
         }),
         Reply::Ended(ended) => Err(match ended.report.outcome {
-            cofferdam_domain::attempt::Outcome::Failed(failure) => failure,
-            cofferdam_domain::attempt::Outcome::Completed(_) => odd(),
+            Outcome::Failed(failure) => failure,
+            Outcome::Completed(_) => odd(),
         }),
         Reply::Answered(_) => Err(odd()),
     }

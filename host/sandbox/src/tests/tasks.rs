@@ -9,6 +9,7 @@ everywhere! {
     an_output_is_bounded,
     progress_is_clamped_and_heard,
     a_panic_of_the_host_ends_only_the_run,
+    a_module_describes_itself_under_limits,
 }
 
 async fn a_task_module_answers(at: Isolation) {
@@ -86,23 +87,31 @@ async fn an_output_is_bounded(at: Isolation) {
     }
 }
 
-#[tokio::test]
-async fn a_module_describes_itself_under_limits() {
-    let rig = Rig::new(Isolation::Shared);
+async fn a_module_describes_itself_under_limits(at: Isolation) {
+    let rig = Rig::new(at);
     let limits = Limits {
         cpu: Duration::from_millis(50),
         ..Limits::DEFAULT
     };
     let echo = rig.load("echo.wat", EngineClass::Fast);
-    let said = rig.sandbox.describe(&echo, &limits).await.unwrap().unwrap();
+    let said = rig
+        .sandbox
+        .describe(&echo, &limits, at)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(said.summary, "Answers with its input.");
     assert_eq!((said.input_schema, said.output_schema), (None, None));
 
     let command = rig.load("command.wat", EngineClass::Fast);
-    assert_eq!(rig.sandbox.describe(&command, &limits).await, Ok(None));
+    assert_eq!(rig.sandbox.describe(&command, &limits, at).await, Ok(None));
 
     let endless = rig.load("describe-for-ever.wat", EngineClass::Fast);
-    let failure = rig.sandbox.describe(&endless, &limits).await.unwrap_err();
+    let failure = rig
+        .sandbox
+        .describe(&endless, &limits, at)
+        .await
+        .unwrap_err();
     assert!(
         matches!(&failure, Undescribed::Failed(failure) if failure.kind == FailureKind::CpuExhausted),
         "{failure:?}"

@@ -132,7 +132,8 @@ pub(super) fn run(command: Run, json: bool) -> anyhow::Result<ExitCode> {
         let (module, kind) = load(&sandbox, &compiler, wasm.into(), &limits).await?;
         let watcher = watch::Watcher::new(kind, json);
         let request = request(&command, kind, limits, Arc::clone(&watcher))?;
-        let schemas = schema::Held::of(&sandbox, &module, &config, &limits).await?;
+        let schemas =
+            schema::Held::of(&sandbox, &module, &config, &limits, command.isolation).await?;
         let ended = match schemas.input(&request.spec.input) {
             Ok(()) => stop::unless_interrupted(sandbox.start(module, request))
                 .await

@@ -18,10 +18,12 @@ use crate::control::{Control, Observer};
 use crate::kept::{self, Kept, Turn};
 use crate::local::{self, Ended};
 use crate::meter::Meter;
-use crate::processes::messages::{Call, Event, Order, Piece, Spec, Told, WireStdin};
+use crate::processes::messages::{
+    Call, Event, Order, Piece, Spec, Told, ToldDescription, WireStdin,
+};
 use crate::processes::packets::{Received, decode, receive_order};
-use crate::{Attachments, Loaded, Patience, Run, Shared, Stdin};
-use cofferdam_domain::attempt::{Failure, FailureKind, Payload};
+use crate::{Attachments, Loaded, Patience, Report, Run, Shared, Stdin};
+use cofferdam_domain::attempt::{Failure, FailureKind, Outcome, Payload, Streams, Usage};
 use cofferdam_domain::time::Timestamp;
 
 /// Pieces of a live standard input on their way: the host sends one for each question.
@@ -92,6 +94,12 @@ fn obey(
             let link = Arc::clone(link);
             tasks.spawn(async move { once(&shared, &module, &link, given).await });
         }
+        Order::Describe(spec) => {
+            let (given, handles) = given(&shared, link, number, *spec, pieces)?;
+            runs.insert(number, handles);
+            let link = Arc::clone(link);
+            tasks.spawn(async move { describe(&shared, &module, &link, given).await });
+        }
         Order::Open(spec) => {
             let (given, mut handles) = given(&shared, link, number, *spec, pieces)?;
             let (calls, inbox) = mpsc::channel(CALLS_MAX);
@@ -129,7 +137,7 @@ impl Handles {
             }
             Order::Cancel => self.cancel.cancel(),
             Order::Kill => self.kill.cancel(),
-            Order::Begin(_) | Order::Run(_) | Order::Open(_) => {}
+            Order::Begin(_) | Order::Run(_) | Order::Describe(_) | Order::Open(_) => {}
         }
     }
 }
@@ -210,6 +218,43 @@ async fn once(
     } = given;
     let meter = Arc::new(Meter::new(run.spec.limits.cpu));
     let ended = local::perform(shared, module, run, &meter, deadline, growth).await;
+    end(link, number, ended)
+}
+
+/// Asks the module to describe itself.
+async fn describe(
+    shared: &Arc<Shared>,
+    module: &Loaded,
+    link: &Arc<Link>,
+    given: Given,
+) -> io::Result<u32> {
+    let growth = growth(link, &given);
+    let Given {
+        number,
+        run,
+        deadline,
+        ..
+    } = given;
+    let (limits, kill) = (run.spec.limits, run.attachments.control.kill);
+    let described = local::describe(shared, module, &limits, &kill, deadline, growth).await;
+    let outcome = match described.told {
+        Ok(descriptor) => Outcome::Completed(Payload {
+            content_type: "application/json".into(),
+            body: serde_json::to_vec(&ToldDescription::from(descriptor))?.into(),
+        }),
+        Err(failure) => Outcome::Failed(failure),
+    };
+    let ended = Ended {
+        report: Report {
+            outcome,
+            usage: Usage::default(),
+            streams: Streams::default(),
+            files: None,
+        },
+        left: None,
+        starved: described.starved,
+        long: false,
+    };
     end(link, number, ended)
 }
 

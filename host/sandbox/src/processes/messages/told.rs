@@ -10,6 +10,7 @@ use crate::files::Left;
 use crate::local::Ended;
 use cofferdam_domain::attempt::{Captured, Failure, FailureKind, Outcome, Payload, Streams, Usage};
 use cofferdam_domain::limits::Limits;
+use cofferdam_domain::module::Descriptor;
 use cofferdam_domain::said;
 
 /// A report, as it is sent.
@@ -120,6 +121,29 @@ impl Told {
                 log: captured(log, of_log),
             },
             files: None,
+        })
+    }
+}
+
+/// A module's description of itself, as it is sent; a command has none.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::processes) struct ToldDescription(Option<(String, Option<String>, Option<String>)>);
+
+impl From<Option<Descriptor>> for ToldDescription {
+    fn from(descriptor: Option<Descriptor>) -> ToldDescription {
+        ToldDescription(
+            descriptor.map(|told| (told.summary, told.input_schema, told.output_schema)),
+        )
+    }
+}
+
+impl From<ToldDescription> for Option<Descriptor> {
+    fn from(told: ToldDescription) -> Option<Descriptor> {
+        let (summary, input_schema, output_schema) = told.0?;
+        Some(Descriptor {
+            summary: said::cut(summary, said::SUMMARY_BYTES_MAX),
+            input_schema,
+            output_schema,
         })
     }
 }

@@ -7,6 +7,7 @@ use anyhow::bail;
 
 use cofferdam::registry::schema::{Bounds, Misfit, hold};
 use cofferdam_domain::attempt::{Failure, FailureKind, Outcome};
+use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::limits::Limits;
 use cofferdam_domain::module::Descriptor;
 use cofferdam_domain::said;
@@ -26,8 +27,9 @@ impl Held {
         module: &LoadedModule,
         config: &SandboxConfig,
         limits: &Limits,
+        isolation: Isolation,
     ) -> anyhow::Result<Held> {
-        let descriptor = match sandbox.describe(module, limits).await {
+        let descriptor = match sandbox.describe(module, limits, isolation).await {
             Ok(descriptor) => descriptor.unwrap_or_default(),
             Err(Undescribed::Failed(failure)) => bail!("describe() failed: {}", failure.message),
             Err(Undescribed::NoRoom(no_room)) => bail!(no_room),
