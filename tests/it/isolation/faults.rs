@@ -204,6 +204,27 @@ fn many_deaths_leave_the_host_as_it_was() {
 }
 
 #[test]
+fn only_tests_turn_faults_on() {
+    const FEATURE: &str = "fault-injection";
+    let crates = std::fs::read_dir(guests::root().join("host")).expect("crates");
+    for folder in crates.flatten() {
+        let manifest = folder.path().join("Cargo.toml");
+        let text = std::fs::read_to_string(&manifest).expect("a manifest");
+        let (built, _for_tests) = text
+            .split_once("[dev-dependencies]")
+            .unwrap_or((text.as_str(), ""));
+        // The sandbox has the feature, but not by default.
+        let named = usize::from(folder.file_name() == "sandbox");
+        assert_eq!(
+            built.matches(FEATURE).count(),
+            named,
+            "{}",
+            manifest.display()
+        );
+    }
+}
+
+#[test]
 fn the_host_says_that_a_process_died() {
     let host = host();
     commit(&host.client, "01", "").expect_problem(422, "lost");
