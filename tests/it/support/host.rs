@@ -326,7 +326,7 @@ impl Drop for Host {
 pub(crate) fn attempts(scratch: &PathBuf) -> Vec<PathBuf> {
     let (homes, mut attempts): (Vec<_>, Vec<_>) = entries(scratch)
         .into_iter()
-        .partition(|entry| entry.join("given").exists());
+        .partition(|entry| entry.join("runs").exists());
     let theirs = homes.iter().flat_map(|home| entries(&home.join("runs")));
     attempts.extend(theirs);
     attempts
