@@ -107,7 +107,12 @@ pub struct Prepared {
 impl<'a> Request<'a> {
     /// Reads the input of a task.
     pub fn parse(body: &'a [u8]) -> Result<Request<'a>, BadRequest> {
-        serde_json::from_slice(body).map_err(|error| bad("input", error))
+        let request = serde_json::from_slice(body).map_err(|error| bad("input", error))?;
+        // Serde also reads a list as the members in their order, which nobody is promised.
+        match body.trim_ascii_start().starts_with(b"{") {
+            true => Ok(request),
+            false => Err(bad("input", "it must be a JSON object")),
+        }
     }
 
     /// Checks the request and puts it into the guest's form.

@@ -49,6 +49,10 @@ impl InputSchema {
             InputSchema::Member(_) => {
                 let member: Member<'_> = serde_json::from_slice(arguments)
                     .map_err(|error| format!("the arguments are {{\"input\": …}}: {error}"))?;
+                // Serde also reads a list as the members in their order.
+                if !arguments.trim_ascii_start().starts_with(b"{") {
+                    return Err("the arguments are {\"input\": …}".to_owned());
+                }
                 Ok(arguments.slice_ref(member.input.get().as_bytes()))
             }
         }
@@ -118,6 +122,7 @@ mod tests {
         );
         for wrong in [
             "{}",
+            "[7]",
             r#"{"input": 7, "x": 1}"#,
             r#"{"input": 7, "input": 8}"#,
         ] {

@@ -148,6 +148,13 @@ fn raw_task(uri: &Uri) -> Result<String, ApiError> {
         written.append_pair("task_id", &id.to_string());
     }
     write_words(&mut written, &task.args, &task.env);
+    // What is required is kept in order and once, however often it is said.
+    for capability in query.list("requires") {
+        written.append_pair("requires", &capability);
+    }
+    if let Some(preferred) = task.placement.preferred() {
+        written.append_pair("preferred_worker", preferred.as_str());
+    }
     if named("priority", &mut query)? {
         written.append_pair("priority", task.priority.as_str());
     }
