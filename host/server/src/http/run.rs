@@ -146,7 +146,10 @@ pub(crate) fn limits(query: &mut Query<'_>, headers: &HeaderMap) -> Result<Limit
 }
 
 /// The isolation in a query or in a header; the query counts if both have one.
-fn isolation(query: &mut Query<'_>, headers: &HeaderMap) -> Result<Option<Isolation>, ApiError> {
+pub(crate) fn isolation(
+    query: &mut Query<'_>,
+    headers: &HeaderMap,
+) -> Result<Option<Isolation>, ApiError> {
     let asked = query.parsed("isolation", words::ISOLATIONS, Isolation::parse)?;
     let (None, Some(value)) = (asked, headers.get(ISOLATION)) else {
         return Ok(asked);

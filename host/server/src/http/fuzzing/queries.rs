@@ -129,11 +129,15 @@ fn list(uri: &Uri) -> Result<String, ApiError> {
 fn limits_of_a_run(uri: &Uri) -> Result<String, ApiError> {
     let mut query = Query::of(uri.query())?;
     let limits = run::limits(&mut query, &HeaderMap::new())?;
+    let isolation = run::isolation(&mut query, &HeaderMap::new())?;
     let args = query.list("arg");
     let env = pairs(query.list("env"))?;
     query.done()?;
     let mut written = Serializer::new(String::new());
     write_limits(&mut written, &limits);
+    if let Some(isolation) = isolation {
+        written.append_pair("isolation", isolation.as_str());
+    }
     write_words(&mut written, &args, &env);
     Ok(written.finish())
 }
@@ -154,6 +158,9 @@ fn raw_task(uri: &Uri) -> Result<String, ApiError> {
     }
     if let Some(preferred) = task.placement.preferred() {
         written.append_pair("preferred_worker", preferred.as_str());
+    }
+    if let Some(isolation) = task.isolation {
+        written.append_pair("isolation", isolation.as_str());
     }
     if named("priority", &mut query)? {
         written.append_pair("priority", task.priority.as_str());
