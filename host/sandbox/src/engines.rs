@@ -93,15 +93,7 @@ impl Linked {
 
 fn engine(shape: EngineShape, config: &SandboxConfig) -> Result<Engine, SandboxError> {
     let mut pooled = engine_config(shape);
-    let (instances, keep_resident_bytes) = match shape.class {
-        EngineClass::Fast | EngineClass::Metered => {
-            (config.instances_max, config.keep_resident_bytes)
-        }
-        EngineClass::Interpreter => (
-            config.interpreters.instances(),
-            config.interpreters.keep_resident_bytes,
-        ),
-    };
+    let (instances, keep_resident_bytes) = shape.class.pool(config);
     pooled.allocation_strategy(pooling(instances, keep_resident_bytes));
     let class = shape.class.as_str();
     match Engine::new(&pooled) {

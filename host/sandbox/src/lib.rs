@@ -30,6 +30,7 @@ mod outcome;
 pub mod processes;
 mod randomness;
 mod run;
+mod seccomp;
 pub mod session;
 pub mod settings;
 mod state;
@@ -105,6 +106,19 @@ impl EngineClass {
         match self {
             EngineClass::Fast | EngineClass::Metered => config.stack_bytes,
             EngineClass::Interpreter => config.interpreters.stack_bytes,
+        }
+    }
+
+    /// How many instances the pool of this class has, and the bytes of a slot that stay resident.
+    pub(crate) fn pool(self, config: &SandboxConfig) -> (u32, usize) {
+        match self {
+            EngineClass::Fast | EngineClass::Metered => {
+                (config.instances_max, config.keep_resident_bytes)
+            }
+            EngineClass::Interpreter => (
+                config.interpreters.instances(),
+                config.interpreters.keep_resident_bytes,
+            ),
         }
     }
 

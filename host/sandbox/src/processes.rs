@@ -298,15 +298,7 @@ impl Pool {
 
     fn begin(&self, home: &Home, dirs: &[Dir]) -> Begin {
         let config = &self.inner.config;
-        let (instances, keep_resident_bytes) = match self.class {
-            EngineClass::Fast | EngineClass::Metered => {
-                (config.instances_max, config.keep_resident_bytes)
-            }
-            EngineClass::Interpreter => (
-                config.interpreters.instances(),
-                config.interpreters.keep_resident_bytes,
-            ),
-        };
+        let (instances, keep_resident_bytes) = self.class.pool(config);
         Begin {
             class: self.class.into(),
             kind: self.kind,

@@ -8,9 +8,9 @@
 use std::io;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, setrlimit};
-use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 
 use super::protocol::{Confinement, Orders};
+use crate::seccomp;
 
 /// The stack of a compiling thread. Cranelift recurses over expression trees; the default size is
 /// enough for every module seen so far, and a larger one costs only address space.
@@ -58,7 +58,7 @@ pub(super) fn lock_in(
         .build_global()
         .map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
     limit(Resource::Nproc, 0)?;
-    let seccomp = filtered();
+    let seccomp = seccomp::allow_only(ALLOWED, seccomp::own_process());
     limit(Resource::Nofile, OPEN_FILES_MAX)?;
     Ok(Confinement { landlock, seccomp })
 }
@@ -135,34 +135,3 @@ const ALLOWED: [libc::c_long; 31] = [
     libc::SYS_exit,
     libc::SYS_exit_group,
 ];
-
-/// Calls that name a process and are allowed on this one only: an abort signals its own thread, and
-/// the C library asks for its own limits.
-fn own_process() -> Result<[(libc::c_long, Vec<SeccompRule>); 2], seccompiler::BackendError> {
-    let names = |process: u64| {
-        let is = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, process)?;
-        Ok(vec![SeccompRule::new(vec![is])?])
-    };
-    Ok([
-        (libc::SYS_tgkill, names(std::process::id().into())?),
-        (libc::SYS_prlimit64, names(0)?),
-    ])
-}
-
-/// Installs the filter on all threads. False where the kernel or the processor has none.
-fn filtered() -> bool {
-    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
-    let Ok(arch) = TargetArch::try_from(std::env::consts::ARCH) else {
-        return false;
-    };
-    let Ok(own) = own_process() else { return false };
-    let rules = ALLOWED
-        .into_iter()
-        .map(|call| (call, Vec::new()))
-        .chain(own)
-        .collect();
-    let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-    SeccompFilter::new(rules, refuse, SeccompAction::Allow, arch)
-        .and_then(BpfProgram::try_from)
-        .is_ok_and(|program| seccompiler::apply_filter_all_threads(&program).is_ok())
-}

@@ -170,7 +170,7 @@ fn wait(process: &Process, questions: &OwnedFd, active: Instant) {
 fn heard(process: &Process, message: Received) -> Result<Option<Jail>, &'static str> {
     let number = message.run;
     let (event, mut pieces) =
-        decode::<Event>(message.whole).map_err(|_| "it sent what is no message")?;
+        decode::<Event>(message.whole).map_err(|_| "it sent something that is not a message")?;
     match event {
         Event::Ready(jail) if number == NO_RUN => return Ok(Some(jail)),
         Event::Unfit(_) if number == NO_RUN => return Err("it could not begin"),

@@ -14,12 +14,10 @@ use landlock::{
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, setrlimit};
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch,
-};
+use seccompiler::{BackendError, SeccompCmpOp};
 
 use super::messages::Dir;
+use crate::seccomp::{self, Rules, argument_is};
 
 /// Serving requests goes first.
 const NICENESS: i32 = 5;
@@ -63,7 +61,7 @@ fn landlocked(runs: &Path, given: &Path, dirs: &[Dir]) -> Result<bool, RulesetEr
         .scope(Scope::from_all(abi))?
         .create()?;
     let below = |path: &Path, access: BitFlags<AccessFs>| {
-        // A directory that is absent is none that could be used.
+        // An absent directory needs no rule.
         let at = PathFd::new(path).ok()?;
         Some(PathBeneath::new(at, access))
     };
@@ -207,17 +205,10 @@ const ALLOWED_HERE: [libc::c_long; 0] = [];
 /// `PAGEMAP_SCAN`: the runtime asks it which pages a guest wrote to.
 const PAGEMAP_SCAN: u64 = 0xc060_6610;
 
-type Rules = Vec<(libc::c_long, Vec<SeccompRule>)>;
-
 /// Calls that are allowed with some arguments only.
-fn in_part() -> Result<Rules, seccompiler::BackendError> {
-    let is = |argument: u8, op: SeccompCmpOp, value: u64| {
-        let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, op, value)?;
-        SeccompRule::new(vec![condition])
-    };
+fn in_part() -> Result<Rules, BackendError> {
     let execute = u64::from(libc::PROT_EXEC.unsigned_abs());
-    let not_executable = |argument| is(argument, SeccompCmpOp::MaskedEq(execute), 0);
-    let own = u64::from(std::process::id());
+    let not_executable = |argument| argument_is(argument, SeccompCmpOp::MaskedEq(execute), 0);
     let commands = [
         libc::F_DUPFD_CLOEXEC,
         libc::F_GETFD,
@@ -227,38 +218,24 @@ fn in_part() -> Result<Rules, seccompiler::BackendError> {
     ];
     let commands: Result<Vec<_>, _> = commands
         .into_iter()
-        .map(|command| is(1, SeccompCmpOp::Eq, u64::from(command.unsigned_abs())))
+        .map(|command| argument_is(1, SeccompCmpOp::Eq, u64::from(command.unsigned_abs())))
         .collect();
-    Ok(vec![
+    let mut rules = seccomp::own_process()?;
+    rules.extend([
         (libc::SYS_mmap, vec![not_executable(2)?]),
         (libc::SYS_mprotect, vec![not_executable(2)?]),
         (
             libc::SYS_ioctl,
-            vec![is(1, SeccompCmpOp::Eq, PAGEMAP_SCAN)?],
+            vec![argument_is(1, SeccompCmpOp::Eq, PAGEMAP_SCAN)?],
         ),
         (libc::SYS_fcntl, commands?),
-        // An abort signals its own thread, and the C library asks for its own limits.
-        (libc::SYS_tgkill, vec![is(0, SeccompCmpOp::Eq, own)?]),
-        (libc::SYS_prlimit64, vec![is(0, SeccompCmpOp::Eq, 0)?]),
-    ])
+    ]);
+    Ok(rules)
 }
 
 /// The second step, on all threads. False where the kernel or the processor has no filter.
 pub(super) fn close_calls() -> bool {
-    let Ok(arch) = TargetArch::try_from(std::env::consts::ARCH) else {
-        return false;
-    };
-    let Ok(in_part) = in_part() else { return false };
-    let rules = ALLOWED
-        .into_iter()
-        .chain(ALLOWED_HERE)
-        .map(|call| (call, Vec::new()))
-        .chain(in_part)
-        .collect();
-    let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-    SeccompFilter::new(rules, refuse, SeccompAction::Allow, arch)
-        .and_then(BpfProgram::try_from)
-        .is_ok_and(|program| seccompiler::apply_filter_all_threads(&program).is_ok())
+    seccomp::allow_only(ALLOWED.into_iter().chain(ALLOWED_HERE), in_part())
 }
 
 #[cfg(test)]

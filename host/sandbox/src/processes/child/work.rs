@@ -210,15 +210,9 @@ async fn once(
     given: Given,
 ) -> io::Result<u32> {
     let growth = growth(link, &given);
-    let Given {
-        number,
-        run,
-        deadline,
-        ..
-    } = given;
-    let meter = Arc::new(Meter::new(run.spec.limits.cpu));
-    let ended = local::perform(shared, module, run, &meter, deadline, growth).await;
-    end(link, number, ended)
+    let meter = Arc::new(Meter::new(given.run.spec.limits.cpu));
+    let ended = local::perform(shared, module, given.run, &meter, given.deadline, growth).await;
+    end(link, given.number, ended)
 }
 
 /// Asks the module to describe itself.
@@ -229,14 +223,10 @@ async fn describe(
     given: Given,
 ) -> io::Result<u32> {
     let growth = growth(link, &given);
-    let Given {
-        number,
-        run,
-        deadline,
-        ..
-    } = given;
-    let (limits, kill) = (run.spec.limits, run.attachments.control.kill);
-    let described = local::describe(shared, module, &limits, &kill, deadline, growth).await;
+    let Run { spec, attachments } = given.run;
+    let kill = &attachments.control.kill;
+    let described =
+        local::describe(shared, module, &spec.limits, kill, given.deadline, growth).await;
     let outcome = match described.told {
         Ok(descriptor) => Outcome::Completed(Payload {
             content_type: "application/json".into(),
@@ -255,7 +245,7 @@ async fn describe(
         starved: described.starved,
         long: false,
     };
-    end(link, number, ended)
+    end(link, given.number, ended)
 }
 
 fn end(link: &Link, number: u32, ended: Ended) -> io::Result<u32> {

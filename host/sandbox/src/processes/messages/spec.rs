@@ -22,7 +22,8 @@ pub(in crate::processes) struct Spec {
     input: Option<PathBuf>,
     args: Vec<String>,
     env: Vec<(String, String)>,
-    limits: WireLimits,
+    #[serde(with = "WireLimits")]
+    limits: Limits,
     files: Vec<WireFile>,
     dirs: Vec<(PathBuf, String, bool)>,
     task_id: String,
@@ -53,7 +54,9 @@ struct WireFile {
     file: Option<PathBuf>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+/// The members of the domain's limits, which knows no wire.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Limits")]
 struct WireLimits {
     timeout: Duration,
     cpu: Duration,
@@ -107,7 +110,7 @@ impl Spec {
             input,
             args: spec.args,
             env: spec.env,
-            limits: WireLimits::from(spec.limits),
+            limits: spec.limits,
             files,
             dirs: dirs.collect(),
             task_id: spec.identity.task_id,
@@ -158,7 +161,7 @@ impl Spec {
             input,
             args: self.args,
             env: self.env,
-            limits: self.limits.into(),
+            limits: self.limits,
             files,
             dirs: dirs.collect(),
             isolation: Isolation::Process,
@@ -168,83 +171,5 @@ impl Spec {
             },
         };
         Some((spec, stdin))
-    }
-}
-
-impl From<Limits> for WireLimits {
-    fn from(limits: Limits) -> WireLimits {
-        let Limits {
-            timeout,
-            cpu,
-            fuel,
-            memory_bytes,
-            table_elements,
-            disk_bytes,
-            disk_files,
-            output_bytes,
-            stdout_bytes,
-            stderr_bytes,
-            log_bytes,
-            hostcall_bytes,
-            handles,
-            resources,
-            random_bytes,
-        } = limits;
-        WireLimits {
-            timeout,
-            cpu,
-            fuel,
-            memory_bytes,
-            table_elements,
-            disk_bytes,
-            disk_files,
-            output_bytes,
-            stdout_bytes,
-            stderr_bytes,
-            log_bytes,
-            hostcall_bytes,
-            handles,
-            resources,
-            random_bytes,
-        }
-    }
-}
-
-impl From<WireLimits> for Limits {
-    fn from(limits: WireLimits) -> Limits {
-        let WireLimits {
-            timeout,
-            cpu,
-            fuel,
-            memory_bytes,
-            table_elements,
-            disk_bytes,
-            disk_files,
-            output_bytes,
-            stdout_bytes,
-            stderr_bytes,
-            log_bytes,
-            hostcall_bytes,
-            handles,
-            resources,
-            random_bytes,
-        } = limits;
-        Limits {
-            timeout,
-            cpu,
-            fuel,
-            memory_bytes,
-            table_elements,
-            disk_bytes,
-            disk_files,
-            output_bytes,
-            stdout_bytes,
-            stderr_bytes,
-            log_bytes,
-            hostcall_bytes,
-            handles,
-            resources,
-            random_bytes,
-        }
     }
 }
