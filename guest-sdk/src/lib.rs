@@ -153,6 +153,11 @@
 //! `log` or `tracing` the records of that crate go there too, key-value fields included; nothing
 //! needs to be set up. `println!` and `eprintln!` reach the task's stdout and stderr.
 //!
+//! # Requests to other machines
+//!
+//! With the feature `http` the module `http` sends requests, as far as the run was granted them:
+//! `{"grants": {"http": ["api.example.com"]}}`. In a test the context answers them.
+//!
 //! # Commands
 //!
 //! A task can also be a plain `fn main`, built for `wasm32-wasip2`, without this crate: input on
@@ -172,6 +177,8 @@ mod convert;
 pub mod dirs;
 mod failure;
 mod host;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod log;
 mod payload;
 mod task;

@@ -136,6 +136,18 @@ impl Context {
         self
     }
 
+    /// Answers the requests that the task sends to other machines. Without it none is granted.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn answers(
+        self,
+        answer: impl Fn(&crate::http::Request) -> Result<crate::http::Response, crate::http::Error>
+        + 'static,
+    ) -> Self {
+        self.state.borrow_mut().answers = Some(Answers(Rc::new(answer)));
+        self
+    }
+
     /// Puts a file below `/in`.
     #[must_use]
     pub fn input_file(self, path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> Self {
@@ -211,8 +223,25 @@ pub(crate) struct State {
     pub(crate) remaining_ms: u64,
     pub(crate) progress: Vec<Progress>,
     pub(crate) log: Vec<Line>,
+    #[cfg(feature = "http")]
+    pub(crate) answers: Option<Answers>,
     answers_until_cancelled: Option<u32>,
     folder: Option<Folder>,
+}
+
+/// Answers requests to other machines.
+#[cfg(feature = "http")]
+#[derive(Clone)]
+pub(crate) struct Answers(pub(crate) Rc<Answering>);
+
+#[cfg(feature = "http")]
+type Answering = dyn Fn(&crate::http::Request) -> Result<crate::http::Response, crate::http::Error>;
+
+#[cfg(feature = "http")]
+impl std::fmt::Debug for Answers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Answers")
+    }
 }
 
 impl State {
@@ -242,6 +271,8 @@ impl Default for State {
             remaining_ms: 30_000,
             progress: Vec::new(),
             log: Vec::new(),
+            #[cfg(feature = "http")]
+            answers: None,
             answers_until_cancelled: None,
             folder: None,
         }

@@ -1,6 +1,9 @@
 //! The bindings generated from `wit/`, and the conversions between their types and ours. The
 //! generated types stay inside: authors see only this crate's types.
 
+#[cfg(feature = "http")]
+pub(crate) mod http;
+
 use std::path::PathBuf;
 
 use crate::log::Level;

@@ -54,3 +54,15 @@ pub(crate) fn log(level: Level, message: &str, fields: &[(&str, &str)]) {
         })
     });
 }
+
+/// The context answers; outside of one, and in one that was told no answers, nothing is granted.
+#[cfg(feature = "http")]
+pub(crate) fn send(
+    request: &crate::http::Request,
+) -> Result<crate::http::Response, crate::http::Error> {
+    let answers = current(|state| state.answers.clone()).flatten();
+    match answers {
+        Some(answers) => (answers.0)(request),
+        None => Err(crate::http::Error::Denied(request.about())),
+    }
+}
