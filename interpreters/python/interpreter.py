@@ -40,8 +40,8 @@ from wit_world.imports import exit as process
 
 WORK = "/work"
 OWN_MODULES = (
-    "advice", "answer", "clock", "execution", "hashes", "immortal", "library", "lines", "network",
-    "open_files", "paths", "platform_limits", "preload", "results", "snapshot", "source", "value", "workers",
+    "advice", "answer", "clock", "execution", "hashes", "immortal", "library", "lines", "http_socket",
+    "network", "requests_out", "secure", "open_files", "paths", "platform_limits", "preload", "results", "snapshot", "source", "value", "workers",
     "zones",
 )
 
@@ -137,6 +137,8 @@ def _begin(request):
         pass  # A run without files has no working directory.
     if request.get("offered") is not None:
         _finder.offered = list(request["offered"])
+    if request.get("network"):
+        network.open_to_requests()
     if request.get("packages"):
         _finder.wheels = list(request["packages"])
         sys.path.extend(f"{platform_limits.PACKAGES}/{name}" for name in request["packages"])

@@ -1,4 +1,5 @@
-"""The errors of code that uses the network, which is closed: they say how it gets its data instead."""
+"""The network. It is closed, and errors say so and how code gets its data instead, unless the run was granted
+requests: then HTTP goes through the host."""
 
 import errno
 import http.client
@@ -6,8 +7,10 @@ import socket
 import urllib.request
 
 import advice
+import http_socket
+import secure
 
-_REASON = f"{advice.NO_NETWORK}: it has no grant to reach {{place}}; {advice.GIVE_DATA}"
+_REASON = f"{advice.NO_NETWORK}: it has no grant to reach {{place}}; {advice.GRANT}, or {advice.GIVE_DATA}"
 
 
 def refused(place):
@@ -54,17 +57,21 @@ class Socket(socket.socket):
 
 
 class HTTPSConnection(http.client.HTTPConnection):
-    """A connection that is refused in the same way as an unencrypted one."""
+    """A connection that is encrypted by the host, or refused in the same way as an unencrypted one."""
 
     default_port = http.client.HTTPS_PORT
 
     def __init__(self, host, port=None, *, context=None, **options):
         super().__init__(host, port, **options)
 
+    def connect(self):
+        super().connect()
+        self.sock.secure = True
+
 
 class HTTPSHandler(urllib.request.AbstractHTTPHandler):
     def __init__(self, debuglevel=None, context=None, check_hostname=None):
-        super().__init__(debuglevel)
+        super().__init__(debuglevel or 0)
 
     def https_open(self, request):
         return self.do_open(HTTPSConnection, request)
@@ -80,3 +87,11 @@ def install():
     if not hasattr(http.client, "HTTPSConnection"):
         http.client.HTTPSConnection = HTTPSConnection
         urllib.request.HTTPSHandler = HTTPSHandler
+
+
+def open_to_requests():
+    """Lets HTTP through, for a run that was granted some. What it may reach, the host knows."""
+    socket.getaddrinfo = http_socket.getaddrinfo
+    socket.create_connection = http_socket.create_connection
+    socket.socket = http_socket.HttpSocket
+    secure.install()

@@ -150,7 +150,9 @@ impl Lock {
             .spawn()
             .expect("psql runs");
         let input = child.stdin.as_mut().expect("a pipe");
-        writeln!(input, "BEGIN; {statement};").expect("it listens");
+        // Who does not say whose rows they want sees none.
+        let whose = "SET cofferdam.whose = '*'";
+        writeln!(input, "{whose}; BEGIN; {statement};").expect("it listens");
         let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
         output.read_line(&mut String::new()).expect("it answers");
         Lock(child)

@@ -1,7 +1,7 @@
 //! The command line: `run` without a server, and the client commands against one.
 
 mod backup;
-mod code;
+pub(crate) mod code;
 mod follow;
 
 use std::ffi::OsStr;
@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::support::guests;
 use crate::support::host::{Host, program};
 
-pub(super) fn cofferdam(args: &[&str], stdin: &[u8]) -> Output {
+pub(crate) fn cofferdam(args: &[&str], stdin: &[u8]) -> Output {
     let mut child = Command::new(program())
         .args(args)
         .stdin(Stdio::piped())
@@ -27,7 +27,7 @@ pub(super) fn cofferdam(args: &[&str], stdin: &[u8]) -> Output {
     child.wait_with_output().unwrap()
 }
 
-pub(super) fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 

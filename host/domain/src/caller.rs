@@ -4,10 +4,19 @@
 //! change from there on. The door checks who a caller is; this module has only what follows from
 //! it.
 
+pub mod key;
+pub mod quota;
+pub mod tenant;
+
 use core::net::{IpAddr, Ipv6Addr};
 use std::borrow::Cow;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use self::key::KeyId;
+use self::quota::TaskQuotas;
+use self::tenant::TenantRules;
 
 /// An owner of tasks and modules.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,6 +26,9 @@ impl Tenant {
     /// The longest name, in bytes.
     pub const BYTES_MAX: usize = 64;
 
+    /// The host's own tenant, and the one of all callers of a host without keys.
+    pub const DEFAULT: Tenant = Tenant(Cow::Borrowed("default"));
+
     /// Reads a name: `[a-z0-9][a-z0-9_-]{0,63}`.
     pub fn parse(text: &str) -> Result<Tenant, BadTenant> {
         let bytes = text.as_bytes();
@@ -24,6 +36,8 @@ impl Tenant {
         let starts_well = bytes.first().is_some_and(plain);
         let allowed = |byte: &u8| plain(byte) || b"_-".contains(byte);
         match starts_well && bytes.len() <= Tenant::BYTES_MAX && bytes.iter().all(allowed) {
+            // Every claim names its tenant, mostly this one.
+            true if text == Tenant::DEFAULT.as_str() => Ok(Tenant::DEFAULT),
             true => Ok(Tenant(Cow::Owned(text.to_owned()))),
             false => Err(BadTenant),
         }
@@ -36,9 +50,8 @@ impl Tenant {
 }
 
 impl Default for Tenant {
-    /// The one tenant of a host without keys.
     fn default() -> Tenant {
-        Tenant(Cow::Borrowed("default"))
+        Tenant::DEFAULT
     }
 }
 
@@ -80,6 +93,11 @@ impl Scope {
         }
     }
 
+    /// The scope of that word.
+    pub fn parse(word: &str) -> Option<Scope> {
+        Scope::ALL.into_iter().find(|scope| scope.as_str() == word)
+    }
+
     const fn bit(self) -> u8 {
         1 << self as u8
     }
@@ -93,6 +111,12 @@ impl Scopes {
     /// Whether the scope is among them.
     pub const fn contain(self, scope: Scope) -> bool {
         self.0 & scope.bit() != 0
+    }
+
+    /// Each of them.
+    pub fn iter(self) -> impl Iterator<Item = Scope> {
+        let all = Scope::ALL.into_iter();
+        all.filter(move |scope| self.contain(*scope))
     }
 }
 
@@ -143,6 +167,8 @@ pub struct Caller {
     tenant: Tenant,
     scopes: Scopes,
     from: Origin,
+    key: Option<KeyId>,
+    rules: Option<Arc<TenantRules>>,
 }
 
 impl Caller {
@@ -152,7 +178,30 @@ impl Caller {
             tenant,
             scopes,
             from,
+            key: None,
+            rules: None,
         }
+    }
+
+    /// The same, known by that key.
+    pub fn by_key(self, key: KeyId) -> Caller {
+        Caller {
+            key: Some(key),
+            ..self
+        }
+    }
+
+    /// The same, of a tenant for which the operator made rules.
+    pub fn under(self, rules: Arc<TenantRules>) -> Caller {
+        Caller {
+            rules: Some(rules),
+            ..self
+        }
+    }
+
+    /// The same, asking from that place.
+    pub fn at(self, from: Origin) -> Caller {
+        Caller { from, ..self }
     }
 
     /// A caller of a host without keys, from that place: the default tenant with every right.
@@ -174,6 +223,28 @@ impl Caller {
     /// Their place. Shares between callers go by its [`network`](Origin::network).
     pub fn from(&self) -> Origin {
         self.from
+    }
+
+    /// The key that they showed.
+    pub fn key(&self) -> Option<KeyId> {
+        self.key
+    }
+
+    /// What the operator said of their tenant, if anything.
+    pub fn rules(&self) -> Option<&TenantRules> {
+        self.rules.as_deref()
+    }
+
+    /// The quotas that their tasks are held to.
+    pub fn task_quotas(&self) -> TaskQuotas {
+        self.rules()
+            .map(TenantRules::task_quotas)
+            .unwrap_or_default()
+    }
+
+    /// What they may do.
+    pub fn scopes(&self) -> Scopes {
+        self.scopes
     }
 
     /// The same number for all requests of one caller, where callers take turns: of its tenant from its

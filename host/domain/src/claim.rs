@@ -6,8 +6,10 @@
 use std::sync::Arc;
 
 use crate::attempt::{Artifact, Fence, LeftOut, Outcome, Streams, Usage};
+use crate::caller::Tenant;
 use crate::task::{TaskId, TaskSpec};
 use crate::time::Timestamp;
+use crate::workflow::{ClaimedNode, WorkflowId};
 
 /// A task that a worker has claimed.
 #[derive(Clone, Debug)]
@@ -30,13 +32,17 @@ pub struct Claim {
     /// When this claim was made.
     pub claimed_at: Timestamp,
     /// Whether the task has a place among those that may be under way in its batch, its module or of its
-    /// tenant: when it is final, another one can be claimed.
+    /// tenant, or is a node of a workflow: when it is final, another one can be claimed.
     pub holds_place: bool,
     /// Whether it goes before what its host holds of higher priorities: it was claimed because it had
     /// waited for long, or in its tenant's turn.
     pub ahead: bool,
+    /// Whose it is.
+    pub tenant: Tenant,
     /// The task itself.
     pub spec: Arc<TaskSpec>,
+    /// What it is in its workflow, if it is a node of one.
+    pub node: Option<Box<ClaimedNode>>,
 }
 
 /// The record of a finished attempt, as storage takes it.
@@ -44,10 +50,14 @@ pub struct Claim {
 pub struct AttemptEnd {
     /// The task.
     pub task_id: TaskId,
+    /// Whose it is.
+    pub tenant: Tenant,
     /// The attempt's number.
     pub attempt: u32,
     /// The fence of the claim.
     pub fence: Fence,
+    /// The workflow that it is a node of.
+    pub workflow: Option<WorkflowId>,
     /// When it ended.
     pub finished_at: Timestamp,
     /// How it ended.

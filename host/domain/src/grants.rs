@@ -1,6 +1,10 @@
 //! Grants: the capabilities given to one run. Without one a guest has nothing but its own memory
 //! and its own scratch directory.
 
+pub mod http;
+
+use self::http::HttpGrant;
+
 /// What may be done in a granted directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Access {
@@ -36,11 +40,15 @@ pub struct DirGrant {
 pub struct Grants {
     /// Directories of the host.
     pub dirs: Vec<DirGrant>,
+    /// Requests to other machines.
+    pub http: Vec<HttpGrant>,
 }
 
 impl Grants {
     /// The most directories one run may be granted.
     pub const DIRS_MAX: usize = 16;
+    /// The most kinds of requests one run may be granted.
+    pub const HTTP_MAX: usize = 64;
 
     /// No capability at all.
     pub fn none() -> Grants {
@@ -57,6 +65,6 @@ mod tests {
         assert!(Access::Read < Access::Write);
         let words = [Access::Read, Access::Write].map(Access::as_str);
         assert_eq!(words, ["read", "write"]);
-        assert!(Grants::none().dirs.is_empty());
+        assert!(Grants::none().dirs.is_empty() && Grants::none().http.is_empty());
     }
 }

@@ -30,11 +30,13 @@ pub enum Label {
     Dead,
     /// Somebody cancelled it.
     Cancelled,
+    /// It is a node of a workflow and was not to run.
+    Skipped,
 }
 
 impl Label {
     /// Every label, in the order of a task's life.
-    pub const ALL: [Label; 10] = [
+    pub const ALL: [Label; 11] = [
         Label::Blocked,
         Label::Scheduled,
         Label::Retrying,
@@ -45,6 +47,7 @@ impl Label {
         Label::Failed,
         Label::Dead,
         Label::Cancelled,
+        Label::Skipped,
     ];
 
     /// The word of the API. Where the state leaves nothing open it is the state's.
@@ -54,6 +57,7 @@ impl Label {
             Label::Retrying => "retrying",
             Label::Cancelling => "cancelling",
             Label::Dead => "dead",
+            Label::Skipped => "skipped",
             Label::Blocked
             | Label::Pending
             | Label::Running
@@ -76,7 +80,7 @@ impl Label {
             Label::Running | Label::Cancelling => TaskState::Running,
             Label::Completed => TaskState::Completed,
             Label::Failed | Label::Dead => TaskState::Failed,
-            Label::Cancelled => TaskState::Cancelled,
+            Label::Cancelled | Label::Skipped => TaskState::Cancelled,
         }
     }
 }

@@ -14,8 +14,12 @@
 //!
 //! A task that waits for parents is `blocked` before it is `pending`. The last three are final.
 
+pub mod alert;
 pub mod attempt;
+pub mod audit;
 pub mod batch;
+pub mod cache;
+pub mod callback;
 pub mod caller;
 pub mod claim;
 pub mod clock;
@@ -26,9 +30,15 @@ pub mod limits;
 pub mod memory;
 pub mod module;
 pub mod placement;
+pub mod pressure;
+pub mod rate;
 pub mod retry;
 pub mod said;
+pub mod schedule;
+pub mod secret;
 pub mod state;
 pub mod task;
 pub mod time;
+pub mod whose;
 pub mod worker;
+pub mod workflow;

@@ -84,6 +84,34 @@ pub struct AboveCeiling {
 }
 
 impl LimitPolicy {
+    /// The same below further ceilings.
+    pub fn below(&self, ceilings: &LimitRequest) -> LimitPolicy {
+        fn least<T: Ord>(own: T, other: Option<T>) -> T {
+            match other {
+                Some(other) => own.min(other),
+                None => own,
+            }
+        }
+        let own = &self.ceilings;
+        LimitPolicy {
+            defaults: self.defaults,
+            ceilings: Limits {
+                timeout: least(own.timeout, ceilings.timeout),
+                cpu: least(own.cpu, ceilings.cpu),
+                fuel: match own.fuel {
+                    Some(fuel) => Some(least(fuel, ceilings.fuel)),
+                    None => ceilings.fuel,
+                },
+                memory_bytes: least(own.memory_bytes, ceilings.memory_bytes),
+                table_elements: least(own.table_elements, ceilings.table_elements),
+                disk_bytes: least(own.disk_bytes, ceilings.disk_bytes),
+                disk_files: least(own.disk_files, ceilings.disk_files),
+                output_bytes: least(own.output_bytes, ceilings.output_bytes),
+                ..*own
+            },
+        }
+    }
+
     /// The limits of a run that asks for `request`.
     pub fn resolve(&self, request: &LimitRequest) -> Result<Limits, AboveCeiling> {
         let (defaults, ceilings) = (&self.defaults, &self.ceilings);

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::caller::Tenant;
+
 /// The sha-256 of a module's bytes as uploaded; its address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
@@ -67,9 +69,32 @@ impl ModuleName {
     /// The prefix of the host's own modules.
     pub const RESERVED_PREFIX: &str = "interpreters/";
 
+    /// The host's own module that nodes of workflows name where the host itself does what they do. It does nothing.
+    pub fn workflow() -> ModuleName {
+        ModuleName(format!("{}workflow", ModuleName::RESERVED_PREFIX))
+    }
+
     /// Whether it is a name of the host's own modules, which callers cannot put.
     pub fn is_reserved(&self) -> bool {
         self.0.starts_with(ModuleName::RESERVED_PREFIX)
+    }
+
+    /// The prefix of modules that everybody may read and run.
+    pub const PUBLIC_PREFIX: &str = "public/";
+
+    /// Whether it is a name of the modules that everybody may read and run, which only administrators
+    /// put and remove.
+    pub fn is_public(&self) -> bool {
+        self.0.starts_with(ModuleName::PUBLIC_PREFIX)
+    }
+
+    /// Whose module a tenant means by this name: its own, unless the name is everybody's. What is
+    /// everybody's belongs to the host's own tenant.
+    pub fn owner(&self, tenant: &Tenant) -> Tenant {
+        match self.is_reserved() || self.is_public() {
+            true => Tenant::DEFAULT,
+            false => tenant.clone(),
+        }
     }
 
     /// Checks `text` against the rule above.

@@ -72,6 +72,7 @@ pub fn is_worth_retrying(failure: &Failure) -> bool {
         | FailureKind::HostError => true,
         FailureKind::InvalidInput
         | FailureKind::Cancelled
+        | FailureKind::Skipped
         | FailureKind::FuelExhausted
         | FailureKind::MemoryExceeded
         | FailureKind::StackOverflow

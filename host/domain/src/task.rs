@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::attempt::{Failure, Payload, Usage, WorkerId};
+use crate::attempt::{Failure, FailureKind, Payload, Usage, WorkerId};
+use crate::callback::Callback;
 use crate::caller::Tenant;
 use crate::grants::Grants;
 use crate::isolation::Isolation;
@@ -152,6 +153,8 @@ pub struct TaskSpec {
     pub grants: Grants,
     /// The isolation it asks for; the host that runs it decides if it asks for none.
     pub isolation: Option<Isolation>,
+    /// How old a result of the cache may be that it takes, if it takes any.
+    pub cache_ttl: Option<Duration>,
     /// Which workers it is for.
     pub placement: Placement,
     /// The submitter's JSON object, as text.
@@ -175,6 +178,8 @@ pub struct NewTask {
     pub fingerprint: [u8; 16],
     /// A deduplication key, which at most one task has within its window.
     pub dedup: Option<Dedup>,
+    /// Whom its end is told.
+    pub callback: Option<Callback>,
 }
 
 /// A deduplication key and how long it is held.
@@ -191,6 +196,8 @@ pub struct Dedup {
 pub struct Task {
     /// Its id.
     pub id: TaskId,
+    /// Whose it is.
+    pub tenant: Tenant,
     /// The module's name at submission.
     pub module: ModuleName,
     /// The version it runs.
@@ -237,6 +244,8 @@ pub struct Task {
     pub truncated: [bool; 3],
     /// The submitter's JSON object, as text.
     pub metadata: String,
+    /// Whether somebody is told its end.
+    pub has_callback: bool,
 }
 
 impl Task {
@@ -253,8 +262,14 @@ impl Task {
             TaskState::Completed => Label::Completed,
             TaskState::Failed if self.is_dead() => Label::Dead,
             TaskState::Failed => Label::Failed,
+            TaskState::Cancelled if self.is_skipped() => Label::Skipped,
             TaskState::Cancelled => Label::Cancelled,
         }
+    }
+
+    fn is_skipped(&self) -> bool {
+        let kind = self.failure.as_ref().map(|failure| failure.kind);
+        kind == Some(FailureKind::Skipped)
     }
 
     fn is_dead(&self) -> bool {

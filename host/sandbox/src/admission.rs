@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 
 use self::line::Line;
 use crate::EngineClass;
+use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::limits::MIB;
 use cofferdam_domain::memory::{Budget, Held, Purpose};
 
@@ -46,8 +47,36 @@ struct Gate {
 }
 
 struct State {
-    pools: [Pool; 2],
+    pools: [Pool; DOORS],
     tickets: u64,
+}
+
+/// Where a run comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// The pools of uploaded modules.
+    Guests,
+    /// The pool of interpreters.
+    Interpreters,
+    /// A process that one run has for itself.
+    Dedicated,
+}
+
+const DOORS: usize = 3;
+
+impl Door {
+    /// The one of a run on an engine of `class` that is isolated so.
+    pub(crate) fn of(class: EngineClass, isolation: Isolation) -> Door {
+        match (isolation, class) {
+            (Isolation::Dedicated, _) | (_, EngineClass::Unchecked) => Door::Dedicated,
+            (Isolation::Shared | Isolation::Process, EngineClass::Fast | EngineClass::Metered) => {
+                Door::Guests
+            }
+            (Isolation::Shared | Isolation::Process, EngineClass::Interpreter) => {
+                Door::Interpreters
+            }
+        }
+    }
 }
 
 struct Pool {
@@ -148,9 +177,9 @@ enum Source {
 /// The room in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Occupancy {
-    /// Pool slots in use.
+    /// Pool slots in use, and processes that one run has for itself.
     pub slots_used: u32,
-    /// Pool slots in all.
+    /// All of them.
     pub slots_max: u32,
     /// The part of the memory budget that existing guests hold.
     pub memory_used_bytes: u64,
@@ -164,20 +193,14 @@ pub struct Occupancy {
 const STEP_BYTES: u64 = 4 * MIB;
 
 impl Admission {
-    /// A gate for a pool of `slots_max` and one of `interpreter_slots_max`. A run of either pays at
-    /// most `price_bytes` of `memory` to begin.
-    pub(crate) fn new(
-        slots_max: u32,
-        interpreter_slots_max: u32,
-        memory: Budget,
-        price_bytes: u64,
-    ) -> Admission {
-        let slots_max = [slots_max, interpreter_slots_max];
+    /// A gate with so many slots behind each [`Door`]. A run pays at most `price_bytes` of `memory` to
+    /// begin.
+    pub(crate) fn new(slots_max: [u32; DOORS], memory: Budget, price_bytes: u64) -> Admission {
         Admission::with_line(slots_max, memory, price_bytes, WAITING_OF_CALLER_MAX)
     }
 
     fn with_line(
-        slots_max: [u32; 2],
+        slots_max: [u32; DOORS],
         memory: Budget,
         price_bytes: u64,
         waiting_max: usize,
@@ -208,11 +231,11 @@ impl Admission {
     /// Waits until there is room for `need`. Dropping the future gives up the place in line.
     pub(crate) async fn admit(
         &self,
-        class: EngineClass,
+        door: Door,
         need: Need,
         patience: &Patience,
     ) -> Result<Admitted, NotAdmitted> {
-        let pool = pool_of(class);
+        let pool = door as usize;
         let began = Instant::now();
         let mut place = match self.enter(pool, need, patience.party)? {
             Entered::Admitted(admitted) => return Ok(admitted),
@@ -278,13 +301,14 @@ impl Admission {
     /// The room in use.
     pub(crate) fn occupancy(&self) -> Occupancy {
         let state = self.0.lock();
-        let [guests, interpreters] = &state.pools;
+        let [guests, _, dedicated] = &state.pools;
+        let used = |pool: &Pool| pool.slots_max - pool.slots_free;
         Occupancy {
-            slots_used: guests.slots_max - guests.slots_free,
-            slots_max: guests.slots_max,
+            slots_used: used(guests) + used(dedicated),
+            slots_max: guests.slots_max + dedicated.slots_max,
             memory_used_bytes: self.0.memory.taken_bytes(Purpose::Guests),
             memory_most_bytes: self.0.memory.most_bytes(Purpose::Guests),
-            waiting: guests.waiting.len() + interpreters.waiting.len(),
+            waiting: state.pools.iter().map(|pool| pool.waiting.len()).sum(),
         }
     }
 }
@@ -419,12 +443,5 @@ impl Drop for Place {
                 .waiting
                 .remove(self.party, self.ticket)
         });
-    }
-}
-
-fn pool_of(class: EngineClass) -> usize {
-    match class {
-        EngineClass::Fast | EngineClass::Metered => 0,
-        EngineClass::Interpreter => 1,
     }
 }

@@ -95,7 +95,7 @@ struct Shared {
     budget_bytes: u64,
     key: [u8; 32],
     /// The shape that an engine of each class accepts, in the order of [`EngineClass::ALL`].
-    engines: [String; 3],
+    engines: [String; EngineClass::COUNT],
     checked: Mutex<LruCache<String, (Stamp, Arc<str>)>>,
     /// Held as long as a process uses the directory, so that no other process removes drafts.
     _in_use: File,
@@ -234,12 +234,7 @@ impl CodeCache {
 
 impl Shared {
     fn name(&self, digest: &Digest, class: EngineClass) -> String {
-        let [fast, metered, interpreter] = &self.engines;
-        let engine = match class {
-            EngineClass::Fast => fast,
-            EngineClass::Metered => metered,
-            EngineClass::Interpreter => interpreter,
-        };
+        let engine = &self.engines[class as usize];
         format!("{}-{}-{engine}", digest.hex(), class.as_str())
     }
 
@@ -301,7 +296,7 @@ fn hold(dir: &Path) -> io::Result<File> {
 
 /// Identifies the engine that code is for: wasmtime's own hash over its version, the processor's
 /// features and every switch that matters.
-fn engines(config: &SandboxConfig) -> Result<[String; 3], CodeCacheError> {
+fn engines(config: &SandboxConfig) -> Result<[String; EngineClass::COUNT], CodeCacheError> {
     let hash = |class: EngineClass| {
         let stack_bytes = class.stack_bytes(config);
         let engine = Engine::new(&engine_config(EngineShape { class, stack_bytes }))
@@ -310,11 +305,8 @@ fn engines(config: &SandboxConfig) -> Result<[String; 3], CodeCacheError> {
         engine.precompile_compatibility_hash().hash(&mut hasher);
         Ok(hasher.0.finalize().to_hex()[..ENGINE_HEX].to_owned())
     };
-    Ok([
-        hash(EngineClass::Fast)?,
-        hash(EngineClass::Metered)?,
-        hash(EngineClass::Interpreter)?,
-    ])
+    let [fast, metered, interpreter, unchecked] = EngineClass::ALL.map(hash);
+    Ok([fast?, metered?, interpreter?, unchecked?])
 }
 
 /// Digits of an engine's hash in the name of its compiled code.

@@ -111,7 +111,7 @@ struct Shared {
     /// The most that a child may have.
     memory_bytes: u64,
     /// The shapes of the classes, in the order of [`EngineClass::ALL`].
-    stack_bytes: [usize; 3],
+    stack_bytes: [usize; EngineClass::COUNT],
     threads: usize,
     places: Places,
     flights: Flights<Key, Result<Compiled, CompileError>>,

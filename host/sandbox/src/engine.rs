@@ -22,7 +22,7 @@ pub(crate) fn engine_config(shape: EngineShape) -> Config {
     config
         .strategy(wasmtime::Strategy::Cranelift)
         .cranelift_opt_level(OptLevel::Speed)
-        .epoch_interruption(true)
+        .epoch_interruption(shape.class.is_checked())
         .max_wasm_stack(shape.stack_bytes)
         // Host calls run on the guest's fiber as well and need the difference.
         .async_stack_size(shape.stack_bytes + 1536 * 1024)
@@ -43,7 +43,7 @@ pub(crate) fn engine_config(shape: EngineShape) -> Config {
         .wasm_component_model(true)
         .concurrency_support(false);
     match shape.class {
-        EngineClass::Fast | EngineClass::Interpreter => {}
+        EngineClass::Fast | EngineClass::Interpreter | EngineClass::Unchecked => {}
         EngineClass::Metered => {
             config
                 .consume_fuel(true)
@@ -75,7 +75,7 @@ const SPARE_SLOTS: u32 = 8;
 pub(crate) const TABLE_ELEMENTS_MAX: usize = 1_000_000;
 
 /// Free slots of the pool that keep memory from their last guest.
-const WARM_SLOTS_MAX: u32 = 16;
+pub(crate) const WARM_SLOTS_MAX: u32 = 16;
 
 /// The sizes of the pool that instances come from.
 pub(crate) fn pooling(

@@ -8,7 +8,7 @@ use wasmtime::{Engine, component};
 
 use crate::engine::{EngineShape, engine_config, pooling};
 use crate::files;
-use crate::interfaces::{context, log};
+use crate::interfaces::{context, http, log};
 use crate::settings::SandboxConfig;
 use crate::state::GuestState;
 use crate::{EngineClass, SandboxError};
@@ -25,21 +25,25 @@ pub(crate) struct Linked {
 }
 
 impl Engines {
-    /// Builds those of `classes`.
-    pub(crate) fn new(
-        config: &SandboxConfig,
-        classes: &[EngineClass],
-    ) -> Result<Engines, SandboxError> {
-        let linked = |class| {
-            let shape = EngineShape {
-                class,
-                stack_bytes: class.stack_bytes(config),
-            };
-            let engine = engine(shape, config)?;
-            Linked::new(shape, engine).map_err(|error| SandboxError::Engine(format!("{error:#}")))
+    /// Builds those of the host. The one without checks only knows the code there, so it has no pool.
+    pub(crate) fn of_host(config: &SandboxConfig) -> Result<Engines, SandboxError> {
+        let linked = |class: EngineClass| match class.is_checked() {
+            true => Linked::pooled(class, config),
+            false => {
+                let shape = shape(class, config);
+                Linked::new(shape, Engine::new(&engine_config(shape)))
+            }
         };
-        let built: Result<_, SandboxError> = classes.iter().copied().map(linked).collect();
+        let built: Result<_, SandboxError> = EngineClass::ALL.into_iter().map(linked).collect();
         Ok(Engines(built?))
+    }
+
+    /// Builds that of a process whose runs are of one class.
+    pub(crate) fn of_process(
+        config: &SandboxConfig,
+        class: EngineClass,
+    ) -> Result<Engines, SandboxError> {
+        Ok(Engines(vec![Linked::pooled(class, config)?]))
     }
 
     /// The engine of `class`.
@@ -55,13 +59,25 @@ impl Engines {
 }
 
 impl Linked {
-    fn new(shape: EngineShape, engine: Engine) -> wasmtime::Result<Linked> {
+    fn pooled(class: EngineClass, config: &SandboxConfig) -> Result<Linked, SandboxError> {
+        let shape = shape(class, config);
+        Linked::new(shape, engine(shape, config))
+    }
+
+    fn new(shape: EngineShape, engine: wasmtime::Result<Engine>) -> Result<Linked, SandboxError> {
+        engine
+            .and_then(|engine| Linked::link(shape, engine))
+            .map_err(|error| SandboxError::Engine(format!("{error:#}")))
+    }
+
+    fn link(shape: EngineShape, engine: Engine) -> wasmtime::Result<Linked> {
         let mut components = component::Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut components)?;
         components.allow_shadowing(true);
         files::add_to_linker_p2(&mut components)?;
         components.allow_shadowing(false);
         context::add_to_linker(&mut components, |state: &mut GuestState| &mut state.context)?;
+        http::add_to_linker(&mut components)?;
         log::add_to_linker(&mut components, |state: &mut GuestState| &mut state.log)?;
         let mut core = wasmtime::Linker::new(&engine);
         wasmtime_wasi::p1::add_to_linker_async(&mut core, |state: &mut GuestState| {
@@ -91,7 +107,14 @@ impl Linked {
     }
 }
 
-fn engine(shape: EngineShape, config: &SandboxConfig) -> Result<Engine, SandboxError> {
+fn shape(class: EngineClass, config: &SandboxConfig) -> EngineShape {
+    EngineShape {
+        class,
+        stack_bytes: class.stack_bytes(config),
+    }
+}
+
+fn engine(shape: EngineShape, config: &SandboxConfig) -> wasmtime::Result<Engine> {
     let mut pooled = engine_config(shape);
     let (instances, keep_resident_bytes) = shape.class.pool(config);
     pooled.allocation_strategy(pooling(instances, keep_resident_bytes));
@@ -109,5 +132,5 @@ fn engine(shape: EngineShape, config: &SandboxConfig) -> Result<Engine, SandboxE
             );
         }
     }
-    Engine::new(&engine_config(shape)).map_err(|error| SandboxError::Engine(format!("{error:#}")))
+    Engine::new(&engine_config(shape))
 }

@@ -12,6 +12,8 @@
 )]
 
 use std::hint::black_box;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use wasmtime::Linker;
@@ -24,6 +26,18 @@ pub(crate) const MODULE: &str = "cofferdam_faults";
 const FUNCTION: &str = "commit";
 /// The answer in a process that is none of a guest's.
 const NOT_HERE: i32 = 125;
+
+/// The directory that this process may write to.
+static HOME: OnceLock<PathBuf> = OnceLock::new();
+
+/// Says what that is.
+pub(crate) fn live_in(home: &Path) {
+    // It is said once.
+    let _the_same = HOME.set(home.to_owned());
+}
+
+/// More than a process may keep between runs.
+const HOARD_BYTES: usize = 256 << 20;
 
 /// Whether this is a guest's process.
 static ARMED: AtomicBool = AtomicBool::new(false);
@@ -53,6 +67,8 @@ fn commit(fault: i32) -> i32 {
         3 => spin(),
         4 => leave(),
         5 => babble(),
+        6 => hoard(),
+        7 => flood(),
         10.. => call(fault),
         _ => libc::EINVAL,
     }
@@ -92,6 +108,26 @@ fn babble() -> i32 {
         // SAFETY: the bytes are there, and a descriptor that is not open is an error.
         unsafe { libc::write(descriptor, nonsense.as_ptr().cast(), nonsense.len()) };
     }
+    0
+}
+
+/// Writes to the disk for ever, past whoever counts.
+fn flood() -> i32 {
+    let piece = vec![1_u8; 256 << 10];
+    let at = HOME.get().map(|home| home.join("flood"));
+    let file = at.and_then(|at| std::fs::File::create(at).ok());
+    let Some(mut file) = file else {
+        return libc::EINVAL;
+    };
+    while std::io::Write::write_all(&mut file, &piece).is_ok() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    libc::EIO
+}
+
+/// Keeps memory for ever, as a leak does.
+fn hoard() -> i32 {
+    std::mem::forget(black_box(vec![1_u8; HOARD_BYTES]));
     0
 }
 

@@ -27,7 +27,7 @@ mod times;
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemCtx};
@@ -196,6 +196,27 @@ pub struct Files {
     times: Times,
     /// The run that pays for work on blocking threads.
     meter: Arc<Meter>,
+    /// The number of its directory, once that exists.
+    number: Arc<OnceLock<u64>>,
+}
+
+/// What other threads may ask of a guest's files while it runs.
+#[derive(Clone)]
+pub(crate) struct SeenFiles {
+    quota: Quota,
+    number: Arc<OnceLock<u64>>,
+}
+
+impl SeenFiles {
+    /// The most bytes that were in use at once.
+    pub(crate) fn peak_bytes(&self) -> u64 {
+        self.quota.peak_bytes()
+    }
+
+    /// The number of the directory, if the guest used a file.
+    pub(crate) fn number(&self) -> Option<u64> {
+        self.number.get().copied()
+    }
 }
 
 /// The directories, once they exist.
@@ -221,6 +242,15 @@ impl Files {
             listed_bytes: 0,
             p1_listings: HashMap::new(),
             meter,
+            number: Arc::default(),
+        }
+    }
+
+    /// What other threads may ask.
+    pub(crate) fn seen(&self) -> SeenFiles {
+        SeenFiles {
+            quota: self.quota.clone(),
+            number: Arc::clone(&self.number),
         }
     }
 
@@ -240,8 +270,8 @@ impl Files {
     }
 
     /// The directory that the guest left; `None` if it used no file.
-    pub(crate) async fn collect(self) -> Option<Left> {
-        let made = self.made?;
+    pub(crate) async fn take(&mut self) -> Option<Left> {
+        let made = self.made.take()?;
         // A write that was in progress when the guest ended is over here.
         drop(self.quota.lock().await);
         // The descriptors close here, so that files without a name are gone.
@@ -321,6 +351,9 @@ impl Files {
             }
         }
         let scratch = Arc::new(scratch);
+        if let Some(number) = Left::new(Arc::clone(&scratch)).number() {
+            self.number.get_or_init(|| number);
+        }
         self.made = Some(Made { scratch, dirs });
         Ok(())
     }

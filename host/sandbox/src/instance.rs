@@ -83,11 +83,20 @@ pub(crate) fn store(
     store.set_hostcall_fuel(usize::try_from(hostcall_bytes).unwrap_or(usize::MAX));
     store.set_max_component_handles(limits.handles as usize);
     match class {
-        EngineClass::Fast | EngineClass::Interpreter => {}
+        EngineClass::Fast | EngineClass::Interpreter | EngineClass::Unchecked => {}
         EngineClass::Metered => store
             .set_fuel(limits.fuel.unwrap_or(u64::MAX))
             .expect("the metered engine counts fuel"),
     }
+    if class.is_checked() {
+        yield_at_ticks(&mut store);
+        begin_slice(&mut store);
+    }
+    store
+}
+
+/// Makes the guest yield its thread at every tick, and ends it there once its CPU time is used up.
+fn yield_at_ticks(store: &mut Store<GuestState>) {
     store.epoch_deadline_callback(|context| {
         let meter = &context.data().meter;
         meter.mark_long();
@@ -100,8 +109,6 @@ pub(crate) fn store(
             Box::pin(tokio::task::yield_now()),
         ))
     });
-    begin_slice(&mut store);
-    store
 }
 
 /// Gives the guest its first slice of a call.

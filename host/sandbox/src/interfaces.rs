@@ -3,6 +3,7 @@
 
 pub(crate) mod context;
 pub(crate) mod handler;
+pub(crate) mod http;
 pub(crate) mod log;
 pub(crate) mod wasi;
 

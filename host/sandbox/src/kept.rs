@@ -80,6 +80,9 @@ impl Kept {
         run: Run,
         growth: Growth,
     ) -> Result<Box<Kept>, Failure> {
+        if !module.class().is_checked() {
+            return Err(local::unwatched());
+        }
         let (limits, kill) = (run.spec.limits, run.attachments.control.kill.clone());
         let meter = Arc::new(Meter::new(limits.cpu));
         let prepared = surroundings::of_run(shared, module, run, Arc::clone(&meter)).await;
@@ -151,12 +154,13 @@ impl Kept {
             fuel: None,
             peak_memory_bytes: state.limiter.peak_bytes(),
             disk_bytes: state.files.peak_bytes(),
+            egress: state.http.usage(),
         };
         let (stdout, stderr) = state.wasi.outputs();
         let streams = Streams {
             stdout: stdout.take(),
             stderr: stderr.take(),
-            log: state.log.take(),
+            log: state.log.lines().take(),
         };
         let named = self.module.named();
         let evidence = local::evidence(&self.shared, named, state, &usage, &limits);
@@ -166,6 +170,7 @@ impl Kept {
             usage,
             streams,
             files: None,
+            isolation: None,
         };
         let after = match is_alive {
             true => After::Live(self),
@@ -181,7 +186,7 @@ impl Kept {
 
     /// Ends the guest.
     pub(crate) async fn end(self: Box<Self>) -> Option<Left> {
-        let Kept { store, .. } = *self;
-        store.into_data().into_files().await
+        let Kept { mut store, .. } = *self;
+        store.data_mut().take_files().await
     }
 }

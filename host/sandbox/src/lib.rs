@@ -9,7 +9,9 @@ mod admission;
 pub mod cache;
 mod clocks;
 pub mod compile;
+pub mod confinement;
 pub mod control;
+pub mod egress;
 mod engine;
 mod engines;
 mod epoch;
@@ -39,6 +41,7 @@ mod surroundings;
 #[cfg(test)]
 mod tests;
 pub mod threads;
+mod witness;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -53,6 +56,7 @@ use tokio::io::AsyncRead;
 use crate::admission::Admission;
 use crate::cache::VerifiedCode;
 use crate::control::Control;
+use crate::egress::{Egress, Outward};
 use crate::engines::Engines;
 use crate::epoch::Ticker;
 use crate::files::{InputFile, Scratch};
@@ -83,28 +87,45 @@ pub enum EngineClass {
     Metered,
     /// Like fast, with a larger stack and its own pool, for the host's interpreters.
     Interpreter,
+    /// Like fast, without checks in its loops: nothing but the end of its process stops it. Only
+    /// guests that have a process for themselves run on it.
+    Unchecked,
 }
 
 impl EngineClass {
     /// Every class.
-    pub const ALL: [EngineClass; 3] = [
+    pub const ALL: [EngineClass; EngineClass::COUNT] = [
         EngineClass::Fast,
         EngineClass::Metered,
         EngineClass::Interpreter,
+        EngineClass::Unchecked,
     ];
 
-    /// The class that a run of an uploaded module under `limits` needs.
-    pub fn for_limits(limits: &Limits) -> EngineClass {
-        match limits.fuel {
-            Some(_) => EngineClass::Metered,
-            None => EngineClass::Fast,
+    /// How many there are.
+    pub(crate) const COUNT: usize = 4;
+
+    /// The class that a run of an uploaded module under `limits` needs. One that counts fuel cannot do
+    /// without checks.
+    pub fn of_run(limits: &Limits, isolation: Isolation) -> EngineClass {
+        match (limits.fuel, isolation) {
+            (Some(_), _) => EngineClass::Metered,
+            (None, Isolation::Shared | Isolation::Process) => EngineClass::Fast,
+            (None, Isolation::Dedicated) => EngineClass::Unchecked,
+        }
+    }
+
+    /// Whether a guest on an engine of this class yields its thread whatever it computes.
+    pub(crate) const fn is_checked(self) -> bool {
+        match self {
+            EngineClass::Fast | EngineClass::Metered | EngineClass::Interpreter => true,
+            EngineClass::Unchecked => false,
         }
     }
 
     /// A guest's stack on an engine of this class.
     pub(crate) fn stack_bytes(self, config: &SandboxConfig) -> usize {
         match self {
-            EngineClass::Fast | EngineClass::Metered => config.stack_bytes,
+            EngineClass::Fast | EngineClass::Metered | EngineClass::Unchecked => config.stack_bytes,
             EngineClass::Interpreter => config.interpreters.stack_bytes,
         }
     }
@@ -112,7 +133,7 @@ impl EngineClass {
     /// How many instances the pool of this class has, and the bytes of a slot that stay resident.
     pub(crate) fn pool(self, config: &SandboxConfig) -> (u32, usize) {
         match self {
-            EngineClass::Fast | EngineClass::Metered => {
+            EngineClass::Fast | EngineClass::Metered | EngineClass::Unchecked => {
                 (config.instances_max, config.keep_resident_bytes)
             }
             EngineClass::Interpreter => (
@@ -128,6 +149,7 @@ impl EngineClass {
             EngineClass::Fast => "fast",
             EngineClass::Metered => "metered",
             EngineClass::Interpreter => "interpreter",
+            EngineClass::Unchecked => "unchecked",
         }
     }
 }
@@ -158,6 +180,8 @@ pub struct RunSpec {
     pub files: Vec<InputFile>,
     /// Granted directories of the host.
     pub dirs: Vec<Mount>,
+    /// Where it may send requests to.
+    pub outward: Outward,
     /// What surrounds it besides this sandbox.
     pub isolation: Isolation,
     /// Its identity.
@@ -173,7 +197,13 @@ pub struct Attachments {
     pub control: Control,
     /// How long it waits for room.
     pub patience: Patience,
+    /// Where its requests go instead of out of this process.
+    pub way: WayOut,
 }
+
+/// A way out of this process that is not its own. Only the sandbox makes one.
+#[derive(Clone, Default)]
+pub struct WayOut(pub(crate) Option<Arc<dyn interfaces::http::Way>>);
 
 impl From<Control> for Attachments {
     fn from(control: Control) -> Attachments {
@@ -248,6 +278,8 @@ pub struct Report {
     pub streams: Streams,
     /// The files it left under `/out` (and for code execution in `/work`).
     pub files: Option<OutputFiles>,
+    /// What surrounded it; none if it never began.
+    pub isolation: Option<Isolation>,
 }
 
 /// The sandbox. Cheap to clone; all clones share the engines and the pool.
@@ -268,6 +300,8 @@ struct Shared {
     scratch: Scratch,
     over_quota: OverQuota,
     queue_timeout: Duration,
+    /// Where guests' requests go, unless this is a process that has no network.
+    egress: Option<Egress>,
     /// Those that guests run in, where there are any.
     processes: Option<Processes>,
 }
@@ -302,10 +336,11 @@ impl Sandbox {
         clock: Clock,
         program: Option<GuestProgram>,
     ) -> Result<Sandbox, SandboxError> {
-        let engines = Engines::new(config, &EngineClass::ALL)?;
+        let engines = Engines::of_host(config)?;
         let scratch = Scratch::open(&data.join(SCRATCH_DIR), incarnation)?;
         let ticker = Ticker::start(engines.handles())?;
         let guests_bytes = memory.most_bytes(Purpose::Guests);
+        let egress = Egress::new(config.egress.clone());
         let processes = program.map(|program| {
             Processes::new(
                 program,
@@ -313,11 +348,15 @@ impl Sandbox {
                 scratch.clone(),
                 guests_bytes,
                 clock.clone(),
+                egress.clone(),
             )
         });
         let admission = Admission::new(
-            config.instances_max,
-            config.interpreters.instances(),
+            [
+                config.instances_max,
+                config.interpreters.instances(),
+                config.dedicated_max(),
+            ],
             memory,
             config.memory_price_bytes,
         );
@@ -329,6 +368,7 @@ impl Sandbox {
             scratch,
             over_quota: config.over_quota,
             queue_timeout: config.queue_timeout,
+            egress: Some(egress),
             processes,
         };
         Ok(Sandbox {
@@ -390,6 +430,11 @@ impl Sandbox {
     /// The processes that guests run in, where there are any.
     pub fn processes(&self) -> Option<processes::Figures> {
         self.shared.processes.as_ref().map(Processes::figures)
+    }
+
+    /// The way out to other machines, for guests and for the host's own calls.
+    pub fn egress(&self) -> Option<&Egress> {
+        self.shared.egress.as_ref()
     }
 
     /// How much of the pool and of the memory budget guests use.

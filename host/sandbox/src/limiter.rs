@@ -4,6 +4,9 @@
 //! error: the guest sees -1 and may cope. The refusal is remembered, because a guest that fails
 //! afterwards failed for lack of memory.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
 use wasmtime::ResourceLimiter;
 
 use crate::admission::Growth;
@@ -19,10 +22,29 @@ pub(crate) struct Limiter {
     elements_allowed: u64,
     memory_bytes: u64,
     elements: u64,
-    peak_bytes: u64,
+    reached: Arc<Reached>,
     /// The guest's share of the host's budget; without it the budget is not used.
     growth: Option<Growth>,
     denied: Option<Denied>,
+}
+
+/// What a guest has come to, which other threads may ask while it runs.
+#[derive(Debug, Default)]
+pub(crate) struct Reached {
+    peak_bytes: AtomicU64,
+    starved: AtomicBool,
+}
+
+impl Reached {
+    /// The most that memories and tables held at once.
+    pub(crate) fn peak_bytes(&self) -> u64 {
+        self.peak_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether the guest's last refusal was of memory that its limit allows.
+    pub(crate) fn is_starved(&self) -> bool {
+        self.starved.load(Ordering::Relaxed)
+    }
 }
 
 /// A growth that was refused.
@@ -73,7 +95,7 @@ impl Limiter {
             elements_allowed: limits.table_elements,
             memory_bytes: 0,
             elements: 0,
-            peak_bytes: 0,
+            reached: Arc::default(),
             growth: None,
             denied: None,
         }
@@ -86,12 +108,28 @@ impl Limiter {
 
     /// The most that memories and tables held at once.
     pub(crate) fn peak_bytes(&self) -> u64 {
-        self.peak_bytes
+        self.reached.peak_bytes()
+    }
+
+    /// What other threads may ask.
+    pub(crate) fn reached(&self) -> Arc<Reached> {
+        Arc::clone(&self.reached)
     }
 
     /// Forgets refusals: a guest that is called again is judged by its new call.
     pub(crate) fn begin_call(&mut self) {
         self.denied = None;
+        self.reached.starved.store(false, Ordering::Relaxed);
+    }
+
+    /// Remembers a refusal.
+    fn deny(&mut self, denied: Denied) {
+        let starved = match denied {
+            Denied::Budget { .. } => true,
+            Denied::Memory { .. } | Denied::Elements { .. } => false,
+        };
+        self.reached.starved.store(starved, Ordering::Relaxed);
+        self.denied = Some(denied);
     }
 
     /// The last growth refused.
@@ -109,16 +147,16 @@ impl Limiter {
             let wanted = used + more_bytes;
             let growth = self.growth.as_mut();
             if growth.is_none_or(|growth| growth.reach(wanted, self.memory_allowed)) {
-                self.peak_bytes = self.peak_bytes.max(wanted);
+                self.reached.peak_bytes.fetch_max(wanted, Ordering::Relaxed);
                 return true;
             }
-            self.denied = Some(Denied::Budget {
+            self.deny(Denied::Budget {
                 used,
                 asked: more_bytes,
             });
             return false;
         }
-        self.denied = Some(Denied::Memory {
+        self.deny(Denied::Memory {
             used,
             asked: more_bytes,
             allowed: self.memory_allowed,
@@ -161,7 +199,7 @@ impl ResourceLimiter for Limiter {
             // If the module declares no maximum, the maximum is the pool's, which is a limit of the
             // host.
             if maximum >= TABLE_ELEMENTS_MAX {
-                self.denied = Some(Denied::Elements {
+                self.deny(Denied::Elements {
                     used: self.elements,
                     asked: more,
                     allowed: self.elements_allowed.min(TABLE_ELEMENTS_MAX as u64),
@@ -170,7 +208,7 @@ impl ResourceLimiter for Limiter {
             return Ok(false);
         }
         if self.elements.saturating_add(more) > self.elements_allowed {
-            self.denied = Some(Denied::Elements {
+            self.deny(Denied::Elements {
                 used: self.elements,
                 asked: more,
                 allowed: self.elements_allowed,

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use wasmtime::component::Component;
 use wasmtime::{Engine, InstancePre, Module, ModuleExport, ResourcesRequired};
@@ -13,6 +14,8 @@ use crate::engine::{MEMORIES_PER_SLOT, TABLES_PER_SLOT};
 use crate::engines::Linked;
 use crate::interfaces::handler::Handler;
 use crate::state::GuestState;
+use cofferdam_domain::attempt::Usage;
+use cofferdam_domain::isolation::Habit;
 use cofferdam_domain::module::ModuleKind;
 
 /// A compiled module, mapped and linked, as this process runs it.
@@ -21,8 +24,15 @@ pub struct Loaded {
     class: EngineClass,
     slots: u32,
     program: Program,
-    long_runs: AtomicU8,
+    /// Whether its runs outlast an epoch tick.
+    ticks: Usual,
+    /// Whether they compute for long.
+    computes: Usual,
 }
+
+/// Whether most of a module's last runs were so.
+#[derive(Default)]
+struct Usual(AtomicU8);
 
 /// What a run instantiates.
 pub(crate) enum Program {
@@ -46,10 +56,33 @@ pub enum LoadError {
     Refused(String),
 }
 
-/// How many of the last runs count, and how many of them must be long for a module to count as
-/// long.
-const LONG_RUNS_MAX: u8 = 4;
-const LONG_RUNS_EXPECTED: u8 = 2;
+/// How many of the last runs count, and how many of them must be so for the next to be expected so.
+const RUNS_MAX: u8 = 4;
+const RUNS_EXPECTED: u8 = 2;
+
+/// CPU time from which on a run computed for long: the way into a process and back, and memory that no guest
+/// wrote to before, cost less than a hundredth of it.
+const LONG: Duration = Duration::from_millis(10);
+
+impl Usual {
+    fn is_so(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= RUNS_EXPECTED
+    }
+
+    /// Records a run that ended. Runs that end at the same time may overwrite each other's count: it only
+    /// decides where the next one starts.
+    fn learn(&self, was_so: bool) {
+        let before = self.0.load(Ordering::Relaxed);
+        let after = if was_so {
+            before.saturating_add(1).min(RUNS_MAX)
+        } else {
+            before.saturating_sub(1)
+        };
+        if after != before {
+            self.0.store(after, Ordering::Relaxed);
+        }
+    }
+}
 
 impl Loaded {
     /// Maps compiled code.
@@ -157,7 +190,8 @@ impl Loaded {
             class,
             slots,
             program,
-            long_runs: AtomicU8::new(0),
+            ticks: Usual::default(),
+            computes: Usual::default(),
         }
     }
 
@@ -178,7 +212,20 @@ impl Loaded {
 
     /// Whether its last runs were long, so that the next one had better start on a guest thread.
     pub fn is_usually_long(&self) -> bool {
-        self.long_runs.load(Ordering::Relaxed) >= LONG_RUNS_EXPECTED
+        self.ticks.is_so()
+    }
+
+    /// What is known of its last runs, wherever they were.
+    pub fn habit(&self) -> Habit {
+        match self.computes.is_so() {
+            true => Habit::Long,
+            false => Habit::Short,
+        }
+    }
+
+    /// Records what a run used that ended.
+    pub fn learn_usage(&self, usage: &Usage) {
+        self.computes.learn(usage.cpu >= LONG);
     }
 
     /// Slots of the pool that one instance takes.
@@ -190,18 +237,9 @@ impl Loaded {
         &self.program
     }
 
-    /// Records the length of a run that ended. Runs that end at the same time may overwrite each
-    /// other's count: it only decides where the next one starts.
+    /// Records whether a run that ended in this process outlasted a tick.
     pub(crate) fn learn(&self, was_long: bool) {
-        let before = self.long_runs.load(Ordering::Relaxed);
-        let after = if was_long {
-            before.saturating_add(1).min(LONG_RUNS_MAX)
-        } else {
-            before.saturating_sub(1)
-        };
-        if after != before {
-            self.long_runs.store(after, Ordering::Relaxed);
-        }
+        self.ticks.learn(was_long);
     }
 }
 

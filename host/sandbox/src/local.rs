@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
+use wasmtime::Store;
 
 use crate::admission::Growth;
 use crate::files::Left;
@@ -14,16 +15,24 @@ use crate::limiter::Denied;
 use crate::meter::Meter;
 use crate::outcome::{self, End, Evidence};
 use crate::state::GuestState;
+use crate::streams::truncate;
+use crate::witness::Witness;
 use crate::{EngineClass, Loaded, Report, Run, Shared, surroundings};
-use cofferdam_domain::attempt::{Captured, Failure, FailureKind, Outcome, Streams, Usage};
+use cofferdam_domain::attempt::{Failure, FailureKind, Outcome, Streams, Usage};
 use cofferdam_domain::limits::Limits;
 use cofferdam_domain::module::{Descriptor, ModuleKind};
 
-/// A guest in its store, and the state it left there.
+/// A guest that ended, in its store.
 struct Driven {
     end: End,
-    state: GuestState,
+    store: Store<GuestState>,
     usage: Usage,
+}
+
+/// The store of a run that ended. Dropping it gives its memory back, clean, which takes as long as many a run;
+/// whoever waits for the run need not wait for that.
+pub(crate) struct Remains {
+    _store: Option<Store<GuestState>>,
 }
 
 /// A run that ended, with its directory instead of its files.
@@ -35,6 +44,8 @@ pub(crate) struct Ended {
     pub(crate) starved: bool,
     /// Whether it yielded its thread only because an epoch tick made it.
     pub(crate) long: bool,
+    /// Whether the guest surely never began, because its process died before it knew of it.
+    pub(crate) unread: bool,
 }
 
 impl Ended {
@@ -45,11 +56,13 @@ impl Ended {
             left: None,
             starved: false,
             long: false,
+            unread: false,
         }
     }
 }
 
-/// Runs the guest in this process, as it was let in.
+/// Runs the guest in this process, as it was let in. One whose code has no checks runs only before a
+/// witness, by whom it is watched.
 pub(crate) async fn perform(
     shared: &Shared,
     module: &Loaded,
@@ -57,7 +70,11 @@ pub(crate) async fn perform(
     meter: &Arc<Meter>,
     deadline: Instant,
     growth: Growth,
-) -> Ended {
+    witness: Option<&Witness>,
+) -> (Ended, Remains) {
+    if witness.is_none() && !module.class().is_checked() {
+        return (Ended::not_begun(unwatched()), Remains { _store: None });
+    }
     let limits = run.spec.limits;
     let kill = run.attachments.control.kill.clone();
     let prepared = surroundings::of_run(shared, module, run, Arc::clone(meter)).await;
@@ -65,21 +82,39 @@ pub(crate) async fn perform(
         Ok(prepared) => prepared,
         Err(error) => {
             let why = format!("the input could not be opened: {error}");
-            return Ended::not_begun(Failure::new(FailureKind::HostError, why));
+            let ended = Ended::not_begun(Failure::new(FailureKind::HostError, why));
+            return (ended, Remains { _store: None });
         }
     };
     state.end_by(deadline);
     state.limiter.may_grow_by(growth);
+    if let Some(witness) = witness {
+        witness.see(&state);
+    }
     let call = Call::Run(&input);
     let driven = drive(shared, module, state, &limits, &kill, deadline, call).await;
-    let starved = is_starved(&driven.state);
-    let (report, left) = report(shared, module.named(), driven, &limits).await;
-    Ended {
+    if let Some(witness) = witness {
+        witness.leave();
+    }
+    let Driven {
+        end,
+        mut store,
+        usage,
+    } = driven;
+    let state = store.data_mut();
+    let starved = is_starved(state);
+    let (report, left) = report(shared, module.named(), end, state, usage, &limits).await;
+    let ended = Ended {
         report,
         left,
         starved,
         long: meter.is_long(),
-    }
+        unread: false,
+    };
+    let remains = Remains {
+        _store: Some(store),
+    };
+    (ended, remains)
 }
 
 /// What a module told of itself.
@@ -98,15 +133,30 @@ pub(crate) async fn describe(
     deadline: Instant,
     growth: Growth,
 ) -> Described {
+    if !module.class().is_checked() {
+        return Described {
+            told: Err(unwatched()),
+            starved: false,
+        };
+    }
     let meter = Arc::new(Meter::new(limits.cpu));
     let mut state = surroundings::of_description(shared, module, limits, meter);
     state.limiter.may_grow_by(growth);
     let call = Call::Describe;
     let driven = drive(shared, module, state, limits, kill, deadline, call).await;
-    let starved = is_starved(&driven.state);
-    let evidence = evidence(shared, module.named(), &driven.state, &driven.usage, limits);
+    let state = driven.store.data();
+    let starved = is_starved(state);
+    let evidence = evidence(shared, module.named(), state, &driven.usage, limits);
     let told = outcome::description(driven.end, &evidence);
     Described { told, starved }
+}
+
+/// Why a guest that nothing could stop does not begin.
+pub(crate) fn unwatched() -> Failure {
+    Failure::new(
+        FailureKind::HostError,
+        "code without checks runs only where another thread watches it",
+    )
 }
 
 /// Whether the guest was refused memory that its limit allows.
@@ -117,7 +167,7 @@ fn is_starved(state: &GuestState) -> bool {
     }
 }
 
-/// Makes a store, calls the guest under guard and takes the store apart.
+/// Makes a store and calls the guest under guard.
 async fn drive(
     shared: &Shared,
     module: &Loaded,
@@ -130,7 +180,8 @@ async fn drive(
     let class = module.class();
     let started = state.wasi.started();
     let meter = Arc::clone(&state.meter);
-    let _ticking = shared.ticker.run();
+    // Without checks there is nobody to tick for.
+    let _ticking = class.is_checked().then(|| shared.ticker.run());
     let mut store = instance::store(&shared.engines.of(class).engine, class, limits, state);
     // The call is dropped before the store: a guest that was stopped unwinds its stack first.
     let end = {
@@ -141,17 +192,19 @@ async fn drive(
         (EngineClass::Metered, Some(given)) => {
             store.get_fuel().ok().map(|left| given.saturating_sub(left))
         }
-        (EngineClass::Metered, None) | (EngineClass::Fast | EngineClass::Interpreter, _) => None,
+        (EngineClass::Metered, None)
+        | (EngineClass::Fast | EngineClass::Interpreter | EngineClass::Unchecked, _) => None,
     };
-    let state = store.into_data();
+    let state = store.data();
     let usage = Usage {
         duration: started.elapsed(),
         cpu: meter.used(),
         fuel,
         peak_memory_bytes: state.limiter.peak_bytes(),
         disk_bytes: state.files.peak_bytes(),
+        egress: state.http.usage(),
     };
-    Driven { end, state, usage }
+    Driven { end, store, usage }
 }
 
 pub(crate) fn evidence<'a>(
@@ -175,14 +228,11 @@ pub(crate) fn evidence<'a>(
 async fn report(
     shared: &Shared,
     named: (ModuleKind, EngineClass),
-    driven: Driven,
+    end: End,
+    state: &mut GuestState,
+    usage: Usage,
     limits: &Limits,
 ) -> (Report, Option<Left>) {
-    let Driven {
-        end,
-        mut state,
-        usage,
-    } = driven;
     let (stdout, stderr) = state.wasi.outputs();
     let (mut stdout, stderr) = (stdout.take(), stderr.take());
     let output_is_stdout = matches!(end, End::Answered(Answer::Exited(0)));
@@ -192,7 +242,7 @@ async fn report(
     let outcome = outcome::outcome(
         end,
         &stdout,
-        &evidence(shared, named, &state, &usage, limits),
+        &evidence(shared, named, state, &usage, limits),
     );
     match &outcome {
         Outcome::Completed(_) if output_is_stdout => stdout.bytes.clear(),
@@ -201,24 +251,17 @@ async fn report(
     let streams = Streams {
         stdout,
         stderr,
-        log: state.log.take(),
+        log: state.log.lines().take(),
     };
-    let left = state.into_files().await;
+    let left = state.take_files().await;
     let report = Report {
         outcome,
         usage,
         streams,
         files: None,
+        isolation: None,
     };
     (report, left)
-}
-
-fn truncate(captured: &mut Captured, bytes_max: u64) {
-    let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-    if captured.bytes.len() > bytes_max {
-        captured.bytes.truncate(bytes_max);
-        captured.truncated = true;
-    }
 }
 
 impl Report {
@@ -229,6 +272,7 @@ impl Report {
             usage: Usage::default(),
             streams: Streams::default(),
             files: None,
+            isolation: None,
         }
     }
 }

@@ -7,12 +7,18 @@
 //! one never shares one with another's, and it has the granted directories of its runs and no others: Landlock
 //! holds from its first guest to its last. It is made ready ahead, and replaced when it dies.
 //!
-//! `remote` has a run done, `process` and `attend` are the host's side of one process, `packets` and
+//! `remote` has a run done, `process`, `hear` and `attend` are the host's side of one process, `packets` and
 //! `messages` what is between, `jail` the confinement.
 
 mod attend;
 mod child;
+mod choice;
+mod door;
+mod entry;
+mod hear;
+mod hearing;
 mod jail;
+mod looks;
 mod messages;
 mod packets;
 mod process;
@@ -21,7 +27,7 @@ mod remote;
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::JoinHandle;
 
@@ -29,18 +35,27 @@ use rustix::event::{EventfdFlags, eventfd};
 
 pub use self::child::child_main;
 pub use self::messages::Jail;
-pub(crate) use self::remote::{Remote, describe, open, run};
+pub(crate) use self::remote::{Remote, TRIES, describe, open, run};
 
 use self::attend::Start;
-use self::messages::{Begin, Dir, Kind, is_writable};
-use self::process::{Phase, Process, Seat};
+use self::choice::Choice;
+use self::messages::{Begin, Dir, Kind};
+use self::process::{Company, Process, Seat};
 use crate::cache::VerifiedCode;
+use crate::egress::Egress;
+use crate::engine::WARM_SLOTS_MAX;
 use crate::files::{Home, Scratch};
 use crate::settings::{GuestProgram, OverQuota, SandboxConfig};
-use crate::{EngineClass, LoadedModule, RunSpec, Shared};
+use crate::{EngineClass, LoadedModule, Shared};
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::isolation::Isolation;
+use cofferdam_domain::limits::MIB;
 use cofferdam_domain::module::ModuleKind;
+
+/// Memory of its own that a process may keep between runs, beyond what the slots of its pool keep.
+const OWN_BYTES: u64 = 96 * MIB;
+/// Processes of a module in a row that may die before they are ready, without a run that asks for them.
+const UNFIT_MAX: u32 = 3;
 
 /// The word that makes the program such a process: `cofferdam guest-process`.
 pub const COMMAND: &str = "guest-process";
@@ -64,6 +79,7 @@ struct Inner {
     config: SandboxConfig,
     scratch: Scratch,
     clock: Clock,
+    egress: Egress,
     /// For each module.
     at_once: usize,
     /// The memory of all guests together.
@@ -73,6 +89,7 @@ struct Inner {
     jail: OnceLock<Jail>,
     started: AtomicU64,
     died: AtomicU64,
+    retired: AtomicU64,
 }
 
 #[derive(Default)]
@@ -88,8 +105,12 @@ pub struct Figures {
     pub live: u64,
     /// Those that were started.
     pub started: u64,
+    /// Those of them whose guests compute without checks.
+    pub unchecked: u64,
     /// Those that died under their guests or before they could have any.
     pub died: u64,
+    /// Those that were ended: with their guest, because they had grown or were old, or for others.
+    pub retired: u64,
     /// Their confinement on this machine, once one was ready.
     pub jail: Option<Jail>,
 }
@@ -101,6 +122,8 @@ pub(crate) struct Pool {
     class: EngineClass,
     kind: Kind,
     members: Mutex<Vec<Arc<Process>>>,
+    /// Those that died before they were ready, since the last that was.
+    unfit: AtomicU32,
 }
 
 /// The pool that a run goes to, if it does not run in this process.
@@ -110,8 +133,8 @@ pub(crate) fn of(
     isolation: Isolation,
 ) -> Option<Arc<Pool>> {
     match (isolation, &shared.processes, &module.pool) {
-        (Isolation::Process, Some(_), Some(pool)) => Some(Arc::clone(pool)),
-        (Isolation::Process | Isolation::Shared, _, _) => None,
+        (Isolation::Process | Isolation::Dedicated, Some(_), Some(pool)) => Some(Arc::clone(pool)),
+        (Isolation::Process | Isolation::Dedicated | Isolation::Shared, _, _) => None,
     }
 }
 
@@ -122,6 +145,7 @@ impl Processes {
         scratch: Scratch,
         guests_bytes: u64,
         clock: Clock,
+        egress: Egress,
     ) -> Processes {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Processes(Arc::new(Inner {
@@ -134,12 +158,14 @@ impl Processes {
             config: config.clone(),
             scratch,
             clock,
+            egress,
             guests_bytes,
             all: Mutex::default(),
             closed: AtomicBool::new(false),
             jail: OnceLock::new(),
             started: AtomicU64::new(0),
             died: AtomicU64::new(0),
+            retired: AtomicU64::new(0),
         }))
     }
 
@@ -160,6 +186,7 @@ impl Processes {
             class: code.class(),
             kind: wire,
             members: Mutex::default(),
+            unfit: AtomicU32::new(0),
         });
         match kind {
             ModuleKind::Interpreter(_) => pool.fill(),
@@ -192,10 +219,14 @@ impl Processes {
     pub(crate) fn figures(&self) -> Figures {
         let mut all = lock(&self.0.all);
         all.tidy();
+        let unchecked = all.processes.iter().filter_map(Weak::upgrade);
+        let unchecked = unchecked.filter(|process| !process.checked).count();
         Figures {
             live: all.processes.len() as u64,
+            unchecked: unchecked as u64,
             started: self.0.started.load(Ordering::Relaxed),
             died: self.0.died.load(Ordering::Relaxed),
+            retired: self.0.retired.load(Ordering::Relaxed),
             jail: self.0.jail.get().copied(),
         }
     }
@@ -211,26 +242,28 @@ impl All {
 }
 
 impl Pool {
-    /// The process for a run with these directories: the one with the fewest runs of those that are ready.
-    /// Where all are busy and there may be more, another is started besides, for the runs that follow.
-    fn pick(self: &Arc<Self>, dirs: &[Dir]) -> io::Result<Seat> {
+    /// The company in which runs that do not ask for a process for themselves have one.
+    fn company(&self) -> Company {
+        match self.class.is_checked() {
+            true => Company::Any,
+            false => Company::None,
+        }
+    }
+
+    /// The process for a run with these directories. Where all are busy and there may be more, another is
+    /// started besides, for the runs that follow. A run that wants none with it gets one that is idle, or a
+    /// new one.
+    fn pick(self: &Arc<Self>, dirs: &[Dir], company: Company) -> io::Result<Seat> {
         let mut members = lock(&self.members);
         members.retain(|process| process.load().is_some());
         let old = members
             .iter()
             .filter(|process| process.served() >= RUNS_MAX);
         old.for_each(|process| process.retire());
-        let of_dirs = || members.iter().filter(|process| process.dirs == dirs);
-        let least = of_dirs()
-            .filter_map(|process| {
-                let is_ready = matches!(*process.phase.borrow(), Phase::Ready);
-                process.load().map(|load| (!is_ready, load, process))
-            })
-            .min_by_key(|(waits, load, _)| (*waits, *load))
-            .map(|(_, load, process)| (load, Arc::clone(process)));
-        let there_are = of_dirs().count();
-        let process = match least {
+        let Choice { there_are, best } = choice::among(&members, dirs);
+        let process = match best {
             Some((0, process)) => process,
+            Some(_) | None if company == Company::None => self.add(&mut members, dirs)?,
             Some((_, process)) if there_are >= self.inner.at_once => process,
             Some((_, process)) => {
                 // Without another it is only slower.
@@ -240,7 +273,7 @@ impl Pool {
             None => self.add(&mut members, dirs)?,
         };
         let gone = || io::Error::other("the process for it has just ended");
-        process.seat().ok_or_else(gone)
+        process.seat(company).ok_or_else(gone)
     }
 
     /// Starts as many as there are to be, for runs without granted directories.
@@ -269,15 +302,35 @@ impl Pool {
         Ok(process)
     }
 
-    /// Replaces a process that died, unless it could never be used.
-    fn died(self: &Arc<Self>, was_ready: bool) {
-        if was_ready && !self.inner.closed.load(Ordering::SeqCst) {
-            self.inner.died.fetch_add(1, Ordering::Relaxed);
-            match self.kind {
-                Kind::Python | Kind::JavaScript => self.fill(),
-                Kind::Task | Kind::Command | Kind::CoreCommand => {}
-            }
+    /// Replaces a process that is gone, where some are kept ready: not one that made room for others, and
+    /// not without end where none becomes ready.
+    fn replace(self: &Arc<Self>, gone: &Process, was_ready: bool) {
+        let unfit = match was_ready {
+            true => 0,
+            false => self.unfit.load(Ordering::Relaxed) + 1,
+        };
+        self.unfit.store(unfit, Ordering::Relaxed);
+        if unfit >= UNFIT_MAX || self.inner.closed.load(Ordering::SeqCst) || !self.inner.has_room()
+        {
+            return;
         }
+        match (self.kind, gone.checked) {
+            (Kind::Python | Kind::JavaScript, _) => self.fill(),
+            (Kind::Task | Kind::Command | Kind::CoreCommand, true) => {}
+            (Kind::Task | Kind::Command | Kind::CoreCommand, false) => self.spare(&gone.dirs),
+        }
+    }
+
+    /// Sees to it that one is ready where guests end with theirs.
+    fn spare(self: &Arc<Self>, dirs: &[Dir]) {
+        let mut members = lock(&self.members);
+        members.retain(|process| process.load().is_some());
+        let is_idle = |process: &Arc<Process>| process.dirs == dirs && process.is_idle();
+        if members.iter().any(is_idle) {
+            return;
+        }
+        // The next run tries it again.
+        let _one_more = self.add(&mut members, dirs);
     }
 
     /// Those that signals can be sent to.
@@ -326,6 +379,13 @@ impl Drop for Pool {
 }
 
 impl Inner {
+    /// Whether there may be another process.
+    fn has_room(&self) -> bool {
+        let mut all = lock(&self.all);
+        all.tidy();
+        all.processes.len() < self.config.processes_max
+    }
+
     /// Starts a process, and the thread that attends to it.
     fn start(self: &Arc<Self>, pool: &Arc<Pool>, dirs: &[Dir]) -> io::Result<Arc<Process>> {
         if self.closed.load(Ordering::SeqCst) {
@@ -353,22 +413,34 @@ impl Inner {
             questions: (questions, its_questions),
         };
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let process = Arc::new(Process::new(dirs.to_vec(), home, ours, bell));
+        let checked = pool.class.is_checked();
+        let (_, kept_bytes) = pool.class.pool(&self.config);
+        let most = OWN_BYTES + u64::from(WARM_SLOTS_MAX) * kept_bytes as u64;
+        let process = Arc::new(Process::new(dirs.to_vec(), home, checked, most, ours, bell));
         let thread = std::thread::Builder::new().name("guest-process".to_owned());
         let (inner, pool, attended) =
             (Arc::clone(self), Arc::downgrade(pool), Arc::clone(&process));
         let thread = thread.spawn(move || {
             let was_ready = AtomicBool::new(false);
             let why = attend::attend(&attended, start, &|jail| {
-                was_ready.store(true, Ordering::Relaxed);
-                inner.note(jail);
+                let may_be_used = inner.note(jail);
+                was_ready.store(may_be_used, Ordering::Relaxed);
+                may_be_used
             });
             let was_ready = was_ready.load(Ordering::Relaxed);
-            if !attended.is_retired() && !inner.closed.load(Ordering::SeqCst) {
+            if inner.closed.load(Ordering::SeqCst) {
+                return;
+            }
+            if attended.is_retired() {
+                inner.retired.fetch_add(1, Ordering::Relaxed);
+            } else {
                 tracing::warn!(why = &*why, was_ready, "a process for guests died");
-                if let Some(pool) = pool.upgrade() {
-                    pool.died(was_ready);
-                }
+                inner
+                    .died
+                    .fetch_add(u64::from(was_ready), Ordering::Relaxed);
+            }
+            if let Some(pool) = pool.upgrade() {
+                pool.replace(&attended, was_ready);
             }
         })?;
         self.started.fetch_add(1, Ordering::Relaxed);
@@ -377,32 +449,27 @@ impl Inner {
         Ok(process)
     }
 
-    fn note(&self, jail: Jail) {
+    /// Whether a process that is confined so may be used.
+    fn note(&self, jail: Jail) -> bool {
         let is_new = self.jail.set(jail).is_ok();
-        if is_new && !(jail.landlock && jail.seccomp) {
-            let Jail { landlock, seccomp } = jail;
+        if is_new && !jail.is_whole() {
+            let Jail {
+                landlock,
+                seccomp,
+                namespaces,
+            } = jail;
             tracing::warn!(
                 landlock,
                 seccomp,
+                namespaces,
                 "the kernel does not confine guests' processes fully"
             );
         }
+        jail.is_whole() || !self.config.confinement_required
     }
 }
 
-/// The granted directories of a run, in one order, whatever a guest sees them as.
-fn dirs_of(spec: &RunSpec) -> Vec<Dir> {
-    let dirs = spec.dirs.iter().map(|mount| Dir {
-        path: mount.path.clone(),
-        writable: is_writable(mount.access),
-    });
-    let mut dirs: Vec<Dir> = dirs.collect();
-    dirs.sort_by(|a, b| (&a.path, a.writable).cmp(&(&b.path, b.writable)));
-    dirs.dedup();
-    dirs
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing panics while holding one of these.
+    // Nothing panics while holding one of these; the observers of runs are caught.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,5 @@
-//! The filter of system calls of a child process. Which calls a child may make, its own confinement says.
+//! Filters of system calls: of child processes, which may make few, and of the host, which makes some never.
+//! Which calls these are, the confinement of each says.
 
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
@@ -14,8 +15,16 @@ pub(crate) fn argument_is(
     op: SeccompCmpOp,
     value: u64,
 ) -> Result<SeccompRule, BackendError> {
-    let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, op, value)?;
-    SeccompRule::new(vec![condition])
+    SeccompRule::new(vec![condition(argument, op, value)?])
+}
+
+/// The same as one of several conditions of a rule.
+pub(crate) fn condition(
+    argument: u8,
+    op: SeccompCmpOp,
+    value: u64,
+) -> Result<SeccompCondition, BackendError> {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, op, value)
 }
 
 /// Calls that name a process and are allowed on this one only: an abort signals its own thread, and
@@ -49,4 +58,21 @@ pub(crate) fn allow_only(
     SeccompFilter::new(rules, refuse, SeccompAction::Allow, arch)
         .and_then(BpfProgram::try_from)
         .is_ok_and(|program| seccompiler::apply_filter_all_threads(&program).is_ok())
+}
+
+/// Lets this thread, and all that it starts, make every call but these, which answer with `errno`. False
+/// where the kernel or the processor has no filter.
+pub(crate) fn deny(calls: Result<Rules, BackendError>, errno: i32) -> bool {
+    let (Ok(arch), Ok(calls)) = (TargetArch::try_from(std::env::consts::ARCH), calls) else {
+        return false;
+    };
+    let refuse = SeccompAction::Errno(errno.unsigned_abs());
+    SeccompFilter::new(
+        calls.into_iter().collect(),
+        SeccompAction::Allow,
+        refuse,
+        arch,
+    )
+    .and_then(BpfProgram::try_from)
+    .is_ok_and(|program| seccompiler::apply_filter(&program).is_ok())
 }

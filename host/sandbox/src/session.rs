@@ -49,8 +49,11 @@ impl Sandbox {
     ) -> Result<Result<Box<Session>, Failure>, NoRoom> {
         let attachments = &run.attachments;
         let (limits, patience) = (run.spec.limits, attachments.patience);
-        let kill = attachments.control.kill.clone();
-        match run::admit(&self.shared, &module, &limits, &kill, &patience).await {
+        let (kill, room) = (
+            attachments.control.kill.clone(),
+            (&limits, run.spec.isolation),
+        );
+        match run::admit(&self.shared, &module, room, &kill, &patience).await {
             Ok(admitted) => Ok(self.make_session(module, run, admitted).await),
             Err(NotBegun::Failed(failure)) => Ok(Err(failure)),
             Err(NotBegun::NoRoom(no_room)) => Err(no_room),

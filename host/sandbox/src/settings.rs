@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::egress::EgressConfig;
+
 /// What happens to a guest that writes past its disk quota.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OverQuota {
@@ -69,8 +71,12 @@ pub struct SandboxConfig {
     pub code_cache_bytes: u64,
     /// What happens to a guest that writes past its disk quota.
     pub over_quota: OverQuota,
+    /// Whether work is refused where the kernel does not confine the process that does it entirely.
+    pub confinement_required: bool,
     /// The pool that interpreters run in.
     pub interpreters: InterpreterPool,
+    /// What runs may reach of other machines; the keys are in `[egress]`.
+    pub egress: EgressConfig,
 }
 
 /// The settings that differ for interpreters; the keys are in `[interpreters]`.
@@ -117,6 +123,15 @@ impl Default for InterpreterPool {
     }
 }
 
+impl SandboxConfig {
+    /// Runs at once that have a process for themselves: the other half of the processes is for those that
+    /// share theirs.
+    pub fn dedicated_max(&self) -> u32 {
+        let half = u32::try_from(self.processes_max.div_ceil(2)).unwrap_or(u32::MAX);
+        half.min(self.instances_max)
+    }
+}
+
 impl Default for SandboxConfig {
     fn default() -> SandboxConfig {
         SandboxConfig {
@@ -139,7 +154,9 @@ impl Default for SandboxConfig {
             loaded_modules_max: 256,
             code_cache_bytes: 4 * 1024 * 1024 * 1024,
             over_quota: OverQuota::Refuse,
+            confinement_required: false,
             interpreters: InterpreterPool::default(),
+            egress: EgressConfig::default(),
         }
     }
 }

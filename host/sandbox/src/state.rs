@@ -5,8 +5,10 @@ use std::time::Instant;
 
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use crate::files::{Files, FilesCtxView, FilesView, Left, P1FilesView, P1View};
+use crate::interfaces::http::Http;
 use crate::interfaces::wasi::Wasi;
 use crate::interfaces::{context, log};
 use crate::limiter::Limiter;
@@ -18,6 +20,7 @@ pub(crate) struct GuestState {
     pub(crate) context: context::Ctx,
     pub(crate) log: log::Ctx,
     pub(crate) wasi: Wasi,
+    pub(crate) http: Http,
     pub(crate) files: Files,
     pub(crate) table: ResourceTable,
     pub(crate) meter: Arc<Meter>,
@@ -29,6 +32,7 @@ impl GuestState {
         self.meter = Arc::clone(meter);
         self.files.charge_to(meter);
         self.limiter.begin_call();
+        self.http.begin_call();
         self.context.remaining = context::Remaining::Until(deadline);
     }
 
@@ -39,14 +43,12 @@ impl GuestState {
         }
     }
 
-    /// Ends the guest and returns its directory. Its descriptors close first, so that files without a
+    /// Takes the directory of a guest that has ended. Its descriptors close first, so that files without a
     /// name are gone before the rest is listed.
-    pub(crate) async fn into_files(self) -> Option<Left> {
-        let GuestState {
-            files, wasi, table, ..
-        } = self;
-        drop((wasi, table));
-        files.collect().await
+    pub(crate) async fn take_files(&mut self) -> Option<Left> {
+        self.wasi.close();
+        self.table = ResourceTable::new();
+        self.files.take().await
     }
 }
 
@@ -55,6 +57,17 @@ impl WasiView for GuestState {
         WasiCtxView {
             ctx: self.wasi.for_components(),
             table: &mut self.table,
+        }
+    }
+}
+
+impl WasiHttpView for GuestState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        let (ctx, hooks) = self.http.parts();
+        WasiHttpCtxView {
+            hooks,
+            table: &mut self.table,
+            ctx,
         }
     }
 }

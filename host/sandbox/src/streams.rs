@@ -142,6 +142,15 @@ impl AsyncWrite for Output {
     }
 }
 
+/// Keeps no more than so many bytes.
+pub(crate) fn truncate(captured: &mut Captured, bytes_max: u64) {
+    let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+    if captured.bytes.len() > bytes_max {
+        captured.bytes.truncate(bytes_max);
+        captured.truncated = true;
+    }
+}
+
 /// A standard input that is read while the guest runs.
 #[derive(Clone)]
 pub(crate) struct LiveInput(Arc<Mutex<Live>>);

@@ -9,8 +9,10 @@ use bytes::Bytes;
 use wasmtime::component::ResourceTable;
 
 use crate::control::Control;
+use crate::egress::Outward;
 use crate::files::{FileClock, Files, FilesPlan, InputFile, Places};
 use crate::interfaces::context::Remaining;
+use crate::interfaces::http::{Direct, Http, Way};
 use crate::interfaces::wasi::{Input, Setup, Wasi};
 use crate::interfaces::{context, log};
 use crate::limiter::Limiter;
@@ -35,7 +37,12 @@ pub(crate) async fn of_run(
     run: Run,
     meter: Arc<Meter>,
 ) -> io::Result<(GuestState, Payload)> {
-    let Attachments { stdin, control, .. } = run.attachments;
+    let Attachments {
+        stdin,
+        control,
+        way,
+        patience: _,
+    } = run.attachments;
     let RunSpec {
         program,
         input,
@@ -44,9 +51,13 @@ pub(crate) async fn of_run(
         limits,
         files,
         dirs,
+        outward,
         isolation: _,
         identity,
     } = run.spec;
+    let way = way
+        .0
+        .or_else(|| way_of(shared, outward, &identity, &program));
     let (input, spooled) = match input {
         GuestInput::Inline(payload) => (payload, None),
         GuestInput::File { content_type, path } => (
@@ -80,7 +91,7 @@ pub(crate) async fn of_run(
     };
     let files = files_of(shared, module, &limits, dirs, (spooled, files), &meter);
     Ok((
-        state(setup, files, &limits, identity, control, meter),
+        state(setup, files, way, &limits, (identity, control), meter),
         input,
     ))
 }
@@ -113,7 +124,24 @@ pub(crate) fn of_description(
         (None, Vec::new()),
         &meter,
     );
-    state(setup, files, limits, Identity::default(), control, meter)
+    let nobody = (Identity::default(), control);
+    state(setup, files, None, limits, nobody, meter)
+}
+
+/// The way out of a run in the host's own process, if it was granted one.
+fn way_of(
+    shared: &Shared,
+    outward: Outward,
+    identity: &Identity,
+    program: &str,
+) -> Option<Arc<dyn Way>> {
+    let egress = shared.egress.as_ref()?;
+    (!outward.grants.is_empty()).then(|| {
+        Arc::new(Direct {
+            egress: egress.clone(),
+            pass: egress.pass(outward, &identity.task_id, program),
+        }) as Arc<dyn Way>
+    })
 }
 
 /// The end of a run that started at the given instant.
@@ -172,7 +200,9 @@ fn files_of(
         payload,
         inputs,
         clock: match module.class() {
-            EngineClass::Fast | EngineClass::Interpreter => FileClock::Coarse,
+            EngineClass::Fast | EngineClass::Interpreter | EngineClass::Unchecked => {
+                FileClock::Coarse
+            }
             EngineClass::Metered => FileClock::Fixed,
         },
     };
@@ -182,22 +212,24 @@ fn files_of(
 fn state(
     setup: Setup,
     files: Files,
+    way: Option<Arc<dyn Way>>,
     limits: &Limits,
-    identity: Identity,
-    control: Control,
+    (identity, control): (Identity, Control),
     meter: Arc<Meter>,
 ) -> GuestState {
     let remaining = match setup.class {
-        EngineClass::Fast | EngineClass::Interpreter => {
+        EngineClass::Fast | EngineClass::Interpreter | EngineClass::Unchecked => {
             Remaining::Until(deadline(setup.started, limits))
         }
         EngineClass::Metered => Remaining::Always(limits.timeout),
     };
     let mut table = ResourceTable::new();
     table.set_max_capacity(limits.resources as usize);
+    let log = log::Ctx::new(in_memory(limits.log_bytes), control.observer.clone());
     GuestState {
         limiter: Limiter::new(limits),
-        log: log::Ctx::new(in_memory(limits.log_bytes), control.observer.clone()),
+        http: Http::new(way, log.clone()),
+        log,
         context: context::Ctx {
             identity,
             remaining,

@@ -1,7 +1,8 @@
 //! Hostile guests against every limit, and well-behaved ones. Each guest is a file under
 //! `tests/guests/` and ends with its own failure kind, with its figures, soon after its limit.
 
-/// Makes two tests of each of these: one with the guest in this process, one in a process of its own.
+/// Makes three tests of each of these: with the guest in this process, in another one, and without checks in
+/// one that it has for itself.
 macro_rules! everywhere {
     ($($name:ident),* $(,)?) => {
         mod shared {
@@ -17,12 +18,20 @@ macro_rules! everywhere {
                 super::$name(super::Isolation::Process).await;
             })*
         }
+
+        mod dedicated {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Isolation::Dedicated).await;
+            })*
+        }
     };
 }
 
 mod commands;
 mod concurrency;
 mod cpu;
+mod dedicated;
 mod disk;
 mod given_up;
 mod memory;
@@ -81,8 +90,17 @@ impl Rig {
         }
     }
 
-    /// A guest by its file name, compiled in this process.
+    /// A guest by its file name, compiled in this process; without checks if it has a process for itself.
     fn load(&self, file: &str, class: EngineClass) -> Arc<LoadedModule> {
+        let class = match (class, self.at) {
+            (EngineClass::Fast, Isolation::Dedicated) => EngineClass::Unchecked,
+            (class, Isolation::Shared | Isolation::Process | Isolation::Dedicated) => class,
+        };
+        self.load_for(file, class)
+    }
+
+    /// The same for this very class.
+    fn load_for(&self, file: &str, class: EngineClass) -> Arc<LoadedModule> {
         let text = guest(file);
         let engine = &self.sandbox.shared.engines.of(class).engine;
         let wasm = wat::parse_str(&text).unwrap();
@@ -109,7 +127,10 @@ impl Rig {
     async fn run(&self, file: &str, change: impl FnOnce(&mut Run)) -> Report {
         let mut run = a_run(self.at);
         change(&mut run);
-        let module = self.load(file, EngineClass::for_limits(&run.spec.limits));
+        let module = self.load(
+            file,
+            EngineClass::of_run(&run.spec.limits, run.spec.isolation),
+        );
         let report = self.sandbox.start(module, run).await.unwrap();
         self.assert_empty().await;
         report
@@ -127,7 +148,7 @@ impl Rig {
         };
         // A guest in another process is gone a moment after whoever waited for it.
         let until = Instant::now() + GRACE;
-        while self.at == Isolation::Process && in_use() != (0, 0) && Instant::now() < until {
+        while self.at != Isolation::Shared && in_use() != (0, 0) && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         assert_eq!(in_use(), (0, 0));
@@ -211,6 +232,7 @@ fn a_run(isolation: Isolation) -> Run {
                 ..Limits::DEFAULT
             },
             dirs: Vec::new(),
+            outward: Default::default(),
             isolation,
             identity: Identity::default(),
         },

@@ -4,11 +4,15 @@
 //! answers everything else, the queue lets running attempts finish or gives them back, then the
 //! listeners close, and then storage.
 
+mod confined;
 mod descriptors;
 mod local;
+mod outside;
 mod place;
+mod secured;
+mod watched;
+mod works;
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -18,45 +22,45 @@ use anyhow::Context;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
+use self::works::Works;
 use crate::config::Config;
 use crate::http::api::Api;
 use crate::http::peers::Peers;
 use crate::http::room::Room;
-use crate::http::server;
+use crate::http::server::handshake::Tls;
 use crate::http::server::places::{PlaceLimits, Places};
-use crate::http::{AppState, Services};
+use crate::http::server::{self, exposure};
+use crate::http::settings::Confined;
+use crate::http::{self, AppState, Services};
+use crate::intake::schedule::ScheduledWork;
 use crate::mcp::{self, Mcp};
-use cofferdam::interpreters::Interpreters;
+use cofferdam::access::Access;
+use cofferdam::audit::{Audit, OfCallbacks};
+use cofferdam::callbacks::{self, Callbacks};
 use cofferdam::queue::elsewhere::Taps;
-use cofferdam::queue::{Parts, Queue};
-use cofferdam::registry::Registry;
-use cofferdam::registry::loader::SandboxLoader;
-use cofferdam::registry::schema::{Bounds, Schemas};
+use cofferdam::queue::{Parts, Queue, SharedQueue};
 use cofferdam::runner::Runner;
-use cofferdam::runner::admission::Admission;
+use cofferdam::schedules::{self, Schedules};
+use cofferdam::secrets::Secrets;
 use cofferdam::sessions::Sessions;
 use cofferdam::shutdown::Shutdown;
-use cofferdam::telemetry::metrics::Metrics;
 use cofferdam::telemetry::process::ProcessFigures;
 use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::clock::Clock;
-use cofferdam_domain::memory::{Budget, Share};
 use cofferdam_domain::module::Language;
-use cofferdam_domain::worker::Address;
-use cofferdam_sandbox::cache::CodeCache;
-use cofferdam_sandbox::compile::Compiler;
-use cofferdam_sandbox::memory;
+use cofferdam_domain::worker::{Address, Profile};
+use cofferdam_sandbox::Sandbox;
 use cofferdam_sandbox::threads::GuestThreads;
-use cofferdam_sandbox::{Sandbox, processes};
 use cofferdam_storage::Opened;
 use cofferdam_storage::disk::Disk;
 use cofferdam_storage::files::FileStorage;
 
 pub use crate::app::local::{Interrupted, Local};
 pub use cofferdam_storage::backup::{BackupError, backup};
+pub use cofferdam_storage::trail;
+pub use cofferdam_storage::verify::verify;
 
 /// How long spawned tasks may take to end once everything they wait for has ended.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -68,18 +72,25 @@ const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
 const SCRATCH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves until SIGTERM or SIGINT, then drains. A second signal ends the process at once.
-pub fn serve(config: Config) -> anyhow::Result<()> {
+pub fn serve(mut config: Config) -> anyhow::Result<()> {
+    config.access.admin_key = place::admin_key(&config.access)?;
+    config.storage.encryption_keys = place::encryption_keys(&config.storage)?;
+    let certificate = secured::certificate(&config.http)?;
+    let tls = secured::offer(&config.http, certificate.as_ref())?;
+    let threads = threads_or_cores(config.http.threads);
+    let listeners = server::bind(config.http.listen, threads)?;
+    let operations = match config.http.operations_listen {
+        Some(address) => secured::bind_operations(address)?,
+        None => Vec::new(),
+    };
+    // From here on there are threads, and nothing is listened on any more.
+    let confined = confined::confine(&config)?;
     // This runtime is for the queue's services; requests and guests have their own threads.
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("services")
         .enable_all()
         .build()?;
-    let listeners = server::bind(config.http.listen, threads_or_cores(config.http.threads))?;
-    let operations = match config.http.operations_listen {
-        Some(address) => server::bind(address, 1)?,
-        None => Vec::new(),
-    };
     let address = place::first_address(&listeners)?;
     let guests = GuestThreads::start(threads_or_cores(config.sandbox.guest_threads))?;
     let program = std::env::current_exe().context("the path of this program")?;
@@ -87,24 +98,38 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
         program: &program,
         compiled: &config.storage.data.join("compiled"),
         languages: &WARMED_UP,
+        confined,
         address: place::advertised(&config.http, address),
     };
     let host = runtime.block_on(Host::start(&config, &guests, &needs))?;
+    // Nobody is answered before this: whoever connected meanwhile waits in the kernel.
+    let protection = secured::protection(&config.http, host.services.access.asks_for_keys());
+    exposure::check(config.http.listen, protection)?;
 
     let connections_max = descriptors::connections_max(config.http.connections_max);
     let places = Places::new(PlaceLimits::of(&config.http, connections_max));
     let mut threads = Vec::with_capacity(listeners.len() + operations.len());
     for listener in listeners {
-        threads.push(spawn_http(listener, &host, places.clone())?);
+        threads.push(spawn_http(
+            listener,
+            &host,
+            places.clone(),
+            tls.clone(),
+            Api::new,
+        )?);
     }
     for listener in operations {
         let address = listener.local_addr()?;
         let places = Places::new(PlaceLimits::of_operations(&config.http));
-        threads.push(spawn_http(listener, &host, places)?);
+        let api = |state| Api::new(state).for_operations();
+        threads.push(spawn_http(listener, &host, places, tls.clone(), api)?);
         tracing::info!(%address, "operations are answered here as well");
     }
-    announce(address)?;
-    runtime.block_on(wait_for_signal())?;
+    if let Some(certificate) = certificate {
+        secured::renew(certificate, runtime.handle(), &host.intake)?;
+    }
+    outside::announce(&place::base(&config.http, address))?;
+    runtime.block_on(outside::asks_to_end())?;
     tracing::info!("draining");
     host.stop(threads, &runtime, &config);
     guests.stop();
@@ -124,6 +149,8 @@ struct Needs<'a> {
     compiled: &'a Path,
     /// The interpreters to prepare, in this order.
     languages: &'a [Language],
+    /// How far the kernel confines this process.
+    confined: Confined,
     /// Where others reach it, if they can.
     address: Option<Address>,
 }
@@ -137,74 +164,8 @@ struct Host {
     intake: Shutdown,
     /// Requested once all runs have ended: no new connections.
     doors: Shutdown,
-}
-
-/// The parts that run guests, before anything uses them.
-struct Works {
-    files: FileStorage,
-    memory: Budget,
-    metrics: Arc<Metrics>,
-    sandbox: Sandbox,
-    registry: Arc<Registry>,
-    interpreters: Arc<Interpreters>,
-    admission: Admission,
-    runner: Arc<Runner>,
-}
-
-impl Works {
-    async fn build(
-        config: &Config,
-        guests: &GuestThreads,
-        needs: &Needs<'_>,
-        storage: &Opened,
-        clock: &Clock,
-        seed: u64,
-    ) -> anyhow::Result<Works> {
-        let data = &config.storage.data;
-        let files = files(config, storage).await?;
-        let metrics = Arc::new(Metrics::new());
-        let memory = memory(config);
-        let sandbox = Sandbox::new(
-            &config.sandbox,
-            memory.clone(),
-            data,
-            seed,
-            clock.clone(),
-            Some(processes::program(needs.program)),
-        )?;
-        let registry = Registry::new(
-            Arc::clone(&storage.modules),
-            Arc::new(loader(config, needs, &memory, &sandbox, guests)?),
-            config.sandbox.loaded_modules_max,
-            schemas(config, guests),
-            storage.clock.clone(),
-            Arc::clone(&metrics),
-        );
-        let registry = Arc::new(registry);
-        let interpreters =
-            Interpreters::new(Arc::clone(&registry), &config.interpreters, needs.program);
-        let interpreters = Arc::new(interpreters);
-        let admission = Admission::new(config.limits, config.isolation, config.dirs.clone());
-        let runner = Arc::new(Runner::new(
-            Arc::clone(&registry),
-            Arc::clone(&interpreters),
-            admission.clone(),
-            sandbox.clone(),
-            guests.handle(),
-            Arc::new(files.clone()),
-            Arc::clone(&metrics),
-        ));
-        Ok(Works {
-            files,
-            memory,
-            metrics,
-            sandbox,
-            registry,
-            interpreters,
-            admission,
-            runner,
-        })
-    }
+    /// Requested once nobody is answered any more: nothing is noted.
+    trail: Shutdown,
 }
 
 impl Host {
@@ -215,50 +176,51 @@ impl Host {
     ) -> anyhow::Result<Host> {
         // Files and guests go by the machine's clock, tasks by storage's, which hosts may share.
         let (machine, mut random) = (Clock::system(), StdRng::from_os_rng());
-        let data = &config.storage.data;
         let for_fences = StdRng::from_rng(&mut random);
         let storage = cofferdam_storage::open(&config.storage, for_fences, &machine)?;
         let clock = storage.clock.clone();
         let started_at = clock.now();
-        let works =
-            Works::build(config, guests, needs, &storage, &machine, random.random()).await?;
-        let (intake, doors) = (Shutdown::new(), Shutdown::new());
+        let [intake, doors, trail] = [(); 3].map(|()| Shutdown::new());
+        // As long as anybody is answered.
+        let access = place::access(config, &storage, &mut random, &doors).await?;
+        let (tenants, seed) = (place::tenants(&access), random.random());
+        let works = Works::build(config, guests, needs, &storage, &machine, tenants, seed).await?;
         let worker = WorkerId(Uuid::from_u128(random.random()));
-        let peers = place::peers(config, &storage, worker, &mut random);
+        let peers = place::peers(config, &storage, worker, &mut random)?;
         let profile = place::profile(config, needs.address.clone(), started_at);
-        let parts = Parts {
-            storage: Arc::clone(&storage.tasks),
-            reads: Arc::clone(&storage.reads),
-            signals: Arc::clone(&storage.signals),
-            registry: Arc::clone(&works.registry),
-            admission: works.admission.clone(),
-            config: config.queue.clone(),
-            clock: clock.clone(),
-            worker,
-            profile: profile.clone(),
-            seed: random.random(),
-            threads: guests.handle(),
-            shutdown: intake.clone(),
-            metrics: Arc::clone(&works.metrics),
-            taps: Some(Arc::<Peers>::clone(&peers) as Arc<dyn Taps>),
-            sole_owner: storage.exclusive,
-        };
-        let queue = Queue::start(parts, Arc::clone(&works.runner), works.files.clone()).await?;
+        let here = (worker, &profile, &peers);
+        let how = (random.random(), &intake);
+        let queue = queue(config, guests, &storage, &works, here, how).await?;
         works.interpreters.warm_up(needs.languages, &intake);
-        let files_retention = config.interpreters.files_retention;
-        keep_executions(&works.files, files_retention, &clock, &intake);
+        let schedules = scheduled(&storage, &works, &queue, &access, &intake);
+        let audit = place::audit(config, &storage, &works, &mut random, &trail);
+        keep_executions(config, &works.files, &clock, &intake);
+        let secrets = place::secrets(&storage, &works, &intake);
+        let with = (&access, &audit, &secrets, random.random());
+        let callbacks = telling(config, &storage, &works, with, &intake);
+        let sessions = sessions(config, worker, &works.runner, guests, &clock, &intake);
+        place::end_with_tenants(&sessions, &works.runner, &access, &intake);
+        let watched = (&queue, &sessions, &callbacks);
+        let how = (worker, &profile, machine, random.random());
+        let vitals = watched::start(config, (&storage, &works), watched, how, &intake);
         let room = Room::new(works.memory.clone(), config.http.bodies_wait);
         let services = Services {
+            access,
+            audit,
+            secrets,
             mcp: agents(config, &works, &storage, &room, guests, &clock),
             threads: guests.handle(),
-            sessions: sessions(config, worker, &works.runner, guests, &clock, &intake),
+            sessions,
+            vitals,
             queue,
+            schedules,
+            callbacks,
             runner: works.runner,
             registry: works.registry,
             storage: Arc::clone(&storage.reads),
             modules: Arc::clone(&storage.modules),
             files: works.files,
-            files_retention,
+            files_retention: config.interpreters.files_retention,
             metrics: works.metrics,
             process: Arc::new(ProcessFigures::new()),
             clock,
@@ -266,8 +228,9 @@ impl Host {
             room,
             memory: works.memory,
             closing: doors.clone(),
-            disk: Disk::new(data, config.storage.disk_free_min_bytes),
+            disk: Disk::new(&config.storage.data, config.storage.disk_free_min_bytes),
             config: config.http.clone(),
+            confined: needs.confined,
             worker,
             peers,
             profile,
@@ -279,6 +242,7 @@ impl Host {
             sandbox: works.sandbox,
             intake,
             doors,
+            trail,
         })
     }
 
@@ -304,11 +268,97 @@ impl Host {
                 tracing::error!("an HTTP thread panicked");
             }
         }
+        if !runtime.block_on(self.doors.drained(SETTLE_TIMEOUT)) {
+            tracing::warn!("a look for keys did not end in time");
+        }
+        self.trail.request();
+        if !runtime.block_on(self.trail.drained(SETTLE_TIMEOUT)) {
+            tracing::error!("the audit trail was not written to its end in time");
+        }
         drop(self.services);
         self.sandbox.close(SCRATCH_TIMEOUT);
         drop(self.sandbox);
         self.storage.close();
     }
+}
+
+/// The queue of this host.
+async fn queue(
+    config: &Config,
+    guests: &GuestThreads,
+    storage: &Opened,
+    works: &Works,
+    (worker, profile, peers): (WorkerId, &Profile, &Arc<Peers>),
+    (seed, intake): (u64, &Shutdown),
+) -> anyhow::Result<SharedQueue> {
+    let parts = Parts {
+        storage: Arc::clone(&storage.tasks),
+        reads: Arc::clone(&storage.reads),
+        workflows: Arc::clone(&storage.workflows),
+        signals: Arc::clone(&storage.signals),
+        registry: Arc::clone(&works.registry),
+        admission: works.admission.clone(),
+        config: config.queue.clone(),
+        clock: storage.clock.clone(),
+        worker,
+        profile: profile.clone(),
+        seed,
+        threads: guests.handle(),
+        shutdown: intake.clone(),
+        metrics: Arc::clone(&works.metrics),
+        pressure: works.pressure.clone(),
+        taps: Some(Arc::<Peers>::clone(peers) as Arc<dyn Taps>),
+        sole_owner: storage.exclusive,
+    };
+    let queue = Queue::start(parts, Arc::clone(&works.runner), works.files.clone());
+    Ok(queue.await?)
+}
+
+/// What submits tasks at the times that tenants choose.
+fn scheduled(
+    storage: &Opened,
+    works: &Works,
+    queue: &SharedQueue,
+    access: &Arc<Access>,
+    intake: &Shutdown,
+) -> Arc<Schedules> {
+    let schedules = Schedules::new(schedules::Parts {
+        storage: Arc::clone(&storage.schedules),
+        reads: Arc::clone(&storage.reads),
+        queue: Arc::clone(queue),
+        access: Arc::clone(access),
+        reader: Box::new(ScheduledWork(Arc::clone(&works.runner))),
+        clock: storage.clock.clone(),
+        metrics: Arc::clone(&works.metrics),
+    });
+    schedules.follow(intake);
+    schedules
+}
+
+/// What tells others that tasks have ended.
+fn telling(
+    config: &Config,
+    storage: &Opened,
+    works: &Works,
+    (access, audit, secrets, seed): (&Arc<Access>, &Arc<Audit>, &Secrets, u64),
+    intake: &Shutdown,
+) -> Arc<Callbacks> {
+    let egress = callbacks::way_out(&config.callbacks, &config.sandbox.egress);
+    egress.tell(Arc::new(OfCallbacks(Arc::clone(audit))));
+    let parts = callbacks::Parts {
+        kept: Arc::clone(&storage.callbacks),
+        reads: Arc::clone(&storage.reads),
+        signals: Arc::clone(&storage.signals),
+        secrets: secrets.clone(),
+        access: Arc::clone(access),
+        egress,
+        write: http::END,
+        config: config.callbacks.clone(),
+        clock: storage.clock.clone(),
+        seed,
+        metrics: Arc::clone(&works.metrics),
+    };
+    Callbacks::start(parts, intake)
 }
 
 /// The endpoint for agents, whose results wait for their readers in `room`.
@@ -351,17 +401,10 @@ fn sessions(
     ))
 }
 
-/// The large bytes, without those that a crash left behind.
-async fn files(config: &Config, storage: &Opened) -> anyhow::Result<FileStorage> {
-    let files = storage.files(&config.storage)?;
-    let swept = files.sweep(&*storage.tasks).await?;
-    tracing::debug!(?swept, "swept files without a reference");
-    Ok(files)
-}
-
 /// Removes the files of executions once their time has passed.
-fn keep_executions(files: &FileStorage, retention: Duration, clock: &Clock, intake: &Shutdown) {
+fn keep_executions(config: &Config, files: &FileStorage, clock: &Clock, intake: &Shutdown) {
     let (files, clock, stop) = (files.clone(), clock.clone(), intake.clone());
+    let retention = config.interpreters.files_retention;
     intake.spawn("execution files", async move {
         loop {
             let old = clock.now().minus(retention);
@@ -376,62 +419,13 @@ fn keep_executions(files: &FileStorage, retention: Duration, clock: &Clock, inta
     });
 }
 
-/// Older versions kept compiled code in another directory, under names that this version cannot
-/// use. It is removed; modules are compiled again at their next use.
-fn remove_old_code(compiled: &Path) {
-    match std::fs::remove_dir_all(compiled.with_file_name("artefacts")) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            tracing::warn!(%error, "the compiled code of an older version could not be removed");
-        }
-        Ok(()) | Err(_) => {}
-    }
-}
-
-/// The memory that guests, compiling children and bodies share.
-fn memory(config: &Config) -> Budget {
-    let bodies = Share {
-        reserved_bytes: config.http.bodies_reserved_bytes,
-        most_bytes: config.http.bodies_bytes,
-    };
-    memory::budget(&config.sandbox, bodies)
-}
-
-fn loader(
-    config: &Config,
-    needs: &Needs<'_>,
-    memory: &Budget,
-    sandbox: &Sandbox,
-    guests: &GuestThreads,
-) -> anyhow::Result<SandboxLoader> {
-    remove_old_code(needs.compiled);
-    let code_cache = CodeCache::open(needs.compiled, &config.sandbox)?;
-    let program = needs.program.to_owned();
-    let compiler = Compiler::new(&config.sandbox, memory.clone(), program, code_cache);
-    Ok(SandboxLoader::new(
-        sandbox.clone(),
-        compiler,
-        config.limits.defaults,
-        config.isolation,
-        guests.handle(),
-    ))
-}
-
-fn schemas(config: &Config, guests: &GuestThreads) -> Schemas {
-    Schemas::new(
-        guests.handle(),
-        threads_or_cores(config.sandbox.guest_threads),
-        Bounds {
-            timeout: config.sandbox.schema_check_timeout,
-            memory_bytes: config.sandbox.schema_check_memory_bytes,
-        },
-    )
-}
-
 /// Starts a thread that accepts and serves connections until the listeners close.
 fn spawn_http(
     listener: std::net::TcpListener,
     host: &Host,
     places: Places,
+    tls: Option<Tls>,
+    api: fn(AppState) -> Api,
 ) -> std::io::Result<JoinHandle<()>> {
     let state: AppState = host.services.clone().into_state();
     let shutdown = host.doors.clone();
@@ -445,9 +439,10 @@ fn spawn_http(
                 .and_then(|runtime| {
                     runtime.block_on(server::serve(
                         listener,
-                        Api::new(state),
+                        api(state),
                         &config,
                         places,
+                        tls,
                         shutdown,
                     ))
                 });
@@ -455,41 +450,6 @@ fn spawn_http(
                 tracing::error!(%error, "an HTTP thread ended");
             }
         })
-}
-
-/// Writes one line to standard output, for people and for programs that use any free port.
-fn announce(address: SocketAddr) -> anyhow::Result<()> {
-    use std::io::Write;
-    let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "listening on http://{address}")?;
-    stdout.flush()?;
-    tracing::info!(%address, "listening");
-    Ok(())
-}
-
-/// Waits for SIGTERM or SIGINT. The next one after that ends the process at once.
-async fn wait_for_signal() -> std::io::Result<()> {
-    let (mut terminate, mut interrupt) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "it lives as long as the process and only ends it"
-    )]
-    let _never_joined = tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::warn!("a second signal arrived; ending at once");
-        std::process::exit(1);
-    });
-    Ok(())
 }
 
 fn threads_or_cores(configured: usize) -> usize {

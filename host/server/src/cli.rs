@@ -3,24 +3,32 @@
 //! `serve` and `run` are the host itself. The client commands use the HTTP API like any other
 //! client; `exec` uses the same API of a host inside this process if no server is named.
 
+mod audit;
 mod backup;
 mod client;
 mod code;
 mod exec;
 mod health;
+mod key;
 mod live;
 mod module;
 mod output;
+mod outward;
 mod run;
+mod schedule;
+mod secret;
 mod serve;
 mod session;
 mod stop;
 mod task;
+mod tenant;
 mod told;
 mod units;
 mod warm_up;
 mod worker;
+mod workflow;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -63,6 +71,9 @@ pub struct Cli {
         value_name = "KEY"
     )]
     api_key: Option<String>,
+    /// The authorities that the client commands trust, as a PEM file; those of the web if absent.
+    #[arg(long, global = true, env = "COFFERDAM_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -84,9 +95,27 @@ enum Command {
     /// Keep an interpreter with its variables and files between calls.
     #[command(subcommand)]
     Session(session::Session),
+    /// Make, list, rotate and revoke keys.
+    #[command(subcommand)]
+    Key(key::Key),
+    /// Say what holds for those who share a server.
+    #[command(subcommand)]
+    Tenant(tenant::Tenant),
+    /// Keep, list and forget what the server uses for you and shows to nobody.
+    #[command(subcommand)]
+    Secret(secret::Secret),
+    /// Have tasks submitted again and again.
+    #[command(subcommand)]
+    Schedule(schedule::Schedule),
+    /// Submit, follow and control tasks that wait for each other.
+    #[command(subcommand)]
+    Workflow(workflow::Workflow),
     /// List the hosts that share the server's storage, and ask one to take no more tasks.
     #[command(subcommand)]
     Worker(worker::Worker),
+    /// List what was changed, by whom, and check that nobody tampered with that list.
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Ask whether the server is ready: exit code 0 if it is, 1 if it is not.
     Health,
     /// Check a configuration; print the effective values or every mistake.
@@ -125,7 +154,10 @@ pub fn main(cli: Cli) -> ExitCode {
 
 fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let (json, named) = (cli.json, cli.server.as_deref());
-    let client = || Client::new(named.unwrap_or(DEFAULT_SERVER), cli.api_key.clone());
+    let client = || {
+        let server = named.unwrap_or(DEFAULT_SERVER);
+        Client::new(server, cli.api_key.clone(), cli.ca.as_deref())
+    };
     match cli.command {
         Command::Serve(command) => serve::serve(&command),
         Command::CheckConfig(source) => serve::check_config(&source),
@@ -137,7 +169,13 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Module(command) => module::run(command, &client()?, json),
         Command::Task(command) => task::run(command, &client()?, json),
         Command::Session(command) => session::run(command, &client()?, json),
+        Command::Key(command) => key::run(&command, &client()?, json),
+        Command::Tenant(command) => tenant::run(&command, &client()?, json),
+        Command::Secret(command) => secret::run(&command, &client()?, json),
+        Command::Schedule(command) => schedule::run(&command, &client()?, json),
+        Command::Workflow(command) => workflow::run(&command, &client()?, json),
         Command::Worker(command) => worker::run(&command, &client()?, json),
+        Command::Audit(command) => audit::run(&command, client, json),
         Command::Health => health::run(&client()?, json),
         Command::Backup(command) => backup::run(&command),
         Command::Completions { shell } => {
@@ -164,9 +202,11 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
         return ExitCode::from(EXIT_INTERRUPTED);
     }
     match error.downcast_ref::<ClientError>() {
-        Some(ClientError::Unreachable { .. } | ClientError::Broken { .. }) => {
-            ExitCode::from(EXIT_UNREACHABLE)
-        }
+        Some(
+            ClientError::Unreachable { .. }
+            | ClientError::Untrusted { .. }
+            | ClientError::Broken { .. },
+        ) => ExitCode::from(EXIT_UNREACHABLE),
         Some(ClientError::Refused { .. }) | None => ExitCode::from(EXIT_FAILED),
     }
 }

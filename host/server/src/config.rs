@@ -10,11 +10,17 @@ pub mod keys;
 pub mod read;
 pub mod show;
 
+use cofferdam::access::settings::AccessConfig;
+use cofferdam::audit::settings::AuditConfig;
+use cofferdam::breaker::BreakerConfig;
+use cofferdam::callbacks::CallbacksConfig;
 use cofferdam::interpreters::settings::InterpretersConfig;
 use cofferdam::queue::settings::{QueueConfig, WorkerConfig};
+use cofferdam::results::settings::CacheConfig;
 use cofferdam::runner::dirs::Dirs;
 use cofferdam::sessions::settings::SessionsConfig;
 use cofferdam::telemetry::settings::LogConfig;
+use cofferdam::vitals::settings::AlertsConfig;
 use cofferdam_domain::isolation::IsolationPolicy;
 use cofferdam_domain::limits::LimitPolicy;
 use cofferdam_sandbox::settings::SandboxConfig;
@@ -26,6 +32,10 @@ use crate::mcp::settings::McpConfig;
 /// The whole configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
+    /// `[access]`
+    pub access: AccessConfig,
+    /// `[audit]`
+    pub audit: AuditConfig,
     /// `[http]`
     pub http: HttpConfig,
     /// `[mcp]`
@@ -40,6 +50,14 @@ pub struct Config {
     pub sandbox: SandboxConfig,
     /// `isolation` and `isolation_floor` of `[sandbox]`
     pub isolation: IsolationPolicy,
+    /// `[cache]`
+    pub cache: CacheConfig,
+    /// `[breaker]`
+    pub breaker: BreakerConfig,
+    /// `[alerts]`
+    pub alerts: AlertsConfig,
+    /// `[callbacks]`
+    pub callbacks: CallbacksConfig,
     /// `[sessions]`
     pub sessions: SessionsConfig,
     /// `[storage]`

@@ -4,9 +4,12 @@
 //! and `registry` for changes to modules, read from storage, and write the answer. What no handler
 //! does: decide policy, touch the sandbox, or keep a request waiting without a limit.
 //!
-//! `api.rs` wraps the router, `server.rs` has the connections, `routes.rs` lists the routes.
+//! `api.rs` wraps the router, `server.rs` has the connections, `tls.rs` their certificate, `routes.rs` lists
+//! the routes.
 
+mod alerts;
 pub mod api;
+mod audit;
 mod body;
 mod caller;
 mod compress;
@@ -15,41 +18,58 @@ mod events;
 mod exec;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod guard;
 mod guest;
 mod home;
 mod interpreters;
 mod json;
+mod keys;
 mod mcp;
 mod modules;
+mod monitoring;
+mod noted;
 mod openapi;
 mod ops;
 mod origin;
 mod page;
 mod path;
 pub mod peers;
+mod rates;
 pub mod room;
 mod routes;
 mod run;
+mod schedules;
+mod secrets;
 pub mod server;
 mod sessions;
 pub mod settings;
+mod stats;
 mod tasks;
+mod tenants;
+pub mod tls;
 mod worker_api;
 mod workers;
+mod workflows;
 
 use std::sync::Arc;
 
 use crate::http::peers::Peers;
 use crate::http::room::Room;
-use crate::http::settings::HttpConfig;
+use crate::http::settings::{Confined, HttpConfig};
 use crate::mcp::Mcp;
+use cofferdam::access::Access;
+use cofferdam::audit::Audit;
+use cofferdam::callbacks::{Callbacks, Write};
 use cofferdam::queue::SharedQueue;
 use cofferdam::registry::Registry;
 use cofferdam::runner::Runner;
+use cofferdam::schedules::Schedules;
+use cofferdam::secrets::Secrets;
 use cofferdam::sessions::Sessions;
 use cofferdam::shutdown::Shutdown;
 use cofferdam::telemetry::metrics::Metrics;
 use cofferdam::telemetry::process::ProcessFigures;
+use cofferdam::vitals::{self, Vitals};
 use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::memory::Budget;
@@ -60,15 +80,35 @@ use cofferdam_storage::disk::Disk;
 use cofferdam_storage::files::FileStorage;
 use cofferdam_storage::{Modules, Reads};
 
+/// How the end of a task is written for its callback.
+pub const END: Write = tasks::callback::message;
+
+/// How a host of that name tells the operator of alerts.
+pub fn alert_messages(worker: WorkerId, profile: &Profile) -> vitals::Write {
+    alerts::messages(worker, profile)
+}
+
 /// The services of the handlers. Cloned once for each thread.
 #[derive(Clone)]
 pub struct Services {
+    /// Keys and tenants, and who a caller is.
+    pub access: Arc<Access>,
+    /// What tenants entrust to this host.
+    pub secrets: Secrets,
+    /// What is noted of who changed what.
+    pub audit: Arc<Audit>,
     /// Changes to tasks.
     pub queue: SharedQueue,
     /// Runs without a task.
     pub runner: Arc<Runner>,
     /// Interpreters that callers keep.
     pub sessions: Arc<Sessions>,
+    /// Tasks that are submitted again and again.
+    pub schedules: Arc<Schedules>,
+    /// Ends of tasks that somebody is told.
+    pub callbacks: Arc<Callbacks>,
+    /// The condition of this host.
+    pub vitals: Arc<Vitals>,
     /// Changes to modules.
     pub registry: Arc<Registry>,
     /// Queries about tasks.
@@ -101,6 +141,8 @@ pub struct Services {
     pub disk: Disk,
     /// The `[http]` section.
     pub config: HttpConfig,
+    /// How far the kernel confines this process.
+    pub confined: Confined,
     /// This incarnation of the host.
     pub worker: WorkerId,
     /// What it tells of itself.
@@ -115,11 +157,11 @@ pub struct Services {
 pub type AppState = Arc<Services>;
 
 impl Services {
-    /// Refuses new work while the host drains.
+    /// Refuses new work while the host drains or is short of memory.
     pub(crate) fn takes_work(&self) -> Result<(), error::ApiError> {
         match self.shutdown.is_requested() {
             true => Err(error::ApiError::draining()),
-            false => Ok(()),
+            false => Ok(self.vitals.lets_in()?),
         }
     }
 

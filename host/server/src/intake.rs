@@ -6,10 +6,13 @@
 //! bytes and reports in its own form why they are [`Refused`](refused::Refused). Inner layers check
 //! what depends on the host, such as ceilings, modules and schemas.
 
+pub(crate) mod access;
 #[cfg(test)]
 mod arbitrary;
 pub(crate) mod batch;
 pub(crate) mod bulk;
+pub(crate) mod cache;
+pub(crate) mod callback;
 pub(crate) mod code;
 pub(crate) mod fingerprint;
 pub(crate) mod grants;
@@ -20,7 +23,10 @@ pub(crate) mod pool;
 pub(crate) mod query;
 pub(crate) mod refused;
 pub(crate) mod retry;
+pub(crate) mod schedule;
+pub(crate) mod secrets;
 pub(crate) mod session;
 pub(crate) mod task;
 pub(crate) mod time;
 pub(crate) mod words;
+pub(crate) mod workflow;

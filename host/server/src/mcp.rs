@@ -134,23 +134,25 @@ impl Mcp {
         let exact = Exact::default();
         request.extensions_mut().insert(absence);
         request.extensions_mut().insert(exact.clone());
-        let asks = caller.number();
-        request.extensions_mut().insert(caller);
+        request.extensions_mut().insert(caller.clone());
         request
             .extensions_mut()
             .insert(Closing(closing.boxed().shared()));
         let message = Message(request.body().clone());
         request.extensions_mut().insert(message);
         let service = self.service.clone();
-        let answered = sessions::telling_of_refusal(asks, async move {
-            let response = service.handle(request.map(Full::new)).await;
-            response.map(|body| presence.attend(body, exact))
-        });
+        let answered = async move {
+            let answering = async move {
+                let response = service.handle(request.map(Full::new)).await;
+                response.map(|body| presence.attend(body, exact))
+            };
+            sessions::telling_of_refusal(&caller, answering).await
+        };
         self.threads.hand_over(answered).await
     }
 }
 
-/// Callers are not authenticated, so a web page in a browser on this machine must not be a caller:
+/// Where callers are not authenticated, a web page in a browser on this machine must not be a caller:
 /// neither from another origin nor by a name that its owner made to point to this address.
 fn config(address: IpAddr) -> StreamableHttpServerConfig {
     let own = match address {

@@ -18,7 +18,7 @@ use rustix::fs::FileType;
 use super::sqlite::database_path;
 
 /// Entries of the data directory that can be made again or belong to one process.
-const LEFT_OUT: [&str; 3] = ["lock", "scratch", "compiled"];
+const LEFT_OUT: [&str; 4] = ["lock", "scratch", "compiled", "opened"];
 
 /// The longest path below the data directory that is copied: an artifact's path with its prefix.
 const PATH_BYTES_MAX: usize = 2048;

@@ -1,8 +1,10 @@
 //! Errors of calls to storage.
 
 use cofferdam_domain::batch::BatchId;
+use cofferdam_domain::caller::quota::OverQuota;
 use cofferdam_domain::module::Digest;
 use cofferdam_domain::task::TaskId;
+use cofferdam_domain::workflow::WorkflowId;
 
 /// Why a call to storage failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -13,6 +15,9 @@ pub enum StorageError {
     /// An idempotency key already belongs to a different batch.
     #[error("an earlier, different request has this idempotency key: batch {0}")]
     BatchConflict(BatchId),
+    /// An id or idempotency key already belongs to a different workflow.
+    #[error("an earlier, different request has this id or idempotency key: workflow {0}")]
+    WorkflowConflict(WorkflowId),
     /// The most tasks that are allowed to wait already wait.
     #[error("{pending} tasks already wait; the limit is {limit}")]
     QueueFull {
@@ -21,6 +26,9 @@ pub enum StorageError {
         /// The most that may.
         limit: u64,
     },
+    /// A quota of the tenant would be exceeded.
+    #[error(transparent)]
+    OverQuota(#[from] OverQuota),
     /// Tasks already ask as many different things of workers as they may in all.
     #[error(
         "tasks already ask {0} different things of workers, the most there may be; ask for one of those"
@@ -62,6 +70,14 @@ pub enum StorageError {
     /// The stored data is inconsistent.
     #[error("stored data is corrupt: {0}")]
     Corrupt(String),
+    /// It is sealed with a key that this host does not have.
+    #[error("{place} is sealed with the key {key}, which is not among storage.encryption_keys")]
+    KeyMissing {
+        /// Where it is kept.
+        place: String,
+        /// The id of the key.
+        key: String,
+    },
 }
 
 /// What would make a call succeed that failed.
@@ -81,7 +97,9 @@ impl StorageError {
         match self {
             StorageError::Conflict(_)
             | StorageError::BatchConflict(_)
+            | StorageError::WorkflowConflict(_)
             | StorageError::QueueFull { .. }
+            | StorageError::OverQuota(_)
             | StorageError::ModuleGone(_)
             | StorageError::TooManyPlacements(_)
             | StorageError::OverBudget { .. } => true,
@@ -92,7 +110,8 @@ impl StorageError {
             | StorageError::Unavailable(_)
             | StorageError::BlobsUnavailable(_)
             | StorageError::Unknown(_)
-            | StorageError::Corrupt(_) => false,
+            | StorageError::Corrupt(_)
+            | StorageError::KeyMissing { .. } => false,
         }
     }
 
@@ -106,12 +125,15 @@ impl StorageError {
             StorageError::Full(_) | StorageError::OverBudget { .. } => Remedy::Room,
             StorageError::Conflict(_)
             | StorageError::BatchConflict(_)
+            | StorageError::WorkflowConflict(_)
             | StorageError::QueueFull { .. }
+            | StorageError::OverQuota(_)
             | StorageError::TooManyPlacements(_)
             | StorageError::ModuleGone(_)
             | StorageError::TooLarge(_)
             | StorageError::Refused(_)
-            | StorageError::Corrupt(_) => Remedy::Nothing,
+            | StorageError::Corrupt(_)
+            | StorageError::KeyMissing { .. } => Remedy::Nothing,
         }
     }
 

@@ -3,6 +3,7 @@
 
 use crate::StorageError;
 use cofferdam_domain::attempt::{Failure, FailureKind};
+use cofferdam_domain::callback::Ends;
 use cofferdam_domain::claim::{AttemptEnd, Next};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::time::Timestamp;
@@ -13,6 +14,7 @@ pub(crate) const ATTEMPT_MAX: u32 = 1_048_575;
 /// The columns of a running task that its end needs.
 pub(crate) struct Running {
     pub(crate) seq: i64,
+    pub(crate) tenant: String,
     pub(crate) template: i64,
     pub(crate) attempt: u32,
     pub(crate) max_attempts: u32,
@@ -21,13 +23,24 @@ pub(crate) struct Running {
     pub(crate) worker: [u8; 16],
     pub(crate) claimed_at: i64,
     pub(crate) place: Option<Place>,
+    pub(crate) node: Option<NodeAt>,
+    /// The ends that somebody is told, where no trigger of the database knows them.
+    pub(crate) told: Option<Ends>,
 }
 
-/// A task's place in a batch that bounds how many are under way.
+/// A task's place in its batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
     pub(crate) batch: [u8; 16],
-    pub(crate) bound: u32,
+    /// How many are under way at once, if that is bounded.
+    pub(crate) bound: Option<u32>,
+}
+
+/// A node, by the number of its workflow and its place there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct NodeAt {
+    pub(crate) workflow: i64,
+    pub(crate) place: u32,
 }
 
 /// The `run_at` of a task that has no place in its batch yet: the end of time, so that nothing finds it
@@ -183,6 +196,7 @@ mod tests {
     fn running(attempt: u32, max_attempts: u32, lost: u32) -> Running {
         Running {
             seq: 1,
+            tenant: String::new(),
             template: 1,
             attempt,
             max_attempts,
@@ -191,6 +205,8 @@ mod tests {
             worker: [0; 16],
             claimed_at: 0,
             place: None,
+            node: None,
+            told: None,
         }
     }
 

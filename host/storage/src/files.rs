@@ -1,21 +1,25 @@
 //! Large bytes that belong in files: spooled inputs and artifacts, under one budget.
 //!
-//! Its root has `spool/<blob>`, `artifacts/<task>/<attempt>/…` and `executions/<id>/…`. The
+//! Its root has `spool/<blob>`, `artifacts/<task>/<attempt>/…` and `executions/<id>@<tenant>/…`, and `opened/` for
+//! what is in use of sealed ones (`sealing`). The
 //! database refers to them; a file nothing refers to is an orphan, which the sweep at start
 //! removes. Guests chose the names and contents of artifacts, so those are read through cap-std,
 //! without following links. Where hosts share a database, files are in these directories only until
 //! they are among the shared ones (`shared`), and this host's copies of those are in `cache`.
 
+mod anew;
 mod artifacts;
 mod body;
 mod budget;
 pub(crate) mod cache;
+mod owner;
 mod place;
+mod sealing;
 pub(crate) mod shared;
 mod spool;
 pub(crate) mod sync;
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -24,15 +28,20 @@ use std::sync::Arc;
 use cofferdam_trees::{BLOCK_BYTES, occupied};
 use uuid::Uuid;
 
+pub use self::anew::{FilesAnew, Holder};
 pub use self::body::{FileBody, InputFile};
-use self::budget::Budget;
+use self::budget::{Budget, Room};
 use self::cache::Cache;
+use self::owner::{Name, Owner};
 pub use self::place::{ExecutionFiles, Kept};
-use self::shared::{Owner, Restored, Shared, SharedFiles};
+use self::sealing::Opened;
+use self::shared::{Restored, Shared, SharedFile, SharedFiles};
 pub use self::spool::{SpoolWriter, Spooled};
 use self::sync::{Fsync, SyncDir};
 use super::{Orphans, StorageError, Tasks};
 use crate::blocking::blocking;
+use crate::seal::Sealer;
+use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::task::{BlobId, TaskId};
 use cofferdam_domain::time::Timestamp;
 
@@ -42,8 +51,11 @@ pub struct FileStorage {
     spool: PathBuf,
     artifacts: PathBuf,
     executions: PathBuf,
+    /// Plain copies of sealed files, as long as somebody uses them.
+    opened: PathBuf,
     budget: Arc<Budget>,
     sync: Arc<dyn SyncDir>,
+    sealer: Arc<Sealer>,
     /// Where files are kept, if not in these directories.
     shared: Option<Shared>,
 }
@@ -58,14 +70,21 @@ impl FileStorage {
         FileStorage::open_with(root, budget_bytes, Arc::new(Fsync))
     }
 
+    /// The same, with what is kept sealed by `sealer`.
+    pub(crate) fn sealed_by(self, sealer: &Arc<Sealer>) -> FileStorage {
+        let sealer = Arc::clone(sealer);
+        FileStorage { sealer, ..self }
+    }
+
     fn open_with(
         root: &Path,
         budget_bytes: u64,
         sync: Arc<dyn SyncDir>,
     ) -> Result<FileStorage, StorageError> {
         let (spool, artifacts) = (root.join("spool"), root.join("artifacts"));
-        let executions = root.join("executions");
-        for dir in [&spool, &artifacts, &executions] {
+        let (executions, opened) = (root.join("executions"), root.join("opened"));
+        artifacts::remove_dir(&opened)?;
+        for dir in [&spool, &artifacts, &executions, &opened] {
             private_dir().recursive(true).create(dir)?;
         }
         sync.dir(root)?;
@@ -78,6 +97,8 @@ impl FileStorage {
             spool,
             artifacts,
             executions,
+            opened,
+            sealer: Arc::default(),
             budget: Arc::new(Budget::new(budget_bytes, used)),
             sync,
             shared: None,
@@ -118,17 +139,39 @@ impl FileStorage {
             &self.spool,
             Arc::clone(&self.budget),
             Arc::clone(&self.sync),
+            &self.sealer,
             self.shared.clone(),
         )
         .await
     }
 
-    /// A spooled input as a file; `None` if it is not kept. The caller finds out whether a file of this
+    /// A spooled input as a file; `None` if it is not kept. The caller finds out whether a plain file of this
     /// host alone is still there.
     pub async fn open_input(&self, blob: BlobId) -> Result<Option<InputFile>, StorageError> {
-        match &self.shared {
-            None => Ok(Some(InputFile::at(self.spool_path(blob)))),
-            Some(shared) => Ok(shared.open_input(blob).await?.map(InputFile::of)),
+        let kept = match &self.shared {
+            None => InputFile::at(self.spool_path(blob)),
+            Some(shared) => match shared.open_input(blob).await? {
+                None => return Ok(None),
+                Some(copy) => InputFile::of(copy),
+            },
+        };
+        let files = self.clone();
+        blocking(move || files.plain_input(blob, kept).map(Some)).await
+    }
+
+    /// The input itself, or a copy of what is in it if it is sealed.
+    fn plain_input(&self, blob: BlobId, kept: InputFile) -> Result<InputFile, StorageError> {
+        let Some(file) = absent_is_fine(File::open(kept.path()))? else {
+            return Ok(kept);
+        };
+        match sealing::open(&self.sealer, &Name::Input(blob), file)? {
+            Opened::Plain(_) => Ok(kept),
+            Opened::Sealed(mut sealed, size_bytes) => {
+                let room = Room::take(&self.budget, occupied(size_bytes))?;
+                let mut copy = tempfile::Builder::new().tempfile_in(&self.opened)?;
+                sealing::write_all(&mut sealed, &mut copy)?;
+                Ok(InputFile::opened(copy.into_temp_path(), room))
+            }
         }
     }
 
@@ -180,12 +223,31 @@ impl FileStorage {
         dir: PathBuf,
         path: &str,
     ) -> Result<Option<(FileBody, u64)>, StorageError> {
-        if let Some(shared) = &self.shared {
-            return shared.open_file(owner, path).await;
-        }
+        let sealer = Arc::clone(&self.sealer);
         let path = path.to_owned();
-        let opened = blocking(move || artifacts::open(&dir, &path)).await?;
-        Ok(opened.map(|(file, size)| (FileBody::of_file(file), size)))
+        let shared = match &self.shared {
+            None => None,
+            Some(shared) => match shared.find_file(&owner, &path).await? {
+                None => return Ok(None),
+                found => found,
+            },
+        };
+        blocking(move || {
+            let name = Name::Of(&owner, &path);
+            let file = match shared {
+                Some(SharedFile::Short(bytes)) => {
+                    let bytes = sealing::open_bytes(&sealer, &name, bytes)?;
+                    return Ok(Some(FileBody::of_bytes(bytes)));
+                }
+                Some(SharedFile::Long(file)) => file,
+                None => match artifacts::open(&dir, &path)? {
+                    None => return Ok(None),
+                    Some((file, _)) => file,
+                },
+            };
+            FileBody::of_content(sealing::open(&sealer, &name, file)?).map(Some)
+        })
+        .await
     }
 
     /// Removes every artifact of a task. An absent one is not an error. Shared ones go with the task.
@@ -199,88 +261,127 @@ impl FileStorage {
         now.uuid(&rand::random())
     }
 
-    /// Keeps the files of an execution, as [`FileStorage::keep_artifacts`] does an attempt's.
+    /// Keeps the files of a tenant's execution, as [`FileStorage::keep_artifacts`] does an attempt's.
     pub async fn keep_execution(
         &self,
+        tenant: &Tenant,
         id: Uuid,
         occupied_bytes: u64,
         put: impl FnOnce(&Path) -> io::Result<()> + Send + 'static,
     ) -> Result<Kept, StorageError> {
-        let files = self.clone();
-        blocking(move || files.place_execution(id, occupied_bytes, put)).await
+        let (files, tenant) = (self.clone(), tenant.clone());
+        blocking(move || files.place_execution(&tenant, id, occupied_bytes, put)).await
     }
 
     /// The same, for a caller that may block.
     pub fn place_execution(
         &self,
+        tenant: &Tenant,
         id: Uuid,
         occupied_bytes: u64,
         put: impl FnOnce(&Path) -> io::Result<()>,
     ) -> Result<Kept, StorageError> {
-        let (dir, owner) = (self.execution_dir(id), Owner::Execution(id));
+        let dir = self.execution_dir(tenant, id);
+        let owner = Owner::Execution(tenant.clone(), id);
         self.place(&self.executions, dir, owner, occupied_bytes, put)
     }
 
     /// Where the files of an execution are kept. The directory exists only if it left any.
-    fn execution_dir(&self, id: Uuid) -> PathBuf {
-        self.executions.join(id.to_string())
+    fn execution_dir(&self, tenant: &Tenant, id: Uuid) -> PathBuf {
+        self.executions.join(artifacts::execution_name(tenant, id))
     }
 
-    /// Opens a file of an execution, and returns its length; `None` if it is absent.
+    /// Opens a file of a tenant's execution, and returns its length; `None` if it is absent.
     pub async fn open_execution_file(
         &self,
+        tenant: &Tenant,
         id: Uuid,
         path: &str,
     ) -> Result<Option<(FileBody, u64)>, StorageError> {
-        self.open_file(Owner::Execution(id), self.execution_dir(id), path)
-            .await
+        let dir = self.execution_dir(tenant, id);
+        let owner = Owner::Execution(tenant.clone(), id);
+        self.open_file(owner, dir, path).await
     }
 
-    /// The files of an execution. `None` if there is no such execution, or it has been removed.
-    pub async fn execution_files(&self, id: Uuid) -> Result<Option<ExecutionFiles>, StorageError> {
-        let Some(shared) = &self.shared else {
-            let dir = self.execution_dir(id);
-            let files = blocking(move || artifacts::files_below(&dir)).await?;
-            return Ok(files.map(|files| ExecutionFiles {
-                files,
-                _written: None,
-            }));
+    /// The files of a tenant's execution. `None` if it has no such execution, or it has been removed.
+    pub async fn execution_files(
+        &self,
+        tenant: &Tenant,
+        id: Uuid,
+    ) -> Result<Option<ExecutionFiles>, StorageError> {
+        let restored = match &self.shared {
+            None => {
+                let dir = self.execution_dir(tenant, id);
+                let files = blocking(move || artifacts::files_below(&dir)).await?;
+                files.map(Restored::of_disk)
+            }
+            Some(shared) => shared.execution(tenant, id).await?,
         };
-        let Some(restored) = shared.execution(id).await? else {
+        let Some(restored) = restored else {
             return Ok(None);
         };
-        let files = self.clone();
-        blocking(move || files.written(&restored)).await.map(Some)
+        let (files, owner) = (self.clone(), Owner::Execution(tenant.clone(), id));
+        let written = blocking(move || files.written(&owner, restored));
+        written.await.map(Some)
     }
 
-    /// Writes files into a directory of their own, which goes with the answer.
-    fn written(&self, restored: &Restored) -> Result<ExecutionFiles, StorageError> {
-        let own = Uuid::from_u128(rand::random());
-        let dir = self.execution_dir(own);
+    /// Writes files into a directory of their own, which goes with the answer. Plain ones of this host alone
+    /// are used where they are.
+    fn written(&self, owner: &Owner, restored: Restored) -> Result<ExecutionFiles, StorageError> {
+        let restored = match restored.where_they_are(&self.sealer, owner)? {
+            Ok(files) => {
+                let _written = None;
+                return Ok(ExecutionFiles { files, _written });
+            }
+            Err(restored) => restored,
+        };
+        let dir = self
+            .opened
+            .join(Uuid::from_u128(rand::random()).to_string());
         let sizes = restored.sizes()?;
         let occupied_bytes = sizes.iter().map(|size| occupied(*size)).sum();
-        let put = |target: &Path| restored.write(target);
-        let written = self.place_execution(own, occupied_bytes, put)?;
+        let mut kept = self.begin_place(dir.clone(), owner.clone(), occupied_bytes)?;
+        restored.write(&dir, &self.sealer, owner)?;
+        kept.measure()?;
         let files = artifacts::files_below(&dir)?.unwrap_or_default();
-        Ok(ExecutionFiles {
-            files,
-            _written: Some(written),
-        })
+        let _written = Some(kept);
+        Ok(ExecutionFiles { files, _written })
     }
 
     /// Removes the files of executions that were made before `time`. A failed removal is logged and
     /// tried again the next time.
     pub async fn prune_executions(&self, time: Timestamp) -> Result<(), StorageError> {
         if let Some(shared) = &self.shared {
-            return shared.remove_executions(time.uuid(&[0; 10])).await;
+            return shared.remove_executions(time.uuid(&[0; 10]), None).await;
         }
         let files = self.clone();
         blocking(move || {
-            for id in artifacts::list(&files.executions)? {
+            for (id, dir) in artifacts::executions(&files.executions)? {
                 if made_at(id) >= time {
                     continue;
                 }
-                let dir = files.execution_dir(id);
+                if let Err(error) = artifacts::remove(&dir, BLOCK_BYTES, &files.budget) {
+                    tracing::warn!(execution = %id, %error, "files were left behind");
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Removes the files of every execution of a tenant. A failed removal is logged; such files go with their
+    /// time.
+    pub async fn remove_executions_of(&self, tenant: &Tenant) -> Result<(), StorageError> {
+        if let Some(shared) = &self.shared {
+            let of = Some(tenant.clone());
+            return shared.remove_executions(Uuid::max(), of).await;
+        }
+        let (files, tenant) = (self.clone(), tenant.clone());
+        blocking(move || {
+            for (id, dir) in artifacts::executions(&files.executions)? {
+                if dir != files.execution_dir(&tenant, id) {
+                    continue;
+                }
                 if let Err(error) = artifacts::remove(&dir, BLOCK_BYTES, &files.budget) {
                     tracing::warn!(execution = %id, %error, "files were left behind");
                 }

@@ -29,7 +29,7 @@ pub(crate) const DEAD: &str = concat!("state = 4 AND ", has_given_up!());
 /// What a row says of a task that failed and is none.
 pub(crate) const FAILED_ONLY: &str = concat!("state = 4 AND NOT ", has_given_up!());
 
-/// An index that a list follows, with a place for each task in it.
+/// An index that a list follows, with a place for each task of its tenant in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Path {
     /// Every task, by its `seq`.

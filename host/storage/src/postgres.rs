@@ -13,21 +13,32 @@
 //! `migrations/postgres/`. Spooled inputs, artifacts and files of executions are
 //! shared too (`files`); a data directory has copies of them.
 
+mod access;
 mod alone;
+mod as_access;
+mod as_callbacks;
+mod as_cells;
 mod as_files;
 mod as_modules;
 mod as_reads;
+mod as_schedules;
+mod as_secrets;
 mod as_tasks;
+mod as_trail;
+mod as_workflows;
 mod batch;
 mod blobs;
 mod bucket;
 mod call;
+mod callbacks;
+mod cells;
 mod change;
 mod claim;
 mod classes;
 mod clock;
 mod connection;
 mod counters;
+mod cpu;
 mod crashes;
 mod engine;
 mod fault;
@@ -40,12 +51,17 @@ mod list;
 mod look;
 mod migrate;
 mod modules;
+mod nodes;
 mod params;
 mod places;
 mod plan;
 mod pool;
 mod prune;
+mod quotas;
+mod release;
 mod rescue;
+mod schedules;
+mod seen;
 mod settle;
 mod shared_bytes;
 mod signals;
@@ -56,8 +72,10 @@ mod tasks;
 mod templates;
 #[cfg(test)]
 mod tests;
+mod trail;
 mod tx;
 mod workers;
+mod workflows;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -72,14 +90,18 @@ use self::call::{Call, Db};
 use self::connection::Connector;
 use self::engine::Engine;
 use self::fault::Fault;
+use self::insert::Submission;
 use self::signals::HostSignals;
 use self::submitter::Submitter;
+pub(crate) use self::trail::TrailReader;
+use self::workflows::Wanted;
 use crate::StorageError;
 use crate::lock::{self, DataLock};
 use crate::secret::Secret;
 use crate::settings::StorageConfig;
 use crate::signals::Signals;
 use cofferdam_domain::clock::Clock;
+use cofferdam_domain::whose::Whose;
 
 /// How long a change may take, waiting for a connection and repetitions included.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -92,7 +114,8 @@ pub(crate) struct PostgresStorage {
     db: Arc<Db>,
     /// Where large bytes are put, unless that is the database.
     bucket: Option<Bucket>,
-    submitter: Submitter,
+    submitter: Submitter<Submission>,
+    workflows: Submitter<Wanted>,
     signals: Arc<HostSignals>,
     secret: Secret,
     /// Bytes that hosts share, as this one last heard, and the most that may be.
@@ -127,12 +150,14 @@ impl PostgresStorage {
             migrate::secret(&opening).await
         })?;
         let submitter = Submitter::start(&engine, Arc::clone(&db));
+        let workflows = Submitter::start(&engine, Arc::clone(&db));
         signals.start(&engine, &db);
         Ok(PostgresStorage {
             engine,
             db,
             bucket,
             submitter,
+            workflows,
             shared_bytes: (AtomicU64::new(0), settings.files_budget_bytes),
             signals,
             secret,
@@ -154,6 +179,7 @@ impl PostgresStorage {
     /// [`StorageError::Unavailable`]. Blocks.
     pub(crate) fn close(&self) {
         self.submitter.stop();
+        self.workflows.stop();
         self.signals.stop();
         if let Some(bucket) = &self.bucket {
             bucket.close();
@@ -161,23 +187,41 @@ impl PostgresStorage {
         self.engine.stop();
     }
 
-    /// Has something read.
+    /// Has something of the host's own read.
     async fn read<T, W>(&self, work: W) -> Result<T, StorageError>
     where
         T: Send + 'static,
         W: Fn(Call) -> BoxFuture<'static, Result<T, Fault>> + Send + Sync + 'static,
     {
-        let call = Call::new(&self.db, self.db.read_timeout);
+        self.read_of(&Whose::All, work).await
+    }
+
+    /// Has something read among what is `whose`.
+    async fn read_of<T, W>(&self, whose: &Whose, work: W) -> Result<T, StorageError>
+    where
+        T: Send + 'static,
+        W: Fn(Call) -> BoxFuture<'static, Result<T, Fault>> + Send + Sync + 'static,
+    {
+        let call = Call::new(&self.db, self.db.read_timeout).seeing(whose.into());
         self.engine.run(call.repeated(work)).await
     }
 
-    /// Has something changed. A caller that stops waiting does not undo it.
+    /// Has something of the host's own changed. A caller that stops waiting does not undo it.
     async fn write<T, W>(&self, work: W) -> Result<T, StorageError>
     where
         T: Send + 'static,
         W: Fn(Call) -> BoxFuture<'static, Result<T, Fault>> + Send + Sync + 'static,
     {
-        let call = Call::new(&self.db, WRITE_TIMEOUT);
+        self.write_of(&Whose::All, work).await
+    }
+
+    /// The same among what is `whose`.
+    async fn write_of<T, W>(&self, whose: &Whose, work: W) -> Result<T, StorageError>
+    where
+        T: Send + 'static,
+        W: Fn(Call) -> BoxFuture<'static, Result<T, Fault>> + Send + Sync + 'static,
+    {
+        let call = Call::new(&self.db, WRITE_TIMEOUT).seeing(whose.into());
         self.engine.run(call.repeated(work)).await
     }
 }
@@ -186,4 +230,10 @@ impl Drop for PostgresStorage {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// The file of authorities that a database's URL names.
+pub(crate) fn authorities(url: &str) -> Option<std::path::PathBuf> {
+    let (_plain, authorities) = connection::without_tls_words(url);
+    authorities.map(Into::into)
 }

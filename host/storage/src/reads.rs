@@ -5,50 +5,64 @@ use async_trait::async_trait;
 use crate::StorageError;
 use cofferdam_domain::attempt::{Attempt, Captured, FailureKind, Payload, Stream, WorkerId};
 use cofferdam_domain::batch::BatchId;
+use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::label::Label;
 use cofferdam_domain::module::ModuleName;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{Priority, Task, TaskId, TaskSpec};
 use cofferdam_domain::time::Timestamp;
+use cofferdam_domain::whose::Whose;
 use cofferdam_domain::worker::Worker;
 
-/// Queries about tasks. A caller whose change was answered reads its own write.
+/// Queries about tasks. What belongs to another tenant than a call says is as if it did not exist; workers
+/// belong to nobody. A caller whose change was answered reads its own write.
 #[async_trait]
 pub trait Reads: Send + Sync + 'static {
     /// One task.
-    async fn task(&self, id: TaskId) -> Result<Option<Task>, StorageError>;
+    async fn task(&self, whose: &Whose, id: TaskId) -> Result<Option<Task>, StorageError>;
 
-    /// Those of these tasks that there are, in any order.
+    /// Those of these tasks that there are, in any order, whosever they are.
     async fn some_tasks(&self, ids: Vec<TaskId>) -> Result<Vec<Task>, StorageError>;
 
     /// What was submitted.
-    async fn task_spec(&self, id: TaskId) -> Result<Option<TaskSpec>, StorageError>;
+    async fn task_spec(&self, whose: &Whose, id: TaskId) -> Result<Option<TaskSpec>, StorageError>;
 
-    /// Tasks, newest first (or, with `since`, oldest change first). The newest task is the one
+    /// Tasks of a tenant, newest first (or, with `since`, oldest change first). The newest task is the one
     /// stored last. A page may be short or empty although there is a next one: a filter without an
     /// index searches a bounded number of tasks in each call. Each change that was committed before
     /// a call is in that answer or one of its next pages, unless the task has changed again since,
     /// or the answer's `as_of` is below its `newest`: then a list from `as_of` on has it.
-    async fn tasks(&self, filter: &TaskFilter, limit: u32) -> Result<TaskPage, StorageError>;
+    async fn tasks(
+        &self,
+        tenant: &Tenant,
+        filter: &TaskFilter,
+        limit: u32,
+    ) -> Result<TaskPage, StorageError>;
 
-    /// The ids of tasks, newest first; a page may be short or empty as one of [`Reads::tasks`]. The
+    /// The ids of tasks of a tenant, newest first; a page may be short or empty as one of [`Reads::tasks`]. The
     /// filter's `since` is ignored.
-    async fn task_ids(&self, filter: &TaskFilter, limit: u32) -> Result<IdPage, StorageError>;
+    async fn task_ids(
+        &self,
+        tenant: &Tenant,
+        filter: &TaskFilter,
+        limit: u32,
+    ) -> Result<IdPage, StorageError>;
 
     /// One batch, with its tasks counted; at most as many as a batch can have.
-    async fn batch(&self, id: BatchId) -> Result<Option<Batch>, StorageError>;
+    async fn batch(&self, whose: &Whose, id: BatchId) -> Result<Option<Batch>, StorageError>;
 
     /// The tasks of a batch that are not final. Those that wait for a place come first: cancelled in
     /// this order, they let none in.
-    async fn open_tasks(&self, id: BatchId) -> Result<Vec<TaskId>, StorageError>;
+    async fn open_tasks(&self, whose: &Whose, id: BatchId) -> Result<Vec<TaskId>, StorageError>;
 
     /// The output of a completed task, or of a cancelled one whose guest still gave it; `None` for
     /// any other.
-    async fn result(&self, id: TaskId) -> Result<Option<Payload>, StorageError>;
+    async fn result(&self, whose: &Whose, id: TaskId) -> Result<Option<Payload>, StorageError>;
 
     /// A stream of one finished attempt, the newest if `attempt` is absent.
     async fn stream(
         &self,
+        whose: &Whose,
         id: TaskId,
         attempt: Option<u32>,
         stream: Stream,
@@ -57,6 +71,7 @@ pub trait Reads: Send + Sync + 'static {
     /// One finished attempt, the newest if `number` is absent.
     async fn attempt(
         &self,
+        whose: &Whose,
         id: TaskId,
         number: Option<u32>,
     ) -> Result<Option<Attempt>, StorageError>;
@@ -65,6 +80,7 @@ pub trait Reads: Send + Sync + 'static {
     /// large: it has the paths of all files that it left.
     async fn attempts(
         &self,
+        whose: &Whose,
         id: TaskId,
         after: u32,
         limit: u32,
@@ -82,7 +98,10 @@ pub trait Reads: Send + Sync + 'static {
     ) -> Result<Vec<Worker>, StorageError>;
 
     /// How many tasks there are in each state, from stored counters.
-    async fn counts(&self) -> Result<Counts, StorageError>;
+    async fn counts(&self, whose: &Whose) -> Result<Counts, StorageError>;
+
+    /// What a tenant has, from stored counters.
+    async fn holdings(&self, tenant: &Tenant) -> Result<Holdings, StorageError>;
 
     /// Whether the database answers, and can be written to.
     async fn ping(&self) -> Result<(), StorageError>;
@@ -150,7 +169,7 @@ pub struct TaskPage {
     /// Every change up to this one that passes the filter is in this answer or the earlier pages.
     /// It is below `newest` if another transaction may still add a change before that one.
     pub as_of: ChangeNumber,
-    /// The newest change of any task.
+    /// The newest change of any task, whosever it is.
     pub newest: ChangeNumber,
 }
 
@@ -176,6 +195,15 @@ pub struct Batch {
     pub tasks: u64,
     /// How many of them there are in each state.
     pub counts: Counts,
+}
+
+/// What a tenant has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holdings {
+    /// Tasks that wait.
+    pub waiting: u64,
+    /// Bytes of its modules, and of the inputs and what is left of its tasks.
+    pub kept_bytes: u64,
 }
 
 /// How many tasks there are.

@@ -4,13 +4,14 @@
 //! What a class asks never changes, so it is read once. A worker that told nothing yet has what every
 //! worker has.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::rows::{CLASSES_MAX, Class, OPEN};
 use crate::turns::Lane;
 use cofferdam_domain::attempt::WorkerId;
+use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::placement::{MayTake, Placement};
 use cofferdam_domain::time::Timestamp;
 use cofferdam_domain::worker::{Beat, Profile, WorkerName, WorkerState};
@@ -28,6 +29,8 @@ pub(crate) struct Serving(Mutex<State>);
 struct State {
     workers: HashMap<WorkerId, Arc<Profile>>,
     classes: HashMap<i64, Placement>,
+    /// Tenants whose tasks are not claimed here for now.
+    held: HashSet<Tenant>,
 }
 
 impl Serving {
@@ -48,6 +51,19 @@ impl Serving {
                 state.workers.insert(beat.worker, Arc::clone(&beat.profile));
             }
         }
+    }
+
+    /// Has no task of these tenants claimed from now on; whether others were held before.
+    pub(crate) fn hold_back(&self, tenants: HashSet<Tenant>) -> bool {
+        let mut state = self.lock();
+        let is_change = state.held != tenants;
+        state.held = tenants;
+        is_change
+    }
+
+    /// Whether tasks of that tenant are not claimed here for now.
+    pub(crate) fn holds_back(&self, tenant: &str) -> bool {
+        self.lock().holds_back(tenant)
     }
 
     /// The classes of these lanes that nothing is known of.
@@ -74,11 +90,19 @@ impl Serving {
 
     /// Those of the lanes that `worker` serves, each with how long its tasks must have waited for another
     /// worker before.
-    pub(crate) fn served(&self, worker: WorkerId, lanes: Vec<Lane>, grace: Duration) -> Vec<Lane> {
+    pub(crate) fn served(
+        &self,
+        worker: WorkerId,
+        mut lanes: Vec<Lane>,
+        grace: Duration,
+    ) -> Vec<Lane> {
+        let state = self.lock();
+        if !state.held.is_empty() {
+            lanes.retain(|lane| !state.holds_back(&lane.tenant));
+        }
         if lanes.iter().all(|lane| lane.class() == OPEN) {
             return lanes;
         }
-        let state = self.lock();
         let profile = state.workers.get(&worker).cloned();
         let profile = profile.unwrap_or_else(|| Arc::new(unheard()));
         let served = lanes.into_iter().filter_map(|mut lane| {
@@ -100,6 +124,12 @@ impl Serving {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn holds_back(&self, tenant: &str) -> bool {
+        self.held.iter().any(|held| held.as_str() == tenant)
     }
 }
 

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use crate::seal::EncryptionKeys;
+
 /// The section.
 #[derive(Clone, Debug)]
 pub struct StorageConfig {
@@ -13,6 +15,10 @@ pub struct StorageConfig {
     pub url: Option<String>,
     /// The bucket for large bytes of a shared database.
     pub bucket: BucketConfig,
+    /// The keys with which things are sealed: the first seals, all of them open.
+    pub encryption_keys: EncryptionKeys,
+    /// A file that has them; none if empty.
+    pub encryption_keys_file: PathBuf,
     /// Bytes of spooled inputs and artifacts; above this new ones are refused.
     pub files_budget_bytes: u64,
     /// Bytes of this host's copies of shared inputs and artifacts; the least recently used go.
@@ -59,6 +65,8 @@ impl Default for StorageConfig {
             data: PathBuf::from("cofferdam-data"),
             url: None,
             bucket: BucketConfig::default(),
+            encryption_keys: EncryptionKeys::default(),
+            encryption_keys_file: PathBuf::new(),
             files_budget_bytes: 10 * 1024 * 1024 * 1024,
             cache_bytes: 4 * 1024 * 1024 * 1024,
             database_budget_bytes: 10 * 1024 * 1024 * 1024,

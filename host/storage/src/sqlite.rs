@@ -5,15 +5,26 @@
 //! synced, so a caller that was answered reads its own write. `migrations/sqlite/` describes each
 //! table.
 
+mod access;
+mod as_access;
+mod as_callbacks;
+mod as_cells;
 mod as_modules;
 mod as_reads;
+mod as_schedules;
+mod as_secrets;
 mod as_tasks;
+mod as_trail;
+mod as_workflows;
 mod batch;
 mod beside;
+mod callbacks;
+mod cells;
 mod change;
 mod claim;
 mod classes;
 mod connection;
+mod cpu;
 mod db;
 mod errors;
 mod finish;
@@ -21,18 +32,24 @@ mod insert;
 mod lanes;
 mod list;
 mod modules;
+mod nodes;
 mod prune;
+mod quotas;
 mod readers;
 mod record;
+mod release;
 mod rescue;
+mod schedules;
 mod settle;
 mod spec;
 mod tasks;
 mod templates;
 #[cfg(test)]
 mod tests;
+mod trail;
 mod vital;
 mod workers;
+mod workflows;
 mod writer;
 
 use std::sync::{Arc, Mutex};
@@ -52,6 +69,7 @@ use crate::serving::Serving;
 use crate::settings::{ClaimRules, StorageConfig};
 
 pub(crate) use self::connection::database_path;
+pub(crate) use self::trail::TrailReader;
 
 /// The embedded backend.
 pub(crate) struct SqliteStorage {

@@ -1,5 +1,6 @@
 //! The changes of tasks and their answers.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -7,14 +8,41 @@ use async_trait::async_trait;
 use crate::StorageError;
 use cofferdam_domain::attempt::{Fence, WorkerId};
 use cofferdam_domain::batch::{BatchId, NewBatch};
+use cofferdam_domain::caller::Tenant;
+use cofferdam_domain::caller::quota::TaskQuotas;
 use cofferdam_domain::claim::{AttemptEnd, Claim};
 use cofferdam_domain::module::Digest;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{BlobId, ClaimOrder, NewTask, TaskId};
 use cofferdam_domain::time::Timestamp;
+use cofferdam_domain::whose::Whose;
 use cofferdam_domain::worker::{Beat, Worker};
+use cofferdam_domain::workflow::WorkflowId;
+
+/// How many tasks may wait once new ones are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Those of all tenants.
+    pub pending_max: u64,
+    /// What the tenant may have, whose the tasks of the call are.
+    pub tenant: TaskQuotas,
+}
+
+impl From<u64> for Bounds {
+    /// So many tasks of all tenants, whosever they are.
+    fn from(pending_max: u64) -> Bounds {
+        Bounds {
+            pending_max,
+            tenant: TaskQuotas::default(),
+        }
+    }
+}
 
 /// Changes of tasks, and queries of the services that run them.
+///
+/// A task, a batch and their keys belong to the tenant that they are stored for. Calls that name a task
+/// say whose it must be: one of another tenant is unknown to them. The others are the host's own services,
+/// and are about the tasks of every tenant.
 ///
 /// Every method that writes returns only after its effect is durable (committed and synced).
 /// Calls from one task are applied in the order they were made; calls of different tasks may share
@@ -26,17 +54,20 @@ pub trait Tasks: Send + Sync + 'static {
     /// whose idempotency key, id or held dedup key is already taken is not stored again; its entry
     /// in the answer names the earlier task. The same holds between the tasks of one call, in their
     /// order. An idempotency key is taken as long as its task is kept, a dedup key as long as its
-    /// window lasts and its task is kept. [`StorageError::Conflict`] if one of them claims the id
-    /// or idempotency key of a different request, in an earlier call or in this one.
+    /// window lasts and its task is kept. Each tenant has keys of its own.
+    /// [`StorageError::Conflict`] if one of them claims the id or idempotency key of a different request,
+    /// in an earlier call or in this one, or the id of a task of another tenant.
     /// [`StorageError::ModuleGone`] if one of them is to run a version that is not kept.
     /// [`StorageError::TooManyPlacements`] if tasks would ask too many different things of workers.
     /// [`StorageError::OverBudget`] if the database is as large as it may be.
-    /// [`StorageError::QueueFull`] if a new task would make more than `pending_max` wait, pending
-    /// and blocked ones together; a repetition of an earlier request is answered even then.
+    /// [`StorageError::QueueFull`] if a new task would make more than the bound wait, pending
+    /// and blocked ones together; [`StorageError::OverQuota`] if it would go beyond a quota of its tenant,
+    /// whatever other hosts store at that moment, as long as they are told the same quota. A repetition of
+    /// an earlier request is answered even then.
     async fn insert_tasks(
         &self,
         tasks: Vec<NewTask>,
-        pending_max: u64,
+        bounds: Bounds,
         now: Timestamp,
     ) -> Result<Vec<Inserted>, StorageError>;
 
@@ -50,7 +81,7 @@ pub trait Tasks: Send + Sync + 'static {
         &self,
         batch: NewBatch,
         tasks: Vec<NewTask>,
-        pending_max: u64,
+        bounds: Bounds,
         now: Timestamp,
     ) -> Result<InsertedBatch, StorageError>;
 
@@ -96,15 +127,26 @@ pub trait Tasks: Send + Sync + 'static {
 
     /// Asks for the end of a task: a blocked or pending one is cancelled at once, a running one is
     /// marked for its worker.
-    async fn cancel(&self, id: TaskId, now: Timestamp) -> Result<Cancelled, StorageError>;
+    async fn cancel(
+        &self,
+        whose: &Whose,
+        id: TaskId,
+        now: Timestamp,
+    ) -> Result<Cancelled, StorageError>;
 
     /// Makes a failed or cancelled task pending again, with as many further attempts as it had at
     /// first and its losses forgotten.
-    async fn retry(&self, id: TaskId, now: Timestamp) -> Result<Retried, StorageError>;
+    async fn retry(
+        &self,
+        whose: &Whose,
+        id: TaskId,
+        now: Timestamp,
+    ) -> Result<Retried, StorageError>;
 
     /// [`Tasks::cancel`] for several tasks, in one or two commits.
     async fn cancel_all(
         &self,
+        whose: &Whose,
         ids: Vec<TaskId>,
         now: Timestamp,
     ) -> Result<Vec<Cancelled>, StorageError>;
@@ -112,6 +154,7 @@ pub trait Tasks: Send + Sync + 'static {
     /// [`Tasks::retry`] for several tasks, in one commit.
     async fn retry_all(
         &self,
+        whose: &Whose,
         ids: Vec<TaskId>,
         now: Timestamp,
     ) -> Result<Vec<Retried>, StorageError>;
@@ -136,6 +179,18 @@ pub trait Tasks: Send + Sync + 'static {
         worker: WorkerId,
         drain: bool,
     ) -> Result<Option<Worker>, StorageError>;
+
+    /// Counts what tenants have used of their CPU time on that day, a number of days since 1970, in microseconds,
+    /// and returns what each has used on it at all hosts. Days before the last are forgotten.
+    async fn use_cpu(
+        &self,
+        day: i64,
+        used: Vec<(Tenant, u64)>,
+    ) -> Result<Vec<(Tenant, u64)>, StorageError>;
+
+    /// From now on no claim of this process takes tasks of these tenants, and those of all others as before; nor
+    /// are they asked for by [`Tasks::next_run_at`]. Tells whether that is a change. It is kept in memory.
+    fn hold_back(&self, tenants: HashSet<Tenant>) -> bool;
 
     /// Takes running tasks from workers that have ended or have not been heard of since `dead_before`
     /// (or ever), except from `me`. Each loss is recorded as an attempt that ended `lost`; the task becomes
@@ -163,7 +218,10 @@ pub trait Tasks: Send + Sync + 'static {
 
     /// Removes one final task at once, whatever its age: its result, its attempts and what they wrote.
     /// Its idempotency and dedup keys are free again.
-    async fn purge(&self, id: TaskId) -> Result<Purged, StorageError>;
+    async fn purge(&self, whose: &Whose, id: TaskId) -> Result<Purged, StorageError>;
+
+    /// Removes up to `limit` final tasks of a tenant, as [`Tasks::purge`] removes one.
+    async fn purge_some(&self, tenant: &Tenant, limit: u32) -> Result<Pruned, StorageError>;
 
     /// The owners of files that storage does not know: inputs that no task refers to, and ids that
     /// no task has.
@@ -259,6 +317,8 @@ pub enum Finished {
 pub struct Progress {
     /// The task.
     pub task_id: TaskId,
+    /// Whose it is.
+    pub tenant: Tenant,
     /// The claim it runs under.
     pub fence: Fence,
     /// 0 to 1.
@@ -299,6 +359,8 @@ pub enum Retried {
     NotFailed(TaskState),
     /// It has had as many attempts as storage can number.
     Exhausted,
+    /// It is a node of that workflow, which is tried again instead.
+    OfWorkflow(WorkflowId),
     /// There is no such task.
     Unknown,
 }
@@ -330,6 +392,8 @@ pub enum Purged {
     Removed(Pruned),
     /// It waits or runs.
     NotFinal(TaskState),
+    /// It is a node of that workflow, and goes with it.
+    OfWorkflow(WorkflowId),
     /// There is no such task.
     Unknown,
 }

@@ -2,7 +2,7 @@
 import { define } from "./host.js";
 import { coded, unavailable } from "./faults.js";
 
-const NETWORK = "the network is closed to this code: it has no grant to reach another machine; give it the data in `files`, `stdin` or `input`";
+const NETWORK = "the network is closed to this code, but for fetch() where it has a grant (`grants.http`); give it the data in `files`, `stdin` or `input`";
 const PROCESSES = "a sandbox starts no other processes";
 const THREADS = "a sandbox has one thread; run the work in this one";
 const ENGINE = "the interpreter is QuickJS and not V8";
@@ -25,15 +25,11 @@ export function unknownModule(name, available) {
   return coded(Error, "MODULE_NOT_FOUND", `Cannot find module '${name}': no npm packages are installed here, and none can be. ${names}`);
 }
 
-const refused = (name, why) => ({ [name]: async () => {
-  throw Object.assign(new TypeError(`${name} is not available here: ${why}`), { code: "ERR_FEATURE_UNAVAILABLE_ON_PLATFORM" });
-} })[name];
 const constructed = (name, why) => ({ [name]: class {
   constructor() {
     throw unavailable(name, why);
   }
 } })[name];
 
-define(globalThis, { fetch: refused("fetch", NETWORK) });
 for (const name of ["WebSocket", "XMLHttpRequest", "EventSource"]) define(globalThis, { [name]: constructed(name, NETWORK) });
 define(globalThis, { Worker: constructed("Worker", THREADS) });

@@ -22,6 +22,7 @@ import { declared } from "./declared.js";
 import { forgetPlaces } from "./places.js";
 import { assignedResult, beginCall, endCall, beginScript, exportedValue, sessionText } from "./session.js";
 import { asBody, endsInExpression, further, rewrite, withoutFence } from "./source.js";
+import { arrived, openToRequests } from "./fetch.js";
 import "./absent.js";
 import { hasTypes, withoutTypes } from "./types.js";
 import { restoreNames } from "./names.js";
@@ -40,7 +41,8 @@ const SHOWN_LIMIT = 4096;
 const clip = (text) => (text.length > SHOWN_LIMIT ? text.slice(0, SHOWN_LIMIT) : text);
 
 host.boot({
-  begin(args, stdin, file, first) {
+  begin(args, stdin, file, first, network) {
+    openToRequests(network);
     beginProcess(args, stdin);
     forgetPlaces(file);
     beginScript(file);
@@ -56,6 +58,7 @@ host.boot({
   takesRejection,
   takesUncaught,
   tick,
+  arrived,
   runTicks,
   report,
   show: (value) => clip(inspect(value, { maxStringLength: SHOWN_LIMIT })),

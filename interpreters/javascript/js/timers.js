@@ -92,9 +92,10 @@ function run(id, now) {
   return true;
 }
 
-// Runs one callback. Returns 0 if one ran, the milliseconds to wait, or -1 when nothing is left.
-export function tick() {
-  if (waiting.size === 0 && immediates.size === 0) return -1;
+// Runs one callback. Returns 0 if one ran, the milliseconds to wait, or -1 when nothing is left. While requests are on
+// their way there is something left.
+export function tick(requests) {
+  if (waiting.size === 0 && immediates.size === 0) return requests ? Infinity : -1;
   const now = host.now();
   for (let empty = 0; empty < 2; ) {
     while (turn.length) if (run(turn.shift(), now)) return 0;
@@ -107,7 +108,7 @@ export function tick() {
     first = Math.min(first, timer.due);
     idle &&= timer.idle;
   }
-  return idle && waiting.size ? -1 : first - now;
+  return idle && waiting.size && !requests ? -1 : first - now;
 }
 
 export const timers = {

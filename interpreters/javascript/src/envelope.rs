@@ -19,6 +19,9 @@ pub(crate) struct Request {
     /// The files that a call of a session puts into the working directory.
     #[serde(default)]
     pub(crate) files: BTreeMap<String, FileContent>,
+    /// Whether the run was granted any requests.
+    #[serde(default)]
+    pub(crate) network: bool,
 }
 
 #[derive(Deserialize)]

@@ -1,12 +1,12 @@
 //! The event loop: next ticks, promise jobs, then timers in the order they fall due, until nothing
-//! is left to wait for. Timers really wait, on WASI's monotonic clock.
+//! is left to wait for, answers to requests among it. Timers really wait, on WASI's monotonic clock.
 
 use std::time::Duration;
 
 use rquickjs::promise::PromiseState;
 use rquickjs::{Ctx, Persistent, Promise, Value};
 
-use crate::engine;
+use crate::{engine, requests};
 
 /// Why the loop ended before it ran idle.
 pub(crate) enum Stop<'js> {
@@ -51,7 +51,8 @@ pub(crate) fn run_until_idle<'js>(
             worked = true;
             continue;
         }
-        let delay_ms: f64 = match tick.call(()) {
+        let requests = requests::are_awaited();
+        let delay_ms: f64 = match tick.call((requests,)) {
             Ok(delay_ms) => delay_ms,
             Err(_) => {
                 uncaught(ctx, thrown(ctx)?, "uncaughtException")?;
@@ -62,7 +63,9 @@ pub(crate) fn run_until_idle<'js>(
             return Ok(worked);
         }
         worked = true;
-        if delay_ms > 0.0 {
+        if requests {
+            requests::wait(ctx, delay_ms)?;
+        } else if delay_ms > 0.0 {
             std::thread::sleep(Duration::from_secs_f64(delay_ms / 1000.0));
         }
     }

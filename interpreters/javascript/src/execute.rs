@@ -59,7 +59,13 @@ fn begin<'js>(ctx: &Ctx<'js>, request: &Request) -> Result<(), Stop<'js>> {
     ask::<()>(
         ctx,
         "begin",
-        (request.args.clone(), stdin, file_name(), first),
+        (
+            request.args.clone(),
+            stdin,
+            file_name(),
+            first,
+            request.network,
+        ),
     )?;
     put(ctx, request).map_err(|_| caught(ctx))
 }

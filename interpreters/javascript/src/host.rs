@@ -10,7 +10,7 @@ use rquickjs::prelude::Rest;
 use rquickjs::{Array, Ctx, Function, Object, Persistent, TypedArray, Value, qjs};
 use sha2::Digest;
 
-use crate::{engine, files};
+use crate::{engine, files, requests};
 
 thread_local! {
     static STARTED: Cell<Option<Instant>> = const { Cell::new(None) };
@@ -43,6 +43,7 @@ pub(crate) fn install<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<()> {
     host.set("memory", Function::new(ctx.clone(), memory)?)?;
     host.set("evaluate", Function::new(ctx.clone(), evaluate)?)?;
     host.set("file", Function::new(ctx.clone(), file)?)?;
+    requests::install(ctx, &host)?;
     ctx.globals().set("__host", host)
 }
 

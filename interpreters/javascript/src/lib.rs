@@ -15,6 +15,7 @@ mod heap;
 mod host;
 mod json;
 mod modules;
+mod requests;
 mod script;
 mod types;
 mod usual_pages;

@@ -12,12 +12,12 @@ use crate::exec::{copy_compiled, ready};
 use crate::support::host::{self, program};
 
 /// A user: a cache directory that holds the interpreters, compiled, and a working directory.
-struct User {
+pub(crate) struct User {
     home: TempDir,
 }
 
 impl User {
-    fn new() -> User {
+    pub(crate) fn new() -> User {
         let user = User {
             home: TempDir::new().expect("a temporary directory"),
         };
@@ -42,7 +42,7 @@ impl User {
         command
     }
 
-    fn exec(&self, args: &[&str]) -> Output {
+    pub(crate) fn exec(&self, args: &[&str]) -> Output {
         let args = [&["exec"], args].concat();
         self.command(&args).output().expect("the binary starts")
     }

@@ -142,7 +142,7 @@ async fn a_refusal_says_what_is_wrong() {
         (b"(module (func (export \"_start\") i32.add))".to_vec(), "type mismatch"),
         (component(&[], &[]), "exports no interface"),
         (component(&[], &["wasi:cli/run@0.3.0"]), "it exports wasi:cli/run@0.3.0"),
-        (component(&["wasi:http/outgoing-handler@0.2.0"], &[RUN]), "outgoing HTTP is not offered"),
+        (component(&["wasi:http/incoming-handler@0.2.0"], &[RUN]), "no requests come in"),
         (component(&["wasi:keyvalue/store@0.2.0"], &[RUN]), "wasi:keyvalue/store@0.2.0"),
         (
             b"(component (import \"f\" (func)) (instance $i) (export \"wasi:cli/run@0.2.0\" (instance $i)))"

@@ -23,6 +23,10 @@ const FATAL: [(&str, &str, &str); 5] = [
     ("04", "an end as if all were well", "exit status: 0"),
     ("05", "nonsense to whatever is open", "spoke of"),
 ];
+/// Memory that is never given back.
+const HOARD: &str = "06";
+/// A file that is written to for ever, past the quota.
+const FLOOD: &str = "07";
 /// A loop that never gives its thread back.
 const SPIN: &str = "03";
 
@@ -204,6 +208,44 @@ fn many_deaths_leave_the_host_as_it_was() {
 }
 
 #[test]
+fn a_process_that_grew_ends_between_its_runs_and_does_not_count_as_dead() {
+    let host = host();
+    let client = &host.client;
+    // The guest ends well, and its process keeps what it took.
+    commit(client, HOARD, "").expect(200);
+    await_that("the process is retired", || {
+        figure(client, "retired") == Some(1)
+    });
+    assert_eq!(figure(client, "died"), Some(0));
+    commit(client, "10", "").expect_problem(422, "exit");
+}
+
+#[test]
+fn a_process_that_fills_the_disk_past_its_quota_is_killed() {
+    let host = Host::with_config("[limits]\ndisk_bytes = 1048576\n");
+    let wat = guests::wat("fault.wat");
+    host.client.put_module("fault", &wat).expect(201);
+    let began = Instant::now();
+    let lost = commit(&host.client, FLOOD, "&timeout_ms=20000").expect_problem(422, "lost");
+    let why = lost["detail"].as_str().expect("a reason");
+    assert!(why.contains("more on disk than its runs may have"), "{why}");
+    assert!(began.elapsed() < Duration::from_secs(10), "{lost}");
+    await_that("its death is counted", || {
+        figure(&host.client, "died") == Some(1)
+    });
+    host.await_scratch(false);
+}
+
+/// How many guest processes met such an end.
+fn figure(client: &Client, end: &str) -> Option<u64> {
+    let headers = [("accept", "text/plain")];
+    let metrics = client.send("GET", "/metrics", &headers, b"").text();
+    let name = format!("cofferdam_guest_processes_{end} ");
+    let line = metrics.lines().find_map(|line| line.strip_prefix(&*name))?;
+    line.parse().ok()
+}
+
+#[test]
 fn only_tests_turn_faults_on() {
     const FEATURE: &str = "fault-injection";
     let crates = std::fs::read_dir(guests::root().join("host")).expect("crates");
@@ -228,10 +270,10 @@ fn only_tests_turn_faults_on() {
 fn the_host_says_that_a_process_died() {
     let host = host();
     commit(&host.client, "01", "").expect_problem(422, "lost");
-    let headers = [("accept", "text/plain")];
-    let metrics = host.client.send("GET", "/metrics", &headers, b"").text();
-    let died = "\ncofferdam_guest_processes_died 1\n";
-    assert!(metrics.contains(died), "{metrics}");
+    // The answer does not wait until the process is gone.
+    await_that("its death is counted", || {
+        figure(&host.client, "died") == Some(1)
+    });
     let ready: Value = host.client.get("/readyz").expect(200).json();
     let confined = &ready["guest_processes"];
     assert_eq!(confined["landlock"], true, "{ready}");

@@ -5,16 +5,18 @@ use serde_json::Value;
 use crate::limits::{CASES, host};
 
 /// Figures that differ from run to run, how much a guest wrote until it was stopped, and where it was.
-const VARIES: [&str; 4] = ["usage", "stdout", "backtrace", "detail"];
+const VARIES: [&str; 5] = ["usage", "stdout", "backtrace", "detail", "isolation"];
 
 #[test]
 fn a_limit_is_told_alike_in_a_process_and_in_the_host() {
     let host = host();
     for case in CASES {
-        let [here, there] =
-            ["shared", "process"].map(|isolation| case.run_in(isolation, &host.client));
-        assert_eq!(message(&here), message(&there), "{}", case.guest);
-        assert_eq!(rest(here), rest(there), "{}", case.guest);
+        let run = |isolation| case.run_in(isolation, &host.client);
+        let here = run("shared");
+        for there in ["process", "dedicated"].map(run) {
+            assert_eq!(message(&here), message(&there), "{}", case.guest);
+            assert_eq!(rest(here.clone()), rest(there), "{}", case.guest);
+        }
     }
 }
 

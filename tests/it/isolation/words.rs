@@ -105,6 +105,6 @@ fn another_word_is_refused_by_its_field() {
         let field = problem["field"].as_str().expect("a field");
         assert!(field.ends_with("isolation"), "{problem}");
         let detail = problem["detail"].as_str().expect("a detail");
-        assert!(detail.contains("shared or process"), "{problem}");
+        assert!(detail.contains("shared, process or dedicated"), "{problem}");
     }
 }

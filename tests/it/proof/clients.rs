@@ -55,7 +55,8 @@ impl<'a> Clients<'a> {
         }
     }
 
-    /// Waits until so many requests more were refused, because a host could not do what was asked.
+    /// Waits until so many requests more were refused, or had waited in vain, because a host could not do what was
+    /// asked.
     pub(crate) fn await_refused(&self, requests: u64) {
         let enough = self.refused.load(Ordering::Acquire) + requests;
         while self.refused.load(Ordering::Acquire) < enough {
@@ -134,6 +135,8 @@ impl<'a> Clients<'a> {
             if matches!(status, "completed" | "failed" | "cancelled") {
                 return status.to_owned();
             }
+            // Where hosts can do nothing, every client may be here.
+            self.refused.fetch_add(1, Ordering::Release);
         }
     }
 

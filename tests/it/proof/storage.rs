@@ -57,7 +57,7 @@ pub(crate) fn counted(database: &Database) -> BTreeMap<String, u64> {
     counted.into_iter().collect()
 }
 
-fn rows<T, const N: usize>(
+pub(super) fn rows<T, const N: usize>(
     database: &Database,
     sql: &str,
     read: impl Fn([&str; N]) -> T,
@@ -70,11 +70,11 @@ fn rows<T, const N: usize>(
     text.lines().map(row).collect()
 }
 
-fn named(state: &str) -> String {
+pub(super) fn named(state: &str) -> String {
     STATES[number::<usize>(state)].to_owned()
 }
 
 #[track_caller]
-fn number<T: std::str::FromStr>(text: &str) -> T {
+pub(super) fn number<T: std::str::FromStr>(text: &str) -> T {
     text.parse().unwrap_or_else(|_| panic!("no number: {text}"))
 }

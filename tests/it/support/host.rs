@@ -35,6 +35,8 @@ struct Around {
     descriptors: Option<u32>,
     /// Variables of its environment.
     environment: Vec<(&'static str, String)>,
+    /// Where it listens, if not on loopback.
+    listen: Option<&'static str>,
 }
 
 /// How long a host may take to release resources: idle threads live for ten seconds.
@@ -107,6 +109,18 @@ impl Host {
         Host::open(Arc::new(data), &format!("{config}\n{rest}"), around)
     }
 
+    /// The same for a host that listens on this address.
+    #[track_caller]
+    pub(crate) fn listening(listen: &'static str, config: &str) -> Host {
+        let data = TempDir::new().expect("a temporary directory");
+        let around = Around {
+            listen: Some(listen),
+            ..Around::default()
+        };
+        let config = format!("{config}\n[interpreters]\ndir = \"/nowhere\"\n");
+        Host::open(Arc::new(data), &config, around)
+    }
+
     /// The same for a host with a limit on open files and connections.
     #[track_caller]
     pub(crate) fn with_descriptors(descriptors: u32) -> Host {
@@ -137,8 +151,14 @@ impl Host {
             }
             None => Command::new(program()),
         };
+        // Tests of failures fail as often as they like, unless this is what they are about.
+        if !config.contains("[breaker]") {
+            command.env("COFFERDAM_BREAKER_THRESHOLD", "0");
+        }
         let mut child = command
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .args(["serve", "--listen"])
+            .arg(around.listen.unwrap_or("127.0.0.1:0"))
+            .arg("--data")
             .arg(data.path())
             .envs(around.environment.iter().cloned())
             .stdin(Stdio::null())
@@ -201,6 +221,23 @@ impl Host {
             .expect("the host can be signalled");
     }
 
+    /// SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP)
+            .expect("the host can be signalled");
+    }
+
+    /// Waits until the log has this so often.
+    #[track_caller]
+    pub(crate) fn await_log(&self, text: &str, times: usize) {
+        let deadline = Instant::now() + SETTLING;
+        while self.log().matches(text).count() < times {
+            assert!(Instant::now() < deadline, "{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// SIGTERM, then waits for the end.
     pub(crate) fn stop(&mut self) -> ExitStatus {
         self.terminate();
@@ -218,6 +255,13 @@ impl Host {
         let next = Host::open(Arc::clone(&self.data), &self.config, self.around.clone());
         let previous = std::mem::replace(self, next);
         drop(previous);
+    }
+
+    /// The same with another configuration file.
+    #[track_caller]
+    pub(crate) fn restart_with(&mut self, config: &str) {
+        config.clone_into(&mut self.config);
+        self.restart();
     }
 
     /// The present resources of the host.
@@ -241,8 +285,7 @@ impl Host {
     /// A connection to the host, for data that no client would send.
     #[track_caller]
     pub(crate) fn connect(&self) -> TcpStream {
-        let address = self.client.base.strip_prefix("http://");
-        let address = address.expect("the base is an HTTP address");
+        let (_scheme, address) = self.client.base.split_once("://").expect("an address");
         let stream = TcpStream::connect(address).expect("the host listens");
         let patience = Some(Duration::from_secs(60));
         stream.set_read_timeout(patience).expect("a time-out");

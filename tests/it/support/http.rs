@@ -4,6 +4,7 @@ use std::io::Read;
 use std::time::Duration;
 
 use serde_json::Value;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, http};
 
 /// How long any one call may take before the test fails.
@@ -66,9 +67,22 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(base: String) -> Client {
+        Client::with(base, TlsConfig::default())
+    }
+
+    /// A client that trusts this authority and no other.
+    #[track_caller]
+    pub(crate) fn trusting(base: String, authority: &str) -> Client {
+        let authority = Certificate::from_pem(authority.as_bytes()).expect("a certificate");
+        let roots = RootCerts::new_with_certs(&[authority]);
+        Client::with(base, TlsConfig::builder().root_certs(roots).build())
+    }
+
+    fn with(base: String, tls: TlsConfig) -> Client {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(CALL_TIMEOUT))
+            .tls_config(tls)
             .build();
         Client {
             agent: config.into(),

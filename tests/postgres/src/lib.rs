@@ -24,6 +24,14 @@ use cofferdam_test_kept as kept;
 pub const SERVER_VARIABLE: &str = "COFFERDAM_TEST_POSTGRES";
 /// PostgreSQL does not run as root; this user owns nothing.
 const NOBODY: u32 = 65_534;
+/// The administrator of the server that tests start, in a URL.
+const ADMIN: &str = "//cofferdam@";
+/// The user of the hosts under test there.
+const OWNER: &str = "cofferdam_host";
+/// Several tests may do so at once.
+const MAKE_OWNER: &str = "
+    DO $$ BEGIN CREATE ROLE cofferdam_host LOGIN;
+    EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$";
 /// The size of a file system in memory that its data fits into.
 const MEMORY_BYTES_MIN: u64 = 4 << 30;
 /// How long a server may take to start.
@@ -41,7 +49,10 @@ max_wal_senders = 0
 pub struct Database {
     /// Unless it goes with its server.
     name: Option<String>,
+    /// For the hosts under test.
     url: String,
+    /// For the test itself.
+    admin_url: String,
 }
 
 impl Database {
@@ -52,10 +63,23 @@ impl Database {
         let name = format!("cofferdam_{}_{number}", std::process::id());
         // Left by a process that had the same number and was killed.
         administer(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
-        administer(&format!("CREATE DATABASE {name}"));
+        let admin_url = url(&name);
+        let url = match std::env::var(SERVER_VARIABLE) {
+            // Hosts are a user who owns the database and may do nothing else.
+            Err(_) => {
+                administer(MAKE_OWNER);
+                administer(&format!("CREATE DATABASE {name} OWNER {OWNER}"));
+                admin_url.replacen(ADMIN, &format!("//{OWNER}@"), 1)
+            }
+            Ok(_) => {
+                administer(&format!("CREATE DATABASE {name}"));
+                admin_url.clone()
+            }
+        };
         Database {
-            url: url(&name),
             name: Some(name),
+            url,
+            admin_url,
         }
     }
 
@@ -64,10 +88,10 @@ impl Database {
         self.url.clone()
     }
 
-    /// Has the server run a statement in it, and gives what that prints: a row a line, without anything
+    /// Has the server run a statement in it, which sees the rows of every tenant, and gives what that prints: a row a line, without anything
     /// around it.
     pub fn run(&self, sql: &str) -> String {
-        psql(&self.url, sql)
+        psql(&self.admin_url, sql)
     }
 }
 

@@ -57,9 +57,11 @@ impl Server {
     /// The database that every server has.
     pub fn database(&self) -> Database {
         let socket = self.home.display().to_string().replace('/', "%2F");
+        let url = format!("postgres://cofferdam@{socket}/postgres");
         Database {
-            url: format!("postgres://cofferdam@{socket}/postgres"),
             name: None,
+            admin_url: url.clone(),
+            url,
         }
     }
 

@@ -58,7 +58,13 @@ fn python_wit(root: &Path) -> anyhow::Result<PathBuf> {
         "wit",
         &folder.join("deps/cofferdam-task"),
     )?;
-    copy_files(&own.join("wasi-cli"), "wit", &folder.join("deps/wasi-cli"))?;
+    for package in ["wasi-cli", "wasi-clocks", "wasi-http", "wasi-io"] {
+        copy_files(
+            &own.join(package),
+            "wit",
+            &folder.join("deps").join(package),
+        )?;
+    }
     copy_files(&own, "wit", &folder)?;
     Ok(folder)
 }

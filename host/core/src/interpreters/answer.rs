@@ -96,6 +96,12 @@ pub struct ExecUsage {
     pub peak_memory_bytes: u64,
     /// The most that files held at once.
     pub disk_bytes: u64,
+    /// Requests to other machines, refused ones among them.
+    pub egress_requests: u64,
+    /// Bytes that came from there.
+    pub egress_in_bytes: u64,
+    /// Bytes that went there.
+    pub egress_out_bytes: u64,
 }
 
 /// Which streams are truncated.
@@ -244,6 +250,9 @@ impl Verdict {
                 cpu_us: usage.cpu_us(),
                 peak_memory_bytes: usage.peak_memory_bytes,
                 disk_bytes: usage.disk_bytes,
+                egress_requests: usage.egress.requests,
+                egress_in_bytes: usage.egress.in_bytes,
+                egress_out_bytes: usage.egress.out_bytes,
             },
             truncated: Truncated {
                 stdout: streams.stdout.truncated,

@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 
 use crate::interpreters::packages::Packages;
 use cofferdam_domain::attempt::Payload;
+use cofferdam_domain::grants::Grants;
 use cofferdam_domain::limits::MIB;
 use cofferdam_domain::module::Language;
 use cofferdam_sandbox::Mount;
@@ -197,9 +198,10 @@ impl SessionSetup {
         Ok(())
     }
 
-    /// The members of each call's JSON.
-    pub fn members(&self) -> Vec<u8> {
-        self.members.clone()
+    /// The members of each call's JSON in a session with these grants.
+    pub fn members(&self, grants: &Grants) -> Vec<u8> {
+        let network: &[u8] = if grants.http.is_empty() { b"" } else { NETWORK };
+        [&self.members[..], network].concat()
     }
 
     /// The files of the sandbox.
@@ -236,7 +238,18 @@ fn input_files(files: &Files<'_>) -> Result<Vec<InputFile>, BadRequest> {
     files.iter().map(file).collect()
 }
 
+/// Tells an interpreter that its run was granted requests: without that it says itself what is missing.
+const NETWORK: &[u8] = br#","network":true"#;
+
 impl Prepared {
+    /// The run was granted requests.
+    pub(crate) fn grant_requests(payload: &mut Payload) {
+        let Some(members) = payload.body.strip_suffix(b"}") else {
+            return;
+        };
+        payload.body = [members, NETWORK, b"}"].concat().into();
+    }
+
     /// A script that works on `input`, which is JSON.
     pub(crate) fn script(
         language: Language,

@@ -228,9 +228,12 @@ pub(crate) fn concerns_one(error: &StorageError) -> bool {
         | StorageError::Unknown(_)
         | StorageError::Conflict(_)
         | StorageError::BatchConflict(_)
+        | StorageError::WorkflowConflict(_)
         | StorageError::QueueFull { .. }
+        | StorageError::OverQuota(_)
         | StorageError::ModuleGone(_)
         | StorageError::TooManyPlacements(_)
+        | StorageError::KeyMissing { .. }
         | StorageError::OverBudget { .. } => false,
     }
 }

@@ -22,7 +22,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(5);
 pub(crate) async fn serve<A: Attempts>(executor: Arc<Executor<A>>) {
     let shared = Arc::clone(executor.shared());
     while !shared.shutdown.is_requested() {
-        let looked = if shared.drain.is_asked() {
+        let looked = if shared.drain.is_asked() || !shared.pressure.lets_claim() {
+            // Others take what has not begun, or this host does once it has memory again.
             let not_begun = shared.ready.take_older_than(Duration::ZERO);
             give_back(&executor, not_begun).await;
             Some(shared.config.poll_interval)

@@ -1,5 +1,6 @@
 //! One attempt, from claim to recorded outcome, as a straight sequence of steps.
 
+mod node;
 mod observer;
 mod verdict;
 
@@ -11,6 +12,9 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
+use crate::nodes::Given;
+use crate::queue::allowance;
+use crate::queue::executor::node::Course;
 use crate::queue::executor::observer::Told;
 use crate::queue::executor::verdict::verdict;
 use crate::queue::hands::{Hold, Taken};
@@ -29,10 +33,11 @@ use cofferdam_sandbox::{OutputFiles, Report};
 /// Runs the guest of a claim. The runner implements it; tests replace it.
 pub(crate) trait Attempts: Send + Sync + 'static {
     /// Runs one attempt to its end and returns a report, whatever happens, unless this host cannot
-    /// begin it yet.
+    /// begin it yet. A node is run with what it was given.
     fn run(
         &self,
         claim: &Claim,
+        given: Option<Box<Given>>,
         control: Control,
     ) -> impl Future<Output = Result<Report, NotYet>> + Send;
 
@@ -105,11 +110,28 @@ impl<A: Attempts> Executor<A> {
         shared
             .events
             .status(taken.task_id, TaskState::Running, taken.attempt);
-        let ended = match self.run(&taken, &entry).await {
-            Ok(report) => self.end(taken, &entry, report).await,
-            Err(not_yet) => self.postpone(taken, &entry, &not_yet),
+        let ended = match self.course(&taken).await {
+            Ok(Course::Run(given)) => match self.run(&taken, given, &entry).await {
+                Ok(report) => Some(self.end(taken, &entry, report).await),
+                Err(not_yet) => Some(self.postpone(taken, &entry, &not_yet)),
+            },
+            Ok(Course::End(outcome)) => Some(self.end_without_run(taken, &entry, outcome).await),
+            Ok(Course::Skip(reason)) => Some(self.skipped(taken, &reason)),
+            Ok(Course::Cancel) => {
+                let now = shared.clock.now();
+                Some(never_began(
+                    taken,
+                    Next::Cancel,
+                    FailureKind::Cancelled,
+                    now,
+                ))
+            }
+            Ok(Course::Park(park)) => self.park(taken, &entry, park).await,
+            Err(not_yet) => Some(self.postpone(taken, &entry, &not_yet)),
         };
-        self.send(ended).await;
+        if let Some(ended) = ended {
+            self.send(ended).await;
+        }
         drop((entry, slot));
         shared.room_was_made();
     }
@@ -132,7 +154,9 @@ impl<A: Attempts> Executor<A> {
         // Reported before it is recorded, so that the next attempt's start cannot be reported
         // before it.
         self.shared.events.not_begun(taken.task_id, taken.attempt);
-        let wait = self.shared.postponing.wait(std::time::Instant::now());
+        let postponing = &self.shared.postponing;
+        let unable = || postponing.wait(std::time::Instant::now());
+        let wait = not_yet.wait.unwrap_or_else(unable);
         never_began(
             taken,
             Next::Postpone(now.plus(wait)),
@@ -141,14 +165,19 @@ impl<A: Attempts> Executor<A> {
         )
     }
 
-    async fn run(&self, claim: &Claim, attempting: &Arc<Attempting>) -> Result<Report, NotYet> {
+    async fn run(
+        &self,
+        claim: &Claim,
+        given: Option<Box<Given>>,
+        attempting: &Arc<Attempting>,
+    ) -> Result<Report, NotYet> {
         let control = Control {
             cancel: attempting.cancel.clone(),
             kill: attempting.kill.clone(),
             observer: Some(Arc::new(Told::of(claim, Arc::clone(&self.shared)))),
         };
         // A panic costs one attempt, not the lane that runs it.
-        match AssertUnwindSafe(self.attempts.run(claim, control))
+        match AssertUnwindSafe(self.attempts.run(claim, given, control))
             .catch_unwind()
             .await
         {
@@ -169,7 +198,8 @@ impl<A: Attempts> Executor<A> {
             usage,
             streams,
             files,
-        } = report;
+            isolation: _,
+        } = allowance::held_to_quota(&self.shared, &claim.tenant, report).await;
         let (mut artifacts, mut left_out) = (Vec::new(), LeftOut::default());
         if let Some(files) = files {
             left_out = files.left_out();
@@ -191,8 +221,10 @@ impl<A: Attempts> Executor<A> {
         Ended {
             end: AttemptEnd {
                 task_id: claim.task_id,
+                tenant: claim.tenant.clone(),
                 attempt: claim.attempt,
                 fence: claim.fence,
+                workflow: claim.node.as_ref().map(|node| node.workflow),
                 finished_at,
                 outcome,
                 usage,
@@ -226,8 +258,10 @@ pub(crate) fn never_began(taken: Taken, next: Next, kind: FailureKind, now: Time
     Ended {
         end: AttemptEnd {
             task_id: claim.task_id,
+            tenant: claim.tenant.clone(),
             attempt: claim.attempt,
             fence: claim.fence,
+            workflow: claim.node.as_ref().map(|node| node.workflow),
             finished_at: now,
             outcome: Outcome::Failed(Failure::new(kind, "the attempt did not begin")),
             usage: Usage::default(),
@@ -249,11 +283,17 @@ pub(crate) fn never_began(taken: Taken, next: Next, kind: FailureKind, now: Time
 
 /// A report with only a failure.
 pub(crate) fn failed(failure: Failure) -> Report {
+    without_run(Outcome::Failed(failure))
+}
+
+/// The report of what ended without a guest.
+fn without_run(outcome: Outcome) -> Report {
     Report {
-        outcome: Outcome::Failed(failure),
+        outcome,
         usage: Usage::default(),
         streams: Streams::default(),
         files: None,
+        isolation: None,
     }
 }
 
@@ -266,10 +306,12 @@ fn log_end(outcome: &Outcome, usage: &Usage, next: Next) {
     match outcome {
         Outcome::Completed(_) => tracing::debug!(duration_us, "the attempt completed"),
         Outcome::Failed(failure) => {
+            // What a guest says is its tenant's, and not the log's.
+            let is_ours = matches!(failure.kind, FailureKind::HostError | FailureKind::Lost);
             tracing::info!(
                 duration_us,
                 kind = failure.kind.as_str(),
-                cause = said::for_log(&failure.message),
+                cause = is_ours.then(|| said::for_log(&failure.message)),
                 ?next,
                 "the attempt failed"
             );

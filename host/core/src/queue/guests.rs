@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::nodes::Given;
 use crate::queue::executor::Attempts;
 use crate::queue::pruner::Attic;
 use crate::registry::RegistryError;
@@ -45,8 +46,13 @@ impl Spool for FileStorage {
 }
 
 impl Attempts for Guests {
-    async fn run(&self, claim: &Claim, control: Control) -> Result<Report, NotYet> {
-        self.runner.run_claim(claim, control).await
+    async fn run(
+        &self,
+        claim: &Claim,
+        given: Option<Box<Given>>,
+        control: Control,
+    ) -> Result<Report, NotYet> {
+        self.runner.run_claim(claim, given, control).await
     }
 
     async fn keep(

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::queue::cpu;
 use crate::queue::shared::Shared;
 use cofferdam_domain::worker::{Beat, WorkerState};
 use cofferdam_storage::StorageError;
@@ -27,12 +28,15 @@ pub(crate) async fn serve(shared: Arc<Shared>) {
             // It took so long that it says nothing of now.
             shared.beat_now.notify_one();
         }
+        cpu::share(&shared).await;
     }
     match tokio::time::timeout(LAST_PATIENCE, beat(&shared)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "the end of this host was not recorded"),
         Err(_elapsed) => tracing::warn!("the end of this host was not recorded in time"),
     }
+    // What the last attempts used.
+    let _in_time_or_not = tokio::time::timeout(LAST_PATIENCE, cpu::share(&shared)).await;
 }
 
 /// Beats once and heeds what this host was asked to do.

@@ -12,13 +12,15 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use crate::queue::shared::Shared;
 use crate::queue::{Queue, QueueError, Submission, due};
 use cofferdam_domain::batch::{BatchId, NewBatch};
+use cofferdam_domain::callback::Callback;
 use cofferdam_domain::caller::{Caller, Scope};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::TaskId;
+use cofferdam_domain::whose::Whose;
 use cofferdam_storage::{Cancelled, InsertedBatch, Retried, StorageError, TaskFilter};
 
 /// Tasks changed in one commit.
-const SLICE: usize = 500;
+pub(super) const SLICE: usize = 500;
 /// The most that an operator may allow one bulk change to find: their ids are held in memory.
 pub const BULK_TASKS_MAX: u64 = 1_000_000;
 /// Bulk changes that are found or made at once on one host.
@@ -36,6 +38,8 @@ pub struct BatchSubmission {
     pub tasks: Vec<Submission>,
     /// How many of them may be under way at once.
     pub parallelism: Option<u32>,
+    /// Whom its end is told.
+    pub callback: Option<Callback>,
     /// What makes a repeated submission the same one.
     pub idempotency_key: Option<String>,
     /// A hash of the request as it came.
@@ -86,11 +90,13 @@ impl Queue {
         batch: BatchSubmission,
     ) -> Result<InsertedBatch, QueueError> {
         caller.may(Scope::Run)?;
+        self.takes_work()?;
         let shared = &self.shared;
-        if shared.shutdown.is_requested() {
-            return Err(QueueError::Draining);
-        }
         tracing::debug!(tasks = batch.tasks.len(), %caller, "a batch is submitted");
+        self.check_cpu(caller)?;
+        if let Some(callback) = &batch.callback {
+            shared.admission.check_callback(caller, callback)?;
+        }
         let now = shared.clock.now();
         let mut checked = Vec::with_capacity(batch.tasks.len());
         for (place, task) in batch.tasks.into_iter().enumerate() {
@@ -102,14 +108,16 @@ impl Queue {
         }
         let new = NewBatch {
             id: BatchId(shared.dice.task_id(now).0),
+            tenant: caller.tenant().clone(),
             parallelism: batch.parallelism,
+            callback: batch.callback,
             idempotency_key: batch.idempotency_key,
             fingerprint: batch.fingerprint,
         };
         let due = due(&checked, now);
         let inserted = shared
             .storage
-            .insert_batch(new, checked, shared.config.pending_max, now)
+            .insert_batch(new, checked, self.bounds(caller), now)
             .await?;
         self.announce(&due);
         Ok(inserted)
@@ -124,13 +132,14 @@ impl Queue {
     ) -> Result<Option<u64>, QueueError> {
         caller.may(Scope::Run)?;
         tracing::debug!(batch.id = %id, %caller, "a batch is to be cancelled");
-        if self.shared.reads.batch(id).await?.is_none() {
+        let whose = Whose::of(caller);
+        if self.shared.reads.batch(&whose, id).await?.is_none() {
             return Ok(None);
         }
-        let ids = self.shared.reads.open_tasks(id).await?;
+        let ids = self.shared.reads.open_tasks(&whose, id).await?;
         let tasks = ids.len() as u64;
         let (tell, told) = oneshot::channel();
-        let slices = self.slices(BulkChange::Cancel, ids);
+        let slices = self.slices(whose, BulkChange::Cancel, ids);
         // On its own, so that a caller who goes away does not leave half of them.
         self.shared.shutdown.spawn("cancel batch", async move {
             let _gone = tell.send(slices.make().await);
@@ -149,7 +158,7 @@ impl Queue {
     ) -> Result<u64, QueueError> {
         caller.may(Scope::Run)?;
         let _place = self.bulk_place()?;
-        Ok(self.find(change, filter).await?.len() as u64)
+        Ok(self.find(caller, change, filter).await?.len() as u64)
     }
 
     /// Makes a change to every task of `filter` in the background, if they are not more than
@@ -166,13 +175,13 @@ impl Queue {
             return Err(QueueError::Draining);
         }
         let place = self.bulk_place()?;
-        let ids = self.find(change, filter).await?;
+        let ids = self.find(caller, change, filter).await?;
         let tasks = ids.len() as u64;
         if tasks > expected {
             return Ok(Bulk::Grown(tasks));
         }
         tracing::info!(tasks, ?change, %caller, "a bulk change begins");
-        let slices = self.slices(change, ids);
+        let slices = self.slices(Whose::of(caller), change, ids);
         self.shared.shutdown.spawn("bulk change", async move {
             if let Err(error) = slices.make().await {
                 tracing::error!(%error, ?change, "a bulk change ended early; request it again");
@@ -189,6 +198,7 @@ impl Queue {
 
     async fn find(
         &self,
+        caller: &Caller,
         change: BulkChange,
         filter: TaskFilter,
     ) -> Result<Vec<TaskId>, QueueError> {
@@ -197,7 +207,8 @@ impl Queue {
             return Ok(found);
         };
         loop {
-            let page = self.shared.reads.task_ids(&filter, PAGE).await?;
+            let reads = &self.shared.reads;
+            let page = reads.task_ids(caller.tenant(), &filter, PAGE).await?;
             found.extend(page.ids);
             let most = self.shared.config.bulk_tasks_max;
             if found.len() as u64 > most {
@@ -210,10 +221,11 @@ impl Queue {
         }
     }
 
-    fn slices(&self, change: BulkChange, ids: Vec<TaskId>) -> Slices {
+    pub(super) fn slices(&self, whose: Whose, change: BulkChange, ids: Vec<TaskId>) -> Slices {
         Slices {
             shared: Arc::clone(&self.shared),
             cancels: self.cancels.clone(),
+            whose,
             change,
             ids,
         }
@@ -221,15 +233,16 @@ impl Queue {
 }
 
 /// A change of many tasks on its way.
-struct Slices {
+pub(super) struct Slices {
     shared: Arc<Shared>,
     cancels: tokio::sync::mpsc::Sender<TaskId>,
+    whose: Whose,
     change: BulkChange,
     ids: Vec<TaskId>,
 }
 
 impl Slices {
-    async fn make(&self) -> Result<(), StorageError> {
+    pub(super) async fn make(&self) -> Result<(), StorageError> {
         for slice in self.ids.chunks(SLICE) {
             let mut tries = 1;
             while let Err(error) = self.make_one(slice).await {
@@ -253,18 +266,21 @@ impl Slices {
 
     async fn make_one(&self, slice: &[TaskId]) -> Result<(), StorageError> {
         let Slices {
-            shared, cancels, ..
+            shared,
+            cancels,
+            whose,
+            ..
         } = self;
-        let now = shared.clock.now();
+        let (storage, now) = (&shared.storage, shared.clock.now());
         match self.change {
             BulkChange::Cancel => {
-                let answers = shared.storage.cancel_all(slice.to_vec(), now).await?;
+                let answers = storage.cancel_all(whose, slice.to_vec(), now).await?;
                 for (id, answer) in slice.iter().zip(answers) {
                     shared.tell_cancelled(*id, answer, cancels);
                 }
             }
             BulkChange::Retry => {
-                let answers = shared.storage.retry_all(slice.to_vec(), now).await?;
+                let answers = storage.retry_all(whose, slice.to_vec(), now).await?;
                 for (id, answer) in slice.iter().zip(answers) {
                     if answer == Retried::Pending {
                         shared.tell_changed(*id);

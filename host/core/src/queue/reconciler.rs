@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::queue::completer::concerns_one;
 use crate::queue::shared::Shared;
 use cofferdam_domain::attempt::{Failure, FailureKind, Fence, LeftOut, Outcome, Streams, Usage};
+use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::claim::{AttemptEnd, Next};
 use cofferdam_domain::task::TaskId;
 use cofferdam_storage::{HeldTask, StorageError};
@@ -134,8 +135,11 @@ async fn record_given_back(shared: &Shared, tasks: &[HeldTask]) -> Result<(), St
     let finished_at = shared.clock.now();
     let ends = tasks.iter().map(|task| AttemptEnd {
         task_id: task.task_id,
+        // Nothing of it is recorded, whosever it is.
+        tenant: Tenant::DEFAULT,
         attempt: task.attempt,
         fence: task.fence,
+        workflow: None,
         finished_at,
         outcome: Outcome::Failed(Failure::new(FailureKind::Lost, "the attempt did not begin")),
         usage: Usage::default(),

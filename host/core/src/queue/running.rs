@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +31,7 @@ pub(crate) struct Attempting {
     pub(crate) cancel: CancellationToken,
     pub(crate) kill: CancellationToken,
     fence: Fence,
+    begun: Instant,
     stop: AtomicU8,
 }
 
@@ -85,6 +87,7 @@ impl Running {
             cancel: CancellationToken::new(),
             kill: CancellationToken::new(),
             fence: claim.fence,
+            begun: Instant::now(),
             stop: AtomicU8::new(0),
         });
         let id = claim.task_id;
@@ -105,6 +108,13 @@ impl Running {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.0.count.load(Ordering::Acquire)
+    }
+
+    /// How long the one has run that runs longest; zero if none does.
+    pub(crate) fn longest(&self, now: Instant) -> Duration {
+        let attempts = self.lock();
+        let begun = attempts.values().flatten().map(|one| one.begun).min();
+        begun.map_or(Duration::ZERO, |begun| now.saturating_duration_since(begun))
     }
 
     /// Whether an attempt at a task runs here.

@@ -9,6 +9,7 @@ use rand::{Rng, RngCore, SeedableRng};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::nodes::Nodes;
 use crate::queue::drain::Drain;
 use crate::queue::elsewhere::others::Others;
 use crate::queue::events::Hub;
@@ -23,10 +24,12 @@ use crate::queue::running::Running;
 use crate::queue::settings::QueueConfig;
 use crate::queue::slots::Slots;
 use crate::queue::waiters::Waiters;
+use crate::runner::admission::Admission;
 use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::Metrics;
 use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::clock::Clock;
+use cofferdam_domain::pressure::Pressure;
 use cofferdam_domain::task::{Priority, TaskId};
 use cofferdam_domain::time::Timestamp;
 use cofferdam_domain::worker::Profile;
@@ -37,7 +40,11 @@ use cofferdam_storage::{Reads, Tasks};
 pub(crate) struct Shared {
     pub(crate) storage: Arc<dyn Tasks>,
     pub(crate) reads: Arc<dyn Reads>,
+    /// What becomes of nodes of workflows.
+    pub(crate) nodes: Nodes,
     pub(crate) clock: Clock,
+    /// What runs may ask for, and what holds for tenants.
+    pub(crate) admission: Admission,
     pub(crate) config: QueueConfig,
     /// How many attempts may run at once here.
     pub(crate) slots: Slots,
@@ -77,6 +84,8 @@ pub(crate) struct Shared {
     pub(crate) progress: ProgressBoard,
     pub(crate) figures: Figures,
     pub(crate) metrics: Arc<Metrics>,
+    /// Whether memory allows for more.
+    pub(crate) pressure: Pressure,
     pub(crate) dice: Dice,
 }
 

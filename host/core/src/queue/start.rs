@@ -13,6 +13,7 @@ use std::time::Instant;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use crate::nodes::Nodes;
 use crate::queue::drain::Drain;
 use crate::queue::elsewhere::Taps;
 use crate::queue::elsewhere::others::Others;
@@ -35,8 +36,8 @@ use crate::queue::shared::{Dice, Shared};
 use crate::queue::slots::Slots;
 use crate::queue::waiters::Waiters;
 use crate::queue::{
-    Queue, canceller, completer, dispatcher, drainer, elsewhere, fencing, heartbeat, lanes,
-    progress, pruner, reconciler, rescuer, scaler,
+    Queue, canceller, completer, cpu, dispatcher, drainer, elsewhere, fencing, heartbeat, lanes,
+    progress, pruner, reconciler, repairer, rescuer, scaler,
 };
 use crate::registry::Registry;
 use crate::runner::admission::Admission;
@@ -45,12 +46,13 @@ use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::Metrics;
 use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::clock::Clock;
+use cofferdam_domain::pressure::Pressure;
 use cofferdam_domain::time::Timestamp;
 use cofferdam_domain::worker::Profile;
 use cofferdam_sandbox::threads::GuestThreadsHandle;
 use cofferdam_storage::files::FileStorage;
 use cofferdam_storage::signals::{Ear, Signals};
-use cofferdam_storage::{Reads, StorageError, Tasks};
+use cofferdam_storage::{Reads, StorageError, Tasks, Workflows};
 
 /// The parts of a queue.
 pub struct Parts {
@@ -58,6 +60,8 @@ pub struct Parts {
     pub storage: Arc<dyn Tasks>,
     /// The queries about tasks.
     pub reads: Arc<dyn Reads>,
+    /// The workflows that some of them are nodes of.
+    pub workflows: Arc<dyn Workflows>,
     /// The signals of changes in storage.
     pub signals: Arc<dyn Signals>,
     /// Where modules are known.
@@ -80,6 +84,8 @@ pub struct Parts {
     pub shutdown: Shutdown,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+    /// Whether memory allows for more.
+    pub pressure: Pressure,
     /// Hears what guests write at other hosts.
     pub taps: Option<Arc<dyn Taps>>,
     /// Whether no other host can be alive on this storage, so that running tasks in it were left by
@@ -114,17 +120,18 @@ impl Queue {
     ) -> Result<Arc<Queue>, StorageError> {
         let Parts {
             registry,
-            admission,
             threads,
             sole_owner,
             ..
         } = &parts;
-        let (registry, admission) = (Arc::clone(registry), admission.clone());
+        let registry = Arc::clone(registry);
         let (threads, sole_owner) = (threads.clone(), *sole_owner);
         let shared = Arc::new(share(parts));
         let ear: Arc<dyn Ear> = Arc::<Shared>::clone(&shared);
         shared.signals.listen(Arc::downgrade(&ear));
         heartbeat::beat(&shared).await?;
+        // Nor is anything claimed of a tenant that has used up its day.
+        cpu::share(&shared).await;
         let dead_before = if sole_owner {
             // This does not depend on the clocks of earlier incarnations.
             Timestamp::from_millis(i64::MAX)
@@ -142,7 +149,6 @@ impl Queue {
         Ok(Arc::new(Queue {
             shared,
             registry,
-            admission,
             cancels,
             attic,
             spool,
@@ -169,9 +175,11 @@ fn share(parts: Parts) -> Shared {
     };
     Shared {
         storage: parts.storage,
+        nodes: Nodes::new(parts.workflows, Arc::clone(&parts.reads)),
         reads: parts.reads,
         signals: parts.signals,
         clock: parts.clock,
+        admission: parts.admission,
         slots: Slots::between(slots_min, slots),
         worker: parts.worker,
         profile: Arc::new(parts.profile),
@@ -199,6 +207,7 @@ fn share(parts: Parts) -> Shared {
         progress: ProgressBoard::default(),
         figures: Figures::new(),
         metrics: parts.metrics,
+        pressure: parts.pressure,
         dice: Dice::seeded(parts.seed),
     }
 }
@@ -238,6 +247,7 @@ fn spawn<A: Attempts>(
     shutdown.spawn("elsewhere", elsewhere::serve(Arc::clone(shared)));
     shutdown.spawn("scaler", scaler::serve(Arc::clone(shared)));
     shutdown.spawn("rescuer", rescuer::serve(Arc::clone(shared)));
+    shutdown.spawn("repairer", repairer::serve(Arc::clone(shared)));
     shutdown.spawn("pruner", pruner::serve(Arc::clone(shared), attic));
     shutdown.spawn("drainer", drainer::serve(Arc::clone(shared)));
     cancels

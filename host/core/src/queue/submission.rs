@@ -5,11 +5,12 @@ use std::time::Duration;
 use crate::queue::{Queue, QueueError};
 use crate::registry::schema::Text;
 use crate::runner::{NoInput, RunError, unmetered};
+use cofferdam_domain::callback::Callback;
 use cofferdam_domain::caller::Caller;
 use cofferdam_domain::grants::Grants;
 use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::limits::LimitRequest;
-use cofferdam_domain::module::ModuleRef;
+use cofferdam_domain::module::{ModuleInfo, ModuleRef};
 use cofferdam_domain::placement::Placement;
 use cofferdam_domain::retry::RetryPolicy;
 use cofferdam_domain::task::{Dedup, Input, NewTask, Priority, TaskId, TaskSpec};
@@ -43,16 +44,23 @@ pub struct Submission {
     pub grants: Grants,
     /// The isolation it asks for.
     pub isolation: Option<Isolation>,
+    /// How old a result of the cache may be that it takes, if it takes any.
+    pub cache_ttl: Option<Duration>,
     /// Which workers it is for.
     pub placement: Placement,
     /// The idempotency key, which identifies a repeated submission.
     pub idempotency_key: Option<String>,
     /// A deduplication key, which at most one task has within the configured window.
     pub dedup_key: Option<String>,
+    /// Whom its end is told.
+    pub callback: Option<Callback>,
     /// A JSON object of the submitter's, as text.
     pub metadata: String,
     /// A hash of the unchanged request.
     pub fingerprint: [u8; 16],
+    /// Whether its input is not what its module gets: it has references to what other nodes of its workflow
+    /// give. It is held against the module's schema when it is filled in.
+    pub is_template: bool,
 }
 
 impl Submission {
@@ -71,11 +79,14 @@ impl Submission {
             retry: RetryPolicy::default(),
             grants: Grants::none(),
             isolation: None,
+            cache_ttl: None,
             placement: Placement::default(),
             idempotency_key: None,
             dedup_key: None,
+            callback: None,
             metadata: "{}".to_owned(),
             fingerprint: [0; 16],
+            is_template: false,
         }
     }
 }
@@ -105,33 +116,29 @@ impl Queue {
         now: Timestamp,
     ) -> Result<NewTask, QueueError> {
         let limits = self
+            .shared
             .admission
-            .check(&submission.limits, &submission.grants)?;
+            .check(caller, &submission.limits, &submission.grants)?;
+        let secrets = self
+            .shared
+            .admission
+            .check_secrets(caller.tenant(), &submission.grants);
+        secrets.await?;
+        if let Some(callback) = &submission.callback {
+            let admission = &self.shared.admission;
+            admission.check_callback(caller, callback)?;
+        }
         let module = self
             .registry
-            .resolve(&submission.module)
+            .resolve(caller.tenant(), &submission.module)
             .await
             .map_err(RunError::from)?;
         if module.kind.language().is_some() && submission.limits.fuel.is_some() {
             return Err(unmetered().into());
         }
-        // Keeps the file in its place until it was read.
-        let mut _opened = None;
-        let (content_type, input) = match &submission.input {
-            Input::Inline(payload) => (&*payload.content_type, Text::Memory(payload.body.clone())),
-            Input::Spooled {
-                content_type,
-                blob,
-                size_bytes,
-            } => {
-                let file = self.spool.open(*blob).await.map_err(refused)?;
-                let (path, size_bytes) = (file.path().to_owned(), *size_bytes);
-                _opened = Some(file);
-                (content_type.as_str(), Text::File { path, size_bytes })
-            }
-        };
-        let checked = self.registry.check_input(&module, content_type, input);
-        checked.await.map_err(RunError::Schema)?;
+        if !submission.is_template {
+            self.check_input(&module, &submission.input).await?;
+        }
         let earliest = now.plus(submission.delay);
         let window = self.shared.config.dedup_window;
         Ok(NewTask {
@@ -153,12 +160,36 @@ impl Queue {
                 retry: submission.retry,
                 grants: submission.grants,
                 isolation: submission.isolation,
+                cache_ttl: submission.cache_ttl,
                 placement: submission.placement,
                 metadata: submission.metadata,
             },
             idempotency_key: submission.idempotency_key,
             fingerprint: submission.fingerprint,
             dedup: submission.dedup_key.map(|key| Dedup { key, window }),
+            callback: submission.callback,
         })
+    }
+
+    /// Holds an input against the module's schema.
+    async fn check_input(&self, module: &ModuleInfo, input: &Input) -> Result<(), QueueError> {
+        // Keeps the file in its place until it was read.
+        let mut _opened = None;
+        let (content_type, input) = match input {
+            Input::Inline(payload) => (&*payload.content_type, Text::Memory(payload.body.clone())),
+            Input::Spooled {
+                content_type,
+                blob,
+                size_bytes,
+            } => {
+                let file = self.spool.open(*blob).await.map_err(refused)?;
+                let (path, size_bytes) = (file.path().to_owned(), *size_bytes);
+                _opened = Some(file);
+                (content_type.as_str(), Text::File { path, size_bytes })
+            }
+        };
+        let checked = self.registry.check_input(module, content_type, input);
+        checked.await.map_err(RunError::Schema)?;
+        Ok(())
     }
 }

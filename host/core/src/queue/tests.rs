@@ -14,4 +14,5 @@ mod retry;
 mod slots;
 mod stage;
 mod submit;
+mod tenants;
 mod watch;

@@ -12,11 +12,14 @@ use tokio::time::Instant;
 use crate::queue::events::{Event, Heard, Subscription};
 use crate::queue::shared::Shared;
 use crate::queue::{Queue, QueueError};
+use cofferdam_domain::caller::Caller;
 use cofferdam_domain::task::{Task, TaskId};
+use cofferdam_domain::whose::Whose;
 
 /// A watcher of one task. Dropping it ends the watch.
 pub struct Watch {
     shared: Arc<Shared>,
+    whose: Whose,
     id: TaskId,
     subscription: Subscription,
     reach: Reach,
@@ -36,19 +39,21 @@ pub enum Reach {
 
 impl Queue {
     /// The task's state and the events from then on, after event number `seen` (0 for none); `None`
-    /// if there is no such task. The watch of a final task delivers what is still known and ends.
+    /// if the caller has no such task. The watch of a final task delivers what is still known and ends.
     pub async fn watch(
         &self,
+        caller: &Caller,
         id: TaskId,
         seen: u64,
         reach: Reach,
     ) -> Result<Option<(Task, Watch)>, QueueError> {
+        let whose = Whose::of(caller);
         let subscription = match reach {
             Reach::AllHosts => self.shared.events.seek(id, seen),
             Reach::ThisHost => self.shared.events.subscribe(id, seen),
         };
         let mark = subscription.mark();
-        let Some(task) = self.shared.reads.task(id).await? else {
+        let Some(task) = self.shared.reads.task(&whose, id).await? else {
             return Ok(None);
         };
         if let Some(others) = &self.shared.others {
@@ -63,6 +68,7 @@ impl Queue {
         let is_over = subscription.begin(mark, task.state, task.attempt);
         let watch = Watch {
             shared: Arc::clone(&self.shared),
+            whose,
             id,
             subscription,
             reach,
@@ -72,15 +78,20 @@ impl Queue {
         Ok(Some((task, watch)))
     }
 
-    /// The task once it is final, or its state after `patience`; `None` if there is no such task.
-    pub async fn wait(&self, id: TaskId, patience: Duration) -> Result<Option<Task>, QueueError> {
-        let shared = &self.shared;
+    /// The task once it is final, or its state after `patience`; `None` if the caller has no such task.
+    pub async fn wait(
+        &self,
+        caller: &Caller,
+        id: TaskId,
+        patience: Duration,
+    ) -> Result<Option<Task>, QueueError> {
+        let (shared, whose) = (&self.shared, Whose::of(caller));
         let waiting = shared.waiters.enter(id);
         let until = Instant::now() + patience;
         loop {
             // Made before the check, so that an end between the check and the wait is not missed.
             let woken = waiting.woken();
-            let task = shared.reads.task(id).await?;
+            let task = shared.reads.task(&whose, id).await?;
             let is_open = task.as_ref().is_some_and(|task| !task.state.is_final());
             if !is_open || Instant::now() >= until {
                 return Ok(task);
@@ -114,7 +125,7 @@ impl Watch {
     async fn look(&mut self) {
         self.looks_at = Instant::now() + self.shared.config.heartbeat_interval;
         let mark = self.subscription.mark();
-        self.is_over = match self.shared.reads.task(self.id).await {
+        self.is_over = match self.shared.reads.task(&self.whose, self.id).await {
             Ok(task) => {
                 let ended = task.as_ref().filter(|task| task.state.is_final());
                 if let (Some(task), Some(others), Reach::AllHosts) =

@@ -17,6 +17,7 @@ pub(crate) struct LoadedModules<M> {
     fast: Class<M>,
     metered: Class<M>,
     interpreter: Class<M>,
+    unchecked: Class<M>,
     max: usize,
     /// Grows by two with each loaded module. A use is marked one above the present value: after all
     /// modules loaded before it. Uses between two loads need no order, and a hit does not write to
@@ -38,6 +39,7 @@ impl<M> LoadedModules<M> {
             fast: RwLock::default(),
             metered: RwLock::default(),
             interpreter: RwLock::default(),
+            unchecked: RwLock::default(),
             max: max.max(1),
             loads: AtomicU64::new(0),
         }
@@ -87,6 +89,21 @@ impl<M> LoadedModules<M> {
         }
     }
 
+    /// Forgets every version in every class; they are loaded again when they are used.
+    pub(crate) fn clear(&self) {
+        for class in EngineClass::ALL {
+            let forgotten = {
+                let mut slots = self
+                    .class(class)
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner);
+                std::mem::take(&mut *slots)
+            };
+            // They are unmapped without the lock.
+            drop(forgotten);
+        }
+    }
+
     fn slot(&self, digest: Digest, class: EngineClass) -> Arc<Slot<M>> {
         let mut slots = self
             .class(class)
@@ -115,6 +132,7 @@ impl<M> LoadedModules<M> {
             EngineClass::Fast => &self.fast,
             EngineClass::Metered => &self.metered,
             EngineClass::Interpreter => &self.interpreter,
+            EngineClass::Unchecked => &self.unchecked,
         }
     }
 }
@@ -180,5 +198,7 @@ mod tests {
         assert!(modules.get(digest(3), EngineClass::Metered).is_none());
         modules.remove(digest(3));
         assert!(modules.get(digest(3), EngineClass::Fast).is_none());
+        modules.clear();
+        assert!(modules.get(digest(1), EngineClass::Fast).is_none());
     }
 }

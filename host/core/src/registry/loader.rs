@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use cofferdam_domain::isolation::IsolationPolicy;
+use cofferdam_domain::isolation::{Habit, IsolationPolicy};
 use cofferdam_domain::limits::Limits;
 use cofferdam_domain::module::{Descriptor, Digest, ModuleKind};
 use cofferdam_sandbox::compile::{Compiled, Compiler};
@@ -109,7 +109,9 @@ impl Loader for SandboxLoader {
     ) -> Result<Option<Descriptor>, CompileError> {
         // A description is guest code like any other, including its start functions.
         let (sandbox, limits) = (self.sandbox.clone(), self.limits);
-        let isolation = self.isolation.resolve(None, module.kind());
+        let isolation = self
+            .isolation
+            .resolve(None, module.kind(), Habit::Short, &limits);
         let describe = async move { sandbox.describe(&module, &limits, isolation).await };
         let described = self.threads.hand_over(describe).await;
         described.map_err(|error| match error {

@@ -1,4 +1,4 @@
-//! A cache of the versions that names refer to.
+//! A cache of the versions that names refer to, each owner's apart.
 //!
 //! This host's own changes are seen at once. A change made through another host on the same
 //! storage is seen when the entry has grown old.
@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::module::{ModuleInfo, ModuleName, ModuleRef};
 
 /// The most references remembered; at one more all are forgotten and learnt again as they are used.
@@ -18,7 +19,7 @@ const AGE_MAX: Duration = Duration::from_secs(10);
 /// The memory.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
-    known: RwLock<HashMap<ModuleRef, Known>>,
+    known: RwLock<HashMap<Tenant, HashMap<ModuleRef, Known>>>,
     era: AtomicU64,
 }
 
@@ -33,10 +34,10 @@ struct Known {
 pub(crate) struct Era(u64);
 
 impl Names {
-    /// The version that `reference` names, if it is known.
-    pub(crate) fn get(&self, reference: &ModuleRef) -> Option<Arc<ModuleInfo>> {
+    /// The version that the owner's `reference` names, if it is known.
+    pub(crate) fn get(&self, owner: &Tenant, reference: &ModuleRef) -> Option<Arc<ModuleInfo>> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let entry = known.get(reference)?;
+        let entry = known.get(owner)?.get(reference)?;
         (entry.since.elapsed() < AGE_MAX).then(|| Arc::clone(&entry.info))
     }
 
@@ -46,24 +47,35 @@ impl Names {
     }
 
     /// Remembers storage's answer, unless a change was made since it was asked.
-    pub(crate) fn learn(&self, asked_in: Era, reference: &ModuleRef, info: &Arc<ModuleInfo>) {
+    pub(crate) fn learn(
+        &self,
+        asked_in: Era,
+        (owner, reference): (&Tenant, &ModuleRef),
+        info: &Arc<ModuleInfo>,
+    ) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if self.era() == asked_in {
-            if known.len() >= REFERENCES_MAX {
+            if known.values().map(HashMap::len).sum::<usize>() >= REFERENCES_MAX {
                 known.clear();
             }
             let entry = Known {
                 info: Arc::clone(info),
                 since: Instant::now(),
             };
-            known.insert(reference.clone(), entry);
+            let own = known.entry(owner.clone()).or_default();
+            own.insert(reference.clone(), entry);
         }
     }
 
-    /// Forgets `name`, in every version.
-    pub(crate) fn forget(&self, name: &ModuleName) {
+    /// Forgets the owner's `name`, in every version.
+    pub(crate) fn forget(&self, owner: &Tenant, name: &ModuleName) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         self.era.fetch_add(1, Ordering::SeqCst);
-        known.retain(|reference, _| reference.name != *name);
+        if let Some(own) = known.get_mut(owner) {
+            own.retain(|reference, _| reference.name != *name);
+            if own.is_empty() {
+                known.remove(owner);
+            }
+        }
     }
 }

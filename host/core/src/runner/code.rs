@@ -4,7 +4,7 @@
 //! know about code.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -14,17 +14,18 @@ use crate::interpreters::Interpreter;
 use crate::interpreters::answer::Written;
 use crate::interpreters::request::{BadRequest, Prepared, Request};
 use crate::registry::RegistryError;
-use crate::runner::claim::Unbegun;
+use crate::runner::claim::{Extra, Unbegun};
 use crate::runner::executed::Executed;
 use crate::runner::work::{Keeps, Work};
 use crate::runner::{QUEUE, RunError, RunRequest, Runner};
 use cofferdam_domain::attempt::{Failure, FailureKind, Outcome, Payload, Stream};
+use cofferdam_domain::cache::CacheUse;
 use cofferdam_domain::caller::{Caller, Scope};
 use cofferdam_domain::claim::Claim;
 use cofferdam_domain::grants::Grants;
 use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::limits::{LimitRequest, Limits};
-use cofferdam_domain::module::{Descriptor, Language, ModuleInfo, ModuleKind};
+use cofferdam_domain::module::{Descriptor, Digest, Language, ModuleInfo, ModuleKind};
 use cofferdam_domain::said::{SUMMARY_BYTES_MAX, cut};
 use cofferdam_domain::task::Input;
 use cofferdam_sandbox::control::{Control, Observer};
@@ -42,6 +43,8 @@ pub struct CodeRequest {
     pub grants: Grants,
     /// The isolation it asks for.
     pub isolation: Option<Isolation>,
+    /// How old a result of the cache may be that it takes, if it takes any.
+    pub cache_ttl: Option<Duration>,
     /// Gets its output while it runs. Called on the thread that runs it: it must not block.
     pub watch: Option<Watcher>,
 }
@@ -83,18 +86,29 @@ impl Runner {
         caller: &Caller,
         request: CodeRequest,
     ) -> Result<Executed, RunError> {
-        let (came, _entered) = (Instant::now(), self.enter()?);
+        let (came, _entered) = (Instant::now(), self.enter(caller)?);
         let Interpreter { info, module } = self.interpreters.get(request.language)?;
-        let limits = self.admission.check(&request.limits, &request.grants)?;
+        let limits = self
+            .admission
+            .check(caller, &request.limits, &request.grants)?;
+        let pass = self.breakers.enter_run(&info, caller)?;
         let control = Control {
             observer: request.watch.map(|watch| Arc::new(Heard(watch)) as _),
             ..Control::default()
         };
-        let isolation = self.admission.isolation(request.isolation, info.kind);
+        let isolation = self.isolation_of_code(request.isolation, info.kind, &limits);
         let mut work = Work::new(module, request.prepared, limits, isolation, control);
-        work.dirs.extend(self.admission.mounts(&request.grants)?);
+        work.dirs
+            .extend(self.admission.mounts(caller.rules(), &request.grants)?);
+        let outward = self
+            .admission
+            .way_out(caller.rules(), caller.tenant(), &request.grants);
+        work.reach(outward.await?);
         work.patience = self.patience(caller, came, limits.timeout, info.digest);
-        Ok(self.perform(work).await?)
+        work.asks(caller.tenant(), info.digest, request.cache_ttl);
+        let executed = self.perform_for(caller, limits.cpu, work).await?;
+        pass.judged(executed.verdict.failure.as_ref());
+        Ok(executed)
     }
 
     /// Checks a script without running it, and returns its description of itself.
@@ -114,6 +128,7 @@ impl Runner {
                     limits: LimitRequest::default(),
                     grants: Grants::none(),
                     isolation: None,
+                    cache_ttl: None,
                     watch: None,
                 },
             )
@@ -127,24 +142,32 @@ impl Runner {
     /// A run at once of an interpreter or a script as a module.
     pub(super) async fn run_code_now(
         &self,
-        language: Language,
-        info: &ModuleInfo,
+        caller: &Caller,
+        (language, info): (Language, &ModuleInfo),
         request: RunRequest,
         limits: Limits,
         patience: Patience,
-    ) -> Result<Report, RunError> {
+    ) -> Result<(Report, Option<CacheUse>), RunError> {
         if request.limits.fuel.is_some() {
             return Err(unmetered());
         }
         let prepared = self.prepared(language, info, &request.input).await??;
-        let module = self.interpreters.get(language)?.module;
-        let isolation = self.admission.isolation(request.isolation, info.kind);
+        let interpreter = self.interpreters.get(language)?;
+        let module = interpreter.module;
+        let isolation = self.isolation_of_code(request.isolation, info.kind, &limits);
         let mut work = Work::new(module, prepared, limits, isolation, request.control);
         work.keeps = Keeps::of(info.kind);
-        work.dirs.extend(self.admission.mounts(&request.grants)?);
+        work.dirs
+            .extend(self.admission.mounts(caller.rules(), &request.grants)?);
+        let outward = self
+            .admission
+            .way_out(caller.rules(), caller.tenant(), &request.grants);
+        work.reach(outward.await?);
         work.patience = patience;
-        let executed = self.perform(work).await?;
-        Ok(told(info.kind, executed, "").await)
+        work.asks(caller.tenant(), interpreter.info.digest, request.cache_ttl);
+        let executed = self.perform_for(caller, limits.cpu, work).await?;
+        let cache = executed.cache;
+        Ok((told(info.kind, executed, "").await, cache))
     }
 
     /// An attempt at a task whose module is an interpreter or a script.
@@ -153,6 +176,7 @@ impl Runner {
         language: Language,
         info: &ModuleInfo,
         claim: &Claim,
+        extra: Extra,
         control: Control,
     ) -> Result<Report, Unbegun> {
         let invalid = |bad: BadRequest| Unbegun::Failed(FailureKind::InvalidInput, bad.to_string());
@@ -160,20 +184,30 @@ impl Runner {
         let Input::Inline(input) = &spec.input else {
             return Err(invalid(no_file()));
         };
-        let module = self.interpreter_for(language, info).await?;
-        let prepared = self.prepared(language, info, input).await?;
-        let prepared = prepared.map_err(invalid)?;
-        let isolation = self.admission.isolation(spec.isolation, info.kind);
+        let (version, module) = self.interpreter_for(language, info).await?;
+        let (kind, prepared) = match &extra.source {
+            Some(source) => {
+                let packages = self.interpreters.packages();
+                let prepared = Prepared::script(language, source, input, packages);
+                (ModuleKind::Script(language), prepared)
+            }
+            None => (info.kind, self.prepared(language, info, input).await?),
+        };
+        let mut prepared = prepared.map_err(invalid)?;
+        prepared.files.extend(extra.files);
+        let isolation = self.isolation_of_code(spec.isolation, info.kind, &spec.limits);
         let mut work = Work::new(module, prepared, spec.limits, isolation, control);
-        work.keeps = Keeps::of(info.kind);
-        work.dirs.extend(self.mounts_of(&spec.grants)?);
+        work.keeps = Keeps::of(kind);
+        work.dirs.extend(self.mounts_of(claim)?);
+        work.reach(self.outward_of(claim).await?);
         work.identity = Identity {
             task_id: claim.task_id.to_string(),
             attempt: claim.attempt,
         };
         work.patience = self.patience_of_attempt(spec.digest);
+        work.asks(&claim.tenant, version, spec.cache_ttl);
         let executed = self.perform(work).await?;
-        Ok(told(info.kind, executed, &artifacts_url(claim)).await)
+        Ok(told(kind, executed, &artifacts_url(claim)).await)
     }
 
     /// The version that a task names if it names an interpreter, else the newest.
@@ -181,21 +215,25 @@ impl Runner {
         &self,
         language: Language,
         info: &ModuleInfo,
-    ) -> Result<Arc<LoadedModule>, Unbegun> {
+    ) -> Result<(Digest, Arc<LoadedModule>), Unbegun> {
         match info.kind {
             ModuleKind::Interpreter(_) => {
                 let class = EngineClass::Interpreter;
                 if let Some(module) = self.registry.loaded(info.digest, class) {
-                    return Ok(module);
+                    return Ok((info.digest, module));
                 }
                 // No slot of the queue is held while it is being compiled.
                 self.interpreters.get(language)?;
-                Ok(self.registry.load(info, class, QUEUE).await?)
+                let module = self.registry.load(info, class, QUEUE).await?;
+                Ok((info.digest, module))
             }
             ModuleKind::Script(_)
             | ModuleKind::Task
             | ModuleKind::Command
-            | ModuleKind::CoreCommand => Ok(self.interpreters.get(language)?.module),
+            | ModuleKind::CoreCommand => {
+                let interpreter = self.interpreters.get(language)?;
+                Ok((interpreter.info.digest, interpreter.module))
+            }
         }
     }
 
@@ -228,12 +266,13 @@ async fn told(kind: ModuleKind, executed: Executed, url: &str) -> Report {
         usage,
         streams,
         files,
+        cache: _,
     } = executed;
     let outcome = match (&verdict.failure, kind) {
         (Some(failure), _) => Outcome::Failed(Failure::clone(failure)),
         (None, ModuleKind::Script(_)) => {
             let text: Box<str> = verdict.result.into();
-            Outcome::Completed(json(String::from(text).into()))
+            Outcome::Completed(Payload::json(String::from(text)))
         }
         (
             None,
@@ -245,7 +284,7 @@ async fn told(kind: ModuleKind, executed: Executed, url: &str) -> Report {
             let written = Written::of(files.as_ref());
             let answer = verdict.into_answer(&streams, &usage, written, url);
             let text = serde_json::to_vec(&answer).expect("an answer is plain JSON");
-            Outcome::Completed(json(text.into()))
+            Outcome::Completed(Payload::json(text))
         }
     };
     Report {
@@ -253,13 +292,7 @@ async fn told(kind: ModuleKind, executed: Executed, url: &str) -> Report {
         usage,
         streams,
         files,
-    }
-}
-
-fn json(body: Bytes) -> Payload {
-    Payload {
-        content_type: "application/json".into(),
-        body,
+        isolation: None,
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::interpreters::answer::{Answer, Verdict, Written};
 use crate::telemetry::metrics::Metrics;
 use cofferdam_domain::attempt::{Streams, Usage};
+use cofferdam_domain::cache::CacheUse;
 use cofferdam_domain::module::Language;
 use cofferdam_sandbox::OutputFiles;
 
@@ -17,6 +18,8 @@ pub struct Executed {
     pub streams: Streams,
     /// The files that are kept.
     pub files: Option<OutputFiles>,
+    /// Where the result came from, if it asked the cache.
+    pub cache: Option<CacheUse>,
 }
 
 impl Executed {

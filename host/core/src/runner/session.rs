@@ -11,12 +11,13 @@ use tokio_util::sync::CancellationToken;
 use crate::interpreters::answer::Verdict;
 use crate::interpreters::request::{Prepared, SessionSetup};
 use crate::interpreters::{self, Interpreter, Interpreters};
+use crate::runner::cpu::CpuBook;
 use crate::runner::party;
 use crate::runner::work::{Work, written};
 use crate::runner::{Executed, RunError, Runner, Watcher};
 use crate::telemetry::metrics::Metrics;
 use cofferdam_domain::attempt::{Failure, Stream};
-use cofferdam_domain::caller::Caller;
+use cofferdam_domain::caller::{Caller, Tenant};
 use cofferdam_domain::grants::Grants;
 use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::limits::{LimitRequest, Limits};
@@ -48,6 +49,9 @@ pub struct Kept {
     ear: Arc<Ear>,
     language: Language,
     metrics: Arc<Metrics>,
+    /// Whose it is, and where what they use is counted.
+    tenant: Tenant,
+    cpu: CpuBook,
 }
 
 /// Code for a session.
@@ -103,7 +107,7 @@ impl Runner {
         caller: &Caller,
         request: SessionRequest,
     ) -> Result<Result<Kept, Failure>, RunError> {
-        let _entered = self.enter()?;
+        let _entered = self.enter(caller)?;
         let Interpreter { info, module } = self.interpreters.get(request.language)?;
         let ear = Arc::new(Ear::default());
         let control = Control {
@@ -111,10 +115,15 @@ impl Runner {
             observer: Some(Arc::clone(&ear) as Arc<dyn Observer>),
             ..Control::default()
         };
-        let isolation = self.admission.isolation(request.isolation, info.kind);
+        let isolation = self.isolation_of_code(request.isolation, info.kind, &request.limits);
         let opening = request.setup.opening();
         let mut work = Work::new(module, opening, request.limits, isolation, control);
-        work.dirs.extend(self.admission.mounts(&request.grants)?);
+        work.dirs
+            .extend(self.admission.mounts(caller.rules(), &request.grants)?);
+        let outward = self
+            .admission
+            .way_out(caller.rules(), caller.tenant(), &request.grants);
+        work.reach(outward.await?);
         work.patience = Patience {
             begin_by: Instant::now().checked_add(self.sandbox.queue_timeout()),
             end_by: None,
@@ -128,6 +137,8 @@ impl Runner {
             ear,
             language: request.language,
             metrics: Arc::clone(&self.metrics),
+            tenant: caller.tenant().clone(),
+            cpu: self.admission.cpu().clone(),
         }))
     }
 
@@ -139,10 +150,12 @@ impl Runner {
     /// The limits of one call of a session whose own limits are `session`.
     pub fn turn_limits(
         &self,
+        caller: &Caller,
         session: &Limits,
         asked: &LimitRequest,
     ) -> Result<(Duration, Duration), RunError> {
-        let checked = self.admission.check(asked, &Grants::none())?;
+        self.admission.cpu().check(caller)?;
+        let checked = self.admission.check(caller, asked, &Grants::none())?;
         let timeout = asked.timeout.map_or(session.timeout, |_| checked.timeout);
         Ok((timeout, asked.cpu.map_or(session.cpu, |_| checked.cpu)))
     }
@@ -162,6 +175,8 @@ impl Kept {
             ear,
             language,
             metrics,
+            tenant,
+            cpu,
         } = self;
         ear.listen(code.watch);
         let call = session.call(Turn {
@@ -174,6 +189,7 @@ impl Kept {
         });
         let (report, after) = turn.drive(call).await;
         ear.listen(None);
+        cpu.charge(&tenant, report.usage.cpu);
         let left = match after {
             After::Live(session) => Left::Live(Kept {
                 session,
@@ -181,11 +197,14 @@ impl Kept {
                 ear,
                 language,
                 metrics: Arc::clone(&metrics),
+                tenant,
+                cpu,
             }),
             After::Ended(files) => Left::Ended(written(files, Vec::new()).await),
         };
         let files = left.files().await;
         let executed = Executed {
+            cache: None,
             verdict: Verdict::of(report.outcome),
             usage: report.usage,
             streams: report.streams,

@@ -4,7 +4,16 @@
 //! registry is made, those of a module when it is first seen. No label contains a user's text, with
 //! one bounded exception: the first [`MODULES_MAX`] module names, and `other` for the rest.
 
+mod audit;
+mod cache;
+mod callbacks;
+mod kinds;
+mod processes;
 mod readings;
+mod routes;
+pub(crate) mod sealing;
+mod tallies;
+mod vitals;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -21,7 +30,11 @@ use cofferdam_domain::attempt::FailureKind;
 use cofferdam_domain::memory::Purpose;
 use cofferdam_domain::state::TaskState;
 
+use self::kinds::{ByKind, NO_FAILURE};
 pub use self::readings::Readings;
+pub use self::routes::RouteCounters;
+pub use self::tallies::Tallies;
+use crate::telemetry::spread::Spread;
 
 /// Module names that get series of their own.
 pub const MODULES_MAX: usize = 100;
@@ -34,9 +47,6 @@ const SECONDS: [f64; 16] = [
     0.000_05, 0.000_2, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0,
     30.0, 120.0, 600.0,
 ];
-
-/// The kind label of a success.
-const NO_FAILURE: &str = "none";
 
 type Word = [(&'static str, &'static str); 1];
 type Words = [(&'static str, &'static str); 2];
@@ -54,6 +64,8 @@ pub struct Metrics {
     modules: RwLock<HashMap<String, Arc<ModuleSeries>>>,
     attempts: ByKind,
     runs: ByKind,
+    waits: Spread,
+    durations: Spread,
     tasks: Family<Words, Counter>,
     dead: Counter,
     requests: Family<Words, Counter>,
@@ -62,8 +74,17 @@ pub struct Metrics {
     active: Gauge,
     slots: Gauge,
     waiting: Gauge,
+    modules_held: Gauge,
+    firings: Family<Word, Counter>,
+    repairs: Counter,
+    callbacks: Family<Word, Counter>,
+    sealing_left: Family<Word, Gauge>,
+    resealed: Family<Word, Counter>,
+    callback_hosts_held: Gauge,
     sessions: Gauge,
     processes: Gauge,
+    processes_unchecked: Gauge,
+    processes_retired: Gauge,
     processes_died: Gauge,
     files: Gauge,
     memory: Gauge,
@@ -71,7 +92,11 @@ pub struct Metrics {
     memory_taken: Family<Word, Gauge>,
     disk_free: Gauge,
     disk_full: Gauge,
+    confinement: Family<Words, Gauge>,
     interpreters: Family<Words, Gauge>,
+    trail: audit::Trail,
+    vitals: vitals::Vitals,
+    cache: cache::Cache,
 }
 
 /// The series of one module.
@@ -81,17 +106,6 @@ struct ModuleSeries {
     run: Histogram,
     end_to_end: Histogram,
 }
-
-/// One counter for success and one for each kind of failure.
-#[derive(Debug)]
-struct ByKind([Counter; FailureKind::ALL.len() + 1]);
-
-/// The counters of one HTTP route, by status class.
-#[derive(Clone, Debug)]
-pub struct RouteCounters([Counter; 5]);
-
-/// The classes of HTTP status that are counted.
-const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 impl Default for Metrics {
     fn default() -> Metrics {
@@ -113,6 +127,8 @@ impl Metrics {
             modules: RwLock::default(),
             attempts: ByKind::of(&attempts),
             runs: ByKind::of(&runs),
+            waits: Spread::default(),
+            durations: Spread::default(),
             tasks: Family::default(),
             dead: Counter::default(),
             requests: Family::default(),
@@ -121,16 +137,29 @@ impl Metrics {
             active: Gauge::default(),
             slots: Gauge::default(),
             waiting: Gauge::default(),
+            modules_held: Gauge::default(),
+            firings: Family::default(),
+            repairs: Counter::default(),
+            callbacks: Family::default(),
+            sealing_left: Family::default(),
+            resealed: Family::default(),
+            callback_hosts_held: Gauge::default(),
             sessions: Gauge::default(),
             files: Gauge::default(),
             processes: Gauge::default(),
+            processes_unchecked: Gauge::default(),
+            processes_retired: Gauge::default(),
             processes_died: Gauge::default(),
             memory: Gauge::default(),
             memory_budget: Gauge::default(),
             memory_taken: Family::default(),
             disk_free: Gauge::default(),
             disk_full: Gauge::default(),
+            confinement: Family::default(),
             interpreters: Family::default(),
+            trail: audit::Trail::default(),
+            vitals: vitals::Vitals::default(),
+            cache: cache::Cache::default(),
             registry: Registry::default(),
         };
         metrics.register_durations(&mut registry);
@@ -145,7 +174,13 @@ impl Metrics {
             runs,
         );
         metrics.register_others(&mut registry);
+        metrics.register_processes(&mut registry);
+        metrics.register_callbacks(&mut registry);
+        metrics.register_sealing(&mut registry);
         metrics.register_room(&mut registry);
+        metrics.trail.register(&mut registry);
+        metrics.vitals.register(&mut registry);
+        metrics.cache.register(&mut registry);
         Metrics {
             registry,
             ..metrics
@@ -227,14 +262,19 @@ impl Metrics {
             self.sessions.clone(),
         );
         registry.register(
-            "guest_processes",
-            "Processes that isolated guests run in on this host",
-            self.processes.clone(),
+            "schedule_firings",
+            "Instants of schedules that this host made something of, by what that was",
+            self.firings.clone(),
         );
         registry.register(
-            "guest_processes_died",
-            "Such processes that died under their guests since this host began",
-            self.processes_died.clone(),
+            "workflow_repairs",
+            "Workflows that stood still and were repaired; there should be none",
+            self.repairs.clone(),
+        );
+        registry.register(
+            "modules_held",
+            "Modules that are held back on this host, because they failed again and again",
+            self.modules_held.clone(),
         );
     }
 
@@ -275,6 +315,11 @@ impl Metrics {
             self.disk_full.clone(),
         );
         registry.register(
+            "confinement",
+            "1 for each layer by which the kernel confines the host, or the processes of its guests",
+            self.confinement.clone(),
+        );
+        registry.register(
             "interpreter_state",
             "1 for the state that the interpreter of a language is in",
             self.interpreters.clone(),
@@ -293,6 +338,8 @@ impl Metrics {
         let series = self.series(module);
         series.wait.observe(wait.as_secs_f64());
         series.run.observe(run.as_secs_f64());
+        self.waits.record(wait);
+        self.durations.record(run);
         self.attempts.count(failure);
     }
 
@@ -321,6 +368,7 @@ impl Metrics {
     /// Counts a run without a task.
     pub fn run_finished(&self, module: &str, failure: Option<FailureKind>, run: Duration) {
         self.series(module).run.observe(run.as_secs_f64());
+        self.durations.record(run);
         self.runs.count(failure);
     }
 
@@ -336,14 +384,6 @@ impl Metrics {
         self.panics.inc();
     }
 
-    /// The counters of a route, named by its pattern.
-    pub fn route(&self, pattern: &'static str) -> RouteCounters {
-        RouteCounters(STATUS_CLASSES.map(|class| {
-            self.requests
-                .get_or_create_owned(&[("route", pattern), ("status", class)])
-        }))
-    }
-
     /// The text that Prometheus scrapes.
     pub fn render(&self, readings: &Readings) -> String {
         for (state, depth) in TaskState::ALL.into_iter().zip(readings.depth) {
@@ -355,7 +395,14 @@ impl Metrics {
         self.slots.set(signed(readings.slots));
         self.waiting.set(signed(readings.waiting));
         self.sessions.set(signed(readings.sessions));
+        self.modules_held.set(signed(readings.modules_held));
+        self.callback_hosts_held
+            .set(signed(readings.callback_hosts_held));
         self.processes.set(signed(readings.processes));
+        self.processes_unchecked
+            .set(signed(readings.processes_unchecked));
+        self.processes_retired
+            .set(signed(readings.processes_retired));
         self.processes_died.set(signed(readings.processes_died));
         self.files.set(signed(readings.files_bytes));
         self.memory.set(signed(readings.memory_bytes));
@@ -367,6 +414,13 @@ impl Metrics {
         }
         self.disk_free.set(signed(readings.disk_free_bytes));
         self.disk_full.set(i64::from(readings.disk_full));
+        for (of, layer, holds) in readings.confinement {
+            self.confinement
+                .get_or_create(&[("of", of), ("layer", layer)])
+                .set(i64::from(holds));
+        }
+        self.vitals.set(readings);
+        self.cache.set(readings);
         // A state that an interpreter has left is no series of its own any more.
         self.interpreters.clear();
         for (language, state) in readings.interpreters {
@@ -403,30 +457,15 @@ impl Metrics {
             end_to_end: self.end_to_end.get_or_create_owned(&label),
         }
     }
-}
 
-impl RouteCounters {
-    /// Counts one answer of HTTP status `status`.
-    pub fn count(&self, status: u16) {
-        let class = usize::from(status / 100).clamp(1, STATUS_CLASSES.len()) - 1;
-        self.0[class].inc();
-    }
-}
-
-impl ByKind {
-    fn of(family: &Family<Word, Counter>) -> ByKind {
-        ByKind(std::array::from_fn(|place| {
-            let kind = match place.checked_sub(1) {
-                None => NO_FAILURE,
-                Some(place) => FailureKind::ALL[place].as_str(),
-            };
-            family.get_or_create_owned(&[("kind", kind)])
-        }))
+    /// Counts workflows that stood still.
+    pub fn workflows_repaired(&self, workflows: u64) {
+        self.repairs.inc_by(workflows);
     }
 
-    fn count(&self, failure: Option<FailureKind>) {
-        let place = failure.map_or(0, |kind| kind as usize + 1);
-        self.0[place].inc();
+    /// Counts an instant of a schedule.
+    pub fn fired(&self, outcome: &'static str) {
+        self.firings.get_or_create(&[("outcome", outcome)]).inc();
     }
 }
 
@@ -439,44 +478,4 @@ fn signed(value: u64) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counts_are_rendered_under_their_kind() {
-        let metrics = Metrics::new();
-        let (wait, run) = (Duration::from_millis(2), Duration::from_millis(7));
-        metrics.attempt_finished("resize", Some(FailureKind::HostError), wait, run);
-        metrics.attempt_finished("resize", None, wait, run);
-        metrics.task_finished("resize", TaskState::Failed, Some(FailureKind::Trap), run);
-        metrics.route("/v1/tasks").count(202);
-        let text = metrics.render(&Readings {
-            active: 3,
-            ..Readings::default()
-        });
-        for line in [
-            r#"cofferdam_attempts_total{kind="host_error"} 1"#,
-            r#"cofferdam_attempts_total{kind="none"} 1"#,
-            r#"cofferdam_tasks_total{state="failed",kind="trap"} 1"#,
-            r#"cofferdam_http_requests_total{route="/v1/tasks",status="2xx"} 1"#,
-            r#"cofferdam_run_duration_seconds_count{module="resize"} 2"#,
-            "cofferdam_active_attempts 3",
-        ] {
-            assert!(text.contains(line), "{line} is missing in\n{text}");
-        }
-    }
-
-    #[test]
-    fn module_labels_are_bounded() {
-        let metrics = Metrics::new();
-        for number in 0..MODULES_MAX * 3 {
-            metrics.run_finished(&format!("module-{number}"), None, Duration::ZERO);
-        }
-        let text = metrics.render(&Readings::default());
-        let series = text
-            .matches("cofferdam_run_duration_seconds_count{")
-            .count();
-        assert_eq!(series, MODULES_MAX + 1);
-        assert!(text.contains(r#"run_duration_seconds_count{module="other"} 200"#));
-    }
-}
+mod tests;

@@ -3,6 +3,41 @@
 use super::*;
 
 #[test]
+fn further_ceilings_only_lower() {
+    let low = LimitRequest {
+        timeout: Some(Duration::from_millis(1)),
+        cpu: Some(Duration::from_millis(2)),
+        fuel: Some(3),
+        memory_bytes: Some(4),
+        table_elements: Some(5),
+        disk_bytes: Some(6),
+        disk_files: Some(7),
+        output_bytes: Some(8),
+    };
+    let ceilings = LimitPolicy::default().below(&low).ceilings;
+    let expected = Limits {
+        timeout: Duration::from_millis(1),
+        cpu: Duration::from_millis(2),
+        fuel: Some(3),
+        memory_bytes: 4,
+        table_elements: 5,
+        disk_bytes: 6,
+        disk_files: 7,
+        output_bytes: 8,
+        ..Limits::CEILING
+    };
+    assert_eq!(ceilings, expected);
+    let high = LimitRequest {
+        memory_bytes: Some(u64::MAX),
+        fuel: Some(9),
+        ..LimitRequest::default()
+    };
+    let lowered = LimitPolicy::default().below(&low);
+    assert_eq!(lowered.below(&high), lowered);
+    assert_eq!(lowered.below(&LimitRequest::default()), lowered);
+}
+
+#[test]
 fn a_limit_that_is_not_named_is_the_default() {
     let limits = LimitPolicy::default()
         .resolve(&LimitRequest::default())

@@ -110,3 +110,15 @@ fn languages_are_known_by_each_of_their_words() {
     }
     assert!(!ModuleName::parse("interpreter").unwrap().is_reserved());
 }
+
+#[test]
+fn a_name_means_what_is_the_tenants_own_or_everybodys() {
+    let tenant = Tenant::parse("team").unwrap();
+    let owner = |text: &str| ModuleName::parse(text).unwrap().owner(&tenant);
+    assert_eq!(owner("resize"), tenant);
+    assert_eq!(owner("publicity/a"), tenant);
+    assert_eq!(owner("public"), tenant);
+    for shared in ["public/resize", "interpreters/python"] {
+        assert_eq!(owner(shared), Tenant::DEFAULT, "{shared}");
+    }
+}

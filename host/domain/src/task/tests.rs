@@ -73,6 +73,7 @@ fn task() -> Task {
     let now = Timestamp::EPOCH;
     Task {
         id: TaskId(Uuid::nil()),
+        tenant: Tenant::DEFAULT,
         module: ModuleName::parse("m").unwrap(),
         digest: Digest::from_bytes([0; 32]),
         state: TaskState::Pending,
@@ -96,5 +97,6 @@ fn task() -> Task {
         result_bytes: None,
         truncated: [false; 3],
         metadata: "{}".to_owned(),
+        has_callback: false,
     }
 }

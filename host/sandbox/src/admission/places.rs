@@ -1,8 +1,7 @@
 //! Places of one kind that callers take turns for, where nothing else is admitted: no pool of
 //! instances, no memory.
 
-use crate::EngineClass;
-use crate::admission::{Admission, Admitted, Need, NoRoom, NotAdmitted, Patience};
+use crate::admission::{Admission, Admitted, Door, Need, NoRoom, NotAdmitted, Patience};
 use cofferdam_domain::memory::{Budget, Share, Shares};
 
 /// The places.
@@ -24,7 +23,7 @@ impl Places {
         };
         let slots = u32::try_from(count.max(1)).unwrap_or(u32::MAX);
         let memory = Budget::new(0, no_memory);
-        Places(Admission::with_line([slots, 0], memory, 0, waiting_max))
+        Places(Admission::with_line([slots, 0, 0], memory, 0, waiting_max))
     }
 
     /// How many wait.
@@ -38,7 +37,7 @@ impl Places {
             memory_bytes: 0,
             slots: 1,
         };
-        match self.0.admit(EngineClass::Fast, need, patience).await {
+        match self.0.admit(Door::Guests, need, patience).await {
             Ok(admitted) => Ok(Taken {
                 _admitted: admitted,
             }),

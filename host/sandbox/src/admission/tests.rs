@@ -10,7 +10,7 @@ use rand::{Rng, SeedableRng};
 use super::*;
 use cofferdam_domain::memory::{Share, Shares};
 
-const FAST: EngineClass = EngineClass::Fast;
+const FAST: Door = Door::Guests;
 
 /// A budget that guests have for themselves.
 fn budget(bytes: u64) -> Budget {
@@ -52,7 +52,7 @@ fn let_in(gate: &Admission, memory_bytes: u64) -> Admitted {
 
 #[test]
 fn memory_that_is_declared_and_not_used_keeps_nobody_out() {
-    let gate = Admission::new(100, 0, budget(4096 * MIB), 64 * MIB);
+    let gate = Admission::new([100, 0, 0], budget(4096 * MIB), 64 * MIB);
     let idle: Vec<Admitted> = (0..8).map(|_| let_in(&gate, 4096 * MIB)).collect();
     let small = let_in(&gate, 128 * MIB);
     assert_eq!(gate.occupancy().memory_used_bytes, 9 * 64 * MIB);
@@ -62,7 +62,7 @@ fn memory_that_is_declared_and_not_used_keeps_nobody_out() {
 
 #[test]
 fn memory_beyond_the_price_is_taken_from_the_budget() {
-    let gate = Admission::new(100, 0, budget(200 * MIB), 64 * MIB);
+    let gate = Admission::new([100, 0, 0], budget(200 * MIB), 64 * MIB);
     let (one, other) = (let_in(&gate, 150 * MIB), let_in(&gate, 150 * MIB));
     let (mut grows, mut starves) = (one.growth(), other.growth());
     assert!(grows.reach(64 * MIB, 150 * MIB) && grows.reach(130 * MIB, 150 * MIB));
@@ -78,7 +78,7 @@ fn memory_beyond_the_price_is_taken_from_the_budget() {
 #[test]
 fn memory_that_another_purpose_gives_back_lets_a_run_in() {
     let memory = budget(100 * MIB);
-    let gate = Admission::new(10, 0, memory.clone(), 64 * MIB);
+    let gate = Admission::new([10, 0, 0], memory.clone(), 64 * MIB);
     let compiles = memory.take(Purpose::Compiles, 50 * MIB).unwrap();
     let patience = of(0, 0);
     let mut waits = pin!(gate.admit(FAST, need(64 * MIB), &patience));
@@ -89,7 +89,7 @@ fn memory_that_another_purpose_gives_back_lets_a_run_in() {
 
 #[tokio::test]
 async fn a_wait_ends_when_patience_ends() {
-    let gate = Admission::new(1, 0, budget(1024 * MIB), 64 * MIB);
+    let gate = Admission::new([1, 0, 0], budget(1024 * MIB), 64 * MIB);
     let only = let_in(&gate, MIB);
     let wait = Duration::from_millis(50);
     let patience = Patience {
@@ -108,7 +108,7 @@ async fn a_wait_ends_when_patience_ends() {
 
 /// In which order those who wait for one place are let in.
 fn order(waiting: &[(u64, u64)]) -> Vec<(u64, u64)> {
-    let gate = Admission::new(1, 0, budget(1024 * MIB), 64 * MIB);
+    let gate = Admission::new([1, 0, 0], budget(1024 * MIB), 64 * MIB);
     let mut holder = Some(let_in(&gate, MIB));
     let patience: Vec<Patience> = waiting.iter().map(|(a, b)| of(*a, *b)).collect();
     let admitting = patience.iter().map(|patience| {
@@ -154,7 +154,7 @@ fn a_crowd_delays_another_callers_first_run_by_one() {
 
 #[test]
 fn one_caller_does_not_fill_the_line() {
-    let gate = Admission::new(1, 0, budget(1024 * MIB), 64 * MIB);
+    let gate = Admission::new([1, 0, 0], budget(1024 * MIB), 64 * MIB);
     let _holder = let_in(&gate, MIB);
     let (crowd, other) = (of(1, 1), of(2, 1));
     let mut waiting: Vec<_> = (0..WAITING_OF_CALLER_MAX)
@@ -171,7 +171,7 @@ fn one_caller_does_not_fill_the_line() {
 
 #[test]
 fn a_run_dropped_at_any_moment_gives_everything_back() {
-    let gate = Admission::new(3, 1, budget(300 * MIB), 64 * MIB);
+    let gate = Admission::new([3, 1, 0], budget(300 * MIB), 64 * MIB);
     let mut random = StdRng::seed_from_u64(7);
     let patience: Vec<Patience> = (0..3).map(|caller| of(caller, caller % 2)).collect();
     let mut waiting = Vec::new();

@@ -9,8 +9,11 @@ use cofferdam_domain::module::ModuleKind;
 /// The grant that `wasi:sockets` needs; without it every call answers "access denied".
 pub(super) const NETWORK: &str = "network";
 
+/// The grant that `wasi:http` needs; without it every request is denied.
+pub(super) const HTTP: &str = "http";
+
 /// Interfaces of WASI 0.2 that the host links, by package.
-const WASI_02: [(&str, &[&str]); 6] = [
+const WASI_02: [(&str, &[&str]); 7] = [
     (
         "wasi:cli",
         &[
@@ -28,6 +31,7 @@ const WASI_02: [(&str, &[&str]); 6] = [
     ),
     ("wasi:clocks", &["monotonic-clock", "wall-clock"]),
     ("wasi:filesystem", &["types", "preopens"]),
+    ("wasi:http", &["types", "outgoing-handler"]),
     ("wasi:io", &["error", "poll", "streams"]),
     ("wasi:random", &["random", "insecure", "insecure-seed"]),
     (
@@ -150,16 +154,18 @@ pub(super) fn component_import(name: &str) -> Result<Option<&'static str>, Strin
             false => Err(format!("{name} (this host speaks cofferdam:task 0.1)")),
         };
     }
-    if package == "wasi:http" {
-        return Err(format!(
-            "{name} (outgoing HTTP is not offered by this host)"
-        ));
+    if package == "wasi:http" && interface.name == "incoming-handler" {
+        return Err(format!("{name} (no requests come in to a module)"));
     }
     let linked = WASI_02
         .iter()
         .any(|(linked, names)| *linked == package && names.contains(&interface.name));
     match (linked, interface.is_of("0.2")) {
-        (true, true) => Ok((package == "wasi:sockets").then_some(NETWORK)),
+        (true, true) => Ok(match package {
+            "wasi:sockets" => Some(NETWORK),
+            "wasi:http" => Some(HTTP),
+            _ => None,
+        }),
         (true, false) => Err(format!("{name} (this host speaks WASI 0.2)")),
         (false, _) => Err(name.to_owned()),
     }
@@ -234,6 +240,12 @@ mod tests {
 
     struct Host(WasiCtx, ResourceTable);
 
+    impl wasmtime_wasi_http::WasiHttpView for Host {
+        fn http(&mut self) -> wasmtime_wasi_http::WasiHttpCtxView<'_> {
+            unreachable!("nothing runs here")
+        }
+    }
+
     impl WasiView for Host {
         fn ctx(&mut self) -> WasiCtxView<'_> {
             WasiCtxView {
@@ -249,6 +261,7 @@ mod tests {
         let mut linker: wasmtime::component::Linker<Host> =
             wasmtime::component::Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
+        wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker).unwrap();
         for (package, names) in WASI_02 {
             for name in names {
                 for version in ["0.2.0", "0.2.12", "0.2.40"] {
@@ -274,7 +287,8 @@ mod tests {
             "wasi:io/poll@0.2.0-rc-2023-12-05",
             "wasi:io/poll@0.3.0",
             "wasi:clocks/timezone@0.2.0",
-            "wasi:http/outgoing-handler@0.2.0",
+            "wasi:http/incoming-handler@0.2.0",
+            "wasi:http/outgoing-handler@0.3.0",
             "cofferdam:task/context@0.2.0",
             "cofferdam:task/handler@0.1.0",
             "poll",
@@ -284,6 +298,10 @@ mod tests {
         assert_eq!(
             component_import("wasi:sockets/tcp@0.2.3"),
             Ok(Some(NETWORK))
+        );
+        assert_eq!(
+            component_import("wasi:http/outgoing-handler@0.2.3"),
+            Ok(Some(HTTP))
         );
         assert_eq!(component_import("cofferdam:task/log@0.1.7"), Ok(None));
     }

@@ -61,6 +61,8 @@ pub(crate) struct Home {
 pub(crate) struct Given {
     /// Where it is.
     pub(crate) at: PathBuf,
+    /// Its length.
+    pub(crate) bytes: u64,
     _home: Arc<Home>,
 }
 
@@ -105,8 +107,10 @@ impl Home {
                 io::copy(&mut File::open(from)?, &mut File::create_new(&at)?)?;
             }
         }
+        let bytes = fs::metadata(&at)?.len();
         Ok(Given {
             at,
+            bytes,
             _home: Arc::clone(self),
         })
     }

@@ -88,6 +88,11 @@ impl Wasi {
         })
     }
 
+    /// Closes what the guest has open.
+    pub(crate) fn close(&mut self) {
+        (self.components, self.core) = (None, None);
+    }
+
     /// When the run began.
     pub(crate) fn started(&self) -> Instant {
         self.setup.started
@@ -125,7 +130,7 @@ impl Setup {
             }
         }
         match self.class {
-            EngineClass::Fast | EngineClass::Interpreter => {
+            EngineClass::Fast | EngineClass::Interpreter | EngineClass::Unchecked => {
                 builder
                     .wall_clock(CoarseWall(self.clock.clone()))
                     .monotonic_clock(CoarseMonotonic(self.started));

@@ -1,9 +1,8 @@
-//! The thread of one process: it starts the process, hears what it says, kills it when a run does not end
-//! in time, and buries it.
+//! The thread of one process: it starts the process, grants it memory, kills it when a run does not end in
+//! time, and buries it. It hears the process only where nobody else does (`hear`).
 
 use std::fs::File;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,12 +13,15 @@ use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::messages::{Begin, Event, Jail, NO_RUN, Order, Told};
-use super::packets::{Brought, CLOSED, Inbox, Received, answer, decode, encode, send_order};
-use super::process::{Entry, Phase, Process, Reply};
+use super::entry::{Entry, Reply};
+use super::hear::{Found, Place, ended, take};
+use super::looks::Looks;
+use super::messages::{Begin, Jail, NO_RUN, Order};
+use super::packets::{CLOSED, UNREAD, answer, encode, send_order};
+use super::process::{Phase, Process};
 use crate::local::Ended;
 use crate::settings::GuestProgram;
-use cofferdam_domain::attempt::{Failure, FailureKind, Outcome, Stream};
+use cofferdam_domain::attempt::{Failure, FailureKind};
 use cofferdam_domain::said;
 
 /// How much of its standard error is kept.
@@ -29,8 +31,10 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often the thread looks at the clock while there are runs, and how long it does so after the last.
 const LOOK: Duration = Duration::from_millis(100);
 const DROWSY: Duration = Duration::from_secs(2);
-/// The longest note of a progress report, in bytes, as in a guest's context.
-const NOTE_BYTES_MAX: usize = 1024;
+/// Packets that it hears before it looks at the clock again.
+const AT_ONCE: usize = 256;
+/// How often it looks after that, at a process that should do nothing.
+const IDLE_LOOK: Duration = Duration::from_secs(10);
 
 /// What the thread starts with.
 pub(super) struct Start {
@@ -43,13 +47,17 @@ pub(super) struct Start {
     pub(super) questions: (OwnedFd, OwnedFd),
 }
 
-/// Runs the process to its end. Calls `ready` when it can be used, and returns why it died.
-pub(super) fn attend(process: &Process, start: Start, ready: &dyn Fn(Jail)) -> Arc<str> {
+/// Runs the process to its end. Calls `ready` when it can be used, which says whether it may be, and returns
+/// why it died.
+pub(super) fn attend(process: &Process, start: Start, ready: &dyn Fn(Jail) -> bool) -> Arc<str> {
+    let mut unread = false;
     let why = match begin(process, start) {
         Err(error) => error.to_string(),
         Ok((mut child, stderr, questions)) => {
-            let ended = hear(process, &questions, ready);
+            let ended = watch(process, &questions, ready);
+            unread = ended == UNREAD;
             process.kill();
+            process.hearing.end();
             match child.wait() {
                 Ok(status) => why_dead(status, ended, &stderr),
                 Err(error) => error.to_string(),
@@ -58,8 +66,20 @@ pub(super) fn attend(process: &Process, start: Start, ready: &dyn Fn(Jail)) -> A
     };
     let why: Arc<str> = why.into();
     process.phase.send_replace(Phase::Dead(Arc::clone(&why)));
-    for (number, run) in process.take_all() {
-        bury(process, number, run, &why);
+    if let Some(over) = process.take_last()
+        && let Err(why) = ended(process, over)
+    {
+        tracing::warn!(
+            why,
+            "a process for guests said how a run ended, and may not say so"
+        );
+    }
+    let runs = process.take_all();
+    // What it did not read was the last that it was sent: of one run, that is known.
+    let unread = unread && runs.len() == 1;
+    for (number, run) in runs {
+        let never_began = run.orders == 0 || unread && run.orders == 1;
+        bury(process, number, run, &why, never_began);
     }
     why
 }
@@ -98,10 +118,10 @@ fn complaints() -> io::Result<File> {
     Ok(File::from(file))
 }
 
-/// Hears the process until it ends, or must.
-fn hear(process: &Process, questions: &OwnedFd, ready: &dyn Fn(Jail)) -> &'static str {
-    let mut inbox = Inbox::new();
+/// Watches the process until it ends, or must, and hears it where nobody else does.
+fn watch(process: &Process, questions: &OwnedFd, ready: &dyn Fn(Jail) -> bool) -> &'static str {
     let (started, mut active, mut is_ready) = (Instant::now(), Instant::now(), false);
+    let mut looks = Looks::since(started);
     loop {
         wait(process, questions, active);
         let may_have = |run, bytes| {
@@ -112,26 +132,37 @@ fn hear(process: &Process, questions: &OwnedFd, ready: &dyn Fn(Jail)) -> &'stati
             grown.unwrap_or(false)
         };
         answer(questions, may_have);
-        loop {
-            match inbox.take(&process.socket, |run| process.most_bytes(run)) {
-                Brought::Part => {}
-                Brought::Nothing => break,
-                Brought::End(why) => return why,
-                Brought::Message(message) => match heard(process, message) {
-                    Ok(None) => {}
-                    Ok(Some(jail)) => {
-                        is_ready = true;
-                        ready(jail);
-                        process.phase.send_replace(Phase::Ready);
-                    }
-                    Err(why) => return why,
-                },
+        for over in process.hearing.take_later() {
+            if let Err(why) = ended(process, over) {
+                return why;
             }
-            active = Instant::now();
+        }
+        match take(process, AT_ONCE, Place::Own) {
+            Found::All => {}
+            Found::Part => active = Instant::now(),
+            Found::Ready(_) if is_ready => return "it was ready twice",
+            Found::Ready(jail) => {
+                is_ready = true;
+                if !ready(jail) {
+                    return "the kernel confines it less than confinement.required asks for";
+                }
+                process.phase.send_replace(Phase::Ready);
+            }
+            Found::End(why) => return process.hearing.wrong().unwrap_or(why),
         }
         let now = Instant::now();
-        if process.overdue(now).0 {
+        let (is_overdue, next) = process.overdue(now);
+        if is_overdue || process.is_overused() {
+            if !process.checked {
+                process.spent();
+            }
             return "a run of it did not end in time";
+        }
+        if next.is_some() {
+            active = now;
+        }
+        if is_ready && let Some(why) = looks.look(process, now) {
+            return why;
         }
         if !is_ready && now > started + START_TIMEOUT {
             return "it was not ready in time";
@@ -148,156 +179,33 @@ fn wait(process: &Process, questions: &OwnedFd, active: Instant) {
     process.sleeps.store(sleeps, Ordering::SeqCst);
     // A run that came before that was said rang no bell.
     let sleeps = sleeps && process.overdue(now).1.is_none();
-    let soon = next.map_or(LOOK, |at| at.saturating_duration_since(now).min(LOOK));
+    let soon = match sleeps {
+        true => IDLE_LOOK,
+        false => next.map_or(LOOK, |at| at.saturating_duration_since(now).min(LOOK)),
+    };
     let soon = Timespec {
-        tv_sec: 0,
+        tv_sec: soon.as_secs().cast_signed(),
         tv_nsec: i64::from(soon.subsec_nanos()),
     };
+    // Its end is told even to those who do not ask for what it says.
+    let told = match process.hearing.is_left_to_its_thread() {
+        true => PollFlags::IN,
+        false => PollFlags::empty(),
+    };
     let mut watched = [
-        PollFd::new(&process.socket, PollFlags::IN),
+        PollFd::new(&process.socket, told),
         PollFd::new(questions, PollFlags::IN),
         PollFd::new(&process.bell, PollFlags::IN),
     ];
     // A signal only makes it look again.
-    let _woken = poll(&mut watched, (!sleeps).then_some(&soon));
-    if sleeps {
-        process.sleeps.store(false, Ordering::SeqCst);
-        let _rang = rustix::io::read(&process.bell, &mut [0_u8; 8]);
-    }
-}
-
-/// Does what a message says.
-fn heard(process: &Process, message: Received) -> Result<Option<Jail>, &'static str> {
-    let number = message.run;
-    let (event, mut pieces) =
-        decode::<Event>(message.whole).map_err(|_| "it sent something that is not a message")?;
-    match event {
-        Event::Ready(jail) if number == NO_RUN => return Ok(Some(jail)),
-        Event::Unfit(_) if number == NO_RUN => return Err("it could not begin"),
-        Event::Ready(_) | Event::Unfit(_) => return Err("it spoke of itself in a run"),
-        Event::Wrote(stream) => {
-            let stream = match stream {
-                0 => Stream::Stdout,
-                1 => Stream::Stderr,
-                2 => Stream::Log,
-                _ => return Err("it wrote to a stream that does not exist"),
-            };
-            let bytes = pieces.pop().unwrap_or_default();
-            observe(process, number, |observer| observer.wrote(stream, &bytes));
-        }
-        Event::Progress(fraction, note) => {
-            let fraction = if fraction.is_nan() {
-                0.0
-            } else {
-                fraction.clamp(0.0, 1.0)
-            };
-            let note = &note[..note.floor_char_boundary(NOTE_BYTES_MAX)];
-            observe(process, number, |observer| {
-                observer.progress(fraction, note)
-            });
-        }
-        Event::Wants => {
-            process.with(number, |run| {
-                // One that asks twice gets one piece.
-                run.wants.as_ref().map(|wants| wants.try_send(()).is_ok())
-            });
-        }
-        Event::Opened(dir) => {
-            let reply = process.with(number, |run| {
-                (run.dir, run.end_by) = (dir, None);
-                run.reply.take()
-            });
-            send(reply.flatten(), Reply::Opened);
-        }
-        Event::Answered(mut told) => {
-            // It goes on in its directory.
-            told.dir = None;
-            let answered = process.with(number, |run| {
-                let report = report(process, run, *told, pieces)?;
-                run.end_by = None;
-                Some((run.reply.take(), report))
-            });
-            let (reply, report) = answered.flatten().ok_or("it gave more than its run may")?;
-            send(reply, Reply::Answered(Box::new(report.report)));
-        }
-        Event::Ended(told) => {
-            let mut run = process.take(number).ok_or("it ended a run twice")?;
-            let ended = report(process, &mut run, *told, pieces);
-            let ended = ended.ok_or("it gave more than its run may");
-            let (reply, ended) = match ended {
-                Ok(ended) => (run.reply.take(), ended),
-                Err(why) => {
-                    bury(process, number, run, why);
-                    return Err(why);
-                }
-            };
-            // Its room is free before whoever waits for it knows.
-            drop(run);
-            send(reply, Reply::Ended(Box::new(ended)));
-        }
-    }
-    Ok(None)
-}
-
-fn send(reply: Option<tokio::sync::oneshot::Sender<Reply>>, with: Reply) {
-    if let Some(reply) = reply {
-        // Whoever waited may have gone.
-        let _unheard = reply.send(with);
-    }
-}
-
-/// Calls a run's observer, whose panic ends the run and nothing else.
-fn observe(process: &Process, number: u32, tell: impl FnOnce(&dyn crate::control::Observer)) {
-    let observer = process.with(number, |run| run.observer.clone()).flatten();
-    let Some(observer) = observer else { return };
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| tell(&*observer))) {
-        let what = crate::guard::text_of(&*panic);
-        process.with(number, |run| {
-            run.observer = None;
-            run.panicked = Some(what);
-        });
-        process.stop(number);
-    }
-}
-
-/// The end of a run, held to its limits, with its directory taken over.
-fn report(
-    process: &Process,
-    run: &mut Entry,
-    told: Told,
-    pieces: Vec<bytes::Bytes>,
-) -> Option<Ended> {
-    let cpu = process.cpu().saturating_sub(run.cpu_before);
-    let (dir, starved) = (told.dir, told.starved);
-    let mut report = told.into_report(pieces, &run.limits, run.began.elapsed(), cpu)?;
-    if let Some(what) = run.panicked.take() {
-        let why = format!("a host function panicked: {what}");
-        report.outcome = Outcome::Failed(Failure::new(FailureKind::HostError, why));
-    }
-    let left = match (dir, run.room.take()) {
-        (Some(number), Some(room)) => {
-            let adopted = process.home.adopt(number, room);
-            let adopted = adopted.inspect_err(|error| {
-                tracing::warn!(%error, "the files that a run left cannot be had");
-            });
-            adopted.ok()
-        }
-        (_, room) => {
-            run.room = room;
-            None
-        }
-    };
-    Some(Ended {
-        report,
-        left,
-        starved,
-        // It keeps no thread of this process busy.
-        long: false,
-    })
+    let _woken = poll(&mut watched, Some(&soon));
+    process.sleeps.store(false, Ordering::SeqCst);
+    // It is empty, unless it rang.
+    let _rang = rustix::io::read(&process.bell, &mut [0_u8; 8]);
 }
 
 /// The end of a run whose process died under it.
-fn bury(process: &Process, number: u32, mut run: Entry, why: &str) {
+fn bury(process: &Process, number: u32, mut run: Entry, why: &str, unread: bool) {
     let is_over = run.end_by.is_some_and(|at| at <= Instant::now());
     let took = run.began.elapsed().as_millis();
     let failure = match (run.panicked.take(), run.stopped) {
@@ -306,6 +214,14 @@ fn bury(process: &Process, number: u32, mut run: Entry, why: &str) {
             format!("a host function panicked: {what}"),
         ),
         (None, true) => Failure::new(FailureKind::Cancelled, "the run was stopped"),
+        (None, false) if run.overused.is_some() => Failure::new(
+            FailureKind::CpuExhausted,
+            format!(
+                "the run used {} ms of CPU time; {} ms are allowed",
+                run.overused.unwrap_or_default().as_millis(),
+                run.limits.cpu.as_millis()
+            ),
+        ),
         (None, false) if is_over => Failure::new(
             FailureKind::Timeout,
             format!(
@@ -323,14 +239,20 @@ fn bury(process: &Process, number: u32, mut run: Entry, why: &str) {
         (Some(number), Some(room)) => process.home.adopt(number, room).ok(),
         (_, _) => None,
     };
+    let used = run.egress();
     let reply = run.reply.take();
     drop(run);
-    let ended = Box::new(Ended {
+    let mut ended = Box::new(Ended {
         left,
+        unread: unread && failure.kind == FailureKind::Lost,
         ..Ended::not_begun(failure)
     });
+    ended.report.usage.egress = used;
     match reply {
-        Some(_) => send(reply, Reply::Ended(ended)),
+        Some(reply) => {
+            // Whoever waited may have gone.
+            let _unheard = reply.send(Reply::Ended(ended));
+        }
         None => process.keep_late(number, ended),
     }
 }
@@ -343,7 +265,7 @@ fn why_dead(status: ExitStatus, ended: &str, stderr: &File) -> String {
     let text = String::from_utf8_lossy(&bytes[..read]);
     let text = text.trim_end_matches('\0').trim();
     // What the kernel says of one that ended by itself.
-    let how = match ended == CLOSED {
+    let how = match ended == CLOSED || ended == UNREAD {
         true => status.to_string(),
         false => ended.to_owned(),
     };

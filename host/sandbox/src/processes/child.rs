@@ -1,10 +1,13 @@
 //! The process that runs guests, from the inside: it gets one module's code, confines itself, and then runs
 //! that module as often as the host says.
 //!
-//! One thread runs all its guests; a guest yields it at every epoch tick, as everywhere. What it knows of the
-//! host is a socket, the code and the directories that it was given.
+//! One thread runs all its guests; a guest yields it at every epoch tick, as everywhere. Code without checks
+//! yields nothing, so its one guest has a thread of its own (`watch`). What the process knows of the host is a
+//! socket, the code and the directories that it was given.
 
+mod door;
 mod link;
+mod watch;
 mod work;
 
 use std::io;
@@ -20,9 +23,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::link::Link;
+use self::watch::GuestThread;
 use super::jail;
 use super::messages::{Begin, Event, Jail, NO_RUN, Order};
-use super::packets::{decode, receive_order};
+use super::packets::{PACKET_BYTES, decode, receive_order};
 use crate::admission::Admission;
 use crate::engines::Engines;
 use crate::epoch::Ticker;
@@ -57,6 +61,8 @@ pub fn child_main() -> ExitCode {
 }
 
 fn begin() -> io::Result<()> {
+    // A process that has a second thread cannot leave the host's users any more.
+    let namespaces = jail::leave_namespaces()?;
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let socket = io::stdin().as_fd().try_clone_to_owned()?;
     // Both descriptors lead to the same socket, so this holds for both.
@@ -64,9 +70,20 @@ fn begin() -> io::Result<()> {
     let (begin, code, questions) = first_order(&socket)?;
     let link = Arc::new(Link::new(socket, questions));
     match ready(begin, &code) {
-        Ok((runtime, shared, module, jail)) => {
+        Ok(Ready {
+            runtime,
+            guest,
+            shared,
+            module,
+            jail: confined,
+        }) => {
+            let jail = Jail {
+                namespaces,
+                ..confined
+            };
             link.tell(NO_RUN, &Event::Ready(jail), &[])?;
-            runtime.block_on(work::serve(&Arc::new(shared), &Arc::new(module), &link))
+            let (shared, module) = (Arc::new(shared), Arc::new(module));
+            runtime.block_on(work::serve(&shared, &module, &link, guest.as_ref()))
         }
         Err(error) => link.tell(NO_RUN, &Event::Unfit(error.to_string()), &[]),
     }
@@ -75,7 +92,8 @@ fn begin() -> io::Result<()> {
 fn first_order(socket: &OwnedFd) -> io::Result<(Begin, OwnedFd, OwnedFd)> {
     poll(&mut [PollFd::new(socket, PollFlags::IN)], None)?;
     let gone = || io::Error::other("guest-process is for the host's own use");
-    let received = receive_order(socket)?.ok_or_else(gone)?;
+    let mut buffer = vec![0; PACKET_BYTES];
+    let received = receive_order(socket, &mut buffer)?.ok_or_else(gone)?;
     let (Order::Begin(begin), _) = decode(received.whole)? else {
         return Err(gone());
     };
@@ -83,17 +101,29 @@ fn first_order(socket: &OwnedFd) -> io::Result<(Begin, OwnedFd, OwnedFd)> {
     Ok((begin, code, questions))
 }
 
+/// Everything a guest needs.
+struct Ready {
+    runtime: Runtime,
+    /// Where a guest without checks runs.
+    guest: Option<GuestThread>,
+    shared: Shared,
+    module: Loaded,
+    jail: Jail,
+}
+
 /// Everything a guest needs, and then the jail.
-fn ready(begin: Begin, code: &OwnedFd) -> io::Result<(Runtime, Shared, Loaded, Jail)> {
+fn ready(begin: Begin, code: &OwnedFd) -> io::Result<Ready> {
     let class = EngineClass::from(begin.class);
     let config = config(&begin, class);
-    let engines = Engines::new(&config, &[class]).map_err(io::Error::other)?;
+    let engines = Engines::of_process(&config, class).map_err(io::Error::other)?;
     let path = format!("/proc/self/fd/{}", code.as_raw_fd());
     let kind = ModuleKind::from(begin.kind);
     let module = Loaded::map_ahead(engines.of(class), path.as_ref(), class, kind);
     let module = module.map_err(|error| io::Error::other(format!("{error:#}")))?;
 
     let (runs, given) = (&begin.runs, &begin.given);
+    #[cfg(feature = "fault-injection")]
+    crate::faults::live_in(runs);
     let landlock = jail::close_files(runs, given, &begin.dirs, begin.memory_bytes)?;
     let nothing = Shares {
         guests: Share::NONE,
@@ -104,24 +134,43 @@ fn ready(begin: Begin, code: &OwnedFd) -> io::Result<(Runtime, Shared, Loaded, J
         ticker: Ticker::start(engines.handles())?,
         engines,
         // The host decides who comes in.
-        admission: Admission::new(0, 0, Budget::new(0, nothing), 0),
+        admission: Admission::new([0; 3], Budget::new(0, nothing), 0),
         clock: Clock::told(Timestamp::EPOCH),
         scratch: Scratch::open(runs, INCARNATION)?,
         over_quota: begin.over_quota(),
         queue_timeout: Duration::ZERO,
+        // It has no network; requests go through the host.
+        egress: None,
         processes: None,
     };
-    let runtime = runtime()?;
+    let (runtime, guest) = match class.is_checked() {
+        true => (with_file_threads()?, None),
+        false => (
+            Builder::new_current_thread().enable_all().build()?,
+            Some(GuestThread::start(with_file_threads()?)?),
+        ),
+    };
     ignore_stops(&runtime)?;
     let seccomp = jail::close_calls();
-    Ok((runtime, shared, module, Jail { landlock, seccomp }))
+    let jail = Jail {
+        landlock,
+        seccomp,
+        namespaces: false,
+    };
+    Ok(Ready {
+        runtime,
+        guest,
+        shared,
+        module,
+        jail,
+    })
 }
 
 fn config(begin: &Begin, class: EngineClass) -> SandboxConfig {
     let mut config = SandboxConfig::default();
     let (instances, keep_resident_bytes) = (begin.instances, begin.keep_resident_bytes);
     match class {
-        EngineClass::Fast | EngineClass::Metered => {
+        EngineClass::Fast | EngineClass::Metered | EngineClass::Unchecked => {
             config.instances_max = instances;
             config.keep_resident_bytes = keep_resident_bytes;
             config.stack_bytes = begin.stack_bytes;
@@ -152,7 +201,7 @@ fn ignore_stops(runtime: &Runtime) -> io::Result<()> {
     Ok(())
 }
 
-fn runtime() -> io::Result<Runtime> {
+fn with_file_threads() -> io::Result<Runtime> {
     let runtime = Builder::new_current_thread()
         .max_blocking_threads(FILE_THREADS)
         .thread_keep_alive(KEPT)

@@ -1,22 +1,26 @@
 //! How a process that runs guests confines itself before the first of them.
 //!
-//! In two steps, because Landlock holds for the thread that asks for it and those it starts, so it comes
+//! First it leaves the host's namespaces, because only a process with one thread can. Then in two steps,
+//! because Landlock holds for the thread that asks for it and those it starts, so it comes
 //! before the threads; and seccomp holds for all, so it comes after the last was started. From then on the
 //! process can open files below its own directories, and do nothing to other processes or the network; it
 //! can neither start a program nor make memory executable, so the machine code in it is what the host gave
 //! it.
 
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
-use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getegid, geteuid, getrlimit, setrlimit};
+use rustix::thread::UnshareFlags;
 use seccompiler::{BackendError, SeccompCmpOp};
 
 use super::messages::Dir;
+use crate::confinement::OF_GUESTS;
 use crate::seccomp::{self, Rules, argument_is};
 
 /// Serving requests goes first.
@@ -27,6 +31,45 @@ const OOM_SCORE: &str = "700";
 /// What a process may map beyond the memory of all guests: the kernel counts what is mapped and not
 /// used, such as the memories that wait for their next guest.
 const MAPPED_BYTES: u64 = 4 << 30;
+
+/// Leaves the host's network, mounts, objects in memory and names for empty ones of its own. Returns whether
+/// the kernel lets it; whoever may not do so gets users of its own as well, which then let it.
+pub(super) fn leave_namespaces() -> io::Result<bool> {
+    if unshare(OF_GUESTS) {
+        return Ok(true);
+    }
+    let maps = ["/proc/self/uid_map", "/proc/self/gid_map"];
+    let may_write = |path: &&str| OpenOptions::new().write(true).open(path).is_ok();
+    // Nobody but itself could say there who it is, and its files would belong to nobody.
+    if !maps.iter().all(may_write) {
+        return Ok(false);
+    }
+    let (user, group) = (geteuid().as_raw(), getegid().as_raw());
+    if !unshare(OF_GUESTS | libc::CLONE_NEWUSER) {
+        return Ok(false);
+    }
+    let [users, groups] = maps;
+    // The kernel takes the groups of whoever has no rights outside only after this.
+    tell("/proc/self/setgroups", "deny")?;
+    tell(users, &format!("{user} {user} 1"))?;
+    tell(groups, &format!("{group} {group} 1"))?;
+    Ok(true)
+}
+
+fn tell(path: &str, what: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).open(path)?;
+    file.write_all(what.as_bytes())
+}
+
+#[expect(
+    unsafe_code,
+    reason = "the library offers only this form, because of flags that are not used here"
+)]
+fn unshare(flags: i32) -> bool {
+    let flags = UnshareFlags::from_bits_retain(flags.unsigned_abs());
+    // SAFETY: descriptors stay shared, and this is the only thread.
+    unsafe { rustix::thread::unshare_unsafe(flags) }.is_ok()
+}
 
 /// The first step: nothing but what is below `runs`, and to read what is below `given`, and the granted
 /// directories. Returns whether Landlock holds.

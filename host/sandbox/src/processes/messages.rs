@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 pub(super) use self::spec::{Spec, WireStdin};
 pub(super) use self::told::{Told, ToldDescription};
 
-use crate::EngineClass;
 use crate::settings::OverQuota;
+use crate::{EngineClass, RunSpec};
 use cofferdam_domain::grants::Access;
 use cofferdam_domain::module::{Language, ModuleKind};
 
@@ -73,6 +73,15 @@ pub struct Jail {
     pub landlock: bool,
     /// System calls, by seccomp.
     pub seccomp: bool,
+    /// Whether it has a network, mounts and names of its own, which are empty.
+    pub namespaces: bool,
+}
+
+impl Jail {
+    /// Whether all of it is in force.
+    pub fn is_whole(self) -> bool {
+        self.landlock && self.seccomp && self.namespaces
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -95,6 +104,7 @@ pub(super) enum Class {
     Fast,
     Metered,
     Interpreter,
+    Unchecked,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -136,6 +146,7 @@ impl From<EngineClass> for Class {
             EngineClass::Fast => Class::Fast,
             EngineClass::Metered => Class::Metered,
             EngineClass::Interpreter => Class::Interpreter,
+            EngineClass::Unchecked => Class::Unchecked,
         }
     }
 }
@@ -146,6 +157,7 @@ impl From<Class> for EngineClass {
             Class::Fast => EngineClass::Fast,
             Class::Metered => EngineClass::Metered,
             Class::Interpreter => EngineClass::Interpreter,
+            Class::Unchecked => EngineClass::Unchecked,
         }
     }
 }
@@ -191,4 +203,16 @@ pub(super) fn is_writable(access: Access) -> bool {
         Access::Read => false,
         Access::Write => true,
     }
+}
+
+/// The granted directories of a run, in one order, whatever a guest sees them as.
+pub(super) fn dirs_of(spec: &RunSpec) -> Vec<Dir> {
+    let dirs = spec.dirs.iter().map(|mount| Dir {
+        path: mount.path.clone(),
+        writable: is_writable(mount.access),
+    });
+    let mut dirs: Vec<Dir> = dirs.collect();
+    dirs.sort_by(|a, b| (&a.path, a.writable).cmp(&(&b.path, b.writable)));
+    dirs.dedup();
+    dirs
 }

@@ -1,7 +1,7 @@
 //! Messages between the host and a process that runs guests, over a pair of sockets that keep packets
 //! apart.
 //!
-//! A message is a head, as JSON, and any number of pieces of bytes. The host sends what does not fit into
+//! A message is a head, in postcard's form, and any number of pieces of bytes. The host sends what does not fit into
 //! a packet in a file in memory, so that sending never waits; the process sends it in many packets, because
 //! the host takes no descriptor from a process that may be a guest's by now. What the words mean is in
 //! `messages`.
@@ -9,6 +9,7 @@
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Write as _};
 use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -22,6 +23,8 @@ use rustix::net::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// The longest packet, and what is before its bytes: the number of the run, and whether more follows.
 pub(super) const PACKET_BYTES: usize = 64 * 1024;
@@ -47,9 +50,21 @@ pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     )?)
 }
 
+/// Watches a socket for something to read, and for nothing else: what it takes wakes nobody.
+pub(super) fn watch<T: AsFd + AsRawFd>(socket: T) -> io::Result<AsyncFd<T>> {
+    #[expect(
+        unsafe_code,
+        reason = "tokio watches no socket of packets for its readability alone in another way"
+    )]
+    // SAFETY: `T` owns its descriptor or borrows it, so the descriptor stays open as long as it is watched, and it is
+    // the same one each time.
+    let watched = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
+    watched.map_err(|error| error.into_parts().1)
+}
+
 /// The bytes of a message.
 pub(super) fn encode<T: Serialize>(head: &T, pieces: &[Bytes]) -> io::Result<Vec<u8>> {
-    let head = serde_json::to_vec(head)?;
+    let head = postcard::to_allocvec(head).map_err(io::Error::other)?;
     let body: usize = pieces.iter().map(Bytes::len).sum();
     let mut whole = Vec::with_capacity(8 + 4 * pieces.len() + head.len() + body);
     let length = |bytes: usize| {
@@ -85,7 +100,11 @@ pub(super) fn decode<T: DeserializeOwned>(mut whole: Bytes) -> io::Result<(T, Ve
         true => Ok(whole.split_to(bytes)),
         false => Err(cut()),
     };
-    let head = serde_json::from_slice(&take(head)?)?;
+    let head = take(head)?;
+    let (head, rest) = postcard::take_from_bytes(&head).map_err(|_| cut())?;
+    if !rest.is_empty() {
+        return Err(cut());
+    }
     let pieces: io::Result<Vec<Bytes>> = lengths?.into_iter().map(&mut take).collect();
     Ok((head, pieces?))
 }
@@ -136,13 +155,13 @@ pub(super) struct Received {
     pub(super) with: Vec<OwnedFd>,
 }
 
-/// Takes the next message of the host, if it is there; `None` at the end.
-pub(super) fn receive_order(link: impl AsFd) -> io::Result<Option<Received>> {
-    let mut buffer = vec![0; PACKET_BYTES];
+/// Takes the next message of the host by way of `buffer`, which has room for a packet, if one is there;
+/// `None` at the end.
+pub(super) fn receive_order(link: impl AsFd, buffer: &mut [u8]) -> io::Result<Option<Received>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-    let parts = &mut [IoSliceMut::new(&mut buffer)];
+    let parts = &mut [IoSliceMut::new(buffer)];
     let bytes = recvmsg(link, parts, &mut control, flags)?.bytes;
     let mut with = Vec::new();
     for message in control.drain() {
@@ -150,8 +169,8 @@ pub(super) fn receive_order(link: impl AsFd) -> io::Result<Option<Received>> {
             with.extend(descriptors);
         }
     }
-    buffer.truncate(bytes);
-    let Some((run, kind, payload)) = parts_of(Bytes::from(buffer)) else {
+    let packet = Bytes::copy_from_slice(&buffer[..bytes]);
+    let Some((run, kind, payload)) = parts_of(packet) else {
         return Ok(None);
     };
     let whole = match (kind, with.pop()) {
@@ -203,6 +222,8 @@ pub(super) fn send_event(link: impl AsFd, run: u32, whole: &[u8]) -> io::Result<
 
 /// Puts together what a process sends.
 pub(super) struct Inbox {
+    /// Whether the process ended before it had read all that it was sent.
+    unread: bool,
     buffer: Vec<u8>,
     /// The beginning of a message, and its run.
     begun: Option<(u32, BytesMut)>,
@@ -210,6 +231,8 @@ pub(super) struct Inbox {
 
 /// Why nothing comes from a process that ended.
 pub(super) const CLOSED: &str = "it closed its socket";
+/// The same of one that had not read all that it was sent.
+pub(super) const UNREAD: &str = "it closed its socket before it had read everything";
 
 /// What one packet brought.
 pub(super) enum Brought {
@@ -226,6 +249,7 @@ pub(super) enum Brought {
 impl Inbox {
     pub(super) fn new() -> Inbox {
         Inbox {
+            unread: false,
             buffer: vec![0; PACKET_BYTES],
             begun: None,
         }
@@ -237,11 +261,15 @@ impl Inbox {
         let bytes = match recv(link, &mut self.buffer[..], RecvFlags::DONTWAIT) {
             Ok((bytes, _)) => bytes,
             Err(Errno::AGAIN | Errno::INTR) => return Brought::Nothing,
-            Err(Errno::CONNRESET) => return Brought::End(CLOSED),
+            Err(Errno::CONNRESET) => {
+                // What it sent before is still there.
+                self.unread = true;
+                return Brought::Part;
+            }
             Err(_) => return Brought::End("its socket failed"),
         };
         if bytes == 0 {
-            return Brought::End(CLOSED);
+            return Brought::End(if self.unread { UNREAD } else { CLOSED });
         }
         let (run, kind, payload) = match self.buffer[..bytes].split_at_checked(HEAD_BYTES) {
             Some((head, payload)) => {
@@ -315,7 +343,8 @@ mod tests {
             let pieces = [Bytes::from(vec![7; length]), Bytes::new()];
             let whole = encode(&"head", &pieces).unwrap();
             send_order(&host, 3, &whole, &[]).unwrap();
-            let received = receive_order(&process).unwrap().unwrap();
+            let mut buffer = vec![0; PACKET_BYTES];
+            let received = receive_order(&process, &mut buffer).unwrap().unwrap();
             assert_eq!((received.run, &received.whole[..]), (3, &whole[..]));
             let (head, came) = decode::<String>(received.whole).unwrap();
             assert_eq!((&*head, &came[..]), ("head", &pieces[..]));
@@ -397,11 +426,14 @@ mod tests {
         let (host, process) = pair().unwrap();
         let (one, two) = pair().unwrap();
         send_order(&host, 0, b"x", &[one.as_fd(), two.as_fd()]).unwrap();
-        assert_eq!(receive_order(&process).unwrap().unwrap().with.len(), 2);
+        let mut buffer = vec![0; PACKET_BYTES];
+        let received = receive_order(&process, &mut buffer).unwrap().unwrap();
+        assert_eq!(received.with.len(), 2);
         assert!(
-            receive_order(&process).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+            receive_order(&process, &mut buffer)
+                .is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
         );
         drop(host);
-        assert!(receive_order(&process).unwrap().is_none());
+        assert!(receive_order(&process, &mut buffer).unwrap().is_none());
     }
 }

@@ -4,38 +4,42 @@
 //! never waits, and holds a place in its table of runs. The kernel ends it with that thread, so none is left
 //! when the host dies. Nothing that it says is believed beyond what the limits of its runs allow.
 
+mod kernel;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rustix::fd::OwnedFd;
+use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::process::{Pid, Signal, pidfd_send_signal};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
-use super::messages::{Dir, NO_RUN, Order};
+use super::entry::{Entry, Reply};
+use super::hearing::{Hearing, LeftOver};
+use super::messages::{Dir, NO_RUN, Order, Told};
 use super::packets::{PACKET_BYTES, encode, send_order};
-use crate::Report;
-use crate::admission::{Admitted, Growth};
-use crate::control::Observer;
-use crate::files::{Given, Home, Left};
+use crate::files::{Home, Left};
 use crate::local::Ended;
 use cofferdam_domain::attempt::{Failure, FailureKind};
-use cofferdam_domain::limits::Limits;
 
 /// How long a run that is over may take to say so, before its process is killed: a guest yields every
 /// millisecond, and what it holds is given back in a few.
-pub(super) const GRACE: Duration = Duration::from_secs(1);
-
-/// What a message may be longer than what its run may write.
-const SLACK_BYTES: u64 = 1024 * 1024;
+const GRACE: Duration = Duration::from_secs(1);
+/// The same for one that computes without checks: it cannot say so, and whoever watches it there does so in
+/// a few milliseconds.
+const GRACE_UNCHECKED: Duration = Duration::from_millis(250);
 
 /// The process.
 pub(crate) struct Process {
     /// The granted directories that it may use: those of all its runs.
     pub(super) dirs: Vec<Dir>,
     pub(super) home: Arc<Home>,
+    /// Whether its guests give their thread back whatever they compute.
+    pub(super) checked: bool,
+    /// The most memory of its own that it may keep between runs.
+    pub(super) most_own_bytes: u64,
     pub(super) socket: OwnedFd,
     /// Written to when the thread sleeps and there is something to watch.
     pub(super) bell: OwnedFd,
@@ -44,6 +48,9 @@ pub(crate) struct Process {
     pub(super) phase: watch::Sender<Phase>,
     /// Whether it is to end, even if it has not begun.
     pub(super) is_to_end: AtomicBool,
+    pub(super) hearing: Hearing,
+    /// The clock of its CPU time.
+    clock: OnceLock<Option<libc::clockid_t>>,
     runs: Mutex<Runs>,
 }
 
@@ -66,14 +73,29 @@ struct Runs {
     late: HashMap<u32, Box<Ended>>,
     /// Those that hold a place, whether or not their run goes on.
     seats: usize,
+    /// Whether the last that took a place has the process for itself.
+    alone: bool,
     served: u64,
     retired: bool,
+}
+
+/// How a run wants to have a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Company {
+    /// With others.
+    Any,
+    /// For itself.
+    None,
 }
 
 impl Runs {
     /// Whether nothing keeps a retired process.
     fn is_left(&self) -> bool {
-        self.retired && self.seats == 0 && self.by_number.is_empty()
+        self.retired && self.load() == 0
+    }
+
+    fn load(&self) -> usize {
+        self.seats.max(self.by_number.len())
     }
 }
 
@@ -92,59 +114,19 @@ impl Drop for Seat {
     }
 }
 
-/// A run of it.
-pub(super) struct Entry {
-    pub(super) observer: Option<Arc<dyn Observer>>,
-    pub(super) growth: Growth,
-    pub(super) limits: Limits,
-    pub(super) reply: Option<oneshot::Sender<Reply>>,
-    pub(super) wants: Option<mpsc::Sender<()>>,
-    /// When it must have ended.
-    pub(super) end_by: Option<Instant>,
-    /// Why it must, if somebody asked for it.
-    pub(super) stopped: bool,
-    /// The panic of whoever observed it.
-    pub(super) panicked: Option<String>,
-    pub(super) began: Instant,
-    /// What the process had used when it began.
-    pub(super) cpu_before: Duration,
-    pub(super) room: Option<OwnedSemaphorePermit>,
-    /// The directory of a guest that is kept.
-    pub(super) dir: Option<u64>,
-    /// Files that were given to it.
-    pub(super) _given: Vec<Given>,
-    /// The last, because room is free only when the guest is gone.
-    pub(super) _admitted: Admitted,
-}
-
-/// What becomes of a run.
-pub(super) enum Reply {
-    /// The guest is kept.
-    Opened,
-    /// A call ended and the guest is kept.
-    Answered(Box<Report>),
-    /// The run is over.
-    Ended(Box<Ended>),
-}
-
-impl Entry {
-    fn most_bytes(&self) -> usize {
-        let limits = &self.limits;
-        let most = limits
-            .output_bytes
-            .saturating_mul(2)
-            .saturating_add(limits.stdout_bytes)
-            .saturating_add(limits.stderr_bytes)
-            .saturating_add(limits.log_bytes)
-            .saturating_add(SLACK_BYTES);
-        usize::try_from(most).unwrap_or(usize::MAX)
-    }
-}
-
 impl Process {
-    pub(super) fn new(dirs: Vec<Dir>, home: Home, socket: OwnedFd, bell: OwnedFd) -> Process {
+    pub(super) fn new(
+        dirs: Vec<Dir>,
+        home: Home,
+        checked: bool,
+        most_own_bytes: u64,
+        socket: OwnedFd,
+        bell: OwnedFd,
+    ) -> Process {
         Process {
             dirs,
+            checked,
+            most_own_bytes,
             home: Arc::new(home),
             socket,
             bell,
@@ -152,6 +134,8 @@ impl Process {
             pidfd: OnceLock::new(),
             phase: watch::Sender::new(Phase::Starting),
             is_to_end: AtomicBool::new(false),
+            hearing: Hearing::new(),
+            clock: OnceLock::new(),
             runs: Mutex::default(),
         }
     }
@@ -171,7 +155,21 @@ impl Process {
             return None;
         }
         let runs = self.runs();
-        (!runs.retired).then_some(runs.seats.max(runs.by_number.len()))
+        (!runs.retired).then(|| runs.load())
+    }
+
+    /// Whether a run has it for itself.
+    pub(super) fn is_taken(&self) -> bool {
+        let runs = self.runs();
+        runs.alone && runs.load() > 0
+    }
+
+    /// How much later than its limits say a run must have ended.
+    pub(super) fn grace(&self) -> Duration {
+        match self.checked {
+            true => GRACE,
+            false => GRACE_UNCHECKED,
+        }
     }
 
     /// The runs that it was told of.
@@ -181,12 +179,13 @@ impl Process {
     }
 
     /// Takes a place for a run, if there are any.
-    pub(super) fn seat(self: &Arc<Self>) -> Option<Seat> {
+    pub(super) fn seat(self: &Arc<Self>, company: Company) -> Option<Seat> {
         let mut runs = self.runs();
         if runs.retired || self.is_dead() {
             return None;
         }
         runs.seats += 1;
+        runs.alone = company == Company::None;
         Some(Seat(Arc::clone(self)))
     }
 
@@ -250,9 +249,14 @@ impl Process {
     /// Wakes the thread, if it sleeps without an end.
     fn ring(&self) {
         if self.sleeps.swap(false, Ordering::SeqCst) {
-            // It fails only if the bell rings already.
-            let _rings = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+            self.wake();
         }
+    }
+
+    /// Has the thread look at everything now.
+    pub(super) fn wake(&self) {
+        // It fails only if the bell rings already.
+        let _rings = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
     }
 
     /// Applies `change` to a run that goes on.
@@ -313,6 +317,67 @@ impl Process {
         (next.is_some_and(|at| at <= now), next)
     }
 
+    /// Whether a run used more than it may have by now, which it then knows.
+    pub(super) fn is_overused(&self) -> bool {
+        let mut runs = self.runs();
+        let mut bounded = runs.by_number.values_mut().filter_map(|run| {
+            let most = run.cpu_by?;
+            Some((run, most))
+        });
+        let Some((run, most)) = bounded.next() else {
+            return false;
+        };
+        let cpu = self.cpu();
+        if cpu <= most {
+            return false;
+        }
+        run.overused = Some(cpu.saturating_sub(run.cpu_before));
+        true
+    }
+
+    /// Bytes and entries that all its runs together may have on disk.
+    pub(super) fn disk_most(&self) -> (u64, u64) {
+        let runs = self.runs();
+        let each = runs.by_number.values().map(|run| {
+            let bytes = run.limits.disk_bytes.saturating_add(run.input_bytes);
+            (bytes, run.limits.disk_files)
+        });
+        each.fold((0, 0), |(bytes, files), (more, others)| {
+            (bytes.saturating_add(more), files.saturating_add(others))
+        })
+    }
+
+    /// Takes what is said of a guest that still computes; the process is to be killed with it. False if
+    /// there is none.
+    pub(super) fn spend(&self, number: u32, told: Told, pieces: Vec<Bytes>) -> bool {
+        let cpu = self.cpu();
+        let mut runs = self.runs();
+        let Some(run) = runs.by_number.get_mut(&number) else {
+            return false;
+        };
+        (run.last, run.cpu_after) = (Some((told, pieces)), Some(cpu));
+        runs.retired = true;
+        true
+    }
+
+    /// What was said of such a guest, once it is gone.
+    pub(super) fn take_last(&self) -> Option<LeftOver> {
+        let mut runs = self.runs();
+        runs.by_number.iter_mut().find_map(|(number, run)| {
+            let (told, pieces) = run.last.take()?;
+            Some(LeftOver {
+                number: *number,
+                told,
+                pieces,
+            })
+        })
+    }
+
+    /// Notes that it is to be killed with its guest.
+    pub(super) fn spent(&self) {
+        self.runs().retired = true;
+    }
+
     /// Sends an order about a run.
     pub(super) fn order(
         &self,
@@ -320,12 +385,30 @@ impl Process {
         order: &Order,
         pieces: &[Bytes],
     ) -> std::io::Result<()> {
-        send_order(&self.socket, number, &encode(order, pieces)?, &[])
+        self.order_with(number, order, pieces, &[])
+    }
+
+    /// The same, with descriptors.
+    pub(super) fn order_with(
+        &self,
+        number: u32,
+        order: &Order,
+        pieces: &[Bytes],
+        with: &[BorrowedFd<'_>],
+    ) -> std::io::Result<()> {
+        let whole = encode(order, pieces)?;
+        // Counted before it is sent: whoever buries the run must not think that it was not.
+        self.with(number, |run| run.orders += 1);
+        let sent = send_order(&self.socket, number, &whole, with);
+        if sent.is_err() {
+            self.with(number, |run| run.orders -= 1);
+        }
+        sent
     }
 
     /// Ends a run at once, or else the process.
     pub(super) fn stop(&self, number: u32) {
-        let by = Instant::now() + GRACE;
+        let by = Instant::now() + self.grace();
         let is_there = self.with(number, |run| {
             run.stopped = true;
             run.end_by = Some(run.end_by.map_or(by, |at| at.min(by)));
@@ -351,29 +434,16 @@ impl Process {
         let Some((pid, _)) = self.pidfd.get() else {
             return Duration::ZERO;
         };
-        let (mut clock, mut time) = (
-            0,
-            libc::timespec {
-                tv_sec: 0,
-                tv_nsec: 0,
-            },
-        );
-        #[expect(
-            unsafe_code,
-            reason = "no library asks for the clock of another process"
-        )]
-        // SAFETY: both calls write to what they are given, which lives as long as they take.
-        let failed = unsafe {
-            libc::clock_getcpuclockid(pid.as_raw_nonzero().get(), &raw mut clock) != 0
-                || libc::clock_gettime(clock, &raw mut time) != 0
-        };
-        match failed {
-            true => Duration::ZERO,
-            false => Duration::new(
-                u64::try_from(time.tv_sec).unwrap_or(0),
-                u32::try_from(time.tv_nsec).unwrap_or(0),
-            ),
-        }
+        let clock = *self.clock.get_or_init(|| kernel::clock_of(*pid));
+        clock.map_or(Duration::ZERO, kernel::cpu)
+    }
+
+    /// The memory that it shares with nobody. Only the thread that buries it may ask, so that it is no other
+    /// process's.
+    pub(super) fn own_bytes(&self) -> u64 {
+        self.pidfd
+            .get()
+            .map_or(0, |(pid, _)| kernel::own_bytes(*pid))
     }
 
     /// Waits until it takes runs.

@@ -7,14 +7,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rustix::fd::{AsFd as _, OwnedFd};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::messages::{Call, Order, Piece, Spec, ToldDescription, WireStdin};
-use super::process::{Entry, GRACE, Process, Reply, Seat};
-use super::{Pool, dirs_of};
+use super::Pool;
+use super::door::{self, Serving};
+use super::entry::{Entry, Reply};
+use super::hear::wait_here;
+use super::messages::{Call, Order, Piece, Spec, ToldDescription, WireStdin, dirs_of};
+use super::process::{Company, Process, Seat};
 use crate::admission::Admitted;
+use crate::egress::{Outward, Pass};
 use crate::files::{Given, Home, InputContent, Left};
 use crate::kept::Turn;
 use crate::local::{Described, Ended};
@@ -29,7 +34,7 @@ const PIECE_BYTES: usize = 32 * 1024;
 /// How often an order is tried again to a process that takes none at the moment.
 const FULL_WAIT: Duration = Duration::from_millis(1);
 /// Processes that may die under a run that has not begun.
-const TRIES: usize = 3;
+pub(crate) const TRIES: usize = 3;
 
 /// A live standard input, and where the process asks for more of it.
 struct Live {
@@ -42,12 +47,15 @@ struct Entered {
     seat: Seat,
     number: u32,
     reply: oneshot::Receiver<Reply>,
+    /// Its way out, if it has one, which its own future drives.
+    door: Option<Serving>,
     is_over: bool,
 }
 
 /// A guest that is kept in another process. Dropping it ends it.
 pub(crate) struct Remote {
     entered: Entered,
+    pass: Option<Arc<Pass>>,
     limits: Limits,
     clock: cofferdam_domain::clock::Clock,
 }
@@ -66,7 +74,11 @@ async fn once(
 ) -> Ended {
     let control = run.attachments.control.clone();
     match enter(&pool, run, admitted, deadline, order).await {
-        Err(failure) => Ended::not_begun(failure),
+        Err(NotEntered::Failed(failure)) => Ended::not_begun(failure),
+        Err(NotEntered::Gone) => Ended {
+            unread: true,
+            ..Ended::not_begun(lost())
+        },
         Ok((mut entered, live)) => match entered.wait(&control.kill, &control.cancel, live).await {
             Reply::Ended(ended) => *ended,
             Reply::Opened | Reply::Answered(_) => Ended::not_begun(odd()),
@@ -92,6 +104,7 @@ pub(crate) async fn describe(
         limits,
         files: Vec::new(),
         dirs: Vec::new(),
+        outward: Outward::default(),
         isolation: Isolation::Process,
         identity: Identity::default(),
     };
@@ -119,9 +132,17 @@ pub(crate) async fn open(
 ) -> Result<Remote, Failure> {
     let (control, limits) = (run.attachments.control.clone(), run.spec.limits);
     let opening = enter(&pool, run, admitted, deadline, Order::Open).await;
-    let (mut entered, live) = opening?;
+    let (mut entered, live) = opening.map_err(|not| match not {
+        NotEntered::Failed(failure) => failure,
+        NotEntered::Gone => lost(),
+    })?;
     match entered.wait(&control.kill, &control.cancel, live).await {
         Reply::Opened => Ok(Remote {
+            pass: entered
+                .seat
+                .0
+                .with(entered.number, |run| run.pass.clone())
+                .flatten(),
             entered,
             limits,
             clock: pool.inner.clock.clone(),
@@ -141,6 +162,19 @@ fn odd() -> Failure {
     )
 }
 
+/// Why a run is in no process.
+enum NotEntered {
+    Failed(Failure),
+    /// The process for it died.
+    Gone,
+}
+
+impl From<Failure> for NotEntered {
+    fn from(failure: Failure) -> NotEntered {
+        NotEntered::Failed(failure)
+    }
+}
+
 /// Finds a process and has it begin.
 async fn enter(
     pool: &Arc<Pool>,
@@ -148,7 +182,7 @@ async fn enter(
     admitted: Admitted,
     deadline: Instant,
     order: impl Fn(Box<Spec>) -> Order,
-) -> Result<(Entered, Option<Live>), Failure> {
+) -> Result<(Entered, Option<Live>), NotEntered> {
     let Run {
         mut spec,
         attachments,
@@ -158,24 +192,24 @@ async fn enter(
     let inner = &pool.inner;
     let dirs = dirs_of(&spec);
     let room = Home::room(&inner.scratch).await.map_err(host)?;
-    let seat = ready(pool, &dirs, &kill, deadline).await?;
+    let company = company(pool, spec.isolation);
+    let seat = ready(pool, &dirs, company, &kill, deadline).await?;
     let process = &seat.0;
     let given = give(process, &mut spec).await.map_err(|error| {
         let why = format!("the input could not be opened: {error}");
         Failure::new(FailureKind::HostError, why)
     })?;
-    let (stdin, bytes, stream) = match attachments.stdin {
-        None => (WireStdin::Absent, Bytes::new(), None),
-        Some(Stdin::Bytes(bytes)) => (WireStdin::Bytes, bytes, None),
-        Some(Stdin::Stream(stream)) => (WireStdin::Live, Bytes::new(), Some(stream)),
-    };
+    let (stdin, bytes, stream) = parts_of(attachments.stdin);
+    let way = door::way_out(&inner.egress, &mut spec).map_err(host)?;
     let limits = spec.limits;
     let observer = attachments.control.observer;
     let (mut told, pieces) = Spec::of(spec, stdin, bytes);
+    let in_files: u64 = given.iter().map(|given| given.bytes).sum();
+    let in_pieces: usize = pieces.iter().map(Bytes::len).sum();
     let growth = admitted.growth();
     let (reply, answer) = oneshot::channel();
     let (asks, wants) = mpsc::channel(1);
-    let now = Instant::now();
+    let (now, cpu) = (Instant::now(), process.cpu());
     told.time = deadline.saturating_duration_since(now);
     told.now_ms = inner.clock.now().as_millis();
     told.held_bytes = growth.held_bytes();
@@ -186,40 +220,72 @@ async fn enter(
         limits,
         reply: Some(reply),
         wants: stream.is_some().then_some(asks),
-        end_by: Some(deadline + GRACE),
+        end_by: Some(deadline + process.grace()),
+        cpu_by: (!process.checked).then(|| cpu + limits.cpu + process.grace()),
+        overused: None,
+        last: None,
+        cpu_after: None,
+        orders: 0,
         stopped: false,
         panicked: None,
         began: now,
-        cpu_before: process.cpu(),
+        cpu_before: cpu,
         room: Some(room),
         dir: None,
-        _given: given,
+        input_bytes: in_files.saturating_add(in_pieces as u64),
+        pass: way.pass,
+        given,
         _admitted: admitted,
     };
-    let number = process.enter(entry).ok_or_else(lost)?;
-    let entered = Entered {
+    let number = process.enter(entry).ok_or(NotEntered::Gone)?;
+    let mut entered = Entered {
         seat,
         number,
         reply: answer,
+        door: way.door,
         is_over: false,
     };
     entered
-        .order(&order(Box::new(told)), &pieces)
+        .order(&order(Box::new(told)), &pieces, way.its_end.as_ref())
         .await
         .map_err(host)?;
     Ok((entered, stream.map(|stream| Live { stream, wants })))
+}
+
+/// Who else may be in the process of a run.
+fn company(pool: &Pool, isolation: Isolation) -> Company {
+    match isolation {
+        Isolation::Shared | Isolation::Process => pool.company(),
+        Isolation::Dedicated => Company::None,
+    }
+}
+
+/// How a standard input is told, its bytes, and what is read from while the guest runs.
+fn parts_of(
+    stdin: Option<Stdin>,
+) -> (
+    WireStdin,
+    Bytes,
+    Option<Box<dyn AsyncRead + Send + Sync + Unpin>>,
+) {
+    match stdin {
+        None => (WireStdin::Absent, Bytes::new(), None),
+        Some(Stdin::Bytes(bytes)) => (WireStdin::Bytes, bytes, None),
+        Some(Stdin::Stream(stream)) => (WireStdin::Live, Bytes::new(), Some(stream)),
+    }
 }
 
 /// A process that takes runs.
 async fn ready(
     pool: &Arc<Pool>,
     dirs: &[super::messages::Dir],
+    company: Company,
     kill: &CancellationToken,
     deadline: Instant,
 ) -> Result<Seat, Failure> {
     let mut tried = 0;
     loop {
-        let seat = pool.pick(dirs).map_err(|error| {
+        let seat = pool.pick(dirs, company).map_err(|error| {
             let why = format!("no process for the guest could be made: {error}");
             Failure::new(FailureKind::HostError, why)
         })?;
@@ -278,9 +344,19 @@ async fn give(process: &Process, spec: &mut RunSpec) -> io::Result<Vec<Given>> {
 impl Entered {
     /// Sends an order, however long the process takes none: what must not take too long is ended by the
     /// thread of the process.
-    async fn order(&self, order: &Order, pieces: &[Bytes]) -> io::Result<()> {
+    async fn order(
+        &mut self,
+        order: &Order,
+        pieces: &[Bytes],
+        with: Option<&OwnedFd>,
+    ) -> io::Result<()> {
+        let with = with.map(|descriptor| descriptor.as_fd());
         loop {
-            match self.seat.0.order(self.number, order, pieces) {
+            match self
+                .seat
+                .0
+                .order_with(self.number, order, pieces, with.as_slice())
+            {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     tokio::time::sleep(FULL_WAIT).await;
                 }
@@ -300,8 +376,10 @@ impl Entered {
         live: Option<Live>,
     ) -> Reply {
         let (process, number) = (Arc::clone(&self.seat.0), self.number);
+        let _hears = wait_here(&process);
         let feeding = feed(&process, number, live);
         tokio::pin!(feeding);
+        let mut door = self.door.as_mut();
         let (mut killed, mut cancelled) = (false, false);
         let reply = loop {
             tokio::select! {
@@ -317,6 +395,7 @@ impl Entered {
                     let _heard = process.order(number, &Order::Cancel, &[]);
                 }
                 () = &mut feeding => {}
+                () = door::drive(&mut door) => {}
             }
         };
         let reply = reply.unwrap_or_else(|_gone| {
@@ -369,10 +448,14 @@ impl Remote {
         let now = Instant::now();
         let limits = turn.limits(&self.limits);
         let deadline = turn.deadline(now, &limits);
+        if let Some(pass) = &self.pass {
+            pass.account().begin_call();
+        }
         let entered = &mut self.entered;
         let (reply, answer) = oneshot::channel();
         entered.reply = answer;
-        entered.seat.0.call(entered.number, deadline + GRACE, reply);
+        let end_by = deadline + entered.seat.0.grace();
+        entered.seat.0.call(entered.number, end_by, reply);
         let call = Order::Call(Call {
             content_type: turn.input.content_type.as_ref().to_owned(),
             timeout: limits.timeout,
@@ -381,7 +464,9 @@ impl Remote {
             now_ms: self.clock.now().as_millis(),
         });
         // What goes wrong here, the reply tells.
-        let _told = entered.order(&call, &[turn.input.body, turn.stdin]).await;
+        let _told = entered
+            .order(&call, &[turn.input.body, turn.stdin], None)
+            .await;
         let never = CancellationToken::new();
         match entered.wait(&turn.kill, &never, None).await {
             Reply::Answered(report) => (*report, Ok(self)),
@@ -400,7 +485,7 @@ impl Remote {
         let entered = &mut self.entered;
         let (reply, answer) = oneshot::channel();
         entered.reply = answer;
-        let by = Instant::now() + GRACE;
+        let by = Instant::now() + entered.seat.0.grace();
         entered.seat.0.call(entered.number, by, reply);
         entered.seat.0.stop(entered.number);
         let never = CancellationToken::new();

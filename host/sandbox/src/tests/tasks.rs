@@ -93,7 +93,7 @@ async fn a_module_describes_itself_under_limits(at: Isolation) {
         cpu: Duration::from_millis(50),
         ..Limits::DEFAULT
     };
-    let echo = rig.load("echo.wat", EngineClass::Fast);
+    let echo = rig.load_for("echo.wat", EngineClass::Fast);
     let said = rig
         .sandbox
         .describe(&echo, &limits, at)
@@ -103,10 +103,10 @@ async fn a_module_describes_itself_under_limits(at: Isolation) {
     assert_eq!(said.summary, "Answers with its input.");
     assert_eq!((said.input_schema, said.output_schema), (None, None));
 
-    let command = rig.load("command.wat", EngineClass::Fast);
+    let command = rig.load_for("command.wat", EngineClass::Fast);
     assert_eq!(rig.sandbox.describe(&command, &limits, at).await, Ok(None));
 
-    let endless = rig.load("describe-for-ever.wat", EngineClass::Fast);
+    let endless = rig.load_for("describe-for-ever.wat", EngineClass::Fast);
     let failure = rig
         .sandbox
         .describe(&endless, &limits, at)

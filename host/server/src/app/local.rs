@@ -18,8 +18,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::app::{Host, Needs};
 use crate::config::Config;
 use crate::http::api::{Api, Pieces};
+use crate::http::settings::Confined;
 use cofferdam_domain::module::Language;
 use cofferdam_sandbox::threads::GuestThreads;
+use cofferdam_storage::settings::EncryptionKeys;
 
 /// The host. It ends when this is dropped.
 pub struct Local {
@@ -43,6 +45,8 @@ impl Local {
         let data = tempfile::tempdir().context("a directory for the run's files")?;
         data.path().clone_into(&mut config.storage.data);
         config.storage.url = None;
+        // What it keeps is gone when it ends.
+        config.storage.encryption_keys = EncryptionKeys::default();
         // It runs one thing at a time.
         config.sandbox.processes = 1;
         let runtime = Builder::new_multi_thread()
@@ -55,6 +59,8 @@ impl Local {
             program,
             compiled: &compiled,
             languages,
+            // It is the program of whoever calls it, for one call.
+            confined: Confined::default(),
             address: None,
         };
         let host = runtime.block_on(Host::start(&config, &guests, &needs))?;

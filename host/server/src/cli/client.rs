@@ -1,10 +1,12 @@
 //! A small client of the HTTP API: of a server, or of a host inside this process.
 
 use std::io::Read;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
 use serde_json::Value;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, http};
 
 use crate::app::Local;
@@ -43,6 +45,12 @@ pub(super) enum ClientError {
          with --server or COFFERDAM_SERVER"
     )]
     Unreachable { base: String, cause: String },
+    /// Somebody answers, and nobody who is trusted vouches for it.
+    #[error(
+        "{base} cannot be believed to be the server ({cause}): --ca or COFFERDAM_CA names a file with the \
+         authority that vouches for it"
+    )]
+    Untrusted { base: String, cause: String },
     /// The connection broke.
     #[error(
         "the connection to {base} broke ({cause}); it is unknown whether the server \
@@ -72,11 +80,19 @@ impl Answer {
 }
 
 impl Client {
-    /// A client of the server at `base`.
-    pub(super) fn new(base: &str, key: Option<String>) -> anyhow::Result<Client> {
+    /// A client of the server at `base`, which the authorities in `ca` vouch for, or those of the web.
+    pub(super) fn new(
+        base: &str,
+        key: Option<String>,
+        ca: Option<&Path>,
+    ) -> anyhow::Result<Client> {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT_TIMEOUT))
+            .tls_config(match ca {
+                Some(path) => TlsConfig::builder().root_certs(authorities(path)?).build(),
+                None => TlsConfig::default(),
+            })
             .build();
         let server = Server {
             agent: config.into(),
@@ -224,6 +240,9 @@ impl Server {
     /// Whether the server could not be reached, or the connection broke.
     fn failed(&self, error: &ureq::Error) -> ClientError {
         let (base, cause) = (self.base.clone(), error.to_string());
+        if is_of_tls(error) {
+            return ClientError::Untrusted { base, cause };
+        }
         let never = if let ureq::Error::Io(error) = error {
             matches!(
                 error.kind(),
@@ -245,6 +264,32 @@ impl Server {
             true => ClientError::Unreachable { base, cause },
             false => ClientError::Broken { base, cause },
         }
+    }
+}
+
+/// Whether HTTPS could not begin.
+fn is_of_tls(error: &ureq::Error) -> bool {
+    // The handshake takes place where something is first sent.
+    if let ureq::Error::Io(error) = error {
+        let inner = error.get_ref();
+        return inner.is_some_and(|inner| inner.is::<rustls::Error>());
+    }
+    matches!(error, ureq::Error::Rustls(_) | ureq::Error::Tls(_))
+}
+
+/// The authorities of a file.
+fn authorities(path: &Path) -> anyhow::Result<RootCerts> {
+    let unusable = |why: String| Usage(format!("--ca {}: {why}", path.display()));
+    let bytes = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
+    let mut certificates: Vec<Certificate<'static>> = Vec::new();
+    for item in parse_pem(&bytes) {
+        if let PemItem::Certificate(found) = item.map_err(|error| unusable(error.to_string()))? {
+            certificates.push(found);
+        }
+    }
+    match certificates.is_empty() {
+        true => Err(unusable("it contains no certificate".to_owned()).into()),
+        false => Ok(RootCerts::new_with_certs(&certificates)),
     }
 }
 

@@ -16,8 +16,9 @@ use crate::app::Local;
 use crate::cli::client::Client;
 use crate::cli::code::{self, Executed};
 use crate::cli::live::{self, Shown};
-use crate::cli::{Usage, output, serve, units, warm_up};
+use crate::cli::{Usage, output, outward, serve, units, warm_up};
 use cofferdam::interpreters::Interpreters;
+use cofferdam_domain::grants::http::HttpGrant;
 use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::module::Language;
 
@@ -47,7 +48,12 @@ pub(crate) struct Exec {
     /// Memory limit, as 64MiB or 1GiB; rounded up to whole MiB [default: 512MiB].
     #[arg(long, value_parser = units::bytes_limit, value_name = "SIZE")]
     memory: Option<u64>,
-    /// shared or process; code always runs in a jailed process, whatever is asked for.
+    /// A host that it may send HTTP requests to: of those that the server allows, or any without one. May be
+    /// repeated.
+    #[arg(long, value_parser = outward::http_grant, value_name = "HOST[:PORT]")]
+    http: Vec<HttpGrant>,
+    /// shared, process or dedicated; code always runs in a jailed process, whatever is asked for, and in one for
+    /// itself with dedicated.
     #[arg(long, value_parser = units::isolation, value_name = "WORD")]
     isolation: Option<Isolation>,
     /// Without --python or --javascript a FILE of code (.py, .js or .ts); then the code's
@@ -79,7 +85,7 @@ pub(super) fn run(command: &Exec, server: Option<Client>, json: bool) -> anyhow:
     let body = body(command, &program)?;
     let client = match server {
         Some(server) => server,
-        None => Client::here(here(program.language)?),
+        None => Client::here(here(program.language, &command.http)?),
     };
     let (answer, shown) = match json {
         true => (warm_up::post(&client, "/v1/exec", &body)?, Shown::default()),
@@ -97,8 +103,9 @@ pub(super) fn run(command: &Exec, server: Option<Client>, json: bool) -> anyhow:
 }
 
 /// A host in this process that runs code of a language.
-fn here(language: Language) -> anyhow::Result<Local> {
-    let config = serve::environment_only()?;
+fn here(language: Language, http: &[HttpGrant]) -> anyhow::Result<Local> {
+    let mut config = serve::environment_only()?;
+    outward::allow(&mut config.sandbox.egress, http);
     let program = std::env::current_exe()?;
     let interpreter = Interpreters::file_of(&config.interpreters, &program, language);
     anyhow::ensure!(
@@ -198,6 +205,9 @@ fn body(command: &Exec, program: &Program<'_>) -> anyhow::Result<Value> {
     }
     if let Some(isolation) = command.isolation {
         body["isolation"] = json!(isolation.as_str());
+    }
+    if !command.http.is_empty() {
+        body["grants"] = json!({ "http": outward::hosts(&command.http) });
     }
     Ok(body)
 }

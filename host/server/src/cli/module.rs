@@ -38,6 +38,11 @@ pub(super) enum Module {
         #[arg(long, short, value_name = "FILE")]
         output: PathBuf,
     },
+    /// Let a module run again that the server holds back because it failed again and again.
+    Reset {
+        /// Its name, or name@sha256:… for one version.
+        name: String,
+    },
     /// Remove a module.
     Rm {
         /// Its name.
@@ -57,6 +62,10 @@ pub(super) fn run(command: Module, client: &Client, json: bool) -> anyhow::Resul
                 false => std::fs::write(&output, bytes)
                     .with_context(|| format!("{} cannot be written", output.display()))?,
             }
+        }
+        Module::Reset { name } => {
+            let reset = format!("{}/reset", path(&name));
+            show(&client.send("POST", &reset, &[], Vec::new())?.told()?, json);
         }
         Module::Rm { name } => {
             client.delete(&path(&name))?;

@@ -17,10 +17,11 @@ use anyhow::Context;
 use bytes::Bytes;
 use clap::Args;
 
-use crate::cli::{Usage, output, stop, units};
+use crate::cli::{Usage, output, outward, stop, units};
 use cofferdam_domain::attempt::Payload;
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::grants::Access;
+use cofferdam_domain::grants::http::HttpGrant;
 use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::limits::{LimitPolicy, LimitRequest, Limits};
 use cofferdam_domain::memory::{Budget, Share};
@@ -28,11 +29,12 @@ use cofferdam_domain::module::{Language, ModuleKind};
 use cofferdam_sandbox::cache::CodeCache;
 use cofferdam_sandbox::compile::Compiler;
 use cofferdam_sandbox::control::Control;
+use cofferdam_sandbox::egress::Outward;
 use cofferdam_sandbox::memory;
 use cofferdam_sandbox::settings::{GuestProgram, SandboxConfig};
 use cofferdam_sandbox::{
-    self, Attachments, EngineClass, GuestInput, Identity, LoadedModule, Mount, Patience, Report,
-    RunSpec, Sandbox, Stdin, processes,
+    self, Attachments, EngineClass, GuestInput, Identity, LoadedModule, Mount, Report, RunSpec,
+    Sandbox, Stdin, processes,
 };
 
 /// Flags of `run`.
@@ -50,6 +52,10 @@ pub(super) struct Run {
     /// repeated.
     #[arg(long, value_name = "HOST::GUEST[:ro]", value_parser = mount)]
     dir: Vec<Mount>,
+    /// A host that the guest may send HTTP requests to, such as api.example.com, *.example.org:8443 or
+    /// 127.0.0.1:8080. May be repeated.
+    #[arg(long, value_parser = outward::http_grant, value_name = "HOST[:PORT]")]
+    http: Vec<HttpGrant>,
     /// An environment variable of the guest. May be repeated.
     #[arg(long, value_parser = units::pair, value_name = "K=V")]
     env: Vec<(String, String)>,
@@ -72,7 +78,8 @@ pub(super) struct Run {
     /// Limit of the output, as 64KiB, 4MiB or 1GiB [default: 4MiB].
     #[arg(long, value_parser = units::bytes, value_name = "SIZE")]
     output: Option<u64>,
-    /// shared or process: whether the guest runs in this process or in a jailed one.
+    /// shared, process or dedicated: whether the guest runs in this process, in a jailed one, or in one where
+    /// its code has no checks, so that it computes faster.
     #[arg(long, value_parser = units::isolation, default_value = "shared", value_name = "WORD")]
     isolation: Isolation,
     /// The module, wasm or WAT, and then its arguments: everything after FILE is the guest's.
@@ -105,7 +112,7 @@ const SCRATCH_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) fn run(command: Run, json: bool) -> anyhow::Result<ExitCode> {
     let limits = limits(&command)?;
-    let wasm = wasm(command.file())?;
+    let wasm = Bytes::from(wasm(command.file())?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -113,10 +120,11 @@ pub(super) fn run(command: Run, json: bool) -> anyhow::Result<ExitCode> {
     let ended = runtime.block_on(async {
         let cache = output::cache_dir();
         // Nothing is compiled while the guest runs.
-        let config = SandboxConfig {
+        let mut config = SandboxConfig {
             compiles_reserved_bytes: 0,
             ..SandboxConfig::default()
         };
+        outward::allow(&mut config.egress, &command.http);
         let memory = memory::budget(&config, Share::NONE);
         let data = tempfile::tempdir().context("a directory for the guest's files")?;
         let incarnation = u64::from(std::process::id());
@@ -129,11 +137,22 @@ pub(super) fn run(command: Run, json: bool) -> anyhow::Result<ExitCode> {
             guest_program(command.isolation)?,
         )?;
         let compiler = compiler(&config, memory, &cache)?;
-        let (module, kind) = load(&sandbox, &compiler, wasm.into(), &limits).await?;
+        let (module, kind) = {
+            let class = EngineClass::of_run(&limits, command.isolation);
+            load(&sandbox, &compiler, wasm.clone(), class).await?
+        };
+        // Code without checks is only run.
+        let asked = match command.isolation {
+            Isolation::Shared | Isolation::Process => Arc::clone(&module),
+            Isolation::Dedicated => {
+                let class = EngineClass::of_run(&limits, Isolation::Process);
+                load(&sandbox, &compiler, wasm, class).await?.0
+            }
+        };
         let watcher = watch::Watcher::new(kind, json);
         let request = request(&command, kind, limits, Arc::clone(&watcher))?;
         let schemas =
-            schema::Held::of(&sandbox, &module, &config, &limits, command.isolation).await?;
+            schema::Held::of(&sandbox, &asked, &config, &limits, command.isolation).await?;
         let ended = match schemas.input(&request.spec.input) {
             Ok(()) => stop::unless_interrupted(sandbox.start(module, request))
                 .await
@@ -154,7 +173,9 @@ pub(super) fn run(command: Run, json: bool) -> anyhow::Result<ExitCode> {
 fn guest_program(isolation: Isolation) -> anyhow::Result<Option<GuestProgram>> {
     Ok(match isolation {
         Isolation::Shared => None,
-        Isolation::Process => Some(processes::program(&std::env::current_exe()?)),
+        Isolation::Process | Isolation::Dedicated => {
+            Some(processes::program(&std::env::current_exe()?))
+        }
     })
 }
 
@@ -179,9 +200,8 @@ async fn load(
     sandbox: &Sandbox,
     compiler: &Compiler,
     wasm: Bytes,
-    limits: &Limits,
+    class: EngineClass,
 ) -> anyhow::Result<(Arc<LoadedModule>, ModuleKind)> {
-    let class = EngineClass::for_limits(limits);
     let spinner = output::spinner("compiling");
     let compiled = compiler.compile(wasm, class, 0).await;
     spinner.finish_and_clear();
@@ -230,6 +250,12 @@ fn request(
         limits,
         files: Vec::new(),
         dirs: command.dir.clone(),
+        outward: Outward {
+            grants: command.http.clone(),
+            secrets: Vec::new(),
+            within: None,
+            tenant: None,
+        },
         isolation: command.isolation,
         identity: Identity {
             task_id: String::new(),
@@ -242,7 +268,7 @@ fn request(
             observer: Some(watcher),
             ..Control::default()
         },
-        patience: Patience::default(),
+        ..Attachments::default()
     };
     Ok(cofferdam_sandbox::Run { spec, attachments })
 }

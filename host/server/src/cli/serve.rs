@@ -47,10 +47,7 @@ pub(super) fn serve(command: &Serve) -> anyhow::Result<ExitCode> {
     if let Some(listen) = &command.listen {
         set(&mut config, "http", "listen", "--listen", listen)?;
     }
-    if let Some(storage) = &command.storage {
-        let url = if storage == "sqlite" { "" } else { storage };
-        set(&mut config, "storage", "url", "--storage", url)?;
-    }
+    set_storage(&mut config, command.storage.as_deref())?;
     telemetry::init(&config.telemetry)?;
     app::serve(config)?;
     Ok(ExitCode::SUCCESS)
@@ -65,6 +62,28 @@ pub(super) fn check_config(source: &ConfigSource) -> anyhow::Result<ExitCode> {
 /// The defaults overridden by the environment, for a host without a file.
 pub(super) fn environment_only() -> anyhow::Result<Config> {
     read::read(None, environment()?).map_err(usage)
+}
+
+impl ConfigSource {
+    /// Whether one was named.
+    pub(super) fn is_named(&self) -> bool {
+        self.config.is_some() || self.data.is_some()
+    }
+}
+
+/// A configuration with that storage, if one is named.
+pub(super) fn with_storage(source: &ConfigSource, storage: Option<&str>) -> anyhow::Result<Config> {
+    let mut config = load(source)?;
+    set_storage(&mut config, storage)?;
+    Ok(config)
+}
+
+fn set_storage(config: &mut Config, storage: Option<&str>) -> anyhow::Result<()> {
+    match storage {
+        None => Ok(()),
+        Some("sqlite") => set(config, "storage", "url", "--storage", ""),
+        Some(url) => set(config, "storage", "url", "--storage", url),
+    }
 }
 
 /// The data directory of a configuration.

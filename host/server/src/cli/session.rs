@@ -68,7 +68,8 @@ pub(super) struct Start {
     /// Memory limit, as 64MiB or 1GiB; rounded up to whole MiB [default: 512MiB].
     #[arg(long, value_parser = units::bytes_limit, value_name = "SIZE")]
     memory: Option<u64>,
-    /// shared or process; code always runs in a jailed process, whatever is asked for.
+    /// shared, process or dedicated; code always runs in a jailed process, whatever is asked for, and in one for
+    /// itself with dedicated.
     #[arg(long, value_parser = units::isolation, value_name = "WORD")]
     isolation: Option<Isolation>,
 }

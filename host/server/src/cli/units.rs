@@ -72,7 +72,7 @@ pub(super) fn millis(duration: Duration) -> Value {
 
 /// Reads an isolation.
 pub(super) fn isolation(word: &str) -> Result<Isolation, String> {
-    Isolation::parse(word).ok_or_else(|| "write shared or process".to_owned())
+    Isolation::parse(word).ok_or_else(|| "write shared, process or dedicated".to_owned())
 }
 
 /// Reads `K=V`.

@@ -43,6 +43,31 @@ pub enum Kind {
         /// Writes the field; false if a word has the wrong form, or there are too many.
         set: fn(&mut Config, &[&str]) -> bool,
     },
+    /// Yes or no: `true` or `false`.
+    Flag {
+        /// Reads the field.
+        get: fn(&Config) -> bool,
+        /// Writes the field.
+        set: fn(&mut Config, bool),
+    },
+    /// Text that is never shown, not even where it is refused.
+    Secret {
+        /// The form, for people.
+        form: &'static str,
+        /// Whether there is one.
+        is_set: fn(&Config) -> bool,
+        /// Writes the field; false if the text has the wrong form.
+        set: fn(&mut Config, &str) -> bool,
+    },
+    /// Several such texts: an array in the file, separated by commas in a variable.
+    Secrets {
+        /// The form of each, for people.
+        form: &'static str,
+        /// How many there are.
+        count: fn(&Config) -> usize,
+        /// Writes the field; false if one has the wrong form, or there are too many.
+        set: fn(&mut Config, &[&str]) -> bool,
+    },
     /// Text in a special form.
     Text {
         /// The form, for people.
@@ -68,11 +93,27 @@ impl Key {
     pub fn value(&self, config: &Config) -> String {
         match &self.kind {
             Kind::Number { get, .. } => get(config).to_string(),
+            Kind::Flag { get, .. } => get(config).to_string(),
             Kind::Words { get, .. } => {
                 let words: Vec<String> = get(config).iter().map(|word| quoted(word)).collect();
                 format!("[{}]", words.join(", "))
             }
+            Kind::Secret { is_set, .. } => quoted(if is_set(config) { "***" } else { "" }),
+            Kind::Secrets { count, .. } => {
+                let hidden = vec![quoted("***"); count(config)];
+                format!("[{}]", hidden.join(", "))
+            }
             Kind::Text { get, .. } => quoted(&get(config)),
+        }
+    }
+
+    /// What a mistake shows of the value that was written, which may be a secret.
+    pub(super) fn shown(&self, written: String) -> String {
+        match &self.kind {
+            Kind::Secret { .. } | Kind::Secrets { .. } => "not shown".to_owned(),
+            Kind::Number { .. } | Kind::Words { .. } | Kind::Flag { .. } | Kind::Text { .. } => {
+                written
+            }
         }
     }
 
@@ -80,7 +121,11 @@ impl Key {
     pub fn accepts(&self) -> String {
         match &self.kind {
             Kind::Number { range, .. } => format!("{} to {}", range.start(), range.end()),
-            Kind::Words { form, .. } | Kind::Text { form, .. } => (*form).to_owned(),
+            Kind::Flag { .. } => "true or false".to_owned(),
+            Kind::Words { form, .. }
+            | Kind::Secret { form, .. }
+            | Kind::Secrets { form, .. }
+            | Kind::Text { form, .. } => (*form).to_owned(),
         }
     }
 }
@@ -123,6 +168,20 @@ macro_rules! number {
     };
 }
 
+macro_rules! flag {
+    ($section:literal, $name:literal, $doc:literal, $($field:ident).+) => {
+        Key {
+            section: $section,
+            name: $name,
+            doc: $doc,
+            kind: Kind::Flag {
+                get: |config| config.$($field).+,
+                set: |config, value| config.$($field).+ = value,
+            },
+        }
+    };
+}
+
 macro_rules! millis {
     ($section:literal, $name:literal, $range:expr, $doc:literal, $($field:ident).+) => {
         Key {
@@ -157,6 +216,13 @@ macro_rules! path {
     };
 }
 
+mod access;
+mod alerts;
+mod audit;
+mod breaker;
+mod cache;
+mod callbacks;
+mod egress;
 mod http;
 mod interpreters;
 mod limits;
@@ -166,13 +232,23 @@ mod sandbox;
 mod storage;
 mod worker;
 
+pub(crate) use self::storage::ENCRYPTION_KEYS_FORM;
+
 /// The keys of every section but `[dirs.NAME]`.
 pub fn all() -> Vec<Key> {
     let mut keys = http::keys();
+    keys.extend(access::keys());
+    keys.extend(audit::keys());
     keys.extend(mcp::keys());
     keys.extend(queue::keys());
     keys.extend(worker::keys());
     keys.extend(sandbox::keys());
+    keys.push(flag!("confinement", "required", "Whether the host refuses to start, and guests' processes to be used, where the kernel does not confine them entirely.", sandbox.confinement_required));
+    keys.extend(breaker::keys());
+    keys.extend(cache::keys());
+    keys.extend(egress::keys());
+    keys.extend(callbacks::keys());
+    keys.extend(alerts::keys());
     keys.extend(interpreters::keys());
     keys.extend(interpreters::sessions());
     keys.extend(storage::keys());

@@ -23,8 +23,9 @@ const BUCKET_PREFIX: &str = "AWS_";
 
 /// Variables of this program that do not configure the host: they are for the client commands, and for
 /// the tests, whose hosts inherit theirs.
-const OTHER_VARIABLES: [&str; 3] = [
+const OTHER_VARIABLES: [&str; 4] = [
     "COFFERDAM_SERVER",
+    "COFFERDAM_CA",
     "COFFERDAM_API_KEY",
     "COFFERDAM_TEST_POSTGRES",
 ];
@@ -94,6 +95,20 @@ pub fn read(
 
 /// Values that do not go together.
 fn contradiction(config: &Config) -> Option<ConfigError> {
+    let http = &config.http;
+    let (certificate, key) = (http.tls_certificate.as_os_str(), http.tls_key.as_os_str());
+    let halves = match (certificate.is_empty(), key.is_empty()) {
+        (false, true) => Some(("http.tls_key", "the private key of http.tls_certificate")),
+        (true, false) => Some(("http.tls_certificate", "the certificate of http.tls_key")),
+        (true, true) | (false, false) => None,
+    };
+    if let Some((key, accepts)) = halves {
+        return Some(ConfigError::Value {
+            key: key.to_owned(),
+            value: "\"\"".to_owned(),
+            accepts: accepts.to_owned(),
+        });
+    }
     let queue = &config.queue;
     (queue.dead_after < queue.heartbeat_interval * BEATS_MIN).then(|| ConfigError::Value {
         key: "queue.dead_after_ms".to_owned(),
@@ -106,7 +121,7 @@ fn contradiction(config: &Config) -> Option<ConfigError> {
 pub fn set(config: &mut Config, key: &Key, source: &str, text: &str) -> Result<(), ConfigError> {
     let refused = || ConfigError::Value {
         key: source.to_owned(),
-        value: format!("{text:?}"),
+        value: key.shown(format!("{text:?}")),
         accepts: key.accepts(),
     };
     match &key.kind {
@@ -117,14 +132,15 @@ pub fn set(config: &mut Config, key: &Key, source: &str, text: &str) -> Result<(
             }
             set(config, number);
         }
-        Kind::Words { set, .. } => {
+        Kind::Flag { set, .. } => set(config, text.parse().map_err(|_| refused())?),
+        Kind::Words { set, .. } | Kind::Secrets { set, .. } => {
             let words = text.split(',').map(str::trim);
             let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
             if !set(config, &words) {
                 return Err(refused());
             }
         }
-        Kind::Text { set, .. } => {
+        Kind::Secret { set, .. } | Kind::Text { set, .. } => {
             if !set(config, text) {
                 return Err(refused());
             }
@@ -164,8 +180,9 @@ fn read_file(config: &mut Config, keys: &[Key], file: Table, errors: &mut Vec<Co
 fn plain(value: &Value, path: &str, key: &Key) -> Result<String, ConfigError> {
     let text = match (value, &key.kind) {
         (Value::Integer(number), Kind::Number { .. }) => Some(number.to_string()),
-        (Value::String(text), Kind::Text { .. }) => Some(text.clone()),
-        (Value::Array(words), Kind::Words { .. }) => {
+        (Value::Boolean(flag), Kind::Flag { .. }) => Some(flag.to_string()),
+        (Value::String(text), Kind::Secret { .. } | Kind::Text { .. }) => Some(text.clone()),
+        (Value::Array(words), Kind::Words { .. } | Kind::Secrets { .. }) => {
             let words: Option<Vec<&str>> = words.iter().map(Value::as_str).collect();
             words.map(|words| words.join(","))
         }
@@ -173,7 +190,7 @@ fn plain(value: &Value, path: &str, key: &Key) -> Result<String, ConfigError> {
     };
     text.ok_or_else(|| ConfigError::Value {
         key: path.to_owned(),
-        value: value.to_string(),
+        value: key.shown(value.to_string()),
         accepts: key.accepts(),
     })
 }

@@ -1,4 +1,4 @@
-//! Wraps the router: refuses strangers, turns a panic into an answer, counts every answer, and
+//! Wraps the router: finds out who calls, turns a panic into an answer, counts every answer, and
 //! compresses large ones if the caller wishes.
 //!
 //! This is one function instead of a stack of middleware, because each layer of a stack boxes every
@@ -18,11 +18,13 @@ use tower::Service;
 
 use crate::http::compress::{self, Coding};
 use crate::http::error::ApiError;
-use crate::http::peers::Peers;
+use crate::http::peers::{Elsewhere, Peers};
 use crate::http::room::Room;
-use crate::http::{AppState, caller, routes};
+use crate::http::{AppState, caller, noted, origin, rates, routes};
+use cofferdam::access::{Door, Standing};
+use cofferdam::audit::Audit;
 use cofferdam::telemetry::metrics::{Metrics, RouteCounters};
-use cofferdam_domain::caller::Origin;
+use cofferdam_domain::caller::{Caller, Origin};
 
 /// The largest answer to a request of this process itself.
 const ASKED_BYTES_MAX: usize = 1 << 30;
@@ -32,12 +34,16 @@ pub type Pieces = BoxStream<'static, anyhow::Result<Bytes>>;
 
 /// The API as one function from request to response. Make one for each thread: its parts are
 /// counted references, and a count that two threads share is slow.
-#[derive(Debug)]
 pub struct Api {
     router: Router,
     metrics: Arc<Metrics>,
     room: Room,
     peers: Arc<Peers>,
+    door: Door,
+    /// Who hears of those who are not let in.
+    audit: Option<Arc<Audit>>,
+    /// Whether it only answers operators of this machine, who need no key.
+    is_for_operations: bool,
     counters: Vec<(&'static str, RouteCounters)>,
     unmatched: RouteCounters,
 }
@@ -46,9 +52,20 @@ impl Api {
     /// The whole API over `state`.
     pub fn new(state: AppState) -> Api {
         let (metrics, room) = (Arc::clone(&state.metrics), state.room.clone());
-        let peers = Arc::clone(&state.peers);
+        let (peers, door) = (Arc::clone(&state.peers), state.access.door());
+        let audit = Some(Arc::clone(&state.audit));
         let router = routes::router(state);
-        Api::over(router, routes::patterns(), metrics, room, peers)
+        let api = Api::over(router, routes::patterns(), metrics, room, peers, door);
+        Api { audit, ..api }
+    }
+
+    /// The same for a listener that only operators of this machine reach, and that answers only
+    /// operations.
+    pub fn for_operations(self) -> Api {
+        Api {
+            is_for_operations: true,
+            ..self
+        }
     }
 
     /// Any router; a request that matches none of `patterns` is counted as `unmatched`.
@@ -58,6 +75,7 @@ impl Api {
         metrics: Arc<Metrics>,
         room: Room,
         peers: Arc<Peers>,
+        door: Door,
     ) -> Api {
         let counters = patterns
             .into_iter()
@@ -70,6 +88,9 @@ impl Api {
             metrics,
             room,
             peers,
+            door,
+            audit: None,
+            is_for_operations: false,
         }
     }
 
@@ -80,22 +101,51 @@ impl Api {
             &Method::HEAD => None,
             _ => Coding::accepted(request.headers()),
         };
-        let response = match caller::admit(&mut request, from, &self.peers) {
-            Ok(()) => match self.peers.elsewhere(&request) {
+        let admitted = self.admit(&mut request, from).await;
+        let standing = admitted.as_ref().ok().copied().flatten();
+        let mut response = match admitted {
+            Ok(_) => match self.elsewhere(&request) {
                 None => self.route(request).await,
                 Some(elsewhere) => {
                     let passed_on = self.peers.pass_on(elsewhere, request).await;
                     passed_on.unwrap_or_else(ApiError::into_response)
                 }
             },
-            Err(refused) => refused.into_response(),
+            Err(refused) => {
+                if let Some(audit) = &self.audit {
+                    noted::not_let_in(audit, &request, from, &refused);
+                }
+                refused.into_response()
+            }
         };
+        if let Some(standing) = standing {
+            rates::tell(&mut response, standing);
+        }
         let response = self.room.admit(response).await;
         counters.count(response.status().as_u16());
         match coding {
             None => response,
             Some(coding) => compress::response(response, coding),
         }
+    }
+
+    async fn admit(
+        &self,
+        request: &mut Request<Body>,
+        from: Origin,
+    ) -> Result<Option<Standing>, ApiError> {
+        if self.is_for_operations {
+            origin::check(request)?;
+            request.extensions_mut().insert(Caller::without_keys(from));
+            return Ok(None);
+        }
+        caller::admit(request, from, &self.peers, &self.door).await
+    }
+
+    /// The other host that has what a caller asks for. Nobody else is passed on.
+    fn elsewhere(&self, request: &Request<Body>) -> Option<Elsewhere> {
+        request.extensions().get::<Caller>()?;
+        self.peers.elsewhere(request)
     }
 
     /// Answers one request of this process itself: the status and the body.
@@ -169,6 +219,12 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message")
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Api").finish_non_exhaustive()
+    }
 }
 
 #[cfg(test)]

@@ -31,21 +31,30 @@ pub(crate) enum Coding {
 impl Coding {
     /// The coding that a request's `Accept-Encoding` prefers, if it names a supported one.
     pub(crate) fn accepted(headers: &HeaderMap) -> Option<Coding> {
-        let accepted = headers.get(ACCEPT_ENCODING)?.to_str().ok()?;
-        let mut gzip = false;
-        for choice in accepted.split(',') {
+        [Coding::Zstd, Coding::Gzip]
+            .into_iter()
+            .find(|coding| coding.is_accepted(headers))
+    }
+
+    /// Whether a request's `Accept-Encoding` names this one.
+    fn is_accepted(self, headers: &HeaderMap) -> bool {
+        let accepted = headers.get(ACCEPT_ENCODING);
+        let accepted = accepted.and_then(|value| value.to_str().ok());
+        let mut choices = accepted.unwrap_or_default().split(',');
+        choices.any(|choice| {
             let (name, parameter) = choice.split_once(';').unwrap_or((choice, ""));
             let weight = parameter.trim().strip_prefix("q=").unwrap_or("1");
-            if weight.parse::<f32>().is_ok_and(|weight| weight <= 0.0) {
-                continue;
-            }
-            match name.trim().to_ascii_lowercase().as_str() {
-                "zstd" => return Some(Coding::Zstd),
-                "gzip" => gzip = true,
-                _ => {}
-            }
+            let is_refused = weight.parse::<f32>().is_ok_and(|weight| weight <= 0.0);
+            !is_refused && name.trim().eq_ignore_ascii_case(self.as_str())
+        })
+    }
+
+    /// Its name in headers.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Coding::Zstd => "zstd",
+            Coding::Gzip => "gzip",
         }
-        gzip.then_some(Coding::Gzip)
     }
 }
 
@@ -61,19 +70,19 @@ pub(crate) fn response(response: Response, coding: Coding) -> Response {
         .append(VARY, HeaderValue::from_static("accept-encoding"));
     weaken_etag(&mut parts.headers);
     let plain = StreamReader::new(Box::pin(pieces(body)));
-    let (name, body) = match coding {
+    let body = match coding {
         Coding::Zstd => {
             let encoder = ZstdEncoder::with_quality(plain, Level::Fastest);
-            ("zstd", Body::from_stream(ReaderStream::new(encoder)))
+            Body::from_stream(ReaderStream::new(encoder))
         }
         Coding::Gzip => {
             let encoder = GzipEncoder::with_quality(plain, Level::Fastest);
-            ("gzip", Body::from_stream(ReaderStream::new(encoder)))
+            Body::from_stream(ReaderStream::new(encoder))
         }
     };
     parts
         .headers
-        .insert(CONTENT_ENCODING, HeaderValue::from_static(name));
+        .insert(CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
     Response::from_parts(parts, body)
 }
 

@@ -8,35 +8,44 @@
 //!
 //! | status | codes |
 //! |---|---|
-//! | 400 | `invalid_json` `invalid_field` `unsupported_field` `unknown_parameter` `invalid_parameter` `invalid_header` `invalid_path` `invalid_module_name` `invalid_cursor` `limit_above_ceiling` `grant_refused` `too_many_matches` `body_aborted` `invalid_encoding` |
+//! | 400 | `invalid_json` `invalid_field` `unsupported_field` `unknown_parameter` `invalid_parameter` `invalid_header` `invalid_path` `invalid_module_name` `invalid_cursor` `limit_above_ceiling` `grant_refused` `too_many_matches` `body_aborted` `invalid_encoding` `invalid_workflow` `callback_refused` `keys_differ` `key_in_query` |
+//! | 401 | `key_missing` `key_unknown` `key_expired` `key_revoked` |
 //! | 403 | `forbidden` `host_refused` `origin_refused` `forwarding_refused` |
-//! | 404 | `not_found` `module_not_found` `task_not_found` `attempt_not_found` `artifact_not_found` `result_not_found` `batch_not_found` `worker_not_found` `session_not_found` `snapshot_not_found` |
+//! | 404 | `not_found` `module_not_found` `task_not_found` `attempt_not_found` `artifact_not_found` `result_not_found` `batch_not_found` `workflow_not_found` `schedule_not_found` `worker_not_found` `session_not_found` `snapshot_not_found` `key_not_found` `tenant_not_found` `secret_not_found` |
 //! | 405, 408 | `method_not_allowed`, `body_timeout` |
-//! | 409 | `conflict` `task_final` `task_not_failed` `task_not_final` `task_exhausted` `matches_grew` `worker_terminated` |
+//! | 409 | `conflict` `task_final` `task_not_failed` `task_not_final` `task_exhausted` `workflow_final` `workflow_not_final` `workflow_nested` `nothing_to_retry` `callback_not_due` `matches_grew` `worker_terminated` `first_key` `keys_full` `tenants_full` `secrets_full` `schedules_full` `tenant_not_empty` `tenant_default` `tenant_own` |
 //! | 410 | `session_ended` `session_lost` |
 //! | 413 | `body_too_large` `module_too_large` `schema_check_too_large` |
 //! | 415 | `unsupported_media_type` `unsupported_content_encoding` |
 //! | 421 | `not_this_host` |
 //! | 422 | `module_refused` `compile_limit` `invalid_input` `schema_check_limit` `schema_refused`, and every failure kind |
-//! | 429 | `session_busy` |
-//! | 500 | `internal` `compiler_failed` `storage_corrupt` `storage_refused` `outcome_unknown` |
-//! | 501 | `interpreter_not_installed` `sessions_disabled` |
-//! | 503 | `draining` `queue_full` `placements_full` `queue_timeout` `disk_full` `storage_unavailable` `blobs_unavailable` `read_timeout` `compiler_busy` `interpreter_warming_up` `interpreter_failed` `sessions_full` `schema_checks_busy` `connections_full` `memory_busy` `bulk_busy` `forwards_busy` `host_unreachable` |
+//! | 429 | `session_busy` `signals_full` `rate_limited` `quota_exceeded` |
+//! | 500 | `internal` `compiler_failed` `storage_corrupt` `encryption_key_missing` `storage_refused` `outcome_unknown` |
+//! | 501 | `interpreter_not_installed` `sessions_disabled` `secrets_disabled` |
+//! | 503 | `audit_unavailable` `draining` `queue_full` `placements_full` `queue_timeout` `disk_full` `storage_unavailable` `blobs_unavailable` `read_timeout` `compiler_busy` `interpreter_warming_up` `interpreter_failed` `sessions_full` `schema_checks_busy` `connections_full` `memory_busy` `memory_short` `bulk_busy` `forwards_busy` `host_unreachable` |
 //! | 507 | `storage_full` |
 
 pub(crate) mod convert;
+mod modules;
 mod refused;
 
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::http::rates;
+use cofferdam_domain::caller::quota::OverQuota;
 use cofferdam_domain::said;
+
+/// Seconds after which a full queue may have room.
+const FULL_RETRY_S: u32 = 1;
+/// Seconds after which a busy or unreachable database may answer.
+const UNAVAILABLE_RETRY_S: u32 = 2;
 
 /// An answer that is an error.
 #[derive(Debug)]
@@ -46,8 +55,14 @@ pub(crate) struct ApiError(Box<Parts>);
 struct Parts {
     problem: Problem,
     retry_after_s: Option<u32>,
+    /// The values of `RateLimit` and `RateLimit-Policy`.
+    limit: Option<(String, String)>,
     internal: Option<String>,
 }
+
+/// The code of an answer that is an error, beside its body.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Code(pub(crate) &'static str);
 
 /// The body of every answer that is an error.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -86,6 +101,7 @@ impl ApiError {
                 members: Map::new(),
             },
             retry_after_s: None,
+            limit: None,
             internal: None,
         }))
     }
@@ -167,6 +183,21 @@ impl ApiError {
         self
     }
 
+    /// A quota of the caller's tenant would be exceeded: 429.
+    fn over_quota(over: OverQuota) -> ApiError {
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        let (name, seconds) = (over.name.as_str(), rates::whole_seconds(over.wait).max(1));
+        let mut error = ApiError::new(status, "quota_exceeded", over.to_string())
+            .with("quota", name)
+            .with("limit", over.limit)
+            .with("used", over.used)
+            .retry_after(seconds);
+        let remaining = over.limit.saturating_sub(over.used);
+        let limit = format!("\"{name}\";r={remaining};t={seconds}");
+        error.0.limit = Some((limit, format!("\"{name}\";q={}", over.limit)));
+        error
+    }
+
     /// The host is draining.
     pub(crate) fn draining() -> ApiError {
         ApiError::busy(
@@ -178,7 +209,7 @@ impl ApiError {
 
     /// The disk has no room for what is `missing`.
     pub(crate) fn disk_full(why: String, missing: Vec<&'static str>) -> ApiError {
-        ApiError::busy("disk_full", why, convert::UNAVAILABLE_RETRY_S).with("missing", missing)
+        ApiError::busy("disk_full", why, UNAVAILABLE_RETRY_S).with("missing", missing)
     }
 
     /// Storage does not record anything.
@@ -187,7 +218,7 @@ impl ApiError {
             "storage has recorded nothing for {} ms; this host takes work again when it does",
             since.as_millis()
         );
-        ApiError::busy("storage_unavailable", detail, convert::UNAVAILABLE_RETRY_S)
+        ApiError::busy("storage_unavailable", detail, UNAVAILABLE_RETRY_S)
     }
 
     /// The same error with one more member.
@@ -232,8 +263,12 @@ impl ApiError {
         serde_json::to_value(&self.0.problem).unwrap_or_default()
     }
 
+    /// The status.
+    pub(crate) fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.0.problem.status).expect("the status was one before")
+    }
+
     /// The code.
-    #[cfg(test)]
     pub(crate) fn code(&self) -> &'static str {
         self.0.problem.code
     }
@@ -250,6 +285,7 @@ impl IntoResponse for ApiError {
         let Parts {
             problem,
             retry_after_s,
+            limit,
             internal,
         } = *self.0;
         if let Some(cause) = internal {
@@ -260,16 +296,25 @@ impl IntoResponse for ApiError {
             );
         }
         let body = serde_json::to_vec(&problem).expect("a problem is plain JSON");
+        let code = Code(problem.code);
         let mut response = Response::new(Body::from(body));
         *response.status_mut() =
             StatusCode::from_u16(problem.status).expect("the status was one before");
+        response.extensions_mut().insert(code);
         let headers = response.headers_mut();
         headers.insert(
             CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
+        if problem.status == StatusCode::UNAUTHORIZED.as_u16() {
+            let challenge = HeaderValue::from_static("Bearer realm=\"cofferdam\"");
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
         if let Some(seconds) = retry_after_s {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some((limit, policy)) = limit {
+            rates::add(headers, &limit, &policy);
         }
         response
     }

@@ -22,6 +22,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::http::AppState;
+use crate::http::caller::By;
 use crate::http::error::ApiError;
 use crate::http::path::{PathParts, unknown_task};
 use crate::http::peers::FromAnotherHost;
@@ -29,6 +30,7 @@ use crate::http::tasks::{find, view};
 use crate::intake::query::Query;
 use cofferdam::queue::events::{Event, EventKind};
 use cofferdam::queue::watch::{Reach, Watch as TaskWatch};
+use cofferdam_domain::caller::Caller;
 use cofferdam_domain::task::TaskId;
 
 /// How often a silent stream sends a sign of life.
@@ -50,6 +52,7 @@ const LAST_WORD: Duration = Duration::from_millis(500);
 )]
 pub(crate) async fn events(
     State(services): State<AppState>,
+    By(caller): By,
     path: PathParts,
     uri: Uri,
     headers: HeaderMap,
@@ -64,7 +67,8 @@ pub(crate) async fn events(
         true => Reach::ThisHost,
         false => Reach::AllHosts,
     };
-    let watched = services.queue.watch(id, last.unwrap_or(0), reach).await?;
+    let (queue, seen) = (&services.queue, last.unwrap_or(0));
+    let watched = queue.watch(&caller, id, seen, reach).await?;
     let (task, watch) = watched.ok_or_else(|| unknown_task(id))?;
     let phase = match (task.state.is_final(), last) {
         (false, None) => Phase::First(json!({
@@ -76,6 +80,7 @@ pub(crate) async fn events(
     };
     let watch = Watch {
         services,
+        caller,
         id,
         events: watch,
         mark,
@@ -123,6 +128,7 @@ fn last_event_id(headers: &HeaderMap, own: Option<u32>) -> Result<Option<u64>, A
 
 struct Watch {
     services: AppState,
+    caller: Caller,
     id: TaskId,
     events: TaskWatch,
     /// What follows the numbers.
@@ -177,7 +183,7 @@ impl Watch {
     }
 
     async fn result(&self) -> Option<Bytes> {
-        let found = find(&self.services, self.id, Duration::ZERO).await;
+        let found = find(&self.services, &self.caller, self.id, Duration::ZERO).await;
         let shown = match found {
             Ok(task) => view(&self.services, task).await,
             Err(error) => Err(error),

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use crate::http::caller::By;
 use crate::http::error::ApiError;
 use crate::http::exec::wire::ExecAnswer;
+use crate::http::run::tell_cache;
 use crate::http::tasks::one;
 use crate::http::tasks::submit::idempotency_key;
 use crate::http::tasks::{find, location, task_status};
@@ -47,7 +48,10 @@ use cofferdam_domain::state::TaskState;
     ),
     request_body(content = ExecRequest),
     responses(
-        (status = 200, description = "The result of the code", body = ExecAnswer),
+        (
+            status = 200, description = "The result of the code", body = ExecAnswer,
+            headers(("Cofferdam-Cache" = String, description = "Where the result came from, if the cache was asked: hit, miss or joined")),
+        ),
         (
             status = 202, description = "With async: the task is stored", body = crate::http::tasks::TaskStatus,
             headers(("Location" = String, description = "Where the task is")),
@@ -79,10 +83,11 @@ pub(crate) async fn exec(
         return Ok(stream::answer(services, caller, code));
     }
     let executed = services.runner.execute(&caller, code).await?;
-    Ok(json::answer(
-        StatusCode::OK,
-        &finish(&services, executed).await?,
-    ))
+    let cache = executed.cache;
+    let answer = finish(&services, &caller, executed).await?;
+    let mut response = json::answer(StatusCode::OK, &answer);
+    tell_cache(response.headers_mut(), cache);
+    Ok(response)
 }
 
 pub(crate) fn wants_events(headers: &HeaderMap) -> bool {
@@ -91,9 +96,13 @@ pub(crate) fn wants_events(headers: &HeaderMap) -> bool {
 }
 
 /// Keeps the files and writes the answer.
-async fn finish(services: &Services, executed: Executed) -> Result<Answer, ApiError> {
+async fn finish(
+    services: &Services,
+    caller: &Caller,
+    executed: Executed,
+) -> Result<Answer, ApiError> {
     let now = services.clock.now();
-    Ok(executions::keep(&services.files, now, executed)
+    Ok(executions::keep(&services.files, caller, now, executed)
         .await?
         .answer)
 }
@@ -112,7 +121,7 @@ async fn submit(
     };
     let (id, state) = match one(services.queue.submit(caller, vec![submission]).await?)? {
         Submitted::New(id) => (id, TaskState::Pending),
-        Submitted::Existing(id) => (id, find(services, id, Duration::ZERO).await?.state),
+        Submitted::Existing(id) => (id, find(services, caller, id, Duration::ZERO).await?.state),
     };
     let status = task_status(id, state);
     Ok(json::answer_at(

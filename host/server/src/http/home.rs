@@ -21,6 +21,8 @@ pub(crate) struct HomeJson {
     version: &'static str,
     /// The API document, OpenAPI 3.1.
     openapi: &'static str,
+    /// The page to watch and use this host.
+    monitoring: &'static str,
     /// Whether the host takes work.
     ready: &'static str,
     metrics: &'static str,
@@ -48,6 +50,7 @@ pub(crate) async fn home(State(services): State<AppState>, headers: HeaderMap) -
             name: "cofferdam",
             version: env!("CARGO_PKG_VERSION"),
             openapi: "/openapi.json",
+            monitoring: "/monitoring",
             ready: "/readyz",
             metrics: "/metrics",
             modules: "/v1/modules",

@@ -7,7 +7,7 @@ pub(crate) mod name;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::header::{ACCEPT, CONTENT_TYPE, HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -114,6 +114,13 @@ async fn answer(
     let closing = async move { closing.requested().await };
     let worker = services.peers.own();
     name::leave_worker_out(request.headers_mut(), worker);
+    if services.access.asks_for_keys() {
+        // A key says who calls, so it does not matter by which name, or from which page.
+        request
+            .headers_mut()
+            .insert(HOST, HeaderValue::from_static("localhost"));
+        request.headers_mut().remove(ORIGIN);
+    }
     let mut response = services.mcp.answer(caller, request, closing).await?;
     name::add_worker(response.headers_mut(), worker);
     Ok(response.map(Body::new))

@@ -10,21 +10,22 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG};
-use axum::http::{HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::Response;
 use bytes::Bytes;
 
 use crate::http::body::BodyLimit;
 use crate::http::caller::By;
-use crate::http::error::ApiError;
+use crate::http::error::{ApiError, no_such_method};
 use crate::http::json;
 use crate::http::modules::upload::{Said, looks_like_wasm, said, unsaid, upload};
-use crate::http::modules::wire::{ModuleJson, VersionJson, text_bytes};
-use crate::http::page::{self, Page, Rest};
+use crate::http::modules::wire::{HeldJson, ModuleJson, VersionJson, text_bytes};
+use crate::http::noted::Made;
+use crate::http::page::{self, Page};
 use crate::http::path::PathParts;
 use crate::http::{AppState, Services};
 use crate::intake::query::Query;
-use cofferdam_domain::caller::Caller;
+use cofferdam_domain::caller::{Caller, Tenant};
 use cofferdam_domain::module::{Language, ModuleInfo, ModuleKind, ModuleName, ModuleRef};
 use cofferdam_storage::{PutModule, StoredModule};
 
@@ -32,6 +33,8 @@ use cofferdam_storage::{PutModule, StoredModule};
 const SCRIPT_BYTES_MAX: u64 = 1024 * 1024;
 /// The suffix that asks for a module's bytes instead of its description.
 const BYTES_SUFFIX: &str = "/wasm";
+/// The suffix of a POST that lets a module run again.
+const RESET_SUFFIX: &str = "/reset";
 
 /// Upload a module
 ///
@@ -80,7 +83,10 @@ pub(crate) async fn put(
         PutModule::Created => StatusCode::CREATED,
         PutModule::Unchanged => StatusCode::OK,
     };
-    Ok(json::answer(status, &ModuleJson::new(&name, &info)))
+    let mut response = json::answer(status, &ModuleJson::new(&name, &info));
+    let made = Made(format!("/v1/modules/{name}@{}", info.digest));
+    response.extensions_mut().insert(made);
+    Ok(response)
 }
 
 /// List modules
@@ -92,32 +98,23 @@ pub(crate) async fn put(
     ),
     responses((status = 200, description = "A page, by name", body = Page<ModuleJson>)),
 )]
-pub(crate) async fn list(State(services): State<AppState>, uri: Uri) -> Result<Response, ApiError> {
+pub(crate) async fn list(
+    State(services): State<AppState>,
+    By(caller): By,
+    uri: Uri,
+) -> Result<Response, ApiError> {
     let mut query = Query::of(uri.query())?;
     let limit = page::limit(&mut query)?;
     let after = page::after_module(&mut query)?;
     query.done()?;
-    let mut rest = Rest::of_page(limit);
-    let mut found: Vec<StoredModule> = Vec::new();
-    let mut next_cursor = None;
-    while let Some(batch) = rest.batch() {
-        let from = found.last().map(|last| &last.name).or(after.as_ref());
-        let mut more = services.modules.list_modules(from, batch + 1).await?;
-        let is_last = page::cut(&mut more, batch);
-        more.iter().for_each(|module| rest.add(text_bytes(module)));
-        found.extend(more);
-        next_cursor = found
-            .last()
-            .filter(|_| !is_last)
-            .map(|last| page::module_cursor(&last.name));
-        if is_last {
-            break;
-        }
-    }
-    let page = Page {
-        items: found.iter().map(ModuleJson::stored).collect(),
-        next_cursor,
+    let (modules, tenant) = (&services.modules, caller.tenant());
+    let name = |module: &StoredModule| module.name.clone();
+    let read = |from: Option<ModuleName>, most| async move {
+        Ok(modules.list_modules(tenant, from.as_ref(), most).await?)
     };
+    let (found, is_last) = page::filled(limit, after, name, text_bytes, read).await?;
+    let cursor = |last: &StoredModule| page::module_cursor(&last.name);
+    let page = Page::ending(found, is_last, cursor, |module| ModuleJson::stored(&module));
     Ok(json::answer(StatusCode::OK, &page))
 }
 
@@ -129,13 +126,14 @@ pub(crate) async fn list(State(services): State<AppState>, uri: Uri) -> Result<R
 )]
 pub(crate) async fn get(
     State(services): State<AppState>,
+    By(caller): By,
     path: PathParts,
     uri: Uri,
 ) -> Result<Response, ApiError> {
     Query::of(uri.query())?.done()?;
     match path.text(0).strip_suffix(BYTES_SUFFIX) {
-        Some(name) => wasm(&services, &ModuleRef::parse(name)?).await,
-        None => one(&services, &path.module()?).await,
+        Some(name) => wasm(&services, caller.tenant(), &ModuleRef::parse(name)?).await,
+        None => one(&services, &caller, &path.module()?).await,
     }
 }
 
@@ -161,11 +159,47 @@ pub(crate) async fn delete(
     }
 }
 
-async fn one(services: &Services, reference: &ModuleRef) -> Result<Response, ApiError> {
-    let stored = services.modules.find_module(reference).await?;
+/// Let a module run again
+///
+/// A module that this host holds back, because it failed again and again, runs again at once.
+#[utoipa::path(
+    post, path = "/v1/modules/{name}/reset", operation_id = "reset_module", tag = "Modules",
+    params(("name" = String, Path, pattern = "^[a-z0-9][a-z0-9._/-]{0,127}(@sha256:[0-9a-f]{64})?$", description = "A name, or name@sha256:…")),
+    responses((status = 200, description = "The module", body = ModuleJson)),
+)]
+pub(crate) async fn reset(
+    State(services): State<AppState>,
+    By(caller): By,
+    path: PathParts,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    Query::of(uri.query())?.done()?;
+    let Some(name) = path.text(0).strip_suffix(RESET_SUFFIX) else {
+        return Err(no_such_method(Method::POST).await);
+    };
+    let reference = ModuleRef::parse(name)?;
+    let info = services
+        .registry
+        .resolve(caller.tenant(), &reference)
+        .await?;
+    // One against which nothing was held is as it should be.
+    let _was_held = services.runner.reset(&caller, info.digest)?;
+    one(&services, &caller, &reference).await
+}
+
+async fn one(
+    services: &Services,
+    caller: &Caller,
+    reference: &ModuleRef,
+) -> Result<Response, ApiError> {
+    let tenant = caller.tenant();
+    let stored = services.modules.find_module(tenant, reference).await?;
     let stored = stored.ok_or_else(|| unknown(reference))?;
-    let versions = services.modules.module_versions(&reference.name).await?;
+    let (modules, name) = (&services.modules, &reference.name);
+    let versions = modules.module_versions(tenant, name).await?;
     let mut module = ModuleJson::stored(&stored);
+    let held = services.runner.held(stored.info.digest, caller);
+    module.held = held.map(HeldJson::from);
     module.versions = Some(versions.iter().map(VersionJson::from).collect());
     Ok(json::answer(StatusCode::OK, &module))
 }
@@ -185,8 +219,12 @@ async fn one(services: &Services, reference: &ModuleRef) -> Result<Response, Api
         ),
     )),
 )]
-async fn wasm(services: &Services, reference: &ModuleRef) -> Result<Response, ApiError> {
-    let stored = services.modules.find_module(reference).await?;
+async fn wasm(
+    services: &Services,
+    tenant: &Tenant,
+    reference: &ModuleRef,
+) -> Result<Response, ApiError> {
+    let stored = services.modules.find_module(tenant, reference).await?;
     let info = stored.ok_or_else(|| unknown(reference))?.info;
     let ModuleInfo { digest, kind, .. } = info;
     let held = services.room.take(info.size_bytes).await?;

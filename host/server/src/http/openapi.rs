@@ -2,7 +2,8 @@
 
 mod complete;
 
-use std::sync::LazyLock;
+use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
@@ -14,7 +15,8 @@ use utoipa::OpenApi;
 use crate::http::error::Problem;
 use crate::http::openapi::complete::complete;
 use crate::http::{
-    events, exec, home, interpreters, mcp, modules, ops, run, sessions, tasks, worker_api, workers,
+    alerts, audit, events, exec, home, interpreters, keys, mcp, modules, monitoring, ops, run,
+    schedules, secrets, sessions, stats, tasks, tenants, worker_api, workers, workflows,
 };
 
 #[derive(OpenApi)]
@@ -27,6 +29,7 @@ use crate::http::{
     components(schemas(Problem)),
     paths(
         modules::put,
+        modules::reset,
         modules::list,
         modules::get,
         modules::wasm,
@@ -53,19 +56,51 @@ use crate::http::{
         tasks::get,
         tasks::cancel,
         tasks::retry,
+        tasks::callback::redeliver,
+        tasks::callback::redeliver_of_batch,
         tasks::attempts::list,
+        tasks::request::get,
         tasks::output::result,
         tasks::output::logs,
         tasks::artifacts::list,
         tasks::artifacts::get,
         events::events,
+        workflows::submit,
+        workflows::list,
+        workflows::get,
+        workflows::events::events,
+        workflows::change::cancel,
+        workflows::change::retry,
+        workflows::change::pause,
+        workflows::change::resume,
+        workflows::change::signal,
         mcp::send,
         mcp::listen,
         mcp::end,
+        stats::stats,
+        stats::series::series,
+        alerts::list,
         workers::list,
         workers::get,
         workers::drain,
         workers::undrain,
+        keys::create,
+        keys::list,
+        keys::revoke,
+        keys::rotate,
+        schedules::list,
+        schedules::put,
+        schedules::get,
+        schedules::delete,
+        schedules::run,
+        audit::list,
+        tenants::list,
+        tenants::put,
+        tenants::get,
+        tenants::delete,
+        secrets::list,
+        secrets::put,
+        secrets::delete,
         worker_api::execute,
         worker_api::status,
         worker_api::result,
@@ -75,29 +110,66 @@ use crate::http::{
         ops::readyz,
         ops::metrics,
         document,
+        monitoring::page,
+        monitoring::file,
         home::home,
     )
 )]
 struct Document;
 
-static TEXT: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(build().to_string()));
+/// What an operation asks of callers, by its path and method: the scope's word; none if it asks nothing. The
+/// table of routes knows.
+#[derive(Clone, Copy)]
+pub(crate) struct Needed(pub(crate) fn(&str, &str) -> Option<&'static str>);
+
+static TEXT: OnceLock<Bytes> = OnceLock::new();
+
+fn text(needed: Needed) -> &'static Bytes {
+    TEXT.get_or_init(|| Bytes::from(build(needed).to_string()))
+}
+
+/// The name of the operation that a route serves. A route may serve operations of several paths, because names
+/// of modules contain slashes; it has one name for each of its methods.
+pub(crate) fn name(pattern: &str, method: &str) -> Option<&'static str> {
+    static NAMES: OnceLock<HashMap<(String, String), String>> = OnceLock::new();
+    let names = NAMES.get_or_init(|| {
+        let document = serde_json::to_value(Document::openapi()).expect("it is plain JSON");
+        let paths = document["paths"].as_object().into_iter().flatten();
+        let operations = paths.flat_map(|(path, item)| {
+            let operations = item.as_object().into_iter().flatten();
+            operations.filter_map(move |(method, operation)| {
+                let name = operation["operationId"].as_str()?;
+                Some(((path.clone(), method.clone()), name.to_owned()))
+            })
+        });
+        operations.collect()
+    });
+    let described = (pattern.replace("{*", "{"), method.to_owned());
+    let below = format!("{}/", described.0);
+    let name = names.get(&described).or_else(|| {
+        let mut others = names.iter();
+        let other = others.find(|((path, of), _)| of == method && path.starts_with(&below));
+        other.map(|(_, name)| name)
+    });
+    name.map(String::as_str)
+}
 
 /// This document
 #[utoipa::path(
     get, path = "/openapi.json", operation_id = "get_api_document", tag = "Operations",
     responses((status = 200, description = "OpenAPI 3.1", body = Object)),
 )]
-pub(crate) async fn document() -> Response {
-    let mut response = Response::new(TEXT.clone().into());
+pub(crate) async fn document(needed: Needed) -> Response {
+    let mut response = Response::new(text(needed).clone().into());
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
-fn build() -> Value {
+fn build(needed: Needed) -> Value {
     let mut document = serde_json::to_value(Document::openapi()).expect("it is plain JSON");
-    complete(&mut document);
+    complete(&mut document, needed);
     document
 }
 
@@ -108,12 +180,12 @@ mod tests {
     use super::*;
     use crate::http::routes;
 
-    /// The only path that the router serves as a part of another, because names of modules contain
+    /// The only path below which the router serves others as a part of it, because names of modules contain
     /// slashes.
-    const PART_OF_ANOTHER: &str = "/v1/modules/{name}/wasm";
+    const WITH_PARTS: &str = "/v1/modules/{name}";
 
     fn document() -> Value {
-        serde_json::from_slice(&TEXT).unwrap()
+        serde_json::from_slice(text(routes::NEEDED)).unwrap()
     }
 
     fn operations(document: &Value) -> Vec<&Value> {
@@ -172,10 +244,11 @@ mod tests {
         let paths = document["paths"].as_object().unwrap();
         let described: BTreeSet<(String, &str)> = paths
             .iter()
-            .filter(|(path, _)| *path != PART_OF_ANOTHER)
             .flat_map(|(path, item)| {
+                let is_part = path.starts_with(&format!("{WITH_PARTS}/"));
+                let path = if is_part { WITH_PARTS } else { path };
                 let methods = item.as_object().unwrap().keys();
-                methods.map(move |method| (path.clone(), method.as_str()))
+                methods.map(move |method| (path.to_owned(), method.as_str()))
             })
             .collect();
         assert_eq!(served, described);
@@ -184,7 +257,7 @@ mod tests {
     #[test]
     fn every_reference_leads_somewhere() {
         let document = document();
-        let text = std::str::from_utf8(&TEXT).unwrap();
+        let text = std::str::from_utf8(text(routes::NEEDED)).unwrap();
         let references = text
             .split("\"$ref\":\"#")
             .skip(1)

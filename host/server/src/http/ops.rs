@@ -14,8 +14,10 @@ use crate::http::{AppState, Services, json};
 use cofferdam::interpreters::State;
 use cofferdam::telemetry::classic;
 use cofferdam::telemetry::metrics::Readings;
+use cofferdam_domain::alert::AlertState;
 use cofferdam_domain::memory::Purpose;
 use cofferdam_domain::module::Language;
+use cofferdam_domain::whose::Whose;
 use cofferdam_storage::Counts;
 use cofferdam_storage::disk::Room;
 
@@ -35,20 +37,36 @@ pub(crate) struct Readiness {
     /// Each is `ready`, `warming_up`, `not_installed` or `failed`. The host takes all other work in
     /// any case. A host without room for an interpreter is not ready.
     interpreters: InterpretersJson,
+    /// How far the kernel confines the host itself.
+    confinement: ConfinementJson,
     /// The processes that isolated guests run in.
     guest_processes: ProcessesJson,
+}
+
+/// What of the host's confinement is in force on this machine.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct ConfinementJson {
+    /// Whether files, ports and signals are confined.
+    landlock: bool,
+    /// Whether system calls are.
+    seccomp: bool,
 }
 
 /// The processes that isolated guests run in, and how far the kernel confines them.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct ProcessesJson {
     live: u64,
+    /// Those of them whose guests compute without checks.
+    unchecked: u64,
     /// Whether it confines their files and network; absent until one of them was ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     landlock: Option<bool>,
     /// Whether it confines their system calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     seccomp: Option<bool>,
+    /// Whether they have an empty network, mounts and names of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespaces: Option<bool>,
 }
 
 /// The state of each interpreter.
@@ -72,13 +90,14 @@ pub(crate) async fn livez() -> Response {
     get, path = "/readyz", operation_id = "get_readiness", tag = "Operations",
     responses(
         (status = 200, description = "It does", body = Readiness),
-        (status = 503, description = "It is draining, the disk is full or has no room for an interpreter (`missing` says which), storage does not answer, or no attempt's end can be recorded", body = crate::http::error::Problem),
+        (status = 503, description = "It is draining, short of memory, the disk is full or has no room for an interpreter (`missing` says which), storage does not answer, or no attempt's end can be recorded", body = crate::http::error::Problem),
     ),
 )]
 pub(crate) async fn readyz(Extracted(services): Extracted<AppState>) -> Result<Response, ApiError> {
     if services.shutdown.is_requested() {
         return Err(ApiError::draining());
     }
+    services.vitals.lets_in()?;
     if let Some(lacking) = lacking(&services, services.disk.look().await) {
         return Err(lacking);
     }
@@ -95,6 +114,10 @@ pub(crate) async fn readyz(Extracted(services): Extracted<AppState>) -> Result<R
             python: word(Language::Python),
             javascript: word(Language::JavaScript),
         },
+        confinement: ConfinementJson {
+            landlock: services.confined.landlock,
+            seccomp: services.confined.seccomp,
+        },
         guest_processes: processes(&services),
     };
     Ok(json::answer(StatusCode::OK, &readiness))
@@ -105,8 +128,10 @@ fn processes(services: &Services) -> ProcessesJson {
     let jail = figures.and_then(|figures| figures.jail);
     ProcessesJson {
         live: figures.map_or(0, |figures| figures.live),
+        unchecked: figures.map_or(0, |figures| figures.unchecked),
         landlock: jail.map(|jail| jail.landlock),
         seccomp: jail.map(|jail| jail.seccomp),
+        namespaces: jail.map(|jail| jail.namespaces),
     }
 }
 
@@ -138,7 +163,7 @@ pub(crate) async fn metrics(
     Extracted(services): Extracted<AppState>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let counts = services.storage.counts().await?;
+    let counts = services.storage.counts(&Whose::All).await?;
     let accepted = headers
         .get(ACCEPT)
         .and_then(|value| value.to_str().ok())
@@ -171,6 +196,7 @@ pub(crate) async fn metrics(
 fn readings(services: &Services, counts: &Counts, room: Room) -> Readings {
     let stats = services.queue.stats();
     let processes = services.runner.processes();
+    let (cache_results, cache_bytes) = services.runner.results().size();
     Readings {
         depth: [
             counts.blocked,
@@ -183,18 +209,46 @@ fn readings(services: &Services, counts: &Counts, room: Room) -> Readings {
         active: stats.active,
         slots: stats.slots,
         waiting: services.runner.waiting(),
+        modules_held: services.runner.held_count(),
+        callback_hosts_held: services.callbacks.held_count(),
         sessions: services.sessions.count(),
         processes: processes.map_or(0, |processes| processes.live),
+        processes_unchecked: processes.map_or(0, |processes| processes.unchecked),
+        processes_retired: processes.map_or(0, |processes| processes.retired),
         processes_died: processes.map_or(0, |processes| processes.died),
         files_bytes: services.files.usage().0,
         memory_bytes: services.process.resident_bytes(),
         memory_budget_bytes: services.memory.total_bytes(),
         memory_taken_bytes: Purpose::ALL.map(|purpose| services.memory.taken_bytes(purpose)),
+        host_memory_bytes: services.vitals.memory().used_bytes,
+        host_memory_limit_bytes: services.vitals.memory().limit_bytes,
+        pressure: services.vitals.level(),
+        cache_results,
+        cache_bytes,
+        alerts: services
+            .vitals
+            .alerts()
+            .map(|alert| alert.state == AlertState::Firing),
         disk_free_bytes: room.free_bytes(),
         disk_full: room.lack().is_some(),
+        confinement: layers(services),
         interpreters: Language::ALL.map(|language| {
             let state = services.runner.interpreters().state(language);
             (language.as_str(), state.as_str())
         }),
     }
+}
+
+/// Which layers of confinement are in force, of the host and of its guests' processes.
+fn layers(services: &Services) -> [(&'static str, &'static str, bool); 5] {
+    let confined = services.confined;
+    let guests = processes(services);
+    let holds = |layer: Option<bool>| layer.unwrap_or(false);
+    [
+        ("host", "landlock", confined.landlock),
+        ("host", "seccomp", confined.seccomp),
+        ("guest_processes", "landlock", holds(guests.landlock)),
+        ("guest_processes", "seccomp", holds(guests.seccomp)),
+        ("guest_processes", "namespaces", holds(guests.namespaces)),
+    ]
 }

@@ -1,4 +1,4 @@
-//! Checks who calls while callers are not authenticated: only this machine may.
+//! Checks who calls where callers are not authenticated, because there are no keys: only this machine may.
 //!
 //! The host listens on loopback only, but a browser on this machine connects on behalf of any page
 //! it shows. A page can reach a loopback port under its own name that it makes point here (DNS
@@ -35,6 +35,11 @@ pub(crate) fn check<B>(request: &Request<B>) -> Result<(), ApiError> {
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// Refuses a request that does not say, or says twice, to whom it is addressed.
+pub(crate) fn check_form<B>(request: &Request<B>) -> Result<(), ApiError> {
+    named(request).map(|_| ())
 }
 
 /// The name and port the request is addressed to. Only HTTP/1.0 may leave it out.

@@ -11,7 +11,12 @@ use crate::intake::query::Query;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cofferdam_domain::attempt::WorkerId;
+use cofferdam_domain::caller::Tenant;
+use cofferdam_domain::caller::key::KeyId;
 use cofferdam_domain::module::ModuleName;
+use cofferdam_domain::schedule::ScheduleName;
+use cofferdam_domain::secret::SecretName;
+use cofferdam_storage::trail::Order;
 use cofferdam_storage::{ChangeNumber, ListPosition};
 use serde::Serialize;
 use uuid::Uuid;
@@ -70,6 +75,59 @@ pub(crate) struct Page<T> {
     pub(crate) items: Vec<T>,
     /// The `cursor` of the next page; null on the last.
     pub(crate) next_cursor: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// The first `limit` of those that were found, as they are shown. `cursor` says where a page ends.
+    pub(crate) fn of<F>(
+        mut found: Vec<F>,
+        limit: u32,
+        cursor: impl FnOnce(&F) -> String,
+        shown: impl FnMut(F) -> T,
+    ) -> Page<T> {
+        let is_last = cut(&mut found, limit);
+        Page::ending(found, is_last, cursor, shown)
+    }
+
+    /// All of those that were found; `is_last` says that none follow.
+    pub(crate) fn ending<F>(
+        found: Vec<F>,
+        is_last: bool,
+        cursor: impl FnOnce(&F) -> String,
+        shown: impl FnMut(F) -> T,
+    ) -> Page<T> {
+        let next_cursor = found.last().filter(|_| !is_last).map(cursor);
+        Page {
+            next_cursor,
+            items: found.into_iter().map(shown).collect(),
+        }
+    }
+}
+
+/// Reads what follows `after`, batch by batch, until the page is full by its items or by their text; whether
+/// none follow. `read` gives the first so many items behind a name.
+pub(crate) async fn filled<F, N, R>(
+    limit: u32,
+    after: Option<N>,
+    name: impl Fn(&F) -> N,
+    text_bytes: impl Fn(&F) -> usize,
+    read: impl Fn(Option<N>, u32) -> R,
+) -> Result<(Vec<F>, bool), ApiError>
+where
+    R: Future<Output = Result<Vec<F>, ApiError>>,
+{
+    let (mut rest, mut found, mut from) = (Rest::of_page(limit), Vec::new(), after);
+    while let Some(batch) = rest.batch() {
+        let mut more = read(from.take(), batch + 1).await?;
+        let is_last = cut(&mut more, batch);
+        more.iter().for_each(|item| rest.add(text_bytes(item)));
+        from = more.last().map(&name);
+        found.extend(more);
+        if is_last {
+            return Ok((found, true));
+        }
+    }
+    Ok((found, false))
 }
 
 /// Reads `limit`.
@@ -141,6 +199,13 @@ enum Named {
     Modules,
     Attempts,
     Workers,
+    Keys,
+    Tenants,
+    Secrets,
+    Schedules,
+    Workflows,
+    Newest,
+    Oldest,
 }
 
 impl Named {
@@ -149,6 +214,13 @@ impl Named {
             Named::Modules => 'm',
             Named::Attempts => 'a',
             Named::Workers => 'w',
+            Named::Keys => 'k',
+            Named::Tenants => 't',
+            Named::Secrets => 's',
+            Named::Schedules => 'c',
+            Named::Workflows => 'f',
+            Named::Newest => 'u',
+            Named::Oldest => 'v',
         }
     }
 
@@ -209,6 +281,78 @@ pub(crate) fn worker_cursor(id: WorkerId) -> String {
 pub(crate) fn after_worker(query: &mut Query<'_>) -> Result<Option<WorkerId>, ApiError> {
     let read = |name: &str| Uuid::try_parse(name).ok().map(WorkerId);
     Named::Workers.after(query, read, |id| worker_cursor(*id))
+}
+
+/// The cursor after a key in their list.
+pub(crate) fn key_cursor(id: KeyId) -> String {
+    Named::Keys.cursor(id)
+}
+
+/// The key that a cursor of their list means.
+pub(crate) fn after_key(query: &mut Query<'_>) -> Result<Option<KeyId>, ApiError> {
+    Named::Keys.after(query, KeyId::parse, |id| key_cursor(*id))
+}
+
+/// The cursor after a tenant in their list.
+pub(crate) fn tenant_cursor(name: &Tenant) -> String {
+    Named::Tenants.cursor(name)
+}
+
+/// The cursor after a secret in their list.
+pub(crate) fn secret_cursor(name: &SecretName) -> String {
+    Named::Secrets.cursor(name)
+}
+
+/// The secret that a cursor of their list means.
+pub(crate) fn after_secret(query: &mut Query<'_>) -> Result<Option<SecretName>, ApiError> {
+    let read = |name: &str| SecretName::parse(name).ok();
+    Named::Secrets.after(query, read, secret_cursor)
+}
+
+/// The tenant that a cursor of their list means.
+pub(crate) fn after_tenant(query: &mut Query<'_>) -> Result<Option<Tenant>, ApiError> {
+    let read = |name: &str| Tenant::parse(name).ok();
+    Named::Tenants.after(query, read, tenant_cursor)
+}
+
+/// The cursor after a schedule in their list.
+pub(crate) fn schedule_cursor(name: &ScheduleName) -> String {
+    Named::Schedules.cursor(name.as_str())
+}
+
+/// The schedule that a cursor of their list means.
+pub(crate) fn after_schedule(query: &mut Query<'_>) -> Result<Option<ScheduleName>, ApiError> {
+    let read = |name: &str| ScheduleName::parse(name).ok();
+    Named::Schedules.after(query, read, schedule_cursor)
+}
+
+/// The cursor of a place in the list of workflows.
+pub(crate) fn workflow_cursor(place: ListPosition) -> String {
+    Named::Workflows.cursor(place.0)
+}
+
+/// The place that a cursor of that list means.
+pub(crate) fn after_workflow(query: &mut Query<'_>) -> Result<Option<ListPosition>, ApiError> {
+    let read = |name: &str| name.parse().ok().map(ListPosition);
+    Named::Workflows.after(query, read, |place| workflow_cursor(*place))
+}
+
+/// The cursor after an entry of the audit trail in that order.
+pub(crate) fn entry_cursor(order: Order, seq: u64) -> String {
+    entries(order).cursor(seq)
+}
+
+/// The number of the entry that a cursor of that list means.
+pub(crate) fn after_entry(query: &mut Query<'_>, order: Order) -> Result<Option<u64>, ApiError> {
+    let read = |name: &str| name.parse().ok();
+    entries(order).after(query, read, |seq| entry_cursor(order, *seq))
+}
+
+const fn entries(order: Order) -> Named {
+    match order {
+        Order::Newest => Named::Newest,
+        Order::Oldest => Named::Oldest,
+    }
 }
 
 fn bad_cursor() -> ApiError {

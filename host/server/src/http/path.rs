@@ -14,6 +14,7 @@ use cofferdam_domain::attempt::{ARTIFACT_PATH_BYTES_MAX, WorkerId};
 use cofferdam_domain::batch::BatchId;
 use cofferdam_domain::module::ModuleRef;
 use cofferdam_domain::task::TaskId;
+use cofferdam_domain::workflow::WorkflowId;
 
 /// The decoded parts of a route's pattern, in order.
 pub(crate) struct PathParts(Vec<String>);
@@ -61,6 +62,12 @@ impl PathParts {
         id.ok_or_else(|| unknown_batch(self.text(0)))
     }
 
+    /// The first part as a workflow's id. Text that is not an id names no workflow.
+    pub(crate) fn workflow(&self) -> Result<WorkflowId, ApiError> {
+        let id = words::task_id(self.text(0)).map(|id| WorkflowId(id.0));
+        id.ok_or_else(|| unknown_workflow(self.text(0)))
+    }
+
     /// The first part as a session's id. For other text there is no session.
     pub(crate) fn session(&self) -> Result<SessionId, ApiError> {
         SessionId::parse(self.text(0))
@@ -98,6 +105,11 @@ pub(crate) fn unknown_task(id: impl std::fmt::Display) -> ApiError {
 /// There is no such batch.
 pub(crate) fn unknown_batch(id: impl std::fmt::Display) -> ApiError {
     ApiError::not_found("batch_not_found", format!("there is no batch {id}"))
+}
+
+/// There is no such workflow.
+pub(crate) fn unknown_workflow(id: impl std::fmt::Display) -> ApiError {
+    ApiError::not_found("workflow_not_found", format!("there is no workflow {id}"))
 }
 
 /// There is no such worker.

@@ -30,6 +30,7 @@ use crate::http::error::ApiError;
 use crate::http::peers::owner::Thing;
 use crate::http::peers::pass::{BadPass, Pass, Passes};
 use crate::http::peers::upstream::Failed;
+use crate::http::tls::trust::Trust;
 use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::caller::Caller;
 use cofferdam_domain::clock::Clock;
@@ -74,6 +75,8 @@ pub struct Sharing {
     pub dead_after: Duration,
     /// The most requests that are passed on at once.
     pub forwards_max: usize,
+    /// Whom it believes to be another host, over HTTPS.
+    pub trust: Trust,
     /// The source of nonces.
     pub random: StdRng,
 }
@@ -83,6 +86,7 @@ struct Others {
     reads: Arc<dyn Reads>,
     clock: Clock,
     dead_after: Duration,
+    trust: Trust,
     places: Arc<Semaphore>,
     taps: Arc<Semaphore>,
 }
@@ -108,6 +112,7 @@ impl Peers {
             reads: sharing.reads,
             clock: sharing.clock,
             dead_after: sharing.dead_after,
+            trust: sharing.trust,
             places: Arc::new(Semaphore::new(sharing.forwards_max)),
             taps: Arc::new(Semaphore::new(sharing.forwards_max.div_ceil(TAPS_PART))),
         });
@@ -192,7 +197,7 @@ impl Others {
         let address = address.ok_or_else(|| thing.unreachable("it tells others no address"))?;
         let request = self.outgoing(worker, request)?;
         let answered = tokio::select! {
-            answered = upstream::send(&address, request) => answered,
+            answered = upstream::send(&address, &self.trust, request) => answered,
             () = self.silence_of(worker) => return Err(thing.lost()),
         };
         let why = match answered {

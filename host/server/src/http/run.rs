@@ -4,6 +4,7 @@
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -23,9 +24,13 @@ use crate::intake::query::{self, Query};
 use crate::intake::{limits, words};
 use cofferdam::runner::RunRequest;
 use cofferdam_domain::attempt::{Failure, Outcome, Payload, Streams, Usage};
+use cofferdam_domain::cache::CacheUse;
 use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::limits::LimitRequest;
 
+/// Where a result came from that was asked of the cache, and how old it may be.
+pub(crate) const CACHE: HeaderName = HeaderName::from_static("cofferdam-cache");
+const CACHE_TTL: &str = "cofferdam-cache-ttl-ms";
 const ISOLATION: HeaderName = HeaderName::from_static("cofferdam-isolation");
 const DURATION: HeaderName = HeaderName::from_static("cofferdam-duration-us");
 const FUEL_USED: HeaderName = HeaderName::from_static("cofferdam-fuel-used");
@@ -48,8 +53,10 @@ const PEAK_MEMORY: HeaderName = HeaderName::from_static("cofferdam-peak-memory-b
         ("Cofferdam-Cpu-Ms" = Option<u64>, Header, minimum = 1, description = "As cpu_ms"),
         ("Cofferdam-Fuel" = Option<u64>, Header, minimum = 1, description = "As fuel"),
         ("Cofferdam-Memory-Bytes" = Option<u64>, Header, minimum = 1, description = "As memory_bytes"),
-        ("isolation" = Option<String>, Query, pattern = "^(shared|process)$", description = "Whether it runs in the host's process or in a jailed one; the host may want more than is asked for"),
-        ("Cofferdam-Isolation" = Option<String>, Header, pattern = "^(shared|process)$", description = "As isolation"),
+        ("isolation" = Option<String>, Query, pattern = "^(shared|process|dedicated)$", description = "Whether it runs in the host's process, in a jailed one, or in one that it has for itself, where its loops have no checks; the host may want more than is asked for"),
+        ("Cofferdam-Isolation" = Option<String>, Header, pattern = "^(shared|process|dedicated)$", description = "As isolation"),
+        ("cache_ttl_ms" = Option<u64>, Query, minimum = 1, maximum = 604_800_000, description = "Takes the result of an earlier run that was the same and is no older than this, and keeps that of this one for as long"),
+        ("Cofferdam-Cache-Ttl-Ms" = Option<u64>, Header, minimum = 1, maximum = 604_800_000, description = "As cache_ttl_ms"),
         ("arg" = Option<Vec<String>>, Query, description = "An argument, for commands; may be repeated"),
         ("env" = Option<Vec<String>>, Query, description = "KEY=VALUE; may be repeated"),
     ),
@@ -59,8 +66,10 @@ const PEAK_MEMORY: HeaderName = HeaderName::from_static("cofferdam-peak-memory-b
             status = 200, description = "The output, with its own content type",
             body = Vec<u8>, content_type = "application/octet-stream",
             headers(
+                ("Cofferdam-Cache" = String, description = "Where the result came from, if the cache was asked: hit, miss or joined"),
                 ("Cofferdam-Duration-Us" = u64, description = "Wall-clock time"),
                 ("Cofferdam-Fuel-Used" = u64, description = "Fuel, if it was limited"),
+                ("Cofferdam-Isolation" = String, description = "Where it ran: shared, process or dedicated"),
                 ("Cofferdam-Peak-Memory-Bytes" = u64, description = "The most memory at once"),
                 ("Cofferdam-Truncated" = String, description = "Names the streams that were cut off"),
             ),
@@ -80,6 +89,7 @@ pub(crate) async fn run(
     let mut query = Query::of(parts.uri.query())?;
     let limits = limits(&mut query, &parts.headers)?;
     let isolation = isolation(&mut query, &parts.headers)?;
+    let cache_ttl = cache_ttl(&mut query, &parts.headers)?;
     let args = query.list("arg");
     let env = words::pairs(query.list("env"))?;
     query.done()?;
@@ -91,9 +101,9 @@ pub(crate) async fn run(
         body: body::collect(&parts.headers, body, limit).await?,
     };
     let mut run = RunRequest::inline(module, input);
-    (run.limits, run.isolation) = (limits, isolation);
+    (run.limits, run.isolation, run.cache_ttl) = (limits, isolation, cache_ttl);
     (run.args, run.env) = (args, env);
-    let report = services.runner.run_now(&caller, run).await?;
+    let (report, cache) = services.runner.run_now(&caller, run).await?;
     match report.outcome {
         Outcome::Completed(output) => {
             let Streams {
@@ -101,20 +111,28 @@ pub(crate) async fn run(
                 stderr,
                 log,
             } = &report.streams;
-            let mut response = completed(output, &report.usage);
+            let mut response = completed(output, &report.usage, report.isolation);
             let truncated = [stdout.truncated, stderr.truncated, log.truncated];
             tell_truncated(response.headers_mut(), truncated);
+            tell_cache(response.headers_mut(), cache);
             Ok(response)
         }
-        Outcome::Failed(failure) => Err(failed(&failure, &report.usage, &report.streams)),
+        Outcome::Failed(failure) => {
+            let problem = failed(&failure, &report.usage, &report.streams);
+            let isolation = report.isolation.map(Isolation::as_str);
+            Err(problem.with("isolation", json!(isolation)))
+        }
     }
 }
 
-fn completed(output: Payload, usage: &Usage) -> Response {
+fn completed(output: Payload, usage: &Usage, isolation: Option<Isolation>) -> Response {
     let mut response = guest::answer(&output.content_type, Body::from(output.body));
     let headers = response.headers_mut();
     headers.insert(DURATION, HeaderValue::from(usage.duration_us()));
     headers.insert(PEAK_MEMORY, HeaderValue::from(usage.peak_memory_bytes));
+    if let Some(isolation) = isolation {
+        headers.insert(ISOLATION, HeaderValue::from_static(isolation.as_str()));
+    }
     if let Some(fuel) = usage.fuel {
         headers.insert(FUEL_USED, HeaderValue::from(fuel));
     }
@@ -143,6 +161,23 @@ pub(crate) fn limits(query: &mut Query<'_>, headers: &HeaderMap) -> Result<Limit
         Some(number) => Ok(Some(number)),
         None => header_number(headers, name, &range),
     })
+}
+
+/// How old a kept result may be, in a query or in a header; the query counts if both say so.
+fn cache_ttl(query: &mut Query<'_>, headers: &HeaderMap) -> Result<Option<Duration>, ApiError> {
+    let range = 1..=words::CACHE_TTL_MS_MAX;
+    let asked = match query.number("cache_ttl_ms", range.clone())? {
+        Some(number) => Some(number),
+        None => number_of(headers, CACHE_TTL, &range)?,
+    };
+    Ok(asked.map(Duration::from_millis))
+}
+
+/// Says where a result came from, if the cache was asked.
+pub(crate) fn tell_cache(headers: &mut HeaderMap, cache: Option<CacheUse>) {
+    if let Some(cache) = cache {
+        headers.insert(CACHE, HeaderValue::from_static(cache.as_str()));
+    }
 }
 
 /// The isolation in a query or in a header; the query counts if both have one.
@@ -176,21 +211,29 @@ fn header_number(
     range: &RangeInclusive<u64>,
 ) -> Result<Option<u64>, ApiError> {
     let named = LIMIT_HEADERS.iter().find(|(name, _)| *name == limit);
-    let said = named.and_then(|(_, header)| Some((header, headers.get(*header)?)));
-    let Some((header, value)) = said else {
+    match named {
+        Some((_, header)) => number_of(headers, header, range),
+        None => Ok(None),
+    }
+}
+
+fn number_of(
+    headers: &HeaderMap,
+    header: &'static str,
+    range: &RangeInclusive<u64>,
+) -> Result<Option<u64>, ApiError> {
+    let Some(value) = headers.get(header) else {
         return Ok(None);
     };
     let text = value.to_str().unwrap_or("?");
     query::number(text, range).map(Some).map_err(|detail| {
         let detail = format!("{header}: {detail}");
-        ApiError::bad_request("invalid_header", detail).with("field", *header)
+        ApiError::bad_request("invalid_header", detail).with("field", header)
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -226,7 +269,7 @@ mod tests {
         ] {
             let error = asked(bad, header).unwrap_err();
             assert_eq!(error.code(), code);
-            assert!(error.detail().contains("shared or process"));
+            assert!(error.detail().contains("shared, process or dedicated"));
         }
     }
 }

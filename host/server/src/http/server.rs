@@ -1,14 +1,20 @@
 //! The listeners and the accept loop.
 //!
 //! One loop runs on each API thread, over its own listener on the same address: the kernel spreads
-//! connections, and none ever hops between threads. `places` decides who gets a connection,
-//! `connection` and `watch` bound its cost.
+//! connections, and none ever hops between threads. `exposure` says which addresses may be listened on,
+//! `places` decides who gets a connection, `connection` serves it, and `watch` bounds its cost.
 //!
 //! This code knows no handler; it only calls `answer` in `http/api.rs`.
 
+mod answer;
 mod card;
 mod connection;
+pub mod exposure;
+pub mod handshake;
+mod http1;
+mod http2;
 pub mod places;
+mod shared;
 mod unread;
 mod watch;
 mod wire;
@@ -26,7 +32,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::http::api::Api;
 use crate::http::server::card::Card;
+use crate::http::server::handshake::Tls;
 use crate::http::server::places::{Place, Places};
+use crate::http::server::shared::Shared;
 use crate::http::server::watch::Pace;
 use crate::http::settings::HttpConfig;
 use cofferdam::shutdown::Shutdown;
@@ -47,11 +55,6 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 /// Why the host cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// Callers are not authenticated, so only this machine may call.
-    #[error(
-        "http.listen is {0}: without API keys only a loopback address (127.0.0.1, [::1]) may be listened on"
-    )]
-    NotLoopback(SocketAddr),
     /// The operating system refused.
     #[error("cannot listen on {address}: {cause}")]
     Refused {
@@ -62,11 +65,9 @@ pub enum BindError {
     },
 }
 
-/// Opens `count` listeners on one address. The first decides port 0, for all of them.
+/// Opens `count` listeners on one address. The first decides port 0, for all of them. Whether anybody may
+/// be answered there, `exposure` says.
 pub fn bind(address: SocketAddr, count: usize) -> Result<Vec<std::net::TcpListener>, BindError> {
-    if !address.ip().is_loopback() {
-        return Err(BindError::NotLoopback(address));
-    }
     let refused = |cause| BindError::Refused { address, cause };
     // Listeners that share a port would also share it with another process of the same user. A
     // socket that does not share finds out whether another process has it.
@@ -104,23 +105,27 @@ pub async fn serve(
     api: Api,
     config: &HttpConfig,
     places: Places,
+    tls: Option<Tls>,
     shutdown: Shutdown,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
-    let shared = Arc::new(connection::Shared {
+    let pace = Pace {
+        window: config.body_idle_timeout,
+        bytes: bytes_in(config.bytes_per_second_min, config.body_idle_timeout),
+    };
+    let shared = Arc::new(Shared {
         api,
+        tls,
         header_timeout: config.header_timeout,
         write_timeout: config.body_idle_timeout,
+        pace,
+        streams_max: config.requests_per_connection_max,
         // It belongs to this thread alone, so that a wake-up never waits for another thread's lock.
         finish: CancellationToken::new(),
         close: CancellationToken::new(),
     });
     let connections = TaskTracker::new();
     let open = Open::default();
-    let pace = Pace {
-        window: config.body_idle_timeout,
-        bytes: bytes_in(config.bytes_per_second_min, config.body_idle_timeout),
-    };
     let accepting = async {
         while let Some((stream, place)) = accept(&listener, &places, &shutdown).await {
             let stream = Arc::new(stream);

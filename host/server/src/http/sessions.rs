@@ -17,6 +17,7 @@ use crate::intake::json::parse;
 use crate::intake::session::SessionRequest;
 use crate::intake::words;
 use cofferdam::runner::RunError;
+use cofferdam_domain::caller::Caller;
 use cofferdam_storage::files::ExecutionFiles;
 
 /// Make a session
@@ -49,7 +50,7 @@ pub(crate) async fn create(
     let mut new = request.into_new(&services.runner)?;
     let mut restored = None;
     if let Some(snapshot) = snapshot {
-        let files = snapshot_files(&services, &snapshot).await?;
+        let files = snapshot_files(&services, &caller, &snapshot).await?;
         let paths = files.files().to_vec();
         new.setup.restore(paths).map_err(RunError::from)?;
         restored = Some(files);
@@ -65,13 +66,18 @@ pub(crate) async fn create(
     ))
 }
 
-async fn snapshot_files(services: &Services, snapshot: &str) -> Result<ExecutionFiles, ApiError> {
+async fn snapshot_files(
+    services: &Services,
+    caller: &Caller,
+    snapshot: &str,
+) -> Result<ExecutionFiles, ApiError> {
     let unknown = || {
         let detail = format!("there is no snapshot {snapshot:?}, or it has been removed");
         ApiError::not_found("snapshot_not_found", detail)
     };
     let id = words::task_id(snapshot).ok_or_else(unknown)?;
-    let files = services.files.execution_files(id.0).await?;
+    let (files, tenant) = (&services.files, caller.tenant());
+    let files = files.execution_files(tenant, id.0).await?;
     files.ok_or_else(unknown)
 }
 
@@ -82,8 +88,8 @@ async fn snapshot_files(services: &Services, snapshot: &str) -> Result<Execution
     get, path = "/v1/sessions", operation_id = "list_sessions", tag = "Sessions",
     responses((status = 200, description = "All sessions, the oldest first", body = SessionList)),
 )]
-pub(crate) async fn list(State(services): State<AppState>) -> Response {
-    let items = services.sessions.list().into_iter();
+pub(crate) async fn list(State(services): State<AppState>, By(caller): By) -> Response {
+    let items = services.sessions.list(&caller).into_iter();
     let list = SessionList {
         items: items.map(SessionFacts::from).collect(),
         next_cursor: (),
@@ -102,9 +108,10 @@ pub(crate) async fn list(State(services): State<AppState>) -> Response {
 )]
 pub(crate) async fn get(
     State(services): State<AppState>,
+    By(caller): By,
     path: PathParts,
 ) -> Result<Response, ApiError> {
-    let info = services.sessions.get(path.session()?)?;
+    let info = services.sessions.get(&caller, path.session()?)?;
     Ok(json::answer(StatusCode::OK, &SessionJson::from(info)))
 }
 

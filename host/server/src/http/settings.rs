@@ -1,18 +1,38 @@
 //! `[http]`: the API's listener and what a connection may cost.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cofferdam_domain::worker::Address;
 
+/// How far the kernel confines this process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Confined {
+    /// Its files, ports and signals.
+    pub landlock: bool,
+    /// Its system calls.
+    pub seccomp: bool,
+}
+
 /// The section.
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
-    /// The address of the API. Anything but loopback is refused.
+    /// The address of the API. What may be listened on, `server/exposure` says.
     pub listen: SocketAddr,
     /// A second address for operations (`/livez`, `/readyz`, `/metrics`, `/health`), answered by a
-    /// separate thread; none if absent. Anything but loopback is refused.
+    /// separate thread; none if absent. The same holds for it.
     pub operations_listen: Option<SocketAddr>,
+    /// The certificate of HTTPS, and those that lead from it to an authority, as PEM; empty for HTTP.
+    pub tls_certificate: PathBuf,
+    /// Its private key, as PEM.
+    pub tls_key: PathBuf,
+    /// How long the beginning of an HTTPS connection may take.
+    pub handshake_timeout: Duration,
+    /// Whether other machines may reach the API without HTTPS.
+    pub allow_plaintext: bool,
+    /// The authorities that vouch for other hosts, as PEM; those of the web if empty.
+    pub peers_ca: PathBuf,
     /// Where other hosts reach the API; the address that it listens on if absent.
     pub advertise: Option<Address>,
     /// Threads that accept and serve connections; 0 means one per core.
@@ -22,6 +42,8 @@ pub struct HttpConfig {
     pub connections_max: usize,
     /// Open connections of one address at once.
     pub connections_per_peer_max: usize,
+    /// Requests that one connection of HTTP/2 has at once. Each has a place among the connections.
+    pub requests_per_connection_max: u32,
     /// Requests that are passed on to other hosts at once; a quarter as many more are for the output of
     /// tasks that run there.
     pub forwards_max: usize,
@@ -61,10 +83,16 @@ impl Default for HttpConfig {
         HttpConfig {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             operations_listen: None,
+            tls_certificate: PathBuf::new(),
+            tls_key: PathBuf::new(),
+            handshake_timeout: Duration::from_secs(10),
+            allow_plaintext: false,
+            peers_ca: PathBuf::new(),
             advertise: None,
             threads: 0,
             connections_max: 4096,
             connections_per_peer_max: 4000,
+            requests_per_connection_max: 100,
             forwards_max: 256,
             header_timeout: Duration::from_secs(30),
             body_idle_timeout: Duration::from_secs(30),
@@ -80,5 +108,13 @@ impl Default for HttpConfig {
             wait_max: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(30),
         }
+    }
+}
+
+impl HttpConfig {
+    /// The files of HTTPS: the certificate and its key; `None` for HTTP.
+    pub fn tls_files(&self) -> Option<(&Path, &Path)> {
+        let is_set = !self.tls_certificate.as_os_str().is_empty();
+        is_set.then_some((&*self.tls_certificate, &*self.tls_key))
     }
 }

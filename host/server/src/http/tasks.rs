@@ -5,10 +5,14 @@ pub(crate) mod artifacts;
 pub(crate) mod attempts;
 pub(crate) mod batch;
 pub(crate) mod bulk;
+pub(crate) mod callback;
+mod callback_state;
 pub(crate) mod list;
 pub(crate) mod output;
 mod raw;
+pub(crate) mod request;
 pub(crate) mod submit;
+pub(crate) mod value;
 pub(crate) mod waiting;
 pub(crate) mod wire;
 
@@ -22,14 +26,18 @@ use serde::Serialize;
 use crate::http::caller::By;
 use crate::http::error::ApiError;
 use crate::http::path::{PathParts, unknown_task};
+use crate::http::tasks::callback_state::CallbackStateJson;
 use crate::http::tasks::waiting::Workers;
 use crate::http::tasks::wire::TaskJson;
 use crate::http::{AppState, Services, json};
 use crate::intake::query::Query;
 use cofferdam::queue::Submitted;
+use cofferdam_domain::callback::event::Subject;
 use cofferdam_domain::caller::Caller;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{Task, TaskId};
+use cofferdam_domain::whose::Whose;
+use cofferdam_domain::workflow::WorkflowId;
 use cofferdam_storage::{Cancelled, Purged, Retried};
 
 /// The answer to a change of a task.
@@ -51,10 +59,11 @@ pub(crate) struct TaskStatus {
 )]
 pub(crate) async fn get(
     State(services): State<AppState>,
+    By(caller): By,
     path: PathParts,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    let task = awaited(&services, &path, &uri).await?;
+    let task = awaited(&services, &caller, &path, &uri).await?;
     Ok(json::answer(StatusCode::OK, &view(&services, task).await?))
 }
 
@@ -104,6 +113,7 @@ async fn remove(services: &Services, caller: &Caller, id: TaskId) -> Result<Resp
             ),
         )
         .with("task_status", state.as_str())),
+        Purged::OfWorkflow(workflow) => Err(of_workflow(id, workflow)),
         Purged::Unknown => Err(unknown_task(id)),
     }
 }
@@ -144,28 +154,44 @@ pub(crate) async fn retry(
             "task_exhausted",
             format!("task {id} has had as many attempts as one task can have; submit it again"),
         )),
+        Retried::OfWorkflow(workflow) => Err(of_workflow(id, workflow)),
         Retried::Unknown => Err(unknown_task(id)),
     }
 }
 
+/// The task is a node of a workflow, which is changed as a whole.
+fn of_workflow(id: TaskId, workflow: WorkflowId) -> ApiError {
+    let detail = format!(
+        "task {id} is a node of workflow {workflow}, which is retried and removed as a whole"
+    );
+    ApiError::new(StatusCode::CONFLICT, "task_of_workflow", detail)
+        .with("workflow_id", workflow.to_string())
+}
+
 /// The task that a path names, once it is final or what the query says of waiting is over.
-async fn awaited(services: &Services, path: &PathParts, uri: &Uri) -> Result<Task, ApiError> {
+async fn awaited(
+    services: &Services,
+    caller: &Caller,
+    path: &PathParts,
+    uri: &Uri,
+) -> Result<Task, ApiError> {
     let id = path.task()?;
     let mut query = Query::of(uri.query())?;
     let patience = patience(&mut query, services)?;
     query.done()?;
-    find(services, id, patience).await
+    find(services, caller, id, patience).await
 }
 
-/// The task, once it is final or `patience` is over.
+/// The caller's task, once it is final or `patience` is over.
 pub(crate) async fn find(
     services: &Services,
+    caller: &Caller,
     id: TaskId,
     patience: Duration,
 ) -> Result<Task, ApiError> {
     let task = match patience.is_zero() {
-        true => services.storage.task(id).await?,
-        false => services.queue.wait(id, patience).await?,
+        true => services.storage.task(&Whose::of(caller), id).await?,
+        false => services.queue.wait(caller, id, patience).await?,
     };
     task.ok_or_else(|| unknown_task(id))
 }
@@ -178,7 +204,20 @@ pub(crate) fn location(id: TaskId) -> String {
 /// The task as an answer shows it.
 pub(crate) async fn view(services: &Services, task: Task) -> Result<TaskJson, ApiError> {
     let workers = Workers::for_tasks(services, std::slice::from_ref(&task)).await?;
-    Ok(workers.view(services, task))
+    let callback = match task.has_callback {
+        true => {
+            let whose = Whose::One(task.tenant.clone());
+            services
+                .callbacks
+                .of(&whose, Subject::Task(task.id))
+                .await?
+        }
+        false => None,
+    };
+    let callback = callback.map(|(callback, told)| CallbackStateJson::new(callback, told));
+    let mut shown = workers.view(services, task);
+    shown.callback = callback;
+    Ok(shown)
 }
 
 /// Cancels, and returns the task's state.

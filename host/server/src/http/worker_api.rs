@@ -10,14 +10,12 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Value, json};
+use serde_json::value::RawValue;
 
 use crate::http::caller::By;
 use crate::http::error::ApiError;
 use crate::http::path::{PathParts, unknown_task};
+use crate::http::tasks::value::value_of;
 use crate::http::tasks::wire::{FailureJson, progress};
 use crate::http::tasks::{find, one, request_cancel};
 use crate::http::worker_api::wire::{
@@ -28,9 +26,9 @@ use crate::intake::json::parse;
 use crate::intake::pool::{ExecuteRequest, task_id};
 use crate::intake::time::Time;
 use cofferdam::queue::Submitted;
-use cofferdam_domain::attempt::Payload;
-use cofferdam_domain::said;
+use cofferdam_domain::caller::Caller;
 use cofferdam_domain::state::TaskState;
+use cofferdam_domain::whose::Whose;
 use cofferdam_domain::worker::Capability;
 use cofferdam_storage::Counts;
 
@@ -49,7 +47,7 @@ pub(crate) async fn execute(
     let body = json::body(&services, &parts.headers, body).await?;
     let request = parse::<ExecuteRequest<'_>>(&body)?;
     let said = request.task_id.clone();
-    let submission = request.into_submission(&body, &services.runner)?;
+    let submission = request.into_submission(&body, caller.tenant(), &services.runner)?;
     let submitted = one(services.queue.submit(&caller, vec![submission]).await?)?;
     let (Submitted::New(id) | Submitted::Existing(id)) = submitted;
     let accepted = Accepted {
@@ -69,10 +67,11 @@ pub(crate) async fn execute(
 )]
 pub(crate) async fn status(
     State(services): State<AppState>,
+    By(caller): By,
     path: PathParts,
 ) -> Result<Response, ApiError> {
     let said = path.text(0);
-    let task = find_said(&services, said).await?;
+    let task = find_said(&services, &caller, said).await?;
     let estimate = services.clock.now().plus(services.queue.estimated_wait());
     let status = PoolStatus {
         task_id: said.to_owned(),
@@ -92,12 +91,16 @@ pub(crate) async fn status(
 )]
 pub(crate) async fn result(
     State(services): State<AppState>,
+    By(caller): By,
     path: PathParts,
 ) -> Result<Response, ApiError> {
     let said = path.text(0);
-    let task = find_said(&services, said).await?;
+    let task = find_said(&services, &caller, said).await?;
     let output = match task.state {
-        TaskState::Completed | TaskState::Cancelled => services.storage.result(task.id).await?,
+        TaskState::Completed | TaskState::Cancelled => {
+            let whose = Whose::of(&caller);
+            services.storage.result(&whose, task.id).await?
+        }
         TaskState::Blocked | TaskState::Pending | TaskState::Running | TaskState::Failed => None,
     };
     let result = PoolResult {
@@ -123,7 +126,7 @@ pub(crate) async fn cancel(
     path: PathParts,
 ) -> Result<Response, ApiError> {
     let said = path.text(0);
-    let id = task_id(said).map_err(|_| unknown_task(said))?;
+    let id = task_id(caller.tenant(), said).map_err(|_| unknown_task(said))?;
     let status = request_cancel(&services, &caller, id).await?;
     let cancelled = PoolCancelled {
         task_id: said.to_owned(),
@@ -138,7 +141,7 @@ pub(crate) async fn cancel(
     responses((status = 200, description = "Its state and load", body = Health)),
 )]
 pub(crate) async fn health(State(services): State<AppState>) -> Result<Response, ApiError> {
-    let counts = services.storage.counts().await?;
+    let counts = services.storage.counts(&Whose::All).await?;
     let health = Health {
         status: match services.shutdown.is_requested() || services.queue.is_asked_to_drain() {
             true => "draining",
@@ -178,29 +181,17 @@ impl PoolMetrics {
 
 async fn find_said(
     services: &Services,
+    caller: &Caller,
     said: &str,
 ) -> Result<cofferdam_domain::task::Task, ApiError> {
-    let id = task_id(said).map_err(|_| unknown_task(said))?;
+    let id = task_id(caller.tenant(), said).map_err(|_| unknown_task(said))?;
     let unknown = |error: ApiError| match error.is_not_found() {
         true => unknown_task(said),
         false => error,
     };
-    find(services, id, Duration::ZERO).await.map_err(unknown)
-}
-
-/// JSON stays verbatim: a tree would round its numbers.
-fn value_of(output: &Payload) -> Box<RawValue> {
-    let json = said::is_json(&output.content_type)
-        .then(|| serde_json::from_slice::<&RawValue>(&output.body).ok())
-        .flatten();
-    if let Some(json) = json {
-        return json.to_owned();
-    }
-    let value = match std::str::from_utf8(&output.body) {
-        Ok(text) => Value::from(text),
-        Err(_) => json!({ "base64": STANDARD.encode(&output.body) }),
-    };
-    to_raw_value(&value).expect("it is plain JSON")
+    find(services, caller, id, Duration::ZERO)
+        .await
+        .map_err(unknown)
 }
 
 fn texts(capabilities: &[Capability]) -> Vec<String> {
@@ -220,25 +211,4 @@ fn as_f64(number: u64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "these figures are for people")]
     let number = number as f64;
     number
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-
-    #[test]
-    fn outputs_become_json_values() {
-        let value = |content_type: &str, body: &'static [u8]| {
-            value_of(&Payload {
-                content_type: content_type.into(),
-                body: Bytes::from_static(body),
-            })
-            .to_string()
-        };
-        assert_eq!(value("application/json", b"[1e999]"), "[1e999]");
-        assert_eq!(value("text/plain", b"[1]"), r#""[1]""#);
-        assert_eq!(value("image/png", &[0xff]), r#"{"base64":"/w=="}"#);
-    }
 }

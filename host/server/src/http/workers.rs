@@ -64,16 +64,9 @@ pub(crate) async fn list(State(services): State<AppState>, uri: Uri) -> Result<R
     let limit = page::limit(&mut query)?;
     let after = page::after_worker(&mut query)?;
     query.done()?;
-    let mut found = services.storage.workers(after, limit + 1).await?;
-    let is_last = page::cut(&mut found, limit);
-    let last = found.last().filter(|_| !is_last);
-    let page = Page {
-        next_cursor: last.map(|last| page::worker_cursor(last.id)),
-        items: found
-            .into_iter()
-            .map(|worker| shown(&services, worker))
-            .collect(),
-    };
+    let found = services.storage.workers(after, limit + 1).await?;
+    let cursor = |last: &Worker| page::worker_cursor(last.id);
+    let page = Page::of(found, limit, cursor, |worker| shown(&services, worker));
     Ok(json::answer(StatusCode::OK, &page))
 }
 

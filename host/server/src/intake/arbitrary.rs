@@ -37,8 +37,10 @@ fn whole(parser: usize) -> Value {
             "task_id": "0190f0c2-7a3b-7def-8123-456789abcdef", "content_type": "application/json",
             "limits": {"timeout_ms": 7, "cpu_ms": 8, "fuel": 1, "memory_bytes": 9},
             "retry": {"max_attempts": 4, "base_ms": 10, "factor": 1.5, "jitter": false},
-            "grants": {"dirs": [{"name": "d", "at": "/d", "access": "read"}]},
-            "isolation": "shared", "requires": ["cpu"], "metadata": {"who": "me"}}),
+            "grants": {"dirs": [{"name": "d", "at": "/d", "access": "read"}],
+                "http": ["a.example", {"host": "*.b.example:81", "methods": ["GET"]}]},
+            "isolation": "shared", "requires": ["cpu"], "metadata": {"who": "me"},
+            "callback": {"url": "https://a.example/x", "secret_name": "s", "on": ["failed"]}}),
         1 => json!({"language": "python", "code": "1", "stdin": "x", "args": ["a"],
             "files": {"a": "b", "c": {"base64": ""}}, "packages": ["p"], "timeout_ms": 1,
             "cpu_ms": 1, "memory_limit_mb": 1, "grants": {"dirs": []}, "isolation": "process"}),
@@ -46,7 +48,8 @@ fn whole(parser: usize) -> Value {
             json!({"language": "python", "files": {"a": "b"}, "memory_limit_mb": 64, "isolation": "process"})
         }
         3 => json!({"code": "1", "files": {"a": "b"}, "timeout_ms": 1}),
-        4 => json!({"task_id": "t", "task_type": "m", "payload": {"a": 1}, "priority": "high"}),
+        4 => json!({"task_id": "t", "task_type": "m", "payload": {"a": 1}, "priority": "high",
+            "callback_url": "https://a.example/x"}),
         _ => {
             json!({"code": "1", "stdin": "x", "args": ["a"], "files": {"a": "b"}, "isolation": "process"})
         }

@@ -7,8 +7,9 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::intake::callback::CallbackJson;
 use crate::intake::fingerprint::fingerprint;
-use crate::intake::json::{Unsupported, Whole, parse};
+use crate::intake::json::{Whole, parse};
 use crate::intake::refused::Refused;
 use crate::intake::task::TaskRequest;
 use cofferdam::queue::BatchSubmission;
@@ -28,10 +29,9 @@ pub(crate) struct BatchRequest<'a> {
     /// How many of the tasks may be under way at once, over all hosts; any number if absent.
     #[schema(value_type = Option<u64>, minimum = 1, maximum = 10_000)]
     parallelism: Option<Whole<1, TASKS_MAX>>,
-    /// Not supported by this version: null.
-    #[expect(dead_code, reason = "its type takes nothing but null")]
-    #[schema(value_type = Option<Object>)]
-    callback: Option<Unsupported>,
+    /// Whom the end of the batch is told: once, when its last task is final. `on` means how the worst of its tasks
+    /// ended: `failed` if one of them failed, else `cancelled` if one was, else `completed`.
+    callback: Option<CallbackJson>,
 }
 
 /// Why a batch is refused.
@@ -47,6 +47,8 @@ impl BatchSource {
     /// Reads a batch.
     pub(crate) fn read(&self) -> Result<BatchSubmission, BatchRefused> {
         let request: BatchRequest<'_> = parse(&self.body).map_err(BatchRefused::Itself)?;
+        let callback = request.callback.map(CallbackJson::into_callback);
+        let callback = callback.transpose().map_err(BatchRefused::Itself)?;
         let mut tasks = Vec::with_capacity(request.tasks.0.len());
         for (place, text) in request.tasks.0.into_iter().enumerate() {
             // A part of the whole body, so that its input is not copied.
@@ -59,6 +61,7 @@ impl BatchSource {
             parallelism: request
                 .parallelism
                 .and_then(|most| u32::try_from(most.0).ok()),
+            callback,
             idempotency_key: self.idempotency_key.clone(),
             fingerprint: fingerprint(&self.body),
         })
@@ -159,9 +162,9 @@ mod tests {
                 "from 1 to 10000",
             ),
             (
-                r#"{"tasks":[{"module":"m"}],"callback":{}}"#,
-                Kind::Unsupported,
-                "callback",
+                r#"{"tasks":[{"module":"m"}],"callback":{"url":"ftp://a.example/"}}"#,
+                Kind::Field,
+                "http://",
             ),
             (
                 r#"{"tasks":[{"module":"m"}],"paralelism":1}"#,

@@ -4,10 +4,13 @@
 //! interpreter and reports its mistakes; the runner and the queue enforce the operator's ceilings.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::intake::cache::CacheJson;
+use crate::intake::callback::CallbackJson;
 use crate::intake::grants::GrantsJson;
 use crate::intake::json::Whole;
 use crate::intake::limits::{Positive, millis};
@@ -18,6 +21,7 @@ use cofferdam::queue::Submission;
 use cofferdam::runner::admission::Admission;
 use cofferdam::runner::{CodeRequest, Runner};
 use cofferdam_domain::attempt::Payload;
+use cofferdam_domain::callback::Callback;
 use cofferdam_domain::grants::Grants;
 use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::limits::{LimitRequest, MIB};
@@ -63,9 +67,13 @@ pub(crate) struct ExecRequest<'a> {
     pub(super) memory_limit_mb: Option<Megabytes>,
     #[serde(default)]
     pub(super) grants: GrantsJson,
-    /// `shared` or `process`; code always runs in a jailed process, whatever is asked for.
-    #[schema(pattern = "^(shared|process)$")]
+    /// `shared`, `process` or `dedicated`; code always runs in a jailed process, and with `dedicated` in one
+    /// for itself.
+    #[schema(pattern = "^(shared|process|dedicated)$")]
     pub(super) isolation: Option<String>,
+    /// With `?async=true`: whom the task's end is told.
+    pub(super) callback: Option<CallbackJson>,
+    pub(super) cache: Option<CacheJson>,
 }
 
 /// The same as the arguments of an agent's tool, whose name has the language. It has no grants.
@@ -94,6 +102,8 @@ pub(crate) struct Code<'a> {
     limits: LimitRequest,
     grants: Grants,
     isolation: Option<Isolation>,
+    callback: Option<Callback>,
+    cache_ttl: Option<Duration>,
 }
 
 impl<'a> ExecRequest<'a> {
@@ -116,6 +126,8 @@ impl<'a> ExecRequest<'a> {
             ),
             grants: self.grants.into_grants()?,
             isolation: words::isolation(self.isolation.as_deref())?,
+            callback: self.callback.map(CallbackJson::into_callback).transpose()?,
+            cache_ttl: self.cache.map(CacheJson::ttl),
         })
     }
 }
@@ -135,13 +147,19 @@ impl<'a> ToolArguments<'a> {
             memory_limit_mb: self.memory_limit_mb,
             grants: GrantsJson::default(),
             isolation: self.isolation,
+            callback: None,
+            cache: None,
         }
     }
 }
 
 impl Code<'_> {
-    /// The code in the runner's form.
+    /// The code in the runner's form, to be run at once: its end is told nobody else.
     pub(crate) fn into_request(self, runner: &Runner) -> Result<CodeRequest, Refused> {
+        if self.callback.is_some() {
+            let why = "the end of a task is told, and with async=true this would be one";
+            return Err(Refused::field("callback", why));
+        }
         let prepared = self.prepare(runner)?;
         Ok(CodeRequest {
             language: self.language,
@@ -149,6 +167,7 @@ impl Code<'_> {
             limits: self.limits,
             grants: self.grants,
             isolation: self.isolation,
+            cache_ttl: self.cache_ttl,
             watch: None,
         })
     }
@@ -170,6 +189,8 @@ impl Code<'_> {
             limits: self.limits,
             grants: self.grants,
             isolation: self.isolation,
+            callback: self.callback,
+            cache_ttl: self.cache_ttl,
             ..Submission::new(module, input)
         })
     }

@@ -12,16 +12,18 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use crate::intake::callback;
 use crate::intake::code::{ExecRequest, Megabytes};
 use crate::intake::fingerprint::fingerprint;
 use crate::intake::grants::GrantsJson;
-use crate::intake::json::{self, Unsupported, Whole};
+use crate::intake::json::{self, Whole};
 use crate::intake::refused::Refused;
 use crate::intake::words;
 use cofferdam::interpreters::request::Files;
 use cofferdam::queue::Submission;
 use cofferdam::runner::Runner;
 use cofferdam_domain::attempt::Payload;
+use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::module::ModuleRef;
 use cofferdam_domain::task::{Input, TaskId};
 
@@ -45,10 +47,8 @@ pub(crate) struct ExecuteRequest<'a> {
     #[schema(value_type = Option<Value>)]
     payload: Option<&'a RawValue>,
     priority: Option<String>,
-    /// Not supported by this version: null.
-    #[expect(dead_code, reason = "its type takes nothing but null")]
-    #[schema(value_type = Option<String>)]
-    callback_url: Option<Unsupported>,
+    /// Where its end is posted, at a host that the operator lists.
+    callback_url: Option<String>,
 }
 
 /// The payload of code.
@@ -69,10 +69,14 @@ impl ExecuteRequest<'_> {
     pub(crate) fn into_submission(
         self,
         body: &Bytes,
+        tenant: &Tenant,
         runner: &Runner,
     ) -> Result<Submission, Refused> {
-        let task_id = self.task_id.as_deref().map(task_id).transpose()?;
+        let said = self.task_id.as_deref();
+        let task_id = said.map(|said| task_id(tenant, said)).transpose()?;
         let priority = words::priority(self.priority.as_deref())?;
+        let callback = self.callback_url.as_deref().map(callback::of_pool);
+        let callback = callback.transpose()?;
         let metadata = match &self.task_id {
             Some(said) => json!({ "pool_task_id": said }).to_string(),
             None => "{}".to_owned(),
@@ -90,6 +94,7 @@ impl ExecuteRequest<'_> {
             task_id,
             priority,
             metadata,
+            callback,
             fingerprint: fingerprint(body),
             ..submission
         })
@@ -133,12 +138,14 @@ impl<'a> PoolCode<'a> {
             memory_limit_mb: self.memory_limit_mb,
             grants: GrantsJson::default(),
             isolation: None,
+            callback: None,
+            cache: None,
         })
     }
 }
 
-/// The id in storage for a pool's id.
-pub(crate) fn task_id(said: &str) -> Result<TaskId, Refused> {
+/// The id in storage for an id of a tenant's pool. Pools of different tenants may choose the same.
+pub(crate) fn task_id(tenant: &Tenant, said: &str) -> Result<TaskId, Refused> {
     if let Some(id) = words::task_id(said) {
         return Ok(id);
     }
@@ -146,10 +153,14 @@ pub(crate) fn task_id(said: &str) -> Result<TaskId, Refused> {
         let detail = format_args!("1 to {ID_BYTES_MAX} bytes without control characters");
         return Err(Refused::field("task_id", detail));
     }
-    let hash = Sha256::new()
-        .chain_update(b"cofferdam pool task id\0")
-        .chain_update(said)
-        .finalize();
+    let hash = match *tenant == Tenant::DEFAULT {
+        true => Sha256::new().chain_update(b"cofferdam pool task id\0"),
+        false => Sha256::new()
+            .chain_update(b"cofferdam pool task id of a tenant\0")
+            .chain_update(tenant.as_str())
+            .chain_update(b"\0"),
+    };
+    let hash = hash.chain_update(said).finalize();
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&hash[..16]);
     Ok(TaskId(uuid::Builder::from_custom_bytes(bytes).into_uuid()))
@@ -162,6 +173,7 @@ mod tests {
 
     #[test]
     fn any_id_of_a_pools_names_one_task() {
+        let task_id = |said: &str| task_id(&Tenant::DEFAULT, said);
         let uuid = "0190f0c2-7a3b-7def-8123-456789abcdef";
         assert_eq!(task_id(uuid).unwrap().to_string(), uuid);
         let derived = task_id("job-17").unwrap();
@@ -175,6 +187,15 @@ mod tests {
     }
 
     #[test]
+    fn pools_of_two_tenants_choose_the_same_ids() {
+        let [a, b] = ["a", "b"].map(|name| Tenant::parse(name).unwrap());
+        let tenants = [&Tenant::DEFAULT, &a, &b];
+        let [ours, of_a, of_b] = tenants.map(|tenant| task_id(tenant, "job-17").unwrap());
+        assert!(ours != of_a && ours != of_b && of_a != of_b);
+        assert_eq!(task_id(&a, "job-17").unwrap(), of_a);
+    }
+
+    #[test]
     fn a_pools_input_is_kept_letter_by_letter() {
         let body = Bytes::from_static(
             br#"{"task_id":"job-17","task_type":"resize","payload":{"w": 3},"priority":"medium","callback_url":null}"#,
@@ -184,8 +205,5 @@ mod tests {
             panic!("inline")
         };
         assert_eq!(input.body, r#"{"w": 3}"#);
-        let body = br#"{"task_type":"x","callback_url":"http://a"}"#;
-        let refused = json::parse::<ExecuteRequest<'_>>(body).unwrap_err();
-        assert_eq!(refused.expect_mistake().kind, Kind::Unsupported);
     }
 }

@@ -47,8 +47,9 @@ pub(crate) struct SessionRequest<'a> {
     disk_bytes: Option<Any>,
     #[serde(default)]
     grants: GrantsJson,
-    /// `shared` or `process`; code always runs in a jailed process, whatever is asked for.
-    #[schema(pattern = "^(shared|process)$")]
+    /// `shared`, `process` or `dedicated`; code always runs in a jailed process, and with `dedicated` in one
+    /// for itself.
+    #[schema(pattern = "^(shared|process|dedicated)$")]
     isolation: Option<String>,
 }
 

@@ -15,9 +15,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::intake::cache::CacheJson;
+use crate::intake::callback::CallbackJson;
 use crate::intake::fingerprint::fingerprint;
 use crate::intake::grants::GrantsJson;
-use crate::intake::json::{UniqueMap, Unsupported, Whole, present};
+use crate::intake::json::{UniqueMap, Whole, present};
 use crate::intake::limits::LimitsJson;
 use crate::intake::placement::placement;
 use crate::intake::refused::Refused;
@@ -43,67 +45,64 @@ const METADATA_DEPTH_MAX: usize = 32;
 pub(crate) struct TaskRequest<'a> {
     /// A name, or name@sha256:…
     #[schema(pattern = "^[a-z0-9][a-z0-9._/-]{0,127}(@sha256:[0-9a-f]{64})?$")]
-    module: String,
+    pub(super) module: String,
     /// Any JSON.
     #[serde(default, borrow, deserialize_with = "present")]
     #[schema(value_type = Option<Value>)]
-    input: Option<&'a RawValue>,
+    pub(super) input: Option<&'a RawValue>,
     /// Any bytes, instead of `input`.
-    input_base64: Option<String>,
+    pub(super) input_base64: Option<String>,
     /// `application/json` for `input` if absent.
-    content_type: Option<String>,
+    pub(super) content_type: Option<String>,
     /// Arguments, for commands.
     #[serde(default)]
-    args: Vec<String>,
+    pub(super) args: Vec<String>,
     /// Environment variables.
     #[serde(default)]
     #[schema(value_type = std::collections::BTreeMap<String, String>)]
-    env: UniqueMap,
+    pub(super) env: UniqueMap,
     /// `critical`, `high`, `normal` or `low`.
     #[schema(pattern = "^(critical|high|normal|medium|low)$")]
-    priority: Option<String>,
+    pub(super) priority: Option<String>,
     /// How long it must wait first.
     #[schema(value_type = Option<u64>, minimum = 0)]
-    delay_ms: Option<Whole<0, DELAY_MS_MAX>>,
+    pub(super) delay_ms: Option<Whole<0, DELAY_MS_MAX>>,
     /// The earliest moment it may run.
     #[schema(value_type = Option<String>, format = DateTime)]
-    run_at: Option<Time>,
+    pub(super) run_at: Option<Time>,
     /// At most one task has it within the host's window.
     #[schema(min_length = 1, max_length = 255)]
-    dedup_key: Option<String>,
+    pub(super) dedup_key: Option<String>,
     /// A UUID that the caller chose.
     #[schema(pattern = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")]
-    task_id: Option<String>,
+    pub(super) task_id: Option<String>,
     #[serde(default)]
-    limits: LimitsJson,
+    pub(super) limits: LimitsJson,
     #[serde(default)]
-    retry: RetryJson,
+    pub(super) retry: RetryJson,
     #[serde(default)]
-    grants: GrantsJson,
-    /// `shared` or `process`: whether it runs in the host's process or in a jailed one; the host decides
+    pub(super) grants: GrantsJson,
+    /// `shared`, `process` or `dedicated`: whether it runs in the host's process, in a jailed one, or in one
+    /// for itself, where its loops have no checks; the host decides
     /// if absent. The host may want more than is asked for.
-    #[schema(pattern = "^(shared|process)$")]
-    isolation: Option<String>,
+    #[schema(pattern = "^(shared|process|dedicated)$")]
+    pub(super) isolation: Option<String>,
     /// Capabilities the worker must have, all of them; `group:NAME` for a group that it must belong to.
     #[serde(default)]
     #[schema(max_items = 16)]
-    requires: Vec<String>,
+    pub(super) requires: Vec<String>,
     /// The id or the name of the worker that the task is for at first; any other that has what is
     /// required takes it once it has waited for `queue.preferred_grace_ms`.
     #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-    preferred_worker: Option<String>,
-    /// Not supported by this version: null.
-    #[expect(dead_code, reason = "its type takes nothing but null")]
-    #[schema(value_type = Option<Object>)]
-    cache: Option<Unsupported>,
-    /// Not supported by this version: null.
-    #[expect(dead_code, reason = "its type takes nothing but null")]
-    #[schema(value_type = Option<Object>)]
-    callback: Option<Unsupported>,
+    pub(super) preferred_worker: Option<String>,
+    /// For how long its result may be another's.
+    pub(super) cache: Option<CacheJson>,
+    /// Whom its end is told.
+    pub(super) callback: Option<CallbackJson>,
     /// The caller's own object, kept with the task.
     #[serde(borrow)]
     #[schema(value_type = Option<Object>)]
-    metadata: Option<&'a RawValue>,
+    pub(super) metadata: Option<&'a RawValue>,
 }
 
 impl TaskRequest<'_> {
@@ -128,8 +127,10 @@ impl TaskRequest<'_> {
             retry: self.retry.into_policy()?,
             grants: self.grants.into_grants()?,
             isolation: words::isolation(self.isolation.as_deref())?,
+            cache_ttl: self.cache.map(CacheJson::ttl),
             placement,
             dedup_key: self.dedup_key.map(words::dedup_key).transpose()?,
+            callback: self.callback.map(CallbackJson::into_callback).transpose()?,
             metadata: metadata(self.metadata)?,
             fingerprint: fingerprint(body),
             ..Submission::new(ModuleRef::parse(&self.module)?, input)

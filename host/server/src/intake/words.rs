@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use crate::intake::refused::Refused;
+use cofferdam_domain::cache::TTL_MAX;
 use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::task::{Priority, TaskId};
 
@@ -10,6 +11,8 @@ use cofferdam_domain::task::{Priority, TaskId};
 const WORDS_MAX: usize = 1024;
 /// The most bytes of all arguments, and of all environment variables.
 const WORDS_BYTES_MAX: usize = 128 * 1024;
+/// The longest time that a result is kept for.
+pub(crate) const CACHE_TTL_MS_MAX: u64 = TTL_MAX.as_secs() * 1000;
 /// The longest dedup key, in bytes.
 const KEY_BYTES_MAX: usize = 255;
 
@@ -59,7 +62,7 @@ pub(crate) fn priority(word: Option<&str>) -> Result<Priority, Refused> {
 }
 
 /// What an isolation is, for refusals.
-pub(crate) const ISOLATIONS: &str = "shared or process";
+pub(crate) const ISOLATIONS: &str = "shared, process or dedicated";
 
 /// Reads an isolation; absent if the host is to decide.
 pub(crate) fn isolation(word: Option<&str>) -> Result<Option<Isolation>, Refused> {

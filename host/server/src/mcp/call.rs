@@ -67,12 +67,17 @@ pub(super) fn not_begun(tool: &str, error: RunError) -> Result<CallToolResult, E
         )
         | RunError::Limit(_)
         | RunError::Grant(_)
+        | RunError::Secret(_)
+        | RunError::Callback(_)
         | RunError::Schema(_)
         | RunError::Code(_)
         | RunError::Forbidden(_)
         | RunError::Unavailable(_)
         | RunError::NoRoom(_)
+        | RunError::Held(_)
         | RunError::Draining
+        | RunError::OverQuota(_)
+        | RunError::Pressed(_)
         | RunError::Script(_) => Ok(refused(error)),
     }
 }
@@ -92,6 +97,9 @@ pub(super) fn figures(failure: Option<&Failure>, usage: &Usage) -> Value {
             "fuel": usage.fuel,
             "peak_memory_bytes": usage.peak_memory_bytes,
             "disk_bytes": usage.disk_bytes,
+            "egress_requests": usage.egress.requests,
+            "egress_in_bytes": usage.egress.in_bytes,
+            "egress_out_bytes": usage.egress.out_bytes,
         },
     })
 }

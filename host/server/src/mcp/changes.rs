@@ -13,33 +13,56 @@ use rmcp::service::SubscriptionSink;
 use rmcp::transport::streamable_http_server::session::ServerSseMessage;
 use tokio::sync::watch;
 
+use cofferdam::registry::NameChanges;
+use cofferdam_domain::caller::Tenant;
+
 /// How long changes are gathered before they are told as one.
 const GATHERING: Duration = Duration::from_millis(200);
 
-/// Changes of the list of tools, for one who listens.
+/// Changes of the lists of tools.
 #[derive(Clone, Debug)]
-pub(super) struct Changes(watch::Receiver<u64>);
+pub(super) struct Changes(watch::Receiver<NameChanges>);
+
+/// Those of one tenant's list, for one who listens.
+#[derive(Debug)]
+pub(super) struct Told {
+    changes: watch::Receiver<NameChanges>,
+    tenant: Tenant,
+    /// What was there when it was told last.
+    seen: u64,
+}
 
 impl Changes {
     /// Those that are told of here.
-    pub(super) fn new(changes: watch::Receiver<u64>) -> Changes {
+    pub(super) fn new(changes: watch::Receiver<NameChanges>) -> Changes {
         Changes(changes)
     }
 
-    /// Those from now on.
-    pub(super) fn after_now(&self) -> Changes {
+    /// Those of a tenant's list from now on.
+    pub(super) fn after_now(&self, tenant: &Tenant) -> Told {
         let mut changes = self.0.clone();
-        changes.mark_unchanged();
-        Changes(changes)
+        let seen = changes.borrow_and_update().of(tenant);
+        Told {
+            changes,
+            tenant: tenant.clone(),
+            seen,
+        }
     }
+}
 
+impl Told {
     /// Returns after the next change and those that follow it closely; false if there will be none.
     async fn next(&mut self) -> bool {
-        if self.0.changed().await.is_err() {
-            return false;
+        loop {
+            if self.changes.changed().await.is_err() {
+                return false;
+            }
+            if self.changes.borrow_and_update().of(&self.tenant) != self.seen {
+                break;
+            }
         }
         tokio::time::sleep(GATHERING).await;
-        self.0.mark_unchanged();
+        self.seen = self.changes.borrow_and_update().of(&self.tenant);
         true
     }
 

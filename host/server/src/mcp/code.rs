@@ -119,8 +119,8 @@ pub(super) async fn call(
         Err(error) => return call::not_begun(tool, error),
     };
     let figures = call::figures(executed.verdict.failure.as_ref(), &executed.usage);
-    match executions::keep(&parts.files, parts.clock.now(), executed).await {
-        Ok(kept) => Ok(told::code(parts, &kept, figures, context).await),
+    match executions::keep(&parts.files, caller, parts.clock.now(), executed).await {
+        Ok(kept) => Ok(told::code((parts, caller), &kept, figures, context).await),
         Err(error) => Ok(call::refused(error)),
     }
 }

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::mcp::Parts;
 use cofferdam::interpreters::answer::WrittenFile;
+use cofferdam_domain::caller::Caller;
 
 /// The largest file in an answer.
 pub(super) const EMBEDDED_BYTES_MAX: usize = 200 * 1024;
@@ -21,7 +22,7 @@ const LINK_BYTES: usize = 256;
 
 /// The files in a result, in the order of their names, within `room` bytes as they are sent.
 pub(super) async fn content(
-    parts: &Parts,
+    (parts, caller): (&Parts, &Caller),
     id: Uuid,
     files: &BTreeMap<String, WrittenFile>,
     base: &str,
@@ -45,7 +46,7 @@ pub(super) async fn content(
         let uri = format!("{base}{}", file.url);
         let whole = match room.saturating_sub(links) {
             room if file.size_bytes <= EMBEDDED_BYTES_MAX as u64 => {
-                let bytes = read(parts, id, name, file.size_bytes).await;
+                let bytes = read((parts, caller), id, name, file.size_bytes).await;
                 bytes.and_then(|bytes| whole(bytes, &uri, name, room))
             }
             _ => None,
@@ -85,8 +86,14 @@ pub(super) fn image(bytes: &[u8]) -> Option<&'static str> {
     is_webp.then_some("image/webp")
 }
 
-async fn read(parts: &Parts, id: Uuid, name: &str, size_bytes: u64) -> Option<Vec<u8>> {
-    let opened = parts.files.open_execution_file(id, name).await;
+async fn read(
+    (parts, caller): (&Parts, &Caller),
+    id: Uuid,
+    name: &str,
+    size_bytes: u64,
+) -> Option<Vec<u8>> {
+    let (files, tenant) = (&parts.files, caller.tenant());
+    let opened = files.open_execution_file(tenant, id, name).await;
     // A file that cannot be read is named by its address, which says why.
     let (file, _) = opened.ok().flatten()?;
     let mut bytes = Vec::new();

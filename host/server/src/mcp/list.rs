@@ -10,6 +10,7 @@ use rmcp::model::{ErrorData, ListToolsResult, Tool};
 use crate::mcp::schema::{self, InputSchema};
 use crate::mcp::{Parts, call, code, harmless, names};
 use cofferdam::interpreters::State;
+use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::module::{Language, ModuleName};
 use cofferdam_storage::StoredModule;
 
@@ -24,9 +25,10 @@ const CALLED_CHUNKS_MAX: usize = 100;
 /// Modules read at once.
 const CHUNK: u32 = 100;
 
-/// One page, from where `cursor` says.
+/// One page of what a tenant may call, from where `cursor` says.
 pub(super) async fn page(
     parts: &Parts,
+    tenant: &Tenant,
     cursor: Option<&str>,
 ) -> Result<ListToolsResult, ErrorData> {
     let mut page = Page::default();
@@ -38,7 +40,8 @@ pub(super) async fn page(
         }
     };
     loop {
-        let chunk = parts.modules.list_modules(after.as_ref(), CHUNK).await;
+        let chunk = parts.modules.list_modules(tenant, after.as_ref(), CHUNK);
+        let chunk = chunk.await;
         let chunk = chunk.map_err(call::internal)?;
         let is_last = chunk.len() < CHUNK as usize;
         for module in chunk {
@@ -55,17 +58,19 @@ pub(super) async fn page(
     }
 }
 
-/// The module of the tool `tool`, among those whose names come after `first` and share its
+/// The module of the tool `tool`, among those of a tenant whose names come after `first` and share its
 /// beginning.
 pub(super) async fn called(
     parts: &Parts,
+    tenant: &Tenant,
     first: ModuleName,
     tool: &str,
 ) -> Result<Option<ModuleName>, ErrorData> {
     let start = first.as_str().to_owned();
     let mut after = first;
     for _chunk in 0..CALLED_CHUNKS_MAX {
-        let chunk = parts.modules.list_modules(Some(&after), CHUNK).await;
+        let chunk = parts.modules.list_modules(tenant, Some(&after), CHUNK);
+        let chunk = chunk.await;
         let chunk = chunk.map_err(call::internal)?;
         let is_last = chunk.len() < CHUNK as usize;
         for StoredModule { name, .. } in chunk {

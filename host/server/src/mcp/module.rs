@@ -23,7 +23,8 @@ pub(super) async fn call(
     context: &RequestContext<RoleServer>,
 ) -> Result<CallToolResult, ErrorData> {
     let module = ModuleRef { name, digest: None };
-    let info = match parts.runner.registry().resolve(&module).await {
+    let registry = parts.runner.registry();
+    let info = match registry.resolve(caller.tenant(), &module).await {
         Ok(info) => info,
         Err(error) => return call::not_begun(tool, error.into()),
     };
@@ -56,7 +57,9 @@ pub(super) async fn call(
     };
     let promised = descriptor.output_schema.as_deref().and_then(schema::object);
     match report {
-        Ok(report) => Ok(told::module(parts, &report, promised.is_some(), context).await),
+        Ok((report, _)) => {
+            Ok(told::module((parts, caller), &report, promised.is_some(), context).await)
+        }
         Err(error) => call::not_begun(tool, error),
     }
 }

@@ -78,8 +78,7 @@ impl Server {
         request: CallToolRequestParams,
         context: &RequestContext<RoleServer>,
     ) -> Result<CallToolResult, ErrorData> {
-        let caller: Option<Caller> = beside(context);
-        let caller = caller.ok_or_else(|| call::internal("a call without a caller"))?;
+        let caller = caller_of(context)?;
         let arguments = arguments::text(context, &request.arguments.unwrap_or_default())?;
         let tool = &*request.name;
         let module = match meant(tool) {
@@ -88,13 +87,20 @@ impl Server {
                 return code::call(&self.parts, &caller, language, &arguments, context).await;
             }
             Some(Meant::Module(name)) => Some(name),
-            Some(Meant::OneAfter(first)) => list::called(&self.parts, first, tool).await?,
+            Some(Meant::OneAfter(first)) => {
+                list::called(&self.parts, caller.tenant(), first, tool).await?
+            }
         };
         match module {
             Some(name) => module::call(&self.parts, &caller, name, tool, &arguments, context).await,
             None => Err(call::unknown_tool(tool)),
         }
     }
+}
+
+fn caller_of(context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
+    let caller: Option<Caller> = beside(context);
+    caller.ok_or_else(|| call::internal("a call without a caller"))
 }
 
 impl ServerHandler for Server {
@@ -114,7 +120,8 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let cursor = request.and_then(|request| request.cursor);
-        let page = list::page(&self.parts, cursor.as_deref()).await?;
+        let caller = caller_of(&context)?;
+        let page = list::page(&self.parts, caller.tenant(), cursor.as_deref()).await?;
         self.held(page, &context).await
     }
 
@@ -133,7 +140,8 @@ impl ServerHandler for Server {
         let (Some(absence), Some(Closing(closing))) = (absence, closing) else {
             return Err(call::internal("a subscription came by no door"));
         };
-        let changes = self.changes.after_now();
+        let caller = caller_of(context)?;
+        let changes = self.changes.after_now(caller.tenant());
         tokio::select! {
             biased;
             () = closing => {}

@@ -1,7 +1,7 @@
 //! Sessions of clients whose protocol version has them: bounded in number, and ended after a long
 //! silence.
 //!
-//! rmcp keeps them; this counts them. Above the limit one is ended: of the caller that has the most,
+//! rmcp keeps them; this knows whose each is, and counts them: to another tenant there is none. Above the limit one is ended: of the caller that has the most,
 //! the one that was used longest ago. Its client gets 404 and starts again, as the protocol says. A
 //! session with a running call counts as used. If every session has one, a new session is refused;
 //! rmcp would report that as its own failure.
@@ -22,6 +22,7 @@ use rmcp::transport::streamable_http_server::session::local::{
 use rmcp::transport::streamable_http_server::{SessionId, SessionManager};
 
 use crate::mcp::changes::Changes;
+use cofferdam_domain::caller::{Caller, Tenant};
 
 /// The minimum of how long a session may be silent: agents wait for people.
 const IDLE_MIN: Duration = Duration::from_secs(60 * 60);
@@ -37,9 +38,11 @@ pub(super) struct Sessions {
 }
 
 /// The use of a session.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Use {
     /// Whose it is.
+    tenant: Tenant,
+    /// Who made it.
     caller: u64,
     last: Instant,
     /// Calls in progress.
@@ -73,6 +76,7 @@ tokio::task_local! {
 
 /// Who asks, and why they were refused a session.
 struct Asking {
+    tenant: Tenant,
     caller: u64,
     refused: Cell<Option<SessionsFull>>,
 }
@@ -80,7 +84,7 @@ struct Asking {
 /// The answer of `work`, which a caller asked for, unless a session was refused to it: whoever answers
 /// knows only that there is none.
 pub(super) async fn telling_of_refusal<T>(
-    caller: u64,
+    caller: &Caller,
     work: impl Future<Output = T>,
 ) -> Result<T, SessionsFull> {
     let work = async {
@@ -91,7 +95,12 @@ pub(super) async fn telling_of_refusal<T>(
         }
     };
     let refused = Cell::new(None);
-    ASKING.scope(Asking { caller, refused }, work).await
+    let asking = Asking {
+        tenant: caller.tenant().clone(),
+        caller: caller.number(),
+        refused,
+    };
+    ASKING.scope(asking, work).await
 }
 
 /// A call in progress; its session does not count as unused.
@@ -127,6 +136,23 @@ impl Sessions {
             used: Arc::default(),
             changes,
         }
+    }
+
+    /// Whether a session is of the tenant that asks. Outside of a request nobody asks, and it is.
+    fn is_own(&self, id: &SessionId) -> bool {
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_of = |asking: &Asking| {
+            let session = used.get(id);
+            session.is_none_or(|session| session.tenant == asking.tenant)
+        };
+        ASKING.try_with(is_of).unwrap_or(true)
+    }
+
+    /// Whose a session is.
+    fn tenant(&self, id: &SessionId) -> Tenant {
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = used.get(id);
+        session.map_or(Tenant::DEFAULT, |session| session.tenant.clone())
     }
 
     /// Records that a session was used, if it exists.
@@ -167,7 +193,11 @@ impl Sessions {
 
     /// Records a caller's new session and returns the one that must end for it. A session with a
     /// running call does not end.
-    fn admit(&self, id: &SessionId, caller: u64) -> Result<Option<SessionId>, SessionsFull> {
+    fn admit(
+        &self,
+        id: &SessionId,
+        (tenant, caller): (Tenant, u64),
+    ) -> Result<Option<SessionId>, SessionsFull> {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let oldest = match used.len() >= self.max {
             false => None,
@@ -187,6 +217,7 @@ impl Sessions {
             used.remove(oldest);
         }
         let session = Use {
+            tenant,
             caller,
             last: Instant::now(),
             calls: 0,
@@ -204,8 +235,8 @@ impl SessionManager for Sessions {
     async fn create_session(&self) -> Result<(SessionId, Self::Transport), Self::Error> {
         let (id, transport) = self.kept.create_session().await?;
         // Outside of a request nobody asks.
-        let caller = ASKING.try_with(|asking| asking.caller).unwrap_or_default();
-        match self.admit(&id, caller) {
+        let asking = ASKING.try_with(|asking| (asking.tenant.clone(), asking.caller));
+        match self.admit(&id, asking.unwrap_or_default()) {
             Ok(None) => {}
             Ok(Some(oldest)) => self.kept.close_session(&oldest).await?,
             Err(full) => {
@@ -226,10 +257,13 @@ impl SessionManager for Sessions {
     }
 
     async fn has_session(&self, id: &SessionId) -> Result<bool, Self::Error> {
-        Ok(self.kept.has_session(id).await?)
+        Ok(self.is_own(id) && self.kept.has_session(id).await?)
     }
 
     async fn close_session(&self, id: &SessionId) -> Result<(), Self::Error> {
+        if !self.is_own(id) {
+            return Ok(());
+        }
         self.used
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -264,7 +298,7 @@ impl SessionManager for Sessions {
         id: &SessionId,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Self::Error> {
         self.touch(id);
-        let changes = self.changes.after_now();
+        let changes = self.changes.after_now(&self.tenant(id));
         let stream = self.kept.create_standalone_stream(id).await?;
         Ok(changes.told_on(stream, self.listen(id)))
     }
@@ -281,11 +315,39 @@ impl SessionManager for Sessions {
 
 #[cfg(test)]
 mod tests {
+    use cofferdam::registry::NameChanges;
+    use cofferdam_domain::caller::{Origin, Scopes};
+
     use super::*;
 
     fn sessions(max: usize) -> Sessions {
-        let (_, changes) = tokio::sync::watch::channel(0);
+        let (_, changes) = tokio::sync::watch::channel(NameChanges::default());
         Sessions::new(max, Duration::ZERO, Changes::new(changes))
+    }
+
+    fn ours(caller: u64) -> (Tenant, u64) {
+        (Tenant::DEFAULT, caller)
+    }
+
+    #[tokio::test]
+    async fn a_session_is_its_tenants() {
+        let sessions = sessions(9);
+        let (id, _transport) = sessions.create_session().await.unwrap();
+        let them = Tenant::parse("them").unwrap();
+        let caller = |tenant: Tenant| Caller::new(tenant, Scopes::default(), Origin::Here);
+        let asked_by = async |tenant: Tenant| {
+            let has = sessions.has_session(&id);
+            telling_of_refusal(&caller(tenant), has).await.unwrap()
+        };
+        assert!(asked_by(Tenant::DEFAULT).await.unwrap());
+        assert!(!asked_by(them.clone()).await.unwrap());
+        let closed = telling_of_refusal(&caller(them), sessions.close_session(&id)).await;
+        closed.unwrap().unwrap();
+        assert!(asked_by(Tenant::DEFAULT).await.unwrap());
+        let own = caller(Tenant::DEFAULT);
+        let closed = telling_of_refusal(&own, sessions.close_session(&id)).await;
+        closed.unwrap().unwrap();
+        assert!(!asked_by(Tenant::DEFAULT).await.unwrap());
     }
 
     #[test]
@@ -293,7 +355,7 @@ mod tests {
         let sessions = sessions(1);
         let id = SessionId::from("1");
         let unknown = sessions.listen(&id);
-        sessions.admit(&id, 1).unwrap();
+        sessions.admit(&id, ours(1)).unwrap();
         let first = sessions.listen(&id);
         assert!(first() && !unknown());
         let second = sessions.listen(&id);
@@ -305,7 +367,7 @@ mod tests {
         const SESSIONS_MAX: usize = 100;
         let sessions = sessions(SESSIONS_MAX);
         let id = |n: usize| SessionId::from(n.to_string());
-        let admit = |n: usize| sessions.admit(&id(n), 1).unwrap();
+        let admit = |n: usize| sessions.admit(&id(n), ours(1)).unwrap();
         for n in 0..SESSIONS_MAX {
             assert_eq!(admit(n), None);
         }
@@ -320,7 +382,7 @@ mod tests {
             .map(|n| sessions.call(&id(n)))
             .collect();
         assert_eq!(
-            sessions.admit(&id(1), 1),
+            sessions.admit(&id(1), ours(1)),
             Err(SessionsFull { max: SESSIONS_MAX })
         );
         drop(calls);
@@ -330,7 +392,10 @@ mod tests {
     #[test]
     fn the_sessions_of_a_crowd_give_way_before_anothers() {
         let sessions = sessions(4);
-        let admit = |name: &str, caller| sessions.admit(&SessionId::from(name.to_owned()), caller);
+        let admit = |name: &str, caller| {
+            let id = SessionId::from(name.to_owned());
+            sessions.admit(&id, ours(caller))
+        };
         assert_eq!(admit("other", 2), Ok(None));
         for name in ["a", "b", "c"] {
             assert_eq!(admit(name, 1), Ok(None));

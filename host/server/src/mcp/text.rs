@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use crate::mcp::Parts;
 use cofferdam::executions::files_url;
+use cofferdam_domain::caller::Caller;
 
 /// Bytes of the end of a cut text that are shown; the rest of its share is the beginning.
 const TAIL_PART: usize = 4;
@@ -20,13 +21,18 @@ const BLOCK_BYTES: u64 = 4096;
 /// The place of the whole texts of one result.
 pub(super) struct Kept<'a> {
     parts: &'a Parts,
+    caller: &'a Caller,
     /// The host's own address as this client called it.
     base: &'a str,
 }
 
 impl<'a> Kept<'a> {
-    pub(super) fn new(parts: &'a Parts, base: &'a str) -> Kept<'a> {
-        Kept { parts, base }
+    pub(super) fn new(parts: &'a Parts, caller: &'a Caller, base: &'a str) -> Kept<'a> {
+        Kept {
+            parts,
+            caller,
+            base,
+        }
     }
 
     /// The text, or its beginning and end within `bytes`; all of it is then kept as `name`.
@@ -61,7 +67,10 @@ impl<'a> Kept<'a> {
             options.open(target.join(name))?.write_all(&bytes)
         };
         let keeping = async {
-            let kept = files.keep_execution(id, occupied_bytes, put).await?;
+            let tenant = self.caller.tenant();
+            let kept = files
+                .keep_execution(tenant, id, occupied_bytes, put)
+                .await?;
             kept.stay().await
         };
         match keeping.await {

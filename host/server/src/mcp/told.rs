@@ -22,6 +22,7 @@ use crate::mcp::{Parts, call, files};
 use cofferdam::executions::{self, Kept};
 use cofferdam::interpreters::answer::{Answer, written};
 use cofferdam_domain::attempt::{Failure, Outcome, Payload};
+use cofferdam_domain::caller::Caller;
 use cofferdam_domain::said;
 use cofferdam_sandbox::Report;
 
@@ -38,31 +39,31 @@ const PREVIEW_BYTES: usize = 2 * 1024;
 
 /// The result of code.
 pub(super) async fn code(
-    parts: &Parts,
+    (parts, caller): (&Parts, &Caller),
     kept: &Kept,
     figures: Value,
     context: &RequestContext<RoleServer>,
 ) -> CallToolResult {
     let base = files::base(context);
     let Kept { answer, id } = kept;
-    let words = words(answer, &Texts::new(parts, &base)).await;
+    let words = words(answer, &Texts::new(parts, caller, &base)).await;
     let mut content = vec![ContentBlock::text(words)];
     if let Some(id) = id {
         let room = CONTENT_BYTES_MAX.saturating_sub(size(&content));
-        content.extend(files::content(parts, *id, &answer.files, &base, room).await);
+        content.extend(files::content((parts, caller), *id, &answer.files, &base, room).await);
     }
     call::result(answer.error.is_some(), content, None, figures)
 }
 
 /// The result of a module's run, with data if the tool `promised` it.
 pub(super) async fn module(
-    parts: &Parts,
+    (parts, caller): (&Parts, &Caller),
     report: &Report,
     promised: bool,
     context: &RequestContext<RoleServer>,
 ) -> CallToolResult {
     let base = files::base(context);
-    let texts = Texts::new(parts, &base);
+    let texts = Texts::new(parts, caller, &base);
     let (failure, mut content, data) = match &report.outcome {
         Outcome::Failed(failure) => {
             let words = failed(failure, report, &texts).await;
@@ -76,12 +77,18 @@ pub(super) async fn module(
     };
     let figures = call::figures(failure, &report.usage);
     let data_bytes = data.as_ref().map_or(0, Bytes::len);
-    let kept = executions::keep_files(&parts.files, parts.clock.now(), report.files.as_ref()).await;
+    let kept = executions::keep_files(
+        &parts.files,
+        caller,
+        parts.clock.now(),
+        report.files.as_ref(),
+    )
+    .await;
     match (kept, &report.files) {
         (Ok(Some(id)), Some(left)) => {
             let named = written(left.artifacts(), &executions::files_url(id));
             let room = CONTENT_BYTES_MAX.saturating_sub(size(&content) + data_bytes);
-            content.extend(files::content(parts, id, &named, &base, room).await);
+            content.extend(files::content((parts, caller), id, &named, &base, room).await);
         }
         (Ok(_), _) => {}
         (Err(error), _) => {

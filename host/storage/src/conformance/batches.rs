@@ -16,8 +16,10 @@ use cofferdam_domain::task::{ClaimOrder, Dedup, NewTask, TaskId};
 
 fn batch(number: u128, parallelism: Option<u32>) -> NewBatch {
     NewBatch {
+        tenant: US,
         id: BatchId(Uuid::from_u128(number)),
         parallelism,
+        callback: None,
         idempotency_key: None,
         fingerprint: [1; 16],
     }
@@ -33,7 +35,7 @@ async fn put(storage: &dyn Storage, batch: NewBatch, tasks: Vec<NewTask>) -> Ins
 }
 
 async fn find(storage: &dyn Storage, number: u128) -> Batch {
-    let found = storage.batch(BatchId(Uuid::from_u128(number))).await;
+    let found = storage.batch(&MINE, BatchId(Uuid::from_u128(number))).await;
     found.unwrap().unwrap()
 }
 
@@ -60,7 +62,7 @@ pub(crate) async fn a_batch_is_stored_whole_or_not_at_all<B: Backend>(backend: B
     let refused =
         storage.insert_batch(batch(91, None), vec![new_task(4), other], ANY_NUMBER, at(1));
     assert!(matches!(refused.await, Err(StorageError::Conflict(of)) if of == id(3)));
-    let refused = storage.insert_batch(batch(91, Some(1)), tasks(4..=6), 5, at(1));
+    let refused = storage.insert_batch(batch(91, Some(1)), tasks(4..=6), 5.into(), at(1));
     assert!(matches!(
         refused.await,
         Err(StorageError::QueueFull {
@@ -70,13 +72,13 @@ pub(crate) async fn a_batch_is_stored_whole_or_not_at_all<B: Backend>(backend: B
     ));
     assert!(
         storage
-            .batch(BatchId(Uuid::from_u128(91)))
+            .batch(&MINE, BatchId(Uuid::from_u128(91)))
             .await
             .unwrap()
             .is_none()
     );
-    assert!(storage.task(id(4)).await.unwrap().is_none());
-    assert_eq!(storage.counts().await.unwrap().pending, 3);
+    assert!(storage.task(&MINE, id(4)).await.unwrap().is_none());
+    assert_eq!(storage.counts(&MINE).await.unwrap().pending, 3);
     backend
 }
 
@@ -100,7 +102,7 @@ pub(crate) async fn a_key_stands_for_its_first_batch<B: Backend>(backend: B) -> 
         .await;
     let first = BatchId(Uuid::from_u128(90));
     assert!(matches!(refused, Err(StorageError::BatchConflict(of)) if of == first));
-    assert!(storage.task(id(3)).await.unwrap().is_none());
+    assert!(storage.task(&MINE, id(3)).await.unwrap().is_none());
     backend
 }
 
@@ -183,20 +185,23 @@ pub(crate) async fn an_end_gives_the_place_away<B: Backend>(backend: B) -> B {
     assert_eq!(ids(&next), [3].map(id));
     // A cancel of one that waits for a place frees none; of one that has one, it does.
     assert_eq!(
-        storage.cancel(id(4), at(4)).await.unwrap(),
+        storage.cancel(&MINE, id(4), at(4)).await.unwrap(),
         Cancelled::AtOnce
     );
     assert_eq!(ids(&claim(storage, 4).await), []);
     assert_eq!(
-        storage.cancel(id(1), at(4)).await.unwrap(),
+        storage.cancel(&MINE, id(1), at(4)).await.unwrap(),
         Cancelled::AtOnce
     );
     assert_eq!(ids(&claim(storage, 4).await), [5].map(id));
     assert_eq!(task(storage, 6).await.run_at, at(0));
     // A task that is tried by hand waits for a place; a loss that ends its task frees one.
-    assert_eq!(storage.retry(id(1), at(5)).await.unwrap(), Retried::Pending);
+    assert_eq!(
+        storage.retry(&MINE, id(1), at(5)).await.unwrap(),
+        Retried::Pending
+    );
     assert_eq!(ids(&claim(storage, 5).await), []);
-    storage.cancel(id(3), at(5)).await.unwrap();
+    storage.cancel(&MINE, id(3), at(5)).await.unwrap();
     let rescued = storage.rescue(OTHER, at(100), 100, at(6)).await.unwrap();
     assert_eq!(rescued.len(), 2);
     let known: HashSet<TaskId> = ids(&claim(storage, 7).await).into_iter().collect();
@@ -214,14 +219,14 @@ pub(crate) async fn a_batch_is_cancelled_task_by_task<B: Backend>(backend: B) ->
     let running = claim_one(storage, ME, at(1)).await;
     assert_eq!(running.task_id, id(1));
     let open = storage
-        .open_tasks(BatchId(Uuid::from_u128(90)))
+        .open_tasks(&MINE, BatchId(Uuid::from_u128(90)))
         .await
         .unwrap();
     assert_eq!(open.len(), 4);
     assert_eq!(open[3], id(1), "the one that has a place comes last");
     let mut asked = open.clone();
     asked.push(id(99));
-    let told = storage.cancel_all(asked, at(2)).await.unwrap();
+    let told = storage.cancel_all(&MINE, asked, at(2)).await.unwrap();
     let mut expected = vec![Cancelled::AtOnce; 3];
     expected.extend([Cancelled::Requested(ME), Cancelled::Unknown]);
     assert_eq!(told, expected);
@@ -229,7 +234,7 @@ pub(crate) async fn a_batch_is_cancelled_task_by_task<B: Backend>(backend: B) ->
     assert_eq!(ids(&claim(storage, 3).await), [id(5)]);
     // Every one that is retried waits for its place.
     let told = storage
-        .retry_all(vec![id(2), id(1), id(99), id(3)], at(4))
+        .retry_all(&MINE, vec![id(2), id(1), id(99), id(3)], at(4))
         .await
         .unwrap();
     let running = Retried::NotFailed(TaskState::Running);
@@ -242,7 +247,7 @@ pub(crate) async fn a_batch_is_cancelled_task_by_task<B: Backend>(backend: B) ->
             Retried::Pending
         ]
     );
-    let told = storage.retry_all(vec![id(3)], at(4)).await.unwrap();
+    let told = storage.retry_all(&MINE, vec![id(3)], at(4)).await.unwrap();
     assert_eq!(told, [Retried::NotFailed(TaskState::Pending)]);
     assert_eq!(ids(&claim(storage, 5).await), []);
     backend
@@ -255,16 +260,13 @@ pub(crate) async fn a_batch_goes_with_its_last_task<B: Backend>(backend: B) -> B
     for claim in claim(storage, 1).await {
         finish_one(storage, completed(&claim, at(i64::from(claim.attempt) + 1))).await;
     }
-    storage.purge(id(1)).await.unwrap();
+    storage.purge(&MINE, id(1)).await.unwrap();
     let known = find(storage, 90).await;
     assert_eq!((known.tasks, known.counts.all()), (2, 1));
-    storage
-        .prune(at(50), ANY_NUMBER, 100, at(60))
-        .await
-        .unwrap();
+    storage.prune(at(50), u64::MAX, 100, at(60)).await.unwrap();
     for number in [90, 91] {
         let gone = storage
-            .batch(BatchId(Uuid::from_u128(number)))
+            .batch(&MINE, BatchId(Uuid::from_u128(number)))
             .await
             .unwrap();
         assert!(gone.is_none(), "{number}");
@@ -275,14 +277,17 @@ pub(crate) async fn a_batch_goes_with_its_last_task<B: Backend>(backend: B) -> B
 pub(crate) async fn ids_are_found_as_tasks_are<B: Backend>(backend: B) -> B {
     let storage = backend.storage();
     insert_all(storage, tasks(1..=7)).await;
-    storage.cancel_all(vec![id(2), id(6)], at(1)).await.unwrap();
+    storage
+        .cancel_all(&MINE, vec![id(2), id(6)], at(1))
+        .await
+        .unwrap();
     let mut filter = TaskFilter {
         states: vec![TaskState::Pending],
         ..TaskFilter::default()
     };
     let mut found = Vec::new();
     loop {
-        let page = storage.task_ids(&filter, 2).await.unwrap();
+        let page = storage.task_ids(&US, &filter, 2).await.unwrap();
         found.extend(page.ids);
         match page.next {
             None => break,

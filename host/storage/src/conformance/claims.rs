@@ -75,7 +75,7 @@ pub(crate) async fn a_claim_counts_an_attempt<B: Backend>(backend: B) -> B {
     let task = task(storage, 1).await;
     assert_eq!((task.state, task.attempt), (TaskState::Running, 1));
     assert_eq!((task.worker, task.started_at), (Some(ME), Some(at(3))));
-    let counts = storage.counts().await.unwrap();
+    let counts = storage.counts(&MINE).await.unwrap();
     assert_eq!((counts.pending, counts.running), (0, 1));
     backend
 }

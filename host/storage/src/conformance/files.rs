@@ -11,6 +11,7 @@ use super::Storage;
 use super::fixture::*;
 use crate::StorageError;
 use crate::files::{FileBody, FileStorage, Spooled};
+use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::task::{BlobId, Input};
 use cofferdam_domain::time::Timestamp;
 
@@ -37,7 +38,7 @@ macro_rules! files_conformance {
     ($place:ty) => {
         $crate::conformance::files_conformance! { $place:
             an_input_is_read_wherever_it_is_wanted artifacts_are_read_wherever_they_are_wanted
-            an_execution_is_read_and_pruned
+            an_execution_is_read_and_pruned an_execution_is_its_tenants
         }
     };
     ($place:ty: $($body:ident)*) => {
@@ -168,16 +169,39 @@ pub(crate) async fn artifacts_are_read_wherever_they_are_wanted<P: Place>(place:
     place
 }
 
+pub(crate) async fn an_execution_is_its_tenants<P: Place>(place: P) -> P {
+    let (here, there) = (place.here(), place.there());
+    let them = Tenant::parse("them").unwrap();
+    let made = here.new_execution(Timestamp::from_millis(1000));
+    let kept = here.keep_execution(&them, made, 200 * BLOCK_BYTES, put(FILES));
+    kept.await.unwrap().stay().await.unwrap();
+    for files in [&here, &there] {
+        for (tenant, is_there) in [(&them, true), (&US, false)] {
+            let found = files.execution_files(tenant, made).await.unwrap();
+            assert_eq!(found.is_some(), is_there);
+            let opened = files.open_execution_file(tenant, made, "short").await;
+            assert_eq!(opened.unwrap().is_some(), is_there);
+        }
+    }
+    there
+        .prune_executions(Timestamp::from_millis(2000))
+        .await
+        .unwrap();
+    let found = here.execution_files(&them, made).await.unwrap();
+    assert!(found.is_none());
+    place
+}
+
 pub(crate) async fn an_execution_is_read_and_pruned<P: Place>(place: P) -> P {
     let (here, there) = (place.here(), place.there());
     let made = |millis| here.new_execution(Timestamp::from_millis(millis));
     let (old, new, empty) = (made(1000), made(2000), made(2000));
     for (execution, files) in [(old, FILES), (new, FILES), (empty, &[])] {
-        let kept = here.keep_execution(execution, 200 * BLOCK_BYTES, put(files));
+        let kept = here.keep_execution(&US, execution, 200 * BLOCK_BYTES, put(files));
         kept.await.unwrap().stay().await.unwrap();
     }
     let paths = async |files: &FileStorage, execution| {
-        let found = files.execution_files(execution).await.unwrap()?;
+        let found = files.execution_files(&US, execution).await.unwrap()?;
         let mut paths = Vec::new();
         for (path, at) in found.files() {
             let bytes = std::fs::read(at).unwrap();
@@ -196,9 +220,18 @@ pub(crate) async fn an_execution_is_read_and_pruned<P: Place>(place: P) -> P {
         assert_eq!(paths(files, new).await, Some(all.clone()));
         assert_eq!(paths(files, empty).await, Some(Vec::new()));
         assert_eq!(paths(files, made(1000)).await, None);
-        let opened = files.open_execution_file(new, "sub/middle").await.unwrap();
+        let opened = files
+            .open_execution_file(&US, new, "sub/middle")
+            .await
+            .unwrap();
         assert_eq!(read(opened).await, Some(body("sub/middle", 100 << 10)));
-        assert!(files.open_execution_file(new, "").await.unwrap().is_none());
+        assert!(
+            files
+                .open_execution_file(&US, new, "")
+                .await
+                .unwrap()
+                .is_none()
+        );
     }
     there
         .prune_executions(Timestamp::from_millis(1500))

@@ -8,11 +8,13 @@ use uuid::Uuid;
 
 use super::Storage;
 use crate::settings::{ClaimRules, StorageConfig};
-use crate::{Finished, Inserted};
+use crate::{Bounds, Finished, Inserted};
 use cofferdam_domain::attempt::{
     Failure, FailureKind, LeftOut, Outcome, Payload, Streams, Usage, WorkerId,
 };
+use cofferdam_domain::callback::{Callback, CallbackUrl, Ends};
 use cofferdam_domain::caller::Tenant;
+use cofferdam_domain::caller::quota::TaskQuotas;
 use cofferdam_domain::claim::{AttemptEnd, Claim, Next};
 use cofferdam_domain::grants::Grants;
 use cofferdam_domain::limits::Limits;
@@ -22,10 +24,20 @@ use cofferdam_domain::retry::RetryPolicy;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{ClaimOrder, Input, NewTask, Priority, Task, TaskId, TaskSpec};
 use cofferdam_domain::time::Timestamp;
+use cofferdam_domain::whose::Whose;
 use cofferdam_domain::worker::{Address, Beat, Capability, Profile, WorkerName, WorkerState};
 
 /// A queue without a bound.
-pub(crate) const ANY_NUMBER: u64 = u64::MAX;
+pub(crate) const ANY_NUMBER: Bounds = Bounds {
+    pending_max: u64::MAX,
+    tenant: TaskQuotas {
+        pending_max: None,
+        storage_bytes: None,
+    },
+};
+/// Whose the tasks of [`new_task`] are.
+pub(crate) const US: Tenant = Tenant::DEFAULT;
+pub(crate) const MINE: Whose = Whose::One(US);
 pub(crate) const ME: WorkerId = WorkerId(Uuid::from_u128(0xa11ce));
 pub(crate) const OTHER: WorkerId = WorkerId(Uuid::from_u128(0xb0b));
 
@@ -72,6 +84,7 @@ pub(crate) fn spec() -> TaskSpec {
         retry: RetryPolicy::default(),
         grants: Grants::none(),
         isolation: None,
+        cache_ttl: None,
         placement: Placement::default(),
         metadata: "{}".to_owned(),
     }
@@ -88,6 +101,16 @@ pub(crate) fn new_task(number: u128) -> NewTask {
         idempotency_key: None,
         fingerprint,
         dedup: None,
+        callback: None,
+    }
+}
+
+/// Every end of a task is told there.
+pub(crate) fn callback(url: &str) -> Callback {
+    Callback {
+        url: CallbackUrl::parse(url).unwrap(),
+        secret: None,
+        on: Ends::ALL,
     }
 }
 
@@ -145,9 +168,11 @@ pub(crate) fn beat(worker: WorkerId) -> Beat {
 pub(crate) async fn put_echo(storage: &dyn Storage) {
     storage
         .put_module(
+            &US,
             &name("echo"),
             &module(1),
             Bytes::from_static(b"wasm"),
+            None,
             at(0),
         )
         .await
@@ -207,8 +232,10 @@ pub(crate) fn failed(claim: &Claim, now: Timestamp, kind: FailureKind, next: Nex
 pub(crate) fn end(claim: &Claim, now: Timestamp, outcome: Outcome, next: Next) -> AttemptEnd {
     AttemptEnd {
         task_id: claim.task_id,
+        tenant: claim.tenant.clone(),
         attempt: claim.attempt,
         fence: claim.fence,
+        workflow: claim.node.as_ref().map(|node| node.workflow),
         finished_at: now,
         outcome,
         usage: Usage {
@@ -227,7 +254,11 @@ pub(crate) async fn finish_one(storage: &dyn Storage, end: AttemptEnd) -> Finish
 }
 
 pub(crate) async fn task(storage: &dyn Storage, number: u128) -> Task {
-    storage.task(id(number)).await.unwrap().unwrap()
+    storage
+        .task(&Whose::All, id(number))
+        .await
+        .unwrap()
+        .unwrap()
 }
 
 pub(crate) async fn state(storage: &dyn Storage, number: u128) -> TaskState {

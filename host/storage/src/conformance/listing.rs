@@ -14,7 +14,7 @@ use cofferdam_domain::time::Timestamp;
 async fn pages(storage: &dyn Storage, mut filter: TaskFilter) -> Vec<TaskId> {
     let mut ids = Vec::new();
     loop {
-        let page = storage.tasks(&filter, 2).await.unwrap();
+        let page = storage.tasks(&US, &filter, 2).await.unwrap();
         assert!(page.tasks.len() <= 2);
         ids.extend(ids_of(&page));
         match page.next {
@@ -62,7 +62,7 @@ pub(crate) async fn newest_first_page_by_page<B: Backend>(backend: B) -> B {
     let ids = pages(storage, TaskFilter::default()).await;
     assert_eq!(ids, [6, 5, 4, 3, 2, 1].map(id));
     // The task at which a page ended may be gone when the next is asked for.
-    let first = storage.tasks(&TaskFilter::default(), 5).await.unwrap();
+    let first = storage.tasks(&US, &TaskFilter::default(), 5).await.unwrap();
     assert_eq!(ids_of(&first), [6, 5, 4, 3, 2].map(id));
     storage.prune(at(11), 9, 9, at(12)).await.unwrap();
     let rest = TaskFilter {
@@ -78,7 +78,7 @@ pub(crate) async fn newest_first_page_by_page<B: Backend>(backend: B) -> B {
                 after: Some(ListPosition(place)),
                 ..TaskFilter::default()
             };
-            storage.tasks(&filter, 2).await.unwrap();
+            storage.tasks(&US, &filter, 2).await.unwrap();
         }
     }
     backend
@@ -137,8 +137,8 @@ pub(crate) async fn by_label<B: Backend>(backend: B) -> B {
     for now in [3, 4] {
         claim_one(storage, ME, at(now)).await;
     }
-    storage.cancel(id(3), at(5)).await.unwrap();
-    storage.cancel(id(4), at(5)).await.unwrap();
+    storage.cancel(&MINE, id(3), at(5)).await.unwrap();
+    storage.cancel(&MINE, id(4), at(5)).await.unwrap();
     let labelled = |any: &[Label], now| TaskFilter {
         labels: Some(Labelled {
             any: any.to_vec(),
@@ -215,7 +215,7 @@ pub(crate) async fn by_kind_of_failure<B: Backend>(backend: B) -> B {
     };
     assert_eq!(pages(storage, other).await, []);
     // A task that is tried anew shows its failure until another attempt has ended.
-    storage.retry(id(2), at(7)).await.unwrap();
+    storage.retry(&MINE, id(2), at(7)).await.unwrap();
     assert_eq!(pages(storage, kinds(&[Timeout])).await, [id(2)]);
     backend
 }
@@ -284,10 +284,10 @@ pub(crate) async fn dead_letters<B: Backend>(backend: B) -> B {
         ..dead()
     };
     assert_eq!(pages(storage, none).await, []);
-    let found = storage.task_ids(&dead(), 9).await.unwrap();
+    let found = storage.task_ids(&US, &dead(), 9).await.unwrap();
     assert_eq!(found.ids, [4, 3].map(id));
     // Help from outside brings it back to life.
-    storage.retry_all(found.ids, at(10)).await.unwrap();
+    storage.retry_all(&MINE, found.ids, at(10)).await.unwrap();
     assert_eq!(pages(storage, dead()).await, []);
     backend
 }
@@ -371,7 +371,7 @@ pub(crate) async fn by_change_number<B: Backend>(backend: B) -> B {
     };
     let read = async |number| {
         loop {
-            let page = storage.tasks(&since(number), 4).await.unwrap();
+            let page = storage.tasks(&US, &since(number), 4).await.unwrap();
             if page.next.is_some() || page.as_of == page.newest {
                 return page;
             }
@@ -382,12 +382,12 @@ pub(crate) async fn by_change_number<B: Backend>(backend: B) -> B {
     let second = read(first.as_of).await;
     assert_eq!(ids_of(&second), [1, 3].map(id));
     assert_eq!((second.next, second.as_of), (None, second.newest));
-    let all = storage.tasks(&TaskFilter::default(), 2).await.unwrap();
+    let all = storage.tasks(&US, &TaskFilter::default(), 2).await.unwrap();
     assert_eq!(all.newest, second.newest);
     assert!(all.as_of <= all.newest);
 
     // The clock does not matter: numbers are given at the commit.
-    storage.cancel(id(5), at(-100)).await.unwrap();
+    storage.cancel(&MINE, id(5), at(-100)).await.unwrap();
     let third = read(second.as_of).await;
     assert_eq!(ids_of(&third), [id(5)]);
     assert!(third.as_of > second.as_of);

@@ -139,7 +139,7 @@ impl Model {
             since: Some(Since::Change(ChangeNumber(self.told_as_of))),
             ..TaskFilter::default()
         };
-        let page = storage.tasks(&filter, limit).await.unwrap();
+        let page = storage.tasks(&US, &filter, limit).await.unwrap();
         for task in &page.tasks {
             let number = task.id.0.as_u128();
             self.told.insert(number, Seen::of(task));
@@ -167,7 +167,7 @@ impl Model {
 
     async fn compare(&self, storage: &dyn Storage, place: &str) {
         let all = TaskFilter::default();
-        let page = storage.tasks(&all, 1000).await.unwrap();
+        let page = storage.tasks(&US, &all, 1000).await.unwrap();
         assert!(page.next.is_none());
         let tasks = page.tasks.iter();
         let mut listed: BTreeMap<u128, &Task> =
@@ -187,7 +187,7 @@ impl Model {
         assert!(listed.is_empty(), "{listed:?}");
         // Each is asked for by itself now and then.
         let alone = 1 + u128::from(self.now.unsigned_abs()) % (TASKS - 1);
-        let task = storage.task(id(alone)).await.unwrap();
+        let task = storage.task(&MINE, id(alone)).await.unwrap();
         let known = self.tasks.get(&alone).map(|task| task.seen);
         assert_eq!(task.as_ref().map(Seen::of), known, "{place}");
         let count = |state| self.in_state(state) as u64;
@@ -199,7 +199,7 @@ impl Model {
             failed: count(TaskState::Failed),
             cancelled: count(TaskState::Cancelled),
         };
-        assert_eq!(storage.counts().await.unwrap(), counts, "{place}");
+        assert_eq!(storage.counts(&MINE).await.unwrap(), counts, "{place}");
         let pending = self.tasks.values().filter(|task| task.is_pending());
         let next = pending.map(|task| at(task.run_at)).min();
         let next = next.filter(|_| self.room() > 0);
@@ -235,7 +235,7 @@ impl Model {
     /// Every attempt that was recorded is there, once.
     async fn compare_attempts(&self, storage: &dyn Storage, place: &str) {
         for (number, task) in &self.tasks {
-            let attempts = storage.attempts(id(*number), 0, 100).await.unwrap();
+            let attempts = storage.attempts(&MINE, id(*number), 0, 100).await.unwrap();
             let kind = |attempt: &cofferdam_domain::attempt::Attempt| {
                 let failure = attempt.failure.as_ref();
                 (attempt.number, failure.map(|failure| failure.kind))
@@ -248,7 +248,8 @@ impl Model {
 
 pub(crate) async fn acknowledged_work_outlives_a_reopen<B: Backend>(backend: B) -> B {
     let storage = backend.storage();
-    let calls = (1..=200).map(|number| storage.insert_tasks(vec![new_task(number)], 500, at(0)));
+    let calls =
+        (1..=200).map(|number| storage.insert_tasks(vec![new_task(number)], 500.into(), at(0)));
     for inserted in futures_util::future::join_all(calls).await {
         assert_eq!(inserted.unwrap(), [Inserted::New]);
     }
@@ -264,7 +265,7 @@ pub(crate) async fn acknowledged_work_outlives_a_reopen<B: Backend>(backend: B) 
     storage.finish(ends).await.unwrap();
     storage.ping().await.unwrap();
     let backend = backend.reopened().await;
-    let counts = backend.storage().counts().await.unwrap();
+    let counts = backend.storage().counts(&MINE).await.unwrap();
     assert_eq!(
         (counts.pending, counts.running, counts.completed),
         (100, 40, 60)
@@ -329,13 +330,13 @@ async fn busy(storage: &dyn Storage, number: u128) {
                 storage.finish(ends.collect()).await.unwrap();
             }
             6 => {
-                storage.cancel(id(own), now).await.unwrap();
+                storage.cancel(&MINE, id(own), now).await.unwrap();
             }
             7 => {
-                storage.retry(id(own), now).await.unwrap();
+                storage.retry(&MINE, id(own), now).await.unwrap();
             }
             _ => {
-                storage.purge(id(own)).await.unwrap();
+                storage.purge(&MINE, id(own)).await.unwrap();
             }
         }
     }
@@ -353,7 +354,7 @@ impl Listener {
             since: Some(Since::Change(ChangeNumber(self.as_of))),
             ..TaskFilter::default()
         };
-        let page = storage.tasks(&filter, 3).await.unwrap();
+        let page = storage.tasks(&US, &filter, 3).await.unwrap();
         let told = page.tasks.iter().map(|task| (task.id, Seen::of(task)));
         self.told.extend(told);
         assert!(page.as_of.0 >= self.as_of, "changes are heard in order");
@@ -361,7 +362,10 @@ impl Listener {
     }
 
     async fn knows_everything(&self, storage: &dyn Storage) -> bool {
-        let all = storage.tasks(&TaskFilter::default(), 1000).await.unwrap();
+        let all = storage
+            .tasks(&US, &TaskFilter::default(), 1000)
+            .await
+            .unwrap();
         let is_told = |task: &Task| self.told.get(&task.id) == Some(&Seen::of(task));
         all.next.is_none() && all.tasks.iter().all(is_told)
     }

@@ -8,17 +8,34 @@ use super::Backend;
 use super::fixture::*;
 use crate::{Cancelled, Finished, HeldTask, Progress, Retried, StorageError};
 use cofferdam_domain::attempt::{
-    Artifact, Captured, Failure, FailureKind, Fence, LeftOut, Outcome, Stream, Streams, Usage,
+    Artifact, Captured, EgressUsage, Failure, FailureKind, Fence, LeftOut, Outcome, Stream,
+    Streams, Usage,
 };
 use cofferdam_domain::claim::Next;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::ClaimOrder;
 
+/// Every figure that an attempt has.
+fn used() -> Usage {
+    Usage {
+        duration: Duration::from_micros(1234),
+        cpu: Duration::from_micros(1000),
+        fuel: Some(99),
+        peak_memory_bytes: 65_536,
+        disk_bytes: 7,
+        egress: EgressUsage {
+            requests: 3,
+            in_bytes: 4096,
+            out_bytes: 99,
+        },
+    }
+}
+
 pub(crate) async fn a_result_is_kept_with_its_streams<B: Backend>(backend: B) -> B {
     let storage = backend.storage();
     insert(storage, new_task(1)).await;
     let claim = claim_one(storage, ME, at(1)).await;
-    assert_eq!(storage.result(id(1)).await.unwrap(), None);
+    assert_eq!(storage.result(&MINE, id(1)).await.unwrap(), None);
     let mut end = completed(&claim, at(2));
     let stderr = Captured {
         bytes: Bytes::from_static(b"warning"),
@@ -32,13 +49,7 @@ pub(crate) async fn a_result_is_kept_with_its_streams<B: Backend>(backend: B) ->
         path: "a/b.png".to_owned(),
         size_bytes: 7,
     }];
-    end.usage = Usage {
-        duration: Duration::from_micros(1234),
-        cpu: Duration::from_micros(1000),
-        fuel: Some(99),
-        peak_memory_bytes: 65_536,
-        disk_bytes: 7,
-    };
+    end.usage = used();
     end.left_out = LeftOut {
         symbolic_links: 1,
         too_many: 2,
@@ -49,8 +60,9 @@ pub(crate) async fn a_result_is_kept_with_its_streams<B: Backend>(backend: B) ->
         finish_one(storage, end).await,
         Finished::Recorded(TaskState::Completed)
     );
-    assert_eq!(storage.result(id(1)).await.unwrap(), Some(payload(b"42")));
-    let stream = async |attempt, which| storage.stream(id(1), attempt, which).await.unwrap();
+    let result = storage.result(&MINE, id(1)).await.unwrap();
+    assert_eq!(result, Some(payload(b"42")));
+    let stream = async |attempt, which| storage.stream(&MINE, id(1), attempt, which).await.unwrap();
     assert_eq!(stream(None, Stream::Stderr).await, Some(stderr.clone()));
     assert_eq!(stream(Some(1), Stream::Stderr).await, Some(stderr));
     assert_eq!(
@@ -65,7 +77,7 @@ pub(crate) async fn a_result_is_kept_with_its_streams<B: Backend>(backend: B) ->
     );
     assert_eq!((task.finished_at, task.updated_at), (Some(at(2)), at(2)));
     assert_eq!(task.truncated, [false, true, false]);
-    let attempts = storage.attempts(id(1), 0, 9).await.unwrap();
+    let attempts = storage.attempts(&MINE, id(1), 0, 9).await.unwrap();
     assert_eq!(attempts.len(), 1);
     assert_eq!((attempts[0].number, attempts[0].worker), (1, ME));
     assert_eq!(
@@ -105,10 +117,15 @@ pub(crate) async fn a_failure_is_kept<B: Backend>(backend: B) -> B {
         (TaskState::Failed, Some(failure.clone()))
     );
     assert_eq!(
-        storage.attempt(id(1), None).await.unwrap().unwrap().failure,
+        storage
+            .attempt(&MINE, id(1), None)
+            .await
+            .unwrap()
+            .unwrap()
+            .failure,
         Some(failure)
     );
-    assert_eq!(storage.result(id(1)).await.unwrap(), None);
+    assert_eq!(storage.result(&MINE, id(1)).await.unwrap(), None);
     backend
 }
 
@@ -138,7 +155,7 @@ pub(crate) async fn retries_end_with_the_attempts<B: Backend>(backend: B) -> B {
     let other = claim_one(storage, ME, at(7)).await;
     finish_one(storage, completed(&other, at(8))).await;
     let numbers = async |after, limit| -> Vec<u32> {
-        let attempts = storage.attempts(id(1), after, limit).await.unwrap();
+        let attempts = storage.attempts(&MINE, id(1), after, limit).await.unwrap();
         attempts.iter().map(|attempt| attempt.number).collect()
     };
     assert_eq!(numbers(0, 9).await, [1, 2]);
@@ -148,7 +165,7 @@ pub(crate) async fn retries_end_with_the_attempts<B: Backend>(backend: B) -> B {
         assert!(numbers(after, 9).await.is_empty());
     }
     let number = async |number| {
-        let attempt = storage.attempt(id(1), number).await.unwrap();
+        let attempt = storage.attempt(&MINE, id(1), number).await.unwrap();
         attempt.map(|attempt| attempt.number)
     };
     assert_eq!(number(None).await, Some(2));
@@ -165,6 +182,7 @@ pub(crate) async fn progress_is_fenced<B: Backend>(backend: B) -> B {
     let claim = claim_one(storage, ME, at(1)).await;
     let report = |fence, fraction| Progress {
         task_id: id(1),
+        tenant: US,
         fence,
         fraction,
         note: "half".to_owned(),
@@ -183,7 +201,7 @@ pub(crate) async fn progress_is_fenced<B: Backend>(backend: B) -> B {
 pub(crate) async fn cancel_by_state<B: Backend>(backend: B) -> B {
     let storage = backend.storage();
     insert_all(storage, vec![new_task(1), new_task(2)]).await;
-    let cancel = async |number| storage.cancel(id(number), at(4)).await.unwrap();
+    let cancel = async |number| storage.cancel(&MINE, id(number), at(4)).await.unwrap();
     let claim = claim_one(storage, ME, at(1)).await;
     assert_eq!(cancel(2).await, Cancelled::AtOnce);
     assert_eq!(cancel(2).await, Cancelled::Final(TaskState::Cancelled));
@@ -207,7 +225,7 @@ pub(crate) async fn cancel_by_state<B: Backend>(backend: B) -> B {
 pub(crate) async fn retry_by_hand<B: Backend>(backend: B) -> B {
     let storage = backend.storage();
     insert(storage, with_attempts(1, 2)).await;
-    let retry = async || storage.retry(id(1), at(7)).await.unwrap();
+    let retry = async || storage.retry(&MINE, id(1), at(7)).await.unwrap();
     assert_eq!(retry().await, Retried::NotFailed(TaskState::Pending));
     let claim = claim_one(storage, ME, at(1)).await;
     finish_one(
@@ -228,7 +246,10 @@ pub(crate) async fn retry_by_hand<B: Backend>(backend: B) -> B {
     let claim = claim_one(storage, ME, at(7)).await;
     finish_one(storage, completed(&claim, at(8))).await;
     assert_eq!(retry().await, Retried::NotFailed(TaskState::Completed));
-    assert_eq!(storage.retry(id(9), at(7)).await.unwrap(), Retried::Unknown);
+    assert_eq!(
+        storage.retry(&MINE, id(9), at(7)).await.unwrap(),
+        Retried::Unknown
+    );
     backend
 }
 
@@ -250,7 +271,13 @@ pub(crate) async fn an_attempt_that_never_began_is_forgotten<B: Backend>(backend
         (waiting.run_at, waiting.started_at, waiting.worker),
         (at(0), None, None)
     );
-    assert!(storage.attempts(id(1), 0, 99).await.unwrap().is_empty());
+    assert!(
+        storage
+            .attempts(&MINE, id(1), 0, 99)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     let second = claim_one(storage, OTHER, at(3)).await;
     assert_eq!(
         (second.attempt, second.max_attempts, second.run_at),
@@ -258,7 +285,7 @@ pub(crate) async fn an_attempt_that_never_began_is_forgotten<B: Backend>(backend
     );
     // The same attempt number, but not the same fence.
     assert_eq!(finish_one(storage, back).await, Finished::Stale);
-    storage.cancel(id(1), at(4)).await.unwrap();
+    storage.cancel(&MINE, id(1), at(4)).await.unwrap();
     let back = failed(&second, at(5), FailureKind::Cancelled, Next::GiveBack);
     assert_eq!(
         finish_one(storage, back).await,
@@ -337,7 +364,7 @@ pub(crate) async fn an_end_too_large_for_a_row_is_refused<B: Backend>(backend: B
         matches!(refused, Err(StorageError::TooLarge(_))),
         "{refused:?}"
     );
-    assert_eq!(storage.counts().await.unwrap().running, 2);
+    assert_eq!(storage.counts(&MINE).await.unwrap().running, 2);
     let recorded = storage.finish(both[1..].to_vec()).await.unwrap();
     assert_eq!(recorded, [Finished::Recorded(TaskState::Completed)]);
     backend
@@ -362,16 +389,16 @@ pub(crate) async fn a_large_output_is_kept_as_long_as_its_task<B: Backend>(backe
         assert_eq!(task(storage, number).await.result_bytes, Some(3 << 20));
     }
     let claim = claim_one(storage, ME, at(1)).await;
-    storage.cancel(id(3), at(2)).await.unwrap();
+    storage.cancel(&MINE, id(3), at(2)).await.unwrap();
     finish_one(storage, large(&claim, 3)).await;
-    storage.purge(id(1)).await.unwrap();
+    storage.purge(&MINE, id(1)).await.unwrap();
     let backend = backend.reopened().await;
     let storage = backend.storage();
-    let result = storage.result(id(2)).await.unwrap();
+    let result = storage.result(&MINE, id(2)).await.unwrap();
     assert_eq!(result, Some(payload(LARGE)));
-    let attempts = storage.attempts(id(2), 0, 99).await.unwrap();
+    let attempts = storage.attempts(&MINE, id(2), 0, 99).await.unwrap();
     assert_eq!(attempts[0].result_bytes, 3 << 20);
     storage.prune(at(9), 0, 9, at(9)).await.unwrap();
-    assert_eq!(storage.result(id(2)).await.unwrap(), None);
+    assert_eq!(storage.result(&MINE, id(2)).await.unwrap(), None);
     backend
 }

@@ -59,7 +59,7 @@ pub(crate) async fn a_task_is_for_workers_that_have_all_it_requires<B: Backend>(
     insert_all(storage, vec![both, requiring(2, &["gpu"]), common]).await;
     assert_eq!(task(storage, 1).await.placement, placement);
     assert_eq!(task(storage, 3).await.placement.requires().len(), 2);
-    let spec = storage.task_spec(id(1)).await.unwrap().unwrap();
+    let spec = storage.task_spec(&MINE, id(1)).await.unwrap().unwrap();
     assert_eq!(spec.placement, placement);
 
     // A worker that told nothing has what every worker has.
@@ -78,7 +78,7 @@ pub(crate) async fn a_task_is_for_workers_that_have_all_it_requires<B: Backend>(
     // It is for the same workers when it runs again.
     let end = failed(&claim, at(2), FailureKind::Timeout, Next::Fail);
     finish_one(storage, end).await;
-    storage.retry(id(1), at(3)).await.unwrap();
+    storage.retry(&MINE, id(1), at(3)).await.unwrap();
     assert_eq!(claimed(storage, ME, at(9)).await, [0; 0]);
     assert_eq!(claimed(storage, OTHER, at(9)).await, [1]);
     backend
@@ -150,11 +150,11 @@ pub(crate) async fn what_nobody_serves_is_in_nobodys_way<B: Backend>(backend: B)
         matches!(refused, Err(StorageError::TooManyPlacements(1000))),
         "{refused:?}"
     );
-    assert!(storage.task(id(3001)).await.unwrap().is_none());
+    assert!(storage.task(&MINE, id(3001)).await.unwrap().is_none());
     insert(storage, requiring(3003, &["c1"])).await;
     // Where the last task of a kind is gone, there is room for another.
-    storage.cancel(id(2), at(2)).await.unwrap();
-    storage.purge(id(2)).await.unwrap();
+    storage.cancel(&MINE, id(2), at(2)).await.unwrap();
+    storage.purge(&MINE, id(2)).await.unwrap();
     storage.prune(at(0), 9999, 9, at(3)).await.unwrap();
     let again = storage.insert_tasks(vec![requiring(3002, &["one-more"])], ANY_NUMBER, at(3));
     assert_eq!(again.await.unwrap(), [Inserted::New]);

@@ -51,14 +51,23 @@ pub(crate) async fn by_age_and_by_number<B: Backend>(backend: B) -> B {
     assert_eq!(prune(3, 100, 100).await, [1, 2].map(id));
     assert_eq!(prune(0, 3, 100).await, [3].map(id));
     assert_eq!(prune(100, 0, 2).await, [4, 5].map(id));
-    assert_eq!(storage.counts().await.unwrap().completed, 1);
-    assert!(storage.task(id(5)).await.unwrap().is_none());
-    assert!(storage.attempts(id(5), 0, 99).await.unwrap().is_empty());
+    assert_eq!(storage.counts(&MINE).await.unwrap().completed, 1);
+    assert!(storage.task(&MINE, id(5)).await.unwrap().is_none());
+    assert!(
+        storage
+            .attempts(&MINE, id(5), 0, 99)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     // The key went with its task.
     let mut again = new_task(7);
     again.idempotency_key = Some("key 1".to_owned());
     assert_eq!(
-        storage.insert_tasks(vec![again], 9, at(9)).await.unwrap(),
+        storage
+            .insert_tasks(vec![again], 9.into(), at(9))
+            .await
+            .unwrap(),
         [Inserted::New]
     );
     backend
@@ -78,7 +87,7 @@ pub(crate) async fn running_tasks_stay<B: Backend>(backend: B) -> B {
         storage.prune(at(100), 0, 100, at(9)).await.unwrap().tasks,
         [id(1)]
     );
-    assert!(storage.task(id(2)).await.unwrap().is_some());
+    assert!(storage.task(&MINE, id(2)).await.unwrap().is_some());
     backend
 }
 
@@ -99,13 +108,19 @@ pub(crate) async fn blobs_go_with_their_last_task<B: Backend>(backend: B) -> B {
 pub(crate) async fn modules_go_with_their_last_task<B: Backend>(backend: B) -> B {
     let storage = backend.storage();
     insert(storage, new_task(1)).await;
-    assert!(storage.remove_module(&name("echo")).await.unwrap());
-    assert!(!storage.remove_module(&name("echo")).await.unwrap());
+    assert!(storage.remove_module(&US, &name("echo")).await.unwrap());
+    assert!(!storage.remove_module(&US, &name("echo")).await.unwrap());
     let reference = ModuleRef {
         name: name("echo"),
         digest: None,
     };
-    assert!(storage.find_module(&reference).await.unwrap().is_none());
+    assert!(
+        storage
+            .find_module(&US, &reference)
+            .await
+            .unwrap()
+            .is_none()
+    );
     let prune = async || storage.prune(at(9), 9, 9, at(9)).await.unwrap();
     assert!(prune().await.modules.is_empty());
     assert_eq!(
@@ -146,7 +161,7 @@ pub(crate) async fn a_final_task_is_purged_with_all_it_left<B: Backend>(backend:
     task.idempotency_key = Some("key".to_owned());
     let again = task.clone();
     insert_all(storage, vec![task, spooled(2, 50), new_task(3)]).await;
-    let purge = async |number| storage.purge(id(number)).await.unwrap();
+    let purge = async |number| storage.purge(&MINE, id(number)).await.unwrap();
     assert!(matches!(
         purge(1).await,
         Purged::NotFinal(TaskState::Pending)
@@ -163,9 +178,9 @@ pub(crate) async fn a_final_task_is_purged_with_all_it_left<B: Backend>(backend:
         Purged::Removed(Pruned { tasks, blobs, .. }) if tasks == [id(1)] && blobs.is_empty()
     ));
     assert!(matches!(purge(1).await, Purged::Unknown));
-    assert!(storage.task(id(1)).await.unwrap().is_none());
-    assert!(storage.result(id(1)).await.unwrap().is_none());
-    storage.cancel(id(2), at(3)).await.unwrap();
+    assert!(storage.task(&MINE, id(1)).await.unwrap().is_none());
+    assert!(storage.result(&MINE, id(1)).await.unwrap().is_none());
+    storage.cancel(&MINE, id(2), at(3)).await.unwrap();
     assert!(matches!(
         purge(2).await,
         Purged::Removed(Pruned { blobs, .. }) if blobs == [BlobId(id(50).0)]

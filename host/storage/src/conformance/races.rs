@@ -27,7 +27,11 @@ pub(crate) async fn one_finish_of_two_counts<B: Backend>(backend: B) -> B {
             other => panic!("{other:?}"),
         }
         assert_eq!(
-            storage.attempts(claim.task_id, 0, 99).await.unwrap().len(),
+            storage
+                .attempts(&MINE, claim.task_id, 0, 99)
+                .await
+                .unwrap()
+                .len(),
             1
         );
     }
@@ -65,7 +69,7 @@ pub(crate) async fn cancel_beats_a_retry<B: Backend>(backend: B) -> B {
     let storage = backend.storage();
     insert(storage, with_attempts(1, 5)).await;
     let claim = claim_one(storage, ME, at(1)).await;
-    storage.cancel(id(1), at(2)).await.unwrap();
+    storage.cancel(&MINE, id(1), at(2)).await.unwrap();
     let again = failed(&claim, at(3), FailureKind::Trap, Next::RetryAt(at(9)));
     assert_eq!(
         finish_one(storage, again).await,
@@ -78,18 +82,18 @@ pub(crate) async fn a_cancel_beats_a_result<B: Backend>(backend: B) -> B {
     let storage = backend.storage();
     insert(storage, new_task(1)).await;
     let claim = claim_one(storage, ME, at(1)).await;
-    storage.cancel(id(1), at(2)).await.unwrap();
+    storage.cancel(&MINE, id(1), at(2)).await.unwrap();
     let done = completed(&claim, at(3));
     assert_eq!(
         finish_one(storage, done).await,
         Finished::Recorded(TaskState::Cancelled)
     );
-    let late = storage.cancel(id(1), at(4)).await.unwrap();
+    let late = storage.cancel(&MINE, id(1), at(4)).await.unwrap();
     assert_eq!(late, Cancelled::Final(TaskState::Cancelled));
     // What the guest gave is kept with the cancelled task.
-    let attempts = storage.attempts(id(1), 0, 99).await.unwrap();
+    let attempts = storage.attempts(&MINE, id(1), 0, 99).await.unwrap();
     assert!(attempts[0].failure.is_none() && attempts[0].result_bytes > 0);
-    assert!(storage.result(id(1)).await.unwrap().is_some());
+    assert!(storage.result(&MINE, id(1)).await.unwrap().is_some());
     backend
 }
 
@@ -98,7 +102,7 @@ pub(crate) async fn a_cancel_beats_a_claim_given_back<B: Backend>(backend: B) ->
     let storage = backend.storage();
     insert_all(storage, (1..=3).map(new_task).collect()).await;
     let claims = storage.claim(ME, 3, ClaimOrder::Fifo, at(1)).await.unwrap();
-    storage.cancel(id(2), at(2)).await.unwrap();
+    storage.cancel(&MINE, id(2), at(2)).await.unwrap();
     let ends = claims
         .iter()
         .map(|claim| failed(claim, at(3), FailureKind::Lost, Next::GiveBack));
@@ -120,7 +124,7 @@ pub(crate) async fn a_cancel_beats_a_loss<B: Backend>(backend: B) -> B {
     insert_all(storage, (1..=2).map(new_task).collect()).await;
     for (number, next) in [(1, Next::Fail), (2, Next::RetryAt(at(3)))] {
         let claim = claim_one(storage, ME, at(1)).await;
-        storage.cancel(id(number), at(2)).await.unwrap();
+        storage.cancel(&MINE, id(number), at(2)).await.unwrap();
         let lost = failed(&claim, at(3), FailureKind::Lost, next);
         assert_eq!(
             finish_one(storage, lost).await,

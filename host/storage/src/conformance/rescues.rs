@@ -37,7 +37,7 @@ pub(crate) async fn the_dead_are_told_from_the_living<B: Backend>(backend: B) ->
         task.failure.map(|failure| failure.kind),
         Some(FailureKind::Lost)
     );
-    let attempts = storage.attempts(id(2), 0, 99).await.unwrap();
+    let attempts = storage.attempts(&MINE, id(2), 0, 99).await.unwrap();
     assert_eq!(
         (attempts[0].worker, attempts[0].finished_at),
         (OTHER, at(7))
@@ -73,7 +73,7 @@ pub(crate) async fn nothing_starves_behind_the_living<B: Backend>(backend: B) ->
         back += count;
     }
     assert_eq!(back, 10_000);
-    assert_eq!(storage.counts().await.unwrap().pending, 10_003);
+    assert_eq!(storage.counts(&MINE).await.unwrap().pending, 10_003);
     backend
 }
 
@@ -105,7 +105,10 @@ pub(crate) async fn a_task_that_loses_every_host_fails<B: Backend>(backend: B) -
         (FailureKind::Lost, 3, 3)
     );
     assert!(failure.message.contains("3 times"), "{}", failure.message);
-    assert_eq!(storage.attempts(id(1), 0, 99).await.unwrap().len(), 3);
+    assert_eq!(
+        storage.attempts(&MINE, id(1), 0, 99).await.unwrap().len(),
+        3
+    );
     backend
 }
 
@@ -113,7 +116,7 @@ pub(crate) async fn a_cancelled_task_is_not_run_again<B: Backend>(backend: B) ->
     let storage = backend.storage();
     insert(storage, new_task(1)).await;
     claim_one(storage, OTHER, at(1)).await;
-    storage.cancel(id(1), at(2)).await.unwrap();
+    storage.cancel(&MINE, id(1), at(2)).await.unwrap();
     let rescued = storage.rescue(ME, at(3), 10, at(3)).await.unwrap();
     assert_eq!(
         rescued,

@@ -5,8 +5,10 @@ use std::time::Duration;
 use super::fixture::*;
 use super::{Backend, Storage};
 use crate::{Inserted, StorageError, TaskFilter};
+use cofferdam_domain::grants::http::{HttpGrant, SecretHeader};
 use cofferdam_domain::grants::{Access, DirGrant};
 use cofferdam_domain::isolation::Isolation;
+use cofferdam_domain::secret::SecretName;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{BlobId, Dedup, Input, NewTask, Priority};
 
@@ -20,6 +22,7 @@ pub(crate) async fn what_was_submitted_is_read_back<B: Backend>(backend: B) -> B
     rich.spec.retry.factor = 1.1;
     rich.spec.priority = Priority::Low;
     rich.spec.isolation = Some(Isolation::Process);
+    rich.spec.cache_ttl = Some(Duration::from_millis(1_500));
     rich.spec.metadata = r#"{"who":"me"}"#.to_owned();
     let dir = |access| DirGrant {
         name: "data".to_owned(),
@@ -27,6 +30,17 @@ pub(crate) async fn what_was_submitted_is_read_back<B: Backend>(backend: B) -> B
         access,
     };
     rich.spec.grants.dirs = vec![dir(Some(Access::Write)), dir(None)];
+    let methods = ["GET".to_owned()];
+    rich.spec.grants.http = vec![
+        HttpGrant::new("api.example", &methods).unwrap(),
+        HttpGrant::new("*.example:8443", &[])
+            .and_then(|grant| {
+                let token = SecretName::parse("token").unwrap();
+                let header = SecretHeader::new("Authorization", token, "Bearer ")?;
+                grant.with_headers(vec![header])
+            })
+            .unwrap(),
+    ];
     let mut spooled = new_task(2);
     spooled.spec.input = Input::Spooled {
         content_type: "image/png".to_owned(),
@@ -35,11 +49,14 @@ pub(crate) async fn what_was_submitted_is_read_back<B: Backend>(backend: B) -> B
     };
     insert_all(storage, vec![rich.clone(), spooled.clone()]).await;
     assert_eq!(
-        storage.task_spec(id(1)).await.unwrap(),
+        storage.task_spec(&MINE, id(1)).await.unwrap(),
         Some(rich.spec.clone())
     );
-    assert_eq!(storage.task_spec(id(2)).await.unwrap(), Some(spooled.spec));
-    assert_eq!(storage.task_spec(id(3)).await.unwrap(), None);
+    assert_eq!(
+        storage.task_spec(&MINE, id(2)).await.unwrap(),
+        Some(spooled.spec)
+    );
+    assert_eq!(storage.task_spec(&MINE, id(3)).await.unwrap(), None);
     assert_eq!(task(storage, 2).await.isolation, None);
     let task = task(storage, 1).await;
     assert_eq!(task.isolation, Some(Isolation::Process));
@@ -55,7 +72,7 @@ pub(crate) async fn what_was_submitted_is_read_back<B: Backend>(backend: B) -> B
         (task.created_at, task.run_at, task.updated_at),
         (at(0), at(0), at(0))
     );
-    assert!(storage.task(id(3)).await.unwrap().is_none());
+    assert!(storage.task(&MINE, id(3)).await.unwrap().is_none());
     backend
 }
 
@@ -85,7 +102,7 @@ pub(crate) async fn a_key_or_id_names_its_first_request<B: Backend>(backend: B) 
     for different in [other, other_body] {
         assert_conflict(storage, vec![different], 1).await;
     }
-    assert_eq!(storage.counts().await.unwrap().pending, 1);
+    assert_eq!(storage.counts(&MINE).await.unwrap().pending, 1);
     backend
 }
 
@@ -123,7 +140,7 @@ pub(crate) async fn a_batch_is_all_or_none<B: Backend>(backend: B) -> B {
     let storage = backend.storage();
     let batch: Vec<_> = (1..=5).map(new_task).collect();
     let refused = storage
-        .insert_tasks(batch.clone(), 4, at(0))
+        .insert_tasks(batch.clone(), 4.into(), at(0))
         .await
         .unwrap_err();
     assert!(
@@ -136,9 +153,9 @@ pub(crate) async fn a_batch_is_all_or_none<B: Backend>(backend: B) -> B {
         ),
         "{refused}"
     );
-    assert_eq!(storage.counts().await.unwrap().pending, 0);
-    assert!(storage.task(id(1)).await.unwrap().is_none());
-    let inserted = storage.insert_tasks(batch, 5, at(0)).await.unwrap();
+    assert_eq!(storage.counts(&MINE).await.unwrap().pending, 0);
+    assert!(storage.task(&MINE, id(1)).await.unwrap().is_none());
+    let inserted = storage.insert_tasks(batch, 5.into(), at(0)).await.unwrap();
     assert_eq!(inserted, [Inserted::New; 5]);
     backend
 }
@@ -154,8 +171,8 @@ pub(crate) async fn a_conflict_stores_nothing_of_its_submission<B: Backend>(back
     let mut twice = new_task(4);
     twice.fingerprint = [9; 16];
     assert_conflict(storage, vec![new_task(4), twice], 4).await;
-    assert!(storage.task(id(4)).await.unwrap().is_none());
-    assert_eq!(storage.counts().await.unwrap().pending, 1);
+    assert!(storage.task(&MINE, id(4)).await.unwrap().is_none());
+    assert_eq!(storage.counts(&MINE).await.unwrap().pending, 1);
 
     // Submissions that share a commit do not share a fate.
     let (before, refused, after) = futures_util::join!(
@@ -166,9 +183,9 @@ pub(crate) async fn a_conflict_stores_nothing_of_its_submission<B: Backend>(back
     assert_eq!(before.unwrap(), [Inserted::New; 2]);
     assert!(matches!(refused, Err(StorageError::Conflict(earlier)) if earlier == id(1)));
     assert_eq!(after.unwrap(), [Inserted::New]);
-    assert_eq!(storage.counts().await.unwrap().pending, 4);
+    assert_eq!(storage.counts(&MINE).await.unwrap().pending, 4);
     let listed = storage
-        .tasks(&TaskFilter::default(), 10)
+        .tasks(&US, &TaskFilter::default(), 10)
         .await
         .unwrap()
         .tasks
@@ -189,20 +206,20 @@ pub(crate) async fn a_full_queue_answers_what_it_has<B: Backend>(backend: B) -> 
     let storage = backend.storage();
     insert_all(storage, (1..=3).map(new_task).collect()).await;
     let again = storage
-        .insert_tasks(vec![new_task(2)], 3, at(1))
+        .insert_tasks(vec![new_task(2)], 3.into(), at(1))
         .await
         .unwrap();
     assert_eq!(again, [Inserted::Repeated(id(2))]);
     assert!(
         storage
-            .insert_tasks(vec![new_task(2), new_task(4)], 3, at(1))
+            .insert_tasks(vec![new_task(2), new_task(4)], 3.into(), at(1))
             .await
             .is_err()
     );
     // A running task does not wait.
     claim_one(storage, ME, at(1)).await;
     let inserted = storage
-        .insert_tasks(vec![new_task(2), new_task(4)], 3, at(1))
+        .insert_tasks(vec![new_task(2), new_task(4)], 3.into(), at(1))
         .await
         .unwrap();
     assert_eq!(inserted, [Inserted::Repeated(id(2)), Inserted::New]);
@@ -214,7 +231,7 @@ pub(crate) async fn no_more_tasks_wait_than_may<B: Backend>(backend: B) -> B {
     let storage = backend.storage();
     insert_all(storage, (1..=2).map(new_task).collect()).await;
     let three = |n: u128| (0..3).map(|place| new_task(10 + 3 * n + place)).collect();
-    let submit = |n| storage.insert_tasks(three(n), 50, at(1));
+    let submit = |n| storage.insert_tasks(three(n), 50.into(), at(1));
     let answers = futures_util::future::join_all((0..40).map(submit)).await;
     let (stored, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
     assert_eq!((stored.len(), refused.len()), (16, 24));
@@ -225,12 +242,16 @@ pub(crate) async fn no_more_tasks_wait_than_may<B: Backend>(backend: B) -> B {
             Err(StorageError::QueueFull { pending, limit }) if full(pending, limit)
         ));
     }
-    assert_eq!(storage.counts().await.unwrap().pending, 50);
+    assert_eq!(storage.counts(&MINE).await.unwrap().pending, 50);
     // What is claimed makes room.
     claim_one(storage, ME, at(1)).await;
-    let one = storage.insert_tasks(vec![new_task(900)], 50, at(2)).await;
+    let one = storage
+        .insert_tasks(vec![new_task(900)], 50.into(), at(2))
+        .await;
     assert_eq!(one.unwrap(), [Inserted::New]);
-    let more = storage.insert_tasks(vec![new_task(901)], 50, at(2)).await;
+    let more = storage
+        .insert_tasks(vec![new_task(901)], 50.into(), at(2))
+        .await;
     assert!(matches!(more, Err(StorageError::QueueFull { .. })));
     backend
 }
@@ -241,20 +262,22 @@ pub(crate) async fn a_version_that_is_gone_takes_no_task<B: Backend>(backend: B)
     other.spec.digest = digest(2);
     let refused =
         |refused| matches!(refused, Err(StorageError::ModuleGone(gone)) if gone == digest(2));
-    let insert_both = async |tasks| storage.insert_tasks(tasks, 9, at(1)).await;
+    let insert_both = async |tasks| storage.insert_tasks(tasks, 9.into(), at(1)).await;
     assert!(refused(insert_both(vec![new_task(1), other.clone()]).await));
-    assert!(storage.task(id(1)).await.unwrap().is_none());
+    assert!(storage.task(&MINE, id(1)).await.unwrap().is_none());
     assert!(refused(insert_both(vec![other]).await));
 
     insert(storage, new_task(1)).await;
-    storage.cancel(id(1), at(2)).await.unwrap();
-    assert!(storage.remove_module(&name("echo")).await.unwrap());
+    storage.cancel(&MINE, id(1), at(2)).await.unwrap();
+    assert!(storage.remove_module(&US, &name("echo")).await.unwrap());
     // Its bytes are kept as long as the first task, and serve others as well.
     insert(storage, new_task(3)).await;
-    storage.cancel(id(3), at(2)).await.unwrap();
+    storage.cancel(&MINE, id(3), at(2)).await.unwrap();
     let pruned = storage.prune(at(9), 9, 9, at(9)).await.unwrap();
     assert_eq!(pruned.modules, [digest(1)]);
-    let late = storage.insert_tasks(vec![new_task(4)], 9, at(9)).await;
+    let late = storage
+        .insert_tasks(vec![new_task(4)], 9.into(), at(9))
+        .await;
     assert!(matches!(late, Err(StorageError::ModuleGone(_))), "{late:?}");
     backend
 }

@@ -7,6 +7,7 @@ use super::{Backend, Storage};
 use crate::settings::ClaimRules;
 use cofferdam_domain::attempt::FailureKind;
 use cofferdam_domain::caller::Tenant;
+use cofferdam_domain::caller::tenant::TenantRules;
 use cofferdam_domain::claim::{Claim, Next};
 use cofferdam_domain::task::{ClaimOrder, NewTask, Priority, TaskId};
 
@@ -41,6 +42,17 @@ async fn claims_at(storage: &dyn Storage, slots: u32, second: i64) -> Vec<Claim>
 
 fn ids(claims: &[Claim]) -> Vec<TaskId> {
     claims.iter().map(|claim| claim.task_id).collect()
+}
+
+/// Has the operator say that of a tenant.
+async fn say(storage: &dyn Storage, name: &str, weight: u32, running_max: Option<u32>) {
+    let rules = TenantRules {
+        weight,
+        running_max,
+        ..TenantRules::default()
+    };
+    let name = Tenant::parse(name).unwrap();
+    storage.put_tenant(&name, &rules, at(0)).await.unwrap();
 }
 
 /// How many of them have numbers in that range.
@@ -78,7 +90,7 @@ pub(crate) async fn a_tenant_with_many_tasks_does_not_delay_another<B: Backend>(
 
 pub(crate) async fn tenants_share_by_weight<B: Backend>(backend: B) -> B {
     let storage = backend.storage();
-    backend.set_tenant("heavy", 3, None).await;
+    say(storage, "heavy", 3, None).await;
     let tasks = (1..=400).flat_map(|n| [of_tenant(n, "heavy"), of_tenant(1000 + n, "light")]);
     insert_all(storage, tasks.collect()).await;
     let mut heavy = 0;
@@ -150,7 +162,7 @@ pub(crate) async fn a_tenant_runs_no_more_than_its_bound<B: Backend>(backend: B)
     };
     let backend = backend.reopened_with(rules).await;
     let storage = backend.storage();
-    backend.set_tenant("small", 1, Some(1)).await;
+    say(storage, "small", 1, Some(1)).await;
     let tasks = (1..=300).flat_map(|n| {
         [
             new_task(n),

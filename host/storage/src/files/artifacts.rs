@@ -21,6 +21,7 @@ use super::absent_is_fine;
 use super::budget::Budget;
 use crate::StorageError;
 use cofferdam_domain::attempt::ARTIFACT_PATH_BYTES_MAX;
+use cofferdam_domain::caller::Tenant;
 
 /// Opens `path` below `dir`, and returns its length.
 pub(super) fn open(dir: &Path, path: &str) -> Result<Option<(File, u64)>, StorageError> {
@@ -131,6 +132,50 @@ pub(super) fn list(dir: &Path) -> Result<Vec<Uuid>, StorageError> {
         let name = entry?.file_name();
         if let Some(uuid) = name.to_str().and_then(|name| Uuid::try_parse(name).ok()) {
             found.push(uuid);
+        }
+    }
+    Ok(found)
+}
+
+/// The numbers of the attempts in a task's directory; none if it is gone.
+pub(super) fn attempts(dir: &Path) -> Result<Vec<u32>, StorageError> {
+    let Some(entries) = absent_is_fine(std::fs::read_dir(dir))? else {
+        return Ok(Vec::new());
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name();
+        found.extend(name.to_str().and_then(|name| name.parse::<u32>().ok()));
+    }
+    Ok(found)
+}
+
+/// Whose execution a directory is, and which.
+pub(super) fn execution_of(dir: &Path) -> Option<(Tenant, Uuid)> {
+    let name = dir.file_name()?.to_str()?;
+    let (id, tenant) = match name.split_once('@') {
+        None => (name, Tenant::DEFAULT),
+        Some((id, tenant)) => (id, Tenant::parse(tenant).ok()?),
+    };
+    Some((tenant, Uuid::try_parse(id).ok()?))
+}
+
+/// The name of an execution's directory. That of the default tenant's has no tenant.
+pub(super) fn execution_name(tenant: &Tenant, id: Uuid) -> String {
+    match *tenant == Tenant::DEFAULT {
+        true => id.to_string(),
+        false => format!("{id}@{tenant}"),
+    }
+}
+
+/// The executions in `dir` and where each is, whosever they are.
+pub(super) fn executions(dir: &Path) -> Result<Vec<(Uuid, PathBuf)>, StorageError> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let id = name.to_str().map(|name| name.split('@').next());
+        if let Some(Ok(id)) = id.flatten().map(Uuid::try_parse) {
+            found.push((id, dir.join(name)));
         }
     }
     Ok(found)

@@ -10,7 +10,9 @@ use cofferdam_trees::BLOCK_BYTES;
 
 use super::artifacts::{occupied_below, remove_dir};
 use super::budget::Room;
-use super::shared::{Owner, Shared};
+use super::owner::Owner;
+use super::sealing;
+use super::shared::Shared;
 use super::{FileStorage, private_dir};
 use crate::StorageError;
 use crate::blocking::blocking;
@@ -26,6 +28,15 @@ pub struct Kept {
 }
 
 impl Kept {
+    /// Takes as much room as what is in it needs.
+    pub(super) fn measure(&mut self) -> Result<(), StorageError> {
+        let occupied_bytes = BLOCK_BYTES + occupied_below(&self.dir);
+        match &mut self.room {
+            Some(room) => room.resize(occupied_bytes),
+            None => Ok(()),
+        }
+    }
+
     /// The files stay until they are pruned. Once hosts share them, the directory has served.
     pub async fn stay(mut self) -> Result<(), StorageError> {
         if let Some((shared, owner)) = self.shared.take() {
@@ -94,18 +105,14 @@ impl FileStorage {
         occupied_bytes: u64,
         put: impl FnOnce(&Path) -> io::Result<()>,
     ) -> Result<Kept, StorageError> {
-        let room = Room::take(&self.budget, occupied_bytes)?;
-        private_dir().recursive(true).create(&dir)?;
-        let mut kept = Kept {
-            dir,
-            room: Some(room),
-            shared: self.shared.clone().map(|shared| (shared, owner)),
-        };
+        let seals = self.sealer.seals();
+        let mut kept = self.begin_place(dir, owner.clone(), occupied_bytes)?;
         put(&kept.dir)?;
-        let occupied_bytes = BLOCK_BYTES + occupied_below(&kept.dir);
-        if let Some(room) = &mut kept.room {
-            room.resize(occupied_bytes)?;
+        if seals {
+            let from = (&*self.spool, &*kept.dir);
+            sealing::seal_all(&self.sealer, from, &owner, &*self.sync)?;
         }
+        kept.measure()?;
         for above in kept.dir.ancestors().skip(1) {
             self.sync.dir(above)?;
             if above == root {
@@ -113,5 +120,21 @@ impl FileStorage {
             }
         }
         Ok(kept)
+    }
+
+    /// Makes `dir`, with room for what is going to be in it.
+    pub(super) fn begin_place(
+        &self,
+        dir: PathBuf,
+        owner: Owner,
+        occupied_bytes: u64,
+    ) -> Result<Kept, StorageError> {
+        let room = Room::take(&self.budget, occupied_bytes)?;
+        private_dir().recursive(true).create(&dir)?;
+        Ok(Kept {
+            dir,
+            room: Some(room),
+            shared: self.shared.clone().map(|shared| (shared, owner)),
+        })
     }
 }

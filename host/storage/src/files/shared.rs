@@ -18,14 +18,18 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::artifacts::{self, is_plain};
-use super::body::FileBody;
 use super::cache::{Address, Cache, Cached};
+use super::owner::Name;
+pub(crate) use super::owner::Owner;
 use super::private_dir;
+use super::sealing::{self, Opened};
 use crate::StorageError;
 use crate::blobs::content::Content;
 use crate::blocking::blocking;
 use crate::error::Remedy;
-use cofferdam_domain::task::{BlobId, TaskId};
+use crate::seal::Sealer;
+use cofferdam_domain::caller::Tenant;
+use cofferdam_domain::task::BlobId;
 
 /// A longer file is not in its row.
 const INLINE_BYTES_MAX: u64 = 32 << 10;
@@ -34,15 +38,6 @@ const INLINE_BYTES_MAX: u64 = 32 << 10;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The first and the longest wait in between.
 const WAIT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
-
-/// Whose files they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Owner {
-    /// An attempt at a task.
-    Attempt(TaskId, u32),
-    /// Code that ran at once, or a copy of a session's files.
-    Execution(Uuid),
-}
 
 /// A file that somebody left.
 #[derive(Clone, Debug)]
@@ -74,6 +69,13 @@ pub(crate) enum Found {
     Long(Address),
 }
 
+/// Short files that do not begin so; and long ones, if they are wanted, too.
+#[derive(Clone, Debug)]
+pub(crate) struct Which {
+    pub(crate) begins: Bytes,
+    pub(crate) long_too: bool,
+}
+
 /// The rows of files that hosts share, and the bytes that they name.
 #[async_trait]
 pub(crate) trait SharedFiles: Debug + Send + Sync {
@@ -89,12 +91,57 @@ pub(crate) trait SharedFiles: Debug + Send + Sync {
     /// One file.
     async fn find_file(&self, owner: Owner, path: &str) -> Result<Option<Found>, StorageError>;
 
-    /// All files of an execution; `None` if there is no such execution.
-    async fn files_of(&self, execution: Uuid)
-    -> Result<Option<Vec<(String, Found)>>, StorageError>;
+    /// All files of a tenant's execution; `None` if there is no such execution.
+    async fn files_of(
+        &self,
+        tenant: &Tenant,
+        execution: Uuid,
+    ) -> Result<Option<Vec<(String, Found)>>, StorageError>;
 
-    /// Removes the executions whose names are below this one.
-    async fn remove_executions(&self, before: Uuid) -> Result<(), StorageError>;
+    /// Removes the executions whose names are below this one: of one tenant, or whosever they are.
+    async fn remove_executions(&self, before: Uuid, of: Option<Tenant>)
+    -> Result<(), StorageError>;
+
+    /// Up to `limit` inputs behind `after`, by name.
+    async fn inputs_after(
+        &self,
+        after: Option<BlobId>,
+        limit: u32,
+    ) -> Result<Vec<BlobId>, StorageError>;
+
+    /// Up to `limit` owners behind `after` that have files as `which` says.
+    async fn owners_after(
+        &self,
+        after: Option<Owner>,
+        which: Which,
+        limit: u32,
+    ) -> Result<Vec<Owner>, StorageError>;
+
+    /// Up to `limit` files of an owner behind a path, as `which` says, by path.
+    async fn files_after(
+        &self,
+        owner: Owner,
+        path: &str,
+        which: Which,
+        limit: u32,
+    ) -> Result<Vec<(String, Found)>, StorageError>;
+
+    /// Keeps other bytes as an input, unless it was removed meanwhile.
+    async fn change_input(
+        &self,
+        id: BlobId,
+        old: Address,
+        new: Content,
+    ) -> Result<(), StorageError>;
+
+    /// Keeps another form of a file, unless it was changed or removed meanwhile.
+    async fn change_file(
+        &self,
+        owner: Owner,
+        path: &str,
+        old: Found,
+        new: NewContent,
+    ) -> Result<(), StorageError>;
 
     /// Writes bytes into a file; [`StorageError::Corrupt`] if they are not what they should be.
     async fn fetch(&self, from: Address, to: File) -> Result<(), StorageError>;
@@ -117,6 +164,11 @@ impl Shared {
 
     pub(super) fn usage(&self) -> (u64, u64) {
         self.rows.usage()
+    }
+
+    /// The rows themselves.
+    pub(super) fn rows(&self) -> &Arc<dyn SharedFiles> {
+        &self.rows
     }
 
     /// Keeps the file at `path` as an input, and takes it over as this host's copy.
@@ -159,10 +211,10 @@ impl Shared {
         let patience = match owner {
             // Nobody can make its files again.
             Owner::Attempt(..) => PATIENCE,
-            Owner::Execution(_) => Duration::ZERO,
+            Owner::Execution(..) => Duration::ZERO,
         };
         loop {
-            let error = match self.rows.put_files(owner, files.clone()).await {
+            let error = match self.rows.put_files(owner.clone(), files.clone()).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
@@ -175,27 +227,31 @@ impl Shared {
         }
     }
 
-    /// Opens a file, and tells its length.
-    pub(super) async fn open_file(
+    /// A file as it is kept.
+    pub(super) async fn find_file(
         &self,
-        owner: Owner,
+        owner: &Owner,
         path: &str,
-    ) -> Result<Option<(FileBody, u64)>, StorageError> {
-        let address = match self.rows.find_file(owner, path).await? {
+    ) -> Result<Option<SharedFile>, StorageError> {
+        let address = match self.rows.find_file(owner.clone(), path).await? {
             None => return Ok(None),
-            Some(Found::Short(bytes)) => return Ok(Some(FileBody::of_bytes(bytes))),
+            Some(Found::Short(bytes)) => return Ok(Some(SharedFile::Short(bytes))),
             Some(Found::Long(address)) => address,
         };
         let copy = self.copy_of(address).await?;
         // An open file stays whole when its copy is removed.
         let file = blocking(move || Ok(File::open(copy.path())?)).await?;
-        Ok(Some((FileBody::of_file(file), address.size_bytes)))
+        Ok(Some(SharedFile::Long(file)))
     }
 
     /// The files of an execution as they can be written into a directory; `None` if there is no such
     /// execution.
-    pub(super) async fn execution(&self, id: Uuid) -> Result<Option<Restored>, StorageError> {
-        let Some(found) = self.rows.files_of(id).await? else {
+    pub(super) async fn execution(
+        &self,
+        tenant: &Tenant,
+        id: Uuid,
+    ) -> Result<Option<Restored>, StorageError> {
+        let Some(found) = self.rows.files_of(tenant, id).await? else {
             return Ok(None);
         };
         let mut files = Vec::with_capacity(found.len());
@@ -209,8 +265,12 @@ impl Shared {
         Ok(Some(Restored(files)))
     }
 
-    pub(super) async fn remove_executions(&self, before: Uuid) -> Result<(), StorageError> {
-        self.rows.remove_executions(before).await
+    pub(super) async fn remove_executions(
+        &self,
+        before: Uuid,
+        of: Option<Tenant>,
+    ) -> Result<(), StorageError> {
+        self.rows.remove_executions(before, of).await
     }
 
     async fn copy_of(&self, address: Address) -> Result<Cached, StorageError> {
@@ -240,36 +300,83 @@ async fn content_of(at: PathBuf) -> Result<NewContent, StorageError> {
     }
 }
 
+/// A shared file as it is kept.
+pub(super) enum SharedFile {
+    Short(Bytes),
+    Long(File),
+}
+
 /// Files that are on their way into a directory.
 pub(super) struct Restored(Vec<(String, Source)>);
 
 enum Source {
     Bytes(Bytes),
     Copy(Cached),
+    Disk(PathBuf),
 }
 
 impl Restored {
+    /// Files of this host alone.
+    pub(super) fn of_disk(files: Vec<(String, PathBuf)>) -> Restored {
+        let files = files.into_iter();
+        Restored(files.map(|(path, at)| (path, Source::Disk(at))).collect())
+    }
+
+    /// Where the files are, if they are all plain ones of this host alone; otherwise they come back.
+    pub(super) fn where_they_are(
+        self,
+        sealer: &Sealer,
+        owner: &Owner,
+    ) -> Result<Result<Vec<(String, PathBuf)>, Restored>, StorageError> {
+        let mut plain = Vec::with_capacity(self.0.len());
+        for (path, source) in &self.0 {
+            let Source::Disk(at) = source else {
+                return Ok(Err(self));
+            };
+            match sealing::open(sealer, &Name::Of(owner, path), File::open(at)?)? {
+                Opened::Plain(_) => plain.push((path.clone(), at.clone())),
+                Opened::Sealed(..) => return Ok(Err(self)),
+            }
+        }
+        Ok(Ok(plain))
+    }
+
     /// The space that they take at most.
     pub(super) fn sizes(&self) -> io::Result<Vec<u64>> {
         let size = |(_, source): &(String, Source)| match source {
             Source::Bytes(bytes) => Ok(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
             Source::Copy(copy) => Ok(copy.path().symlink_metadata()?.len()),
+            Source::Disk(at) => Ok(at.symlink_metadata()?.len()),
         };
         self.0.iter().map(size).collect()
     }
 
-    /// Writes them below `dir`. Blocks.
-    pub(super) fn write(&self, dir: &Path) -> io::Result<()> {
+    /// Writes what is in them below `dir`. Blocks.
+    pub(super) fn write(
+        &self,
+        dir: &Path,
+        sealer: &Sealer,
+        owner: &Owner,
+    ) -> Result<(), StorageError> {
         for (path, source) in &self.0 {
-            let at = dir.join(path);
+            let (at, name) = (dir.join(path), Name::Of(owner, path));
             if let Some(parent) = at.parent() {
                 private_dir().recursive(true).create(parent)?;
             }
-            match source {
-                Source::Bytes(bytes) => std::fs::write(at, bytes)?,
-                Source::Copy(copy) => {
-                    std::fs::copy(copy.path(), at)?;
+            let kept = match source {
+                Source::Bytes(bytes) => {
+                    std::fs::write(at, sealing::open_bytes(sealer, &name, bytes.clone())?)?;
+                    continue;
                 }
+                Source::Copy(copy) => copy.path(),
+                Source::Disk(at) => at,
+            };
+            let mut to = File::create(at)?;
+            match sealing::open(sealer, &name, File::open(kept)?)? {
+                Opened::Plain(mut plain) => {
+                    io::copy(&mut plain, &mut to)?;
+                }
+                Opened::Sealed(mut sealed, _) => sealing::write_all(&mut sealed, &mut to)?,
             }
         }
         Ok(())

@@ -14,21 +14,25 @@ use cofferdam_trees::occupied;
 
 use super::absent_is_fine;
 use super::budget::{Budget, Room};
+use super::owner::Name;
+use super::sealing::{self, UNFINISHED};
 use super::shared::Shared;
 use super::sync::SyncDir;
 use crate::StorageError;
 use crate::blocking::blocking;
+use crate::seal::Sealer;
+use crate::seal::pieces::FileSealer;
 use cofferdam_domain::task::BlobId;
-
-/// The ending of an unfinished file; no such file outlives the process that wrote it.
-const UNFINISHED: &str = "part";
 
 /// A new file of the spool. If this is dropped before [`SpoolWriter::commit`], nothing is left
 /// behind.
-#[derive(Debug)]
 pub struct SpoolWriter {
     file: tokio::fs::File,
     spooled: Spooled,
+    /// What seals it, and how many bytes that made of it.
+    sealing: Option<FileSealer>,
+    kept_bytes: u64,
+    sealer: Arc<Sealer>,
     sync: Arc<dyn SyncDir>,
     /// Where the input is kept in the end, if not in the spool.
     shared: Option<Shared>,
@@ -80,6 +84,7 @@ impl SpoolWriter {
         spool: &Path,
         budget: Arc<Budget>,
         sync: Arc<dyn SyncDir>,
+        sealer: &Arc<Sealer>,
         shared: Option<Shared>,
     ) -> Result<SpoolWriter, StorageError> {
         // The name has no meaning; it only has to be unique.
@@ -102,23 +107,49 @@ impl SpoolWriter {
             Ok((file, spooled))
         })
         .await?;
-        Ok(SpoolWriter {
+        let mut writer = SpoolWriter {
             file: tokio::fs::File::from_std(file),
             spooled,
+            sealing: None,
+            kept_bytes: 0,
+            sealer: Arc::clone(sealer),
             sync,
             shared,
-        })
+        };
+        if let Some((head, sealing)) = sealing::begin(sealer, &Name::Input(blob)) {
+            writer.sealing = Some(sealing);
+            writer.append(&head).await?;
+        }
+        Ok(writer)
     }
 
     /// Appends `chunk`. Beyond the budget nothing is written.
     pub async fn write(&mut self, chunk: Bytes) -> Result<(), StorageError> {
         let size = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
-        let size_bytes = self.spooled.size_bytes.saturating_add(size);
-        if let Some(room) = &mut self.spooled.room {
-            room.resize(occupied(size_bytes))?;
+        match self.sealing.take() {
+            None => self.append(&chunk).await?,
+            Some(mut sealing) => {
+                let (sealing, sealed) = blocking(move || {
+                    let sealed = sealing.push(&chunk);
+                    Ok((sealing, sealed))
+                })
+                .await?;
+                self.sealing = Some(sealing);
+                self.append(&sealed).await?;
+            }
         }
-        self.file.write_all(&chunk).await?;
-        self.spooled.size_bytes = size_bytes;
+        self.spooled.size_bytes = self.spooled.size_bytes.saturating_add(size);
+        Ok(())
+    }
+
+    async fn append(&mut self, kept: &[u8]) -> Result<(), StorageError> {
+        let more = u64::try_from(kept.len()).unwrap_or(u64::MAX);
+        let kept_bytes = self.kept_bytes.saturating_add(more);
+        if let Some(room) = &mut self.spooled.room {
+            room.resize(occupied(kept_bytes))?;
+        }
+        self.file.write_all(kept).await?;
+        self.kept_bytes = kept_bytes;
         Ok(())
     }
 
@@ -129,20 +160,28 @@ impl SpoolWriter {
 
     /// Everything that was written, in memory; the file is removed.
     pub async fn take_back(mut self) -> Result<Bytes, StorageError> {
-        self.file.flush().await?;
-        let path = self.spooled.path.clone();
-        let whole = blocking(move || Ok(std::fs::read(path)?)).await?;
-        Ok(Bytes::from(whole))
+        self.finish().await?;
+        let (path, sealer) = (self.spooled.path.clone(), Arc::clone(&self.sealer));
+        let name = Name::Input(self.spooled.blob);
+        blocking(move || sealing::open_bytes(&sealer, &name, std::fs::read(path)?.into())).await
+    }
+
+    /// Writes what is left of it.
+    async fn finish(&mut self) -> Result<(), StorageError> {
+        if let Some(sealing) = self.sealing.take() {
+            self.append(&sealing.finish()).await?;
+        }
+        Ok(self.file.flush().await?)
     }
 
     /// Makes the file durable under its name, or the input among those that hosts share.
     pub async fn commit(mut self) -> Result<Spooled, StorageError> {
-        self.file.flush().await?;
+        self.finish().await?;
         if let Some(shared) = &self.shared {
             let mut spooled = self.spooled;
             let path = spooled.path.clone();
             shared
-                .keep_input(spooled.blob, path, spooled.size_bytes)
+                .keep_input(spooled.blob, path, self.kept_bytes)
                 .await?;
             // The file is a copy now, or gone.
             drop(spooled.room.take());

@@ -19,6 +19,7 @@ use crate::conformance::files::{Place, files_conformance};
 use crate::conformance::fixture::{id, insert, new_task, put_echo, settings};
 use crate::sqlite::SqliteStorage;
 use crate::{Orphans, StorageError};
+use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::task::{BlobId, Input, TaskId};
 use cofferdam_domain::time::Timestamp;
 
@@ -171,7 +172,7 @@ async fn empty_files_and_folders_cost_what_they_take_up() {
     assert_eq!(blocks(&dir, &files), 2 * (1 + 3 + 2 + 1));
     let execution = files.new_execution(Timestamp::from_millis(1000));
     let kept = files
-        .keep_execution(execution, BLOCK, put(&[("x", 0)]))
+        .keep_execution(&Tenant::DEFAULT, execution, BLOCK, put(&[("x", 0)]))
         .await;
     kept.unwrap().stay().await.unwrap();
     assert_eq!(blocks(&dir, &files), 2 * 7 + 2);
@@ -222,7 +223,9 @@ async fn files_are_acknowledged_after_every_directory_above_them_is_durable() {
     kept.stay().await.unwrap();
 
     let execution = files.new_execution(Timestamp::from_millis(0));
-    let kept = files.keep_execution(execution, BLOCK, |_| Ok(())).await;
+    let kept = files
+        .keep_execution(&Tenant::DEFAULT, execution, BLOCK, |_| Ok(()))
+        .await;
     assert_eq!(take(&synced), [root.join("executions")]);
     kept.unwrap().stay().await.unwrap();
 
@@ -246,7 +249,7 @@ async fn calls_given_up_at_any_moment_leave_budget_and_disk_equal() {
             let execution = files.new_execution(Timestamp::from_millis(1000));
             drop(
                 files
-                    .keep_execution(execution, BLOCK, put(&[("x", 9)]))
+                    .keep_execution(&Tenant::DEFAULT, execution, BLOCK, put(&[("x", 9)]))
                     .await,
             );
         };

@@ -9,34 +9,44 @@ use super::tx::{Mode, reading};
 use super::{PostgresStorage, modules};
 use crate::blobs::content::Content;
 use crate::{Modules, PutModule, StorageError, StoredModule};
+use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::module::{Digest, ModuleInfo, ModuleName, ModuleRef};
 use cofferdam_domain::time::Timestamp;
+use cofferdam_domain::whose::Whose;
 
 #[async_trait]
 impl Modules for PostgresStorage {
     async fn put_module(
         &self,
+        tenant: &Tenant,
         name: &ModuleName,
         info: &ModuleInfo,
         wasm: Bytes,
+        storage_bytes: Option<u64>,
         now: Timestamp,
     ) -> Result<PutModule, StorageError> {
+        let whose = Whose::One(name.owner(tenant));
         let (name, info) = (name.clone(), info.clone());
         let content = Content::of_bytes(wasm).await?;
         let stored = self.put_blob(&content, Outage::Refuse).await?;
-        self.write(move |call| {
+        self.write_of(&whose, move |call| {
             let (name, info) = (name.clone(), info.clone());
-            async move { modules::put_module(&call, &name, &info, stored, now).await }.boxed()
+            async move {
+                modules::put_module(&call, &name, &info, stored, storage_bytes, now).await
+            }
+            .boxed()
         })
         .await
     }
 
     async fn find_module(
         &self,
+        tenant: &Tenant,
         reference: &ModuleRef,
     ) -> Result<Option<StoredModule>, StorageError> {
+        let whose = Whose::One(reference.name.owner(tenant));
         let reference = reference.clone();
-        self.read(move |call| {
+        self.read_of(&whose, move |call| {
             let reference = reference.clone();
             async move { reading!(call, tx, modules::find_module(&mut tx, &reference)) }.boxed()
         })
@@ -45,11 +55,12 @@ impl Modules for PostgresStorage {
 
     async fn list_modules(
         &self,
+        tenant: &Tenant,
         after: Option<&ModuleName>,
         limit: u32,
     ) -> Result<Vec<StoredModule>, StorageError> {
-        let after = after.cloned();
-        self.read(move |call| {
+        let (whose, after) = (Whose::One(tenant.clone()), after.cloned());
+        self.read_of(&whose, move |call| {
             let after = after.clone();
             async move {
                 reading!(
@@ -63,9 +74,14 @@ impl Modules for PostgresStorage {
         .await
     }
 
-    async fn module_versions(&self, name: &ModuleName) -> Result<Vec<StoredModule>, StorageError> {
+    async fn module_versions(
+        &self,
+        tenant: &Tenant,
+        name: &ModuleName,
+    ) -> Result<Vec<StoredModule>, StorageError> {
+        let whose = Whose::One(name.owner(tenant));
         let name = name.clone();
-        self.read(move |call| {
+        self.read_of(&whose, move |call| {
             let name = name.clone();
             async move { reading!(call, tx, modules::module_versions(&mut tx, &name)) }.boxed()
         })
@@ -91,9 +107,14 @@ impl Modules for PostgresStorage {
         }
     }
 
-    async fn remove_module(&self, name: &ModuleName) -> Result<bool, StorageError> {
+    async fn remove_module(
+        &self,
+        tenant: &Tenant,
+        name: &ModuleName,
+    ) -> Result<bool, StorageError> {
+        let whose = Whose::One(name.owner(tenant));
         let name = name.clone();
-        self.write(move |call| {
+        self.write_of(&whose, move |call| {
             let name = name.clone();
             async move { modules::remove_module(&call, &name).await }.boxed()
         })

@@ -1,5 +1,6 @@
 //! The backend as [`Tasks`].
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -11,18 +12,21 @@ use super::call::Call;
 use super::insert::Submission;
 use super::tx::{Mode, reading};
 use super::{
-    PostgresStorage, batch, change, claim, finish, lanes, prune, rescue, tasks as reads, workers,
+    PostgresStorage, batch, change, claim, cpu, finish, lanes, prune, rescue, tasks as reads,
+    workers, workflows,
 };
 use crate::blobs::content::Content;
 use crate::{
-    Asked, Cancelled, Finished, HeldTask, Inserted, InsertedBatch, Orphans, Progress, Pruned,
-    Purged, Rescued, Retried, StorageError, Tasks,
+    Asked, Bounds, Cancelled, Finished, HeldTask, Inserted, InsertedBatch, Orphans, Progress,
+    Pruned, Purged, Rescued, Retried, StorageError, Tasks,
 };
 use cofferdam_domain::attempt::{Outcome, WorkerId};
 use cofferdam_domain::batch::NewBatch;
+use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::claim::{AttemptEnd, Claim};
 use cofferdam_domain::task::{BlobId, ClaimOrder, NewTask, TaskId};
 use cofferdam_domain::time::Timestamp;
+use cofferdam_domain::whose::Whose;
 use cofferdam_domain::worker::{Beat, Worker};
 
 /// Tasks claimed or rescued in one call at most: each change of a transaction has a number of its own.
@@ -33,26 +37,27 @@ impl Tasks for PostgresStorage {
     async fn insert_tasks(
         &self,
         tasks: Vec<NewTask>,
-        pending_max: u64,
+        bounds: Bounds,
         now: Timestamp,
     ) -> Result<Vec<Inserted>, StorageError> {
-        self.submitter.insert(tasks, pending_max, now).await
+        if tasks.is_empty() {
+            return Ok(Vec::new());
+        }
+        let submission = Submission { tasks, bounds, now };
+        self.submitter.insert(submission).await
     }
 
     async fn insert_batch(
         &self,
         batch: NewBatch,
         tasks: Vec<NewTask>,
-        pending_max: u64,
+        bounds: Bounds,
         now: Timestamp,
     ) -> Result<InsertedBatch, StorageError> {
-        let submission = Submission {
-            tasks,
-            pending_max,
-            now,
-        };
+        let submission = Submission { tasks, bounds, now };
+        let whose = Whose::One(batch.tenant.clone());
         let wanted = Arc::new((batch, submission));
-        self.write(move |call| {
+        self.write_of(&whose, move |call| {
             let wanted = Arc::clone(&wanted);
             async move { batch::insert_batch(&call, &wanted.0, &wanted.1).await }.boxed()
         })
@@ -110,36 +115,57 @@ impl Tasks for PostgresStorage {
         .await
     }
 
-    async fn cancel(&self, id: TaskId, now: Timestamp) -> Result<Cancelled, StorageError> {
-        let told = self.cancel_all(vec![id], now).await?;
+    async fn cancel(
+        &self,
+        whose: &Whose,
+        id: TaskId,
+        now: Timestamp,
+    ) -> Result<Cancelled, StorageError> {
+        let told = self.cancel_all(whose, vec![id], now).await?;
         Ok(told.into_iter().next().unwrap_or(Cancelled::Unknown))
     }
 
-    async fn retry(&self, id: TaskId, now: Timestamp) -> Result<Retried, StorageError> {
-        let told = self.retry_all(vec![id], now).await?;
+    async fn retry(
+        &self,
+        whose: &Whose,
+        id: TaskId,
+        now: Timestamp,
+    ) -> Result<Retried, StorageError> {
+        let told = self.retry_all(whose, vec![id], now).await?;
         Ok(told.into_iter().next().unwrap_or(Retried::Unknown))
     }
 
     async fn cancel_all(
         &self,
+        whose: &Whose,
         ids: Vec<TaskId>,
         now: Timestamp,
     ) -> Result<Vec<Cancelled>, StorageError> {
         let ids: Arc<[TaskId]> = ids.into();
-        self.write(move |call| {
+        let cancelled = self.write_of(whose, move |call| {
             let ids = Arc::clone(&ids);
             async move { change::cancel_all(&call, &ids, now).await }.boxed()
-        })
-        .await
+        });
+        let (cancelled, nodes) = cancelled.await?;
+        if !nodes.is_empty() {
+            // Repeated alone: a second try of the cancel finds the nodes final, and no nodes below them.
+            self.write_of(whose, move |call| {
+                let nodes = nodes.clone();
+                async move { workflows::cancel_below(&call, nodes, now).await }.boxed()
+            })
+            .await?;
+        }
+        Ok(cancelled)
     }
 
     async fn retry_all(
         &self,
+        whose: &Whose,
         ids: Vec<TaskId>,
         now: Timestamp,
     ) -> Result<Vec<Retried>, StorageError> {
         let ids: Arc<[TaskId]> = ids.into();
-        self.write(move |call| {
+        self.write_of(whose, move |call| {
             let ids = Arc::clone(&ids);
             async move { change::retry_all(&call, &ids, now).await }.boxed()
         })
@@ -174,6 +200,22 @@ impl Tasks for PostgresStorage {
             async move { workers::heartbeat(&call, &beat, now).await }.boxed()
         })
         .await
+    }
+
+    async fn use_cpu(
+        &self,
+        day: i64,
+        used: Vec<(Tenant, u64)>,
+    ) -> Result<Vec<(Tenant, u64)>, StorageError> {
+        self.write(move |call| {
+            let used = used.clone();
+            async move { cpu::use_cpu(&call, day, &used).await }.boxed()
+        })
+        .await
+    }
+
+    fn hold_back(&self, tenants: HashSet<Tenant>) -> bool {
+        self.db.serving.hold_back(tenants)
     }
 
     async fn ask_to_drain(
@@ -218,9 +260,19 @@ impl Tasks for PostgresStorage {
         Ok(pruned)
     }
 
-    async fn purge(&self, id: TaskId) -> Result<Purged, StorageError> {
-        self.write(move |call| async move { prune::purge(&call, id).await }.boxed())
-            .await
+    async fn purge(&self, whose: &Whose, id: TaskId) -> Result<Purged, StorageError> {
+        self.write_of(whose, move |call| {
+            async move { prune::purge(&call, id).await }.boxed()
+        })
+        .await
+    }
+
+    async fn purge_some(&self, tenant: &Tenant, limit: u32) -> Result<Pruned, StorageError> {
+        let limit = limit.min(AT_ONCE_MAX);
+        self.write_of(&Whose::One(tenant.clone()), move |call| {
+            async move { prune::purge_some(&call, limit).await }.boxed()
+        })
+        .await
     }
 
     async fn orphans(

@@ -4,6 +4,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::call::Call;
+use super::callbacks;
 use super::fault::{Fault, Kind, get, get_u8, get_u32};
 use super::insert::{self, InBatch, Submission};
 use super::params::{Raw, params};
@@ -18,19 +19,22 @@ use cofferdam_domain::time::Timestamp;
 
 const INSERT: &str = "
     INSERT INTO cofferdam.batch (id, parallelism, created_at, tasks, fingerprint, idempotency_key,
-        task_ids)
-    VALUES ($1, $2, $3, $4, $5, $6, $7)";
+        task_ids, tenant)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 const EARLIER: &str = "
     SELECT id, fingerprint, task_ids, tasks FROM cofferdam.batch WHERE id = $1
     UNION ALL
     SELECT id, fingerprint, task_ids, tasks FROM cofferdam.batch
-    WHERE idempotency_key = $2 AND id <> $1";
-const ONE: &str = "SELECT parallelism, created_at, tasks FROM cofferdam.batch WHERE id = $1";
+    WHERE idempotency_key = $2 AND tenant = $3 AND id <> $1";
+const ONE: &str = "
+    SELECT parallelism, created_at, tasks FROM cofferdam.batch
+    WHERE id = $1 AND ($2::text IS NULL OR tenant = $2)";
 const COUNTS: &str = "
     SELECT state, count(*) FROM cofferdam.task WHERE batch = $1 GROUP BY state";
 const OPEN: &str = "
     SELECT s.id FROM cofferdam.task t JOIN cofferdam.task_spec s ON s.seq = t.seq
-    WHERE t.batch = $1 AND t.state < 3 ORDER BY t.due_at IS NULL, t.state, t.seq";
+    WHERE t.batch = $1 AND t.state < 3 AND ($2::text IS NULL OR t.tenant = $2)
+    ORDER BY t.due_at IS NULL, t.state, t.seq";
 pub(super) const REMOVE_EMPTY: &str = "
     DELETE FROM cofferdam.batch b WHERE b.id = ANY($1::uuid[])
         AND NOT EXISTS (SELECT 1 FROM cofferdam.task t WHERE t.batch = b.id)";
@@ -94,11 +98,16 @@ async fn once(
             .as_ref()
             .map(|key| Raw::copy(key.as_bytes())),
         Raw(pack(&inserted.tasks).into()),
+        batch.tenant.as_str().to_owned(),
     ];
     tx.later(INSERT, row);
+    if let Some(callback) = &batch.callback {
+        callbacks::insert_of_batch(&mut tx, batch, callback);
+    }
     insert::write(&mut tx, &mut plan).await?;
     let mut places = Places::default();
-    places.freed(bound.map(|bound| Place {
+    // One in which no task is new has ended.
+    places.freed(Some(Place {
         batch: *batch.id.0.as_bytes(),
         bound,
     }));
@@ -127,7 +136,8 @@ async fn earlier(
 ) -> Result<Option<Result<InsertedBatch, StorageError>>, Fault> {
     let key = batch.idempotency_key.as_ref();
     let key = key.map(|key| Raw::copy(key.as_bytes()));
-    let found = tx.query(EARLIER, params![batch.id.0, key]).await?;
+    let wanted = params![batch.id.0, key, batch.tenant.as_str().to_owned()];
+    let found = tx.query(EARLIER, wanted).await?;
     let Some(row) = found.first() else {
         return Ok(None);
     };
@@ -149,7 +159,7 @@ async fn earlier(
 
 /// One batch, with its tasks counted: at most as many as a batch can have.
 pub(super) async fn batch(tx: &mut Tx, id: BatchId) -> Result<Option<Batch>, Fault> {
-    let Some(row) = tx.query_opt(ONE, params![id.0]).await? else {
+    let Some(row) = tx.query_opt(ONE, params![id.0, tx.tenant()]).await? else {
         return Ok(None);
     };
     let mut counts = Counts::default();
@@ -169,7 +179,7 @@ pub(super) async fn batch(tx: &mut Tx, id: BatchId) -> Result<Option<Batch>, Fau
 
 /// The tasks of a batch that are not final; first those that wait for a place.
 pub(super) async fn open_tasks(tx: &mut Tx, id: BatchId) -> Result<Vec<TaskId>, Fault> {
-    let rows = tx.query(OPEN, params![id.0]).await?;
+    let rows = tx.query(OPEN, params![id.0, tx.tenant()]).await?;
     let of_row = |row: &Row| Ok(TaskId(get::<Uuid>(row, 0)?));
     let ids: Result<_, StorageError> = rows.iter().map(of_row).collect();
     Ok(ids?)

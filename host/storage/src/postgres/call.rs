@@ -15,6 +15,7 @@ use super::connection::Connector;
 use super::crashes::Eras;
 use super::fault::{Fault, Kind};
 use super::pool::Pool;
+use super::seen::Seen;
 use super::tallies::{Shards, Waiting};
 use crate::StorageError;
 use crate::rows::KeptTemplates;
@@ -109,16 +110,25 @@ impl Db {
 pub(super) struct Call {
     pub(super) db: Arc<Db>,
     pub(super) deadline: Instant,
+    /// Whose rows its transactions see.
+    pub(super) seen: Seen,
     committing: Arc<AtomicBool>,
 }
 
 impl Call {
+    /// A call of the host's own, which sees the rows of every tenant.
     pub(super) fn new(db: &Arc<Db>, patience: Duration) -> Call {
         Call {
             db: Arc::clone(db),
             deadline: Instant::now() + patience,
+            seen: Seen::All,
             committing: Arc::default(),
         }
+    }
+
+    /// The same, which sees those rows alone.
+    pub(super) fn seeing(self, seen: Seen) -> Call {
+        Call { seen, ..self }
     }
 
     /// What is left of its time.

@@ -7,8 +7,10 @@ use uuid::Uuid;
 
 use super::call::Call;
 use super::fault::{Fault, get, get_u8, get_u32};
+use super::nodes::id_of;
 use super::params::params;
 use super::places::{Places, lock_of_waiting, place_of};
+use super::release::{self, EndedNodes};
 use super::templates;
 use super::tx::{Mode, Tx};
 use crate::fate::{ATTEMPT_MAX, NO_PLACE_YET, Place};
@@ -24,9 +26,9 @@ macro_rules! lock_sql {
     ($due_at:literal) => {
         concat!(
             "SELECT s.id, t.seq, t.state, t.worker, t.cancel_requested, t.attempt, s.template,
-                t.batch, t.batch_bound
+                t.batch, t.batch_bound, t.tenant, t.workflow
              FROM cofferdam.task_spec s JOIN cofferdam.task t ON t.seq = s.seq
-             WHERE s.id = ANY($1::uuid[]) AND t.due_at ",
+             WHERE s.id = ANY($1::uuid[]) AND ($2::text IS NULL OR s.tenant = $2) AND t.due_at ",
             $due_at,
             " ORDER BY t.seq FOR UPDATE OF t"
         )
@@ -35,12 +37,12 @@ macro_rules! lock_sql {
 
 const LOCK: &str = lock_sql!("IS NULL");
 const LOCK_WAITING: &str = lock_sql!("IS NOT NULL");
-const CANCEL: &str = "
+pub(super) const CANCEL: &str = "
     UPDATE cofferdam.task t SET state = 5, updated_at = $2, finished_at = $2,
         run_at = coalesce(t.due_at, t.run_at), due_at = NULL,
         change = (SELECT cofferdam.change_number(0)) + u.place
     FROM unnest($1::int8[]) WITH ORDINALITY AS u(seq, place) WHERE t.seq = u.seq";
-const ASK: &str = "
+pub(super) const ASK: &str = "
     UPDATE cofferdam.task t SET cancel_requested = true, updated_at = $2,
         change = (SELECT cofferdam.change_number($3)) + u.place
     FROM unnest($1::int8[]) WITH ORDINALITY AS u(seq, place) WHERE t.seq = u.seq";
@@ -63,6 +65,8 @@ struct Locked {
     attempt: u32,
     template: i64,
     place: Option<Place>,
+    tenant: String,
+    workflow: Option<i64>,
 }
 
 impl Locked {
@@ -76,25 +80,29 @@ impl Locked {
             attempt: get_u32(row, 5)?,
             template: get(row, 6)?,
             place: place_of(row, 7)?,
+            tenant: get(row, 9)?,
+            workflow: get(row, 10)?,
         })
     }
 }
 
 /// Ends those tasks that wait, and marks those that run. Those without a place in their batch are
-/// cancelled in a transaction of their own, because their batch has to be locked before them.
+/// cancelled in a transaction of their own, because their batch has to be locked before them. Tells which of those
+/// that ended are nodes, too.
 pub(super) async fn cancel_all(
     call: &Call,
     ids: &[TaskId],
     now: Timestamp,
-) -> Result<Vec<Cancelled>, Fault> {
-    let mut told = HashMap::new();
+) -> Result<(Vec<Cancelled>, Vec<Uuid>), Fault> {
+    let (mut told, mut nodes) = (HashMap::new(), Vec::new());
     loop {
         let before = told.len();
         for is_waiting in [false, true] {
             let left = ids.iter().filter(|id| !told.contains_key(*id));
             let left: Vec<Uuid> = left.map(|id| id.0).collect();
             if !left.is_empty() {
-                cancel_some(call, left, is_waiting, now, &mut told).await?;
+                let both = (&mut told, &mut nodes);
+                cancel_some(call, left, is_waiting, now, both).await?;
             }
         }
         // One that was given a place meanwhile is found by the next round.
@@ -103,9 +111,8 @@ pub(super) async fn cancel_all(
         }
     }
     let told = ids.iter().map(|id| told.get(id).copied());
-    Ok(told
-        .map(|told| told.unwrap_or(Cancelled::Unknown))
-        .collect())
+    let told = told.map(|told| told.unwrap_or(Cancelled::Unknown));
+    Ok((told.collect(), nodes))
 }
 
 async fn cancel_some(
@@ -113,15 +120,22 @@ async fn cancel_some(
     ids: Vec<Uuid>,
     is_waiting: bool,
     now: Timestamp,
-    told: &mut HashMap<TaskId, Cancelled>,
+    (told, ended_nodes): (&mut HashMap<TaskId, Cancelled>, &mut Vec<Uuid>),
 ) -> Result<(), Fault> {
     let mut tx = call.begin(Mode::Durable).await?;
     if is_waiting && !lock_of_waiting(&mut tx, ids.clone()).await? {
         return tx.rollback().await;
     }
-    let lock = if is_waiting { LOCK_WAITING } else { LOCK };
-    let rows = tx.query(lock, params![ids]).await?;
+    let wanted = params![ids.clone(), tx.tenant()];
+    let rows = match is_waiting {
+        true => tx.query(LOCK_WAITING, wanted).await?,
+        false => {
+            let roots = release::lock_of_tasks(ids);
+            tx.query_both(roots, (LOCK, wanted)).await?.1
+        }
+    };
     let (mut ended, mut asked) = (Vec::new(), Vec::new());
+    let mut nodes = EndedNodes::default();
     let mut places = Places::default();
     let mut became = Vec::with_capacity(rows.len());
     for row in &rows {
@@ -129,8 +143,11 @@ async fn cancel_some(
         let answer = match task.state {
             TaskState::Blocked | TaskState::Pending => {
                 ended.push(task.seq);
-                tx.moved(task.state, TaskState::Cancelled, 1);
+                tx.moved(&task.tenant, task.state, TaskState::Cancelled);
                 places.freed(task.place);
+                if task.workflow.is_some() {
+                    nodes.push_cancelled(task.id.0, task.state, now);
+                }
                 Cancelled::AtOnce
             }
             TaskState::Running => {
@@ -149,7 +166,12 @@ async fn cancel_some(
         became.push((task.id, answer));
     }
     let first_asked = i64::try_from(ended.len()).unwrap_or(i64::MAX);
-    if !ended.is_empty() {
+    if !nodes.is_empty() {
+        // Those that are cancelled are not released first.
+        tx.query(CANCEL, params![ended, now.as_millis()]).await?;
+        ended_nodes.extend(nodes.ids());
+        nodes.release(&mut tx).await?;
+    } else if !ended.is_empty() {
         tx.later(CANCEL, params![ended, now.as_millis()]);
     }
     if !asked.is_empty() {
@@ -169,26 +191,28 @@ pub(super) async fn retry_all(
 ) -> Result<Vec<Retried>, Fault> {
     let mut tx = call.begin(Mode::Durable).await?;
     let wanted: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-    let rows = tx.query(LOCK, params![wanted]).await?;
+    let rows = tx.query(LOCK, params![wanted, tx.tenant()]).await?;
     let mut told = HashMap::new();
     let (mut seqs, mut max_attempts) = (Vec::new(), Vec::new());
     let mut places = Places::default();
     for row in &rows {
         let task = Locked::of(row)?;
-        let answer = match task.state {
-            TaskState::Failed | TaskState::Cancelled if task.attempt >= ATTEMPT_MAX => {
+        let answer = match (task.workflow, task.state) {
+            (Some(workflow), _) => Retried::OfWorkflow(id_of(&mut tx, workflow).await?),
+            (None, TaskState::Failed | TaskState::Cancelled) if task.attempt >= ATTEMPT_MAX => {
                 Retried::Exhausted
             }
-            TaskState::Failed | TaskState::Cancelled => {
+            (None, TaskState::Failed | TaskState::Cancelled) => {
                 seqs.push(task.seq);
                 max_attempts.push(further(&mut tx, &task).await?);
-                tx.moved(task.state, TaskState::Pending, 1);
+                tx.moved(&task.tenant, task.state, TaskState::Pending);
                 places.freed(task.place);
                 Retried::Pending
             }
-            TaskState::Blocked | TaskState::Pending | TaskState::Running | TaskState::Completed => {
-                Retried::NotFailed(task.state)
-            }
+            (
+                None,
+                TaskState::Blocked | TaskState::Pending | TaskState::Running | TaskState::Completed,
+            ) => Retried::NotFailed(task.state),
         };
         told.insert(task.id, answer);
     }
@@ -221,10 +245,11 @@ async fn missing(
 ) -> Result<(), Fault> {
     const WAITING: &str = "
         SELECT s.id FROM cofferdam.task_spec s JOIN cofferdam.task t ON t.seq = s.seq
-        WHERE s.id = ANY($1::uuid[]) AND t.due_at IS NOT NULL";
+        WHERE s.id = ANY($1::uuid[]) AND ($2::text IS NULL OR s.tenant = $2)
+            AND t.due_at IS NOT NULL";
     let left = ids.iter().filter(|id| !told.contains_key(*id));
     let left: Vec<Uuid> = left.map(|id| id.0).collect();
-    for row in tx.query(WAITING, params![left]).await? {
+    for row in tx.query(WAITING, params![left, tx.tenant()]).await? {
         let answer = Retried::NotFailed(TaskState::Pending);
         told.insert(TaskId(get(&row, 0)?), answer);
     }

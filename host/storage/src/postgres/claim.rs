@@ -17,22 +17,23 @@ use super::alone::Alone;
 use super::call::Call;
 use super::fault::{Fault, get, get_u32};
 use super::floors::NO_FLOORS;
-use super::lanes;
 use super::look::{self, Look, Seen};
 use super::params::params;
 use super::settle::{self, Settling};
 use super::spec::{priority_of, spec_parts};
 use super::templates;
 use super::tx::{Mode, Tx};
+use super::{lanes, nodes};
 use crate::StorageError;
 use crate::fate::After;
-use crate::rows::Ending;
+use crate::rows::{Ending, tenant_of};
 use crate::turns::{self, Chosen, LOOKS_MAX, Lane};
 use cofferdam_domain::attempt::{Failure, FailureKind, Fence, Outcome, WorkerId};
 use cofferdam_domain::claim::Claim;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{ClaimOrder, TaskId};
 use cofferdam_domain::time::Timestamp;
+use cofferdam_domain::workflow::ClaimedNode;
 
 /// The advisory lock of a claim that takes turns.
 pub(super) const TAKING_TURNS: i64 = 0x4366_6672_0004;
@@ -58,7 +59,9 @@ pub(super) async fn claim(
         unreadable: Vec::new(),
     };
     let mut taken = 0;
-    let others_wait = match call.db.lanes.alone(now) {
+    let alone = call.db.lanes.alone(now);
+    let is_held = |alone: &Alone| call.db.serving.holds_back(&alone.tenant);
+    let others_wait = match alone.filter(|alone| !is_held(alone)) {
         None => true,
         Some(alone) => {
             let (took, others_wait) = claiming.take_alone(slots, alone).await?;
@@ -198,14 +201,33 @@ impl Claiming {
         Ok((lanes, was_last))
     }
 
+    /// The nodes among what was taken.
+    async fn nodes(&mut self, rows: &[Row]) -> Result<HashMap<i64, ClaimedNode>, Fault> {
+        let mut seqs = Vec::new();
+        for row in rows {
+            if get::<bool>(row, 19)? {
+                seqs.push(get(row, 9)?);
+            }
+        }
+        match seqs.is_empty() {
+            true => Ok(HashMap::new()),
+            false => nodes::claimed_nodes(&mut self.tx, seqs).await,
+        }
+    }
+
     /// Keeps what was taken; tells how much that is.
     async fn keep(&mut self, rows: &[Row], chosen: &HashMap<i64, Chosen>) -> Result<u32, Fault> {
-        let tasks = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-        self.tx.moved(TaskState::Pending, TaskState::Running, tasks);
+        let mut nodes = self.nodes(rows).await?;
         for row in rows {
+            let tenant = get(row, 18)?;
+            self.tx
+                .moved(tenant, TaskState::Pending, TaskState::Running);
             let seq = get(row, 9)?;
             match claim_of(&mut self.tx, row, chosen.get(&seq), self.now).await {
-                Ok(claim) => self.claims.push(claim),
+                Ok(claim) => self.claims.push(Claim {
+                    node: nodes.remove(&seq).map(Box::new),
+                    ..claim
+                }),
                 Err(Fault {
                     error: StorageError::Corrupt(why),
                     ..
@@ -234,9 +256,13 @@ async fn claim_of(
         created_at: Timestamp::from_millis(get(row, 6)?),
         run_at: Timestamp::from_millis(get(row, 7)?),
         claimed_at: now,
-        holds_place: get::<bool>(row, 17)? || chosen.is_some_and(|chosen| chosen.is_counted),
+        holds_place: get::<bool>(row, 17)?
+            || get::<bool>(row, 19)?
+            || chosen.is_some_and(|chosen| chosen.is_counted),
         ahead: chosen.is_some_and(|chosen| chosen.ahead),
+        tenant: tenant_of(get(row, 18)?)?,
         spec: Arc::new(spec),
+        node: None,
     })
 }
 
@@ -261,6 +287,5 @@ async fn end_unreadable(
         let after = After::Final(TaskState::Failed);
         settling.settle(&task, after, false, &Ending::bare(now, &outcome))?;
     }
-    settling.write(tx);
-    Ok(())
+    settling.write(tx).await
 }

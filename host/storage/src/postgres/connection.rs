@@ -143,7 +143,7 @@ impl Conn {
 }
 
 /// The URL without what this client does not know, and the file of authorities that it names.
-fn without_tls_words(url: &str) -> (String, Option<String>) {
+pub(super) fn without_tls_words(url: &str) -> (String, Option<String>) {
     let Some((address, query)) = url.split_once('?') else {
         return (url.to_owned(), None);
     };

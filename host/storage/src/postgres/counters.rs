@@ -7,15 +7,16 @@ use crate::rows::state_of;
 use crate::{Counts, StorageError};
 use cofferdam_domain::state::TaskState;
 
-const SUMS: &str = "SELECT state, sum(tasks)::int8 FROM cofferdam.counter GROUP BY state";
-const WAITING: &str =
-    "SELECT coalesce(sum(tasks), 0)::int8 FROM cofferdam.counter WHERE state IN (0, 1)";
+const SUMS: &str = "
+    SELECT state, sum(tasks)::int8 FROM cofferdam.counter
+    WHERE $1::text IS NULL OR tenant = $1 GROUP BY state";
+const WAITING: &str = "SELECT cofferdam.tasks_waiting()";
 const FINALS: &str = "SELECT coalesce(sum(tasks), 0)::int8 FROM cofferdam.counter WHERE state >= 3";
 
-/// Every counter.
+/// The counters of those that the transaction sees.
 pub(super) async fn counts(tx: &mut Tx) -> Result<Counts, Fault> {
     let mut counts = Counts::default();
-    for row in tx.query(SUMS, params![]).await? {
+    for row in tx.query(SUMS, params![tx.tenant()]).await? {
         let tasks = u64::try_from(get::<i64>(&row, 1)?).unwrap_or(0);
         match state_of(get_u8(&row, 0)?)? {
             TaskState::Blocked => counts.blocked = tasks,
@@ -29,7 +30,7 @@ pub(super) async fn counts(tx: &mut Tx) -> Result<Counts, Fault> {
     Ok(counts)
 }
 
-/// Tasks that wait.
+/// Tasks that wait, whosever they are.
 pub(super) async fn waiting(tx: &mut Tx) -> Result<u64, Fault> {
     sum(tx, WAITING).await
 }

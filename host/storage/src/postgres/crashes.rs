@@ -18,7 +18,7 @@ pub(super) const ERA: &str =
     "coalesce(extract(epoch FROM pg_stat_get_bgwriter_stat_reset_time())::text, 'none')";
 
 /// The newest change.
-const NEWEST: &str = "greatest(newest, (SELECT max(change) FROM cofferdam.task))";
+const NEWEST: &str = "greatest(newest, cofferdam.newest_change())";
 /// A transaction above all whose changes can be seen. The present one may be older than those.
 const NEXT: &str = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint";
 

@@ -1,5 +1,6 @@
 //! The rows of spooled inputs, artifacts and files of executions.
 
+pub(super) mod anew;
 #[cfg(test)]
 mod tests;
 
@@ -54,18 +55,20 @@ const REFERRED_INPUTS: &str = "
         AND EXISTS (SELECT 1 FROM cofferdam.task_spec s WHERE s.blob = i.id)";
 
 /// Whoever removes the task waits for this, and then sees the files.
-const TASK_IS_THERE: &str = "SELECT 1 FROM cofferdam.task_spec WHERE id = $1 FOR KEY SHARE";
+const TASK_IS_THERE: &str = "SELECT tenant FROM cofferdam.task_spec WHERE id = $1 FOR KEY SHARE";
 const PUT_FILES: &str = "
-    INSERT INTO cofferdam.file (owner, attempt, path, size_bytes, body, blob)
-    SELECT $1, $2, u.* FROM unnest($3::text[], $4::int8[], $5::bytea[], $6::bytea[]) AS u";
+    INSERT INTO cofferdam.file (owner, attempt, tenant, path, size_bytes, body, blob)
+    SELECT $1, $2, $3, u.* FROM unnest($4::text[], $5::int8[], $6::bytea[], $7::bytea[]) AS u";
 const FIND_FILE: &str = "
     SELECT body, blob, size_bytes FROM cofferdam.file
-    WHERE owner = $1 AND attempt = $2 AND path = $3 AND path <> ''";
+    WHERE owner = $1 AND attempt = $2 AND path = $3 AND path <> ''
+        AND ($4::text IS NULL OR tenant = $4)";
 const FILES_OF: &str = "
     SELECT body, blob, size_bytes, path FROM cofferdam.file
-    WHERE owner = $1 AND attempt = 0 ORDER BY path";
+    WHERE owner = $1 AND attempt = 0 AND tenant = $2 ORDER BY path";
 const OLD_EXECUTIONS: &str = "
     SELECT owner FROM cofferdam.file WHERE attempt = 0 AND path = '' AND owner < $1
+        AND ($3::text IS NULL OR tenant = $3)
     ORDER BY owner LIMIT $2 FOR UPDATE SKIP LOCKED";
 
 /// Removes the files that `$which` says of the owners $1, whose short ones are counted in the shard $2.
@@ -174,15 +177,11 @@ impl Row {
 }
 
 /// Keeps files in place of all that their owner had.
-pub(super) async fn put_files(call: &Call, owner: Owner, rows: &[Row]) -> Result<(), Fault> {
+pub(super) async fn put_files(call: &Call, owner: &Owner, rows: &[Row]) -> Result<(), Fault> {
     let (id, attempt) = columns_of(owner)?;
     let mut tx = call.begin(Mode::Durable).await?;
-    if let Owner::Attempt(TaskId(task), _) = owner
-        && tx.query(TASK_IS_THERE, params![task]).await?.is_empty()
-    {
-        let why = format!("the task {task} was removed meanwhile");
-        return Err(StorageError::Refused(why).into());
-    }
+    let tenant = tenant_of(&mut tx, owner).await?;
+    let key = (id, attempt, &*tenant);
     let shard = call.db.shards.next();
     let before = params![vec![id], shard, attempt];
     tx.query(REMOVE_OF_ATTEMPT, before).await?;
@@ -195,38 +194,50 @@ pub(super) async fn put_files(call: &Call, owner: Owner, rows: &[Row]) -> Result
             is_first || bytes <= ROWS_BYTES_MAX
         });
         let (some, others) = rest.split_at(fits.count().max(1));
-        tx.query(PUT_FILES, as_params(id, attempt, some)).await?;
+        tx.query(PUT_FILES, as_params(key, some)).await?;
         rest = others;
     }
-    if let Owner::Execution(_) = owner {
+    if let Owner::Execution(..) = owner {
         let marker = Row {
             path: String::new(),
             size: 0,
             body: Some(Raw(Bytes::new())),
             blob: None,
         };
-        tx.query(PUT_FILES, as_params(id, attempt, &[marker]))
-            .await?;
+        tx.query(PUT_FILES, as_params(key, &[marker])).await?;
     }
     let short: usize = rows.iter().map(Row::short_bytes).sum();
     count_bytes(&mut tx, i64::try_from(short).unwrap_or(i64::MAX));
     tx.commit().await
 }
 
-fn as_params(id: Uuid, attempt: i32, rows: &[Row]) -> Params {
+/// Whose an owner's files are.
+async fn tenant_of(tx: &mut Tx, owner: &Owner) -> Result<String, Fault> {
+    match owner {
+        Owner::Execution(tenant, _) => Ok(tenant.as_str().to_owned()),
+        Owner::Attempt(TaskId(task), _) => {
+            let found = tx.query_opt(TASK_IS_THERE, params![*task]).await?;
+            let removed =
+                || StorageError::Refused(format!("the task {task} was removed meanwhile"));
+            Ok(get(&found.ok_or_else(removed)?, 0)?)
+        }
+    }
+}
+
+fn as_params((id, attempt, tenant): (Uuid, i32, &str), rows: &[Row]) -> Params {
     let paths: Vec<String> = rows.iter().map(|row| row.path.clone()).collect();
     let sizes: Vec<i64> = rows.iter().map(|row| row.size).collect();
     let bodies: Vec<Option<Raw>> = rows.iter().map(|row| row.body.clone()).collect();
     let blobs: Vec<Option<Raw>> = rows.iter().map(|row| row.blob.clone()).collect();
-    params![id, attempt, paths, sizes, bodies, blobs]
+    params![id, attempt, tenant.to_owned(), paths, sizes, bodies, blobs]
 }
 
 /// An execution has no attempts; those of a task begin with 1.
-fn columns_of(owner: Owner) -> Result<(Uuid, i32), StorageError> {
+fn columns_of(owner: &Owner) -> Result<(Uuid, i32), StorageError> {
     match owner {
-        Owner::Execution(id) => Ok((id, 0)),
+        Owner::Execution(_, id) => Ok((*id, 0)),
         Owner::Attempt(task, number) => {
-            let number = i32::try_from(number).map_err(StorageError::corrupt)?;
+            let number = i32::try_from(*number).map_err(StorageError::corrupt)?;
             Ok((task.0, number))
         }
     }
@@ -235,15 +246,21 @@ fn columns_of(owner: Owner) -> Result<(Uuid, i32), StorageError> {
 /// One file.
 pub(super) async fn find_file(
     tx: &mut Tx,
-    owner: Owner,
-    path: String,
+    owner: &Owner,
+    path: &str,
 ) -> Result<Option<Found>, Fault> {
     // Such a path is that of no file, and the database does not take it.
     if path.contains('\0') {
         return Ok(None);
     }
     let (id, attempt) = columns_of(owner)?;
-    let row = tx.query_opt(FIND_FILE, params![id, attempt, path]).await?;
+    // Whose an attempt is was asked of its task.
+    let tenant = match owner {
+        Owner::Execution(tenant, _) => Some(tenant.as_str().to_owned()),
+        Owner::Attempt(..) => None,
+    };
+    let wanted = params![id, attempt, path.to_owned(), tenant];
+    let row = tx.query_opt(FIND_FILE, wanted).await?;
     Ok(row.as_ref().map(found).transpose()?)
 }
 
@@ -252,7 +269,8 @@ pub(super) async fn files_of(
     tx: &mut Tx,
     execution: Uuid,
 ) -> Result<Option<Vec<(String, Found)>>, Fault> {
-    let rows = tx.query(FILES_OF, params![execution]).await?;
+    let wanted = params![execution, tx.tenant()];
+    let rows = tx.query(FILES_OF, wanted).await?;
     let mut files = Vec::with_capacity(rows.len());
     for row in &rows {
         let path: String = get(row, 3)?;
@@ -282,7 +300,8 @@ pub(super) fn remove_of_tasks(tx: &mut Tx, ids: Vec<Uuid>) {
 /// Removes executions whose names are below `before`; gives how many.
 pub(super) async fn remove_executions(call: &Call, before: Uuid, limit: i64) -> Result<i64, Fault> {
     let mut tx = call.begin(Mode::Durable).await?;
-    let rows = tx.query(OLD_EXECUTIONS, params![before, limit]).await?;
+    let wanted = params![before, limit, tx.tenant()];
+    let rows = tx.query(OLD_EXECUTIONS, wanted).await?;
     if rows.is_empty() {
         tx.rollback().await?;
         return Ok(0);

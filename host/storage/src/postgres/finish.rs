@@ -13,6 +13,7 @@ use super::blobs::Stored;
 use super::call::Call;
 use super::fault::{Fault, get};
 use super::params::{params, text};
+use super::release;
 use super::settle::{RunningTask, Settling, running, running_columns};
 use super::templates;
 use super::tx::{Mode, Tx};
@@ -58,8 +59,11 @@ pub(super) type Told = (AttemptEnd, Option<Stored>);
 /// Records ends, in order.
 pub(super) async fn finish(call: &Call, ends: &[Told]) -> Result<Vec<Finished>, Fault> {
     let mut tx = call.begin(Mode::Durable).await?;
+    let workflows = ends.iter().filter_map(|(end, _)| end.workflow);
+    release::lock(&mut tx, workflows.map(|workflow| workflow.0).collect()).await?;
     let mut finished = vec![Finished::Stale; ends.len()];
-    let recorded = at_once::end(&mut tx, ends).await?;
+    let mut settling = Settling::default();
+    let recorded = at_once::end(&mut tx, ends, &mut settling).await?;
     for (place, state) in &recorded {
         finished[*place] = Finished::Recorded(*state);
     }
@@ -70,7 +74,6 @@ pub(super) async fn finish(call: &Call, ends: &[Told]) -> Result<Vec<Finished>, 
         return Ok(finished);
     }
     let max_lost = max_lost(&mut tx, ends, &holders).await?;
-    let mut settling = Settling::default();
     for (place, task) in &holders {
         let max_lost = || {
             let known = max_lost.get(&task.task.template).cloned();
@@ -79,7 +82,7 @@ pub(super) async fn finish(call: &Call, ends: &[Told]) -> Result<Vec<Finished>, 
         let state = settle(&mut settling, task, &ends[*place], max_lost)?;
         finished[*place] = Finished::Recorded(state);
     }
-    settling.write(&mut tx);
+    settling.write(&mut tx).await?;
     tx.commit().await?;
     Ok(finished)
 }
@@ -104,7 +107,7 @@ async fn holders(
     let wanted = params![ids, fences, attempts, numbers];
     for row in tx.query(HOLDERS, wanted).await? {
         let task = running(&row)?;
-        let place: i64 = get(&row, 12)?;
+        let place: i64 = get(&row, 15)?;
         if seen.insert(task.task.seq) {
             let place = usize::try_from(place).map_err(StorageError::corrupt)?;
             holders.insert(place, task);

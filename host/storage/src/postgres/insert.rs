@@ -5,6 +5,7 @@
 //! (`plan`).
 
 mod columns;
+mod nodes;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -14,41 +15,46 @@ use uuid::Uuid;
 
 use self::columns::Rows;
 pub(super) use self::columns::{InBatch, bytes_of};
+pub(super) use self::nodes::NodeRow;
 use super::call::Call;
 use super::counters;
 use super::fault::{Fault, Kind, get};
 use super::params::{Raw, params};
-use super::plan::{Earlier, Known};
+use super::plan::{Earlier, Known, TenantKey};
+use super::quotas::Quotas;
 use super::templates;
 use super::tx::{Mode, Tx};
-use crate::rows::{KeptTemplates, Template};
+use crate::rows::{KeptTemplates, Template, tenant_of};
 use crate::turns::lane_of;
-use crate::{Inserted, StorageError};
+use crate::{Bounds, Inserted, StorageError};
+use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::task::{NewTask, TaskId};
 use cofferdam_domain::time::Timestamp;
 
-const BY_ID: &str = "
-    SELECT id, fingerprint FROM cofferdam.task_spec WHERE id = ANY($1::uuid[])";
+/// Whosever they are: an id is one task's alone.
+const BY_ID: &str = "SELECT id, fingerprint, tenant FROM cofferdam.tasks_of_ids($1::uuid[])";
 const BY_KEY: &str = "
-    SELECT idempotency_key, id, fingerprint FROM cofferdam.task_spec
-    WHERE idempotency_key = ANY($1::bytea[])";
+    SELECT s.idempotency_key, s.tenant, s.id, s.fingerprint
+    FROM unnest($1::bytea[], $2::text[]) AS w(key, tenant)
+    JOIN cofferdam.task_spec s ON s.idempotency_key = w.key AND s.tenant = w.tenant";
 /// Those whose task was removed hold nothing, but are in the way of the next.
 const HOLDERS: &str = "
-    SELECT d.key, d.task_id, d.expires_at, s.id IS NOT NULL
-    FROM cofferdam.dedup d LEFT JOIN cofferdam.task_spec s ON s.id = d.task_id
-    WHERE d.key = ANY($1::bytea[])";
+    SELECT d.key, d.tenant, d.task_id, d.expires_at, s.id IS NOT NULL
+    FROM unnest($1::bytea[], $2::text[]) AS w(key, tenant)
+    JOIN cofferdam.dedup d ON d.key = w.key AND d.tenant = w.tenant
+    LEFT JOIN cofferdam.task_spec s ON s.id = d.task_id AND s.tenant = d.tenant";
 /// Takes over only from holders that were seen; whoever came in between is in nobody's list.
 const HOLD: &str = "
-    INSERT INTO cofferdam.dedup AS d (key, task_id, expires_at)
-    SELECT * FROM unnest($1::bytea[], $2::uuid[], $3::int8[])
+    INSERT INTO cofferdam.dedup AS d (key, tenant, task_id, expires_at)
+    SELECT * FROM unnest($1::bytea[], $2::text[], $3::uuid[], $4::int8[])
     ON CONFLICT (key, tenant) DO UPDATE SET task_id = excluded.task_id,
         expires_at = excluded.expires_at
-    WHERE d.task_id = ANY($4::uuid[]) RETURNING 1";
+    WHERE d.task_id = ANY($5::uuid[]) RETURNING 1";
 
 /// What one call wants to be stored.
 pub(super) struct Submission {
     pub(super) tasks: Vec<NewTask>,
-    pub(super) pending_max: u64,
+    pub(super) bounds: Bounds,
     pub(super) now: Timestamp,
 }
 
@@ -76,7 +82,8 @@ pub(super) async fn insert(call: &Call, submissions: &[Submission]) -> Result<An
 }
 
 async fn at_once_or_planned(call: &Call, submissions: &[Submission]) -> Result<Answers, Fault> {
-    if let Some(templates) = all_new(call, submissions) {
+    let each: Vec<&Submission> = submissions.iter().collect();
+    if let Some(templates) = all_new(call, &each) {
         match at_once(call, submissions, &templates).await {
             Err(fault) if fault.kind == Kind::Taken => {}
             done => return done,
@@ -105,24 +112,27 @@ fn as_if_new(submission: &Submission, told: &mut [Inserted]) {
 }
 
 /// The template of each task in turn, if nothing that is known here speaks against storing them all.
-fn all_new(call: &Call, submissions: &[Submission]) -> Option<Vec<Arc<Template>>> {
+fn all_new(call: &Call, submissions: &[&Submission]) -> Option<Vec<Arc<Template>>> {
     let (mut ids, mut keys) = (HashSet::new(), HashSet::new());
     let mut templates = Vec::new();
+    if submissions.iter().any(|one| !one.bounds.tenant.is_none()) {
+        return None;
+    }
     for task in submissions.iter().flat_map(|submission| &submission.tasks) {
         let is_new = ids.insert(task.id)
             && task.dedup.is_none()
             && task
                 .idempotency_key
                 .as_ref()
-                .is_none_or(|key| keys.insert(key));
+                .is_none_or(|key| keys.insert((&task.tenant, key)));
         if !is_new {
             return None;
         }
-        templates.push(call.db.templates().of_spec(&task.spec)?);
+        templates.push(call.db.templates().of_spec(&task.tenant, &task.spec)?);
     }
     let pending_max = submissions
         .iter()
-        .map(|submission| submission.pending_max)
+        .map(|submission| submission.bounds.pending_max)
         .min()?;
     let more = u64::try_from(templates.len()).unwrap_or(u64::MAX);
     call.db
@@ -188,7 +198,13 @@ pub(super) async fn plan(
     submissions: &[Submission],
     batch: Option<InBatch>,
 ) -> Result<Plan, Fault> {
+    let bounded = submissions
+        .iter()
+        .filter(|one| !one.bounds.tenant.is_none());
+    let tenants = bounded.filter_map(|one| one.tasks.first());
+    let quotas = Quotas::locked(tx, tenants.map(|task| &task.tenant)).await?;
     let (mut known, stale) = look_up(tx, submissions).await?;
+    known.quotas = quotas;
     let templates = find_templates(tx, submissions, &mut known).await?;
     let (mut rows, mut held) = (Rows::of_batch(batch), Held::new());
     let mut answers = Vec::with_capacity(submissions.len());
@@ -196,7 +212,7 @@ pub(super) async fn plan(
     for submission in submissions {
         let (own, others) = templates_left.split_at(submission.tasks.len());
         templates_left = others;
-        let planned = known.plan(&submission.tasks, submission.pending_max, submission.now);
+        let planned = known.plan(&submission.tasks, submission.bounds, submission.now);
         for (place, told) in planned.iter().flatten().enumerate() {
             if let (Inserted::New, Some(template)) = (told, &own[place]) {
                 let task = &submission.tasks[place];
@@ -204,7 +220,8 @@ pub(super) async fn plan(
                 rows.push(task, template, lane, submission.now)?;
                 if let Some(dedup) = &task.dedup {
                     let until = submission.now.plus(dedup.window);
-                    held.insert(dedup.key.clone(), (task.id, until));
+                    let key = (task.tenant.clone(), dedup.key.clone());
+                    held.insert(key, (task.id, until));
                 }
             }
         }
@@ -232,6 +249,37 @@ pub(super) async fn write(tx: &mut Tx, plan: &mut Plan) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Writes what was planned as the tasks of nodes, with the commit.
+pub(super) fn write_nodes(
+    tx: &mut Tx,
+    plan: &mut Plan,
+    nodes: &[&NodeRow],
+) -> Result<(), StorageError> {
+    std::mem::take(&mut plan.rows).write_nodes(tx, nodes)
+}
+
+/// Writes new tasks as those of nodes, with the commit, if nothing that is known here speaks against storing
+/// them; false if something may.
+pub(super) fn write_new_nodes(
+    tx: &mut Tx,
+    submissions: &[&Submission],
+    nodes: &[&NodeRow],
+) -> Result<bool, StorageError> {
+    let call = tx.call().clone();
+    let Some(templates) = all_new(&call, submissions) else {
+        return Ok(false);
+    };
+    let mut rows = Rows::default();
+    let tasks = submissions.iter();
+    let tasks = tasks.flat_map(|one| one.tasks.iter().map(|task| (task, one.now)));
+    for ((task, now), template) in tasks.zip(&templates) {
+        let lane = lane_of(&call.db.rules, template.name, template.class);
+        rows.push(task, template, lane, now)?;
+    }
+    rows.write_nodes(tx, nodes)?;
+    Ok(true)
+}
+
 /// Notes what a plan found out, once that is committed; gives the answers.
 pub(super) fn learn(call: &Call, plan: Plan) -> Answers {
     call.db.waiting.learned(plan.waiting);
@@ -246,24 +294,34 @@ async fn look_up(tx: &mut Tx, submissions: &[Submission]) -> Result<(Known, Vec<
     let tasks = || submissions.iter().flat_map(|submission| &submission.tasks);
     let ids: Vec<Uuid> = tasks().map(|task| task.id.0).collect();
     for row in tx.query(BY_ID, params![ids]).await? {
-        let earlier = earlier(&row, 0)?;
+        let earlier = Earlier {
+            id: TaskId(get(&row, 0)?),
+            fingerprint: fingerprint_of(&row, 1)?,
+            tenant: tenant_of(get(&row, 2)?)?,
+        };
         known.by_id.insert(earlier.id, earlier);
     }
-    let keys = tasks().filter_map(|task| task.idempotency_key.as_deref());
-    let keys: Vec<Raw> = keys.map(key).collect();
+    let keys = tasks().filter_map(|task| Some((&task.tenant, task.idempotency_key.as_deref()?)));
+    let (tenants, keys) = columns_of(keys);
     if !keys.is_empty() {
-        for row in tx.query(BY_KEY, params![keys]).await? {
-            known.by_key.insert(key_of(&row)?, earlier(&row, 1)?);
+        for row in tx.query(BY_KEY, params![keys, tenants]).await? {
+            let key = key_of(&row)?;
+            let earlier = Earlier {
+                id: TaskId(get(&row, 2)?),
+                fingerprint: fingerprint_of(&row, 3)?,
+                tenant: key.0.clone(),
+            };
+            known.by_key.insert(key, earlier);
         }
     }
     let mut stale = Vec::new();
-    let keys = tasks().filter_map(|task| Some(key(&task.dedup.as_ref()?.key)));
-    let keys: Vec<Raw> = keys.collect();
+    let keys = tasks().filter_map(|task| Some((&task.tenant, &*task.dedup.as_ref()?.key)));
+    let (tenants, keys) = columns_of(keys);
     if !keys.is_empty() {
-        for row in tx.query(HOLDERS, params![keys]).await? {
-            let (holder, until): (Uuid, i64) = (get(&row, 1)?, get(&row, 2)?);
+        for row in tx.query(HOLDERS, params![keys, tenants]).await? {
+            let (holder, until): (Uuid, i64) = (get(&row, 2)?, get(&row, 3)?);
             stale.push(holder);
-            if get(&row, 3)? {
+            if get(&row, 4)? {
                 let holder = (TaskId(holder), Timestamp::from_millis(until));
                 known.holders.insert(key_of(&row)?, holder);
             }
@@ -277,16 +335,20 @@ fn key(text: &str) -> Raw {
     Raw::copy(text.as_bytes())
 }
 
-fn key_of(row: &Row) -> Result<String, StorageError> {
-    String::from_utf8(get(row, 0)?).map_err(StorageError::corrupt)
+/// The tenants of keys, and the keys.
+fn columns_of<'k>(keys: impl Iterator<Item = (&'k Tenant, &'k str)>) -> (Vec<String>, Vec<Raw>) {
+    keys.map(|(tenant, text)| (tenant.as_str().to_owned(), key(text)))
+        .unzip()
 }
 
-fn earlier(row: &Row, first: usize) -> Result<Earlier, StorageError> {
-    Ok(Earlier {
-        id: TaskId(get(row, first)?),
-        fingerprint: <[u8; 16]>::try_from(get::<&[u8]>(row, first + 1)?)
-            .map_err(StorageError::corrupt)?,
-    })
+/// A key and whose it is, from the first two columns.
+fn key_of(row: &Row) -> Result<TenantKey, StorageError> {
+    let key = String::from_utf8(get(row, 0)?).map_err(StorageError::corrupt)?;
+    Ok((tenant_of(get(row, 1)?)?, key))
+}
+
+fn fingerprint_of(row: &Row, place: usize) -> Result<[u8; 16], StorageError> {
+    <[u8; 16]>::try_from(get::<&[u8]>(row, place)?).map_err(StorageError::corrupt)
 }
 
 /// The template of each task in turn; none where the version is not kept.
@@ -302,11 +364,11 @@ async fn find_templates(
             found.push(None);
             continue;
         }
-        if let Some(template) = others.of_spec(&task.spec) {
+        if let Some(template) = others.of_spec(&task.tenant, &task.spec) {
             found.push(Some(template));
             continue;
         }
-        match templates::of_spec(tx, &task.spec).await {
+        match templates::of_spec(tx, &task.tenant, &task.spec).await {
             Ok(template) => found.push(Some(others.keep(template))),
             Err(Fault {
                 error: StorageError::ModuleGone(digest),
@@ -332,17 +394,18 @@ fn keep(call: &Call, templates: Vec<Option<Arc<Template>>>) {
 }
 
 /// Dedup keys that new tasks hold, and until when.
-type Held = HashMap<String, (TaskId, Timestamp)>;
+type Held = HashMap<TenantKey, (TaskId, Timestamp)>;
 
 async fn hold(tx: &mut Tx, held: Held, stale: Vec<Uuid>) -> Result<(), Fault> {
     if held.is_empty() {
         return Ok(());
     }
     let wanted = held.len();
-    let keys: Vec<Raw> = held.keys().map(|text| key(text)).collect();
+    let (tenants, keys) = columns_of(held.keys().map(|(tenant, text)| (tenant, &**text)));
     let ids: Vec<Uuid> = held.values().map(|(id, _)| id.0).collect();
     let until: Vec<i64> = held.values().map(|(_, until)| until.as_millis()).collect();
-    let taken = tx.query(HOLD, params![keys, ids, until, stale]).await?;
+    let hold = params![keys, tenants, ids, until, stale];
+    let taken = tx.query(HOLD, hold).await?;
     match taken.len() == wanted {
         true => Ok(()),
         false => Err(Fault::again("somebody else took a dedup key")),

@@ -19,7 +19,7 @@ struct Migration {
     compatible_from: i32,
 }
 
-const MIGRATIONS: [Migration; 9] = [
+const MIGRATIONS: [Migration; 20] = [
     Migration {
         script: include_str!("../../migrations/postgres/0001_initial.sql"),
         compatible_from: 1,
@@ -60,6 +60,59 @@ const MIGRATIONS: [Migration; 9] = [
         script: include_str!("../../migrations/postgres/0009_buckets.sql"),
         compatible_from: 9,
     },
+    // A host that knows nothing of keys would let everybody in.
+    Migration {
+        script: include_str!("../../migrations/postgres/0010_access.sql"),
+        compatible_from: 10,
+    },
+    // A host that knows nothing of tenants would see no rows.
+    Migration {
+        script: include_str!("../../migrations/postgres/0011_tenants.sql"),
+        compatible_from: 11,
+    },
+    // A host that knows nothing of it leaves it empty.
+    Migration {
+        script: include_str!("../../migrations/postgres/0012_egress.sql"),
+        compatible_from: 11,
+    },
+    Migration {
+        script: include_str!("../../migrations/postgres/0013_secrets.sql"),
+        compatible_from: 11,
+    },
+    Migration {
+        script: include_str!("../../migrations/postgres/0014_schedules.sql"),
+        compatible_from: 11,
+    },
+    // A host that knows nothing of it would not count what it keeps.
+    Migration {
+        script: include_str!("../../migrations/postgres/0015_quotas.sql"),
+        compatible_from: 15,
+    },
+    // A host that knows nothing of the trail would change things without an entry.
+    Migration {
+        script: include_str!("../../migrations/postgres/0016_audit.sql"),
+        compatible_from: 16,
+    },
+    // A host that knows nothing of callbacks leaves them to others: the schema makes their rows.
+    Migration {
+        script: include_str!("../../migrations/postgres/0017_callbacks.sql"),
+        compatible_from: 16,
+    },
+    // A host that knows nothing of it lets tenants use what they like there.
+    Migration {
+        script: include_str!("../../migrations/postgres/0018_cpu.sql"),
+        compatible_from: 16,
+    },
+    // A host that knows nothing of it ends batches and tells nobody.
+    Migration {
+        script: include_str!("../../migrations/postgres/0019_batch_callbacks.sql"),
+        compatible_from: 19,
+    },
+    // A host that knows nothing of workflows would end nodes and release none.
+    Migration {
+        script: include_str!("../../migrations/postgres/0020_workflows.sql"),
+        compatible_from: 20,
+    },
 ];
 
 /// The advisory lock of a transaction that changes the schema.
@@ -70,7 +123,8 @@ const SERVER_MIN: i32 = 130_000;
 const SERVER: &str = "
     SELECT current_setting('server_version_num')::int4, pg_is_in_recovery(),
         current_setting('fsync')::bool, current_setting('full_page_writes')::bool,
-        current_setting('server_encoding')";
+        current_setting('server_encoding'),
+        (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user)";
 const BEGINNING: &str = "
     CREATE SCHEMA IF NOT EXISTS cofferdam;
     CREATE TABLE IF NOT EXISTS cofferdam.schema_version (
@@ -138,6 +192,12 @@ async fn check_server(tx: &mut Tx) -> Result<(), Fault> {
     }
     if !get::<bool>(&row, 3)? {
         tracing::warn!("the PostgreSQL server has full_page_writes switched off");
+    }
+    if get::<Option<bool>>(&row, 5)?.unwrap_or(false) {
+        tracing::warn!(
+            "the database's user is one to whom row-level security does not apply: tenants have one wall \
+             between them instead of two; a user who merely owns the database is enough"
+        );
     }
     if get::<&str>(&row, 4)? != "UTF8" {
         return unfit("the database is not encoded in UTF-8");

@@ -5,14 +5,20 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::{Inserted, StorageError};
+use super::quotas::Quotas;
+use crate::{Bounds, Inserted, StorageError};
+use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::module::Digest;
-use cofferdam_domain::task::{Dedup, NewTask, TaskId};
+use cofferdam_domain::task::{NewTask, TaskId};
 use cofferdam_domain::time::Timestamp;
 
+/// A key of a tenant's: each tenant has keys of its own.
+pub(super) type TenantKey = (Tenant, String);
+
 /// Who has an id or key, and for what request.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Earlier {
+    pub(super) tenant: Tenant,
     pub(super) id: TaskId,
     pub(super) fingerprint: [u8; 16],
 }
@@ -21,10 +27,12 @@ pub(super) struct Earlier {
 #[derive(Default)]
 pub(super) struct Known {
     pub(super) by_id: HashMap<TaskId, Earlier>,
-    pub(super) by_key: HashMap<String, Earlier>,
+    pub(super) by_key: HashMap<TenantKey, Earlier>,
     /// Who holds a dedup key, and until when.
-    pub(super) holders: HashMap<String, (TaskId, Timestamp)>,
+    pub(super) holders: HashMap<TenantKey, (TaskId, Timestamp)>,
     pub(super) waiting: u64,
+    /// What the tenants have that have quotas.
+    pub(super) quotas: Quotas,
     /// Versions that tasks would run and that are not kept.
     pub(super) gone: HashSet<Digest>,
 }
@@ -33,8 +41,8 @@ pub(super) struct Known {
 #[derive(Default)]
 struct Added {
     by_id: HashMap<TaskId, Earlier>,
-    by_key: HashMap<String, Earlier>,
-    holders: HashMap<String, (TaskId, Timestamp)>,
+    by_key: HashMap<TenantKey, Earlier>,
+    holders: HashMap<TenantKey, (TaskId, Timestamp)>,
 }
 
 impl Known {
@@ -42,7 +50,7 @@ impl Known {
     pub(super) fn plan(
         &mut self,
         tasks: &[NewTask],
-        pending_max: u64,
+        bounds: Bounds,
         now: Timestamp,
     ) -> Result<Vec<Inserted>, StorageError> {
         let mut added = Added::default();
@@ -54,12 +62,13 @@ impl Known {
         let more = u64::try_from(new.count()).unwrap_or(u64::MAX);
         let waiting = self.waiting.saturating_add(more);
         // What repeats an earlier request is answered even by a queue that is full.
-        if more > 0 && waiting > pending_max {
+        if more > 0 && waiting > bounds.pending_max {
             return Err(StorageError::QueueFull {
                 pending: self.waiting,
-                limit: pending_max,
+                limit: bounds.pending_max,
             });
         }
+        self.quotas.take(tasks, &inserted, bounds.tenant)?;
         self.waiting = waiting;
         self.by_id.extend(added.by_id);
         self.by_key.extend(added.by_key);
@@ -74,13 +83,17 @@ impl Known {
         now: Timestamp,
     ) -> Result<Inserted, StorageError> {
         let by_id = added.by_id.get(&task.id).or(self.by_id.get(&task.id));
-        if let Some(key) = &task.idempotency_key
+        let tenants = |key: &String| (task.tenant.clone(), key.clone());
+        let key = task.idempotency_key.as_ref().map(tenants);
+        if let Some(key) = &key
             && let Some(earlier) = added.by_key.get(key).or(self.by_key.get(key))
         {
             return earlier.compared(task);
         }
-        if let Some(dedup) = &task.dedup
-            && let Some(holder) = self.holder(added, dedup, now)
+        let dedup = task.dedup.as_ref();
+        let dedup = dedup.map(|dedup| (tenants(&dedup.key), dedup.window));
+        if let Some((key, _)) = &dedup
+            && let Some(holder) = self.holder(added, key, now)
         {
             // The same request again is a repetition rather than a duplicate.
             return match by_id {
@@ -95,25 +108,22 @@ impl Known {
             return Err(StorageError::ModuleGone(task.spec.digest));
         }
         let earlier = Earlier {
+            tenant: task.tenant.clone(),
             id: task.id,
             fingerprint: task.fingerprint,
         };
-        added.by_id.insert(task.id, earlier);
-        if let Some(key) = &task.idempotency_key {
-            added.by_key.insert(key.clone(), earlier);
+        added.by_id.insert(task.id, earlier.clone());
+        if let Some(key) = key {
+            added.by_key.insert(key, earlier);
         }
-        if let Some(dedup) = &task.dedup {
-            let until = now.plus(dedup.window);
-            added.holders.insert(dedup.key.clone(), (task.id, until));
+        if let Some((key, window)) = dedup {
+            added.holders.insert(key, (task.id, now.plus(window)));
         }
         Ok(Inserted::New)
     }
 
-    fn holder(&self, added: &Added, dedup: &Dedup, now: Timestamp) -> Option<TaskId> {
-        let known = added
-            .holders
-            .get(&dedup.key)
-            .or(self.holders.get(&dedup.key));
+    fn holder(&self, added: &Added, key: &TenantKey, now: Timestamp) -> Option<TaskId> {
+        let known = added.holders.get(key).or(self.holders.get(key));
         known
             .filter(|(_, until)| *until > now)
             .map(|(holder, _)| *holder)
@@ -121,8 +131,10 @@ impl Known {
 }
 
 impl Earlier {
+    /// The task of another tenant is never the same request: whoever names it learns only that the id
+    /// cannot be theirs.
     fn compared(&self, task: &NewTask) -> Result<Inserted, StorageError> {
-        if self.fingerprint == task.fingerprint {
+        if self.tenant == task.tenant && self.fingerprint == task.fingerprint {
             Ok(Inserted::Repeated(self.id))
         } else {
             Err(StorageError::Conflict(self.id))

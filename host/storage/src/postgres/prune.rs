@@ -12,6 +12,7 @@ use super::classes;
 use super::counters;
 use super::fault::{Fault, get, get_hash, get_u8};
 use super::files;
+use super::nodes::id_of;
 use super::params::params;
 use super::tx::{Mode, Tx};
 use super::workers;
@@ -30,7 +31,8 @@ const KEYS_MAX: i64 = 10_000;
 macro_rules! select_old {
     ($rest:literal) => {
         concat!(
-            "SELECT t.seq, s.id, t.state, s.blob, t.change, t.batch
+            "SELECT t.seq, s.id, t.state, s.blob, t.change, t.batch, t.tenant, t.kept_bytes,
+                t.workflow
              FROM cofferdam.task t JOIN cofferdam.task_spec s ON s.seq = t.seq ",
             $rest
         )
@@ -40,13 +42,49 @@ macro_rules! select_old {
 /// The oldest final tasks: those finished before $1, and those beyond a number. Two ranges of one
 /// index, because the second does not ask when.
 const BY_AGE: &str = select_old!(
-    "WHERE t.state >= 3 AND t.finished_at < $1 ORDER BY t.finished_at, t.seq LIMIT $2
-     FOR UPDATE OF t SKIP LOCKED"
+    "WHERE t.state >= 3 AND t.finished_at < $1 AND (t.workflow IS NULL OR NOT EXISTS (
+        SELECT 1 FROM cofferdam.workflow w JOIN cofferdam.workflow x ON x.root = w.root
+        WHERE w.seq = t.workflow AND (x.finished_at IS NULL OR x.finished_at >= $1)))
+     ORDER BY t.finished_at, t.seq LIMIT $2 FOR UPDATE OF t SKIP LOCKED"
 );
 const BY_NUMBER: &str = select_old!(
-    "WHERE t.state >= 3 ORDER BY t.finished_at, t.seq LIMIT $1 FOR UPDATE OF t SKIP LOCKED"
+    "WHERE t.state >= 3 AND (t.workflow IS NULL OR NOT EXISTS (
+        SELECT 1 FROM cofferdam.workflow w JOIN cofferdam.workflow x ON x.root = w.root
+        WHERE w.seq = t.workflow AND x.finished_at IS NULL))
+     ORDER BY t.finished_at, t.seq LIMIT $1 FOR UPDATE OF t SKIP LOCKED"
 );
-const BY_ID: &str = select_old!("WHERE s.id = $1 FOR UPDATE OF t");
+/// Those of workflows and of all that are nested in them.
+const OF_ROOTS: &str = select_old!(
+    "WHERE t.seq IN (SELECT n.seq FROM cofferdam.workflow w
+        JOIN cofferdam.node n ON n.workflow = w.seq WHERE w.root = ANY($1::int8[]))
+     ORDER BY t.seq FOR UPDATE OF t"
+);
+/// The roots of these workflows, each with its number of nodes, and those without nodes that are as old as tasks may
+/// be. They are locked, so that nobody tries one again meanwhile.
+const ROOTS: &str = "
+    SELECT r.seq, r.nodes FROM cofferdam.workflow r
+    WHERE r.finished_at IS NOT NULL AND r.seq IN (
+        SELECT w.root FROM cofferdam.workflow w WHERE w.seq = ANY($1::int8[])
+        UNION ALL
+        (SELECT w.seq FROM cofferdam.workflow w
+         WHERE w.nodes = 0 AND w.finished_at < $2 AND w.parent IS NULL LIMIT 1000))
+    ORDER BY r.seq FOR UPDATE SKIP LOCKED";
+const REMOVE_WORKFLOWS: &str = "
+    WITH w AS (
+        DELETE FROM cofferdam.workflow WHERE root = ANY($1::int8[]) RETURNING seq, tenant, kept_bytes),
+    s AS (DELETE FROM cofferdam.workflow_spec s USING w WHERE s.seq = w.seq),
+    n AS (DELETE FROM cofferdam.node n USING w WHERE n.workflow = w.seq),
+    g AS (DELETE FROM cofferdam.workflow_signal g USING w WHERE g.workflow = w.seq)
+    SELECT tenant, kept_bytes FROM w";
+const BY_ID: &str =
+    select_old!("WHERE s.id = $1 AND ($2::text IS NULL OR s.tenant = $2) FOR UPDATE OF t");
+/// In the order of an index.
+const OF_TENANT: &str = select_old!(
+    "WHERE t.tenant = $1 AND t.state >= 3 AND (t.workflow IS NULL OR NOT EXISTS (
+        SELECT 1 FROM cofferdam.workflow w JOIN cofferdam.workflow x ON x.root = w.root
+        WHERE w.seq = t.workflow AND x.finished_at IS NULL))
+     ORDER BY t.change LIMIT $2 FOR UPDATE OF t SKIP LOCKED"
+);
 const UNREFERRED: &str = "
     SELECT a.id FROM unnest($1::uuid[]) WITH ORDINALITY AS a(id, place)
     WHERE NOT EXISTS (SELECT 1 FROM cofferdam.task_spec s WHERE s.blob = a.id) ORDER BY a.place";
@@ -85,6 +123,9 @@ struct OldTask {
     blob: Option<Uuid>,
     change: i64,
     batch: Option<Uuid>,
+    tenant: String,
+    kept_bytes: i64,
+    workflow: Option<i64>,
 }
 
 fn old_task(row: &Row) -> Result<OldTask, StorageError> {
@@ -95,6 +136,9 @@ fn old_task(row: &Row) -> Result<OldTask, StorageError> {
         blob: get(row, 3)?,
         change: get(row, 4)?,
         batch: get(row, 5)?,
+        tenant: get(row, 6)?,
+        kept_bytes: get(row, 7)?,
+        workflow: get(row, 8)?,
     })
 }
 
@@ -115,6 +159,7 @@ pub(super) async fn prune(
         return Ok(Pruned::default());
     }
     let old = old_tasks(&mut tx, finished_before, keep_max, limit).await?;
+    let old = with_workflows(&mut tx, old, finished_before, limit).await?;
     let blobs = remove(&mut tx, &old).await?;
     tx.later(OLD_KEYS, params![now.as_millis(), KEYS_MAX]);
     workers::remove_silent(&mut tx, now);
@@ -141,11 +186,16 @@ pub(super) async fn prune(
 /// input.
 pub(super) async fn purge(call: &Call, id: TaskId) -> Result<Purged, Fault> {
     let mut tx = call.begin(Mode::Durable).await?;
-    let found = tx.query_opt(BY_ID, params![id.0]).await?;
+    let found = tx.query_opt(BY_ID, params![id.0, tx.tenant()]).await?;
     let Some(task) = found.as_ref().map(old_task).transpose()? else {
         tx.rollback().await?;
         return Ok(Purged::Unknown);
     };
+    if let Some(workflow) = task.workflow {
+        let workflow = id_of(&mut tx, workflow).await?;
+        tx.rollback().await?;
+        return Ok(Purged::OfWorkflow(workflow));
+    }
     if !task.state.is_final() {
         tx.rollback().await?;
         return Ok(Purged::NotFinal(task.state));
@@ -157,6 +207,25 @@ pub(super) async fn purge(call: &Call, id: TaskId) -> Result<Purged, Fault> {
         blobs,
         modules: Vec::new(),
     }))
+}
+
+/// Removes up to `limit` final tasks of the one tenant that the call is about.
+pub(super) async fn purge_some(call: &Call, limit: u32) -> Result<Pruned, Fault> {
+    let mut tx = call.begin(Mode::Durable).await?;
+    let wanted = params![tx.tenant(), i64::from(limit)];
+    let rows = tx.query(OF_TENANT, wanted).await?;
+    let tasks: Result<Vec<OldTask>, StorageError> = rows.iter().map(old_task).collect();
+    let tasks = with_workflows(&mut tx, tasks?, Timestamp::EPOCH, limit).await?;
+    let blobs = remove(&mut tx, &tasks).await?;
+    match tasks.is_empty() {
+        true => tx.rollback().await?,
+        false => tx.commit().await?,
+    }
+    Ok(Pruned {
+        tasks: tasks.iter().map(|task| TaskId(task.id)).collect(),
+        blobs,
+        modules: Vec::new(),
+    })
 }
 
 async fn old_tasks(
@@ -180,6 +249,39 @@ async fn old_tasks(
     Ok(tasks?)
 }
 
+/// Replaces each node by all tasks of its outermost workflow, and removes the rows of that workflow itself; a few
+/// whole workflows at a time.
+async fn with_workflows(
+    tx: &mut Tx,
+    old: Vec<OldTask>,
+    finished_before: Timestamp,
+    limit: u32,
+) -> Result<Vec<OldTask>, Fault> {
+    let workflows: Vec<i64> = old.iter().filter_map(|task| task.workflow).collect();
+    let mut old: Vec<OldTask> = old.into_iter().filter(|it| it.workflow.is_none()).collect();
+    let wanted = params![workflows, finished_before.as_millis()];
+    let mut room = usize::try_from(limit).unwrap_or(usize::MAX);
+    room = room.saturating_sub(old.len()).max(1);
+    let mut roots: Vec<i64> = Vec::new();
+    for row in tx.query(ROOTS, wanted).await? {
+        let nodes = usize::try_from(get::<i32>(&row, 1)?).map_err(StorageError::corrupt)?;
+        if room > 0 {
+            roots.push(get(&row, 0)?);
+            room = room.saturating_sub(nodes);
+        }
+    }
+    if roots.is_empty() {
+        return Ok(old);
+    }
+    for row in tx.query(OF_ROOTS, params![roots.clone()]).await? {
+        old.push(old_task(&row)?);
+    }
+    for row in tx.query(REMOVE_WORKFLOWS, params![roots]).await? {
+        tx.kept(get(&row, 0)?, -get::<i64>(&row, 1)?);
+    }
+    Ok(old)
+}
+
 /// Removes every row of these tasks; answers with the spooled inputs that nothing else refers to.
 async fn remove(tx: &mut Tx, tasks: &[OldTask]) -> Result<Vec<BlobId>, Fault> {
     if tasks.is_empty() {
@@ -198,7 +300,8 @@ async fn remove(tx: &mut Tx, tasks: &[OldTask]) -> Result<Vec<BlobId>, Fault> {
     let ids: Vec<Uuid> = tasks.iter().map(|task| task.id).collect();
     files::remove_of_tasks(tx, ids);
     for task in tasks {
-        tx.count(task.state, -1);
+        tx.count(&task.tenant, task.state, -1);
+        tx.kept(&task.tenant, -task.kept_bytes);
     }
     // A number is never given again, and whoever has seen the newest asks for what comes behind it.
     let newest = tasks.iter().map(|task| task.change).max().unwrap_or(0);

@@ -2,14 +2,14 @@
 //! the same is left to it.
 
 use super::call::Call;
-use super::fault::Fault;
+use super::fault::{Fault, get};
 use super::finish::max_lost_of;
 use super::params::params;
 use super::settle::{Settling, running, running_columns};
 use super::tx::Mode;
-use crate::Rescued;
 use crate::fate;
 use crate::rows::Ending;
+use crate::{Rescued, StorageError};
 use cofferdam_domain::attempt::{Outcome, WorkerId};
 use cofferdam_domain::task::TaskId;
 use cofferdam_domain::time::Timestamp;
@@ -22,8 +22,19 @@ const LOST: &str = concat!(
     " FROM cofferdam.task t JOIN cofferdam.task_spec s ON s.seq = t.seq
       WHERE t.state = 2 AND t.worker <> $1 AND NOT EXISTS (
           SELECT 1 FROM cofferdam.worker w WHERE w.id = t.worker AND w.heard_at >= $2 AND w.state <> 4)
+        AND (t.workflow IS NULL OR t.workflow IN (
+          SELECT f.seq FROM cofferdam.workflow f WHERE f.root = ANY($4::int8[])))
       ORDER BY t.seq LIMIT $3 FOR UPDATE OF t SKIP LOCKED"
 );
+/// The workflows of those that are nodes, which are locked before them.
+const LOCK_ROOTS: &str = "
+    SELECT f.seq FROM cofferdam.workflow f WHERE f.seq IN (
+        SELECT x.root FROM cofferdam.task t JOIN cofferdam.workflow x ON x.seq = t.workflow
+        WHERE t.state = 2 AND t.workflow IS NOT NULL AND t.worker <> $1 AND NOT EXISTS (
+            SELECT 1 FROM cofferdam.worker w
+            WHERE w.id = t.worker AND w.heard_at >= $2 AND w.state <> 4)
+        LIMIT $3)
+    ORDER BY f.seq FOR UPDATE SKIP LOCKED";
 
 /// Takes up to `limit` tasks.
 pub(super) async fn rescue(
@@ -34,7 +45,11 @@ pub(super) async fn rescue(
     now: Timestamp,
 ) -> Result<Vec<Rescued>, Fault> {
     let mut tx = call.begin(Mode::Durable).await?;
-    let lost = params![me.0, dead_before.as_millis(), i64::from(limit)];
+    let lost = || params![me.0, dead_before.as_millis(), i64::from(limit)];
+    let roots = tx.query(LOCK_ROOTS, lost()).await?;
+    let roots: Result<Vec<i64>, StorageError> = roots.iter().map(|row| get(row, 0)).collect();
+    let mut lost = lost();
+    lost.extend(params![roots?]);
     let rows = tx.query(LOST, lost).await?;
     let mut settling = Settling::default();
     let mut rescued = Vec::with_capacity(rows.len());
@@ -53,7 +68,7 @@ pub(super) async fn rescue(
     match rows.is_empty() {
         true => tx.rollback().await?,
         false => {
-            settling.write(&mut tx);
+            settling.write(&mut tx).await?;
             tx.commit().await?;
         }
     }

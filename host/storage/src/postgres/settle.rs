@@ -5,14 +5,15 @@ mod columns;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-pub(super) use self::columns::Left;
-use self::columns::{MOVE, Moved, Moves, RECORD, Records, number};
+pub(super) use self::columns::{Left, number};
+use self::columns::{MOVE, Moved, Moves, RECORD, Records};
 use super::fault::{Fault, get, get_u32};
-use super::params::{Raw, params};
+use super::params::{Params, Raw, params};
 use super::places::{Places, place_of};
+use super::release::EndedNodes;
 use super::tx::Tx;
 use crate::StorageError;
-use crate::fate::{After, Running};
+use crate::fate::{After, NodeAt, Running};
 use crate::rows::{EndedRow, Ending};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::time::Timestamp;
@@ -21,7 +22,7 @@ use cofferdam_domain::time::Timestamp;
 macro_rules! running_columns {
     () => {
         "t.seq, s.template, t.attempt, t.max_attempts, t.lost, t.cancel_requested, t.worker,
-         t.claimed_at, t.run_at, s.id, t.batch, t.batch_bound"
+         t.claimed_at, t.run_at, s.id, t.batch, t.batch_bound, t.tenant, t.workflow, t.place"
     };
 }
 pub(super) use running_columns;
@@ -33,7 +34,7 @@ const BY_SEQ: &str = concat!(
       WHERE t.seq = $1 FOR UPDATE OF t"
 );
 const OUTPUT: &str = "
-    INSERT INTO cofferdam.output (seq, number, blob, size_bytes) VALUES ($1, $2, $3, $4)";
+    INSERT INTO cofferdam.output (seq, number, blob, size_bytes, tenant) VALUES ($1, $2, $3, $4, $5)";
 
 /// Rows of one statement, and their bytes.
 pub(super) const ROWS_MAX: usize = 2000;
@@ -51,6 +52,7 @@ pub(super) fn running(row: &Row) -> Result<RunningTask, StorageError> {
     Ok(RunningTask {
         task: Running {
             seq: get(row, 0)?,
+            tenant: get(row, 12)?,
             template: get(row, 1)?,
             attempt: get_u32(row, 2)?,
             max_attempts: get_u32(row, 3)?,
@@ -59,10 +61,19 @@ pub(super) fn running(row: &Row) -> Result<RunningTask, StorageError> {
             worker: *get::<Uuid>(row, 6)?.as_bytes(),
             claimed_at: get(row, 7)?,
             place: place_of(row, 10)?,
+            node: node_at(row, 13)?,
+            told: None,
         },
         run_at: get(row, 8)?,
         id: get(row, 9)?,
     })
+}
+
+/// The node that columns `first` and the next tell of.
+fn node_at(row: &Row, first: usize) -> Result<Option<NodeAt>, StorageError> {
+    let (workflow, place): (Option<i64>, Option<i32>) = (get(row, first)?, get(row, first + 1)?);
+    let both = workflow.zip(place.map(i32::cast_unsigned));
+    Ok(both.map(|(workflow, place)| NodeAt { workflow, place }))
 }
 
 /// The running task of that number.
@@ -79,9 +90,13 @@ pub(super) async fn running_by_seq(tx: &mut Tx, seq: i64) -> Result<RunningTask,
 pub(super) struct Settling {
     moves: Moves,
     records: Vec<Records>,
-    outputs: Vec<(i64, i32, Raw, i64)>,
-    states: Vec<TaskState>,
-    places: Places,
+    outputs: Vec<Params>,
+    /// Whose task came into which state, and the bytes that are kept of its attempt.
+    states: Vec<(String, TaskState, i64)>,
+    /// The batches of those that ended, here and at once.
+    pub(super) places: Places,
+    /// The nodes among those.
+    pub(super) ended: EndedNodes,
 }
 
 impl Settling {
@@ -95,10 +110,16 @@ impl Settling {
         ending: &Ending<'_>,
     ) -> Result<TaskState, StorageError> {
         let task = &running.task;
-        self.record(task, ending, ending.row()?)?;
+        let row = ending.row()?;
+        let kept_bytes = row.kept_bytes;
+        self.record(task, ending, row)?;
         let (state, run_at) = match after {
             After::Final(state) => {
                 self.places.freed(task.place);
+                if task.node.is_some() {
+                    let kind = ending.outcome.failure_kind();
+                    self.ended.push(running.id, state, kind, ending.finished_at);
+                }
                 (state, None)
             }
             After::Again(run_at) => (TaskState::Pending, run_at),
@@ -113,9 +134,10 @@ impl Settling {
             at: ending.finished_at,
             has_run: true,
             ended: Some(ending.outcome.failure_kind()),
+            kept_bytes,
         };
         self.moves.push(task, &moved)?;
-        self.states.push(state);
+        self.states.push((task.tenant.clone(), state, kept_bytes));
         Ok(state)
     }
 
@@ -137,28 +159,32 @@ impl Settling {
             at,
             has_run: task.attempt > 1,
             ended: None,
+            kept_bytes: 0,
         };
         self.moves.push(task, &moved)?;
-        self.states.push(TaskState::Pending);
+        self.states
+            .push((task.tenant.clone(), TaskState::Pending, 0));
         Ok(TaskState::Pending)
     }
 
-    /// Sends it all with the commit.
-    pub(super) fn write(self, tx: &mut Tx) {
-        for state in self.states {
-            tx.moved(TaskState::Running, state, 1);
+    /// Sends it all with the commit, but for what it releases.
+    pub(super) async fn write(self, tx: &mut Tx) -> Result<(), Fault> {
+        self.ended.release(tx).await?;
+        for (tenant, state, kept_bytes) in self.states {
+            tx.moved(&tenant, TaskState::Running, state);
+            tx.kept(&tenant, kept_bytes);
         }
-        if self.moves.seqs.is_empty() {
-            return;
+        if !self.moves.seqs.is_empty() {
+            tx.later(MOVE, self.moves.into_params());
         }
-        tx.later(MOVE, self.moves.into_params());
         for records in self.records {
             tx.later(RECORD, records.into_params());
         }
-        for (seq, number, blob, size_bytes) in self.outputs {
-            tx.later(OUTPUT, params![seq, number, blob, size_bytes]);
+        for output in self.outputs {
+            tx.later(OUTPUT, output);
         }
         self.places.fill(tx);
+        Ok(())
     }
 
     fn record(
@@ -170,7 +196,9 @@ impl Settling {
         let number = number(task.attempt)?;
         if let Some((blob, size_bytes)) = row.elsewhere {
             let blob = Raw::copy(&blob.0);
-            self.outputs.push((task.seq, number, blob, size_bytes));
+            let owner = task.tenant.clone();
+            self.outputs
+                .push(params![task.seq, number, blob, size_bytes, owner]);
         }
         let bytes = row.bytes();
         let has_room = |records: &Records| {

@@ -18,7 +18,8 @@ use cofferdam_domain::task::{BlobId, Input, Priority, TaskId, TaskSpec};
 const BY_ID: &str = "
     SELECT s.template, t.priority, s.content_type, s.blob, s.blob_bytes, s.args, s.env, s.metadata,
         s.body
-    FROM cofferdam.task_spec s JOIN cofferdam.task t ON t.seq = s.seq WHERE s.id = $1";
+    FROM cofferdam.task_spec s JOIN cofferdam.task t ON t.seq = s.seq
+    WHERE s.id = $1 AND ($2::text IS NULL OR s.tenant = $2)";
 
 /// Reads content_type, blob, blob_bytes, args, env, metadata and body from column `first` on.
 pub(super) fn spec_parts(row: &Row, first: usize) -> Result<SpecParts, StorageError> {
@@ -51,7 +52,7 @@ pub(super) fn priority_of(row: &Row, place: usize) -> Result<Priority, StorageEr
 
 /// What was submitted as task `id`.
 pub(super) async fn task_spec(tx: &mut Tx, id: TaskId) -> Result<Option<TaskSpec>, Fault> {
-    let Some(row) = tx.query_opt(BY_ID, params![id.0]).await? else {
+    let Some(row) = tx.query_opt(BY_ID, params![id.0, tx.tenant()]).await? else {
         return Ok(None);
     };
     let template = templates::by_id(tx, get(&row, 0)?).await?;

@@ -1,6 +1,7 @@
 //! How many tasks there are in each state, as far as a host notes it: what each transaction changes,
 //! counted in shards so that transactions that go on at once do not wait for each other.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,12 +11,18 @@ use crate::rows::state_number;
 use cofferdam_domain::state::TaskState;
 
 /// Shards in all. Hosts begin at a random one.
-const SHARDS: u32 = 64;
+pub(super) const SHARDS: u32 = 64;
 
 const ADD: &str = "
-    INSERT INTO cofferdam.counter AS c (shard, state, tasks)
-    SELECT $1, u.state, u.tasks FROM unnest($2::int2[], $3::int8[]) AS u(state, tasks)
+    INSERT INTO cofferdam.counter AS c (shard, tenant, state, tasks)
+    SELECT $1, u.tenant, u.state, u.tasks
+    FROM unnest($2::text[], $3::int2[], $4::int8[]) AS u(tenant, state, tasks)
     ON CONFLICT (shard, tenant, state) DO UPDATE SET tasks = c.tasks + excluded.tasks";
+
+const KEEP: &str = "
+    INSERT INTO cofferdam.kept AS k (shard, tenant, bytes)
+    SELECT $1, u.tenant, u.bytes FROM unnest($2::text[], $3::int8[]) AS u(tenant, bytes)
+    ON CONFLICT (shard, tenant) DO UPDATE SET bytes = k.bytes + excluded.bytes";
 
 /// Which shard the next transaction writes.
 pub(super) struct Shards {
@@ -40,29 +47,55 @@ impl Shards {
     }
 }
 
-/// By how much a transaction changes the counters.
+/// By how much a transaction changes the counters of each tenant. In one order for all, because whoever
+/// writes a counter holds its row.
 #[derive(Default)]
-pub(super) struct Deltas([i64; 6]);
+pub(super) struct Deltas {
+    tasks: BTreeMap<String, [i64; 6]>,
+    kept: BTreeMap<String, i64>,
+}
 
 impl Deltas {
-    fn place(&mut self, state: TaskState) -> &mut i64 {
-        &mut self.0[usize::from(state_number(state))]
+    pub(super) fn add(&mut self, tenant: &str, state: TaskState, tasks: i64) {
+        let place = usize::from(state_number(state));
+        match self.tasks.get_mut(tenant) {
+            Some(counts) => counts[place] += tasks,
+            None => self.tasks.entry(tenant.to_owned()).or_default()[place] += tasks,
+        }
     }
 
-    pub(super) fn add(&mut self, state: TaskState, tasks: i64) {
-        *self.place(state) += tasks;
+    /// Counts bytes that are kept.
+    pub(super) fn kept(&mut self, tenant: &str, bytes: i64) {
+        match self.kept.get_mut(tenant) {
+            Some(kept) => *kept += bytes,
+            None => *self.kept.entry(tenant.to_owned()).or_default() += bytes,
+        }
     }
 
-    pub(super) fn moved(&mut self, from: TaskState, to: TaskState, tasks: i64) {
-        *self.place(from) -= tasks;
-        *self.place(to) += tasks;
+    /// The statements that write them down; none if nothing changed.
+    pub(super) fn statements(&self, shard: i16) -> impl Iterator<Item = (&'static str, Params)> {
+        let tasks = self.tasks_statement(shard);
+        tasks.into_iter().chain(self.kept_statement(shard))
     }
 
-    /// The statement that writes them down; none if nothing changed.
-    pub(super) fn statement(&self, shard: i16) -> Option<(&'static str, Params)> {
-        let changed = (0_i16..).zip(self.0).filter(|(_, tasks)| *tasks != 0);
-        let (states, tasks): (Vec<i16>, Vec<i64>) = changed.unzip();
-        (!states.is_empty()).then(|| (ADD, params![shard, states, tasks]))
+    fn kept_statement(&self, shard: i16) -> Option<(&'static str, Params)> {
+        let changed = self.kept.iter().filter(|(_, bytes)| **bytes != 0);
+        let (tenants, bytes): (Vec<String>, Vec<i64>) = changed
+            .map(|(tenant, bytes)| (tenant.clone(), *bytes))
+            .unzip();
+        (!tenants.is_empty()).then(|| (KEEP, params![shard, tenants, bytes]))
+    }
+
+    fn tasks_statement(&self, shard: i16) -> Option<(&'static str, Params)> {
+        let (mut tenants, mut states, mut tasks) = (Vec::new(), Vec::new(), Vec::new());
+        for (tenant, counts) in &self.tasks {
+            for (state, more) in (0_i16..).zip(counts).filter(|(_, more)| **more != 0) {
+                tenants.push(tenant.clone());
+                states.push(state);
+                tasks.push(*more);
+            }
+        }
+        (!states.is_empty()).then(|| (ADD, params![shard, tenants, states, tasks]))
     }
 }
 

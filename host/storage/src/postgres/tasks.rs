@@ -13,7 +13,8 @@ use super::spec::priority_of;
 use super::tx::Tx;
 use crate::blobs::BlobHash;
 use crate::rows::{
-    ArtifactsRow, Asked, FailureRow, NO_METADATA, from_json, state_of, truncated_of,
+    ArtifactsRow, Asked, FailureRow, NO_METADATA, egress_of, from_json, state_of, tenant_of,
+    truncated_of,
 };
 use crate::{HeldTask, StorageError};
 use cofferdam_domain::attempt::{
@@ -33,9 +34,11 @@ macro_rules! select_tasks {
                 coalesce(t.due_at, t.run_at),
                 t.claimed_at, t.finished_at, t.updated_at, t.worker, s.metadata,
                 a.duration_us, a.cpu_us, a.fuel, a.peak_memory_bytes, a.disk_bytes, a.failure,
-                coalesce(o.size_bytes, octet_length(a.output)), a.truncated,
+                coalesce(o.size_bytes,
+                    octet_length(a.output) - (a.truncated >> 3 & 1) * (44 + octet_length(s.tenant))),
+                a.truncated,
                 CASE WHEN p.settings LIKE '%\"placement\":%' OR p.settings LIKE '%\"isolation\":%'
-                    THEN p.settings END
+                    THEN p.settings END, s.tenant, a.egress, t.callback IS NOT NULL
              FROM ",
             $from,
             " JOIN cofferdam.template p ON p.id = s.template
@@ -49,7 +52,7 @@ macro_rules! select_tasks {
 
 const ONE: &str = select_tasks!(
     "cofferdam.task_spec s JOIN cofferdam.task t ON t.seq = s.seq",
-    "WHERE s.id = $1"
+    "WHERE s.id = $1 AND ($2::text IS NULL OR s.tenant = $2)"
 );
 const NAMED: &str = select_tasks!(
     "unnest($1::uuid[]) AS w(id)
@@ -66,34 +69,36 @@ const RESULT: &str = "
     FROM cofferdam.task_spec s JOIN cofferdam.task t ON t.seq = s.seq
     JOIN cofferdam.attempt a ON a.seq = t.seq AND a.number = t.attempt
     LEFT JOIN cofferdam.output o ON o.seq = a.seq AND o.number = a.number
-    WHERE s.id = $1 AND t.state IN (3, 5) AND a.output IS NOT NULL";
+    WHERE s.id = $1 AND ($2::text IS NULL OR s.tenant = $2) AND t.state IN (3, 5) AND a.output IS NOT NULL";
 /// A query for attempts of the task $1 that are as it says.
 macro_rules! select_attempts {
     ($which:literal) => {
         concat!(
             "SELECT a.number, a.worker, p.digest, a.started_at, a.finished_at, a.failure,
                 a.duration_us, a.cpu_us, a.fuel, a.peak_memory_bytes, a.disk_bytes,
-                coalesce(o.size_bytes, octet_length(a.output), 0), a.truncated, a.artifacts
+                coalesce(o.size_bytes,
+                    octet_length(a.output) - (a.truncated >> 3 & 1) * (44 + octet_length(s.tenant)), 0),
+                a.truncated, a.artifacts, a.egress
              FROM cofferdam.task_spec s JOIN cofferdam.task t ON t.seq = s.seq
              JOIN cofferdam.template p ON p.id = s.template
              JOIN cofferdam.attempt a ON a.seq = s.seq
              LEFT JOIN cofferdam.output o ON o.seq = a.seq AND o.number = a.number
-             WHERE s.id = $1 AND ",
+             WHERE s.id = $1 AND ($2::text IS NULL OR s.tenant = $2) AND ",
             $which
         )
     };
 }
 
-const ATTEMPT: &str = select_attempts!("a.number = coalesce($2, t.attempt - (t.state = 2)::int)");
-const ATTEMPTS: &str = select_attempts!("a.number > $2 ORDER BY a.number LIMIT $3");
+const ATTEMPT: &str = select_attempts!("a.number = coalesce($3, t.attempt - (t.state = 2)::int)");
+const ATTEMPTS: &str = select_attempts!("a.number > $3 ORDER BY a.number LIMIT $4");
 
 /// One task.
 pub(super) async fn task(tx: &mut Tx, id: TaskId) -> Result<Option<Task>, Fault> {
-    let row = tx.query_opt(ONE, params![id.0]).await?;
+    let row = tx.query_opt(ONE, params![id.0, tx.tenant()]).await?;
     Ok(row.as_ref().map(task_of).transpose()?)
 }
 
-/// Those of these tasks that there are.
+/// Those of these tasks that there are, whosever they are.
 pub(super) async fn named(tx: &mut Tx, ids: Vec<TaskId>) -> Result<Vec<Task>, Fault> {
     let ids: Vec<Uuid> = ids.into_iter().map(|id| id.0).collect();
     let rows = tx.query(NAMED, params![ids]).await?;
@@ -123,6 +128,7 @@ fn task_of(row: &Row) -> Result<Task, StorageError> {
     } = Asked::of(get(row, 26)?)?;
     Ok(Task {
         id: TaskId(get(row, 0)?),
+        tenant: tenant_of(get(row, 27)?)?,
         module: ModuleName::parse(get(row, 1)?).map_err(StorageError::corrupt)?,
         digest: Digest::from_bytes(get_hash(row, 2)?),
         state: state_of(get_u8(row, 3)?)?,
@@ -142,15 +148,17 @@ fn task_of(row: &Row) -> Result<Task, StorageError> {
         isolation,
         placement,
         metadata: metadata.unwrap_or_else(|| NO_METADATA.to_owned()),
-        usage: duration.map(|_there| usage_of(row, 18)).transpose()?,
+        usage: duration.map(|_there| usage_of(row, 18, 28)).transpose()?,
         failure: failure_of(get(row, 23)?)?,
         result_bytes: get::<Option<i64>>(row, 24)?.map(i64::cast_unsigned),
         truncated: truncated(get(row, 25)?)?,
+        has_callback: get(row, 29)?,
     })
 }
 
-/// duration_us, cpu_us, fuel, peak_memory_bytes and disk_bytes from column `first` on.
-fn usage_of(row: &Row, first: usize) -> Result<Usage, StorageError> {
+/// duration_us, cpu_us, fuel, peak_memory_bytes and disk_bytes from column `first` on, and egress from
+/// another.
+fn usage_of(row: &Row, first: usize, egress: usize) -> Result<Usage, StorageError> {
     let figure = |place| Ok::<_, StorageError>(get::<i64>(row, place)?.cast_unsigned());
     Ok(Usage {
         duration: Duration::from_micros(figure(first)?),
@@ -158,6 +166,7 @@ fn usage_of(row: &Row, first: usize) -> Result<Usage, StorageError> {
         fuel: get::<Option<i64>>(row, first + 2)?.map(i64::cast_unsigned),
         peak_memory_bytes: figure(first + 3)?,
         disk_bytes: figure(first + 4)?,
+        egress: egress_of(get(row, egress)?)?,
     })
 }
 
@@ -176,7 +185,7 @@ pub(super) async fn result(
     tx: &mut Tx,
     id: TaskId,
 ) -> Result<Option<(Payload, Option<BlobHash>)>, Fault> {
-    let Some(row) = tx.query_opt(RESULT, params![id.0]).await? else {
+    let Some(row) = tx.query_opt(RESULT, params![id.0, tx.tenant()]).await? else {
         return Ok(None);
     };
     let content_type = Arc::from(get::<&str>(&row, 0)?);
@@ -202,7 +211,8 @@ pub(super) async fn stream(
     };
     // A number that is too large belongs to no attempt, and -1 neither.
     let attempt = attempt.map(|number| i32::try_from(number).unwrap_or(-1));
-    let Some(row) = tx.query_opt(sql, params![id.0, attempt]).await? else {
+    let wanted = params![id.0, tx.tenant(), attempt];
+    let Some(row) = tx.query_opt(sql, wanted).await? else {
         return Ok(None);
     };
     let bytes: Option<&[u8]> = get(&row, 0)?;
@@ -220,8 +230,8 @@ macro_rules! stream_query {
             $column,
             ", a.truncated FROM cofferdam.task_spec s JOIN cofferdam.task t ON t.seq = s.seq
              JOIN cofferdam.attempt a
-                ON a.seq = t.seq AND a.number = coalesce($2, t.attempt - (t.state = 2)::int)
-             WHERE s.id = $1"
+                ON a.seq = t.seq AND a.number = coalesce($3, t.attempt - (t.state = 2)::int)
+             WHERE s.id = $1 AND ($2::text IS NULL OR s.tenant = $2)"
         )
     };
 }
@@ -237,7 +247,9 @@ pub(super) async fn attempt(
     number: Option<u32>,
 ) -> Result<Option<Attempt>, Fault> {
     let number = number.map(|number| i32::try_from(number).unwrap_or(-1));
-    let row = tx.query_opt(ATTEMPT, params![id.0, number]).await?;
+    let row = tx
+        .query_opt(ATTEMPT, params![id.0, tx.tenant(), number])
+        .await?;
     Ok(row.as_ref().map(attempt_of).transpose()?)
 }
 
@@ -249,7 +261,7 @@ pub(super) async fn attempts(
     limit: u32,
 ) -> Result<Vec<Attempt>, Fault> {
     let after = i32::try_from(after).unwrap_or(i32::MAX);
-    let wanted = params![id.0, after, i64::from(limit)];
+    let wanted = params![id.0, tx.tenant(), after, i64::from(limit)];
     let rows = tx.query(ATTEMPTS, wanted).await?;
     let attempts: Result<_, StorageError> = rows.iter().map(attempt_of).collect();
     Ok(attempts?)
@@ -266,7 +278,7 @@ fn attempt_of(row: &Row) -> Result<Attempt, StorageError> {
         started_at: Timestamp::from_millis(get(row, 3)?),
         finished_at: Timestamp::from_millis(get(row, 4)?),
         failure: failure_of(get(row, 5)?)?,
-        usage: usage_of(row, 6)?,
+        usage: usage_of(row, 6, 14)?,
         result_bytes: get::<i64>(row, 11)?.cast_unsigned(),
         truncated: truncated(get(row, 12)?)?,
         artifacts,

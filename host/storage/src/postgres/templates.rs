@@ -9,41 +9,60 @@ use super::fault::{Fault, get, get_hash};
 use super::params::{Raw, params};
 use super::tx::Tx;
 use crate::StorageError;
-use crate::rows::{Settings, Template, TemplateRow};
+use crate::rows::{Numbers, Settings, Template, TemplateRow};
+use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::module::ModuleName;
 use cofferdam_domain::task::TaskSpec;
 
 const BY_ID: &str =
-    "SELECT module, digest, settings, name, class FROM cofferdam.template WHERE id = $1";
-const FIND: &str = "SELECT id, name, class FROM cofferdam.template WHERE fingerprint = $1";
+    "SELECT module, digest, settings, name, class, tenant FROM cofferdam.template WHERE id = $1";
+const FIND: &str =
+    "SELECT id, name, class FROM cofferdam.template WHERE fingerprint = $1 AND tenant = $2";
 // Writing over what is there gives the row back whoever wrote it.
 const WRITE: &str = "
-    INSERT INTO cofferdam.template AS p (digest, module, settings, name, fingerprint, class)
-    VALUES ($1, $2, $3, $4, $5, $6)
+    INSERT INTO cofferdam.template AS p (digest, module, settings, name, fingerprint, class,
+        tenant)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)
     ON CONFLICT (fingerprint, tenant) DO UPDATE SET settings = p.settings RETURNING id";
 const NAME: &str = "
-    INSERT INTO cofferdam.module_name AS n (name) VALUES ($1)
+    INSERT INTO cofferdam.module_name AS n (name, tenant) VALUES ($1, $2)
     ON CONFLICT (name, tenant) DO UPDATE SET name = n.name RETURNING id";
 
-/// The template of `spec`, which is written if it is absent. The transaction keeps others from removing
-/// what it refers to.
-pub(super) async fn of_spec(tx: &mut Tx, spec: &TaskSpec) -> Result<Template, Fault> {
+/// The template of `spec` for a tenant, which is written if it is absent. The transaction keeps others
+/// from removing what it refers to.
+pub(super) async fn of_spec(
+    tx: &mut Tx,
+    tenant: &Tenant,
+    spec: &TaskSpec,
+) -> Result<Template, Fault> {
     let settings = Settings::of(spec).to_json()?;
     let fingerprint = fingerprint(spec, &settings);
-    if let Some(row) = tx.query_opt(FIND, params![fingerprint.clone()]).await? {
-        let (id, name, class) = (get(&row, 0)?, get(&row, 1)?, get(&row, 2)?);
-        return Ok(Template::of_spec(spec, id, name, class));
+    let owner = || tenant.as_str().to_owned();
+    let wanted = params![fingerprint.clone(), owner()];
+    if let Some(row) = tx.query_opt(FIND, wanted).await? {
+        let numbers = Numbers {
+            id: get(&row, 0)?,
+            name: get(&row, 1)?,
+            class: get(&row, 2)?,
+        };
+        return Ok(Template::of_spec(tenant, spec, numbers));
     }
     check_module(tx, spec).await?;
-    let name = one(tx
-        .query_opt(NAME, params![spec.module.as_str().to_owned()])
-        .await?)?;
+    let module = || spec.module.as_str().to_owned();
+    let name = one(tx.query_opt(NAME, params![module(), owner()]).await?)?;
     let class = classes::of_placement(tx, &spec.placement).await?;
     let digest = Raw::copy(spec.digest.as_bytes());
-    let module = spec.module.as_str().to_owned();
-    let written = params![digest, module, settings, name, fingerprint, class];
+    let written = params![
+        digest,
+        module(),
+        settings,
+        name,
+        fingerprint,
+        class,
+        owner()
+    ];
     let id = one(tx.query_opt(WRITE, written).await?)?;
-    Ok(Template::of_spec(spec, id, name, class))
+    Ok(Template::of_spec(tenant, spec, Numbers { id, name, class }))
 }
 
 /// The template of that id.
@@ -62,15 +81,21 @@ pub(super) async fn by_id(tx: &mut Tx, id: i64) -> Result<Arc<Template>, Fault> 
         settings: get(&row, 2)?,
         name: get(&row, 3)?,
         class: get(&row, 4)?,
+        tenant: get(&row, 5)?,
     }
     .try_into()?;
     Ok(tx.call().db.templates().keep(template))
 }
 
-/// The number of a module's name; `None` if no task is of such a module.
-pub(super) async fn name_number(tx: &mut Tx, name: &ModuleName) -> Result<Option<i64>, Fault> {
-    let sql = "SELECT id FROM cofferdam.module_name WHERE name = $1";
-    let found = tx.query_opt(sql, params![name.as_str().to_owned()]).await?;
+/// The number of a module's name; `None` if no task of the tenant is of such a module.
+pub(super) async fn name_number(
+    tx: &mut Tx,
+    tenant: &Tenant,
+    name: &ModuleName,
+) -> Result<Option<i64>, Fault> {
+    let sql = "SELECT id FROM cofferdam.module_name WHERE name = $1 AND tenant = $2";
+    let wanted = params![name.as_str().to_owned(), tenant.as_str().to_owned()];
+    let found = tx.query_opt(sql, wanted).await?;
     Ok(found.map(|row| get(&row, 0)).transpose()?)
 }
 

@@ -1,7 +1,11 @@
 //! The contract on PostgreSQL, and what only this backend can show.
 
+mod consistency;
 mod costs;
+mod hosts_trail;
+mod repairs;
 mod together;
+mod wall;
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -89,14 +93,6 @@ impl Backend for Postgres {
         }
     }
 
-    async fn set_tenant(&self, name: &str, weight: u32, running_max: Option<u32>) {
-        let running_max = running_max.map_or("NULL".to_owned(), |max| max.to_string());
-        self.database.run(&format!(
-            "INSERT INTO cofferdam.tenant (name, weight, running_max)
-             VALUES ('{name}', {weight}, {running_max})"
-        ));
-    }
-
     async fn check(&self) {
         self.storage.close();
         check_database(&self.database);
@@ -106,9 +102,21 @@ impl Backend for Postgres {
 /// The counters against what they count, and every row against those that it belongs to.
 pub(super) fn check_database(database: &Database) {
     for sql in [
-        "SELECT count(*) FROM (SELECT state, sum(tasks) AS tasks FROM cofferdam.counter GROUP BY state) c
-         WHERE tasks <> (SELECT count(*) FROM cofferdam.task t WHERE t.state = c.state)",
-        "SELECT count(*) FROM cofferdam.task WHERE state NOT IN (SELECT state FROM cofferdam.counter)",
+        "SELECT count(*) FROM (
+            SELECT tenant, state, sum(tasks) AS tasks FROM cofferdam.counter GROUP BY tenant, state) c
+         WHERE tasks <> (SELECT count(*) FROM cofferdam.task t
+            WHERE t.state = c.state AND t.tenant = c.tenant)",
+        "SELECT count(*) FROM cofferdam.task
+         WHERE (tenant, state) NOT IN (SELECT tenant, state FROM cofferdam.counter)",
+        "SELECT count(*) FROM cofferdam.task t JOIN cofferdam.task_spec s USING (seq)
+            JOIN cofferdam.template p ON p.id = s.template
+            JOIN cofferdam.module_name n ON n.id = s.name
+         WHERE s.tenant <> t.tenant OR p.tenant <> t.tenant OR n.tenant <> t.tenant",
+        "SELECT count(*) FROM cofferdam.task t JOIN cofferdam.attempt a USING (seq)
+         LEFT JOIN cofferdam.output o USING (seq, number)
+         WHERE a.tenant <> t.tenant OR o.tenant <> t.tenant",
+        "SELECT count(*) FROM cofferdam.task t JOIN cofferdam.batch b ON b.id = t.batch
+         WHERE b.tenant <> t.tenant",
         "SELECT count(*) FROM cofferdam.task FULL JOIN cofferdam.task_spec USING (seq)
          WHERE task.state IS NULL OR task_spec.id IS NULL",
         "SELECT count(*) FROM cofferdam.task_spec
@@ -120,7 +128,28 @@ pub(super) fn check_database(database: &Database) {
          WHERE batch IS NOT NULL AND batch NOT IN (SELECT id FROM cofferdam.batch)",
         "SELECT count(*) FROM cofferdam.batch WHERE tasks > 0 AND id NOT IN
             (SELECT batch FROM cofferdam.task WHERE batch IS NOT NULL)",
+        "SELECT count(*) FROM (SELECT tenant, sum(bytes) AS bytes FROM (
+                SELECT tenant, kept_bytes AS bytes FROM cofferdam.task
+                UNION ALL SELECT tenant, kept_bytes FROM cofferdam.workflow
+                UNION ALL SELECT v.tenant, (m.info::json ->> 'size_bytes')::int8
+                FROM cofferdam.module_version v JOIN cofferdam.module m ON m.digest = v.digest
+                UNION ALL SELECT tenant, -bytes FROM cofferdam.kept) AS each
+            GROUP BY tenant) AS sums WHERE bytes <> 0",
         "SELECT count(*) FROM cofferdam.attempt WHERE seq NOT IN (SELECT seq FROM cofferdam.task)",
+        "SELECT count(*) FROM (SELECT seq, tenant FROM cofferdam.callback WHERE batch IS NULL) c FULL JOIN
+            (SELECT seq, tenant FROM cofferdam.task WHERE callback > 0) t USING (seq)
+         WHERE c.tenant IS DISTINCT FROM t.tenant",
+        "SELECT count(*) FROM cofferdam.callback c WHERE batch IS NOT NULL
+            AND (tenant, batch, seq < 0) NOT IN (SELECT tenant, id, true FROM cofferdam.batch)",
+        "SELECT count(*) FROM cofferdam.callback c WHERE batch IS NOT NULL AND ends = 7
+            AND NOT EXISTS (SELECT 1 FROM cofferdam.task t WHERE t.batch = c.batch AND t.state < 3)
+            AND NOT EXISTS (SELECT 1 FROM cofferdam.delivery d WHERE d.seq = c.seq)",
+        "SELECT count(*) FROM cofferdam.task t
+         WHERE state >= 3 AND (callback::int4 >> (state::int4 - 3)) & 1 = 1
+            AND NOT EXISTS (SELECT 1 FROM cofferdam.delivery d WHERE d.seq = t.seq
+                AND d.state = t.state AND d.finished_at = t.finished_at)",
+        "SELECT count(*) FROM cofferdam.delivery WHERE (seq, tenant, place) NOT IN
+            (SELECT seq, tenant, place FROM cofferdam.callback)",
         "SELECT count(*) FROM cofferdam.output
          WHERE (seq, number) NOT IN (SELECT seq, number FROM cofferdam.attempt)
             OR blob NOT IN (SELECT hash FROM cofferdam.blob WHERE stored)",
@@ -135,7 +164,10 @@ pub(super) fn check_database(database: &Database) {
             - (SELECT coalesce(sum(octet_length(body)), 0) FROM cofferdam.file)",
         "SELECT count(*) FROM cofferdam.blob_part
          WHERE hash NOT IN (SELECT hash FROM cofferdam.blob)",
-    ] {
+    ]
+    .into_iter()
+    .chain(consistency::WRONG)
+    {
         assert_eq!(database.run(sql).trim(), "0", "{sql}");
     }
 }
@@ -202,7 +234,7 @@ async fn the_same_request_at_two_hosts_is_stored_once() {
         let new = told.iter().filter(|told| **told == Inserted::New).count();
         assert_eq!(new, 1, "{number}: {told:?}");
     }
-    assert_eq!(one.counts().await.unwrap().pending, 40);
+    assert_eq!(one.counts(&MINE).await.unwrap().pending, 40);
     two.check();
 }
 
@@ -211,13 +243,13 @@ async fn a_template_that_another_host_removed_is_written_again() {
     let two = Two::fresh().await;
     let [one, other] = &two.hosts;
     insert(one, new_task(1)).await;
-    one.cancel(id(1), at(1)).await.unwrap();
+    one.cancel(&MINE, id(1), at(1)).await.unwrap();
     other.prune(at(9), 9, 9, at(9)).await.unwrap();
     // This one believes that it knows the template, and that there is room.
     one.db.waiting.learned(0);
     insert(one, new_task(2)).await;
-    one.cancel(id(2), at(1)).await.unwrap();
-    assert!(other.remove_module(&name("echo")).await.unwrap());
+    one.cancel(&MINE, id(2), at(1)).await.unwrap();
+    assert!(other.remove_module(&US, &name("echo")).await.unwrap());
     let pruned = other.prune(at(9), 9, 9, at(9)).await.unwrap();
     assert_eq!(pruned.modules, [digest(1)]);
     one.db.waiting.learned(0);
@@ -255,7 +287,7 @@ async fn a_change_is_told_once_all_before_it_can_be_seen() {
             since: Some(Since::Change(number)),
             ..TaskFilter::default()
         };
-        let page = storage.tasks(&filter, 9).await.unwrap();
+        let page = storage.tasks(&US, &filter, 9).await.unwrap();
         let ids: Vec<_> = page.tasks.iter().map(|task| task.id).collect();
         (ids, page)
     };
@@ -275,8 +307,10 @@ async fn a_change_is_told_once_all_before_it_can_be_seen() {
     let connector = Connector::parse(&backend.database.url()).unwrap();
     let conn = connector.connect().await.unwrap();
     let run = async |sql| conn.client.batch_execute(sql).await.unwrap();
-    run("BEGIN; SELECT pg_current_xact_id();
-        UPDATE cofferdam.task SET change = cofferdam.change_number(0)")
+    run(
+        "BEGIN; SET LOCAL cofferdam.whose = '*'; SELECT pg_current_xact_id();
+        UPDATE cofferdam.task SET change = cofferdam.change_number(0)",
+    )
     .await;
     insert(storage, new_task(2)).await;
     let (held_back, page) = since(page.as_of).await;
@@ -284,7 +318,7 @@ async fn a_change_is_told_once_all_before_it_can_be_seen() {
     assert!(page.newest > page.as_of);
     assert_eq!(
         storage
-            .tasks(&TaskFilter::default(), 9)
+            .tasks(&US, &TaskFilter::default(), 9)
             .await
             .unwrap()
             .tasks
@@ -311,7 +345,7 @@ async fn a_database_that_was_moved_goes_on_counting_changes() {
     let backend = backend.reopened().await;
     let before = backend
         .storage
-        .tasks(&TaskFilter::default(), 1)
+        .tasks(&US, &TaskFilter::default(), 1)
         .await
         .unwrap();
     insert(&backend.storage, new_task(2)).await;
@@ -320,7 +354,7 @@ async fn a_database_that_was_moved_goes_on_counting_changes() {
         ..TaskFilter::default()
     };
     let after = loop {
-        let page = backend.storage.tasks(&filter, 9).await.unwrap();
+        let page = backend.storage.tasks(&US, &filter, 9).await.unwrap();
         if page.as_of == page.newest {
             break page;
         }
@@ -386,6 +420,8 @@ async fn the_schema_refuses_what_the_states_forbid() {
     insert(&backend.storage, new_task(1)).await;
     let connector = Connector::parse(&backend.database.url()).unwrap();
     let conn = connector.connect().await.unwrap();
+    let everybodys = "SET cofferdam.whose = '*'";
+    conn.client.batch_execute(everybodys).await.unwrap();
     for (rule, set) in [
         ("state_valid", "state = 6"),
         ("finalized_iff_final_state", "state = 3"),
@@ -411,7 +447,14 @@ async fn bytes_stay_for_a_while_after_nothing_refers_to_them() {
     let storage = &backend.storage;
     let large = vec![7_u8; (3 << 20) + 1];
     storage
-        .put_module(&name("large"), &module(7), large.clone().into(), at(1))
+        .put_module(
+            &US,
+            &name("large"),
+            &module(7),
+            large.clone().into(),
+            None,
+            at(1),
+        )
         .await
         .unwrap();
     assert_eq!(
@@ -424,7 +467,7 @@ async fn bytes_stay_for_a_while_after_nothing_refers_to_them() {
             .run("SELECT count(*) FROM cofferdam.blob_part")
     };
     assert_eq!(parts().trim(), "5");
-    storage.remove_module(&name("large")).await.unwrap();
+    storage.remove_module(&US, &name("large")).await.unwrap();
     let prune = async || storage.prune(at(0), 9, 9, at(2)).await.unwrap();
     assert_eq!(prune().await.modules, [digest(7)]);
     assert_eq!(

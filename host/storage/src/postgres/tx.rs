@@ -15,6 +15,7 @@ use super::crashes::{ERA, Era};
 use super::fault::{Fault, Kind, get};
 use super::params::{Params, params};
 use super::pool::Lease;
+use super::seen::Seen;
 use super::tallies::Deltas;
 use crate::StorageError;
 use cofferdam_domain::state::TaskState;
@@ -66,7 +67,7 @@ impl Call {
         };
         let lease = pool.get(self.deadline).await?;
         Ok(Tx {
-            begin: Some(begin(mode, self.left())),
+            begin: Some(begin(mode, self.left(), &self.seen)),
             call: self.clone(),
             lease,
             mode,
@@ -79,7 +80,7 @@ impl Call {
 
 /// What begins a transaction that has this long. Plans go along indexes whatever the statistics say:
 /// those of a queue are never true, and no statement of ours reads a whole table.
-fn begin(mode: Mode, left: Duration) -> String {
+fn begin(mode: Mode, left: Duration, seen: &Seen) -> String {
     let millis = left.as_millis().max(1);
     let idle_millis = match mode {
         Mode::Hasty => left.min(HASTY_IDLE_MAX),
@@ -104,8 +105,10 @@ fn begin(mode: Mode, left: Duration) -> String {
             ),
         ),
     };
+    let seen = seen.setting();
     format!(
         "BEGIN ISOLATION LEVEL {isolation};
+         SET LOCAL cofferdam.whose = '{seen}';
          SET LOCAL statement_timeout = {millis};
          SET LOCAL idle_in_transaction_session_timeout = {idle_millis};
          SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off;
@@ -178,14 +181,32 @@ impl Tx {
         Ok(())
     }
 
-    /// A task came into being, or went if `tasks` is negative.
-    pub(super) fn count(&mut self, state: TaskState, tasks: i64) {
-        self.counters.add(state, tasks);
+    /// The tenant that its statements ask for; `None` for all.
+    pub(super) fn tenant(&self) -> Option<String> {
+        self.call.seen.tenant()
     }
 
-    /// Tasks went from one state to another.
-    pub(super) fn moved(&mut self, from: TaskState, to: TaskState, tasks: i64) {
-        self.counters.moved(from, to, tasks);
+    /// Tasks of a tenant came into being, or went if `tasks` is negative.
+    pub(super) fn count(&mut self, tenant: &str, state: TaskState, tasks: i64) {
+        self.counters.add(tenant, state, tasks);
+    }
+
+    /// A task of a tenant went from one state to another.
+    pub(super) fn moved(&mut self, tenant: &str, from: TaskState, to: TaskState) {
+        self.counters.add(tenant, from, -1);
+        self.counters.add(tenant, to, 1);
+    }
+
+    /// Bytes are kept for a tenant from now on, or are not any more if they are negative.
+    pub(super) fn kept(&mut self, tenant: &str, bytes: i64) {
+        self.counters.kept(tenant, bytes);
+    }
+
+    /// The same for the one tenant that the transaction is about.
+    pub(super) fn kept_of_its_tenant(&mut self, bytes: i64) {
+        if let Some(tenant) = self.tenant() {
+            self.kept(&tenant, bytes);
+        }
     }
 
     /// Ends a transaction that changed nothing, or undoes it.
@@ -202,7 +223,7 @@ impl Tx {
         if self.mode != Mode::Read {
             // The last, because others may wait for its row from here to the commit.
             let shard = self.call.db.shards.next();
-            self.later.extend(self.counters.statement(shard));
+            self.later.extend(self.counters.statements(shard));
         }
         if self.begin.is_some() && self.later.is_empty() {
             self.lease.give_back();

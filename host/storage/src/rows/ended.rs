@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use super::{ArtifactsRow, FailureRow, to_json};
+use super::{ArtifactsRow, FailureRow, from_json, to_json};
 use crate::StorageError;
 use crate::blobs::BlobHash;
-use cofferdam_domain::attempt::{Artifact, Captured, LeftOut, Outcome, Streams, Usage};
+use crate::seal::{is_sealed, plain_bytes};
+use cofferdam_domain::attempt::{
+    Artifact, Captured, EgressUsage, LeftOut, Outcome, Streams, Usage,
+};
 use cofferdam_domain::claim::AttemptEnd;
 use cofferdam_domain::time::Timestamp;
 
@@ -48,6 +51,9 @@ pub(crate) struct EndedRow<'a> {
     pub(crate) fuel: Option<i64>,
     pub(crate) peak_memory_bytes: i64,
     pub(crate) disk_bytes: i64,
+    pub(crate) egress: Option<String>,
+    /// The bytes of all that the attempt left, wherever they are.
+    pub(crate) kept_bytes: i64,
 }
 
 impl EndedRow<'_> {
@@ -111,7 +117,8 @@ impl<'a> Ending<'a> {
         };
         let elsewhere = match (self.outcome, self.output) {
             (Outcome::Completed(payload), Some(hash)) => {
-                Some((hash, i64::try_from(payload.body.len()).unwrap_or(i64::MAX)))
+                let size = plain_bytes(&payload.body);
+                Some((hash, i64::try_from(size).unwrap_or(i64::MAX)))
             }
             (Outcome::Completed(_) | Outcome::Failed(_), _) => None,
         };
@@ -120,7 +127,7 @@ impl<'a> Ending<'a> {
             stderr,
             log,
         } = self.streams;
-        Ok(EndedRow {
+        let mut row = EndedRow {
             failure,
             content_type,
             output,
@@ -129,14 +136,49 @@ impl<'a> Ending<'a> {
                 .map(|row| to_json(&row))
                 .transpose()?,
             streams: [stdout, stderr, log].map(kept),
-            truncated: truncated_bits([stdout, stderr, log]),
+            truncated: truncated_bits([stdout, stderr, log]) | sealed_bit(self),
             duration_us: micros(self.usage.duration),
             cpu_us: micros(self.usage.cpu),
             fuel: self.usage.fuel.map(whole),
             peak_memory_bytes: whole(self.usage.peak_memory_bytes),
             disk_bytes: whole(self.usage.disk_bytes),
-        })
+            egress: egress_row(self.usage.egress)?,
+            kept_bytes: 0,
+        };
+        let artifacts = self.artifacts.iter().map(|artifact| artifact.size_bytes);
+        let artifacts = artifacts.fold(0, u64::saturating_add);
+        let elsewhere = row.elsewhere.map_or(0, |(_, bytes)| bytes);
+        let inside = i64::try_from(row.bytes()).unwrap_or(i64::MAX);
+        row.kept_bytes = whole(artifacts)
+            .saturating_add(elsewhere)
+            .saturating_add(inside);
+        Ok(row)
     }
+}
+
+/// Few attempts have any.
+fn egress_row(egress: EgressUsage) -> Result<Option<String>, StorageError> {
+    let EgressUsage {
+        requests,
+        in_bytes,
+        out_bytes,
+    } = egress;
+    (requests > 0)
+        .then(|| to_json(&[requests, in_bytes, out_bytes]))
+        .transpose()
+}
+
+/// What [`EndedRow::egress`] says.
+pub(crate) fn egress_of(row: Option<&str>) -> Result<EgressUsage, StorageError> {
+    let Some(row) = row else {
+        return Ok(EgressUsage::default());
+    };
+    let [requests, in_bytes, out_bytes] = from_json(row)?;
+    Ok(EgressUsage {
+        requests,
+        in_bytes,
+        out_bytes,
+    })
 }
 
 const NOTHING: Captured = Captured {
@@ -212,6 +254,14 @@ fn truncated_bits(streams: [&Captured; 3]) -> u8 {
         .iter()
         .rev()
         .fold(0, |bits, stream| bits << 1 | u8::from(stream.truncated))
+}
+
+/// Says that the output is sealed, and longer than it was: statements that tell its length subtract that.
+fn sealed_bit(ending: &Ending<'_>) -> u8 {
+    match ending.outcome {
+        Outcome::Completed(payload) if is_sealed(&payload.body) => 8,
+        Outcome::Completed(_) | Outcome::Failed(_) => 0,
+    }
 }
 
 /// What [`EndedRow::truncated`] says of each stream.

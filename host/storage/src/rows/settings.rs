@@ -7,11 +7,13 @@ use serde::{Deserialize, Serialize};
 use super::placement::PlacementRow;
 use super::{from_json, millis, to_json};
 use crate::StorageError;
+use cofferdam_domain::grants::http::{HttpGrant, SecretHeader};
 use cofferdam_domain::grants::{Access, DirGrant, Grants};
 use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::limits::Limits;
 use cofferdam_domain::placement::Placement;
 use cofferdam_domain::retry::RetryPolicy;
+use cofferdam_domain::secret::SecretName;
 use cofferdam_domain::task::TaskSpec;
 
 /// The settings of a run in a template.
@@ -23,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) grants: GrantsRow,
     #[serde(default, skip_serializing_if = "IsolationRow::is_empty")]
     pub(crate) isolation: IsolationRow,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cache_ttl_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "PlacementRow::is_empty")]
     pub(crate) placement: PlacementRow,
 }
@@ -34,6 +38,7 @@ impl Settings {
             retry: RetryRow::from(&spec.retry),
             grants: GrantsRow::from(&spec.grants),
             isolation: IsolationRow::from(spec.isolation),
+            cache_ttl_ms: spec.cache_ttl.map(millis),
             placement: PlacementRow::from(&spec.placement),
         }
     }
@@ -63,6 +68,7 @@ impl Asked {
         let Settings {
             isolation,
             placement,
+            cache_ttl_ms: _,
             limits: _,
             retry: _,
             grants: _,
@@ -204,7 +210,41 @@ impl From<RetryRow> for RetryPolicy {
 
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct GrantsRow {
+    #[serde(default)]
     dirs: Vec<DirRow>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    http: Vec<HttpRow>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct HttpRow {
+    host: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    methods: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    headers: Vec<HeaderRow>,
+}
+
+/// A header with a secret, which is named here and kept elsewhere.
+#[derive(Serialize, Deserialize)]
+struct HeaderRow {
+    name: String,
+    secret: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    prefix: String,
+}
+
+impl HttpRow {
+    fn into_grant(self) -> Result<HttpGrant, StorageError> {
+        let header = |row: &HeaderRow| {
+            let secret = SecretName::parse(&row.secret).map_err(StorageError::corrupt)?;
+            SecretHeader::new(&row.name, secret, &row.prefix).map_err(StorageError::corrupt)
+        };
+        let headers: Result<_, StorageError> = self.headers.iter().map(header).collect();
+        let grant = HttpGrant::new(&self.host, &self.methods);
+        let grant = grant.map_err(StorageError::corrupt)?;
+        grant.with_headers(headers?).map_err(StorageError::corrupt)
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -216,7 +256,7 @@ struct DirRow {
 
 impl GrantsRow {
     fn is_empty(&self) -> bool {
-        self.dirs.is_empty()
+        self.dirs.is_empty() && self.http.is_empty()
     }
 }
 
@@ -227,8 +267,19 @@ impl From<&Grants> for GrantsRow {
             at: grant.at.clone(),
             access: grant.access.map(|access| access.as_str().to_owned()),
         };
+        let header = |header: &SecretHeader| HeaderRow {
+            name: header.name().to_owned(),
+            secret: header.secret().to_string(),
+            prefix: header.prefix().to_owned(),
+        };
+        let http = |grant: &HttpGrant| HttpRow {
+            host: grant.hosts().to_string(),
+            methods: grant.methods().to_vec(),
+            headers: grant.headers().iter().map(header).collect(),
+        };
         GrantsRow {
             dirs: grants.dirs.iter().map(dir).collect(),
+            http: grants.http.iter().map(http).collect(),
         }
     }
 }
@@ -257,6 +308,11 @@ impl TryFrom<GrantsRow> for Grants {
                 .dirs
                 .into_iter()
                 .map(dir)
+                .collect::<Result<_, StorageError>>()?,
+            http: row
+                .http
+                .into_iter()
+                .map(HttpRow::into_grant)
                 .collect::<Result<_, StorageError>>()?,
         })
     }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::template::Template;
 use super::{from_json, to_json};
 use crate::StorageError;
-use cofferdam_domain::task::{Input, Priority, TaskSpec};
+use cofferdam_domain::task::{Input, NewTask, Priority, TaskSpec};
 
 /// The metadata of a spec that has none; it is not stored.
 pub(crate) const NO_METADATA: &str = "{}";
@@ -53,6 +53,21 @@ impl InputColumns<'_> {
     }
 }
 
+/// The bytes that are kept for a task as it was submitted, whose arguments and environment are these texts.
+pub(crate) fn submitted_bytes(task: &NewTask, texts: [Option<&String>; 2]) -> u64 {
+    let spec = &task.spec;
+    let input = match &spec.input {
+        Input::Inline(payload) => payload.body.len() as u64,
+        Input::Spooled { size_bytes, .. } => *size_bytes,
+    };
+    let metadata = match spec.metadata.as_str() {
+        NO_METADATA => 0,
+        metadata => metadata.len(),
+    };
+    let texts = texts.into_iter().flatten().map(String::len).sum::<usize>() + metadata;
+    input.saturating_add(texts as u64)
+}
+
 /// A list as JSON; absent if it is empty.
 pub(crate) fn list<T: Serialize>(items: &[T]) -> Result<Option<String>, StorageError> {
     (!items.is_empty()).then(|| to_json(&items)).transpose()
@@ -76,6 +91,7 @@ impl SpecParts {
             retry: template.retry.clone(),
             grants: template.grants.clone(),
             isolation: template.isolation,
+            cache_ttl: template.cache_ttl,
             placement: template.placement.clone(),
             metadata: self.metadata.unwrap_or_else(|| NO_METADATA.to_owned()),
         })

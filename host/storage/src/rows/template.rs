@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::Settings;
+use super::{Settings, tenant_of};
 use crate::StorageError;
+use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::grants::Grants;
 use cofferdam_domain::isolation::Isolation;
 use cofferdam_domain::limits::Limits;
@@ -19,6 +21,8 @@ const KEPT_MAX: usize = 64;
 /// One template.
 pub(crate) struct Template {
     pub(crate) id: i64,
+    /// Whose tasks have it.
+    pub(crate) tenant: Tenant,
     /// The number of the module's name.
     pub(crate) name: i64,
     pub(crate) module: ModuleName,
@@ -27,8 +31,16 @@ pub(crate) struct Template {
     pub(crate) retry: RetryPolicy,
     pub(crate) grants: Grants,
     pub(crate) isolation: Option<Isolation>,
+    pub(crate) cache_ttl: Option<Duration>,
     pub(crate) placement: Placement,
     /// The number of what its placement asks of workers; [`OPEN`] if that is nothing.
+    pub(crate) class: i64,
+}
+
+/// What the database knows a template, the name of its module and its class by.
+pub(crate) struct Numbers {
+    pub(crate) id: i64,
+    pub(crate) name: i64,
     pub(crate) class: i64,
 }
 
@@ -38,6 +50,7 @@ pub(crate) const OPEN: i64 = 0;
 /// The columns of a template.
 pub(crate) struct TemplateRow {
     pub(crate) id: i64,
+    pub(crate) tenant: String,
     pub(crate) name: i64,
     pub(crate) module: String,
     pub(crate) digest: [u8; 32],
@@ -47,28 +60,32 @@ pub(crate) struct TemplateRow {
 
 impl Template {
     /// The template that `spec` has, under the numbers that the database gave it.
-    pub(crate) fn of_spec(spec: &TaskSpec, id: i64, name: i64, class: i64) -> Template {
+    pub(crate) fn of_spec(tenant: &Tenant, spec: &TaskSpec, numbers: Numbers) -> Template {
         Template {
-            id,
-            name,
-            class,
+            id: numbers.id,
+            name: numbers.name,
+            class: numbers.class,
+            tenant: tenant.clone(),
             module: spec.module.clone(),
             digest: spec.digest,
             limits: spec.limits,
             retry: spec.retry.clone(),
             grants: spec.grants.clone(),
             isolation: spec.isolation,
+            cache_ttl: spec.cache_ttl,
             placement: spec.placement.clone(),
         }
     }
 
-    fn fits(&self, spec: &TaskSpec) -> bool {
+    fn fits(&self, tenant: &Tenant, spec: &TaskSpec) -> bool {
         self.digest == spec.digest
+            && self.tenant == *tenant
             && self.limits == spec.limits
             && self.module == spec.module
             && self.retry == spec.retry
             && self.grants == spec.grants
             && self.isolation == spec.isolation
+            && self.cache_ttl == spec.cache_ttl
             && self.placement == spec.placement
     }
 }
@@ -82,10 +99,12 @@ impl TryFrom<TemplateRow> for Template {
             retry,
             grants,
             isolation,
+            cache_ttl_ms,
             placement,
         } = Settings::from_json(&row.settings)?;
         Ok(Template {
             id: row.id,
+            tenant: tenant_of(&row.tenant)?,
             name: row.name,
             module: ModuleName::parse(&row.module).map_err(StorageError::corrupt)?,
             digest: Digest::from_bytes(row.digest),
@@ -93,6 +112,7 @@ impl TryFrom<TemplateRow> for Template {
             retry: retry.into(),
             grants: grants.try_into()?,
             isolation: isolation.try_into()?,
+            cache_ttl: cache_ttl_ms.map(Duration::from_millis),
             placement: placement.try_into()?,
             class: row.class,
         })
@@ -109,9 +129,9 @@ impl KeptTemplates {
         self.0.clear();
     }
 
-    /// The template of `spec`, if it is kept.
-    pub(crate) fn of_spec(&mut self, spec: &TaskSpec) -> Option<Arc<Template>> {
-        self.find(|template| template.fits(spec))
+    /// The template of `spec` for a tenant, if it is kept.
+    pub(crate) fn of_spec(&mut self, tenant: &Tenant, spec: &TaskSpec) -> Option<Arc<Template>> {
+        self.find(|template| template.fits(tenant, spec))
     }
 
     /// The template of that id, if it is kept.

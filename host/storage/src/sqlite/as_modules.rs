@@ -7,6 +7,7 @@ use super::beside::Fresh;
 use super::{SqliteStorage, modules};
 use crate::blocking::blocking;
 use crate::{Modules, PutModule, StorageError, StoredModule};
+use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::module::{Digest, ModuleInfo, ModuleName, ModuleRef};
 use cofferdam_domain::time::Timestamp;
 
@@ -14,43 +15,53 @@ use cofferdam_domain::time::Timestamp;
 impl Modules for SqliteStorage {
     async fn put_module(
         &self,
+        tenant: &Tenant,
         name: &ModuleName,
         info: &ModuleInfo,
         wasm: Bytes,
+        storage_bytes: Option<u64>,
         now: Timestamp,
     ) -> Result<PutModule, StorageError> {
-        let (name, info) = (name.clone(), info.clone());
+        let (owner, name, info) = (name.owner(tenant), name.clone(), info.clone());
         let fresh = self.put_bytes(info.digest, wasm).await?;
         self.writer
-            .call(move |db| modules::put_module(db, &name, &info, fresh.hash(), now))
+            .call(move |db| {
+                modules::put_module(db, (&owner, &name), &info, fresh.hash(), storage_bytes, now)
+            })
             .await
     }
 
     async fn find_module(
         &self,
+        tenant: &Tenant,
         reference: &ModuleRef,
     ) -> Result<Option<StoredModule>, StorageError> {
-        let reference = reference.clone();
+        let (owner, reference) = (reference.name.owner(tenant), reference.clone());
         self.readers
-            .call(move |conn| modules::find_module(conn, &reference))
+            .call(move |conn| modules::find_module(conn, &owner, &reference))
             .await
     }
 
     async fn list_modules(
         &self,
+        tenant: &Tenant,
         after: Option<&ModuleName>,
         limit: u32,
     ) -> Result<Vec<StoredModule>, StorageError> {
-        let after = after.cloned();
+        let (tenant, after) = (tenant.clone(), after.cloned());
         self.readers
-            .call(move |conn| modules::list_modules(conn, after.as_ref(), limit))
+            .call(move |conn| modules::list_modules(conn, &tenant, after.as_ref(), limit))
             .await
     }
 
-    async fn module_versions(&self, name: &ModuleName) -> Result<Vec<StoredModule>, StorageError> {
-        let name = name.clone();
+    async fn module_versions(
+        &self,
+        tenant: &Tenant,
+        name: &ModuleName,
+    ) -> Result<Vec<StoredModule>, StorageError> {
+        let (owner, name) = (name.owner(tenant), name.clone());
         self.readers
-            .call(move |conn| modules::module_versions(conn, &name))
+            .call(move |conn| modules::module_versions(conn, &owner, &name))
             .await
     }
 
@@ -73,10 +84,14 @@ impl Modules for SqliteStorage {
         }
     }
 
-    async fn remove_module(&self, name: &ModuleName) -> Result<bool, StorageError> {
-        let name = name.clone();
+    async fn remove_module(
+        &self,
+        tenant: &Tenant,
+        name: &ModuleName,
+    ) -> Result<bool, StorageError> {
+        let (owner, name) = (name.owner(tenant), name.clone());
         self.writer
-            .call(move |db| modules::remove_module(db, &name))
+            .call(move |db| modules::remove_module(db, &owner, &name))
             .await
     }
 }

@@ -2,17 +2,22 @@
 
 use async_trait::async_trait;
 
-use super::{SqliteStorage, batch, list, spec, tasks, workers};
-use crate::{Batch, Counts, IdPage, Reads, StorageError, TaskFilter, TaskPage};
+use super::{SqliteStorage, batch, list, quotas, spec, tasks, workers};
+use crate::{Batch, Counts, Holdings, IdPage, Reads, StorageError, TaskFilter, TaskPage};
 use cofferdam_domain::attempt::{Attempt, Captured, Payload, Stream, WorkerId};
 use cofferdam_domain::batch::BatchId;
+use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::task::{Task, TaskId, TaskSpec};
+use cofferdam_domain::whose::Whose;
 use cofferdam_domain::worker::Worker;
 
 #[async_trait]
 impl Reads for SqliteStorage {
-    async fn task(&self, id: TaskId) -> Result<Option<Task>, StorageError> {
-        self.readers.call(move |conn| tasks::task(conn, id)).await
+    async fn task(&self, whose: &Whose, id: TaskId) -> Result<Option<Task>, StorageError> {
+        let whose = whose.clone();
+        self.readers
+            .call(move |conn| tasks::task(conn, &whose, id))
+            .await
     }
 
     async fn some_tasks(&self, ids: Vec<TaskId>) -> Result<Vec<Task>, StorageError> {
@@ -21,40 +26,56 @@ impl Reads for SqliteStorage {
             .await
     }
 
-    async fn task_spec(&self, id: TaskId) -> Result<Option<TaskSpec>, StorageError> {
+    async fn task_spec(&self, whose: &Whose, id: TaskId) -> Result<Option<TaskSpec>, StorageError> {
+        let whose = whose.clone();
         self.readers
-            .call(move |conn| spec::task_spec(conn, id))
+            .call(move |conn| spec::task_spec(conn, &whose, id))
             .await
     }
 
-    async fn tasks(&self, filter: &TaskFilter, limit: u32) -> Result<TaskPage, StorageError> {
-        let filter = filter.clone();
+    async fn tasks(
+        &self,
+        tenant: &Tenant,
+        filter: &TaskFilter,
+        limit: u32,
+    ) -> Result<TaskPage, StorageError> {
+        let (tenant, filter) = (tenant.clone(), filter.clone());
         self.readers
-            .call(move |conn| list::tasks(conn, &filter, limit))
+            .call(move |conn| list::tasks(conn, &tenant, &filter, limit))
             .await
     }
 
-    async fn task_ids(&self, filter: &TaskFilter, limit: u32) -> Result<IdPage, StorageError> {
-        let filter = filter.clone();
+    async fn task_ids(
+        &self,
+        tenant: &Tenant,
+        filter: &TaskFilter,
+        limit: u32,
+    ) -> Result<IdPage, StorageError> {
+        let (tenant, filter) = (tenant.clone(), filter.clone());
         self.readers
-            .call(move |conn| list::task_ids(conn, &filter, limit))
+            .call(move |conn| list::task_ids(conn, &tenant, &filter, limit))
             .await
     }
 
-    async fn batch(&self, id: BatchId) -> Result<Option<Batch>, StorageError> {
-        self.readers.call(move |conn| batch::batch(conn, id)).await
-    }
-
-    async fn open_tasks(&self, id: BatchId) -> Result<Vec<TaskId>, StorageError> {
+    async fn batch(&self, whose: &Whose, id: BatchId) -> Result<Option<Batch>, StorageError> {
+        let whose = whose.clone();
         self.readers
-            .call(move |conn| batch::open_tasks(conn, id))
+            .call(move |conn| batch::batch(conn, &whose, id))
             .await
     }
 
-    async fn result(&self, id: TaskId) -> Result<Option<Payload>, StorageError> {
+    async fn open_tasks(&self, whose: &Whose, id: BatchId) -> Result<Vec<TaskId>, StorageError> {
+        let whose = whose.clone();
+        self.readers
+            .call(move |conn| batch::open_tasks(conn, &whose, id))
+            .await
+    }
+
+    async fn result(&self, whose: &Whose, id: TaskId) -> Result<Option<Payload>, StorageError> {
+        let whose = whose.clone();
         let found = self
             .readers
-            .call(move |conn| tasks::result(conn, id))
+            .call(move |conn| tasks::result(conn, &whose, id))
             .await?;
         let Some(tasks::Output { content_type, body }) = found else {
             return Ok(None);
@@ -66,33 +87,39 @@ impl Reads for SqliteStorage {
 
     async fn stream(
         &self,
+        whose: &Whose,
         id: TaskId,
         attempt: Option<u32>,
         stream: Stream,
     ) -> Result<Option<Captured>, StorageError> {
+        let whose = whose.clone();
         self.readers
-            .call(move |conn| tasks::stream(conn, id, attempt, stream))
+            .call(move |conn| tasks::stream(conn, &whose, id, attempt, stream))
             .await
     }
 
     async fn attempt(
         &self,
+        whose: &Whose,
         id: TaskId,
         number: Option<u32>,
     ) -> Result<Option<Attempt>, StorageError> {
+        let whose = whose.clone();
         self.readers
-            .call(move |conn| tasks::attempt(conn, id, number))
+            .call(move |conn| tasks::attempt(conn, &whose, id, number))
             .await
     }
 
     async fn attempts(
         &self,
+        whose: &Whose,
         id: TaskId,
         after: u32,
         limit: u32,
     ) -> Result<Vec<Attempt>, StorageError> {
+        let whose = whose.clone();
         self.readers
-            .call(move |conn| tasks::attempts(conn, id, after, limit))
+            .call(move |conn| tasks::attempts(conn, &whose, id, after, limit))
             .await
     }
 
@@ -112,8 +139,18 @@ impl Reads for SqliteStorage {
             .await
     }
 
-    async fn counts(&self) -> Result<Counts, StorageError> {
-        self.readers.call(tasks::counts).await
+    async fn counts(&self, whose: &Whose) -> Result<Counts, StorageError> {
+        let whose = whose.clone();
+        self.readers
+            .call(move |conn| tasks::counts(conn, &whose))
+            .await
+    }
+
+    async fn holdings(&self, tenant: &Tenant) -> Result<Holdings, StorageError> {
+        let tenant = tenant.clone();
+        self.readers
+            .call(move |conn| quotas::holdings(conn, &tenant))
+            .await
     }
 
     async fn ping(&self) -> Result<(), StorageError> {
@@ -125,6 +162,9 @@ impl Reads for SqliteStorage {
                 Ok(())
             })
             .await?;
-        self.readers.call(tasks::counts).await.map(|_counts| ())
+        self.readers
+            .call(|conn| tasks::counts(conn, &Whose::All))
+            .await
+            .map(|_counts| ())
     }
 }

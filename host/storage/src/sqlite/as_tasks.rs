@@ -1,23 +1,27 @@
 //! The backend as [`Tasks`]: decides which calls go to the writer and which to the readers.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
-    SqliteStorage, batch, change, claim, finish, insert, lanes, prune, rescue, tasks, workers,
+    SqliteStorage, batch, change, claim, cpu, finish, insert, lanes, prune, rescue, tasks, workers,
+    workflows,
 };
 use crate::blocking::blocking;
 use crate::{
-    Asked, Cancelled, Finished, HeldTask, Inserted, InsertedBatch, Orphans, Progress, Pruned,
-    Purged, Rescued, Retried, StorageError, Tasks,
+    Asked, Bounds, Cancelled, Finished, HeldTask, Inserted, InsertedBatch, Orphans, Progress,
+    Pruned, Purged, Rescued, Retried, StorageError, Tasks,
 };
 use cofferdam_domain::attempt::{Outcome, WorkerId};
 use cofferdam_domain::batch::NewBatch;
+use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::claim::{AttemptEnd, Claim};
 use cofferdam_domain::task::{BlobId, ClaimOrder, NewTask, TaskId};
 use cofferdam_domain::time::Timestamp;
+use cofferdam_domain::whose::Whose;
 use cofferdam_domain::worker::{Beat, Worker};
 
 #[async_trait]
@@ -25,11 +29,11 @@ impl Tasks for SqliteStorage {
     async fn insert_tasks(
         &self,
         tasks: Vec<NewTask>,
-        pending_max: u64,
+        bounds: Bounds,
         now: Timestamp,
     ) -> Result<Vec<Inserted>, StorageError> {
         self.writer
-            .call(move |db| insert::insert_tasks(db, &tasks, pending_max, now))
+            .call(move |db| insert::insert_tasks(db, &tasks, bounds, now))
             .await
     }
 
@@ -37,11 +41,11 @@ impl Tasks for SqliteStorage {
         &self,
         batch: NewBatch,
         tasks: Vec<NewTask>,
-        pending_max: u64,
+        bounds: Bounds,
         now: Timestamp,
     ) -> Result<InsertedBatch, StorageError> {
         self.writer
-            .call(move |db| batch::insert_batch(db, &batch, &tasks, pending_max, now))
+            .call(move |db| batch::insert_batch(db, &batch, &tasks, bounds, now))
             .await
     }
 
@@ -75,33 +79,58 @@ impl Tasks for SqliteStorage {
             .await
     }
 
-    async fn cancel(&self, id: TaskId, now: Timestamp) -> Result<Cancelled, StorageError> {
+    async fn cancel(
+        &self,
+        whose: &Whose,
+        id: TaskId,
+        now: Timestamp,
+    ) -> Result<Cancelled, StorageError> {
+        let whose = whose.clone();
         self.writer
-            .call(move |db| change::cancel(db, id, now))
+            .call(move |db| workflows::cancel_task(db, &whose, id, now))
             .await
     }
 
-    async fn retry(&self, id: TaskId, now: Timestamp) -> Result<Retried, StorageError> {
-        self.writer.call(move |db| change::retry(db, id, now)).await
+    async fn retry(
+        &self,
+        whose: &Whose,
+        id: TaskId,
+        now: Timestamp,
+    ) -> Result<Retried, StorageError> {
+        let whose = whose.clone();
+        self.writer
+            .call(move |db| change::retry(db, &whose, id, now))
+            .await
     }
 
     async fn cancel_all(
         &self,
+        whose: &Whose,
         ids: Vec<TaskId>,
         now: Timestamp,
     ) -> Result<Vec<Cancelled>, StorageError> {
+        let whose = whose.clone();
         self.writer
-            .call(move |db| ids.iter().map(|id| change::cancel(db, *id, now)).collect())
+            .call(move |db| {
+                let each = ids.iter();
+                let each = each.map(|id| workflows::cancel_task(db, &whose, *id, now));
+                each.collect()
+            })
             .await
     }
 
     async fn retry_all(
         &self,
+        whose: &Whose,
         ids: Vec<TaskId>,
         now: Timestamp,
     ) -> Result<Vec<Retried>, StorageError> {
+        let whose = whose.clone();
         self.writer
-            .call(move |db| ids.iter().map(|id| change::retry(db, *id, now)).collect())
+            .call(move |db| {
+                let each = ids.iter().map(|id| change::retry(db, &whose, *id, now));
+                each.collect()
+            })
             .await
     }
 
@@ -129,6 +158,20 @@ impl Tasks for SqliteStorage {
         self.writer
             .call(move |db| workers::heartbeat(db, &beat, now))
             .await
+    }
+
+    async fn use_cpu(
+        &self,
+        day: i64,
+        used: Vec<(Tenant, u64)>,
+    ) -> Result<Vec<(Tenant, u64)>, StorageError> {
+        self.writer
+            .call(move |db| cpu::use_cpu(&db.conn, day, &used))
+            .await
+    }
+
+    fn hold_back(&self, tenants: HashSet<Tenant>) -> bool {
+        self.serving.hold_back(tenants)
     }
 
     async fn ask_to_drain(
@@ -168,10 +211,24 @@ impl Tasks for SqliteStorage {
         Ok(pruned)
     }
 
-    async fn purge(&self, id: TaskId) -> Result<Purged, StorageError> {
-        let (purged, blobs) = self.writer.call(move |db| prune::purge(db, id)).await?;
+    async fn purge(&self, whose: &Whose, id: TaskId) -> Result<Purged, StorageError> {
+        let whose = whose.clone();
+        let (purged, blobs) = self
+            .writer
+            .call(move |db| prune::purge(db, &whose, id))
+            .await?;
         self.beside.remove(&self.readers, blobs).await;
         Ok(purged)
+    }
+
+    async fn purge_some(&self, tenant: &Tenant, limit: u32) -> Result<Pruned, StorageError> {
+        let tenant = tenant.clone();
+        let (pruned, blobs) = self
+            .writer
+            .call(move |db| prune::purge_some(db, &tenant, limit))
+            .await?;
+        self.beside.remove(&self.readers, blobs).await;
+        Ok(pruned)
     }
 
     async fn orphans(

@@ -1,24 +1,27 @@
-//! Batches: storing one with its tasks, looking at one, and letting the next of its tasks in.
+//! Batches: storing one with its tasks, looking at one, letting the next of its tasks in, and noticing its end.
 //!
 //! A task of a batch that bounds how many are under way has a place or waits for one. Whoever ends or
 //! adds such a task gives the free places away in the same transaction, so that claims need to know
-//! nothing of batches.
+//! nothing of batches. Whoever ends the last one has the end told, if somebody is to be told.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::callbacks;
 use super::db::Db;
 use super::insert::{self, InBatch};
 use crate::fate::Place;
 use crate::rows::{pack, state_of, unpack};
-use crate::{Batch, Counts, InsertedBatch, StorageError};
+use crate::{Batch, Bounds, Counts, InsertedBatch, StorageError};
 use cofferdam_domain::batch::{BatchId, NewBatch};
 use cofferdam_domain::task::{NewTask, TaskId};
 use cofferdam_domain::time::Timestamp;
+use cofferdam_domain::whose::Whose;
 
 const INSERT: &str = "
-    INSERT INTO batch (id, parallelism, created_at, tasks, fingerprint, idempotency_key, task_ids)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-const BY_KEY: &str = "SELECT id, fingerprint, task_ids FROM batch WHERE idempotency_key = ?1";
+    INSERT INTO batch (id, parallelism, created_at, tasks, fingerprint, idempotency_key, task_ids, tenant)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+const BY_KEY: &str = "
+    SELECT id, fingerprint, task_ids FROM batch WHERE idempotency_key = ?1 AND tenant = ?2";
 const TAKEN: &str = "
     SELECT (SELECT count(*) FROM task INDEXED BY task_batch WHERE batch = ?1 AND state = 2)
         + (SELECT count(*) FROM task INDEXED BY task_batch
@@ -31,7 +34,8 @@ const LET_IN: &str = "
 const COUNTS: &str = "
     SELECT state, count(*) FROM task INDEXED BY task_batch WHERE batch = ?1 GROUP BY state";
 const OPEN: &str = "
-    SELECT id FROM task INDEXED BY task_batch WHERE batch = ?1 AND state < 3
+    SELECT id FROM task INDEXED BY task_batch
+    WHERE batch = ?1 AND state < 3 AND (?2 IS NULL OR tenant = ?2)
     ORDER BY due_at IS NULL, state, seq";
 
 /// Stores a batch and its tasks, all or none; or finds the one that was stored with its key.
@@ -39,7 +43,7 @@ pub(super) fn insert_batch(
     db: &mut Db,
     batch: &NewBatch,
     tasks: &[NewTask],
-    pending_max: u64,
+    bounds: Bounds,
     now: Timestamp,
 ) -> Result<InsertedBatch, StorageError> {
     if let Some(earlier) = earlier(&db.conn, batch)? {
@@ -48,8 +52,7 @@ pub(super) fn insert_batch(
     insert::all_or_none(db, |db| {
         let id = *batch.id.0.as_bytes();
         let bound = batch.bound(tasks.len());
-        let inserted =
-            insert::insert_within(db, tasks, Some(InBatch { id, bound }), pending_max, now)?;
+        let inserted = insert::insert_within(db, tasks, Some(InBatch { id, bound }), bounds, now)?;
         let inserted = InsertedBatch::new(batch.id, tasks, &inserted);
         db.conn.prepare_cached(INSERT)?.execute(params![
             id,
@@ -59,10 +62,13 @@ pub(super) fn insert_batch(
             batch.fingerprint,
             batch.idempotency_key,
             pack(&inserted.tasks),
+            batch.tenant.as_str(),
         ])?;
-        if let Some(bound) = bound {
-            let_in(&db.conn, Place { batch: id, bound })?;
+        if let Some(callback) = &batch.callback {
+            callbacks::insert_of_batch(&db.conn, batch, callback)?;
         }
+        // One in which no task is new has ended.
+        task_ended(&db.conn, Place { batch: id, bound })?;
         Ok(inserted)
     })
 }
@@ -73,7 +79,9 @@ fn earlier(conn: &Connection, batch: &NewBatch) -> Result<Option<InsertedBatch>,
     };
     let found: Option<([u8; 16], [u8; 16], Vec<u8>)> = conn
         .prepare_cached(BY_KEY)?
-        .query_row([key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .query_row(params![key, batch.tenant.as_str()], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
         .optional()?;
     let Some((id, fingerprint, ids)) = found else {
         return Ok(None);
@@ -85,9 +93,17 @@ fn earlier(conn: &Connection, batch: &NewBatch) -> Result<Option<InsertedBatch>,
     }
 }
 
+/// Lets the next of a batch in, in place of tasks that ended or are to be tried again, and has the batch's end told
+/// if those were the last. Part of the transaction that ended them.
+pub(super) fn task_ended(conn: &Connection, place: Place) -> Result<(), StorageError> {
+    if let Some(bound) = place.bound {
+        let_in(conn, place.batch, bound)?;
+    }
+    callbacks::batch_is_told(conn, place.batch)
+}
+
 /// Gives the free places of a batch to those of its tasks that are due first.
-pub(super) fn let_in(conn: &Connection, place: Place) -> Result<(), StorageError> {
-    let Place { batch, bound } = place;
+fn let_in(conn: &Connection, batch: [u8; 16], bound: u32) -> Result<(), StorageError> {
     let taken: i64 = conn
         .prepare_cached(TAKEN)?
         .query_row([batch], |row| row.get(0))?;
@@ -101,18 +117,24 @@ pub(super) fn let_in(conn: &Connection, place: Place) -> Result<(), StorageError
 /// The place that columns `first` and the next tell of.
 pub(super) fn place_of(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<Place>> {
     let batch: Option<[u8; 16]> = row.get(first)?;
-    let bound: Option<u32> = row.get(first + 1)?;
-    let place = batch.zip(bound);
-    Ok(place.map(|(batch, bound)| Place { batch, bound }))
+    let bound = row.get(first + 1)?;
+    Ok(batch.map(|batch| Place { batch, bound }))
 }
 
 /// One batch, with its tasks counted: at most as many as a batch can have.
-pub(super) fn batch(conn: &Connection, id: BatchId) -> Result<Option<Batch>, StorageError> {
+pub(super) fn batch(
+    conn: &Connection,
+    whose: &Whose,
+    id: BatchId,
+) -> Result<Option<Batch>, StorageError> {
     // One snapshot, so that the row and the counts belong together.
     let conn = conn.unchecked_transaction()?;
     let found: Option<(Option<u32>, i64, u32)> = conn
-        .prepare_cached("SELECT parallelism, created_at, tasks FROM batch WHERE id = ?1")?
-        .query_row([id.0.as_bytes()], |row| {
+        .prepare_cached(
+            "SELECT parallelism, created_at, tasks FROM batch
+             WHERE id = ?1 AND (?2 IS NULL OR tenant = ?2)",
+        )?
+        .query_row(params![id.0.as_bytes(), whose.name()], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })
         .optional()?;
@@ -135,10 +157,14 @@ pub(super) fn batch(conn: &Connection, id: BatchId) -> Result<Option<Batch>, Sto
 }
 
 /// The tasks of a batch that are not final; first those that wait for a place.
-pub(super) fn open_tasks(conn: &Connection, id: BatchId) -> Result<Vec<TaskId>, StorageError> {
+pub(super) fn open_tasks(
+    conn: &Connection,
+    whose: &Whose,
+    id: BatchId,
+) -> Result<Vec<TaskId>, StorageError> {
     let ids = conn
         .prepare_cached(OPEN)?
-        .query_map([id.0.as_bytes()], |row| {
+        .query_map(params![id.0.as_bytes(), whose.name()], |row| {
             Ok(TaskId(uuid::Uuid::from_bytes(row.get(0)?)))
         })?
         .collect::<Result<_, _>>()?;

@@ -2,61 +2,72 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::batch;
 use super::db::Db;
-use crate::fate::{ATTEMPT_MAX, NO_PLACE_YET, Place};
+use super::release::{self, EndedNode, ask_for_end};
+use super::{batch, callbacks, nodes, settle};
+use crate::fate::{ATTEMPT_MAX, NO_PLACE_YET, NodeAt, Place};
 use crate::rows::{state_number, state_of};
 use crate::{Cancelled, Retried, StorageError};
 use cofferdam_domain::attempt::WorkerId;
+use cofferdam_domain::callback::Ends;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::TaskId;
 use cofferdam_domain::time::Timestamp;
+use cofferdam_domain::whose::Whose;
 
-/// seq, state, worker and place in a batch of a task that is to be cancelled.
-type ToCancel = (i64, u8, Option<[u8; 16]>, Option<Place>);
+/// A task that is to be cancelled.
+struct ToCancel {
+    seq: i64,
+    state: u8,
+    worker: Option<[u8; 16]>,
+    place: Option<Place>,
+    tenant: String,
+    told: Option<u8>,
+    node: Option<NodeAt>,
+}
+
+/// seq, template, state, attempt, place in a batch, tenant and workflow of a task that is to be tried again.
+type ToRetry = (i64, i64, u8, u32, Option<Place>, String, Option<i64>);
 
 /// Ends a waiting task, or marks a running one.
-pub(super) fn cancel(db: &mut Db, id: TaskId, now: Timestamp) -> Result<Cancelled, StorageError> {
+pub(super) fn cancel(
+    db: &mut Db,
+    whose: &Whose,
+    id: TaskId,
+    now: Timestamp,
+) -> Result<Cancelled, StorageError> {
     let found: Option<ToCancel> = db
         .conn
-        .prepare_cached("SELECT seq, state, worker, batch, batch_bound FROM task WHERE id = ?1")?
-        .query_row([id.0.as_bytes()], |row| {
-            let place = batch::place_of(row, 3)?;
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, place))
+        .prepare_cached(
+            "SELECT seq, state, worker, batch, batch_bound, tenant, callback, workflow, place FROM task
+             WHERE id = ?1 AND (?2 IS NULL OR tenant = ?2)",
+        )?
+        .query_row(params![id.0.as_bytes(), whose.name()], |row| {
+            Ok(ToCancel {
+                seq: row.get(0)?,
+                state: row.get(1)?,
+                worker: row.get(2)?,
+                place: batch::place_of(row, 3)?,
+                tenant: row.get(5)?,
+                told: row.get(6)?,
+                node: settle::node_at(row, 7)?,
+            })
         })
         .optional()?;
-    let Some((seq, number, worker, place)) = found else {
+    let Some(task) = found else {
         return Ok(Cancelled::Unknown);
     };
-    let state = state_of(number)?;
+    let state = state_of(task.state)?;
     match state {
         TaskState::Blocked | TaskState::Pending => {
-            db.conn
-                .prepare_cached(
-                    "UPDATE task SET state = ?2, updated_at = ?3, finished_at = ?3, change = ?4,
-                        run_at = coalesce(due_at, run_at), due_at = NULL WHERE seq = ?1",
-                )?
-                .execute(params![
-                    seq,
-                    state_number(TaskState::Cancelled),
-                    now.as_millis(),
-                    db.tallies.next_change()
-                ])?;
-            db.tallies.moved(state, TaskState::Cancelled, 1);
-            if let Some(place) = place {
-                batch::let_in(&db.conn, place)?;
-            }
+            end_waiting(db, &task, state, now)?;
             Ok(Cancelled::AtOnce)
         }
         TaskState::Running => {
-            db.conn
-                .prepare_cached(
-                    "UPDATE task SET cancel_requested = 1, updated_at = ?2, change = ?3
-                     WHERE seq = ?1 AND cancel_requested = 0",
-                )?
-                .execute(params![seq, now.as_millis(), db.tallies.next_change()])?;
-            let worker =
-                worker.ok_or_else(|| StorageError::corrupt("a running task has no worker"))?;
+            ask_for_end(&db.conn, &mut db.tallies, task.seq, now)?;
+            let worker = task
+                .worker
+                .ok_or_else(|| StorageError::corrupt("a running task has no worker"))?;
             Ok(Cancelled::Requested(WorkerId(uuid::Uuid::from_bytes(
                 worker,
             ))))
@@ -67,33 +78,72 @@ pub(super) fn cancel(db: &mut Db, id: TaskId, now: Timestamp) -> Result<Cancelle
     }
 }
 
+fn end_waiting(
+    db: &mut Db,
+    task: &ToCancel,
+    state: TaskState,
+    now: Timestamp,
+) -> Result<(), StorageError> {
+    let after = TaskState::Cancelled;
+    db.conn
+        .prepare_cached(
+            "UPDATE task SET state = ?2, updated_at = ?3, finished_at = ?3, change = ?4,
+                run_at = coalesce(due_at, run_at), due_at = NULL WHERE seq = ?1",
+        )?
+        .execute(params![
+            task.seq,
+            state_number(after),
+            now.as_millis(),
+            db.tallies.next_change()
+        ])?;
+    db.tallies.moved(&task.tenant, state, after, 1);
+    let told = task.told.and_then(Ends::from_bits);
+    if told.is_some_and(|ends| ends.has(after)) {
+        callbacks::end_is_told(&db.conn, task.seq)?;
+    }
+    if let Some(place) = task.place {
+        batch::task_ended(&db.conn, place)?;
+    }
+    if let Some(at) = task.node {
+        let ended = EndedNode::of(at, after, None).having_been(state);
+        release::release(&db.conn, &mut db.tallies, &[(ended, now)])?;
+    }
+    Ok(())
+}
+
 /// Gives a failed or cancelled task as many further attempts as it had at first.
-pub(super) fn retry(db: &mut Db, id: TaskId, now: Timestamp) -> Result<Retried, StorageError> {
-    let found: Option<(i64, i64, u8, u32, Option<Place>)> = db
+pub(super) fn retry(
+    db: &mut Db,
+    whose: &Whose,
+    id: TaskId,
+    now: Timestamp,
+) -> Result<Retried, StorageError> {
+    let found: Option<ToRetry> = db
         .conn
         .prepare_cached(
-            "SELECT seq, template, state, attempt, batch, batch_bound FROM task WHERE id = ?1",
+            "SELECT seq, template, state, attempt, batch, batch_bound, tenant, workflow FROM task
+             WHERE id = ?1 AND (?2 IS NULL OR tenant = ?2)",
         )?
-        .query_row([id.0.as_bytes()], |row| {
+        .query_row(params![id.0.as_bytes(), whose.name()], |row| {
             let place = batch::place_of(row, 4)?;
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, place))
+            let (seq, template, state) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let (attempt, tenant) = (row.get(3)?, row.get(6)?);
+            Ok((seq, template, state, attempt, place, tenant, row.get(7)?))
         })
         .optional()?;
-    let Some((seq, template, number, attempt, place)) = found else {
+    let Some((seq, template, number, attempt, place, tenant, workflow)) = found else {
         return Ok(Retried::Unknown);
     };
     let state = state_of(number)?;
+    if let Some(workflow) = workflow {
+        return Ok(Retried::OfWorkflow(nodes::id_of(&db.conn, workflow)?));
+    }
     match state {
         TaskState::Failed | TaskState::Cancelled if attempt >= ATTEMPT_MAX => {
             Ok(Retried::Exhausted)
         }
         TaskState::Failed | TaskState::Cancelled => {
-            let further = db
-                .templates
-                .get(&db.conn, template)?
-                .retry
-                .max_attempts
-                .max(1);
+            let max_attempts = attempts_after(db, template, attempt)?;
             db.conn
                 .prepare_cached(
                     "UPDATE task SET state = 1, max_attempts = ?2, lost = 0,
@@ -102,14 +152,14 @@ pub(super) fn retry(db: &mut Db, id: TaskId, now: Timestamp) -> Result<Retried, 
                 )?
                 .execute(params![
                     seq,
-                    attempt.saturating_add(further).min(ATTEMPT_MAX),
+                    max_attempts,
                     now.as_millis(),
                     db.tallies.next_change(),
                     NO_PLACE_YET
                 ])?;
-            db.tallies.moved(state, TaskState::Pending, 1);
+            db.tallies.moved(&tenant, state, TaskState::Pending, 1);
             if let Some(place) = place {
-                batch::let_in(&db.conn, place)?;
+                batch::task_ended(&db.conn, place)?;
             }
             Ok(Retried::Pending)
         }
@@ -117,4 +167,15 @@ pub(super) fn retry(db: &mut Db, id: TaskId, now: Timestamp) -> Result<Retried, 
             Ok(Retried::NotFailed(state))
         }
     }
+}
+
+/// How many attempts a task may have once it is tried anew.
+pub(super) fn attempts_after(
+    db: &mut Db,
+    template: i64,
+    attempt: u32,
+) -> Result<u32, StorageError> {
+    let template = db.templates.get(&db.conn, template)?;
+    let further = template.retry.max_attempts.max(1);
+    Ok(attempt.saturating_add(further).min(ATTEMPT_MAX))
 }

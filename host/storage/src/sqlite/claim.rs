@@ -6,12 +6,12 @@ use rand::Rng;
 use rusqlite::{Row, params};
 
 use super::db::Db;
-use super::lanes;
-use super::settle::{Settling, running};
+use super::settle::{Settling, node_at, running};
 use super::spec::spec_parts;
+use super::{lanes, nodes};
 use crate::StorageError;
-use crate::fate::After;
-use crate::rows::{Ending, SpecParts, Template};
+use crate::fate::{After, NodeAt};
+use crate::rows::{Ending, SpecParts, Template, tenant_of};
 use crate::turns::{self, Chosen, LOOKS_MAX};
 use cofferdam_domain::attempt::{Failure, FailureKind, Fence, Outcome, WorkerId};
 use cofferdam_domain::claim::Claim;
@@ -22,15 +22,16 @@ use cofferdam_domain::time::Timestamp;
 const READ: &str = "
     SELECT t.id, t.template, t.priority, t.attempt, t.max_attempts, t.lost, t.created_at,
         t.run_at, s.content_type, s.blob, s.blob_bytes, s.args, s.env, s.metadata, s.body,
-        t.batch_bound IS NOT NULL
+        t.batch_bound IS NOT NULL, t.workflow, t.place
     FROM task t JOIN task_spec s ON s.seq = t.seq WHERE t.seq = ?1";
 const TAKE: &str = "
     UPDATE task SET state = 2, attempt = attempt + 1, fence = ?2, worker = ?3, claimed_at = ?4,
-        updated_at = ?4, progress = 0, progress_note = '', change = ?5, counted = ?6 WHERE seq = ?1";
+        updated_at = ?4, progress = 0, progress_note = '', change = ?5, counted = ?6 WHERE seq = ?1
+    RETURNING tenant";
 
 const HELD: &str = "
     SELECT seq, template, attempt, max_attempts, lost, cancel_requested, worker, claimed_at,
-        batch, batch_bound
+        batch, batch_bound, tenant, callback, workflow, place
     FROM task WHERE seq = ?1";
 
 /// A row of [`READ`].
@@ -45,6 +46,7 @@ struct Candidate {
     run_at: Timestamp,
     parts: SpecParts,
     holds_place: bool,
+    node: Option<NodeAt>,
 }
 
 /// Takes up to `slots` tasks for `worker`. A task with inconsistent rows ends failed, so that it
@@ -74,28 +76,40 @@ pub(super) fn claim(
         let found = read
             .query_row([seq], candidate)
             .map_err(StorageError::from)
-            .and_then(|found| Ok((templates.get(conn, found.template)?, found)));
+            .and_then(|found| {
+                let node = found.node.map(|at| nodes::claimed_node(conn, at));
+                Ok((
+                    templates.get(conn, found.template)?,
+                    node.transpose()?,
+                    found,
+                ))
+            });
         let fence = Fence(random.random());
-        take.execute(params![
+        let taken = params![
             seq,
             fence.0.cast_signed(),
             worker.0.as_bytes(),
             now.as_millis(),
             tallies.next_change(),
             chosen.is_counted,
-        ])?;
-        match found.and_then(|(template, found)| found.into_claim(&template, fence, now)) {
-            Ok(claim) => claims.push(Claim {
+        ];
+        let tenant: String = take.query_row(taken, |row| row.get(0))?;
+        tallies.moved(&tenant, TaskState::Pending, TaskState::Running, 1);
+        let claim = found.and_then(|(template, node, found)| {
+            let claim = found.into_claim(&template, &tenant, fence, now)?;
+            Ok(Claim {
                 holds_place: claim.holds_place || chosen.is_counted,
                 ahead: chosen.ahead,
+                node: node.map(Box::new),
                 ..claim
-            }),
+            })
+        });
+        match claim {
+            Ok(claim) => claims.push(claim),
             Err(StorageError::Corrupt(why)) => unreadable.push((seq, why)),
             Err(error) => return Err(error),
         }
     }
-    let taken = i64::try_from(claims.len() + unreadable.len()).map_err(StorageError::corrupt)?;
-    tallies.moved(TaskState::Pending, TaskState::Running, taken);
     drop((read, take));
     end_unreadable(db, unreadable, now)?;
     Ok(claims)
@@ -125,7 +139,7 @@ fn end_unreadable(
         let ending = Ending::bare(now, &outcome);
         settling.settle(&task, After::Final(TaskState::Failed), &ending)?;
     }
-    settling.fill_places()
+    settling.pass_on()
 }
 
 /// The tasks whose turn it is.
@@ -168,6 +182,7 @@ impl Candidate {
     fn into_claim(
         self,
         template: &Template,
+        tenant: &str,
         fence: Fence,
         now: Timestamp,
     ) -> Result<Claim, StorageError> {
@@ -182,9 +197,11 @@ impl Candidate {
             created_at: self.created_at,
             run_at: self.run_at,
             claimed_at: now,
-            holds_place: self.holds_place,
+            holds_place: self.holds_place || self.node.is_some(),
             ahead: false,
+            tenant: tenant_of(tenant)?,
             spec: Arc::new(self.parts.into_spec(template, priority)?),
+            node: None,
         })
     }
 }
@@ -201,5 +218,6 @@ fn candidate(row: &Row<'_>) -> rusqlite::Result<Candidate> {
         run_at: Timestamp::from_millis(row.get(7)?),
         parts: spec_parts(row, 8)?,
         holds_place: row.get(15)?,
+        node: node_at(row, 16)?,
     })
 }

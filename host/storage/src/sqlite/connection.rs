@@ -15,7 +15,7 @@ pub(super) use crate::lock::DataLock;
 const VERSION_NUMBER_MIN: i32 = 3_051_003;
 /// Marks a database as Cofferdam's: "Cffr".
 const APPLICATION_ID: i32 = 0x4366_6672;
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 21] = [
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_changes.sql"),
     include_str!("../../migrations/sqlite/0003_blobs.sql"),
@@ -26,6 +26,17 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("../../migrations/sqlite/0008_workers.sql"),
     include_str!("../../migrations/sqlite/0009_turns.sql"),
     include_str!("../../migrations/sqlite/0010_classes.sql"),
+    include_str!("../../migrations/sqlite/0011_access.sql"),
+    include_str!("../../migrations/sqlite/0012_tenants.sql"),
+    include_str!("../../migrations/sqlite/0013_egress.sql"),
+    include_str!("../../migrations/sqlite/0014_secrets.sql"),
+    include_str!("../../migrations/sqlite/0015_schedules.sql"),
+    include_str!("../../migrations/sqlite/0016_quotas.sql"),
+    include_str!("../../migrations/sqlite/0017_audit.sql"),
+    include_str!("../../migrations/sqlite/0018_callbacks.sql"),
+    include_str!("../../migrations/sqlite/0019_cpu.sql"),
+    include_str!("../../migrations/sqlite/0020_batch_callbacks.sql"),
+    include_str!("../../migrations/sqlite/0021_workflows.sql"),
 ];
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rand::rngs::StdRng;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::lanes::Place;
 use super::templates::Templates;
 use crate::StorageError;
-use crate::rows::state_number;
+use crate::rows::{state_number, state_of};
 use crate::serving::Serving;
 use crate::settings::ClaimRules;
 use crate::turns::Turns;
@@ -74,11 +74,24 @@ impl Budget {
 /// SQLite's default, which every database of a host has.
 const PAGE_BYTES: u64 = 4096;
 
+const COUNT: &str = "UPDATE counter SET tasks = tasks + ?3 WHERE tenant = ?1 AND state = ?2";
+const COUNT_FIRST: &str = "INSERT INTO counter (tenant, state, tasks) VALUES (?1, ?2, ?3)";
+
+const KEEP: &str = "
+    INSERT INTO kept (tenant, bytes) VALUES (?1, ?2)
+    ON CONFLICT (tenant) DO UPDATE SET bytes = bytes + excluded.bytes";
+const WAITING_OF: &str =
+    "SELECT coalesce(sum(tasks), 0) FROM counter WHERE tenant = ?1 AND state IN (0, 1)";
+
 /// Counters as they are in the database, and as they will be after this transaction.
 #[derive(Clone, Default)]
 pub(super) struct Tallies {
     saved: [i64; 6],
     now: [i64; 6],
+    /// By how much this transaction changes the counters of each tenant.
+    tenants: HashMap<String, [i64; 6]>,
+    /// By how much it changes the bytes that are kept for each.
+    kept: HashMap<String, i64>,
     templates: HashMap<i64, i64>,
     saved_change: i64,
     newest_change: i64,
@@ -87,18 +100,18 @@ pub(super) struct Tallies {
 impl Tallies {
     fn read(conn: &Connection) -> Result<Tallies, StorageError> {
         let mut saved = [0; 6];
-        for (place, count) in (0_i64..).zip(&mut saved) {
-            *count = conn.query_row(
-                "SELECT tasks FROM counter WHERE state = ?1",
-                [place],
-                |row| row.get(0),
-            )?;
+        let mut statement = conn.prepare("SELECT state, sum(tasks) FROM counter GROUP BY state")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            saved[usize::from(state_number(state_of(row.get(0)?)?))] = row.get(1)?;
         }
         let newest_change =
             conn.query_row("SELECT number FROM newest_change", [], |row| row.get(0))?;
         Ok(Tallies {
             saved,
             now: saved,
+            tenants: HashMap::new(),
+            kept: HashMap::new(),
             templates: HashMap::new(),
             saved_change: newest_change,
             newest_change,
@@ -111,25 +124,44 @@ impl Tallies {
         self.newest_change
     }
 
-    fn place(&mut self, state: TaskState) -> &mut i64 {
-        &mut self.now[usize::from(state_number(state))]
+    fn count(&mut self, tenant: &str, state: TaskState, tasks: i64) {
+        let place = usize::from(state_number(state));
+        self.now[place] += tasks;
+        self.tenants.entry(tenant.to_owned()).or_default()[place] += tasks;
+    }
+
+    /// Counts bytes that are kept for a tenant from now on, or are not any more if they are negative.
+    pub(super) fn kept(&mut self, tenant: &str, bytes: i64) {
+        match self.kept.get_mut(tenant) {
+            Some(kept) => *kept += bytes,
+            None => {
+                self.kept.insert(tenant.to_owned(), bytes);
+            }
+        }
+    }
+
+    /// Bytes that are kept for a tenant.
+    pub(super) fn kept_of(&self, conn: &Connection, tenant: &str) -> Result<u64, StorageError> {
+        let saved = kept_of(conn, tenant)?;
+        let since = self.kept.get(tenant).copied().unwrap_or(0);
+        Ok(u64::try_from(saved + since).unwrap_or(0))
     }
 
     /// Counts a new task in `state`.
-    pub(super) fn add(&mut self, state: TaskState, template: i64) {
-        *self.place(state) += 1;
+    pub(super) fn add(&mut self, tenant: &str, state: TaskState, template: i64) {
+        self.count(tenant, state, 1);
         *self.templates.entry(template).or_default() += 1;
     }
 
     /// Counts `count` tasks that went from one state to another.
-    pub(super) fn moved(&mut self, from: TaskState, to: TaskState, count: i64) {
-        *self.place(from) -= count;
-        *self.place(to) += count;
+    pub(super) fn moved(&mut self, tenant: &str, from: TaskState, to: TaskState, count: i64) {
+        self.count(tenant, from, -count);
+        self.count(tenant, to, count);
     }
 
     /// Counts the removal of a task in `state`.
-    pub(super) fn remove(&mut self, state: TaskState, template: i64) {
-        *self.place(state) -= 1;
+    pub(super) fn remove(&mut self, tenant: &str, state: TaskState, template: i64) {
+        self.count(tenant, state, -1);
         *self.templates.entry(template).or_default() -= 1;
     }
 
@@ -138,17 +170,34 @@ impl Tallies {
         u64::try_from(self.now[0] + self.now[1]).unwrap_or(0)
     }
 
+    /// Tasks of a tenant that wait.
+    pub(super) fn waiting_of(&self, conn: &Connection, tenant: &str) -> Result<u64, StorageError> {
+        let saved = waiting_of(conn, tenant)?;
+        let since = self.tenants.get(tenant);
+        let since = since.map_or(0, |states| states[0] + states[1]);
+        Ok(u64::try_from(saved + since).unwrap_or(0))
+    }
+
     /// Final tasks.
     pub(super) fn finals(&self) -> u64 {
         u64::try_from(self.now[3] + self.now[4] + self.now[5]).unwrap_or(0)
     }
 
     fn save(&mut self, conn: &Connection) -> Result<(), StorageError> {
-        let mut set = conn.prepare_cached("UPDATE counter SET tasks = ?2 WHERE state = ?1")?;
-        for (place, (saved, now)) in (0_i64..).zip(self.saved.iter().zip(&self.now)) {
-            if saved != now {
-                set.execute(params![place, now])?;
+        let mut count = conn.prepare_cached(COUNT)?;
+        for (tenant, states) in self.tenants.drain() {
+            for (state, more) in (0_i64..).zip(states) {
+                if more == 0 {
+                    continue;
+                }
+                let counted = params![tenant, state, more];
+                if count.execute(counted)? == 0 {
+                    conn.prepare_cached(COUNT_FIRST)?.execute(counted)?;
+                }
             }
+        }
+        for (tenant, more) in self.kept.drain().filter(|(_, more)| *more != 0) {
+            conn.prepare_cached(KEEP)?.execute(params![tenant, more])?;
         }
         if self.saved_change != self.newest_change {
             conn.prepare_cached("UPDATE newest_change SET number = ?1")?
@@ -163,6 +212,22 @@ impl Tallies {
         }
         Ok(())
     }
+}
+
+/// Tasks of a tenant that wait, as they were when the counters were saved.
+pub(super) fn waiting_of(conn: &Connection, tenant: &str) -> Result<i64, StorageError> {
+    Ok(conn
+        .prepare_cached(WAITING_OF)?
+        .query_row([tenant], |row| row.get(0))?)
+}
+
+/// Bytes that are kept for a tenant, as they were when the counters were saved.
+pub(super) fn kept_of(conn: &Connection, tenant: &str) -> Result<i64, StorageError> {
+    let kept = conn
+        .prepare_cached("SELECT bytes FROM kept WHERE tenant = ?1")?
+        .query_row([tenant], |row| row.get(0))
+        .optional()?;
+    Ok(kept.unwrap_or(0))
 }
 
 impl Db {
@@ -232,6 +297,8 @@ impl Db {
         }
         self.tallies.now = self.tallies.saved;
         self.tallies.newest_change = self.tallies.saved_change;
+        self.tallies.tenants.clear();
+        self.tallies.kept.clear();
         self.tallies.templates.clear();
         self.templates.clear();
     }

@@ -16,7 +16,7 @@ use cofferdam_domain::time::Timestamp;
 
 const HOLDER: &str = "
     SELECT seq, template, attempt, max_attempts, lost, cancel_requested, worker, claimed_at,
-        batch, batch_bound
+        batch, batch_bound, tenant, callback, workflow, place
     FROM task WHERE id = ?1 AND state = 2 AND fence = ?2 AND attempt = ?3";
 const UNCLAIM: &str = "
     UPDATE task SET state = 1, fence = NULL, updated_at = ?2, change = ?3, attempt = attempt - 1,
@@ -47,7 +47,7 @@ pub(super) fn finish(
         });
     }
     drop(holder);
-    settling.fill_places()?;
+    settling.pass_on()?;
     Ok(finished)
 }
 
@@ -90,7 +90,7 @@ impl Settling<'_> {
             run_at.map(Timestamp::as_millis)
         ])?;
         self.tallies
-            .moved(TaskState::Running, TaskState::Pending, 1);
+            .moved(&task.tenant, TaskState::Running, TaskState::Pending, 1);
         Ok(TaskState::Pending)
     }
 }

@@ -1,26 +1,63 @@
 //! Removes data past its time.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::batch;
+use super::callbacks;
 use super::classes;
 use super::db::Db;
+use super::nodes;
 use super::record::ATTEMPTS_PER_TASK;
 use super::workers;
 use crate::blobs::BlobHash;
 use crate::rows::state_of;
 use crate::{Orphans, Pruned, Purged, StorageError};
+use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::module::Digest;
 use cofferdam_domain::task::{BlobId, TaskId};
 use cofferdam_domain::time::Timestamp;
+use cofferdam_domain::whose::Whose;
+
+/// The columns of an [`OldTask`].
+macro_rules! select_old {
+    ($rest:literal) => {
+        concat!(
+            "SELECT seq, id, template, state, batch, tenant, kept_bytes, callback IS NOT NULL, workflow
+             FROM task ",
+            $rest
+        )
+    };
+}
 
 /// The oldest final tasks: those finished before ?1, and at least ?2 of them, but never more than
-/// ?3. It uses two ranges of one index, because the second does not depend on time.
-const BY_AGE: &str = "
-    SELECT seq, id, template, state, batch FROM task WHERE state >= 3 AND finished_at < ?1
-    ORDER BY finished_at, seq LIMIT ?2";
-const BY_NUMBER: &str = "
-    SELECT seq, id, template, state, batch FROM task WHERE state >= 3 ORDER BY finished_at, seq LIMIT ?1";
+/// ?3. It uses two ranges of one index, because the second does not depend on time. A node goes with its workflow, and
+/// that with the one around it, once all of it is as old.
+const BY_AGE: &str = select_old!(
+    "WHERE state >= 3 AND finished_at < ?1 AND (workflow IS NULL OR NOT EXISTS (
+        SELECT 1 FROM workflow w JOIN workflow x ON x.root = w.root
+        WHERE w.seq = task.workflow AND (x.finished_at IS NULL OR x.finished_at >= ?1)))
+     ORDER BY finished_at, seq LIMIT ?2"
+);
+const BY_NUMBER: &str = select_old!(
+    "WHERE state >= 3 AND (workflow IS NULL OR NOT EXISTS (
+        SELECT 1 FROM workflow w JOIN workflow x ON x.root = w.root
+        WHERE w.seq = task.workflow AND x.finished_at IS NULL))
+     ORDER BY finished_at, seq LIMIT ?1"
+);
+const BY_ID: &str = select_old!("WHERE id = ?1 AND (?2 IS NULL OR tenant = ?2)");
+/// Those of a workflow and of all that are nested in it.
+const OF_ROOT: &str = select_old!(
+    "WHERE seq IN (SELECT n.seq FROM workflow w JOIN node n ON n.workflow = w.seq WHERE w.root = ?1)"
+);
+
+const OF_TENANT: &str = select_old!(
+    "INDEXED BY task_tenant
+     WHERE tenant = ?1 AND state >= 3 AND (workflow IS NULL OR NOT EXISTS (
+        SELECT 1 FROM workflow w JOIN workflow x ON x.root = w.root
+        WHERE w.seq = task.workflow AND x.finished_at IS NULL)) LIMIT ?2"
+);
 
 /// Removes up to `limit` final tasks, and then what only they referred to. Returns that, and the
 /// blobs that they had.
@@ -33,11 +70,15 @@ pub(super) fn prune(
 ) -> Result<(Pruned, Vec<BlobHash>), StorageError> {
     let mut pruned = Pruned::default();
     let mut blobs = Vec::new();
-    for old in old_tasks(db, finished_before, keep_max, limit)? {
+    let old = old_tasks(db, finished_before, keep_max, limit)?;
+    for old in with_workflows(db, old, limit)? {
         if let Some(blob) = remove_task(db, &old, &mut blobs)? {
             pruned.blobs.push(blob);
         }
         pruned.tasks.push(old.id);
+    }
+    for root in empty_workflows(&db.conn, finished_before)? {
+        remove_workflows(db, root)?;
     }
     db.conn
         .prepare_cached("DELETE FROM dedup WHERE expires_at <= ?1")?
@@ -50,15 +91,23 @@ pub(super) fn prune(
 
 /// Removes one final task. The next prune removes what only this task referred to, except its
 /// input.
-pub(super) fn purge(db: &mut Db, id: TaskId) -> Result<(Purged, Vec<BlobHash>), StorageError> {
+pub(super) fn purge(
+    db: &mut Db,
+    whose: &Whose,
+    id: TaskId,
+) -> Result<(Purged, Vec<BlobHash>), StorageError> {
     let found = db
         .conn
-        .prepare_cached("SELECT seq, id, template, state, batch FROM task WHERE id = ?1")?
-        .query_row([id.0.as_bytes()], old_task)
+        .prepare_cached(BY_ID)?
+        .query_row(params![id.0.as_bytes(), whose.name()], old_task)
         .optional()?;
     let Some(task) = found else {
         return Ok((Purged::Unknown, Vec::new()));
     };
+    if let Some(workflow) = task.workflow {
+        let workflow = nodes::id_of(&db.conn, workflow)?;
+        return Ok((Purged::OfWorkflow(workflow), Vec::new()));
+    }
     let state = state_of(task.state)?;
     if !state.is_final() {
         return Ok((Purged::NotFinal(state), Vec::new()));
@@ -73,12 +122,35 @@ pub(super) fn purge(db: &mut Db, id: TaskId) -> Result<(Purged, Vec<BlobHash>), 
     Ok((Purged::Removed(pruned), outputs))
 }
 
+/// Removes up to `limit` final tasks of a tenant.
+pub(super) fn purge_some(
+    db: &mut Db,
+    tenant: &Tenant,
+    limit: u32,
+) -> Result<(Pruned, Vec<BlobHash>), StorageError> {
+    let tasks: Vec<OldTask> = db
+        .conn
+        .prepare_cached(OF_TENANT)?
+        .query_map(params![tenant.as_str(), limit], old_task)?
+        .collect::<Result<_, _>>()?;
+    let (mut pruned, mut outputs) = (Pruned::default(), Vec::new());
+    for task in with_workflows(db, tasks, limit)? {
+        pruned.blobs.extend(remove_task(db, &task, &mut outputs)?);
+        pruned.tasks.push(task.id);
+    }
+    Ok((pruned, outputs))
+}
+
 struct OldTask {
     seq: i64,
     id: TaskId,
     template: i64,
     state: u8,
     batch: Option<[u8; 16]>,
+    tenant: String,
+    kept_bytes: i64,
+    has_callback: bool,
+    workflow: Option<i64>,
 }
 
 fn old_task(row: &rusqlite::Row<'_>) -> rusqlite::Result<OldTask> {
@@ -88,6 +160,10 @@ fn old_task(row: &rusqlite::Row<'_>) -> rusqlite::Result<OldTask> {
         template: row.get(2)?,
         state: row.get(3)?,
         batch: row.get(4)?,
+        tenant: row.get(5)?,
+        kept_bytes: row.get(6)?,
+        has_callback: row.get(7)?,
+        workflow: row.get(8)?,
     })
 }
 
@@ -120,6 +196,83 @@ fn old_tasks(
     Ok(by_number)
 }
 
+/// Replaces each node by all tasks of its outermost workflow, and removes the rows of that workflow itself; a few
+/// whole workflows at a time.
+fn with_workflows(
+    db: &mut Db,
+    old: Vec<OldTask>,
+    limit: u32,
+) -> Result<Vec<OldTask>, StorageError> {
+    let mut gone = Vec::new();
+    let mut roots = BTreeSet::new();
+    for old in old {
+        match old.workflow {
+            None => gone.push(old),
+            Some(workflow) => roots.extend(root_of(&db.conn, workflow)?),
+        }
+    }
+    for root in roots {
+        if gone.is_empty() || gone.len() < usize::try_from(limit).unwrap_or(usize::MAX) {
+            gone.extend(tasks_of(&db.conn, root)?);
+            remove_workflows(db, root)?;
+        }
+    }
+    Ok(gone)
+}
+
+/// The workflow around one.
+fn root_of(conn: &Connection, workflow: i64) -> Result<Option<i64>, StorageError> {
+    Ok(conn
+        .prepare_cached("SELECT root FROM workflow WHERE seq = ?1")?
+        .query_row([workflow], |row| row.get(0))
+        .optional()?)
+}
+
+/// The tasks of a workflow and of those nested in it.
+fn tasks_of(conn: &Connection, root: i64) -> Result<Vec<OldTask>, StorageError> {
+    let tasks = conn
+        .prepare_cached(OF_ROOT)?
+        .query_map([root], old_task)?
+        .collect::<Result<_, _>>()?;
+    Ok(tasks)
+}
+
+fn empty_workflows(
+    conn: &Connection,
+    finished_before: Timestamp,
+) -> Result<Vec<i64>, StorageError> {
+    let roots = conn
+        .prepare_cached(
+            "SELECT seq FROM workflow
+             WHERE nodes = 0 AND finished_at < ?1 AND parent IS NULL LIMIT 1000",
+        )?
+        .query_map([finished_before.as_millis()], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    Ok(roots)
+}
+
+/// Removes a workflow and those nested in it, but for their tasks.
+fn remove_workflows(db: &mut Db, root: i64) -> Result<(), StorageError> {
+    let found: Vec<(i64, String, i64)> = db
+        .conn
+        .prepare_cached("SELECT seq, tenant, kept_bytes FROM workflow WHERE root = ?1")?
+        .query_map([root], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<Result<_, _>>()?;
+    for (workflow, tenant, kept_bytes) in found {
+        for sql in [
+            "DELETE FROM node_plan WHERE seq IN (SELECT seq FROM node WHERE workflow = ?1)",
+            "DELETE FROM node WHERE workflow = ?1",
+            "DELETE FROM workflow_signal WHERE workflow = ?1",
+            "DELETE FROM workflow_spec WHERE seq = ?1",
+            "DELETE FROM workflow WHERE seq = ?1",
+        ] {
+            db.conn.prepare_cached(sql)?.execute([workflow])?;
+        }
+        db.tallies.kept(&tenant, -kept_bytes);
+    }
+    Ok(())
+}
+
 /// Removes every row of a task, and adds its large outputs to `outputs`; returns its spooled input
 /// if nothing else refers to it.
 fn remove_task(
@@ -148,10 +301,15 @@ fn remove_task(
     while let Some(row) = rows.next()? {
         outputs.push(BlobHash(row.get(0)?));
     }
+    if task.has_callback {
+        callbacks::remove(&db.conn, task.seq)?;
+    }
     if let Some(batch) = task.batch {
         batch::remove_if_empty(&db.conn, batch)?;
     }
-    db.tallies.remove(state_of(task.state)?, task.template);
+    db.tallies
+        .remove(&task.tenant, state_of(task.state)?, task.template);
+    db.tallies.kept(&task.tenant, -task.kept_bytes);
     let Some(blob) = blob else {
         return Ok(None);
     };

@@ -12,16 +12,16 @@ pub(super) const ATTEMPTS_PER_TASK: i64 = 1_048_576;
 pub(super) const RECORD: &str = "
     INSERT INTO attempt (id, worker, started_at, finished_at, failure, duration_us, cpu_us, fuel,
         peak_memory_bytes, disk_bytes, truncated, artifacts, content_type, output, stdout, stderr,
-        log)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
+        log, egress)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
 
-/// Writes an attempt with `statement`, which is [`RECORD`].
+/// Writes an attempt with `statement`, which is [`RECORD`]; gives the bytes that are kept of it.
 pub(super) fn record(
     conn: &Connection,
     statement: &mut CachedStatement<'_>,
     task: &Running,
     ending: &Ending<'_>,
-) -> Result<(), StorageError> {
+) -> Result<i64, StorageError> {
     let row = ending.row()?;
     let id = task.seq * ATTEMPTS_PER_TASK + i64::from(task.attempt);
     if let Some((blob, size_bytes)) = row.elsewhere {
@@ -47,6 +47,7 @@ pub(super) fn record(
         stdout,
         stderr,
         log,
+        row.egress,
     ])?;
-    Ok(())
+    Ok(row.kept_bytes)
 }

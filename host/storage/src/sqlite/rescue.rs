@@ -16,7 +16,8 @@ use cofferdam_domain::time::Timestamp;
 /// limit is applied, so that they do not crowd out others.
 const LOST: &str = "
     SELECT t.seq, t.template, t.attempt, t.max_attempts, t.lost, t.cancel_requested, t.worker,
-        t.claimed_at, t.batch, t.batch_bound, t.id
+        t.claimed_at, t.batch, t.batch_bound, t.tenant, t.callback, t.workflow,
+        t.place, t.id
     FROM task t LEFT JOIN worker w ON w.id = t.worker
     WHERE t.state = 2 AND t.worker <> ?1 AND (w.heard_at IS NULL OR w.heard_at < ?2 OR w.state = 4)
     ORDER BY t.seq LIMIT ?3";
@@ -34,7 +35,7 @@ pub(super) fn rescue(
         .prepare_cached(LOST)?
         .query_map(
             params![me.0.as_bytes(), dead_before.as_millis(), limit],
-            |row| Ok((running(row)?, row.get(10)?)),
+            |row| Ok((running(row)?, row.get(14)?)),
         )?
         .collect::<Result<_, _>>()?;
     let mut rescued = Vec::with_capacity(found.len());
@@ -46,7 +47,7 @@ pub(super) fn rescue(
             state,
         });
     }
-    settling.fill_places()?;
+    settling.pass_on()?;
     Ok(rescued)
 }
 

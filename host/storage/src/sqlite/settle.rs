@@ -5,21 +5,24 @@ use std::collections::BTreeSet;
 use rusqlite::{CachedStatement, Connection, Row, params};
 
 use super::db::{Db, Tallies};
+use super::release::{self, EndedNode};
 use super::templates::Templates;
-use super::{batch, record};
+use super::{batch, callbacks, record};
 use crate::StorageError;
-use crate::fate::{After, Place, Running};
+use crate::fate::{After, NodeAt, Place, Running};
 use crate::rows::{Ending, state_number};
 use cofferdam_domain::attempt::FailureKind;
+use cofferdam_domain::callback::Ends;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::time::Timestamp;
 
 const END: &str = "
     UPDATE task SET state = ?2, fence = NULL, cancel_requested = 0, updated_at = ?3,
-        finished_at = ?3, change = ?4, error_kind = ?5 WHERE seq = ?1";
+        finished_at = ?3, change = ?4, error_kind = ?5, kept_bytes = kept_bytes + ?6 WHERE seq = ?1";
 const AGAIN: &str = "
     UPDATE task SET state = 1, fence = NULL, cancel_requested = 0, updated_at = ?2,
-        run_at = coalesce(?3, run_at), change = ?4, error_kind = ?5 WHERE seq = ?1";
+        run_at = coalesce(?3, run_at), change = ?4, error_kind = ?5, kept_bytes = kept_bytes + ?6
+    WHERE seq = ?1";
 
 /// The statements for settling, prepared once for many attempts.
 pub(super) struct Settling<'db> {
@@ -29,8 +32,10 @@ pub(super) struct Settling<'db> {
     record: CachedStatement<'db>,
     end: CachedStatement<'db>,
     again: CachedStatement<'db>,
-    /// Batches in which a place is free.
+    /// Batches of which a task ended.
     freed: BTreeSet<Place>,
+    /// Nodes of workflows that are final now, and since when.
+    ended: Vec<(EndedNode, Timestamp)>,
 }
 
 impl<'db> Settling<'db> {
@@ -55,6 +60,7 @@ impl<'db> Settling<'db> {
             end: conn.prepare_cached(END)?,
             again: conn.prepare_cached(AGAIN)?,
             freed: BTreeSet::new(),
+            ended: Vec::new(),
         })
     }
 }
@@ -80,12 +86,13 @@ impl Settling<'_> {
         self.settle(task, after, ending)
     }
 
-    /// Gives away the places that became free in batches. The last act of a transaction that settled.
-    pub(super) fn fill_places(self) -> Result<(), StorageError> {
+    /// Gives away the places that became free in batches and notices their ends, and releases the nodes that waited
+    /// for those that ended. The last act of a transaction that settled.
+    pub(super) fn pass_on(self) -> Result<(), StorageError> {
         for place in self.freed {
-            batch::let_in(self.conn, place)?;
+            batch::task_ended(self.conn, place)?;
         }
-        Ok(())
+        release::release(self.conn, self.tallies, &self.ended)
     }
 
     /// Records an attempt and moves its task on.
@@ -95,7 +102,8 @@ impl Settling<'_> {
         after: After,
         ending: &Ending<'_>,
     ) -> Result<TaskState, StorageError> {
-        record::record(self.conn, &mut self.record, task, ending)?;
+        let kept = record::record(self.conn, &mut self.record, task, ending)?;
+        self.tallies.kept(&task.tenant, kept);
         let at = ending.finished_at.as_millis();
         let change = self.tallies.next_change();
         let error_kind = ending.outcome.failure_kind().map(FailureKind::as_str);
@@ -103,24 +111,32 @@ impl Settling<'_> {
             After::Final(state) => {
                 let number = state_number(state);
                 self.end
-                    .execute(params![task.seq, number, at, change, error_kind])?;
+                    .execute(params![task.seq, number, at, change, error_kind, kept])?;
                 self.freed.extend(task.place);
+                let kind = ending.outcome.failure_kind();
+                let node = task.node.map(|at| EndedNode::of(at, state, kind));
+                self.ended
+                    .extend(node.map(|node| (node, ending.finished_at)));
+                if task.told.is_some_and(|ends| ends.has(state)) {
+                    callbacks::end_is_told(self.conn, task.seq)?;
+                }
                 state
             }
             After::Again(run_at) => {
                 let run_at = run_at.map(Timestamp::as_millis);
                 self.again
-                    .execute(params![task.seq, at, run_at, change, error_kind])?;
+                    .execute(params![task.seq, at, run_at, change, error_kind, kept])?;
                 TaskState::Pending
             }
         };
-        self.tallies.moved(TaskState::Running, state, 1);
+        self.tallies
+            .moved(&task.tenant, TaskState::Running, state, 1);
         Ok(state)
     }
 }
 
-/// seq, template, attempt, max_attempts, lost, cancel_requested, worker, claimed_at, batch and
-/// batch_bound of a task that runs.
+/// seq, template, attempt, max_attempts, lost, cancel_requested, worker, claimed_at, batch, batch_bound,
+/// tenant, callback, workflow and place of a task that runs.
 pub(super) fn running(row: &Row<'_>) -> rusqlite::Result<Running> {
     Ok(Running {
         seq: row.get(0)?,
@@ -132,5 +148,15 @@ pub(super) fn running(row: &Row<'_>) -> rusqlite::Result<Running> {
         worker: row.get(6)?,
         claimed_at: row.get(7)?,
         place: batch::place_of(row, 8)?,
+        tenant: row.get(10)?,
+        node: node_at(row, 12)?,
+        told: row.get::<_, Option<u8>>(11)?.and_then(Ends::from_bits),
     })
+}
+
+/// The node that columns `first` and the next tell of.
+pub(super) fn node_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<NodeAt>> {
+    let (workflow, place): (Option<i64>, Option<u32>) = (row.get(first)?, row.get(first + 1)?);
+    let both = workflow.zip(place);
+    Ok(both.map(|(workflow, place)| NodeAt { workflow, place }))
 }

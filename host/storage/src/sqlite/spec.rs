@@ -1,13 +1,14 @@
 //! A task's spec, built from its own row and its template.
 
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::templates;
 use crate::StorageError;
 use crate::rows::SpecParts;
 use cofferdam_domain::attempt::Payload;
 use cofferdam_domain::task::{BlobId, Input, Priority, TaskId, TaskSpec};
+use cofferdam_domain::whose::Whose;
 
 /// Reads content_type, blob, blob_bytes, args, env, metadata and body from column `first` on.
 pub(super) fn spec_parts(row: &Row<'_>, first: usize) -> rusqlite::Result<SpecParts> {
@@ -32,14 +33,19 @@ pub(super) fn spec_parts(row: &Row<'_>, first: usize) -> rusqlite::Result<SpecPa
 }
 
 /// What was submitted as task `id`.
-pub(super) fn task_spec(conn: &Connection, id: TaskId) -> Result<Option<TaskSpec>, StorageError> {
+pub(super) fn task_spec(
+    conn: &Connection,
+    whose: &Whose,
+    id: TaskId,
+) -> Result<Option<TaskSpec>, StorageError> {
     let found = conn
         .prepare_cached(
             "SELECT t.template, t.priority, s.content_type, s.blob, s.blob_bytes, s.args, s.env,
                 s.metadata, s.body
-             FROM task t JOIN task_spec s ON s.seq = t.seq WHERE t.id = ?1",
+             FROM task t JOIN task_spec s ON s.seq = t.seq
+             WHERE t.id = ?1 AND (?2 IS NULL OR t.tenant = ?2)",
         )?
-        .query_row([id.0.as_bytes()], |row| {
+        .query_row(params![id.0.as_bytes(), whose.name()], |row| {
             Ok((
                 row.get::<_, i64>(0)?,
                 row.get::<_, u8>(1)?,

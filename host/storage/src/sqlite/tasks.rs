@@ -8,13 +8,15 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::beside::Kept;
 use crate::blobs::BlobHash;
 use crate::rows::{
-    ArtifactsRow, Asked, FailureRow, NO_METADATA, from_json, state_of, truncated_of,
+    ArtifactsRow, Asked, FailureRow, NO_METADATA, egress_of, from_json, state_of, tenant_of,
+    truncated_of,
 };
 use crate::{Counts, HeldTask, StorageError};
 use cofferdam_domain::attempt::{Attempt, Captured, Failure, Fence, Stream, Usage, WorkerId};
 use cofferdam_domain::module::{Digest, ModuleName};
 use cofferdam_domain::task::{Priority, Task, TaskId};
 use cofferdam_domain::time::Timestamp;
+use cofferdam_domain::whose::Whose;
 
 /// All columns of a [`Task`] and its `seq`, through a caller's index and with the caller's WHERE
 /// and ORDER BY. The newest finished attempt is the one before a running one.
@@ -26,9 +28,10 @@ macro_rules! select_tasks {
                 coalesce(t.due_at, t.run_at),
                 t.claimed_at, t.finished_at, t.updated_at, t.worker, s.metadata,
                 a.duration_us, a.cpu_us, a.fuel, a.peak_memory_bytes, a.disk_bytes, a.failure,
-                coalesce(o.size_bytes, length(a.output)), a.truncated, t.seq,
+                coalesce(o.size_bytes, length(a.output) - (a.truncated >> 3 & 1) * (44 + length(t.tenant))),
+                a.truncated, t.seq,
                 iif(p.settings LIKE '%\"placement\":%' OR p.settings LIKE '%\"isolation\":%',
-                    p.settings, NULL)
+                    p.settings, NULL), t.tenant, a.egress, t.callback IS NOT NULL
              FROM task t ",
             $index,
             " JOIN template p ON p.id = t.template
@@ -42,15 +45,24 @@ macro_rules! select_tasks {
 pub(super) use select_tasks;
 
 /// One task.
-pub(super) fn task(conn: &Connection, id: TaskId) -> Result<Option<Task>, StorageError> {
-    let mut statement = conn.prepare_cached(select_tasks!("", "WHERE t.id = ?1"))?;
-    let mut rows = statement.query([id.0.as_bytes()])?;
+pub(super) fn task(
+    conn: &Connection,
+    whose: &Whose,
+    id: TaskId,
+) -> Result<Option<Task>, StorageError> {
+    let mut statement = conn.prepare_cached(select_tasks!(
+        "",
+        "WHERE t.id = ?1 AND (?2 IS NULL OR t.tenant = ?2)"
+    ))?;
+    let mut rows = statement.query(params![id.0.as_bytes(), whose.name()])?;
     rows.next()?.map(task_of).transpose()
 }
 
-/// Those of these tasks that there are.
+/// Those of these tasks that there are, whosever they are.
 pub(super) fn some_tasks(conn: &Connection, ids: &[TaskId]) -> Result<Vec<Task>, StorageError> {
-    let found = ids.iter().filter_map(|id| task(conn, *id).transpose());
+    let found = ids
+        .iter()
+        .filter_map(|id| task(conn, &Whose::All, *id).transpose());
     found.collect()
 }
 
@@ -69,6 +81,7 @@ pub(super) fn task_of(row: &Row<'_>) -> Result<Task, StorageError> {
     } = Asked::of(row.get(27)?)?;
     Ok(Task {
         id: TaskId(uuid::Uuid::from_bytes(row.get(0)?)),
+        tenant: tenant_of(row.get_ref(28)?.as_str().map_err(StorageError::corrupt)?)?,
         module: ModuleName::parse(row.get_ref(1)?.as_str().map_err(StorageError::corrupt)?)
             .map_err(StorageError::corrupt)?,
         digest: Digest::from_bytes(row.get(2)?),
@@ -92,15 +105,17 @@ pub(super) fn task_of(row: &Row<'_>) -> Result<Task, StorageError> {
         metadata: row
             .get::<_, Option<String>>(17)?
             .unwrap_or_else(|| NO_METADATA.to_owned()),
-        usage: duration.map(|_there| usage_of(row, 18)).transpose()?,
+        usage: duration.map(|_there| usage_of(row, 18, 29)).transpose()?,
         failure: failure_of(row.get(23)?)?,
         result_bytes: row.get::<_, Option<i64>>(24)?.map(i64::cast_unsigned),
         truncated: truncated_of(row.get::<_, Option<u8>>(25)?.unwrap_or(0)),
+        has_callback: row.get(30)?,
     })
 }
 
-/// duration_us, cpu_us, fuel, peak_memory_bytes and disk_bytes from column `first` on.
-fn usage_of(row: &Row<'_>, first: usize) -> rusqlite::Result<Usage> {
+/// duration_us, cpu_us, fuel, peak_memory_bytes and disk_bytes from column `first` on, and egress from
+/// another.
+fn usage_of(row: &Row<'_>, first: usize, egress: usize) -> Result<Usage, StorageError> {
     let micros = |place| Ok::<_, rusqlite::Error>(row.get::<_, i64>(place)?.cast_unsigned());
     Ok(Usage {
         duration: Duration::from_micros(micros(first)?),
@@ -110,6 +125,7 @@ fn usage_of(row: &Row<'_>, first: usize) -> rusqlite::Result<Usage> {
             .map(i64::cast_unsigned),
         peak_memory_bytes: micros(first + 3)?,
         disk_bytes: micros(first + 4)?,
+        egress: egress_of(row.get::<_, Option<String>>(egress)?.as_deref())?,
     })
 }
 
@@ -125,15 +141,20 @@ pub(super) struct Output {
 }
 
 /// The output of a completed or cancelled task, or its place.
-pub(super) fn result(conn: &Connection, id: TaskId) -> Result<Option<Output>, StorageError> {
+pub(super) fn result(
+    conn: &Connection,
+    whose: &Whose,
+    id: TaskId,
+) -> Result<Option<Output>, StorageError> {
     Ok(conn
         .prepare_cached(
             "SELECT a.content_type, a.output, o.blob
              FROM task t JOIN attempt a ON a.id = t.seq * 1048576 + t.attempt
              LEFT JOIN output o ON o.attempt = a.id
-             WHERE t.id = ?1 AND t.state IN (3, 5) AND a.output IS NOT NULL",
+             WHERE t.id = ?1 AND (?2 IS NULL OR t.tenant = ?2)
+                AND t.state IN (3, 5) AND a.output IS NOT NULL",
         )?
-        .query_row([id.0.as_bytes()], |row| {
+        .query_row(params![id.0.as_bytes(), whose.name()], |row| {
             Ok(Output {
                 content_type: row.get_ref(0)?.as_str()?.into(),
                 body: match row.get(2)? {
@@ -148,6 +169,7 @@ pub(super) fn result(conn: &Connection, id: TaskId) -> Result<Option<Output>, St
 /// One stream of a finished attempt.
 pub(super) fn stream(
     conn: &Connection,
+    whose: &Whose,
     id: TaskId,
     attempt: Option<u32>,
     stream: Stream,
@@ -159,7 +181,7 @@ pub(super) fn stream(
     };
     Ok(conn
         .prepare_cached(sql)?
-        .query_row(params![id.0.as_bytes(), attempt], |row| {
+        .query_row(params![id.0.as_bytes(), attempt, whose.name()], |row| {
             let bytes = row.get::<_, Option<Vec<u8>>>(0)?.unwrap_or_default();
             let truncated = truncated_of(row.get(1)?)[place];
             Ok(Captured {
@@ -178,7 +200,7 @@ macro_rules! stream_query {
             $column,
             ", a.truncated FROM task t JOIN attempt a
                 ON a.id = t.seq * 1048576 + coalesce(?2, t.attempt - (t.state = 2))
-             WHERE t.id = ?1 AND coalesce(?2, 1) < 1048576"
+             WHERE t.id = ?1 AND (?3 IS NULL OR t.tenant = ?3) AND coalesce(?2, 1) < 1048576"
         )
     };
 }
@@ -193,7 +215,8 @@ macro_rules! select_attempts {
         concat!(
             "SELECT a.id % 1048576, a.worker, p.digest, a.started_at, a.finished_at, a.failure,
                 a.duration_us, a.cpu_us, a.fuel, a.peak_memory_bytes, a.disk_bytes,
-                coalesce(o.size_bytes, length(a.output), 0), a.truncated, a.artifacts
+                coalesce(o.size_bytes, length(a.output) - (a.truncated >> 3 & 1) * (44 + length(t.tenant)), 0),
+                a.truncated, a.artifacts, a.egress
              FROM task t JOIN template p ON p.id = t.template JOIN attempt a ON ",
             $join
         )
@@ -202,33 +225,37 @@ macro_rules! select_attempts {
 
 const ONE: &str = select_attempts!(
     "a.id = t.seq * 1048576 + coalesce(?2, t.attempt - (t.state = 2))
-     LEFT JOIN output o ON o.attempt = a.id WHERE t.id = ?1 AND coalesce(?2, 1) < 1048576"
+     LEFT JOIN output o ON o.attempt = a.id
+     WHERE t.id = ?1 AND (?3 IS NULL OR t.tenant = ?3) AND coalesce(?2, 1) < 1048576"
 );
 const SOME: &str = select_attempts!(
     "a.id > t.seq * 1048576 + ?2 AND a.id < (t.seq + 1) * 1048576
-     LEFT JOIN output o ON o.attempt = a.id WHERE t.id = ?1 ORDER BY a.id LIMIT ?3"
+     LEFT JOIN output o ON o.attempt = a.id
+     WHERE t.id = ?1 AND (?4 IS NULL OR t.tenant = ?4) ORDER BY a.id LIMIT ?3"
 );
 
 /// One finished attempt, or the newest.
 pub(super) fn attempt(
     conn: &Connection,
+    whose: &Whose,
     id: TaskId,
     number: Option<u32>,
 ) -> Result<Option<Attempt>, StorageError> {
     let mut statement = conn.prepare_cached(ONE)?;
-    let mut rows = statement.query(params![id.0.as_bytes(), number])?;
+    let mut rows = statement.query(params![id.0.as_bytes(), number, whose.name()])?;
     rows.next()?.map(attempt_of).transpose()
 }
 
 /// Some finished attempts, in order.
 pub(super) fn attempts(
     conn: &Connection,
+    whose: &Whose,
     id: TaskId,
     after: u32,
     limit: u32,
 ) -> Result<Vec<Attempt>, StorageError> {
     let mut statement = conn.prepare_cached(SOME)?;
-    let mut rows = statement.query(params![id.0.as_bytes(), after, limit])?;
+    let mut rows = statement.query(params![id.0.as_bytes(), after, limit, whose.name()])?;
     let mut attempts = Vec::new();
     while let Some(row) = rows.next()? {
         attempts.push(attempt_of(row)?);
@@ -248,7 +275,7 @@ fn attempt_of(row: &Row<'_>) -> Result<Attempt, StorageError> {
         started_at: Timestamp::from_millis(row.get(3)?),
         finished_at: Timestamp::from_millis(row.get(4)?),
         failure: failure_of(row.get(5)?)?,
-        usage: usage_of(row, 6)?,
+        usage: usage_of(row, 6, 14)?,
         result_bytes: row.get::<_, i64>(11)?.cast_unsigned(),
         truncated: truncated_of(row.get(12)?),
         artifacts,
@@ -288,21 +315,15 @@ pub(super) fn held(conn: &Connection, worker: WorkerId) -> Result<Vec<HeldTask>,
 }
 
 /// The counters.
-pub(super) fn counts(conn: &Connection) -> Result<Counts, StorageError> {
-    let mut statement = conn.prepare_cached("SELECT tasks FROM counter ORDER BY state")?;
-    let tasks: Vec<i64> = statement
-        .query_map([], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    let figure = |tasks: i64| u64::try_from(tasks).unwrap_or(0);
-    match tasks[..] {
-        [blocked, pending, running, completed, failed, cancelled] => Ok(Counts {
-            blocked: figure(blocked),
-            pending: figure(pending),
-            running: figure(running),
-            completed: figure(completed),
-            failed: figure(failed),
-            cancelled: figure(cancelled),
-        }),
-        _ => Err(StorageError::corrupt("there are not six counters")),
+pub(super) fn counts(conn: &Connection, whose: &Whose) -> Result<Counts, StorageError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT state, sum(tasks) FROM counter WHERE ?1 IS NULL OR tenant = ?1 GROUP BY state",
+    )?;
+    let mut rows = statement.query([whose.name()])?;
+    let mut counts = Counts::default();
+    while let Some(row) = rows.next()? {
+        let tasks: i64 = row.get(1)?;
+        *counts.of_mut(state_of(row.get(0)?)?) = u64::try_from(tasks).unwrap_or(0);
     }
+    Ok(counts)
 }

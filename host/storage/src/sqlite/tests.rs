@@ -1,17 +1,20 @@
 //! The contract on SQLite, and properties of this backend only.
 
+mod consistency;
 mod corrupt;
 mod interleavings;
+mod repairs;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+use self::consistency::check_database;
 use super::SqliteStorage;
 use super::connection::database_path;
 use crate::conformance::fixture::*;
-use crate::conformance::{self, Backend, Storage};
+use crate::conformance::{self, Backend, Storage, Tampered};
 use crate::settings::{ClaimRules, StorageConfig};
 use crate::{Inserted, Modules, Reads, StorageError, Tasks};
 
@@ -21,6 +24,13 @@ use cofferdam_domain::state::TaskState;
 struct Sqlite {
     dir: TempDir,
     storage: SqliteStorage,
+}
+
+fn translated(sql: &str) -> String {
+    let sql = sql
+        .replace("TRAIL", "audit")
+        .replace("NEWID", "randomblob(16)");
+    sql.replace("HEX[", "x'").replace(']', "'")
 }
 
 fn open(dir: &std::path::Path) -> Result<SqliteStorage, StorageError> {
@@ -55,42 +65,38 @@ impl Backend for Sqlite {
         Sqlite { dir, storage }
     }
 
-    async fn set_tenant(&self, name: &str, weight: u32, running_max: Option<u32>) {
-        let conn = Connection::open(database_path(self.dir.path())).unwrap();
-        let sql = "INSERT INTO tenant (name, weight, running_max) VALUES (?1, ?2, ?3)";
-        conn.execute(sql, (name, weight, running_max)).unwrap();
-    }
-
     async fn check(&self) {
         self.storage.close();
         check_database(self.dir.path());
     }
 }
 
-/// Checks integrity, and compares the counters with the rows.
-fn check_database(dir: &std::path::Path) {
-    let conn = Connection::open(database_path(dir)).unwrap();
-    let verdict: String = conn
-        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
-        .unwrap();
-    assert_eq!(verdict, "ok");
-    for sql in [
-        "SELECT count(*) FROM counter c
-         WHERE tasks <> (SELECT count(*) FROM task t WHERE t.state = c.state)",
-        "SELECT count(*) FROM template p
-         WHERE tasks <> (SELECT count(*) FROM task t WHERE t.template = p.id)",
-        "SELECT count(*) FROM task WHERE seq NOT IN (SELECT seq FROM task_spec)",
-        "SELECT count(*) FROM task_spec WHERE seq NOT IN (SELECT seq FROM task)",
-        "SELECT count(*) FROM task h WHERE h.due_at IS NOT NULL AND h.batch_bound >
-            (SELECT count(*) FROM task t WHERE t.batch = h.batch
-                AND (t.state = 2 OR (t.state = 1 AND t.due_at IS NULL)))",
-        "SELECT count(*) FROM task WHERE batch IS NOT NULL AND batch NOT IN (SELECT id FROM batch)",
-        "SELECT count(*) FROM batch WHERE tasks > 0 AND id NOT IN
-            (SELECT batch FROM task WHERE batch IS NOT NULL)",
-        "SELECT count(*) FROM attempt WHERE id / 1048576 NOT IN (SELECT seq FROM task)",
-    ] {
-        let wrong: i64 = conn.query_row(sql, [], |row| row.get(0)).unwrap();
-        assert_eq!(wrong, 0, "{sql}");
+impl Tampered for Sqlite {
+    fn config(&self) -> StorageConfig {
+        settings(self.dir.path())
+    }
+
+    fn tamper(&self, sql: &str) {
+        let conn = Connection::open(database_path(self.dir.path())).unwrap();
+        let all = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'audit%'";
+        let mut triggers = conn.prepare(all).unwrap();
+        let triggers = triggers
+            .query_map([], |row| row.get::<_, String>(0))
+            .unwrap();
+        for trigger in triggers.map(Result::unwrap).collect::<Vec<_>>() {
+            conn.execute_batch(&format!("DROP TRIGGER {trigger}"))
+                .unwrap();
+        }
+        conn.execute_batch(&translated(sql)).unwrap();
+    }
+
+    fn refuses(&self, sql: &str) {
+        let conn = Connection::open(database_path(self.dir.path())).unwrap();
+        let told = conn
+            .execute_batch(&translated(sql))
+            .unwrap_err()
+            .to_string();
+        assert!(told.contains("the audit trail"), "{sql}: {told}");
     }
 }
 
@@ -123,10 +129,10 @@ async fn a_copy_taken_at_any_moment_opens() {
         std::fs::copy(dir.path().join(name), crashed.path().join(name)).unwrap();
     }
     let reopened = open(crashed.path()).unwrap();
-    let counts = reopened.counts().await.unwrap();
+    let counts = reopened.counts(&MINE).await.unwrap();
     assert_eq!((counts.pending, counts.running), (49, 1));
     finish_one(&reopened, completed(&claim, at(2))).await;
-    assert_eq!(reopened.counts().await.unwrap().completed, 1);
+    assert_eq!(reopened.counts(&MINE).await.unwrap().completed, 1);
     reopened.close();
     check_database(crashed.path());
 }
@@ -157,15 +163,15 @@ async fn a_full_disk_is_reported_and_survived() {
     });
     // The other call in the batch is not affected.
     let (refused, claimed) = tokio::join!(
-        storage.insert_tasks(vec![new_task(3), big.clone()], 9, at(1)),
-        storage.cancel(id(1), at(1)),
+        storage.insert_tasks(vec![new_task(3), big.clone()], 9.into(), at(1)),
+        storage.cancel(&MINE, id(1), at(1)),
     );
     assert!(matches!(refused, Err(StorageError::Full(_))), "{refused:?}");
     claimed.unwrap();
-    assert!(storage.task(id(3)).await.unwrap().is_none());
+    assert!(storage.task(&MINE, id(3)).await.unwrap().is_none());
     limit_pages(1 << 30).await;
     let inserted = storage
-        .insert_tasks(vec![new_task(3), big], 9, at(2))
+        .insert_tasks(vec![new_task(3), big], 9.into(), at(2))
         .await
         .unwrap();
     assert_eq!(inserted, [Inserted::New; 2]);
@@ -176,7 +182,8 @@ async fn a_full_disk_is_reported_and_survived() {
 #[tokio::test]
 async fn a_failing_call_does_not_fail_its_neighbours() {
     let Sqlite { dir, storage } = Sqlite::fresh().await;
-    let calls = (1..=40).map(|number| storage.insert_tasks(vec![new_task(number)], 99, at(0)));
+    let calls =
+        (1..=40).map(|number| storage.insert_tasks(vec![new_task(number)], 99.into(), at(0)));
     let broken = storage.writer.call(|db| {
         db.conn
             .execute("UPDATE task SET state = 9 WHERE seq = 1", [])?;
@@ -190,7 +197,7 @@ async fn a_failing_call_does_not_fail_its_neighbours() {
             .all(|inserted| inserted.unwrap() == [Inserted::New])
     );
     assert!(broken.is_err());
-    assert_eq!(storage.counts().await.unwrap().pending, 40);
+    assert_eq!(storage.counts(&MINE).await.unwrap().pending, 40);
     storage.close();
     check_database(dir.path());
 }
@@ -290,7 +297,7 @@ async fn a_read_that_takes_too_long_is_given_up() {
     });
     assert!(matches!(endless.await, Err(StorageError::TooSlow)));
     for _ in 0..8 {
-        storage.counts().await.unwrap();
+        storage.counts(&MINE).await.unwrap();
     }
 }
 
@@ -307,7 +314,7 @@ async fn a_database_above_its_budget_takes_no_task_and_records_ends() {
     large.spec.input = cofferdam_domain::task::Input::Inline(payload(&[b' '; 1 << 20]));
     let over_budget =
         |error: Option<StorageError>| matches!(error, Some(StorageError::OverBudget { .. }));
-    let insert = async |task| storage.insert_tasks(vec![task], 9, at(1)).await;
+    let insert = async |task| storage.insert_tasks(vec![task], 9.into(), at(1)).await;
     assert!(over_budget(insert(large).await.err()));
     assert_eq!(insert(new_task(5)).await.unwrap(), [Inserted::New]);
     let mut end = completed(&claim, at(2));
@@ -343,7 +350,7 @@ async fn the_bytes_of_a_module_are_beside_the_database() {
     let put = async |text: &str| {
         let wasm = vec![7; LARGE].into();
         storage
-            .put_module(&name(text), &module(7), wasm, at(1))
+            .put_module(&US, &name(text), &module(7), wasm, None, at(1))
             .await
             .unwrap()
     };
@@ -359,10 +366,10 @@ async fn the_bytes_of_a_module_are_beside_the_database() {
     let wasm = storage.module_wasm(&digest(7)).await.unwrap().unwrap();
     assert_eq!(wasm, vec![7; LARGE]);
 
-    storage.remove_module(&name("large")).await.unwrap();
+    storage.remove_module(&US, &name("large")).await.unwrap();
     storage.prune(at(0), 9, 9, at(2)).await.unwrap();
     assert_eq!(blob_files(dir.path()).len(), 2, "another name refers to it");
-    storage.remove_module(&name("twin")).await.unwrap();
+    storage.remove_module(&US, &name("twin")).await.unwrap();
     storage.prune(at(0), 9, 9, at(2)).await.unwrap();
     assert_eq!(blob_files(dir.path()), echo);
 
@@ -406,18 +413,18 @@ async fn a_large_output_is_beside_the_database_and_goes_with_its_task() {
         let mut end = completed(&claim, at(2));
         end.outcome = cofferdam_domain::attempt::Outcome::Completed(payload(&[7; 2 << 20]));
         if number == 2 {
-            storage.cancel(id(2), at(2)).await.unwrap();
+            storage.cancel(&MINE, id(2), at(2)).await.unwrap();
         }
         finish_one(&storage, end).await;
         assert_eq!(blob_files(dir.path()).len(), before.len() + 1);
     }
-    storage.purge(id(2)).await.unwrap();
+    storage.purge(&MINE, id(2)).await.unwrap();
     assert_eq!(
         blob_files(dir.path()).len(),
         before.len() + 1,
         "one still has it"
     );
-    storage.purge(id(1)).await.unwrap();
+    storage.purge(&MINE, id(1)).await.unwrap();
     assert_eq!(blob_files(dir.path()), before);
 }
 
@@ -437,7 +444,7 @@ async fn bytes_whose_caller_went_away_are_removed() {
     for polls in 0..12 {
         let wasm = vec![polls; 1 << 20].into();
         let (text, info) = (name("left"), module(100 + polls));
-        let mut put = std::pin::pin!(storage.put_module(&text, &info, wasm, at(1)));
+        let mut put = std::pin::pin!(storage.put_module(&US, &text, &info, wasm, None, at(1)));
         for _ in 0..polls {
             if futures_util::poll!(&mut put).is_ready() {
                 break;
@@ -445,7 +452,7 @@ async fn bytes_whose_caller_went_away_are_removed() {
             tokio::time::sleep(std::time::Duration::from_millis(3)).await;
         }
     }
-    storage.remove_module(&name("left")).await.unwrap();
+    storage.remove_module(&US, &name("left")).await.unwrap();
     // This waits for blobs that are still being written.
     storage.prune(at(0), 9, 9, at(2)).await.unwrap();
     storage.prune(at(0), 9, 9, at(2)).await.unwrap();

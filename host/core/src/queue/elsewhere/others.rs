@@ -37,14 +37,14 @@ impl Others {
     /// Hears from now on what a task's guest writes.
     pub(super) fn hear(&self, task: &Task) {
         if let (Some(worker), Some(tapped)) = (self.host_of(task), &self.tapped) {
-            let _goes_on = tapped.tap(task.id, worker);
+            let _goes_on = tapped.tap(task, worker);
         }
     }
 
     /// Waits until what the guest of a final task wrote elsewhere has arrived, but not for long.
     pub(crate) async fn hear_last_words(&self, task: &Task) {
         if let (Some(worker), Some(tapped)) = (self.host_of(task), &self.tapped) {
-            let ended = tapped.tap(task.id, worker);
+            let ended = tapped.tap(task, worker);
             let _arrived_or_too_late = tokio::time::timeout(LAST_WORDS, ended).await;
         }
     }

@@ -17,16 +17,23 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::queue::events::{Hub, Piece};
 use crate::shutdown::Shutdown;
 use cofferdam_domain::attempt::WorkerId;
-use cofferdam_domain::task::TaskId;
+use cofferdam_domain::caller::Tenant;
+use cofferdam_domain::task::{Task, TaskId};
 
 /// How long a tap that ended is left alone.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Hears what other hosts tell of the tasks that run there.
 pub trait Taps: Send + Sync + 'static {
-    /// What a task's guest writes, as `worker` tells it, after the piece of number `seen`. The stream
-    /// ends if nothing follows, if it breaks, and at once if that host cannot be reached.
-    fn open(&self, worker: WorkerId, task: TaskId, seen: u64) -> BoxStream<'static, Told>;
+    /// What the guest of a tenant's task writes, as `worker` tells it, after the piece of number `seen`.
+    /// The stream ends if nothing follows, if it breaks, and at once if that host cannot be reached.
+    fn open(
+        &self,
+        worker: WorkerId,
+        tenant: Tenant,
+        task: TaskId,
+        seen: u64,
+    ) -> BoxStream<'static, Told>;
 }
 
 /// A piece that a guest wrote at another host.
@@ -76,17 +83,17 @@ impl Tapped {
     /// Hears what `worker` tells of a task from now on; ready once nothing follows.
     pub(super) fn tap(
         &self,
-        id: TaskId,
+        task: &Task,
         worker: WorkerId,
     ) -> impl Future<Output = ()> + Send + use<> {
         let mut open = self.lock();
         let is_of_use = |tap: &Tap| tap.worker == worker && !tap.is_due_again();
-        let ended = match open.get(&id).filter(|tap| is_of_use(tap)) {
+        let ended = match open.get(&task.id).filter(|tap| is_of_use(tap)) {
             Some(tap) => tap.ended.clone(),
             None => {
-                let tap = self.begin(id, worker);
+                let tap = self.begin(task, worker);
                 let ended = tap.ended.clone();
-                open.insert(id, tap);
+                open.insert(task.id, tap);
                 ended
             }
         };
@@ -98,11 +105,12 @@ impl Tapped {
         self.lock().retain(|id, _| watched.contains(id));
     }
 
-    fn begin(&self, id: TaskId, worker: WorkerId) -> Tap {
+    fn begin(&self, task: &Task, worker: WorkerId) -> Tap {
+        let id = task.id;
         let (ended, listener) = (CancellationToken::new(), CancellationToken::new());
         let ended_at = Arc::new(Mutex::new(None));
         let seen = self.events.heard_from(id, worker);
-        let mut told = self.taps.open(worker, id, seen);
+        let mut told = self.taps.open(worker, task.tenant.clone(), id, seen);
         let tap = Tap {
             worker,
             ended: ended.clone(),

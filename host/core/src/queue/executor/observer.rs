@@ -6,14 +6,17 @@ use std::sync::{Arc, OnceLock};
 use crate::queue::events::Speaker;
 use crate::queue::shared::Shared;
 use cofferdam_domain::attempt::{Fence, Stream};
+use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::claim::Claim;
 use cofferdam_domain::task::TaskId;
 use cofferdam_sandbox::control::Observer;
+use cofferdam_storage::Progress;
 
 /// The observer of one attempt. It passes on no more of each stream than is kept.
 pub(crate) struct Told {
     shared: Arc<Shared>,
     task_id: TaskId,
+    tenant: Tenant,
     fence: Fence,
     /// Made at the first write: most guests write nothing.
     speaker: OnceLock<Speaker>,
@@ -28,6 +31,7 @@ impl Told {
         Told {
             shared,
             task_id: claim.task_id,
+            tenant: claim.tenant.clone(),
             fence: claim.fence,
             speaker: OnceLock::new(),
             stdout_left: AtomicU64::new(limits.stdout_bytes),
@@ -39,9 +43,13 @@ impl Told {
 
 impl Observer for Told {
     fn progress(&self, fraction: f64, note: &str) {
-        self.shared
-            .progress
-            .write(self.task_id, self.fence, fraction, note);
+        self.shared.progress.write(Progress {
+            task_id: self.task_id,
+            tenant: self.tenant.clone(),
+            fence: self.fence,
+            fraction,
+            note: note.to_owned(),
+        });
     }
 
     fn wrote(&self, stream: Stream, bytes: &[u8]) {

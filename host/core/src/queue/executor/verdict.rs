@@ -81,6 +81,7 @@ mod tests {
 
     use super::*;
     use cofferdam_domain::attempt::{Fence, Payload};
+    use cofferdam_domain::caller::Tenant;
     use cofferdam_domain::grants::Grants;
     use cofferdam_domain::limits::Limits;
     use cofferdam_domain::module::{Digest, ModuleName};
@@ -111,6 +112,7 @@ mod tests {
             retry,
             grants: Grants::none(),
             isolation: None,
+            cache_ttl: None,
             placement: Placement::default(),
             metadata: "{}".to_owned(),
         };
@@ -125,6 +127,8 @@ mod tests {
             claimed_at: NOW,
             holds_place: false,
             ahead: false,
+            node: None,
+            tenant: Tenant::DEFAULT,
             spec: Arc::new(spec),
         }
     }

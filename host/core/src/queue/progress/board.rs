@@ -18,14 +18,8 @@ pub(crate) struct ProgressBoard {
 
 impl ProgressBoard {
     /// Records a report in place of an undelivered earlier one.
-    pub(crate) fn write(&self, task_id: TaskId, fence: Fence, fraction: f64, note: &str) {
-        let report = Progress {
-            task_id,
-            fence,
-            fraction,
-            note: note.to_owned(),
-        };
-        self.lock().insert(task_id, report);
+    pub(crate) fn write(&self, report: Progress) {
+        self.lock().insert(report.task_id, report);
         self.written.notify_one();
     }
 

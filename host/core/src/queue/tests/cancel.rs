@@ -10,6 +10,7 @@ use crate::queue::settings::QueueConfig;
 use cofferdam_domain::caller::Caller;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{ClaimOrder, TaskId};
+use cofferdam_domain::whose::Whose;
 use cofferdam_storage::Cancelled;
 use cofferdam_storage::signals::Signal;
 
@@ -19,7 +20,7 @@ async fn a_pending_task_is_cancelled_at_once() {
     let delay = Duration::from_secs(1000);
     let id = stage.submit(Submission { delay, ..plain() }).await;
     let caller = Caller::local();
-    let waiting = stage.queue.wait(id, Duration::from_secs(20));
+    let waiting = stage.queue.wait(&caller, id, Duration::from_secs(20));
     let (task, cancelled) = tokio::join!(waiting, stage.queue.cancel(&caller, id));
     assert_eq!(cancelled.unwrap(), Cancelled::AtOnce);
     assert_eq!(task.unwrap().unwrap().state, TaskState::Cancelled);
@@ -49,7 +50,7 @@ async fn a_running_task_is_asked_to_end_and_ends_cancelled() {
     let task = stage.finished(id).await;
     assert_eq!(task.state, TaskState::Cancelled);
     // Its output is kept.
-    let result = stage.reads.result(id).await.unwrap().unwrap();
+    let result = stage.reads.result(&Whose::All, id).await.unwrap().unwrap();
     assert_eq!(&result.body[..], b"done");
     stage.end().await;
 }
@@ -97,7 +98,11 @@ async fn a_cancel_through_another_host_is_seen_at_the_next_heartbeat() {
     let mut stage = Stage::set(quick_heartbeat()).await;
     let id = stage.submit(plain()).await;
     let guest = stage.guest().await;
-    stage.storage.cancel(id, stage.clock.now()).await.unwrap();
+    stage
+        .storage
+        .cancel(&Whose::All, id, stage.clock.now())
+        .await
+        .unwrap();
     guest.control.cancel.cancelled().await;
     guest.completes();
     assert_eq!(stage.finished(id).await.state, TaskState::Cancelled);
@@ -113,7 +118,11 @@ async fn a_cancel_through_another_host_is_seen_when_it_is_signalled() {
     .await;
     let id = stage.submit(plain()).await;
     let guest = stage.guest().await;
-    stage.storage.cancel(id, stage.clock.now()).await.unwrap();
+    stage
+        .storage
+        .cancel(&Whose::All, id, stage.clock.now())
+        .await
+        .unwrap();
     stage.signals.tell(Signal::Changed(id));
     let asked = guest.control.cancel.cancelled();
     tokio::time::timeout(PATIENCE, asked)

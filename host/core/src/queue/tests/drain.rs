@@ -1,8 +1,12 @@
 //! A host that is asked to take no more tasks.
 
+use std::time::Duration;
+
 use super::stage::{Stage, one_slot, plain, quick_heartbeat};
+use crate::queue::QueueError;
 use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::caller::{Caller, Scopes};
+use cofferdam_domain::pressure::Level;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::worker::WorkerState;
 use cofferdam_storage::Reads;
@@ -79,4 +83,25 @@ async fn only_an_administrator_asks_for_it() {
     assert!(refused.unwrap_err().to_string().contains("admin"));
     assert!(!stage.queue.is_asked_to_drain());
     stage.end().await;
+}
+
+#[tokio::test]
+async fn nothing_is_claimed_while_memory_is_short_and_nothing_is_taken_when_it_is_worse() {
+    let mut stage = Stage::set(quick_heartbeat()).await;
+    let pressure = stage.queue.shared.pressure.clone();
+    pressure.set(Level::Hold);
+    let waits = stage.submit(plain()).await;
+    // Elsewhere here it begins within a millisecond.
+    let begins = tokio::time::timeout(Duration::from_millis(200), stage.guest());
+    assert!(begins.await.is_err());
+    assert_eq!(stage.task(waits).await.state, TaskState::Pending);
+
+    pressure.set(Level::Refuse);
+    let refused = stage.offer(vec![plain()]).await;
+    assert!(matches!(refused, Err(QueueError::Pressed(_))));
+
+    pressure.set(Level::None);
+    stage.queue.shared.work.notify_one();
+    stage.guest().await.completes();
+    assert_eq!(stage.finished(waits).await.state, TaskState::Completed);
 }

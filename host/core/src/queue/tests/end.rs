@@ -11,6 +11,7 @@ use cofferdam_domain::attempt::{FailureKind, WorkerId};
 use cofferdam_domain::retry::RetryPolicy;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::ClaimOrder;
+use cofferdam_domain::whose::Whose;
 
 /// A task that is not run again if its host dies under it.
 fn never_lost() -> Submission {
@@ -49,7 +50,7 @@ async fn tasks_that_an_earlier_incarnation_left_running_are_rescued_at_once() {
     );
     guest.completes();
     assert_eq!(stage.finished(id).await.state, TaskState::Completed);
-    let attempts = stage.reads.attempts(id, 0, 99).await.unwrap();
+    let attempts = stage.reads.attempts(&Whose::All, id, 0, 99).await.unwrap();
     assert_eq!(
         attempts[0].failure.as_ref().unwrap().kind,
         FailureKind::Lost
@@ -72,7 +73,7 @@ async fn shutdown_lets_attempts_finish() {
     let storage = std::sync::Arc::clone(&stage.reads);
     stage.end().await;
     assert_eq!(
-        storage.task(id).await.unwrap().unwrap().state,
+        storage.task(&Whose::All, id).await.unwrap().unwrap().state,
         TaskState::Completed
     );
 }
@@ -85,15 +86,21 @@ async fn an_attempt_that_does_not_finish_is_given_back_at_shutdown() {
     let second = stage.submit(never_lost()).await;
     let storage = std::sync::Arc::clone(&stage.reads);
     stage.end().await;
-    let cut_off = storage.task(first).await.unwrap().unwrap();
+    let cut_off = storage.task(&Whose::All, first).await.unwrap().unwrap();
     assert_eq!((cut_off.state, cut_off.lost), (TaskState::Pending, 1));
     assert!(cut_off.attempt < cut_off.max_attempts);
-    let never_begun = storage.task(second).await.unwrap().unwrap();
+    let never_begun = storage.task(&Whose::All, second).await.unwrap().unwrap();
     assert_eq!(
         (never_begun.state, never_begun.attempt),
         (TaskState::Pending, 0)
     );
-    assert!(storage.attempts(second, 0, 99).await.unwrap().is_empty());
+    assert!(
+        storage
+            .attempts(&Whose::All, second, 0, 99)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[tokio::test]
@@ -103,7 +110,7 @@ async fn an_attempt_that_may_not_be_repeated_is_lost_at_shutdown() {
     let _stubborn = stage.guest().await;
     let storage = std::sync::Arc::clone(&stage.reads);
     stage.end().await;
-    let task = storage.task(id).await.unwrap().unwrap();
+    let task = storage.task(&Whose::All, id).await.unwrap().unwrap();
     assert_eq!(task.state, TaskState::Failed);
     assert_eq!(task.failure.unwrap().kind, FailureKind::Lost);
 }
@@ -124,8 +131,15 @@ async fn final_tasks_are_pruned_past_their_retention() {
     let bin: &Bin = &stage.bin;
     pruner::run_once(&stage.queue.shared, bin).await.unwrap();
     assert_eq!(*bin.0.lock().unwrap(), [old]);
-    assert!(stage.reads.task(old).await.unwrap().is_none());
-    assert!(stage.reads.task(young).await.unwrap().is_some());
+    assert!(stage.reads.task(&Whose::All, old).await.unwrap().is_none());
+    assert!(
+        stage
+            .reads
+            .task(&Whose::All, young)
+            .await
+            .unwrap()
+            .is_some()
+    );
     stage.end().await;
 }
 

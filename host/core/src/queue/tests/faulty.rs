@@ -1,7 +1,9 @@
 //! A storage over the real one that fails where a plan says: before a call takes effect, after it
 //! did, late, out of order, for one row of a batch, or for want of room.
 
-use std::collections::BTreeMap;
+mod reads;
+
+use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -9,15 +11,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use cofferdam_domain::attempt::{Attempt, Captured, Payload, Stream, WorkerId};
-use cofferdam_domain::batch::{BatchId, NewBatch};
+use cofferdam_domain::attempt::WorkerId;
+use cofferdam_domain::batch::NewBatch;
+use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::claim::{AttemptEnd, Claim};
-use cofferdam_domain::task::{BlobId, ClaimOrder, NewTask, Task, TaskId, TaskSpec};
+use cofferdam_domain::task::{BlobId, ClaimOrder, NewTask, TaskId};
 use cofferdam_domain::time::Timestamp;
+use cofferdam_domain::whose::Whose;
 use cofferdam_domain::worker::{Beat, Worker};
 use cofferdam_storage::{
-    Asked, Batch, Cancelled, Counts, Finished, HeldTask, IdPage, Inserted, InsertedBatch, Orphans,
-    Progress, Pruned, Purged, Reads, Rescued, Retried, StorageError, TaskFilter, TaskPage, Tasks,
+    Asked, Bounds, Cancelled, Finished, HeldTask, Inserted, InsertedBatch, Orphans, Progress,
+    Pruned, Purged, Reads, Rescued, Retried, StorageError, Tasks,
 };
 
 /// The calls that a plan can reach.
@@ -256,10 +260,10 @@ impl Tasks for Faulty {
     async fn insert_tasks(
         &self,
         tasks: Vec<NewTask>,
-        pending_max: u64,
+        bounds: Bounds,
         now: Timestamp,
     ) -> Result<Vec<Inserted>, StorageError> {
-        let work = self.tasks.insert_tasks(tasks, pending_max, now);
+        let work = self.tasks.insert_tasks(tasks, bounds, now);
         self.through(Call::Insert, work).await
     }
 
@@ -267,10 +271,10 @@ impl Tasks for Faulty {
         &self,
         batch: NewBatch,
         tasks: Vec<NewTask>,
-        pending_max: u64,
+        bounds: Bounds,
         now: Timestamp,
     ) -> Result<InsertedBatch, StorageError> {
-        let work = self.tasks.insert_batch(batch, tasks, pending_max, now);
+        let work = self.tasks.insert_batch(batch, tasks, bounds, now);
         self.through(Call::Insert, work).await
     }
 
@@ -299,6 +303,18 @@ impl Tasks for Faulty {
             .await
     }
 
+    async fn use_cpu(
+        &self,
+        day: i64,
+        used: Vec<(Tenant, u64)>,
+    ) -> Result<Vec<(Tenant, u64)>, StorageError> {
+        self.befall(None, self.tasks.use_cpu(day, used)).await
+    }
+
+    fn hold_back(&self, tenants: HashSet<Tenant>) -> bool {
+        self.tasks.hold_back(tenants)
+    }
+
     async fn report_progress(
         &self,
         reports: Vec<Progress>,
@@ -308,29 +324,43 @@ impl Tasks for Faulty {
         self.through(Call::Progress, work).await
     }
 
-    async fn cancel(&self, id: TaskId, now: Timestamp) -> Result<Cancelled, StorageError> {
-        self.through(Call::Cancel, self.tasks.cancel(id, now)).await
+    async fn cancel(
+        &self,
+        whose: &Whose,
+        id: TaskId,
+        now: Timestamp,
+    ) -> Result<Cancelled, StorageError> {
+        self.through(Call::Cancel, self.tasks.cancel(whose, id, now))
+            .await
     }
 
-    async fn retry(&self, id: TaskId, now: Timestamp) -> Result<Retried, StorageError> {
-        self.through(Call::Retry, self.tasks.retry(id, now)).await
+    async fn retry(
+        &self,
+        whose: &Whose,
+        id: TaskId,
+        now: Timestamp,
+    ) -> Result<Retried, StorageError> {
+        self.through(Call::Retry, self.tasks.retry(whose, id, now))
+            .await
     }
 
     async fn cancel_all(
         &self,
+        whose: &Whose,
         ids: Vec<TaskId>,
         now: Timestamp,
     ) -> Result<Vec<Cancelled>, StorageError> {
-        self.through(Call::Cancel, self.tasks.cancel_all(ids, now))
+        self.through(Call::Cancel, self.tasks.cancel_all(whose, ids, now))
             .await
     }
 
     async fn retry_all(
         &self,
+        whose: &Whose,
         ids: Vec<TaskId>,
         now: Timestamp,
     ) -> Result<Vec<Retried>, StorageError> {
-        self.through(Call::Retry, self.tasks.retry_all(ids, now))
+        self.through(Call::Retry, self.tasks.retry_all(whose, ids, now))
             .await
     }
 
@@ -384,8 +414,13 @@ impl Tasks for Faulty {
         self.befall(None, work).await
     }
 
-    async fn purge(&self, id: TaskId) -> Result<Purged, StorageError> {
-        self.through(Call::Purge, self.tasks.purge(id)).await
+    async fn purge(&self, whose: &Whose, id: TaskId) -> Result<Purged, StorageError> {
+        self.through(Call::Purge, self.tasks.purge(whose, id)).await
+    }
+
+    async fn purge_some(&self, tenant: &Tenant, limit: u32) -> Result<Pruned, StorageError> {
+        self.befall(None, self.tasks.purge_some(tenant, limit))
+            .await
     }
 
     async fn orphans(
@@ -394,88 +429,5 @@ impl Tasks for Faulty {
         tasks: Vec<TaskId>,
     ) -> Result<Orphans, StorageError> {
         self.befall(None, self.tasks.orphans(blobs, tasks)).await
-    }
-}
-
-#[async_trait]
-impl Reads for Faulty {
-    async fn task(&self, id: TaskId) -> Result<Option<Task>, StorageError> {
-        self.through(Call::Task, self.reads.task(id)).await
-    }
-
-    async fn some_tasks(&self, ids: Vec<TaskId>) -> Result<Vec<Task>, StorageError> {
-        self.befall(None, self.reads.some_tasks(ids)).await
-    }
-
-    async fn task_spec(&self, id: TaskId) -> Result<Option<TaskSpec>, StorageError> {
-        self.befall(None, self.reads.task_spec(id)).await
-    }
-
-    async fn tasks(&self, filter: &TaskFilter, limit: u32) -> Result<TaskPage, StorageError> {
-        self.befall(None, self.reads.tasks(filter, limit)).await
-    }
-
-    async fn task_ids(&self, filter: &TaskFilter, limit: u32) -> Result<IdPage, StorageError> {
-        self.befall(None, self.reads.task_ids(filter, limit)).await
-    }
-
-    async fn batch(&self, id: BatchId) -> Result<Option<Batch>, StorageError> {
-        self.befall(None, self.reads.batch(id)).await
-    }
-
-    async fn open_tasks(&self, id: BatchId) -> Result<Vec<TaskId>, StorageError> {
-        self.befall(None, self.reads.open_tasks(id)).await
-    }
-
-    async fn result(&self, id: TaskId) -> Result<Option<Payload>, StorageError> {
-        self.befall(None, self.reads.result(id)).await
-    }
-
-    async fn stream(
-        &self,
-        id: TaskId,
-        attempt: Option<u32>,
-        stream: Stream,
-    ) -> Result<Option<Captured>, StorageError> {
-        self.befall(None, self.reads.stream(id, attempt, stream))
-            .await
-    }
-
-    async fn attempt(
-        &self,
-        id: TaskId,
-        number: Option<u32>,
-    ) -> Result<Option<Attempt>, StorageError> {
-        self.befall(None, self.reads.attempt(id, number)).await
-    }
-
-    async fn attempts(
-        &self,
-        id: TaskId,
-        after: u32,
-        limit: u32,
-    ) -> Result<Vec<Attempt>, StorageError> {
-        self.befall(None, self.reads.attempts(id, after, limit))
-            .await
-    }
-
-    async fn worker(&self, id: WorkerId) -> Result<Option<Worker>, StorageError> {
-        self.befall(None, self.reads.worker(id)).await
-    }
-
-    async fn workers(
-        &self,
-        after: Option<WorkerId>,
-        limit: u32,
-    ) -> Result<Vec<Worker>, StorageError> {
-        self.befall(None, self.reads.workers(after, limit)).await
-    }
-
-    async fn counts(&self) -> Result<Counts, StorageError> {
-        self.befall(None, self.reads.counts()).await
-    }
-
-    async fn ping(&self) -> Result<(), StorageError> {
-        self.befall(None, self.reads.ping()).await
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, mpsc};
 use uuid::Uuid;
 
 use super::stage::{PATIENCE, START, Stage, becomes, completed, one_slot, plain};
+use crate::nodes::Given;
 use crate::queue::completer::Recorder;
 use crate::queue::executor::{Attempts, Executor, failed};
 use crate::queue::settings::QueueConfig;
@@ -19,9 +20,11 @@ use crate::queue::{Submission, Submitted, dispatcher, lanes};
 use crate::runner::NotYet;
 use cofferdam_domain::attempt::{Artifact, Failure, FailureKind};
 use cofferdam_domain::caller::Caller;
+use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::claim::Claim;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{ClaimOrder, TaskId};
+use cofferdam_domain::whose::Whose;
 use cofferdam_sandbox::control::Control;
 use cofferdam_sandbox::{OutputFiles, Report};
 use cofferdam_storage::{Cancelled, Purged, Retried, TaskFilter, Tasks};
@@ -106,7 +109,7 @@ async fn a_submission_is_whole_or_not_there_and_can_be_repeated() {
             .is_some();
         let page = stage
             .reads
-            .tasks(&TaskFilter::default(), 1000)
+            .tasks(&Tenant::DEFAULT, &TaskFilter::default(), 1000)
             .await
             .unwrap();
         let of_batch = page
@@ -140,7 +143,7 @@ async fn what_was_taken_runs_although_its_submitter_has_gone() {
     })
     .await;
     becomes(async || {
-        let counts = stage.reads.counts().await.unwrap();
+        let counts = stage.reads.counts(&Whose::All).await.unwrap();
         counts.completed > 0 && counts.pending + counts.running == 0
     })
     .await;
@@ -213,7 +216,7 @@ async fn a_retry_can_be_repeated() {
         let is_on = |retried| match retried {
             Retried::Pending => true,
             Retried::NotFailed(state) => !state.is_final(),
-            Retried::Exhausted | Retried::Unknown => false,
+            Retried::Exhausted | Retried::OfWorkflow(_) | Retried::Unknown => false,
         };
         assert!(is_on(again), "{again:?}");
         let guest = stage.guest().await;
@@ -236,11 +239,11 @@ async fn a_purge_that_began_removes_the_files_too() {
         if polls > 0 {
             let is_gone = async || {
                 let bin = stage.bin.0.lock().unwrap().contains(&id);
-                bin && stage.reads.task(id).await.unwrap().is_none()
+                bin && stage.reads.task(&Whose::All, id).await.unwrap().is_none()
             };
             becomes(is_gone).await;
         } else {
-            assert!(stage.reads.task(id).await.unwrap().is_some());
+            assert!(stage.reads.task(&Whose::All, id).await.unwrap().is_some());
         }
         matches!(answer, Some(Ok(Purged::Removed(_))))
     })
@@ -255,7 +258,8 @@ async fn who_stops_waiting_or_watching_leaves_no_place() {
     let guest = stage.guest().await;
     // They never come to their end while the guest runs.
     for polls in 0..20 {
-        let waiting = stage.queue.wait(id, PATIENCE);
+        let caller = Caller::local();
+        let waiting = stage.queue.wait(&caller, id, PATIENCE);
         assert!(polled(polls, waiting).await.is_none());
         assert!(stage.queue.shared.waiters.is_empty());
         let watching = async {
@@ -274,7 +278,12 @@ async fn who_stops_waiting_or_watching_leaves_no_place() {
 struct Slow;
 
 impl Attempts for Slow {
-    async fn run(&self, _claim: &Claim, _control: Control) -> Result<Report, NotYet> {
+    async fn run(
+        &self,
+        _claim: &Claim,
+        _given: Option<Box<Given>>,
+        _control: Control,
+    ) -> Result<Report, NotYet> {
         for _ in 0..3 {
             tokio::task::yield_now().await;
         }
@@ -365,7 +374,15 @@ async fn a_record_that_is_dropped_is_made_or_its_task_runs_again() {
     for id in ids {
         let task = stage.finished(id).await;
         assert_eq!((task.state, task.attempt), (TaskState::Completed, 1));
-        assert_eq!(stage.reads.attempts(id, 0, 9).await.unwrap().len(), 1);
+        assert_eq!(
+            stage
+                .reads
+                .attempts(&Whose::All, id, 0, 9)
+                .await
+                .unwrap()
+                .len(),
+            1
+        );
     }
     ends_empty(stage).await;
 }

@@ -51,6 +51,7 @@ use self::hands::{Hands, Taken};
 use self::ready::Ready;
 use self::waiters::Waiters;
 use cofferdam_domain::attempt::Fence;
+use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::claim::Claim;
 use cofferdam_domain::grants::Grants;
 use cofferdam_domain::limits::Limits;
@@ -94,6 +95,8 @@ fn claims(hands: &Hands, numbers: &[u64]) -> Vec<Taken> {
         claimed_at: Timestamp::EPOCH,
         holds_place: false,
         ahead: false,
+        node: None,
+        tenant: Tenant::DEFAULT,
         spec: Arc::new(TaskSpec {
             module: ModuleName::parse("echo").unwrap(),
             digest: Digest::from_bytes([7; 32]),
@@ -105,6 +108,7 @@ fn claims(hands: &Hands, numbers: &[u64]) -> Vec<Taken> {
             retry: RetryPolicy::default(),
             grants: Grants::none(),
             isolation: None,
+            cache_ttl: None,
             placement: Placement::default(),
             metadata: String::new(),
         }),

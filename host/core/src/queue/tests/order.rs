@@ -5,6 +5,7 @@ use crate::queue::Submission;
 use crate::queue::settings::QueueConfig;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{ClaimOrder, Priority};
+use cofferdam_domain::whose::Whose;
 use std::time::Duration;
 
 async fn order(strategy: ClaimOrder) -> Vec<Priority> {
@@ -139,7 +140,7 @@ async fn a_backlog_is_worked_off_completely() {
         let task = stage.finished(id).await;
         assert_eq!((task.state, task.attempt), (TaskState::Completed, 1));
     }
-    let counts = stage.reads.counts().await.unwrap();
+    let counts = stage.reads.counts(&Whose::All).await.unwrap();
     assert_eq!(
         (counts.completed, counts.pending, counts.running),
         (4000, 0, 0)
@@ -204,6 +205,14 @@ async fn work_that_the_host_cannot_do_yet_is_put_off_and_not_counted() {
     stage.guest().await.completes();
     let task = stage.finished(id).await;
     assert_eq!((task.state, task.attempt), (TaskState::Completed, 1));
-    assert_eq!(stage.reads.attempts(id, 0, 99).await.unwrap().len(), 1);
+    assert_eq!(
+        stage
+            .reads
+            .attempts(&Whose::All, id, 0, 99)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
     stage.end().await;
 }

@@ -9,6 +9,7 @@ use cofferdam_domain::caller::Caller;
 use cofferdam_domain::label::Label;
 use cofferdam_domain::retry::RetryPolicy;
 use cofferdam_domain::state::TaskState;
+use cofferdam_domain::whose::Whose;
 use cofferdam_storage::Retried;
 
 fn three_attempts() -> Submission {
@@ -42,7 +43,15 @@ async fn a_transient_failure_is_tried_again_after_growing_waits() {
     stage.guest().await.fails(FailureKind::GuestError, true);
     let task = stage.finished(id).await;
     assert_eq!((task.state, task.attempt), (TaskState::Failed, 3));
-    assert_eq!(stage.reads.attempts(id, 0, 99).await.unwrap().len(), 3);
+    assert_eq!(
+        stage
+            .reads
+            .attempts(&Whose::All, id, 0, 99)
+            .await
+            .unwrap()
+            .len(),
+        3
+    );
 
     assert_eq!(
         stage.queue.retry(&Caller::local(), id).await.unwrap(),

@@ -1,6 +1,8 @@
 //! A queue over a fresh database, and guests that the test controls.
 
-use std::sync::{Arc, Mutex};
+mod bin;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,6 +13,8 @@ use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
+pub(super) use self::bin::Bin;
+use crate::nodes::Given;
 use crate::queue::events::EventKind;
 use crate::queue::executor::{Attempts, Ended, never_began};
 use crate::queue::hands::Taken;
@@ -21,21 +25,23 @@ use crate::queue::{Parts, Queue, QueueError, Submission, Submitted};
 use crate::registry::schema::{Bounds, Schemas};
 use crate::registry::{Loader, Registry};
 use crate::runner::admission::Admission;
-use crate::runner::{InputFile, NoInput, NotYet, Spool};
+use crate::runner::{NotYet, Spool};
 use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::Metrics;
 use cofferdam_domain::attempt::{
     Artifact, Failure, FailureKind, Outcome, Payload, Streams, Usage, WorkerId,
 };
-use cofferdam_domain::caller::Caller;
+use cofferdam_domain::caller::{Caller, Tenant};
 use cofferdam_domain::claim::{Claim, Next};
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::limits::LimitPolicy;
 use cofferdam_domain::module::{Descriptor, Digest, ModuleInfo, ModuleKind, ModuleName, ModuleRef};
+use cofferdam_domain::pressure::Pressure;
 use cofferdam_domain::retry::RetryPolicy;
 use cofferdam_domain::state::TaskState;
-use cofferdam_domain::task::{BlobId, Input, Task, TaskId};
+use cofferdam_domain::task::{Input, Task, TaskId};
 use cofferdam_domain::time::Timestamp;
+use cofferdam_domain::whose::Whose;
 use cofferdam_domain::worker::{Beat, Capability, Profile, WorkerName, WorkerState};
 use cofferdam_sandbox::compile::Compiled;
 use cofferdam_sandbox::control::Control;
@@ -43,7 +49,7 @@ use cofferdam_sandbox::threads::GuestThreads;
 use cofferdam_sandbox::{CompileError, EngineClass, LoadedModule, OutputFiles, Report};
 use cofferdam_storage::settings::StorageConfig;
 use cofferdam_storage::signals::Signals;
-use cofferdam_storage::{Opened, Pruned, Reads, Tasks};
+use cofferdam_storage::{Opened, Reads, Tasks};
 
 /// Every signal comes sooner, however busy the machine is.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -89,7 +95,12 @@ struct Stagehand {
 }
 
 impl Attempts for Stagehand {
-    async fn run(&self, claim: &Claim, control: Control) -> Result<Report, NotYet> {
+    async fn run(
+        &self,
+        claim: &Claim,
+        _given: Option<Box<Given>>,
+        control: Control,
+    ) -> Result<Report, NotYet> {
         assert_ne!(claim.spec.args, ["panic"], "as the test wants");
         let outcome = match &self.guests {
             None => Ok(Outcome::Completed(Payload {
@@ -117,6 +128,7 @@ impl Attempts for Stagehand {
             usage: Usage::default(),
             streams: Streams::default(),
             files: None,
+            isolation: None,
         })
     }
 
@@ -159,24 +171,6 @@ impl Loader for NoLoader {
         _module: Arc<LoadedModule>,
     ) -> Result<Option<Descriptor>, CompileError> {
         Ok(None)
-    }
-}
-
-/// Remembers what was pruned.
-#[derive(Default)]
-pub(super) struct Bin(pub(super) Mutex<Vec<TaskId>>);
-
-#[async_trait]
-impl Spool for Bin {
-    async fn open(&self, _blob: BlobId) -> Result<InputFile, NoInput> {
-        unreachable!("every input of these tests is inline")
-    }
-}
-
-#[async_trait]
-impl Attic for Bin {
-    async fn remove(&self, pruned: Pruned) {
-        self.0.lock().unwrap().extend(pruned.tasks);
     }
 }
 
@@ -239,11 +233,10 @@ pub(super) async fn database() -> (TempDir, Opened) {
         compiled_ms: 1,
     };
     let name = ModuleName::parse("echo").unwrap();
-    storage
-        .modules
-        .put_module(&name, &info, Bytes::from_static(b"wasm"), START)
-        .await
-        .unwrap();
+    let (tenant, wasm) = (&Tenant::DEFAULT, Bytes::from_static(b"wasm"));
+    let modules = &storage.modules;
+    let put = modules.put_module(tenant, &name, &info, wasm, None, START);
+    put.await.unwrap();
     (data, storage)
 }
 
@@ -292,6 +285,7 @@ pub(super) fn parts(
     Parts {
         storage: Arc::clone(&storage.tasks),
         reads: Arc::clone(&storage.reads),
+        workflows: Arc::clone(&storage.workflows),
         signals: Arc::clone(&storage.signals),
         registry: Arc::new(registry),
         admission: Admission::new(
@@ -307,6 +301,7 @@ pub(super) fn parts(
         threads: threads.handle(),
         shutdown: Shutdown::new(),
         metrics,
+        pressure: Pressure::default(),
         taps: None,
         sole_owner: true,
     }
@@ -382,13 +377,21 @@ impl Stage {
 
     /// Watches a task from its first event on.
     pub(super) async fn watch(&self, id: TaskId) -> Watch {
-        let watched = self.queue.watch(id, 0, Reach::AllHosts).await;
+        let watched = self
+            .queue
+            .watch(&Caller::local(), id, 0, Reach::AllHosts)
+            .await;
         watched.unwrap().unwrap().1
     }
 
     /// The task once it is final.
     pub(super) async fn finished(&self, id: TaskId) -> Task {
-        let task = self.queue.wait(id, PATIENCE).await.unwrap().unwrap();
+        let task = self
+            .queue
+            .wait(&Caller::local(), id, PATIENCE)
+            .await
+            .unwrap()
+            .unwrap();
         assert!(task.state.is_final(), "{task:?}");
         task
     }
@@ -406,7 +409,7 @@ impl Stage {
     }
 
     pub(super) async fn task(&self, id: TaskId) -> Task {
-        self.reads.task(id).await.unwrap().unwrap()
+        self.reads.task(&Whose::All, id).await.unwrap().unwrap()
     }
 
     /// Moves the clock to `after` past the start and lets the dispatcher look at it.

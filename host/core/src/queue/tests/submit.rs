@@ -16,6 +16,7 @@ use cofferdam_domain::caller::{Caller, Forbidden, Origin, Scope, Tenant};
 use cofferdam_domain::limits::LimitRequest;
 use cofferdam_domain::module::ModuleRef;
 use cofferdam_domain::task::{Input, TaskId};
+use cofferdam_domain::whose::Whose;
 use cofferdam_storage::StorageError;
 
 #[tokio::test]
@@ -100,7 +101,7 @@ async fn a_task_that_cannot_run_is_refused_and_nothing_of_its_batch_is_stored() 
         matches!(&error, QueueError::Run(RunError::Schema(Misfit::Unfit(why))) if why.contains("/n")),
         "{error}"
     );
-    assert_eq!(stage.reads.counts().await.unwrap().pending, 0);
+    assert_eq!(stage.reads.counts(&Whose::All).await.unwrap().pending, 0);
     stage.end().await;
 }
 
@@ -124,7 +125,7 @@ async fn a_caller_without_the_right_to_run_changes_nothing() {
             "{error:?}"
         );
     }
-    let counts = stage.reads.counts().await.unwrap();
+    let counts = stage.reads.counts(&Whose::All).await.unwrap();
     assert_eq!((counts.completed, counts.pending), (1, 0));
     stage.end().await;
 }

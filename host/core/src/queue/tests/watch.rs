@@ -10,6 +10,7 @@ use crate::queue::watch::Reach;
 use cofferdam_domain::attempt::{FailureKind, Stream};
 use cofferdam_domain::caller::Caller;
 use cofferdam_domain::state::TaskState;
+use cofferdam_domain::whose::Whose;
 use cofferdam_storage::signals::Signal;
 
 #[tokio::test]
@@ -19,7 +20,7 @@ async fn waiting_ends_with_the_task_or_with_the_patience() {
     let guest = stage.guest().await;
     let early = stage
         .queue
-        .wait(id, Duration::from_millis(1))
+        .wait(&Caller::local(), id, Duration::from_millis(1))
         .await
         .unwrap()
         .unwrap();
@@ -30,6 +31,7 @@ async fn waiting_ends_with_the_task_or_with_the_patience() {
         stage
             .queue
             .wait(
+                &Caller::local(),
                 cofferdam_domain::task::TaskId(uuid::Uuid::nil()),
                 Duration::ZERO
             )
@@ -81,7 +83,10 @@ async fn a_guests_output_is_reported_before_its_end_and_can_be_resumed() {
 
     let seen = told[told.len() - 2].number;
     let (task, mut resumed) = {
-        let watched = stage.queue.watch(id, seen, Reach::AllHosts).await;
+        let watched = stage
+            .queue
+            .watch(&Caller::local(), id, seen, Reach::AllHosts)
+            .await;
         watched.unwrap().unwrap()
     };
     assert_eq!(task.state, TaskState::Completed);
@@ -121,7 +126,11 @@ async fn a_watcher_and_a_waiter_read_storage_if_nobody_notifies_them() {
     let id = stage.submit(Submission { delay, ..plain() }).await;
     let mut watch = stage.watch(id).await;
     // This is how another host does it.
-    stage.storage.cancel(id, stage.clock.now()).await.unwrap();
+    stage
+        .storage
+        .cancel(&Whose::All, id, stage.clock.now())
+        .await
+        .unwrap();
     until(&mut watch, TaskState::Cancelled, 0).await;
     assert!(watch.next().await.is_none());
     assert_eq!(stage.finished(id).await.state, TaskState::Cancelled);
@@ -139,7 +148,11 @@ async fn what_another_host_signals_is_heard_at_once() {
     stage.guest().await.fails(FailureKind::Trap, false);
     stage.finished(id).await;
     // This is how another host does it.
-    stage.storage.retry(id, stage.clock.now()).await.unwrap();
+    stage
+        .storage
+        .retry(&Whose::All, id, stage.clock.now())
+        .await
+        .unwrap();
     let mut watch = stage.watch(id).await;
     stage.signals.tell(Signal::Work);
     let guest = stage.guest().await;
@@ -151,7 +164,11 @@ async fn what_another_host_signals_is_heard_at_once() {
     let id = stage.submit(Submission { delay, ..plain() }).await;
     let mut watch = stage.watch(id).await;
     let other_host = async {
-        stage.storage.cancel(id, stage.clock.now()).await.unwrap();
+        stage
+            .storage
+            .cancel(&Whose::All, id, stage.clock.now())
+            .await
+            .unwrap();
         stage.signals.tell(Signal::Changed(id));
     };
     let (task, ()) = tokio::join!(stage.finished(id), other_host);
@@ -175,7 +192,11 @@ async fn a_signal_to_look_at_everything_is_heeded_by_all() {
     // This is how another host does it.
     let other_host = async {
         for id in [runs, waits] {
-            stage.storage.cancel(id, stage.clock.now()).await.unwrap();
+            stage
+                .storage
+                .cancel(&Whose::All, id, stage.clock.now())
+                .await
+                .unwrap();
         }
         stage.signals.tell(Signal::Everything);
         let asked = guest.control.cancel.cancelled();

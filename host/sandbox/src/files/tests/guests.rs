@@ -202,10 +202,10 @@ async fn inputs_for_work_must_fit_the_quota() {
 async fn a_guest_without_files_costs_no_directory() {
     let rig = Rig::new();
     for road in BOTH {
-        let ended = rig.scenario(road, "hello", QUOTA).await;
+        let mut ended = rig.scenario(road, "hello", QUOTA).await;
         assert_eq!(ended.output.trim(), "hello");
         assert_eq!(rig.attempts().len(), 0);
-        assert!(ended.files.collect().await.is_none());
+        assert!(ended.files.take().await.is_none());
         // Looking counts as use.
         let ended = rig.scenario(road, "look", QUOTA).await;
         assert_eq!(rig.attempts().len(), 1);

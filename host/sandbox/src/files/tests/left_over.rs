@@ -22,7 +22,7 @@ fn artifact(path: &str, size_bytes: u64) -> Artifact {
 async fn only_regular_files_are_collected() {
     let rig = Rig::new();
     for road in BOTH {
-        let ended = rig.scenario(road, "leave", 1 << 20).await;
+        let mut ended = rig.scenario(road, "leave", 1 << 20).await;
         let attempt = rig.attempts().pop().unwrap();
         // No guest can make these, but a bug might let them through.
         let out = attempt.join("out");
@@ -30,7 +30,7 @@ async fn only_regular_files_are_collected() {
         std::os::unix::fs::symlink("/etc", out.join("etc")).unwrap();
         fs::write(out.join(std::ffi::OsStr::from_bytes(b"\xff")), "x").unwrap();
 
-        let left = ended.files.collect().await.unwrap().list().await;
+        let left = ended.files.take().await.unwrap().list().await;
         let expected = vec![
             artifact("a/b/deep.txt", 4),
             artifact("names", 5),

@@ -7,12 +7,15 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use rustix::fd::OwnedFd;
+use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::mpsc;
 
 use crate::control::Observer;
 use crate::processes::messages::{Event, Piece};
-use crate::processes::packets::{ask, encode, send_event};
+use crate::processes::packets::{
+    PACKET_BYTES, Received, ask, encode, receive_order, send_event, watch,
+};
 use cofferdam_domain::attempt::Stream;
 
 /// The sockets.
@@ -50,6 +53,31 @@ impl Link {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         ask(&*questions, run, bytes)
+    }
+}
+
+/// What the host says.
+pub(super) struct Orders {
+    socket: AsyncFd<OwnedFd>,
+    buffer: Vec<u8>,
+}
+
+impl Orders {
+    pub(super) fn new(socket: OwnedFd) -> io::Result<Orders> {
+        let socket = watch(socket)?;
+        let buffer = vec![0; PACKET_BYTES];
+        Ok(Orders { socket, buffer })
+    }
+
+    /// The next of them; `None` when the host has closed its side.
+    pub(super) async fn next(&mut self) -> io::Result<Option<Received>> {
+        loop {
+            let mut ready = self.socket.readable().await?;
+            let received = ready.try_io(|socket| receive_order(socket, &mut self.buffer));
+            if let Ok(received) = received {
+                return received;
+            }
+        }
     }
 }
 

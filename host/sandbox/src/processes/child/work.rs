@@ -6,23 +6,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::io::Interest;
-use tokio::net::UnixStream;
+use rustix::fd::OwnedFd;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::link::{Asked, Link, Mouth};
+use super::door::Door;
+use super::link::{Asked, Link, Mouth, Orders};
+use super::watch::{End, GuestThread};
 use crate::admission::Growth;
 use crate::control::{Control, Observer};
+use crate::interfaces::http::Way;
 use crate::kept::{self, Kept, Turn};
 use crate::local::{self, Ended};
 use crate::meter::Meter;
 use crate::processes::messages::{
     Call, Event, Order, Piece, Spec, Told, ToldDescription, WireStdin,
 };
-use crate::processes::packets::{Received, decode, receive_order};
-use crate::{Attachments, Loaded, Patience, Report, Run, Shared, Stdin};
+use crate::processes::packets::{Received, decode};
+use crate::{Attachments, Loaded, Patience, Report, Run, Shared, Stdin, WayOut};
 use cofferdam_domain::attempt::{Failure, FailureKind, Outcome, Payload, Streams, Usage};
 use cofferdam_domain::time::Timestamp;
 
@@ -52,8 +54,9 @@ pub(super) async fn serve(
     shared: &Arc<Shared>,
     module: &Arc<Loaded>,
     link: &Arc<Link>,
+    guest: Option<&GuestThread>,
 ) -> io::Result<()> {
-    let socket = UnixStream::from_std(link.socket().try_clone()?.into())?;
+    let mut orders = Orders::new(link.socket().try_clone()?)?;
     let mut runs: HashMap<u32, Handles> = HashMap::new();
     let mut tasks: JoinSet<io::Result<u32>> = JoinSet::new();
     loop {
@@ -61,24 +64,19 @@ pub(super) async fn serve(
             Some(ended) = tasks.join_next() => {
                 runs.remove(&ended.map_err(io::Error::other)??);
             }
-            ready = socket.readable() => {
-                ready?;
-                match socket.try_io(Interest::READABLE, || receive_order(&socket)) {
-                    Ok(Some(received)) => {
-                        obey(shared, module, link, received, &mut runs, &mut tasks)?;
-                    }
-                    Ok(None) => return Ok(()),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Err(error),
+            received = orders.next() => match received? {
+                Some(received) => {
+                    let guest = guest.cloned();
+                    obey((shared, module, guest), link, received, &mut runs, &mut tasks)?;
                 }
-            }
+                None => return Ok(()),
+            },
         }
     }
 }
 
 fn obey(
-    shared: &Arc<Shared>,
-    module: &Arc<Loaded>,
+    (shared, module, guest): (&Arc<Shared>, &Arc<Loaded>, Option<GuestThread>),
     link: &Arc<Link>,
     received: Received,
     runs: &mut HashMap<u32, Handles>,
@@ -86,22 +84,23 @@ fn obey(
 ) -> io::Result<()> {
     let number = received.run;
     let (order, pieces) = decode(received.whole)?;
+    let door = received.with.into_iter().next();
     let (shared, module) = (Arc::clone(shared), Arc::clone(module));
     match order {
         Order::Run(spec) => {
-            let (given, handles) = given(&shared, link, number, *spec, pieces)?;
+            let (given, handles) = given(&shared, link, number, *spec, (pieces, door))?;
             runs.insert(number, handles);
             let link = Arc::clone(link);
-            tasks.spawn(async move { once(&shared, &module, &link, given).await });
+            tasks.spawn(async move { once(shared, module, guest, &link, given).await });
         }
         Order::Describe(spec) => {
-            let (given, handles) = given(&shared, link, number, *spec, pieces)?;
+            let (given, handles) = given(&shared, link, number, *spec, (pieces, door))?;
             runs.insert(number, handles);
             let link = Arc::clone(link);
             tasks.spawn(async move { describe(&shared, &module, &link, given).await });
         }
         Order::Open(spec) => {
-            let (given, mut handles) = given(&shared, link, number, *spec, pieces)?;
+            let (given, mut handles) = given(&shared, link, number, *spec, (pieces, door))?;
             let (calls, inbox) = mpsc::channel(CALLS_MAX);
             handles.calls = Some(calls);
             runs.insert(number, handles);
@@ -147,8 +146,10 @@ fn given(
     link: &Arc<Link>,
     number: u32,
     spec: Spec,
-    pieces: Vec<Bytes>,
+    (pieces, door): (Vec<Bytes>, Option<OwnedFd>),
 ) -> io::Result<(Given, Handles)> {
+    let door = door.map(Door::new).transpose()?;
+    let way = WayOut(door.map(|door| Arc::new(door) as Arc<dyn Way>));
     shared.clock.set(Timestamp::from_millis(spec.now_ms));
     let (time, held_bytes, heard, stdin) = (spec.time, spec.held_bytes, spec.heard, spec.stdin);
     let odd = || io::Error::other("the host sent half a run");
@@ -185,6 +186,7 @@ fn given(
         stdin,
         control,
         patience: Patience::default(),
+        way,
     };
     let given = Given {
         number,
@@ -204,15 +206,41 @@ fn growth(link: &Arc<Link>, given: &Given) -> Growth {
 }
 
 async fn once(
-    shared: &Arc<Shared>,
-    module: &Loaded,
+    shared: Arc<Shared>,
+    module: Arc<Loaded>,
+    guest: Option<GuestThread>,
     link: &Arc<Link>,
     given: Given,
 ) -> io::Result<u32> {
     let growth = growth(link, &given);
-    let meter = Arc::new(Meter::new(given.run.spec.limits.cpu));
-    let ended = local::perform(shared, module, given.run, &meter, given.deadline, growth).await;
-    end(link, given.number, ended)
+    let Given {
+        number,
+        run,
+        deadline,
+        ..
+    } = given;
+    let end_of = match guest {
+        Some(guest) => guest.run(shared, module, run, deadline, growth).await?,
+        None => {
+            let meter = Arc::new(Meter::new(run.spec.limits.cpu));
+            let performed = local::perform(&shared, &module, run, &meter, deadline, growth, None);
+            End::of(performed.await)
+        }
+    };
+    match end_of {
+        End::Out(ended, remains) => {
+            let told = end(link, number, *ended);
+            // The host has its answer. No other run begins before the memory is back, because nothing waits
+            // here.
+            drop(remains);
+            told
+        }
+        End::Spent(spent) => {
+            let (told, pieces) = Told::of_spent(*spent);
+            link.tell(number, &Event::Ended(Box::new(told)), &pieces)?;
+            Ok(number)
+        }
+    }
 }
 
 /// Asks the module to describe itself.
@@ -240,10 +268,12 @@ async fn describe(
             usage: Usage::default(),
             streams: Streams::default(),
             files: None,
+            isolation: None,
         },
         left: None,
         starved: described.starved,
         long: false,
+        unread: false,
     };
     end(link, given.number, ended)
 }
@@ -292,6 +322,7 @@ async fn keep(
             left: None,
             starved: false,
             long: false,
+            unread: false,
         };
         match after {
             kept::After::Live(kept) => {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::is_writable;
+use crate::egress::Outward;
 use crate::files::{InputContent, InputFile, InputPlace};
 use crate::{GuestInput, Identity, Mount, RunSpec};
 use cofferdam_domain::attempt::Payload;
@@ -164,6 +165,8 @@ impl Spec {
             limits: self.limits,
             files,
             dirs: dirs.collect(),
+            // The host holds it.
+            outward: Outward::default(),
             isolation: Isolation::Process,
             identity: Identity {
                 task_id: self.task_id,

@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::Report;
 use crate::files::Left;
 use crate::local::Ended;
-use cofferdam_domain::attempt::{Captured, Failure, FailureKind, Outcome, Payload, Streams, Usage};
+use crate::witness::Spent;
+use cofferdam_domain::attempt::{
+    Captured, EgressUsage, Failure, FailureKind, Outcome, Payload, Streams, Usage,
+};
 use cofferdam_domain::limits::Limits;
 use cofferdam_domain::module::Descriptor;
 use cofferdam_domain::said;
@@ -27,6 +30,8 @@ pub(in crate::processes) struct Told {
     truncated: [bool; 3],
     pub(in crate::processes) dir: Option<u64>,
     pub(in crate::processes) starved: bool,
+    /// Whether the guest still computes: the process is to be killed with it.
+    pub(in crate::processes) spent: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -46,6 +51,7 @@ impl Told {
             left,
             starved,
             long: _,
+            unread: _,
         } = ended;
         let dir = left.and_then(Left::leave);
         let (completed, failed, output) = match report.outcome {
@@ -72,8 +78,26 @@ impl Told {
             truncated: [stdout.truncated, stderr.truncated, log.truncated],
             dir,
             starved,
+            spent: false,
         };
         (told, vec![output, stdout.bytes, stderr.bytes, log.bytes])
+    }
+
+    /// The end of a guest that was stopped where it is.
+    pub(in crate::processes) fn of_spent(spent: Spent) -> (Told, Vec<Bytes>) {
+        let (told, pieces) = Told::of(Ended {
+            report: spent.report,
+            left: None,
+            starved: spent.starved,
+            long: true,
+            unread: false,
+        });
+        let told = Told {
+            dir: spent.dir,
+            spent: true,
+            ..told
+        };
+        (told, pieces)
     }
 
     /// The report under these limits; `None` if it says what no run under them could say. It took no longer
@@ -114,6 +138,8 @@ impl Told {
                 fuel: self.fuel.map(|fuel| fuel.min(limits.fuel.unwrap_or(0))),
                 peak_memory_bytes: self.peak_memory_bytes.min(limits.memory_bytes),
                 disk_bytes: self.disk_bytes,
+                // The host counted it.
+                egress: EgressUsage::default(),
             },
             streams: Streams {
                 stdout: captured(stdout, out),
@@ -121,6 +147,7 @@ impl Told {
                 log: captured(log, of_log),
             },
             files: None,
+            isolation: None,
         })
     }
 }

@@ -90,6 +90,9 @@ fn usage(usage: &Usage) -> Value {
         "fuel": usage.fuel,
         "peak_memory_bytes": usage.peak_memory_bytes,
         "disk_bytes": usage.disk_bytes,
+        "egress_requests": usage.egress.requests,
+        "egress_in_bytes": usage.egress.in_bytes,
+        "egress_out_bytes": usage.egress.out_bytes,
     })
 }
 

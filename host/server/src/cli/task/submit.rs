@@ -12,7 +12,8 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
 use crate::cli::client::{Client, encoded};
-use crate::cli::{Usage, output, units};
+use crate::cli::{Usage, output, outward, units};
+use cofferdam_domain::grants::http::HttpGrant;
 use cofferdam_domain::isolation::Isolation;
 
 /// A task as flags.
@@ -24,7 +25,7 @@ pub(crate) struct Submit {
     /// Submit many tasks at once, all or none: a JSON array of them, or one on each line, with the
     /// API's fields; - for standard input. Prints the batch's id.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["module", "input", "data", "env", "priority",
-        "delay", "timeout", "cpu", "fuel", "memory", "disk", "max_attempts", "dir", "isolation", "requires", "preferred_worker", "dedup_key", "wait"])]
+        "delay", "timeout", "cpu", "fuel", "memory", "disk", "max_attempts", "dir", "http", "isolation", "cache", "requires", "preferred_worker", "callback", "dedup_key", "wait"])]
     batch: Option<String>,
     /// How many tasks of the batch may be under way at once, over all hosts [default: no limit].
     #[arg(long, requires = "batch", value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -72,15 +73,32 @@ pub(crate) struct Submit {
     /// A directory the operator configured, and where the guest sees it.
     #[arg(long, value_name = "NAME:/PATH")]
     dir: Vec<String>,
-    /// shared or process: whether it runs in the host's process or in a jailed one [default: the host's].
+    /// A host that it may send HTTP requests to, of those that the server allows.
+    #[arg(long, value_parser = outward::http_grant, value_name = "HOST[:PORT]")]
+    http: Vec<HttpGrant>,
+    /// shared, process or dedicated: whether it runs in the host's process, in a jailed one, or in one for
+    /// itself [default: the host's].
     #[arg(long, value_parser = units::isolation, value_name = "WORD")]
     isolation: Option<Isolation>,
+    /// Take the result of an earlier task or run that was the same and is no older than this, as 250ms, 5s, 2m or
+    /// 1h, and keep that of this one for as long.
+    #[arg(long, value_parser = units::duration, value_name = "DURATION")]
+    cache: Option<Duration>,
     /// A capability the worker must have, or group:NAME. May be repeated.
     #[arg(long, value_name = "CAPABILITY")]
     requires: Vec<String>,
     /// The worker, by id or by name, that the task is for at first.
     #[arg(long, value_name = "WORKER")]
     preferred_worker: Option<String>,
+    /// Where its end is posted, at a host that the operator lists.
+    #[arg(long, value_name = "URL")]
+    callback: Option<String>,
+    /// The secret with which the callback is signed.
+    #[arg(long, value_name = "NAME", requires = "callback")]
+    callback_secret: Option<String>,
+    /// An end that the callback is told: completed, failed or cancelled. May be repeated [default: all].
+    #[arg(long, value_name = "END", requires = "callback")]
+    callback_on: Vec<String>,
     /// The idempotency key: a repeated submission gives the same task.
     #[arg(long)]
     idempotency_key: Option<String>,
@@ -102,10 +120,15 @@ impl Submit {
             .as_deref()
             .expect("the module is required where there is no batch")
     }
+
+    /// Whether it asks for no grant.
+    fn is_plain(&self) -> bool {
+        self.dir.is_empty() && self.http.is_empty()
+    }
 }
 
 /// The largest input that is sent inside the JSON. A larger one is sent raw, which a server accepts
-/// in any size; directories cannot be requested then.
+/// in any size; directories and hosts cannot be requested then.
 const INLINE_BYTES_MAX: usize = 1024 * 1024;
 
 pub(super) fn submit(command: Submit, client: &Client, json: bool) -> anyhow::Result<ExitCode> {
@@ -120,7 +143,7 @@ pub(super) fn submit(command: Submit, client: &Client, json: bool) -> anyhow::Re
         .map(|key| ("idempotency-key", key));
     let mut headers: Vec<(&str, &str)> = key.into_iter().collect();
     let answer = match input {
-        Some(bytes) if bytes.len() > INLINE_BYTES_MAX && command.dir.is_empty() => {
+        Some(bytes) if bytes.len() > INLINE_BYTES_MAX && command.is_plain() => {
             headers.push(("content-type", &command.content_type));
             client.send("POST", &raw_path(&command), &headers, bytes)?
         }
@@ -159,11 +182,19 @@ fn raw_path(command: &Submit) -> String {
     if let Some(isolation) = command.isolation {
         put("isolation", isolation.as_str());
     }
+    if let Some(ttl) = command.cache {
+        put("cache_ttl_ms", &units::millis(ttl).to_string());
+    }
     let texts = [
         ("priority", &command.priority),
         ("dedup_key", &command.dedup_key),
         ("preferred_worker", &command.preferred_worker),
+        ("callback_url", &command.callback),
+        ("callback_secret_name", &command.callback_secret),
     ];
+    for end in &command.callback_on {
+        put("callback_on", end);
+    }
     for (name, value) in texts {
         value.iter().for_each(|value| put(name, value));
     }
@@ -208,6 +239,12 @@ fn body(command: &Submit, input: Option<Vec<u8>>) -> anyhow::Result<Value> {
     if let Some(isolation) = command.isolation {
         put("isolation", json!(isolation.as_str()));
     }
+    if let Some(ttl) = command.cache {
+        put("cache", json!({"ttl_ms": units::millis(ttl)}));
+    }
+    if let Some(callback) = callback(command) {
+        put("callback", callback);
+    }
     if let Some(delay) = command.delay {
         put("delay_ms", units::millis(delay));
     }
@@ -215,11 +252,27 @@ fn body(command: &Submit, input: Option<Vec<u8>>) -> anyhow::Result<Value> {
         put("retry", json!({ "max_attempts": max_attempts }));
     }
     put("limits", Value::Object(limits(command)));
-    put("grants", json!({ "dirs": dirs(&command.dir)? }));
+    let http = outward::hosts(&command.http);
+    put(
+        "grants",
+        json!({ "dirs": dirs(&command.dir)?, "http": http }),
+    );
     for (field, value) in fields(command, input)? {
         put(field, value);
     }
     Ok(Value::Object(body))
+}
+
+fn callback(command: &Submit) -> Option<Value> {
+    let mut callback = Map::new();
+    callback.insert("url".to_owned(), json!(command.callback.as_ref()?));
+    if let Some(secret) = &command.callback_secret {
+        callback.insert("secret_name".to_owned(), json!(secret));
+    }
+    if !command.callback_on.is_empty() {
+        callback.insert("on".to_owned(), json!(command.callback_on));
+    }
+    Some(Value::Object(callback))
 }
 
 fn limits(command: &Submit) -> Map<String, Value> {

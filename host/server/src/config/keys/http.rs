@@ -1,6 +1,7 @@
 //! The keys of `[http]`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Key, Kind, TIB, millis, put_optional, shown};
@@ -8,6 +9,7 @@ use cofferdam_domain::worker::Address;
 
 pub(super) fn keys() -> Vec<Key> {
     let mut keys = addresses();
+    keys.extend(encryption());
     keys.extend(connections());
     keys.extend(bodies());
     keys
@@ -18,7 +20,7 @@ fn addresses() -> Vec<Key> {
         Key {
             section: "http",
             name: "listen",
-            doc: "Address and port of the API. Only loopback is served.",
+            doc: "Address and port of the API. Without keys only loopback is served, and anything else only with HTTPS or allow_plaintext.",
             kind: Kind::Text {
                 form: "IP:PORT",
                 get: |config| config.http.listen.to_string(),
@@ -32,7 +34,7 @@ fn addresses() -> Vec<Key> {
         Key {
             section: "http",
             name: "operations_listen",
-            doc: "A second address, where a separate thread answers only /livez, /readyz, /metrics and /health; empty for none. Only loopback is served.",
+            doc: "A second address, where a separate thread answers only /livez, /readyz, /metrics and /health, and asks for no key; empty for none. Only loopback is served.",
             kind: Kind::Text {
                 form: "IP:PORT",
                 get: |config| shown(config.http.operations_listen.as_ref()),
@@ -44,7 +46,7 @@ fn addresses() -> Vec<Key> {
         Key {
             section: "http",
             name: "advertise",
-            doc: "Where other hosts reach this one's API, as http://HOST:PORT; the address it listens on if empty.",
+            doc: "Where other hosts reach this one's API, as https://HOST:PORT or http://HOST:PORT; the address it listens on if empty.",
             kind: Kind::Text {
                 form: "a URL of a scheme, a host and a port",
                 get: |config| shown(config.http.advertise.as_ref().map(Address::as_str).as_ref()),
@@ -54,11 +56,48 @@ fn addresses() -> Vec<Key> {
     ]
 }
 
+fn encryption() -> Vec<Key> {
+    vec![
+        path!(
+            "http",
+            "tls_certificate",
+            "The certificate with which the API is served over HTTPS, followed by those that lead to an authority (PEM); empty for HTTP. It and tls_key are read anew upon SIGHUP.",
+            http.tls_certificate
+        ),
+        path!(
+            "http",
+            "tls_key",
+            "The private key of tls_certificate (PEM).",
+            http.tls_key
+        ),
+        millis!(
+            "http",
+            "handshake_timeout_ms",
+            100..=60_000,
+            "How long a client may take for the beginning of an HTTPS connection.",
+            http.handshake_timeout
+        ),
+        flag!(
+            "http",
+            "allow_plaintext",
+            "Whether an address that other machines reach may be served without HTTPS, because something before this host encrypts.",
+            http.allow_plaintext
+        ),
+        path!(
+            "http",
+            "peers_ca",
+            "The authorities that vouch for other hosts whose addresses begin with https (PEM); those of the web if empty.",
+            http.peers_ca
+        ),
+    ]
+}
+
 fn connections() -> Vec<Key> {
     vec![
         number!("http", "threads", 0..=256, "Threads that accept and serve connections; 0 means one per core.", http.threads: usize),
         number!("http", "connections_max", 1..=100_000, "Open connections at once, at most half of the descriptors the process may have; one more replaces the one that has been silent for longest.", http.connections_max: usize),
         number!("http", "connections_per_peer_max", 1..=100_000, "Open connections of one address at once (IPv6: of one network of 64 bits).", http.connections_per_peer_max: usize),
+        number!("http", "requests_per_connection_max", 1..=1000, "Requests that one connection of HTTP/2 has at once. Each of them counts as one open connection.", http.requests_per_connection_max: u32),
         number!("http", "forwards_max", 1..=10_000, "Requests passed on at once to other hosts that have what is asked for; one more is answered with 503. A quarter as many more connections fetch the output of tasks that run there.", http.forwards_max: usize),
         millis!(
             "http",

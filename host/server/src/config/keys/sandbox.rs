@@ -2,30 +2,22 @@
 
 use std::time::Duration;
 
-use super::{Key, Kind, TIB, millis};
+use super::{DAY_MS, Key, Kind, TIB, millis};
 use cofferdam_domain::isolation::Isolation;
 use cofferdam_sandbox::settings::OverQuota;
 
-macro_rules! isolation_key {
-    ($name:literal, $doc:literal, $field:ident) => {
-        Key {
-            section: "sandbox",
-            name: $name,
-            doc: $doc,
-            kind: Kind::Text {
-                form: "shared or process",
-                get: |config| config.isolation.$field.as_str().to_owned(),
-                set: |config, text| {
-                    let read = Isolation::parse(text);
-                    read.map(|isolation| config.isolation.$field = isolation)
-                        .is_some()
-                },
-            },
-        }
-    };
-}
+/// The word for no isolation in particular.
+const AUTO: &str = "auto";
 
 pub(super) fn keys() -> Vec<Key> {
+    let mut keys = room();
+    keys.extend(places());
+    keys.push(over_quota());
+    keys
+}
+
+/// What there is for guests and compilers.
+fn room() -> Vec<Key> {
     vec![
         number!("sandbox", "instances_max", 1..=20_000, "Guests that exist at once; more of them wait.", sandbox.instances_max: u32),
         number!("sandbox", "memory_budget_bytes", 0..=(64 * TIB), "Memory of guests, compiling children and bodies together; 0 means three quarters of the machine's.", sandbox.memory_budget_bytes: u64),
@@ -63,35 +55,78 @@ pub(super) fn keys() -> Vec<Key> {
         number!("sandbox", "schema_check_memory_bytes", (1 << 20)..=(64 << 30), "Memory that one value may take while it is held against a schema; a text longer than a quarter of it is refused. As many checks as there are guest threads run at once.", sandbox.schema_check_memory_bytes: u64),
         number!("sandbox", "loaded_modules_max", 1..=100_000, "Compiled modules kept mapped.", sandbox.loaded_modules_max: usize),
         number!("sandbox", "code_cache_bytes", (1 << 20)..=(64 * TIB), "Compiled code kept on disk; the least recently used go first.", sandbox.code_cache_bytes: u64),
-        isolation_key!(
-            "isolation",
-            "Whether a run that does not ask shares the host's process or has a jailed one; code always has one.",
-            default
-        ),
-        isolation_key!(
-            "isolation_floor",
-            "The least isolation of any run; one that asks for less is given this.",
-            floor
-        ),
+    ]
+}
+
+/// Where runs take place.
+fn places() -> Vec<Key> {
+    vec![
         Key {
             section: "sandbox",
-            name: "over_quota",
-            doc: "What happens to a guest that writes past its disk quota: it gets an error, or it is ended.",
+            name: "isolation",
+            doc: "Whether a run that does not ask shares the host's process or has a jailed one; with auto, modules whose last runs were long have one. Code always has one.",
             kind: Kind::Text {
-                form: "refuse or kill",
-                get: |config| over_quota_word(config.sandbox.over_quota).to_owned(),
+                form: "auto, shared, process or dedicated",
+                get: |config| {
+                    config
+                        .isolation
+                        .default
+                        .map_or(AUTO, Isolation::as_str)
+                        .to_owned()
+                },
                 set: |config, text| {
-                    let choices = [OverQuota::Refuse, OverQuota::Kill];
-                    let choice = choices
-                        .into_iter()
-                        .find(|choice| over_quota_word(*choice) == text);
-                    choice
-                        .map(|choice| config.sandbox.over_quota = choice)
+                    let read = Isolation::parse(text);
+                    let is_known = text == AUTO || read.is_some();
+                    if is_known {
+                        config.isolation.default = read;
+                    }
+                    is_known
+                },
+            },
+        },
+        Key {
+            section: "sandbox",
+            name: "isolation_floor",
+            doc: "The least isolation of any run; one that asks for less is given this.",
+            kind: Kind::Text {
+                form: "shared, process or dedicated",
+                get: |config| config.isolation.floor.as_str().to_owned(),
+                set: |config, text| {
+                    let read = Isolation::parse(text);
+                    read.map(|isolation| config.isolation.floor = isolation)
                         .is_some()
                 },
             },
         },
+        millis!(
+            "sandbox",
+            "dedicated_above_ms",
+            1..=(30 * DAY_MS),
+            "An isolated run of an uploaded module whose cpu_ms is above this has a process for itself, where its loops have no checks.",
+            isolation.dedicated_above
+        ),
     ]
+}
+
+fn over_quota() -> Key {
+    Key {
+        section: "sandbox",
+        name: "over_quota",
+        doc: "What happens to a guest that writes past its disk quota: it gets an error, or it is ended.",
+        kind: Kind::Text {
+            form: "refuse or kill",
+            get: |config| over_quota_word(config.sandbox.over_quota).to_owned(),
+            set: |config, text| {
+                let choices = [OverQuota::Refuse, OverQuota::Kill];
+                let choice = choices
+                    .into_iter()
+                    .find(|choice| over_quota_word(*choice) == text);
+                choice
+                    .map(|choice| config.sandbox.over_quota = choice)
+                    .is_some()
+            },
+        },
+    }
 }
 
 fn over_quota_word(choice: OverQuota) -> &'static str {

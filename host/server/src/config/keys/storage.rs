@@ -4,14 +4,44 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Key, Kind, TIB, millis, shown};
-use cofferdam_storage::settings::{BucketPlace, Secret};
+use cofferdam_storage::settings::{BucketPlace, EncryptionKeys, Secret};
 
 pub(super) fn keys() -> Vec<Key> {
     let mut keys = places();
     keys.extend(bucket());
     keys.extend(key_of_bucket());
+    keys.extend(encryption());
     keys.extend(bounds());
     keys
+}
+
+/// The form of each key.
+pub(crate) const ENCRYPTION_KEYS_FORM: &str =
+    "at most 16 different keys, each of 32 bytes in base64 or as 64 hexadecimal digits";
+
+fn encryption() -> Vec<Key> {
+    vec![
+        Key {
+            section: "storage",
+            name: "encryption_keys",
+            doc: "Keys with which what is kept is sealed: the first seals, all of them open. They are never shown. Without a key nothing is sealed, and no secrets are kept.",
+            kind: Kind::Secrets {
+                form: ENCRYPTION_KEYS_FORM,
+                count: |config| config.storage.encryption_keys.len(),
+                set: |config, words| {
+                    let keys = EncryptionKeys::parse(words.iter().copied());
+                    keys.map(|keys| config.storage.encryption_keys = keys)
+                        .is_some()
+                },
+            },
+        },
+        path!(
+            "storage",
+            "encryption_keys_file",
+            "A file that has those keys in place of encryption_keys, one a line; none if empty.",
+            storage.encryption_keys_file
+        ),
+    ]
 }
 
 fn places() -> Vec<Key> {

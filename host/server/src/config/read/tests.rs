@@ -25,12 +25,25 @@ fn the_environment_overrides_the_file() {
 #[test]
 fn the_isolation_and_its_floor_are_words() {
     let config = file("[sandbox]\nisolation_floor = \"process\"\n").unwrap();
-    assert_eq!(config.isolation.default, Isolation::Shared);
+    assert_eq!(config.isolation.default, None);
     assert_eq!(config.isolation.floor, Isolation::Process);
     let config = read(None, [variable("COFFERDAM_SANDBOX_ISOLATION", "process")]).unwrap();
-    assert_eq!(config.isolation.default, Isolation::Process);
+    assert_eq!(config.isolation.default, Some(Isolation::Process));
+    let config = file("[sandbox]\nisolation = \"auto\"\ndedicated_above_ms = 7\n").unwrap();
+    assert_eq!(
+        config.isolation,
+        cofferdam_domain::isolation::IsolationPolicy {
+            dedicated_above: std::time::Duration::from_millis(7),
+            ..Default::default()
+        }
+    );
     let error = file("[sandbox]\nisolation = \"container\"\n").unwrap_err();
-    assert!(error.to_string().contains("shared or process"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("auto, shared, process or dedicated"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::http::caller::By;
+use crate::http::caller::keyless::without_keys;
 use cofferdam::telemetry::metrics::Readings;
 use cofferdam_domain::attempt::WorkerId;
 
@@ -31,6 +32,7 @@ fn api() -> (Api, Arc<Metrics>) {
         Arc::clone(&metrics),
         Room::of_its_own(1 << 20, std::time::Duration::ZERO),
         Arc::new(Peers::new(WorkerId(Uuid::nil()), None)),
+        without_keys(),
     );
     (api, metrics)
 }

@@ -1,19 +1,28 @@
-//! Maps the errors of the inner layers to HTTP.
+//! Maps the errors of the inner layers to HTTP; those about modules are in `modules`.
 
 use axum::http::StatusCode;
 
-use crate::http::error::ApiError;
+use crate::http::error::modules::schema_mismatch;
+use crate::http::error::{ApiError, FULL_RETRY_S, UNAVAILABLE_RETRY_S};
+use crate::http::rates;
 use crate::mcp::SessionsFull;
+use cofferdam::access::{AccessError, Refusal};
+use cofferdam::audit::Unwritten;
 use cofferdam::interpreters::Unavailable;
 use cofferdam::queue::QueueError;
-use cofferdam::registry::schema::Misfit;
-use cofferdam::registry::{CompileFailure, RegistryError};
 use cofferdam::runner::{RoomError, RunError};
+use cofferdam::schedules::ScheduleError;
+use cofferdam::schedules::timetable::Unreadable;
+use cofferdam::secrets::SecretsError;
 use cofferdam::sessions::SessionError;
+use cofferdam::workflows::WorkflowError;
 use cofferdam_domain::attempt::Failure;
 use cofferdam_domain::caller::Forbidden;
+use cofferdam_domain::caller::quota::OverQuota;
 use cofferdam_domain::limits::AboveCeiling;
-use cofferdam_domain::module::{BadModuleName, BadModuleRef};
+use cofferdam_domain::pressure::Pressed;
+use cofferdam_domain::said;
+use cofferdam_domain::workflow::graph::BadGraph;
 use cofferdam_storage::StorageError;
 
 /// Seconds after which another host, or this one after a restart, may answer.
@@ -22,10 +31,6 @@ pub(super) const DRAIN_RETRY_S: u32 = 5;
 const WARM_UP_RETRY_S: u32 = 2;
 /// Seconds after which an operator may have replaced an interpreter that cannot be used.
 const FAILED_RETRY_S: u32 = 300;
-/// Seconds after which a full queue may have room.
-const FULL_RETRY_S: u32 = 1;
-/// Seconds after which a busy or unreachable database may answer.
-pub(super) const UNAVAILABLE_RETRY_S: u32 = 2;
 /// Seconds after which a host that did not answer may do so, or is known to have ended.
 pub(super) const UNREACHABLE_RETRY_S: u32 = 5;
 /// Seconds after which a bulk change may have ended.
@@ -34,6 +39,8 @@ const BULK_RETRY_S: u32 = 2;
 const PLACEMENTS_RETRY_S: u32 = 60;
 /// Seconds after which a session may have ended, or have taken the waiting calls.
 const SESSION_RETRY_S: u32 = 5;
+/// How long memory stays short, as a rule, once a host refuses work for it.
+const PRESSED_RETRY_S: u32 = 5;
 
 impl From<StorageError> for ApiError {
     fn from(error: StorageError) -> ApiError {
@@ -45,11 +52,16 @@ impl From<StorageError> for ApiError {
                 ApiError::new(StatusCode::CONFLICT, "conflict", text)
                     .with("batch_id", batch.to_string())
             }
+            StorageError::WorkflowConflict(workflow) => {
+                ApiError::new(StatusCode::CONFLICT, "conflict", text)
+                    .with("workflow_id", workflow.to_string())
+            }
             StorageError::QueueFull { pending, limit } => {
                 ApiError::busy("queue_full", text, FULL_RETRY_S)
                     .with("pending", pending)
                     .with("limit", limit)
             }
+            StorageError::OverQuota(over) => over.into(),
             StorageError::TooManyPlacements(most) => {
                 ApiError::busy("placements_full", text, PLACEMENTS_RETRY_S).with("limit", most)
             }
@@ -82,27 +94,130 @@ impl From<StorageError> for ApiError {
             StorageError::Corrupt(cause) => {
                 ApiError::host("storage_corrupt", "stored data is corrupt", cause)
             }
+            StorageError::KeyMissing { .. } => {
+                let detail = "stored data is sealed with a key that this host does not have";
+                ApiError::host("encryption_key_missing", detail, text)
+            }
         }
     }
 }
 
-impl From<RegistryError> for ApiError {
-    fn from(error: RegistryError) -> ApiError {
-        match error {
-            RegistryError::Unknown(module) => {
-                ApiError::not_found("module_not_found", format!("there is no module {module}"))
-            }
-            // It is a pinned version, or one that a task was submitted with.
-            RegistryError::Gone(digest) => ApiError::not_found(
-                "module_not_found",
-                format!("the module version {digest} is no longer kept"),
+impl From<OverQuota> for ApiError {
+    fn from(over: OverQuota) -> ApiError {
+        ApiError::over_quota(over)
+    }
+}
+
+impl From<Unwritten> for ApiError {
+    fn from(unwritten: Unwritten) -> ApiError {
+        match unwritten {
+            Unwritten::NotDone => ApiError::busy(
+                "audit_unavailable",
+                unwritten.to_string(),
+                UNAVAILABLE_RETRY_S,
             ),
-            RegistryError::Compile(error) => compile_error(error),
-            RegistryError::Reserved(_) => {
-                ApiError::bad_request("invalid_module_name", error.to_string())
+            Unwritten::NotNoted => ApiError::host(
+                "outcome_unknown",
+                "whether this took effect is unknown",
+                unwritten,
+            ),
+        }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> ApiError {
+        let code = match refusal {
+            Refusal::Missing => "key_missing",
+            Refusal::Unknown => "key_unknown",
+            Refusal::Expired => "key_expired",
+            Refusal::Revoked => "key_revoked",
+            Refusal::Stale => {
+                let text = refusal.to_string();
+                return ApiError::busy("storage_unavailable", text, UNAVAILABLE_RETRY_S);
             }
-            RegistryError::Forbidden(error) => error.into(),
-            RegistryError::Storage(error) => error.into(),
+            Refusal::TooMany(standing) => {
+                let status = StatusCode::TOO_MANY_REQUESTS;
+                let refused = ApiError::new(status, "rate_limited", refusal.to_string());
+                let seconds = rates::wait_s(standing).max(1);
+                return refused
+                    .with("limit", standing.rate.to_string())
+                    .retry_after(seconds);
+            }
+            Refusal::NotLocal => {
+                return ApiError::new(StatusCode::FORBIDDEN, "host_refused", refusal.to_string());
+            }
+        };
+        let detail = format!("{refusal}; keys go into X-API-Key or Authorization: Bearer");
+        ApiError::new(StatusCode::UNAUTHORIZED, code, detail)
+    }
+}
+
+impl From<AccessError> for ApiError {
+    fn from(error: AccessError) -> ApiError {
+        let text = error.to_string();
+        let conflict = |code| ApiError::new(StatusCode::CONFLICT, code, text.clone());
+        match error {
+            AccessError::Forbidden(error) => error.into(),
+            AccessError::UnknownTenant(_) => ApiError::not_found("tenant_not_found", text),
+            AccessError::UnknownKey(_) | AccessError::NotLive(_) => {
+                ApiError::not_found("key_not_found", text)
+            }
+            AccessError::Expired => {
+                ApiError::bad_request("invalid_field", text).with("field", "expires_at")
+            }
+            AccessError::FirstKey => conflict("first_key"),
+            AccessError::TooManyKeys => conflict("keys_full"),
+            AccessError::TooManyTenants => conflict("tenants_full"),
+            AccessError::DefaultTenant => conflict("tenant_default"),
+            AccessError::OwnTenant => conflict("tenant_own"),
+            AccessError::NotEmpty {
+                keys,
+                tasks,
+                modules,
+            } => conflict("tenant_not_empty")
+                .with("keys", keys)
+                .with("tasks", tasks)
+                .with("modules", modules),
+            AccessError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<SecretsError> for ApiError {
+    fn from(error: SecretsError) -> ApiError {
+        let text = error.to_string();
+        match error {
+            SecretsError::Forbidden(error) => error.into(),
+            SecretsError::Unknown(_) => ApiError::not_found("secret_not_found", text),
+            SecretsError::TooMany => ApiError::new(StatusCode::CONFLICT, "secrets_full", text),
+            SecretsError::NoKeys => {
+                ApiError::new(StatusCode::NOT_IMPLEMENTED, "secrets_disabled", text)
+            }
+            SecretsError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<ScheduleError> for ApiError {
+    fn from(error: ScheduleError) -> ApiError {
+        let text = error.to_string();
+        let field = |name| {
+            ApiError::bad_request("invalid_field", format!("{name}: {text}")).with("field", name)
+        };
+        match error {
+            ScheduleError::Forbidden(error) => error.into(),
+            ScheduleError::Timetable(unreadable) => field(match unreadable {
+                Unreadable::Pattern(_) | Unreadable::Never => "cron",
+                Unreadable::Zone => "time_zone",
+                Unreadable::Interval => "every_ms",
+            }),
+            ScheduleError::Unreadable { field: name, .. } => field(name),
+            ScheduleError::Queue(error) => ApiError::from(error).under("task"),
+            ScheduleError::Workflow(error) => ApiError::from(error).under("workflow"),
+            ScheduleError::Unknown(_) => ApiError::not_found("schedule_not_found", text),
+            ScheduleError::TooMany => ApiError::new(StatusCode::CONFLICT, "schedules_full", text),
+            ScheduleError::Storage(error) => error.into(),
         }
     }
 }
@@ -111,6 +226,12 @@ impl From<Forbidden> for ApiError {
     fn from(error: Forbidden) -> ApiError {
         ApiError::new(StatusCode::FORBIDDEN, "forbidden", error.to_string())
             .with("scope", error.0.as_str())
+    }
+}
+
+impl From<Pressed> for ApiError {
+    fn from(pressed: Pressed) -> ApiError {
+        ApiError::busy("memory_short", pressed.to_string(), PRESSED_RETRY_S)
     }
 }
 
@@ -123,16 +244,28 @@ impl From<RunError> for ApiError {
             RunError::Forbidden(error) => error.into(),
             RunError::Code(bad) => ApiError::field(&bad.field, bad.why),
             RunError::Unavailable(unavailable) => unavailable.into(),
+            RunError::OverQuota(over) => over.into(),
             RunError::NoRoom(no_room) => no_room.into(),
             RunError::Draining => ApiError::draining(),
+            RunError::Pressed(pressed) => pressed.into(),
+            RunError::Held(held) => {
+                let retry_s = u32::try_from(held.wait.as_secs()).unwrap_or(u32::MAX);
+                let detail = held.to_string();
+                ApiError::busy("module_held", detail, retry_s.saturating_add(1))
+                    .with("failures", held.failures)
+                    .with("reason", held.reason)
+            }
             RunError::Script(failure) => {
                 let status = StatusCode::UNPROCESSABLE_ENTITY;
                 ApiError::new(status, "module_refused", failure.message)
                     .with("traceback", failure.backtrace)
             }
-            RunError::Grant(detail) => {
-                ApiError::bad_request("grant_refused", format!("grants.dirs: {detail}"))
+            RunError::Secret(SecretsError::Unknown(_)) => {
+                ApiError::bad_request("grant_refused", error.to_string())
             }
+            RunError::Secret(error) => error.into(),
+            RunError::Grant(detail) => ApiError::bad_request("grant_refused", detail),
+            RunError::Callback(detail) => ApiError::bad_request("callback_refused", detail),
         }
     }
 }
@@ -155,6 +288,7 @@ impl From<SessionError> for ApiError {
                 ApiError::new(StatusCode::NOT_IMPLEMENTED, "sessions_disabled", text)
             }
             SessionError::Full(_) => ApiError::busy("sessions_full", text, SESSION_RETRY_S),
+            SessionError::OverQuota(over) => over.into(),
             SessionError::IdleTimeout { .. } => {
                 ApiError::bad_request("limit_above_ceiling", text).with("field", "idle_timeout_ms")
             }
@@ -223,7 +357,41 @@ impl From<QueueError> for ApiError {
             QueueError::Run(error) => error.into(),
             QueueError::Forbidden(error) => error.into(),
             QueueError::Draining => ApiError::draining(),
+            QueueError::Pressed(pressed) => pressed.into(),
             QueueError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<WorkflowError> for ApiError {
+    fn from(error: WorkflowError) -> ApiError {
+        let text = error.to_string();
+        let refused = ApiError::bad_request("invalid_workflow", said::repeated(&text));
+        match error {
+            WorkflowError::Graph { nested, error } => match error {
+                BadGraph::Unknown { .. } | BadGraph::TooManyEdges(_) | BadGraph::Cycle(_) => {
+                    refused.with("field", "edges")
+                }
+                BadGraph::Name(_)
+                | BadGraph::Empty
+                | BadGraph::TooManyNodes(_)
+                | BadGraph::Twice(_) => refused.with("field", "nodes"),
+            }
+            .with("nested", nested),
+            WorkflowError::Node { node, .. } | WorkflowError::TooDeep(node) => {
+                refused.with("node", node)
+            }
+            WorkflowError::Task { node, error } => {
+                let is_limit = matches!(&*error, QueueError::Run(RunError::Limit(_)));
+                let error = ApiError::from(*error);
+                let error = if is_limit {
+                    error.under("limits")
+                } else {
+                    error
+                };
+                error.under(&format!("node {node}")).with("node", node)
+            }
+            WorkflowError::Queue(error) => error.into(),
         }
     }
 }
@@ -234,69 +402,6 @@ impl From<AboveCeiling> for ApiError {
             .with("field", error.field)
             .with("asked", error.asked)
             .with("ceiling", error.ceiling)
-    }
-}
-
-impl From<BadModuleName> for ApiError {
-    fn from(error: BadModuleName) -> ApiError {
-        ApiError::bad_request("invalid_module_name", error.to_string())
-    }
-}
-
-impl From<BadModuleRef> for ApiError {
-    fn from(error: BadModuleRef) -> ApiError {
-        ApiError::bad_request("invalid_module_name", error.to_string())
-    }
-}
-
-/// An input that does not fit the module's schema, or could not be checked.
-fn schema_mismatch(misfit: &Misfit) -> ApiError {
-    let unprocessable = StatusCode::UNPROCESSABLE_ENTITY;
-    match misfit {
-        Misfit::Unfit(_) | Misfit::NotJson(_) => {
-            let detail = format!("the input does not fit the module's schema: {misfit}");
-            ApiError::new(unprocessable, "invalid_input", detail)
-        }
-        Misfit::Costly(_) => {
-            let detail = format!("the input cannot be checked: {misfit}");
-            ApiError::new(unprocessable, "schema_check_limit", detail)
-        }
-        Misfit::TooLarge(memory_bytes) => {
-            let detail = format!("the input cannot be checked: {misfit}");
-            let status = StatusCode::PAYLOAD_TOO_LARGE;
-            ApiError::new(status, "schema_check_too_large", detail)
-                .with("limit_bytes", *memory_bytes)
-        }
-        Misfit::Lost(_) => ApiError::internal(misfit),
-        Misfit::Schema(_) => {
-            let detail = format!("the input cannot be checked: {misfit}; upload the module again");
-            ApiError::new(unprocessable, "schema_refused", detail)
-        }
-        Misfit::Busy => ApiError::busy("schema_checks_busy", misfit.to_string(), FULL_RETRY_S),
-    }
-}
-
-/// The compiler's errors, which `registry` passes on unchanged.
-fn compile_error(error: CompileFailure) -> ApiError {
-    let unprocessable = StatusCode::UNPROCESSABLE_ENTITY;
-    match error {
-        CompileFailure::Refused(reason) => ApiError::new(unprocessable, "module_refused", reason),
-        CompileFailure::Limit(reason) => ApiError::new(unprocessable, "compile_limit", reason),
-        CompileFailure::Full(cause) => {
-            tracing::warn!(cause, "no room for a compiled module");
-            let detail = "there is no room for the compiled module";
-            ApiError::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", detail)
-        }
-        CompileFailure::Busy => ApiError::busy(
-            "compiler_busy",
-            "too many modules already wait for the compiler",
-            UNAVAILABLE_RETRY_S,
-        ),
-        CompileFailure::Host(cause) => ApiError::host(
-            "compiler_failed",
-            "the compiler failed on this module",
-            cause,
-        ),
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::http::error::ApiError;
 use crate::intake::batch::BatchRefused;
 use crate::intake::refused::{Kind, Mistake, Refused};
+use crate::intake::workflow::WorkflowRefused;
 
 impl From<Refused> for ApiError {
     fn from(refused: Refused) -> ApiError {
@@ -21,6 +22,16 @@ impl From<BatchRefused> for ApiError {
             BatchRefused::Task(place, refused) => {
                 ApiError::from(refused).under(&format!("tasks[{place}]"))
             }
+        }
+    }
+}
+
+impl From<WorkflowRefused> for ApiError {
+    fn from(WorkflowRefused { under, refused }: WorkflowRefused) -> ApiError {
+        let error = ApiError::from(refused);
+        match under.as_str() {
+            "" => error,
+            under => error.under(under),
         }
     }
 }

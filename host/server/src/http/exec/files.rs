@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 
+use crate::http::caller::By;
 use crate::http::error::ApiError;
 use crate::http::path::PathParts;
 use crate::http::{AppState, guest};
@@ -21,6 +22,7 @@ use crate::intake::words;
 )]
 pub(crate) async fn get(
     State(services): State<AppState>,
+    By(caller): By,
     path: PathParts,
     uri: Uri,
 ) -> Result<Response, ApiError> {
@@ -31,7 +33,8 @@ pub(crate) async fn get(
         ApiError::not_found("artifact_not_found", detail)
     };
     let id = words::task_id(path.text(0)).ok_or_else(unknown)?;
-    let opened = services.files.open_execution_file(id.0, wanted).await?;
+    let (files, tenant) = (&services.files, caller.tenant());
+    let opened = files.open_execution_file(tenant, id.0, wanted).await?;
     let (file, size_bytes) = opened.ok_or_else(unknown)?;
     Ok(guest::file(file, size_bytes))
 }

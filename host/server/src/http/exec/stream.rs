@@ -46,7 +46,7 @@ pub(super) fn answer(services: AppState, caller: Caller, mut code: CodeRequest) 
     told(&services, |watch| async move {
         code.watch = Some(watch);
         let executed = of_run.runner.execute(&caller, code).await?;
-        finish(&of_run, executed).await
+        finish(&of_run, &caller, executed).await
     })
 }
 

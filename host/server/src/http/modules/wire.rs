@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::intake::time::Time;
+use cofferdam::breaker::Held;
 use cofferdam_domain::module::{Descriptor, ModuleInfo, ModuleName};
 use cofferdam_storage::StoredModule;
 
@@ -25,9 +26,36 @@ pub(crate) struct ModuleJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     created_at: Option<Time>,
+    /// Why and for how long this host holds it back; only if one module is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) held: Option<HeldJson>,
     /// Every version still kept, newest first; only if one module is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) versions: Option<Vec<VersionJson>>,
+}
+
+/// A module that a host holds back, because it failed again and again.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct HeldJson {
+    /// `open`: it waits. `half_open`: an attempt is being tried.
+    state: &'static str,
+    /// Until the next attempt may be tried.
+    wait_ms: u64,
+    /// Its failures in a row.
+    failures: u32,
+    /// The kind and the message of the last.
+    reason: String,
+}
+
+impl From<Held> for HeldJson {
+    fn from(held: Held) -> HeldJson {
+        HeldJson {
+            state: if held.on_trial { "half_open" } else { "open" },
+            wait_ms: u64::try_from(held.wait.as_millis()).unwrap_or(u64::MAX),
+            failures: held.failures,
+            reason: held.reason,
+        }
+    }
 }
 
 /// A task module's description of itself.
@@ -77,6 +105,7 @@ impl ModuleJson {
             descriptor: info.descriptor.as_ref().map(DescriptorJson::from),
             compiled_ms: info.compiled_ms,
             created_at: None,
+            held: None,
             versions: None,
         }
     }

@@ -4,7 +4,7 @@
 //! the moment, and is signed together with the method and the address of its request: so one that is read
 //! in a log opens nothing else, and not even the same thing twice or after a minute. Bodies are not
 //! signed, because they are passed on piece by piece; whoever can change them on their way must be kept
-//! off the way between the hosts.
+//! off the way between the hosts, by HTTPS or by its walls.
 
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
@@ -23,6 +23,7 @@ use uuid::Uuid;
 use crate::http::error::ApiError;
 use crate::http::peers::seen::{Seen, Unfit};
 use cofferdam_domain::attempt::WorkerId;
+use cofferdam_domain::caller::key::KeyId;
 use cofferdam_domain::caller::{Caller, Origin, Scope, Tenant};
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::time::Timestamp;
@@ -78,6 +79,9 @@ struct Said {
     nonce: Uuid,
     tenant: String,
     scopes: Vec<String>,
+    /// Absent if they showed none, or the host is older.
+    #[serde(default)]
+    key: Option<String>,
     /// Absent if the first host itself is the caller.
     address: Option<IpAddr>,
     host: String,
@@ -104,9 +108,7 @@ impl Passes {
         let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
         random.fill_bytes(&mut nonce);
         drop(random);
-        let scopes = Scope::ALL
-            .iter()
-            .filter(|scope| caller.may(**scope).is_ok());
+        let scopes = caller.scopes().iter();
         let said = Said {
             from: self.own.0,
             to: to.0,
@@ -114,6 +116,7 @@ impl Passes {
             nonce: Uuid::from_bytes(nonce),
             tenant: caller.tenant().to_string(),
             scopes: scopes.map(|scope| scope.as_str().to_owned()).collect(),
+            key: caller.key().map(|key| key.to_string()),
             address: match caller.from() {
                 Origin::Here => None,
                 Origin::Peer(address) => Some(address),
@@ -165,14 +168,19 @@ impl Passes {
 
 impl Said {
     fn into_pass(self) -> Option<Pass> {
-        let scope = |word: &String| Scope::ALL.into_iter().find(|scope| scope.as_str() == word);
         // A scope that only a newer version knows gives no right here.
-        let scopes = self.scopes.iter().filter_map(scope).collect();
+        let scopes = self.scopes.iter().filter_map(|word| Scope::parse(word));
+        let scopes = scopes.collect();
         let from = self.address.map_or(Origin::Here, Origin::Peer);
         let tenant = Tenant::parse(&self.tenant).ok()?;
+        let caller = Caller::new(tenant, scopes, from);
+        let caller = match self.key {
+            None => caller,
+            Some(key) => caller.by_key(KeyId::parse(&key)?),
+        };
         Some(Pass {
             to: WorkerId(self.to),
-            caller: Caller::new(tenant, scopes, from),
+            caller,
             host: HeaderValue::from_str(&self.host).ok()?,
         })
     }
@@ -210,7 +218,8 @@ mod tests {
         let from = Origin::Peer(IpAddr::from([10, 0, 0, 1]));
         Pass {
             to: worker(2),
-            caller: Caller::new(Tenant::parse("team").unwrap(), scopes, from),
+            caller: Caller::new(Tenant::parse("team").unwrap(), scopes, from)
+                .by_key(KeyId::from_bytes([7; 8])),
             host: HeaderValue::from_static("localhost:80"),
         }
     }

@@ -17,7 +17,7 @@ use crate::sse;
 use cofferdam::queue::elsewhere::{Taps, Told};
 use cofferdam::queue::events::Piece;
 use cofferdam_domain::attempt::{Stream, WorkerId};
-use cofferdam_domain::caller::Caller;
+use cofferdam_domain::caller::{Caller, Origin, Scope, Tenant};
 use cofferdam_domain::task::TaskId;
 
 /// The longest event that is read: a task with all its metadata is shorter.
@@ -32,10 +32,18 @@ struct Listening {
 }
 
 impl Taps for Peers {
-    fn open(&self, worker: WorkerId, task: TaskId, seen: u64) -> BoxStream<'static, Told> {
+    fn open(
+        &self,
+        worker: WorkerId,
+        tenant: Tenant,
+        task: TaskId,
+        seen: u64,
+    ) -> BoxStream<'static, Told> {
         let others = self.others.clone();
+        let scopes = [Scope::Read].into_iter().collect();
+        let whose = Caller::new(tenant, scopes, Origin::Here);
         let opening = async move {
-            match listen(others.as_deref()?, worker, task, seen).await {
+            match listen(others.as_deref()?, worker, (whose, task), seen).await {
                 Ok(listening) => Some(listening),
                 Err(error) => {
                     let why = error.to_json();
@@ -57,7 +65,7 @@ impl Taps for Peers {
 async fn listen(
     others: &Others,
     worker: WorkerId,
-    task: TaskId,
+    (whose, task): (Caller, TaskId),
     seen: u64,
 ) -> Result<Listening, ApiError> {
     let place = Arc::clone(&others.taps).try_acquire_owned();
@@ -66,7 +74,7 @@ async fn listen(
         .uri(format!("/v1/tasks/{task}/events"))
         .header(ACCEPT, "text/event-stream")
         .header("last-event-id", seen)
-        .extension(Caller::local())
+        .extension(whose)
         .body(Body::empty());
     let request = request.map_err(ApiError::internal)?;
     let answer = others.ask(Thing::Output, worker, request, place).await?;

@@ -3,7 +3,8 @@
 //! Each has a connection of its own, which lives in the answer's body: so nothing runs beside the request
 //! that would have to be owned and ended, and a client that goes away takes the connection with it, by
 //! which the other host learns of it. Between hosts of one network a connection costs a fraction of a
-//! millisecond, and a request that only one host can answer costs more.
+//! millisecond, and a request that only one host can answer costs more. Over HTTPS the first one costs a
+//! handshake, and those after it resume it.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -16,16 +17,19 @@ use axum::http::header::HOST;
 use axum::http::{HeaderValue, Request, Response, Version};
 use bytes::Bytes;
 use hyper::body::{Frame, Incoming};
-use hyper::client::conn::http1;
+use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
+use crate::http::tls::trust::Trust;
 use cofferdam_domain::worker::Address;
 
-/// How long it may take to connect.
+/// How long it may take to connect, with the handshake of HTTPS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long an answer that has begun may pause. Streams of events send a sign of life more often.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
@@ -44,29 +48,39 @@ pub(super) enum Failed {
     Connect(#[from] io::Error),
     #[error("no connection within {} ms", CONNECT_TIMEOUT.as_millis())]
     Late,
-    #[error("the address begins with https, and hosts speak HTTP to one another")]
-    Encrypted,
+    #[error("the address names no host")]
+    Nameless,
     #[error("the connection broke: {0}")]
     Broken(#[from] hyper::Error),
     #[error("another host answers there")]
     AnotherHost,
 }
 
-type Connection = Pin<Box<http1::Connection<TokioIo<TcpStream>, Body>>>;
+type Connection = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
 
 /// Sends a request to the host at `address`.
 pub(super) async fn send(
     address: &Address,
+    trust: &Trust,
     request: Request<Body>,
 ) -> Result<Response<Answer>, Failed> {
-    let authority = address.as_str().strip_prefix("http://");
-    let authority = authority.ok_or(Failed::Encrypted)?;
-    let stream = connect(authority).await?;
-    let handshake = http1::Builder::new()
-        .max_headers(HEADERS_MAX)
-        .handshake(TokioIo::new(stream));
-    let (mut sender, connection) = handshake.await?;
-    let mut connection: Option<Connection> = Some(Box::pin(connection));
+    let plain = address.as_str().strip_prefix("http://");
+    let authority = plain.or_else(|| address.as_str().strip_prefix("https://"));
+    let authority = authority.ok_or(Failed::Nameless)?;
+    let opening = async {
+        match plain {
+            Some(_) => begin(connect(authority, 80).await?).await,
+            None => {
+                let name = ServerName::try_from(host_of(authority).to_owned());
+                let name = name.map_err(|_| Failed::Nameless)?;
+                let stream = connect(authority, 443).await?;
+                begin(trust.connector().connect(name, stream).await?).await
+            }
+        }
+    };
+    let opened = tokio::time::timeout(CONNECT_TIMEOUT, opening).await;
+    let (mut sender, connection) = opened.map_err(|_elapsed| Failed::Late)??;
+    let mut connection = Some(connection);
     let mut answering = pin!(sender.send_request(request_to(authority, request)));
     let answer = poll_fn(|context| {
         if let Poll::Ready(answer) = answering.as_mut().poll(context) {
@@ -84,18 +98,33 @@ pub(super) async fn send(
     }))
 }
 
-async fn connect(authority: &str) -> Result<TcpStream, Failed> {
+async fn begin<T>(stream: T) -> Result<(SendRequest<Body>, Connection), Failed>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let handshake = http1::Builder::new()
+        .max_headers(HEADERS_MAX)
+        .handshake(TokioIo::new(stream));
+    let (sender, connection) = handshake.await?;
+    Ok((sender, Box::pin(connection)))
+}
+
+/// The host of an authority, without its port and the brackets of IPv6.
+fn host_of(authority: &str) -> &str {
+    match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(rest),
+        None => authority.split(':').next().unwrap_or(authority),
+    }
+}
+
+async fn connect(authority: &str, usual_port: u16) -> Result<TcpStream, Failed> {
     let has_port = authority
         .rsplit_once(':')
         .is_some_and(|(_, port)| !port.is_empty() && !port.ends_with(']'));
-    let connecting = async {
-        match has_port {
-            true => TcpStream::connect(authority).await,
-            false => TcpStream::connect(format!("{authority}:80")).await,
-        }
+    let stream = match has_port {
+        true => TcpStream::connect(authority).await?,
+        false => TcpStream::connect(format!("{authority}:{usual_port}")).await?,
     };
-    let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
-    let stream = connected.map_err(|_elapsed| Failed::Late)??;
     stream.set_nodelay(true)?;
     let (after, every, times) = KEEP_ALIVE;
     let keep_alive = TcpKeepalive::new()

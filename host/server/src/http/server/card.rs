@@ -1,4 +1,5 @@
-//! The state of one open connection: what it does, since when, and how many bytes it moved.
+//! The state of one open connection, or of one request among others of its connection: what it does,
+//! since when, and how many bytes it moved.
 //!
 //! The connection's own thread writes it, and a search for a connection to close reads it; so these
 //! are plain atomics, and a reader may see two of them from different moments.
@@ -47,6 +48,8 @@ pub(super) struct Card {
     takes_interim: AtomicBool,
     /// Whether the answer is a stream of events.
     tells_events: AtomicBool,
+    /// Whether its bytes are encrypted, or framed, so that nothing may be written between them.
+    sealed: AtomicBool,
     /// How often the peer was probed.
     pub(super) asked: AtomicU8,
     nudged: AtomicBool,
@@ -68,6 +71,7 @@ impl Card {
             flushed: AtomicBool::new(true),
             takes_interim: AtomicBool::new(false),
             tells_events: AtomicBool::new(false),
+            sealed: AtomicBool::new(false),
             asked: AtomicU8::new(0),
             nudged: AtomicBool::new(false),
             listener: AtomicWaker::new(),
@@ -79,6 +83,16 @@ impl Card {
     /// Whether its place is reserved for operations.
     pub(super) fn is_reserved(&self) -> bool {
         self.is_reserved
+    }
+
+    /// Notes that nothing may be written between what its protocol writes.
+    pub(super) fn seal(&self) {
+        self.sealed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that was noted.
+    pub(super) fn is_sealed(&self) -> bool {
+        self.sealed.load(Ordering::Relaxed)
     }
 
     /// Starts another phase.

@@ -6,6 +6,10 @@
 //! below the minimum rate. If all connections are busy, a few reserved places are left: operations
 //! are answered there, and every other request gets 503.
 //!
+//! A request of HTTP/2 has a place as a connection of HTTP/1.1 has one, because that serves one request
+//! after the other: the first of a connection has the place of its connection, and each beside it one of its
+//! own. So the limits mean the same whichever protocol clients speak.
+//!
 //! All serving threads share the places; a connection's state is kept in its `Card` without a lock.
 
 use std::collections::HashMap;
@@ -50,13 +54,25 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct Taken {
-    cards: HashMap<u64, Arc<Card>>,
+    seats: HashMap<u64, Seat>,
     by_peer: HashMap<Origin, usize>,
     reserved: usize,
+    /// Connections that are not counted, because their requests are.
+    lent: usize,
     next: u64,
 }
 
-/// A connection's place, free again when this is dropped.
+/// Who has a place.
+#[derive(Debug)]
+struct Seat {
+    card: Arc<Card>,
+    /// Requests that have places of their own. While there are any, the connection is not counted.
+    requests: usize,
+    /// The connection of a request.
+    of: Option<u64>,
+}
+
+/// The place of a connection, or of a request beside others; free again when this is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     places: Places,
@@ -101,15 +117,38 @@ impl Places {
         let from = Origin::Peer(peer);
         let mut taken = self.lock();
         let is_reserved = !self.has_room(&mut taken, from.network());
+        self.seat(&mut taken, from, is_reserved, None)
+    }
+
+    /// The same for a request of a connection that has others at the same time.
+    fn admit_request(&self, connection: &Place) -> Option<Place> {
+        let mut taken = self.lock();
+        // One that was closed for another has nothing to lend.
+        taken.lend(connection.number)?;
+        let from = connection.card.from;
+        let is_reserved =
+            connection.card.is_reserved() || !self.has_room(&mut taken, from.network());
+        let place = self.seat(&mut taken, from, is_reserved, Some(connection.number));
+        if place.is_none() {
+            taken.take_back(connection.number);
+        }
+        place
+    }
+
+    fn seat(
+        &self,
+        taken: &mut Taken,
+        from: Origin,
+        is_reserved: bool,
+        of: Option<u64>,
+    ) -> Option<Place> {
         if is_reserved && taken.reserved >= self.0.limits.reserved {
             let now = self.0.epoch.elapsed();
-            let oldest = self.first_to_go(&taken, now, |card| card.is_reserved())?;
-            self.evict(&mut taken, oldest);
+            let oldest = self.first_to_go(taken, now, |card| card.is_reserved())?;
+            self.evict(taken, oldest);
         }
         let card = Arc::new(Card::new(from, self.0.epoch, is_reserved));
-        let number = taken.next;
-        taken.next += 1;
-        taken.enter(number, &card);
+        let number = taken.enter(&card, of);
         Some(Place {
             places: self.clone(),
             number,
@@ -121,7 +160,7 @@ impl Places {
     fn has_room(&self, taken: &mut Taken, peer: Origin) -> bool {
         let limits = &self.0.limits;
         let of_peer = taken.by_peer.get(&peer).copied().unwrap_or(0);
-        let in_all = taken.cards.len() - taken.reserved;
+        let in_all = taken.seats.len() - taken.reserved - taken.lent;
         let (peer_is_full, all_is_full) = (of_peer >= limits.per_peer, in_all >= limits.in_all);
         if !peer_is_full && !all_is_full {
             return true;
@@ -144,8 +183,11 @@ impl Places {
         now: Duration,
         may_go: impl Fn(&Card) -> bool,
     ) -> Option<u64> {
-        let candidates = taken.cards.iter().filter(|(_, card)| may_go(card));
-        let ranked = candidates.filter_map(|(number, card)| Some((self.rank(card, now)?, *number)));
+        // A connection that is not counted would leave no place.
+        let counted = taken.seats.iter().filter(|(_, seat)| seat.requests == 0);
+        let candidates = counted.filter(|(_, seat)| may_go(&seat.card));
+        let ranked =
+            candidates.filter_map(|(number, seat)| Some((self.rank(&seat.card, now)?, *number)));
         ranked.min().map(|(_, number)| number)
     }
 
@@ -181,18 +223,74 @@ impl Places {
     }
 }
 
+impl Place {
+    /// The place of a request that its connection serves beside others; `None` if there is none.
+    pub(super) fn of_request(&self) -> Option<Place> {
+        self.places.admit_request(self)
+    }
+}
+
 impl Taken {
-    fn enter(&mut self, number: u64, card: &Arc<Card>) {
-        match card.is_reserved() {
-            true => self.reserved += 1,
-            false => *self.by_peer.entry(card.peer).or_default() += 1,
-        }
-        self.cards.insert(number, Arc::clone(card));
+    fn enter(&mut self, card: &Arc<Card>, of: Option<u64>) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        self.count(card);
+        let seat = Seat {
+            card: Arc::clone(card),
+            requests: 0,
+            of,
+        };
+        self.seats.insert(number, seat);
+        number
     }
 
     /// Gives a place back; `None` if another connection already has it.
     fn leave(&mut self, number: u64) -> Option<Arc<Card>> {
-        let card = self.cards.remove(&number)?;
+        let Seat { card, requests, of } = self.seats.remove(&number)?;
+        match requests {
+            0 => self.uncount(&card),
+            _ => self.lent -= 1,
+        }
+        if let Some(connection) = of {
+            self.take_back(connection);
+        }
+        Some(card)
+    }
+
+    /// Counts a connection's requests instead of the connection.
+    fn lend(&mut self, connection: u64) -> Option<()> {
+        let seat = self.seats.get_mut(&connection)?;
+        seat.requests += 1;
+        if seat.requests == 1 {
+            let card = Arc::clone(&seat.card);
+            self.lent += 1;
+            self.uncount(&card);
+        }
+        Some(())
+    }
+
+    /// One of its requests has gone.
+    fn take_back(&mut self, connection: u64) {
+        // A connection may be closed before its requests know.
+        let Some(seat) = self.seats.get_mut(&connection) else {
+            return;
+        };
+        seat.requests -= 1;
+        if seat.requests == 0 {
+            let card = Arc::clone(&seat.card);
+            self.lent -= 1;
+            self.count(&card);
+        }
+    }
+
+    fn count(&mut self, card: &Card) {
+        match card.is_reserved() {
+            true => self.reserved += 1,
+            false => *self.by_peer.entry(card.peer).or_default() += 1,
+        }
+    }
+
+    fn uncount(&mut self, card: &Card) {
         if card.is_reserved() {
             self.reserved -= 1;
         } else if let Some(count) = self.by_peer.get_mut(&card.peer) {
@@ -201,7 +299,6 @@ impl Taken {
                 self.by_peer.remove(&card.peer);
             }
         }
-        Some(card)
     }
 }
 
@@ -268,7 +365,7 @@ mod tests {
         assert!(!newcomer.card.is_reserved());
         assert!(older.card.close.is_cancelled() && !newer.card.close.is_cancelled());
         drop((older, newer, newcomer));
-        assert!(places.lock().cards.is_empty());
+        assert!(places.lock().seats.is_empty());
         assert!(places.lock().by_peer.is_empty());
     }
 
@@ -306,5 +403,51 @@ mod tests {
         body.card.moved(10);
         assert!(!places.admit(peer(1)).unwrap().card.is_reserved());
         assert!(body.card.close.is_cancelled());
+    }
+
+    #[test]
+    fn requests_at_once_have_places_as_connections_have() {
+        let places = later(2, 2);
+        let connection = places.admit(peer(1)).unwrap();
+        connection.card.enter_at(Phase::Working, Duration::ZERO);
+        let first = connection.of_request().unwrap();
+        first.card.enter_at(Phase::Working, Duration::ZERO);
+        let second = connection.of_request().unwrap();
+        second.card.enter_at(Phase::Working, Duration::ZERO);
+        assert!(!first.card.is_reserved() && !second.card.is_reserved());
+        // Both places are taken, for requests and for connections.
+        assert!(connection.of_request().unwrap().card.is_reserved());
+        assert!(places.admit(peer(1)).unwrap().card.is_reserved());
+        drop(first);
+        assert!(!connection.of_request().unwrap().card.is_reserved());
+        drop(second);
+        // It has a place itself when it has no request.
+        let other = places.admit(peer(1)).unwrap();
+        assert!(!other.card.is_reserved());
+        other.card.enter_at(Phase::Working, Duration::ZERO);
+        assert!(places.admit(peer(1)).unwrap().card.is_reserved());
+        drop((connection, other));
+        let taken = places.lock();
+        assert!(taken.seats.is_empty() && taken.by_peer.is_empty());
+        assert_eq!((taken.reserved, taken.lent), (0, 0));
+    }
+
+    #[test]
+    fn a_slow_request_goes_and_those_beside_it_stay() {
+        let places = later(2, 2);
+        let connection = places.admit(peer(1)).unwrap();
+        connection.card.enter_at(Phase::Working, Duration::ZERO);
+        let slow = connection.of_request().unwrap();
+        slow.card.enter_at(Phase::Receiving, Duration::ZERO);
+        let busy = connection.of_request().unwrap();
+        busy.card.enter_at(Phase::Working, Duration::ZERO);
+        assert!(!places.admit(peer(1)).unwrap().card.is_reserved());
+        assert!(slow.card.close.is_cancelled());
+        assert!(!busy.card.close.is_cancelled() && !connection.card.close.is_cancelled());
+        // A connection that was closed has no place for requests.
+        connection.card.close.cancel();
+        drop((slow, busy));
+        places.lock().leave(connection.number);
+        assert!(connection.of_request().is_none());
     }
 }

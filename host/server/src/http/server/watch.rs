@@ -43,6 +43,10 @@ pub(super) fn look(stream: &TcpStream, card: &Arc<Card>, pace: Pace) {
         card.close.cancel();
         return;
     }
+    // Its protocol reads all the time, and so notices the end by itself.
+    if card.is_sealed() {
+        return;
+    }
     let is_old = card.now().saturating_sub(card.since()) >= ASK_AFTER;
     match card.phase() {
         Phase::Working if is_old => ask(stream, card),
@@ -52,7 +56,7 @@ pub(super) fn look(stream: &TcpStream, card: &Arc<Card>, pace: Pace) {
 }
 
 /// Whether the peer took less than it must. A new window starts when one is over.
-fn is_too_slow(card: &Card, pace: Pace) -> bool {
+pub(super) fn is_too_slow(card: &Card, pace: Pace) -> bool {
     let Some(since) = card.blocked_since() else {
         return false;
     };

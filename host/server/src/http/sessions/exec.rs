@@ -48,7 +48,7 @@ pub(crate) async fn exec(
     services.takes_work()?;
     let id = path.session()?;
     // An unknown session is reported before the code is read.
-    services.sessions.get(id)?;
+    services.sessions.get(&caller, id)?;
     let (parts, body) = request.into_parts();
     let body = json::body(&services, &parts.headers, body).await?;
     if wants_events(&parts.headers) {
@@ -77,7 +77,7 @@ async fn run(
         .execute(caller, id, &request, &limits, watch)
         .await?;
     // A session that was deleted meanwhile has ended with this call.
-    let state = services.sessions.get(id).map_or_else(
+    let state = services.sessions.get(caller, id).map_or_else(
         |_gone| executed.verdict.failure.clone().map(SessionState::Ended),
         |info| Some(info.state),
     );

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use crate::http::caller::By;
 use crate::http::error::ApiError;
 use crate::http::path::PathParts;
 use crate::http::sessions::wire::{SessionFiles, SnapshotJson, files_url, listed};
@@ -27,10 +28,11 @@ use cofferdam_storage::StorageError;
 )]
 pub(crate) async fn list(
     State(services): State<AppState>,
+    By(caller): By,
     path: PathParts,
 ) -> Result<Response, ApiError> {
     let id = path.session()?;
-    let found = services.sessions.with_files(id, |files| {
+    let found = services.sessions.with_files(&caller, id, |files| {
         let Written { kept, left_out } = Written::of(files);
         (kept.to_vec(), left_out)
     });
@@ -56,15 +58,18 @@ pub(crate) async fn list(
 )]
 pub(crate) async fn get(
     State(services): State<AppState>,
+    By(caller): By,
     path: PathParts,
 ) -> Result<Response, ApiError> {
     let id = path.session()?;
     let wanted = path.artifact()?.to_owned();
     let unknown = format!("there is no file {wanted:?} in this session");
-    let open = services.sessions.with_files(id, move |files| match files {
-        Some(files) => files.open_artifact(&wanted),
-        None => Ok(None),
-    });
+    let open = services
+        .sessions
+        .with_files(&caller, id, move |files| match files {
+            Some(files) => files.open_artifact(&wanted),
+            None => Ok(None),
+        });
     let opened = open.await?.map_err(ApiError::internal)?;
     let (file, size_bytes) =
         opened.ok_or_else(|| ApiError::not_found("artifact_not_found", unknown))?;
@@ -85,18 +90,19 @@ pub(crate) async fn get(
 )]
 pub(crate) async fn snapshot(
     State(services): State<AppState>,
+    By(caller): By,
     path: PathParts,
 ) -> Result<Response, ApiError> {
     let id = path.session()?;
     let now = services.clock.now();
     let snapshot = services.files.new_execution(now);
-    let storage = services.files.clone();
-    let copied = services.sessions.with_files(id, move |files| {
+    let (storage, tenant) = (services.files.clone(), caller.tenant().clone());
+    let copied = services.sessions.with_files(&caller, id, move |files| {
         let Written { kept, left_out } = Written::of(files);
         let artifacts = kept.to_vec();
         let occupied_bytes = files.map_or(0, |files| files.occupied_bytes());
         let put = |target: &Path| files.map_or(Ok(()), |files| files.copy_to(target));
-        let kept = storage.place_execution(snapshot, occupied_bytes, put)?;
+        let kept = storage.place_execution(&tenant, snapshot, occupied_bytes, put)?;
         Ok::<_, StorageError>((artifacts, left_out, kept))
     });
     let (artifacts, left_out, kept) = copied.await??;

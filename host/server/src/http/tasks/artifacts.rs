@@ -8,6 +8,7 @@ use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use serde::Serialize;
 
+use crate::http::caller::By;
 use crate::http::error::ApiError;
 use crate::http::path::PathParts;
 use crate::http::tasks::find;
@@ -15,7 +16,9 @@ use crate::http::tasks::wire::ArtifactJson;
 use crate::http::{AppState, Services, guest, json};
 use crate::intake::query::Query;
 use cofferdam_domain::attempt::Attempt;
+use cofferdam_domain::caller::Caller;
 use cofferdam_domain::task::TaskId;
+use cofferdam_domain::whose::Whose;
 
 /// The files of one attempt.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -39,11 +42,12 @@ pub(crate) struct ArtifactList {
 )]
 pub(crate) async fn list(
     State(services): State<AppState>,
+    By(caller): By,
     path: PathParts,
     uri: Uri,
 ) -> Result<Response, ApiError> {
     let id = path.task()?;
-    let attempt = attempt(&services, id, &uri).await?;
+    let attempt = attempt(&services, &caller, id, &uri).await?;
     let list = ArtifactList {
         attempt: attempt.as_ref().map(|attempt| attempt.number),
         left_out: attempt
@@ -75,6 +79,7 @@ pub(crate) async fn list(
 )]
 pub(crate) async fn get(
     State(services): State<AppState>,
+    By(caller): By,
     path: PathParts,
     uri: Uri,
 ) -> Result<Response, ApiError> {
@@ -84,7 +89,9 @@ pub(crate) async fn get(
         let detail = format!("task {id} left no file {wanted:?}");
         ApiError::not_found("artifact_not_found", detail)
     };
-    let attempt = attempt(&services, id, &uri).await?.ok_or_else(unknown)?;
+    let attempt = attempt(&services, &caller, id, &uri)
+        .await?
+        .ok_or_else(unknown)?;
     if !attempt
         .artifacts
         .iter()
@@ -101,14 +108,20 @@ pub(crate) async fn get(
 }
 
 /// The attempt that a query names.
-async fn attempt(services: &Services, id: TaskId, uri: &Uri) -> Result<Option<Attempt>, ApiError> {
+async fn attempt(
+    services: &Services,
+    caller: &Caller,
+    id: TaskId,
+    uri: &Uri,
+) -> Result<Option<Attempt>, ApiError> {
     let mut query = Query::of(uri.query())?;
     let number = query.number("attempt", 1..=u64::from(u32::MAX))?;
     query.done()?;
-    find(services, id, Duration::ZERO).await?;
+    find(services, caller, id, Duration::ZERO).await?;
     // A number beyond what a task can have is that of no attempt.
     let wanted = number.map(|number| u32::try_from(number).unwrap_or(u32::MAX));
-    let attempt = services.storage.attempt(id, wanted).await?;
+    let whose = Whose::of(caller);
+    let attempt = services.storage.attempt(&whose, id, wanted).await?;
     match (number, attempt) {
         (Some(number), None) => {
             let detail = format!("task {id} has no finished attempt {number}");

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 
+use crate::http::caller::By;
 use crate::http::error::ApiError;
 use crate::http::page::{self, Page, Rest};
 use crate::http::path::PathParts;
@@ -14,6 +15,7 @@ use crate::http::tasks::wire::AttemptJson;
 use crate::http::{AppState, json};
 use crate::intake::query::Query;
 use cofferdam_domain::attempt::Attempt;
+use cofferdam_domain::whose::Whose;
 
 /// List a task's attempts
 ///
@@ -29,6 +31,7 @@ use cofferdam_domain::attempt::Attempt;
 )]
 pub(crate) async fn list(
     State(services): State<AppState>,
+    By(caller): By,
     path: PathParts,
     uri: Uri,
 ) -> Result<Response, ApiError> {
@@ -37,11 +40,12 @@ pub(crate) async fn list(
     let mut last = page::after_attempt(&mut query)?.unwrap_or(0);
     query.done()?;
     let id = path.task()?;
-    find(&services, id, Duration::ZERO).await?;
+    find(&services, &caller, id, Duration::ZERO).await?;
+    let (storage, whose) = (&services.storage, Whose::of(&caller));
     let (mut items, mut rest) = (Vec::new(), Rest::of_page(limit));
     let mut next_cursor = None;
     // One after the other: each can be large.
-    while let [attempt] = services.storage.attempts(id, last, 1).await?.as_slice() {
+    while let [attempt] = storage.attempts(&whose, id, last, 1).await?.as_slice() {
         if rest.batch().is_none() {
             next_cursor = Some(page::attempt_cursor(last));
             break;

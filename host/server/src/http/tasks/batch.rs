@@ -11,12 +11,15 @@ use crate::http::body::{self, BodyLimit};
 use crate::http::caller::By;
 use crate::http::error::ApiError;
 use crate::http::path::{PathParts, unknown_batch};
+use crate::http::tasks::callback_state::CallbackStateJson;
 use crate::http::tasks::submit::idempotency_key;
 use crate::http::{AppState, Services, json};
 use crate::intake::batch::{BatchRequest, BatchSource};
 use crate::intake::query::Query;
 use crate::intake::time::Time;
+use cofferdam_domain::callback::event::Subject;
 use cofferdam_domain::state::TaskState;
+use cofferdam_domain::whose::Whose;
 use cofferdam_storage::{Batch, Counts};
 
 /// The answer to a batch.
@@ -44,6 +47,8 @@ pub(crate) struct BatchJson {
     removed: u64,
     /// Whether none of them will go on by itself.
     done: bool,
+    /// Whom the batch's end is told, and how far that has come; null if nobody is.
+    callback: Option<CallbackStateJson>,
 }
 
 /// Tasks by status.
@@ -70,7 +75,8 @@ pub(crate) struct BatchCancelled {
 /// All of them are stored, in one commit, or none. Each one is read by the rules of `POST /v1/tasks`;
 /// a refusal names the field as `tasks[17].limits.timeout_ms`. With `parallelism`, no more of them than
 /// that are under way at once over all hosts: a task is from when it may be claimed until it is final,
-/// waits between its attempts included. An `Idempotency-Key` gives an earlier batch with 200; keys of
+/// waits between its attempts included. With `callback`, the end of the whole batch is posted once, when its last
+/// task is final, and once more when a task that is tried again by hand has made it go on. An `Idempotency-Key` gives an earlier batch with 200; keys of
 /// batches and of single tasks are apart.
 #[utoipa::path(
     post, path = "/v1/tasks/batch", operation_id = "submit_batch", tag = "Tasks",
@@ -134,14 +140,23 @@ fn limit(services: &Services) -> BodyLimit {
 )]
 pub(crate) async fn get(
     State(services): State<AppState>,
+    By(caller): By,
     path: PathParts,
     uri: Uri,
 ) -> Result<Response, ApiError> {
     Query::of(uri.query())?.done()?;
     let id = path.batch()?;
-    let batch = services.storage.batch(id).await?;
+    let batch = services.storage.batch(&Whose::of(&caller), id).await?;
     let batch = batch.ok_or_else(|| unknown_batch(id))?;
-    Ok(json::answer(StatusCode::OK, &BatchJson::from(batch)))
+    let callback = services
+        .callbacks
+        .of(&Whose::of(&caller), Subject::Batch(id))
+        .await?;
+    let callback = callback.map(|(callback, told)| CallbackStateJson::new(callback, told));
+    Ok(json::answer(
+        StatusCode::OK,
+        &BatchJson::new(batch, callback),
+    ))
 }
 
 /// Cancel a batch
@@ -169,8 +184,8 @@ pub(crate) async fn cancel(
     Ok(json::answer(StatusCode::ACCEPTED, &answer))
 }
 
-impl From<Batch> for BatchJson {
-    fn from(batch: Batch) -> BatchJson {
+impl BatchJson {
+    pub(super) fn new(batch: Batch, callback: Option<CallbackStateJson>) -> BatchJson {
         let Batch {
             id,
             parallelism,
@@ -187,6 +202,7 @@ impl From<Batch> for BatchJson {
             removed: tasks.saturating_sub(counts.all()),
             done: states.all(|state| state.is_final() || counts.of(state) == 0),
             counts: counts.into(),
+            callback,
         }
     }
 }

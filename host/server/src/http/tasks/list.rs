@@ -7,6 +7,7 @@ use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use serde::Serialize;
 
+use crate::http::caller::By;
 use crate::http::error::ApiError;
 use crate::http::page::{self, Page, Place, Rest, TaskList};
 use crate::http::tasks::waiting::Workers;
@@ -15,6 +16,7 @@ use crate::http::{AppState, json};
 use crate::intake::query::{self, Query};
 use crate::intake::time::Time;
 use cofferdam_domain::attempt::FailureKind;
+use cofferdam_domain::caller::{Caller, Scope, Tenant};
 use cofferdam_domain::label::Label;
 use cofferdam_domain::module::ModuleName;
 use cofferdam_domain::state::TaskState;
@@ -49,19 +51,25 @@ pub(crate) struct TaskPage {
         ("module" = Option<String>, Query, pattern = "^[a-z0-9][a-z0-9._/-]{0,127}$", description = "A module's name"),
         ("priority" = Option<String>, Query, pattern = "^(critical|high|normal|medium|low)$", description = "critical, high, normal or low"),
         ("since" = Option<String>, Query, description = "An earlier answer's as_of; or an RFC 3339 time, for changes dated at that time or later"),
+        ("tenant" = Option<String>, Query, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$", description = "Another tenant's tasks; for administrators"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000),
         ("cursor" = Option<String>, Query, description = "An earlier answer's next_cursor"),
     ),
     responses((status = 200, description = "A page", body = TaskPage)),
 )]
-pub(crate) async fn list(State(services): State<AppState>, uri: Uri) -> Result<Response, ApiError> {
+pub(crate) async fn list(
+    State(services): State<AppState>,
+    By(caller): By,
+    uri: Uri,
+) -> Result<Response, ApiError> {
     let mut query = Query::of(uri.query())?;
     let limit = page::limit(&mut query)?;
+    let tenant = tenant(&mut query, &caller)?;
     let (mut filter, order, as_of) = filter(&mut query, services.clock.now())?;
     query.done()?;
     let mut rest = Rest::of_page(limit);
     let first = rest.batch().unwrap_or(1);
-    let mut found = services.storage.tasks(&filter, first).await?;
+    let mut found = services.storage.tasks(&tenant, &filter, first).await?;
     if let Some(Since::Change(since)) = filter.since
         && since > found.newest
     {
@@ -82,7 +90,7 @@ pub(crate) async fn list(State(services): State<AppState>, uri: Uri) -> Result<R
         .for_each(|task| rest.add(text_bytes(task)));
     while let (Some(next), Some(batch)) = (found.next, rest.batch()) {
         filter.after = Some(next);
-        let more = services.storage.tasks(&filter, batch).await?;
+        let more = services.storage.tasks(&tenant, &filter, batch).await?;
         more.tasks
             .iter()
             .for_each(|task| rest.add(text_bytes(task)));
@@ -105,6 +113,18 @@ pub(crate) async fn list(State(services): State<AppState>, uri: Uri) -> Result<R
     };
     let as_of = since_text(as_of);
     Ok(json::answer(StatusCode::OK, &TaskPage { page, as_of }))
+}
+
+/// Whose tasks are asked for: the caller's own, or those of another tenant if the caller may see all.
+fn tenant(query: &mut Query<'_>, caller: &Caller) -> Result<Tenant, ApiError> {
+    let asked = query.parsed("tenant", "a tenant's name", |text| Tenant::parse(text).ok())?;
+    match asked {
+        Some(other) if other != *caller.tenant() => {
+            caller.may(Scope::Admin)?;
+            Ok(other)
+        }
+        Some(_) | None => Ok(caller.tenant().clone()),
+    }
 }
 
 /// The length of callers' and guests' texts of a task in a list.
@@ -163,7 +183,7 @@ pub(crate) fn filter(
 }
 
 /// Words separated by commas, each one of `known`.
-fn words<T>(
+pub(crate) fn words<T>(
     query: &mut Query<'_>,
     name: &'static str,
     what: &str,

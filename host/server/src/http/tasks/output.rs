@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::Response;
 
+use crate::http::caller::By;
 use crate::http::error::ApiError;
 use crate::http::error::convert::failure_problem;
 use crate::http::path::PathParts;
@@ -14,9 +15,11 @@ use crate::http::tasks::{awaited, find, view};
 use crate::http::{AppState, Services, guest, json};
 use crate::intake::query::Query;
 use cofferdam_domain::attempt::Stream;
+use cofferdam_domain::caller::Caller;
 use cofferdam_domain::module::ModuleKind;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::Task;
+use cofferdam_domain::whose::Whose;
 
 const STATUS: HeaderName = HeaderName::from_static("cofferdam-status");
 const TRUNCATED: HeaderName = HeaderName::from_static("cofferdam-truncated");
@@ -43,10 +46,11 @@ const TRUNCATED: HeaderName = HeaderName::from_static("cofferdam-truncated");
 )]
 pub(crate) async fn result(
     State(services): State<AppState>,
+    By(caller): By,
     path: PathParts,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    let task = awaited(&services, &path, &uri).await?;
+    let task = awaited(&services, &caller, &path, &uri).await?;
     match task.state {
         TaskState::Blocked | TaskState::Pending | TaskState::Running => Ok(json::answer(
             StatusCode::ACCEPTED,
@@ -55,13 +59,18 @@ pub(crate) async fn result(
         TaskState::Failed => Err(not_completed(&task)),
         TaskState::Cancelled if task.result_bytes.is_none() => Err(not_completed(&task)),
         // A cancelled guest may still have given its result.
-        TaskState::Cancelled | TaskState::Completed => completed(&services, &task).await,
+        TaskState::Cancelled | TaskState::Completed => completed(&services, &caller, &task).await,
     }
 }
 
-async fn completed(services: &Services, task: &Task) -> Result<Response, ApiError> {
+async fn completed(
+    services: &Services,
+    caller: &Caller,
+    task: &Task,
+) -> Result<Response, ApiError> {
     let held = services.room.take(task.result_bytes.unwrap_or(0)).await?;
-    let Some(output) = services.storage.result(task.id).await? else {
+    let whose = Whose::of(caller);
+    let Some(output) = services.storage.result(&whose, task.id).await? else {
         let detail = format!("the result of task {} is no longer kept", task.id);
         return Err(ApiError::not_found("result_not_found", detail));
     };
@@ -119,6 +128,7 @@ fn not_completed(task: &Task) -> ApiError {
 )]
 pub(crate) async fn logs(
     State(services): State<AppState>,
+    By(caller): By,
     path: PathParts,
     uri: Uri,
 ) -> Result<Response, ApiError> {
@@ -127,22 +137,22 @@ pub(crate) async fn logs(
     let stream = query.parsed("stream", "stdout, stderr or log", stream_of)?;
     let attempt = query.number("attempt", 1..=u64::from(u32::MAX))?;
     query.done()?;
-    let task = find(&services, id, Duration::ZERO).await?;
+    let task = find(&services, &caller, id, Duration::ZERO).await?;
     let attempt = attempt.and_then(|attempt| u32::try_from(attempt).ok());
     if let Some(attempt) = attempt.filter(|attempt| *attempt > task.attempt) {
         let newest = task.attempt;
         let detail = format!("task {id} has no attempt {attempt}; its newest is {newest}");
         return Err(ApiError::not_found("attempt_not_found", detail));
     }
-    let stream = stream.unwrap_or(Stream::Stdout);
+    let (whose, stream) = (Whose::of(&caller), stream.unwrap_or(Stream::Stdout));
     let mut captured = services
         .storage
-        .stream(id, attempt, stream)
+        .stream(&whose, id, attempt, stream)
         .await?
         .unwrap_or_default();
     let is_newest = attempt.is_none_or(|attempt| attempt == task.attempt);
     if stream == Stream::Stdout && is_newest && wrote_its_result(&services, &task).await? {
-        let result = services.storage.result(id).await?;
+        let result = services.storage.result(&whose, id).await?;
         captured.bytes = result.map_or(captured.bytes, |result| result.body);
     }
     let mut response = guest::answer("text/plain; charset=utf-8", Body::from(captured.bytes));

@@ -21,6 +21,7 @@ use crate::intake::task::raw as intake;
 use cofferdam::queue::{QueueError, Submission, Submitted};
 use cofferdam_domain::attempt::Payload;
 use cofferdam_domain::caller::Caller;
+use cofferdam_domain::caller::quota::{OverQuota, QuotaName};
 use cofferdam_domain::task::Input;
 use cofferdam_storage::StorageError;
 use cofferdam_storage::files::Spooled;
@@ -45,6 +46,7 @@ pub(super) async fn submit(
     let bytes = services.config.spooled_body_bytes;
     let limit = BodyLimit::new(services, bytes, "body_too_large", "the input");
     let mut reader = BodyReader::new(&parts.headers, body, limit)?;
+    room_for(services, &caller, reader.announced_bytes()).await?;
     let stored = read(services, &mut reader, &mut fingerprint).await?;
     submission.fingerprint = fingerprint.finish();
     match stored {
@@ -91,6 +93,26 @@ async fn submit_spooled(
     });
     let submitted = answer.await.map_err(ApiError::internal)?;
     one(submitted?)
+}
+
+/// Refuses a body before it is written if the caller's tenant has no room for it. Storage decides once more when
+/// the task is stored.
+async fn room_for(
+    services: &Services,
+    caller: &Caller,
+    announced_bytes: Option<u64>,
+) -> Result<(), ApiError> {
+    let Some(limit) = caller.task_quotas().storage_bytes else {
+        return Ok(());
+    };
+    let has = services.storage.holdings(caller.tenant()).await?;
+    let then = has
+        .kept_bytes
+        .saturating_add(announced_bytes.unwrap_or_default());
+    match then > limit {
+        true => Err(OverQuota::of(QuotaName::Storage, limit, has.kept_bytes).into()),
+        false => Ok(()),
+    }
 }
 
 /// Where a body ended up.

@@ -39,7 +39,11 @@ const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
         ("delay_ms" = Option<u64>, Query, description = "How long it must wait first"),
         ("run_at" = Option<String>, Query, format = DateTime, description = "The earliest moment it may run"),
         ("dedup_key" = Option<String>, Query, min_length = 1, max_length = 255, description = "At most one task has it within the host's window"),
-        ("isolation" = Option<String>, Query, pattern = "^(shared|process)$", description = "Whether it runs in the host's process or in a jailed one"),
+        ("callback_url" = Option<String>, Query, max_length = 2048, description = "Where its end is posted, at a host that the operator lists"),
+        ("callback_secret_name" = Option<String>, Query, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description = "The secret of the tenant with which it is signed"),
+        ("callback_on" = Option<Vec<String>>, Query, description = "An end that is told: completed, failed or cancelled; may be repeated; all of them if absent"),
+        ("cache_ttl_ms" = Option<u64>, Query, minimum = 1, maximum = 604_800_000, description = "Takes the result of an earlier run that was the same and is no older than this, and keeps that of this one for as long"),
+        ("isolation" = Option<String>, Query, pattern = "^(shared|process|dedicated)$", description = "Whether it runs in the host's process, in a jailed one, or in one that it has for itself"),
         ("requires" = Option<Vec<String>>, Query, description = "A capability that the worker must have, or group:NAME; may be repeated, up to 16 times"),
         ("preferred_worker" = Option<String>, Query, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description = "The worker, by id or name, that the task is for at first"),
         ("timeout_ms" = Option<u64>, Query, minimum = 1, description = "Wall-clock limit"),
@@ -76,7 +80,9 @@ pub(crate) async fn submit(
     let patience = patience(&mut query, &services)?;
     let key = idempotency_key(&parts.headers)?;
     let submitted = match query.text("module")? {
-        Some(module) => raw::submit(&services, caller, &parts, query, &module, key, body).await?,
+        Some(module) => {
+            raw::submit(&services, caller.clone(), &parts, query, &module, key, body).await?
+        }
         None => {
             query.done()?;
             let submission = from_json(&services, &parts.headers, key, body).await?;
@@ -85,12 +91,12 @@ pub(crate) async fn submit(
     };
     match submitted {
         Submitted::Existing(id) => {
-            let task = find(&services, id, patience).await?;
+            let task = find(&services, &caller, id, patience).await?;
             Ok(json::answer(StatusCode::OK, &view(&services, task).await?))
         }
         Submitted::New(id) if patience.is_zero() => Ok(accepted(id)),
         Submitted::New(id) => {
-            let task = find(&services, id, patience).await?;
+            let task = find(&services, &caller, id, patience).await?;
             let status = match task.state.is_final() {
                 true => StatusCode::OK,
                 false => StatusCode::ACCEPTED,

@@ -2,6 +2,7 @@
 
 use crate::http::Services;
 use crate::http::error::ApiError;
+use crate::http::modules::wire::HeldJson;
 use crate::http::tasks::wire::{TaskJson, WaitingFor};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::Task;
@@ -29,7 +30,15 @@ impl Workers {
     pub(crate) fn view(&self, services: &Services, task: Task) -> TaskJson {
         let waiting_for = self.waiting_for(services, &task);
         let (now, wait) = (services.clock.now(), services.queue.estimated_wait());
-        TaskJson::new(task, now, wait, waiting_for)
+        let held = match task.state {
+            TaskState::Pending => services.runner.tasks_held(task.digest, &task.tenant),
+            TaskState::Blocked
+            | TaskState::Running
+            | TaskState::Completed
+            | TaskState::Failed
+            | TaskState::Cancelled => None,
+        };
+        TaskJson::new(task, now, wait, waiting_for, held.map(HeldJson::from))
     }
 
     fn waiting_for(&self, services: &Services, task: &Task) -> Option<WaitingFor> {

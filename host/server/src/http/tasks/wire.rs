@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::http::modules::wire::HeldJson;
+use crate::http::tasks::callback_state::CallbackStateJson;
 use crate::intake::time::Time;
 use cofferdam_domain::attempt::{Artifact, Attempt, Failure, Usage};
 use cofferdam_domain::isolation::Isolation;
@@ -44,7 +46,7 @@ pub(crate) struct TaskJson {
     #[schema(value_type = String, format = DateTime)]
     updated_at: Time,
     worker_id: Option<String>,
-    /// The isolation it asks for, `shared` or `process`; null if the host decides.
+    /// The isolation it asks for, `shared`, `process` or `dedicated`; null if the host decides.
     isolation: Option<&'static str>,
     /// What it requires of a worker.
     requires: Vec<String>,
@@ -52,6 +54,8 @@ pub(crate) struct TaskJson {
     preferred_worker: Option<String>,
     /// What it waits for, if it is pending and no worker that takes tasks can run it.
     waiting_for: Option<WaitingFor>,
+    /// Why this host holds its module back, if it is pending and that is so.
+    held: Option<HeldJson>,
     /// An estimate, from recent attempts, of when it will be final.
     #[schema(value_type = Option<String>, format = DateTime)]
     estimated_completion: Option<Time>,
@@ -61,6 +65,8 @@ pub(crate) struct TaskJson {
     error: Option<FailureJson>,
     result_bytes: Option<u64>,
     truncated: TruncatedJson,
+    /// Whom its end is told, and how far that has come; null in lists.
+    pub(super) callback: Option<CallbackStateJson>,
     /// The submitter's object.
     #[schema(value_type = Object)]
     metadata: Box<RawValue>,
@@ -84,10 +90,14 @@ pub(crate) struct UsageJson {
     fuel: Option<u64>,
     peak_memory_bytes: u64,
     disk_bytes: u64,
+    /// Requests to other machines, refused ones among them.
+    egress_requests: u64,
+    egress_in_bytes: u64,
+    egress_out_bytes: u64,
 }
 
 /// Why an attempt failed.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub(crate) struct FailureJson {
     /// The stable failure kind.
     kind: &'static str,
@@ -141,6 +151,7 @@ impl TaskJson {
         now: Timestamp,
         estimated_wait: std::time::Duration,
         waiting_for: Option<WaitingFor>,
+        held: Option<HeldJson>,
     ) -> TaskJson {
         let label = task.label(now).as_str();
         let estimated_completion = match task.state.is_final() {
@@ -174,11 +185,13 @@ impl TaskJson {
             requires: requires.collect(),
             preferred_worker: preferred.map(|preferred| preferred.as_str().to_owned()),
             waiting_for,
+            held,
             estimated_completion,
             usage: task.usage.as_ref().map(UsageJson::from),
             error: task.failure.map(FailureJson::from),
             result_bytes: task.result_bytes,
             truncated: TruncatedJson::from(task.truncated),
+            callback: None,
             metadata,
         }
     }
@@ -204,6 +217,9 @@ impl From<&Usage> for UsageJson {
             fuel: usage.fuel,
             peak_memory_bytes: usage.peak_memory_bytes,
             disk_bytes: usage.disk_bytes,
+            egress_requests: usage.egress.requests,
+            egress_in_bytes: usage.egress.in_bytes,
+            egress_out_bytes: usage.egress.out_bytes,
         }
     }
 }

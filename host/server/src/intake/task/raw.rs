@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::intake::callback;
 use crate::intake::limits;
 use crate::intake::placement::placement;
 use crate::intake::query::Query;
@@ -33,7 +34,12 @@ pub(crate) fn submission(mut query: Query<'_>, module: &str) -> Result<Submissio
     if let Some(attempts) = attempts.and_then(|attempts| u32::try_from(attempts).ok()) {
         retry.max_attempts = attempts;
     }
+    let told = query.text("callback_url")?;
+    let secret = query.text("callback_secret_name")?;
+    let ends = query.list("callback_on");
+    let callback = callback::of_query(told, secret.as_deref(), &ends)?;
     let isolation = query.parsed("isolation", words::ISOLATIONS, Isolation::parse)?;
+    let cache_ttl = query.number("cache_ttl_ms", 1..=words::CACHE_TTL_MS_MAX)?;
     let requires = query.list("requires");
     let preferred = query.text("preferred_worker")?;
     let placement = placement(requires, preferred, |name, why| {
@@ -50,7 +56,9 @@ pub(crate) fn submission(mut query: Query<'_>, module: &str) -> Result<Submissio
         limits,
         retry,
         dedup_key,
+        callback,
         isolation,
+        cache_ttl: cache_ttl.map(Duration::from_millis),
         placement,
         ..Submission::new(ModuleRef::parse(module)?, Input::empty())
     })

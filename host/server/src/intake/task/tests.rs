@@ -3,8 +3,10 @@
 use super::*;
 use crate::intake::json;
 use crate::intake::refused::Kind;
+use cofferdam_domain::callback::Ends;
 use cofferdam_domain::grants::Access;
 use cofferdam_domain::isolation::Isolation;
+use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::Priority;
 
 fn read(text: &'static str) -> Result<Submission, Refused> {
@@ -30,8 +32,11 @@ fn every_field_reaches_the_queue() {
             "task_id": "0190f0c2-7a3b-7def-8123-456789abcdef",
             "limits": {"timeout_ms": 7, "cpu_ms": 8, "fuel": null, "memory_bytes": 9},
             "retry": {"max_attempts": 4, "base_ms": 10, "factor": 1.5, "max_ms": 20, "jitter": false},
-            "grants": {"dirs": [{"name": "dataset", "at": "/data", "access": "read"}], "http": null},
-            "isolation": "process", "requires": ["gpu", "group:eu", "gpu"], "preferred_worker": "Big-1", "cache": null, "callback": null,
+            "grants": {"dirs": [{"name": "dataset", "at": "/data", "access": "read"}],
+                "http": ["API.example", {"host": "*.b.example:81", "methods": ["GET"],
+                    "headers": {"X-Key": {"secret": "s", "prefix": "p "}}}]},
+            "isolation": "process", "requires": ["gpu", "group:eu", "gpu"], "preferred_worker": "Big-1", "cache": {"ttl_ms": 60000},
+            "callback": {"url": "https://a.example/x", "on": ["failed"], "secret_name": "hook"},
             "metadata": {"who": "me"}}"#,
     )
     .unwrap();
@@ -49,13 +54,30 @@ fn every_field_reaches_the_queue() {
         (Priority::High, Duration::from_millis(5))
     );
     assert_eq!(task.run_at.unwrap().as_millis(), 1_893_456_000_000);
+    let callback = task.callback.unwrap();
+    assert_eq!(callback.url.as_str(), "https://a.example/x");
+    assert_eq!(callback.secret.unwrap().as_str(), "hook");
+    assert_eq!(callback.on, Ends::of(&[TaskState::Failed]).unwrap());
     assert_eq!(task.limits.cpu, Some(Duration::from_millis(8)));
     assert_eq!(
         (task.limits.fuel, task.limits.memory_bytes),
         (None, Some(9))
     );
     assert_eq!((task.retry.max_attempts, task.retry.jitter), (4, false));
+    assert_eq!(task.cache_ttl, Some(Duration::from_secs(60)));
     assert_eq!(task.grants.dirs[0].access, Some(Access::Read));
+    let http = task.grants.http.iter();
+    let http = http.map(|grant| (grant.hosts().to_string(), grant.methods().len()));
+    let expected = [
+        ("api.example".to_owned(), 0),
+        ("*.b.example:81".to_owned(), 1),
+    ];
+    assert_eq!(http.collect::<Vec<_>>(), expected);
+    let header = &task.grants.http[1].headers()[0];
+    assert_eq!(
+        (header.name(), header.secret().as_str(), header.prefix()),
+        ("x-key", "s", "p ")
+    );
     assert_eq!(task.metadata, r#"{"who": "me"}"#);
     assert_eq!(task.dedup_key.as_deref(), Some("d"));
     assert_eq!(task.isolation, Some(Isolation::Process));
@@ -123,19 +145,34 @@ fn mistakes_are_refused_with_the_name_of_the_field() {
             "retry.factor",
         ),
         (
-            r#"{"module":"m","grants":{"http":["a:443"]}}"#,
-            Kind::Unsupported,
+            r#"{"module":"m","grants":{"http":["http://a"]}}"#,
+            Kind::Field,
             "grants.http",
         ),
         (
-            r#"{"module":"m","callback":{"url":"http://a"}}"#,
-            Kind::Unsupported,
-            "callback",
+            r#"{"module":"m","grants":{"http":[{"host":"a","methods":["get"]}]}}"#,
+            Kind::Field,
+            "grants.http",
         ),
         (
-            r#"{"module":"m","cache":{"ttl_ms":1}}"#,
-            Kind::Unsupported,
-            "cache",
+            r#"{"module":"m","grants":{"http":[{"host":"a","method":["GET"]}]}}"#,
+            Kind::Field,
+            "`methods`",
+        ),
+        (
+            r#"{"module":"m","grants":{"http":[{"host":"a","headers":{"Authorization":{"secret":""}}}]}}"#,
+            Kind::Field,
+            "grants.http",
+        ),
+        (
+            r#"{"module":"m","callback":{"url":"http://a/#b"}}"#,
+            Kind::Field,
+            "callback.url",
+        ),
+        (
+            r#"{"module":"m","cache":{"ttl_ms":0}}"#,
+            Kind::Field,
+            "cache.ttl_ms",
         ),
         (
             r#"{"module":"m","env":{"A":"1","A":"2"}}"#,

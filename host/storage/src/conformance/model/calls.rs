@@ -30,6 +30,9 @@ fn request(number: u128, now: i64) -> NewTask {
     } else {
         now
     });
+    task.callback = number
+        .is_multiple_of(3)
+        .then(|| callback("http://a.example/"));
     task.idempotency_key = (number % 9 == 4).then(|| format!("key {}", number % 2));
     task.dedup = (number % 6 == 1).then(|| Dedup {
         key: format!("dedup {}", number % 4),
@@ -51,11 +54,11 @@ impl Model {
         }
         let pending_max = match random.random_bool(0.2) {
             true => 5,
-            false => ANY_NUMBER,
+            false => u64::MAX,
         };
         for _ in 0..times {
             let inserted = storage
-                .insert_tasks(batch.clone(), pending_max, at(self.now))
+                .insert_tasks(batch.clone(), pending_max.into(), at(self.now))
                 .await;
             self.inserted(&batch, pending_max, inserted);
         }
@@ -142,7 +145,10 @@ impl Model {
     }
 
     pub(super) async fn cancel(&mut self, storage: &dyn Storage, number: u128) {
-        let cancelled = storage.cancel(id(number), at(self.now)).await.unwrap();
+        let cancelled = storage
+            .cancel(&MINE, id(number), at(self.now))
+            .await
+            .unwrap();
         let Some(task) = self.tasks.get_mut(&number) else {
             return assert_eq!(cancelled, Cancelled::Unknown);
         };
@@ -162,7 +168,10 @@ impl Model {
     }
 
     pub(super) async fn retry(&mut self, storage: &dyn Storage, number: u128) {
-        let retried = storage.retry(id(number), at(self.now)).await.unwrap();
+        let retried = storage
+            .retry(&MINE, id(number), at(self.now))
+            .await
+            .unwrap();
         let Some(task) = self.tasks.get_mut(&number) else {
             return assert_eq!(retried, Retried::Unknown);
         };
@@ -206,7 +215,7 @@ impl Model {
     }
 
     pub(super) async fn purge(&mut self, storage: &dyn Storage, number: u128) {
-        let purged = storage.purge(id(number)).await.unwrap();
+        let purged = storage.purge(&MINE, id(number)).await.unwrap();
         match (purged, self.tasks.get(&number)) {
             (Purged::Unknown, None) => {}
             (Purged::NotFinal(state), Some(task)) => {

@@ -42,7 +42,7 @@ impl Model {
         filter: TaskFilter,
         passes: impl Fn(&Known) -> bool,
     ) {
-        let page = storage.tasks(&filter, ALL).await.unwrap();
+        let page = storage.tasks(&US, &filter, ALL).await.unwrap();
         let found: Vec<_> = page.tasks.iter().map(|task| task.id).collect();
         let passing = self.tasks.iter().filter(|(_, task)| passes(task));
         let mut expected: Vec<_> = passing

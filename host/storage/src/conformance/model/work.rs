@@ -182,6 +182,7 @@ impl Model {
             }
             reports.push(Progress {
                 task_id: claim.task_id,
+                tenant: claim.tenant.clone(),
                 fence: claim.fence,
                 fraction: 0.5,
                 note,

@@ -128,10 +128,6 @@ impl Backend for Shared {
         unreachable!("these bodies claim by the usual rules")
     }
 
-    async fn set_tenant(&self, name: &str, _weight: u32, _running_max: Option<u32>) {
-        unreachable!("these bodies have no tenant {name}")
-    }
-
     async fn check(&self) {
         self.hosts.iter().for_each(|host| host.close());
         check_database(&self.database);
@@ -223,7 +219,7 @@ async fn while_the_bucket_fails_nothing_that_an_attempt_left_is_lost() {
 
     shared.proxy.fail(true);
     let refused = one
-        .put_module(&name("large"), &module(7), bytes(SHORT), at(1))
+        .put_module(&US, &name("large"), &module(7), bytes(SHORT), None, at(1))
         .await;
     assert!(
         matches!(refused, Err(StorageError::BlobsUnavailable(_))),
@@ -240,14 +236,14 @@ async fn while_the_bucket_fails_nothing_that_an_attempt_left_is_lost() {
     let told = finish_one(&**one, end(&claim, at(2), outcome, Next::Complete)).await;
     assert_eq!(told, Finished::Recorded(TaskState::Completed));
     for host in [one, other] {
-        let result = host.result(id(1)).await.unwrap().unwrap();
+        let result = host.result(&MINE, id(1)).await.unwrap().unwrap();
         assert_eq!(result.body, bytes(2 << 20));
     }
 
     shared.proxy.fail(false);
     let read = one.blob_bytes(before.hash()).await.unwrap().unwrap();
     assert_eq!(read, bytes(LONG));
-    one.put_module(&name("large"), &module(7), bytes(SHORT), at(1))
+    one.put_module(&US, &name("large"), &module(7), bytes(SHORT), None, at(1))
         .await
         .unwrap();
     let wasm = other.module_wasm(&digest(7)).await.unwrap().unwrap();
@@ -290,7 +286,7 @@ async fn what_is_being_put_and_what_is_referred_to_stays() {
     let host = &shared.hosts[0];
     let wasm = bytes(SHORT);
     let put = async || {
-        host.put_module(&name("large"), &module(7), wasm.clone(), at(1))
+        host.put_module(&US, &name("large"), &module(7), wasm.clone(), None, at(1))
             .await
             .unwrap();
     };
@@ -300,7 +296,7 @@ async fn what_is_being_put_and_what_is_referred_to_stays() {
     let unread = "SELECT count(*) FROM cofferdam.blob WHERE put_at IS NOT NULL";
     assert_eq!(shared.figure(unread), 0, "nobody has to look at them again");
     // The name goes, and with it the last reference; but somebody else begins to put them.
-    host.remove_module(&name("large")).await.unwrap();
+    host.remove_module(&US, &name("large")).await.unwrap();
     host.prune(at(0), 9, 9, at(2)).await.unwrap();
     assert_eq!(shared.figure(unread), 1);
     shared.next_day();

@@ -19,10 +19,11 @@ macro_rules! claim_sql {
             ")) + n.place
                 FROM n WHERE t.seq = n.seq
                 RETURNING t.seq, n.place, t.priority, t.attempt, t.max_attempts, t.lost, t.run_at,
-                    t.fence, t.batch_bound IS NOT NULL AS holds_place)
+                    t.fence, t.batch_bound IS NOT NULL AS holds_place, t.tenant,
+                    t.workflow IS NOT NULL AS is_node)
             SELECT s.id, s.template, u.priority, u.attempt, u.max_attempts, u.lost, s.created_at,
                 u.run_at, u.fence, u.seq, s.content_type, s.blob, s.blob_bytes, s.args, s.env,
-                s.metadata, s.body, u.holds_place
+                s.metadata, s.body, u.holds_place, u.tenant, u.is_node
             FROM u JOIN cofferdam.task_spec s ON s.seq = u.seq ORDER BY u.place"
         )
     };
@@ -60,12 +61,15 @@ pub(super) const NEWEST: &str = alone_sql!(
     " ORDER BY f.run_at DESC, f.seq DESC"
 );
 /// The tasks $4 as far as they still wait, behind $6 that were taken before; those of $5 are counted against
-/// a bound. They are looked for by their numbers: the sum hides that they wait, because the planner may take
-/// the index of what waits for empty and walk through it for each of them.
+/// a bound. They are looked for by their numbers, one by one: the sum hides that they wait, because the planner may
+/// take the index of what waits for empty and walk through it for each of them; and joined to all tasks at once they
+/// may be compared with each of those, where its statistics are old.
 pub(super) const CHOSEN: &str = claim_sql!(
-    "SELECT t.seq FROM unnest($4::int8[]) WITH ORDINALITY AS w(seq, place)
-     JOIN cofferdam.task t ON t.seq = w.seq
-     WHERE t.state + 0 = 1 ORDER BY w.place FOR UPDATE OF t SKIP LOCKED",
+    "SELECT f.seq FROM unnest($4::int8[]) WITH ORDINALITY AS w(seq, place)
+     CROSS JOIN LATERAL (
+        SELECT t.seq FROM cofferdam.task t WHERE t.seq = w.seq AND t.state + 0 = 1
+        FOR UPDATE SKIP LOCKED) f
+     ORDER BY w.place",
     "t.seq = ANY($5::int8[])",
     "$6"
 );

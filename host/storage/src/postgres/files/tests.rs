@@ -89,9 +89,9 @@ async fn a_purged_task_takes_its_files_along() {
         host.sweep_blobs().await.unwrap();
     }
     assert!(files.open_input(blob).await.unwrap().is_some());
-    host.cancel(id(1), at(1)).await.unwrap();
+    host.cancel(&MINE, id(1), at(1)).await.unwrap();
     assert!(matches!(
-        host.purge(id(1)).await.unwrap(),
+        host.purge(&MINE, id(1)).await.unwrap(),
         Purged::Removed(_)
     ));
     assert!(files.open_input(blob).await.unwrap().is_none());

@@ -1,6 +1,6 @@
-//! The usual ends, in one statement: an attempt that completed or failed for good, of a task that nobody
-//! asked to cancel and that holds no place in a batch. What the statement does not find is left to those
-//! who look at each task (`finish`).
+//! The usual ends, in one statement: an attempt that completed, failed for good or is cancelled, of a task that nobody
+//! asked to cancel and whose batch, if any, sets no bound. What the statement does not find is left to those who
+//! look at each task (`finish`).
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,9 +8,11 @@ use uuid::Uuid;
 
 use super::{Told, attempt_of};
 use crate::StorageError;
+use crate::fate::Place;
 use crate::postgres::fault::{Fault, get};
 use crate::postgres::params::params;
-use crate::postgres::settle::{Left, ROWS_BYTES_MAX, ROWS_MAX};
+use crate::postgres::places::Places;
+use crate::postgres::settle::{Left, ROWS_BYTES_MAX, ROWS_MAX, Settling};
 use crate::postgres::tx::Tx;
 use crate::rows::{EndedRow, Ending, state_number};
 use cofferdam_domain::attempt::FailureKind;
@@ -24,28 +26,31 @@ const END: &str = "
         SELECT s.seq, u.* FROM unnest($1::uuid[], $2::int8[], $3::int4[], $4::int2[], $5::text[],
             $7::int8[], $8::text[], $9::int8[], $10::int8[], $11::int8[], $12::int8[], $13::int8[],
             $14::int2[], $15::text[], $16::text[], $17::bytea[], $18::bytea[], $19::bytea[],
-            $20::bytea[])
+            $20::bytea[], $21::text[], $22::int8[])
             WITH ORDINALITY AS u(id, fence, attempt, state, error_kind, finished_at, failure,
                 duration_us, cpu_us, fuel, peak_memory_bytes, disk_bytes, truncated, artifacts,
-                content_type, output, stdout, stderr, log, place)
+                content_type, output, stdout, stderr, log, egress, kept_bytes, place)
         JOIN cofferdam.task_spec s ON s.id = u.id
         ORDER BY s.seq, u.place),
     m AS (
         UPDATE cofferdam.task t SET state = e.state, updated_at = e.finished_at,
             finished_at = e.finished_at, fence = NULL, error_kind = e.error_kind,
-            change = (SELECT cofferdam.change_number($6)) + e.place
+            change = (SELECT cofferdam.change_number($6)) + e.place,
+            kept_bytes = t.kept_bytes + e.kept_bytes
         FROM e WHERE t.seq = e.seq AND t.fence = e.fence AND t.attempt = e.attempt
             AND NOT t.cancel_requested AND t.batch_bound IS NULL
-        RETURNING t.worker, t.claimed_at, e.*),
+        RETURNING t.worker, t.claimed_at, t.tenant, t.batch, t.workflow IS NOT NULL AS is_node, e.*),
     r AS (
         INSERT INTO cofferdam.attempt (seq, number, worker, started_at, finished_at, failure,
             duration_us, cpu_us, fuel, peak_memory_bytes, disk_bytes, truncated, artifacts,
-            content_type, output, stdout, stderr, log)
+            content_type, output, stdout, stderr, log, egress, tenant)
         SELECT seq, attempt, worker, claimed_at, finished_at, failure, duration_us, cpu_us, fuel,
             peak_memory_bytes, disk_bytes, truncated, artifacts, content_type, output, stdout,
-            stderr, log
+            stderr, log, egress, tenant
         FROM m)
-    SELECT place FROM m";
+    SELECT place, tenant, kept_bytes,
+        (SELECT c.batch FROM cofferdam.callback c WHERE c.batch = m.batch), is_node
+    FROM m";
 
 /// Ends for one statement, column by column.
 #[derive(Default)]
@@ -57,16 +62,30 @@ struct Ends {
     attempts: Vec<i32>,
     states: Vec<i16>,
     error_kinds: Vec<Option<&'static str>>,
+    kept_bytes: Vec<i64>,
     left: Left,
 }
 
-/// Records those ends that are as usual; gives their places and the states of their tasks.
-pub(super) async fn end(tx: &mut Tx, told: &[Told]) -> Result<HashMap<usize, TaskState>, Fault> {
+/// Records those ends that are as usual, and notes their batches and workflows; gives where they are among those that
+/// were told, and the states of their tasks.
+pub(super) async fn end(
+    tx: &mut Tx,
+    told: &[Told],
+    settling: &mut Settling,
+) -> Result<HashMap<usize, TaskState>, Fault> {
     let mut recorded = HashMap::new();
     let mut before = 0;
     for ends in usual(told)? {
         let some = i64::try_from(ends.places.len()).map_err(StorageError::corrupt)?;
-        recorded.extend(ends.write(tx, before).await?);
+        for (place, state, is_node) in ends.write(tx, before, &mut settling.places).await? {
+            recorded.insert(place, state);
+            if is_node {
+                let (end, _) = &told[place];
+                let kind = end.outcome.failure_kind();
+                let id = end.task_id.0;
+                settling.ended.push(id, state, kind, end.finished_at);
+            }
+        }
         before += some;
     }
     Ok(recorded)
@@ -77,7 +96,8 @@ fn usual_state(end: &AttemptEnd) -> Option<TaskState> {
     match end.next {
         Next::Complete => Some(TaskState::Completed),
         Next::Fail => Some(TaskState::Failed),
-        Next::Cancel | Next::RetryAt(_) | Next::GiveBack | Next::Postpone(_) => None,
+        Next::Cancel => Some(TaskState::Cancelled),
+        Next::RetryAt(_) | Next::GiveBack | Next::Postpone(_) => None,
     }
 }
 
@@ -116,11 +136,17 @@ impl Ends {
         self.states.push(state_number(state).into());
         let failure = end.outcome.failure_kind();
         self.error_kinds.push(failure.map(FailureKind::as_str));
+        self.kept_bytes.push(row.kept_bytes);
         self.left.push(end.finished_at, row);
     }
 
     /// Sends them; their changes are numbered behind so many of the same transaction.
-    async fn write(self, tx: &mut Tx, before: i64) -> Result<Vec<(usize, TaskState)>, Fault> {
+    async fn write(
+        self,
+        tx: &mut Tx,
+        before: i64,
+        batches: &mut Places,
+    ) -> Result<Vec<(usize, TaskState, bool)>, Fault> {
         let mut params = params![
             self.ids,
             self.fences,
@@ -130,13 +156,21 @@ impl Ends {
             before,
         ];
         params.extend(self.left.into_params());
+        params.extend(params![self.kept_bytes]);
         let mut recorded = Vec::with_capacity(self.places.len());
         for row in tx.query(END, params).await? {
             let place = usize::try_from(get::<i64>(&row, 0)? - 1).map_err(StorageError::corrupt)?;
             let told = self.places.get(place).copied();
             let (place, state) = told.ok_or_else(|| StorageError::corrupt("an end nobody told"))?;
-            tx.moved(TaskState::Running, state, 1);
-            recorded.push((place, state));
+            let tenant = get(&row, 1)?;
+            tx.moved(tenant, TaskState::Running, state);
+            tx.kept(tenant, get(&row, 2)?);
+            let batch: Option<Uuid> = get(&row, 3)?;
+            batches.freed(batch.map(|batch| Place {
+                batch: *batch.as_bytes(),
+                bound: None,
+            }));
+            recorded.push((place, state, get(&row, 4)?));
         }
         Ok(recorded)
     }

@@ -3,40 +3,77 @@
 use uuid::Uuid;
 
 use super::key;
+use super::nodes::{NodeRow, node_params};
 use crate::StorageError;
 use crate::fate::NO_PLACE_YET;
+use crate::postgres::callbacks;
 use crate::postgres::params::{Params, Raw, params, text};
 use crate::postgres::tx::Tx;
-use crate::rows::{InputColumns, NO_METADATA, Template, list};
+use crate::rows::{InputColumns, NO_METADATA, Template, list, submitted_bytes};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{Input, NewTask};
 use cofferdam_domain::time::Timestamp;
 
 /// The numbers follow the order of the arrays. A template that is gone makes a NULL, which the table
 /// refuses.
-const INSERT: &str = "
-    WITH e AS MATERIALIZED (
-        SELECT nextval('cofferdam.task_seq') AS seq, q.* FROM (
-            SELECT * FROM unnest($1::uuid[], $2::int8[], $3::int8[], $4::int2[], $5::int8[],
-                $6::int4[], $7::int8[], $8::bytea[], $9::text[], $10::uuid[], $11::int8[],
-                $12::text[], $13::text[], $14::text[], $15::bytea[], $16::bytea[], $18::int8[],
-                $21::text[], $22::int8[])
-            WITH ORDINALITY AS u(id, template, name, priority, run_at, max_attempts, created_at,
-                fingerprint, content_type, blob, blob_bytes, args, env, metadata, idempotency_key,
-                body, due_at, tenant, lane, place)
-            ORDER BY u.place) q),
-    s AS (
-        INSERT INTO cofferdam.task_spec (seq, id, template, name, created_at, fingerprint,
-            content_type, blob, blob_bytes, args, env, metadata, idempotency_key, body, tenant)
-        SELECT seq, id, (SELECT p.id FROM cofferdam.template p WHERE p.id = e.template), name,
-            created_at, fingerprint, content_type, blob, blob_bytes, args, env, metadata,
-            idempotency_key, body, tenant
-        FROM e)
-    INSERT INTO cofferdam.task (seq, state, priority, run_at, max_attempts, updated_at, change,
-        batch, batch_bound, due_at, tenant, lane)
-    SELECT seq, 1, priority, run_at, max_attempts, created_at,
-        (SELECT cofferdam.change_number($17)) + place, $19::uuid, $20::int4, due_at, tenant, lane
-    FROM e";
+macro_rules! insert_sql {
+    ($found:literal, $arrays:literal, $names:literal, $more:literal, $columns:literal, $state:literal,
+        $values:literal) => {
+        concat!(
+            "WITH e AS MATERIALIZED (
+                SELECT nextval('cofferdam.task_seq') AS seq",
+            $found,
+            ", q.* FROM (
+                    SELECT * FROM unnest($1::uuid[], $2::int8[], $3::int8[], $4::int2[], $5::int8[],
+                        $6::int4[], $7::int8[], $8::bytea[], $9::text[], $10::uuid[], $11::int8[],
+                        $12::text[], $13::text[], $14::text[], $15::bytea[], $16::bytea[], $18::int8[],
+                        $21::text[], $22::int8[], $23::int8[]",
+            $arrays,
+            ") WITH ORDINALITY AS u(id, template, name, priority, run_at, max_attempts, created_at,
+                        fingerprint, content_type, blob, blob_bytes, args, env, metadata,
+                        idempotency_key, body, due_at, tenant, lane, kept_bytes",
+            $names,
+            ", place)
+                    ORDER BY u.place) q),
+            s AS (
+                INSERT INTO cofferdam.task_spec (seq, id, template, name, created_at, fingerprint,
+                    content_type, blob, blob_bytes, args, env, metadata, idempotency_key, body, tenant)
+                SELECT seq, id, (SELECT p.id FROM cofferdam.template p WHERE p.id = e.template), name,
+                    created_at, fingerprint, content_type, blob, blob_bytes, args, env, metadata,
+                    idempotency_key, body, tenant
+                FROM e)",
+            $more,
+            " INSERT INTO cofferdam.task (seq, state, priority, run_at, max_attempts, updated_at, change,
+                batch, batch_bound, due_at, tenant, lane, kept_bytes",
+            $columns,
+            ") SELECT seq, ",
+            $state,
+            ", priority, run_at, max_attempts, created_at,
+                (SELECT cofferdam.change_number($17)) + place, $19::uuid, $20::int4, due_at, tenant, lane,
+                kept_bytes",
+            $values,
+            " FROM e"
+        )
+    };
+}
+
+const INSERT: &str = insert_sql!("", "", "", "", "", "1", "");
+/// The same for nodes of workflows that are there. Those of an earlier statement of the same transaction are.
+const INSERT_NODES: &str = insert_sql!(
+    ", (SELECT f.seq FROM cofferdam.workflow f WHERE f.id = q.workflow_id) AS workflow",
+    ", $24::uuid[], $25::int4[], $26::int2[], $27::text[], $28::int4[], $29::text[], $30::text[],
+        $31::int4[], $32::text[]",
+    ", workflow_id, node_place, state, node_name, remaining, parents, kids, instance_of, plan",
+    ", n AS (
+        INSERT INTO cofferdam.node (workflow, place, tenant, seq, name, remaining, parents, kids,
+            instance_of, plan)
+        SELECT workflow, node_place, tenant, seq, node_name, remaining, parents::int4[], kids::int4[],
+            instance_of, plan
+        FROM e)",
+    ", workflow, place",
+    "state",
+    ", workflow, node_place"
+);
 
 /// Rows of one statement, and their bytes.
 const ROWS_MAX: usize = 5000;
@@ -86,6 +123,8 @@ struct Columns {
     due_at: Vec<Option<i64>>,
     tenants: Vec<String>,
     lanes: Vec<i64>,
+    kept_bytes: Vec<i64>,
+    callbacks: callbacks::Rows,
 }
 
 impl Rows {
@@ -124,12 +163,45 @@ impl Rows {
         }
     }
 
+    /// Sends them with the commit as the tasks of these nodes, one each.
+    pub(super) fn write_nodes(self, tx: &mut Tx, nodes: &[&NodeRow]) -> Result<(), StorageError> {
+        let mut left = nodes;
+        for mut columns in self.statements {
+            let (own, others) = left
+                .split_at_checked(columns.ids.len())
+                .ok_or_else(|| StorageError::corrupt("a task has no node"))?;
+            for ((tenant, bytes), node) in columns.tenants.iter().zip(&columns.kept_bytes).zip(own)
+            {
+                tx.count(tenant, node.state(), 1);
+                tx.kept(tenant, *bytes);
+            }
+            let callbacks = std::mem::take(&mut columns.callbacks).into_params();
+            let before = nodes.len() - left.len();
+            let before = i64::try_from(before).map_err(StorageError::corrupt)?;
+            let mut params = columns.into_params(before, self.batch);
+            params.extend(node_params(own)?);
+            tx.later(INSERT_NODES, params);
+            if let Some(callbacks) = callbacks {
+                tx.later(callbacks::INSERT, callbacks);
+            }
+            left = others;
+        }
+        Ok(())
+    }
+
     pub(super) fn write(self, tx: &mut Tx) {
         let mut before = 0;
-        for columns in self.statements {
+        for mut columns in self.statements {
             let rows = i64::try_from(columns.ids.len()).unwrap_or(i64::MAX);
-            tx.count(TaskState::Pending, rows);
+            for (tenant, bytes) in columns.tenants.iter().zip(&columns.kept_bytes) {
+                tx.count(tenant, TaskState::Pending, 1);
+                tx.kept(tenant, *bytes);
+            }
+            let callbacks = std::mem::take(&mut columns.callbacks).into_params();
             tx.later(INSERT, columns.into_params(before, self.batch));
+            if let Some(callbacks) = callbacks {
+                tx.later(callbacks::INSERT, callbacks);
+            }
             before += rows;
         }
     }
@@ -164,6 +236,9 @@ impl Columns {
         self.content_types.push(text(input.content_type));
         self.blobs.push(input.blob);
         self.blob_bytes.push(input.blob_bytes);
+        let kept_bytes = submitted_bytes(task, [args.as_ref(), env.as_ref()]);
+        let kept_bytes = i64::try_from(kept_bytes).map_err(StorageError::corrupt)?;
+        self.kept_bytes.push(kept_bytes);
         self.args.push(args);
         self.env.push(env);
         let metadata = (spec.metadata != NO_METADATA).then(|| spec.metadata.clone());
@@ -172,6 +247,7 @@ impl Columns {
         self.bodies.push(input.body.cloned().map(Raw));
         self.tenants.push(task.tenant.as_str().to_owned());
         self.lanes.push(lane);
+        self.callbacks.push(task);
         Ok(())
     }
 
@@ -200,6 +276,7 @@ impl Columns {
             batch.and_then(|batch| batch.bound),
             self.tenants,
             self.lanes,
+            self.kept_bytes,
         ]
     }
 }

@@ -144,7 +144,8 @@ fn of_label(label: Label, now: Timestamp) -> String {
         Label::Completed => "t.state = 3".to_owned(),
         Label::Failed => FAILED_ONLY.to_owned(),
         Label::Dead => DEAD.to_owned(),
-        Label::Cancelled => "t.state = 5".to_owned(),
+        Label::Cancelled => "t.state = 5 AND t.error_kind IS DISTINCT FROM 'skipped'".to_owned(),
+        Label::Skipped => "t.state = 5 AND t.error_kind = 'skipped'".to_owned(),
     }
 }
 

@@ -16,23 +16,26 @@ pub(super) const MOVE: &str = "
         max_attempts = u.max_attempts, lost = u.lost, run_at = u.run_at, updated_at = u.updated_at,
         finished_at = u.finished_at, worker = u.worker, claimed_at = u.claimed_at, fence = NULL,
         error_kind = CASE WHEN u.has_ended THEN u.error_kind ELSE t.error_kind END,
-        cancel_requested = false, change = (SELECT cofferdam.change_number($13)) + u.place
+        cancel_requested = false, change = (SELECT cofferdam.change_number($13)) + u.place,
+        kept_bytes = t.kept_bytes + u.kept_bytes
     FROM unnest($1::int8[], $2::int2[], $3::int4[], $4::int4[], $5::int4[], $6::int8[], $7::int8[],
-        $8::int8[], $9::uuid[], $10::int8[], $11::bool[], $12::text[])
+        $8::int8[], $9::uuid[], $10::int8[], $11::bool[], $12::text[], $14::int8[])
         WITH ORDINALITY AS u(seq, state, attempt, max_attempts, lost, run_at, updated_at,
-            finished_at, worker, claimed_at, has_ended, error_kind, place)
+            finished_at, worker, claimed_at, has_ended, error_kind, kept_bytes, place)
     WHERE t.seq = u.seq";
 pub(super) const RECORD: &str = "
     INSERT INTO cofferdam.attempt (seq, number, worker, started_at, finished_at, failure,
         duration_us, cpu_us, fuel, peak_memory_bytes, disk_bytes, truncated, artifacts,
-        content_type, output, stdout, stderr, log)
+        content_type, output, stdout, stderr, log, egress, tenant)
     SELECT * FROM unnest($1::int8[], $2::int4[], $3::uuid[], $4::int8[], $5::int8[], $6::text[],
         $7::int8[], $8::int8[], $9::int8[], $10::int8[], $11::int8[], $12::int2[], $13::text[],
-        $14::text[], $15::bytea[], $16::bytea[], $17::bytea[], $18::bytea[])";
+        $14::text[], $15::bytea[], $16::bytea[], $17::bytea[], $18::bytea[], $19::text[],
+        $20::text[])";
 /// Changes of one transaction are numbered from here on, behind those of what it claimed or ended at once.
 const FIRST_CHANGE: i64 = 1 << 17;
 
-pub(super) fn number(figure: u32) -> Result<i32, StorageError> {
+/// A figure as a column has it.
+pub(in crate::postgres) fn number(figure: u32) -> Result<i32, StorageError> {
     i32::try_from(figure).map_err(StorageError::corrupt)
 }
 
@@ -50,11 +53,13 @@ pub(super) struct Moves {
     claimed_at: Vec<Option<i64>>,
     has_ended: Vec<bool>,
     error_kinds: Vec<Option<&'static str>>,
+    kept_bytes: Vec<i64>,
 }
 
 #[derive(Default)]
 pub(super) struct Records {
     pub(super) seqs: Vec<i64>,
+    tenants: Vec<String>,
     numbers: Vec<i32>,
     workers: Vec<Uuid>,
     started_at: Vec<i64>,
@@ -77,6 +82,7 @@ pub(in crate::postgres) struct Left {
     content_types: Vec<Option<String>>,
     outputs: Vec<Option<Raw>>,
     streams: [Vec<Option<Raw>>; 3],
+    egress: Vec<Option<String>>,
 }
 
 /// What a task's row says afterwards.
@@ -90,6 +96,8 @@ pub(super) struct Moved {
     pub(super) has_run: bool,
     /// How the attempt ended, if one did.
     pub(super) ended: Option<Option<FailureKind>>,
+    /// The bytes that are kept of it.
+    pub(super) kept_bytes: i64,
 }
 
 impl Moves {
@@ -110,6 +118,7 @@ impl Moves {
         self.has_ended.push(moved.ended.is_some());
         let failure = moved.ended.flatten();
         self.error_kinds.push(failure.map(FailureKind::as_str));
+        self.kept_bytes.push(moved.kept_bytes);
         Ok(())
     }
 
@@ -128,6 +137,7 @@ impl Moves {
             self.has_ended,
             self.error_kinds,
             FIRST_CHANGE,
+            self.kept_bytes,
         ]
     }
 }
@@ -141,6 +151,7 @@ impl Records {
         row: EndedRow<'_>,
     ) {
         self.seqs.push(task.seq);
+        self.tenants.push(task.tenant.clone());
         self.numbers.push(number);
         self.workers.push(Uuid::from_bytes(task.worker));
         self.started_at.push(task.claimed_at);
@@ -150,6 +161,7 @@ impl Records {
     pub(super) fn into_params(self) -> Params {
         let mut params = params![self.seqs, self.numbers, self.workers, self.started_at];
         params.extend(self.left.into_params());
+        params.extend(params![self.tenants]);
         params
     }
 }
@@ -168,13 +180,14 @@ impl Left {
         self.artifacts.push(row.artifacts);
         self.content_types.push(row.content_type.map(text));
         self.outputs.push(row.output.map(Raw::copy));
+        self.egress.push(row.egress);
         for (column, stream) in self.streams.iter_mut().zip(row.streams) {
             column.push(stream.map(Raw::copy));
         }
     }
 
     /// finished_at, failure, duration_us, cpu_us, fuel, peak_memory_bytes, disk_bytes, truncated,
-    /// artifacts, content_type, output, stdout, stderr and log.
+    /// artifacts, content_type, output, stdout, stderr, log and egress.
     pub(in crate::postgres) fn into_params(self) -> Params {
         let [stdout, stderr, log] = self.streams;
         params![
@@ -192,6 +205,7 @@ impl Left {
             stdout,
             stderr,
             log,
+            self.egress,
         ]
     }
 }

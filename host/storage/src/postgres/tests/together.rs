@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use uuid::Uuid;
 
 use super::*;
+use crate::conformance::quotas::waiting_max;
 use crate::postgres::call::Call;
 use crate::postgres::params::params;
 use crate::postgres::tx::Mode;
@@ -34,7 +35,7 @@ async fn two_hosts_share_tasks_and_modules() {
         .collect();
     assert_eq!(ids.len(), 40);
     // Asked for here, seen there.
-    let cancelled = other.cancel(mine[0].task_id, at(2)).await.unwrap();
+    let cancelled = other.cancel(&MINE, mine[0].task_id, at(2)).await.unwrap();
     assert_eq!(cancelled, Cancelled::Requested(ME));
     assert_eq!(one.cancel_requests(ME).await.unwrap(), [mine[0].task_id]);
     // What one says of the other's claims is as good as what it says itself: the fence decides.
@@ -48,7 +49,7 @@ async fn two_hosts_share_tasks_and_modules() {
     other.heartbeat(beat(OTHER), at(60)).await.unwrap();
     let rescued = other.rescue(OTHER, at(50), 99, at(60)).await.unwrap();
     assert_eq!(rescued.len(), 20);
-    let counts = one.counts().await.unwrap();
+    let counts = one.counts(&MINE).await.unwrap();
     assert_eq!(
         (counts.pending, counts.completed, counts.cancelled),
         (19, 20, 1)
@@ -86,7 +87,10 @@ async fn a_queue_that_hosts_fill_together_is_full() {
     let submit = async |host: &PostgresStorage, first: u128| {
         let mut stored = 0;
         for number in first..first + 100 {
-            match host.insert_tasks(vec![new_task(number)], MAX, at(1)).await {
+            match host
+                .insert_tasks(vec![new_task(number)], MAX.into(), at(1))
+                .await
+            {
                 Ok(_) => stored += 1,
                 Err(StorageError::QueueFull { pending, limit }) => {
                     assert_eq!(limit, MAX);
@@ -98,10 +102,31 @@ async fn a_queue_that_hosts_fill_together_is_full() {
         stored
     };
     let (a, b) = tokio::join!(submit(one, 1000), submit(other, 2000));
-    let pending = one.counts().await.unwrap().pending;
+    let pending = one.counts(&MINE).await.unwrap().pending;
     assert_eq!(pending, a + b);
     // Each stores one task at a time here.
     assert!((MAX..=MAX + 1).contains(&pending), "{pending}");
+}
+
+/// Hosts that store tasks of a tenant at once go beyond no quota of it.
+#[tokio::test]
+async fn one_of_many_gets_the_last_place_whichever_host_it_asks() {
+    let two = Two::fresh().await;
+    let five = waiting_max(5);
+    insert_all(&two.hosts[0], (1..=4).map(new_task).collect()).await;
+    let submits = (0..100).map(|n| {
+        let host = &two.hosts[usize::from(n % 2 == 0)];
+        host.insert_tasks(vec![new_task(10 + n)], five, at(1))
+    });
+    let answers = futures_util::future::join_all(submits).await;
+    let stored = answers.iter().filter(|answer| answer.is_ok()).count();
+    assert_eq!(stored, 1);
+    let refused = answers.into_iter().filter_map(Result::err);
+    for refusal in refused {
+        assert!(matches!(refusal, StorageError::OverQuota(told) if told.used == 5));
+    }
+    assert_eq!(two.hosts[1].counts(&MINE).await.unwrap().pending, 5);
+    two.check();
 }
 
 /// Three hosts claim and end as fast as they can; whoever has a task counts it.

@@ -5,18 +5,20 @@
 use std::ops::RangeInclusive;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use super::rest::Rest;
 use crate::StorageError;
 use crate::listing::{DEAD, Found, Path};
 use crate::rows::state_number;
+use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::state::TaskState;
 
-/// The table with the index, its own condition, and the column that says the place.
+/// The table with the index, its own condition, and the column that says the place. The first parameter
+/// is the tenant.
 fn parts(path: Path) -> (&'static str, String, &'static str) {
     match path {
-        Path::Seq => ("task", "true".to_owned(), "seq"),
+        Path::Seq => ("task INDEXED BY task_tenant", "true".to_owned(), "seq"),
         Path::Name(name) => ("task INDEXED BY task_name", format!("name = {name}"), "seq"),
         Path::Few(TaskState::Running) => (
             "task INDEXED BY task_running",
@@ -46,7 +48,7 @@ fn parts(path: Path) -> (&'static str, String, &'static str) {
 
 /// The first `limit` tasks along all of these paths, on which places fall, and where they go on.
 pub(super) fn search_all(
-    conn: &Connection,
+    (conn, tenant): (&Connection, &Tenant),
     paths: &[Path],
     rest: &Rest,
     below: i64,
@@ -56,25 +58,32 @@ pub(super) fn search_all(
     let mut parts = Vec::with_capacity(paths.len());
     for path in paths {
         let places = i64::MIN..=below.saturating_sub(1);
-        parts.push(search_some(conn, *path, rest, places, limit, scan)?);
+        parts.push(search_some(
+            (conn, tenant),
+            *path,
+            rest,
+            places,
+            limit,
+            scan,
+        )?);
     }
     Ok(Found::merged(parts, limit))
 }
 
 /// The first `limit` tasks along a path, and where it goes on.
 pub(super) fn search(
-    conn: &Connection,
+    (conn, tenant): (&Connection, &Tenant),
     path: Path,
     rest: &Rest,
     places: RangeInclusive<i64>,
     limit: u32,
 ) -> Result<Found, StorageError> {
-    search_some(conn, path, rest, places, limit, rest.scan_max())
+    search_some((conn, tenant), path, rest, places, limit, rest.scan_max())
 }
 
 /// The same among the next `scan` tasks.
 fn search_some(
-    conn: &Connection,
+    (conn, tenant): (&Connection, &Tenant),
     path: Path,
     rest: &Rest,
     places: RangeInclusive<i64>,
@@ -84,7 +93,7 @@ fn search_some(
     let (mut from, mut to) = places.into_inner();
     let (table, own, place) = parts(path);
     let direction = if path == Path::Change { "ASC" } else { "DESC" };
-    let range = format!("{own} AND {place} >= ? AND {place} <= ?");
+    let range = format!("tenant = ? AND {own} AND {place} >= ? AND {place} <= ?");
     let mut stopped_at = None;
     if !rest.is_empty() {
         // Whatever is found or not, this is the last place that is looked at.
@@ -93,7 +102,10 @@ fn search_some(
                 "SELECT {place} FROM {table} WHERE {range} ORDER BY {place} {direction}
                  LIMIT 1 OFFSET ?"
             ))?
-            .query_row([from, to, (scan - 1).max(0)], |row| row.get(0))
+            .query_row(
+                params![tenant.as_str(), from, to, (scan - 1).max(0)],
+                |row| row.get(0),
+            )
             .optional()?;
         stopped_at = last;
         match last {
@@ -106,7 +118,8 @@ fn search_some(
         "SELECT {place}, seq FROM {table} WHERE {range}{} ORDER BY {place} {direction} LIMIT ?",
         rest.sql()
     );
-    let values = [Value::Integer(from), Value::Integer(to)]
+    let tenant = Value::Text(tenant.as_str().to_owned());
+    let values = [tenant, Value::Integer(from), Value::Integer(to)]
         .into_iter()
         .chain(rest.values().iter().cloned())
         .chain([Value::Integer(i64::from(limit) + 1)]);

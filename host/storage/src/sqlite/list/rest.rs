@@ -118,7 +118,8 @@ fn of_label(label: Label) -> &'static str {
         Label::Completed => "state = 3",
         Label::Failed => FAILED_ONLY,
         Label::Dead => DEAD,
-        Label::Cancelled => "state = 5",
+        Label::Cancelled => "state = 5 AND error_kind IS DISTINCT FROM 'skipped'",
+        Label::Skipped => "state = 5 AND error_kind = 'skipped'",
     }
 }
 

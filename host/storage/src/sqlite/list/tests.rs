@@ -34,8 +34,8 @@ fn fill(conn: &Connection) {
     conn.execute_batch(&format!(
         "BEGIN;
          INSERT INTO module_name (id, name) VALUES (1, 'echo'), (2, 'rare');
-         INSERT INTO template (id, digest, module, settings, tasks, name)
-             SELECT id, zeroblob(32), name, '{{}}', 1, id FROM module_name;
+         INSERT INTO template (id, digest, module, settings, tasks, name, class)
+             SELECT id, zeroblob(32), name, '{{}}', 1, id, 0 FROM module_name;
          WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {TASKS})
          INSERT INTO task (seq, id, template, state, priority, run_at, attempt, max_attempts, lost,
              created_at, updated_at, cancel_requested, finished_at, progress, progress_note, name,
@@ -47,7 +47,8 @@ fn fill(conn: &Connection) {
          INSERT INTO task_spec (seq, fingerprint, content_type, body)
              SELECT seq, zeroblob(16), '', x'' FROM task;
          UPDATE newest_change SET number = {TASKS};
-         UPDATE counter SET tasks = (SELECT count(*) FROM task t WHERE t.state = counter.state);
+         INSERT INTO counter (tenant, state, tasks)
+             SELECT tenant, state, count(*) FROM task GROUP BY tenant, state;
          COMMIT;"
     ))
     .unwrap();
@@ -79,7 +80,7 @@ impl Table {
         let mut found = 0;
         for _ in 0..pages_max {
             self.steps.store(0, Ordering::Relaxed);
-            let page = tasks(&self.conn, &filter, 100).unwrap();
+            let page = tasks(&self.conn, &US, &filter, 100).unwrap();
             let steps = self.steps.load(Ordering::Relaxed);
             println!("{name}: {} tasks in {steps} steps", page.tasks.len());
             assert!(steps <= steps_max, "{name}: {steps} steps");

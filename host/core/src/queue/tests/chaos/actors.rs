@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
+use crate::nodes::Given;
 use crate::queue::executor::{Attempts, failed};
 use crate::queue::tests::faulty::Faulty;
 use crate::runner::NotYet;
@@ -102,7 +103,12 @@ pub(super) struct Actors {
 }
 
 impl Attempts for Actors {
-    async fn run(&self, claim: &Claim, control: Control) -> Result<Report, NotYet> {
+    async fn run(
+        &self,
+        claim: &Claim,
+        _given: Option<Box<Given>>,
+        control: Control,
+    ) -> Result<Report, NotYet> {
         if self.host.is_cut() {
             // A dead host begins nothing.
             control.kill.cancelled().await;
@@ -136,6 +142,7 @@ impl Attempts for Actors {
             usage: Usage::default(),
             streams: Streams::default(),
             files: None,
+            isolation: None,
         })
     }
 

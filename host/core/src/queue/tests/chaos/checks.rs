@@ -6,6 +6,7 @@ use super::actors::Part;
 use super::client::{Client, There};
 use super::world::{Heard, Op, PATIENCE, Round, SLOTS, World};
 use cofferdam_domain::state::TaskState;
+use cofferdam_domain::whose::Whose;
 
 impl World {
     /// Lets everything come to its end: whatever was taken, and whoever listens.
@@ -21,7 +22,7 @@ impl World {
             loop {
                 self.end_those_that_wait().await;
                 self.later(500);
-                let counts = self.opened.reads.counts().await.unwrap();
+                let counts = self.opened.reads.counts(&Whose::All).await.unwrap();
                 if counts.pending + counts.running == 0 {
                     return;
                 }
@@ -54,7 +55,12 @@ impl World {
         );
         for client in &self.clients {
             let client = client.lock().await;
-            let task = self.opened.reads.task(client.id).await.unwrap();
+            let task = self
+                .opened
+                .reads
+                .task(&Whose::All, client.id)
+                .await
+                .unwrap();
             if task.as_ref().is_some_and(|task| !task.state.is_final()) {
                 open.push_str(&format!("\n{client:?} {task:?}"));
             }
@@ -102,7 +108,13 @@ impl World {
         if client.changed_its_mind {
             return;
         }
-        let task = self.opened.reads.task(client.id).await.unwrap().unwrap();
+        let task = self
+            .opened
+            .reads
+            .task(&Whose::All, client.id)
+            .await
+            .unwrap()
+            .unwrap();
         let last = states.last().map_or(stood, |(state, _)| *state);
         assert_eq!(last, task.state, "what a watcher heard last: {states:?}");
     }
@@ -111,7 +123,7 @@ impl World {
         let was_misjudged = self.was_misjudged;
         let client: &Client = self.clients[number].get_mut();
         let (reads, id) = (&self.opened.reads, client.id);
-        let task = reads.task(id).await.unwrap();
+        let task = reads.task(&Whose::All, id).await.unwrap();
         if let There::Gone(since) = client.there {
             assert!(task.is_none(), "{client:?} is there: {task:?}");
             assert!(was_misjudged || self.log.begun(id, since).is_empty());
@@ -119,7 +131,7 @@ impl World {
         }
         let task = task.expect("what was taken is there");
         assert!(task.state.is_final());
-        let attempts = reads.attempts(id, 0, 100).await.unwrap();
+        let attempts = reads.attempts(&Whose::All, id, 0, 100).await.unwrap();
         let numbers: Vec<u32> = attempts.iter().map(|attempt| attempt.number).collect();
         assert!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
         let successes = attempts.iter().filter(|end| end.failure.is_none()).count();

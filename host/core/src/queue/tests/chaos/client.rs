@@ -107,7 +107,9 @@ impl Client {
             Ok(Retried::Pending) => {}
             Err(error) if is_unknown(error) => {}
             Ok(Retried::Unknown) => return assert_ne!(self.there, There::Yes, "{self:?}"),
-            Ok(Retried::NotFailed(_) | Retried::Exhausted) | Err(_) => return,
+            Ok(Retried::NotFailed(_) | Retried::Exhausted | Retried::OfWorkflow(_)) | Err(_) => {
+                return;
+            }
         }
         self.may_run_again();
     }
@@ -124,7 +126,7 @@ impl Client {
                 self.there = There::Unknown;
             }
             Ok(Purged::Unknown) => assert_ne!(self.there, There::Yes, "{self:?}"),
-            Ok(Purged::NotFinal(_)) => self.is_there(),
+            Ok(Purged::NotFinal(_) | Purged::OfWorkflow(_)) => self.is_there(),
             Err(_) => {}
         }
     }

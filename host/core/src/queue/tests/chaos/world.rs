@@ -25,6 +25,7 @@ use cofferdam_domain::clock::Clock;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::Task;
 use cofferdam_domain::time::Timestamp;
+use cofferdam_domain::whose::Whose;
 use cofferdam_sandbox::threads::GuestThreads;
 use cofferdam_storage::{Opened, Reads, Tasks};
 
@@ -254,12 +255,20 @@ impl World {
             Op::CancelElsewhere(_) => {
                 let (id, now) = (client.id, self.clock.now());
                 // Nobody was promised anything.
-                let _answer = self.opened.tasks.cancel(id, now).await.unwrap();
+                let _answer = self
+                    .opened
+                    .tasks
+                    .cancel(&Whose::All, id, now)
+                    .await
+                    .unwrap();
             }
             Op::Retry(_) => client.retry(queue).await,
             Op::Purge(_) => client.purge(queue, begun).await,
             Op::Watch(_) => {
-                if let Ok(Some((task, watch))) = queue.watch(client.id, 0, Reach::AllHosts).await {
+                if let Ok(Some((task, watch))) = queue
+                    .watch(&Caller::local(), client.id, 0, Reach::AllHosts)
+                    .await
+                {
                     let watching = watched(number, task.state, watch);
                     self.host().listeners.lock().unwrap().spawn(watching);
                 }
@@ -268,7 +277,7 @@ impl World {
                 let (queue, id) = (Arc::clone(queue), client.id);
                 let was_there = client.there == There::Yes;
                 let waiting = async move {
-                    let waited = queue.wait(id, 2 * PATIENCE).await;
+                    let waited = queue.wait(&Caller::local(), id, 2 * PATIENCE).await;
                     Heard::Waited(number, was_there, Box::new(waited))
                 };
                 self.host().listeners.lock().unwrap().spawn(waiting);

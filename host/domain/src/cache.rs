@@ -1,0 +1,31 @@
+//! The words of the result cache: how long a result is good, and where one came from.
+
+use std::time::Duration;
+
+/// The longest time that a result is kept for: a week.
+pub const TTL_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Where a result came from that was asked of the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheUse {
+    /// It was kept.
+    Hit,
+    /// It was made.
+    Miss,
+    /// It was made by another run that was under way.
+    Joined,
+}
+
+impl CacheUse {
+    /// Every one.
+    pub const ALL: [CacheUse; 3] = [CacheUse::Hit, CacheUse::Miss, CacheUse::Joined];
+
+    /// The word of the API and of metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            CacheUse::Hit => "hit",
+            CacheUse::Miss => "miss",
+            CacheUse::Joined => "joined",
+        }
+    }
+}

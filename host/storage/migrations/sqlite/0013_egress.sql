@@ -1,0 +1,2 @@
+-- What an attempt sent to other machines: requests, bytes in and bytes out, as JSON; NULL for nothing.
+ALTER TABLE attempt ADD COLUMN egress TEXT;
