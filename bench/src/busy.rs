@@ -10,7 +10,7 @@ use anyhow::{Context, ensure};
 use tempfile::TempDir;
 
 use crate::client::Client;
-use crate::host::Host;
+use crate::host::{Host, Start};
 use crate::place::Place;
 use crate::report::{Aim, Report, Table};
 use crate::server::Server;
@@ -54,7 +54,12 @@ struct Case {
 
 pub(crate) fn run(place: &Place, plan: &Plan) -> anyhow::Result<Report> {
     let data = TempDir::new()?;
-    let host = Host::start(place, data.path())?;
+    // Guests that fail all the time are what is measured.
+    let start = Start {
+        environment: vec![("COFFERDAM_BREAKER_THRESHOLD", "0".to_owned())],
+        ..Start::default()
+    };
+    let host = Host::start_with(place, data.path(), start)?;
     host.upload(place, "echo")?;
     host.upload_bytes("spin", "text/wat", SPIN.as_bytes())?;
     host.check_echo()?;
@@ -139,6 +144,7 @@ fn load(url: String, seconds: u64) -> Load<'static> {
         body: "0123456789abcdef",
         connections: CONNECTIONS,
         seconds,
+        key: None,
     }
 }
 

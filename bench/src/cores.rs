@@ -111,6 +111,7 @@ impl Measured {
             body: &work.body,
             connections: one.at_once,
             seconds,
+            key: None,
         })?;
         ensure!(
             seen.errors == 0,

@@ -12,11 +12,11 @@ use tempfile::TempDir;
 
 use self::contestant::{Contestant, Driver, Ours, Program};
 use self::script::{SCRIPTS, Script};
+use crate::Plan;
 use crate::host::Host;
 use crate::place::Place;
 use crate::report::{Aim, Report, Table};
 use crate::stats::Samples;
-use crate::{Plan, machine};
 
 /// Executions at once.
 const AT_ONCE: [usize; 2] = [1, 16];
@@ -93,9 +93,9 @@ pub(crate) fn run(place: &Place, plan: &Plan) -> anyhow::Result<Report> {
             Err(error) => notes.push(format!("Left out: {sandbox} ({error:#}).")),
         }
     }
-    let before = (host.server.memory_mb("VmRSS")?, host.server.descriptors()?);
+    let before = (host.server.resident_mb()?, host.server.descriptors()?);
     let (series, executions) = measure(&mut contestants, plan)?;
-    let after = (host.server.memory_mb("VmRSS")?, host.server.descriptors()?);
+    let after = (host.server.resident_mb()?, host.server.descriptors()?);
     notes.push(format!(
         "The host before and after these {executions} executions: {:.1} and {:.1} MB resident, \
          {} and {} open descriptors.",
@@ -113,7 +113,7 @@ pub(crate) fn run(place: &Place, plan: &Plan) -> anyhow::Result<Report> {
 }
 
 /// Waits until the host executes both languages.
-fn warm_up(host: &Host) -> anyhow::Result<()> {
+pub(crate) fn warm_up(host: &Host) -> anyhow::Result<()> {
     let begun = Instant::now();
     for script in SCRIPTS {
         loop {
@@ -136,13 +136,13 @@ fn warm_up(host: &Host) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The growth of the host's anonymous memory while one Python sleeps on each core, divided by their
-/// number. Pages of the shared image are not anonymous until they are written to.
+/// The growth of the anonymous memory of the host and its processes while many Pythons sleep at once, divided
+/// by their number. Pages of the shared image are not anonymous until they are written to.
 fn memory_per_python(host: &Host) -> anyhow::Result<Samples> {
     let code = format!("import time\ntime.sleep({})", SLEEP.as_secs());
     let body = json!({"language": "python", "code": code}).to_string();
-    let sleepers = machine::cores();
-    let before = host.server.memory_mb("RssAnon")?;
+    let sleepers = AT_ONCE[1];
+    let before = host.server.anonymous_mb()?;
     let during = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..sleepers)
             .map(|_| {
@@ -154,7 +154,7 @@ fn memory_per_python(host: &Host) -> anyhow::Result<Samples> {
             })
             .collect();
         std::thread::sleep(SLEEP / 2);
-        let during = host.server.memory_mb("RssAnon")?;
+        let during = host.server.anonymous_mb()?;
         for client in clients {
             let answer = client.join().expect("a client does not panic")?;
             ensure!(

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
 use crate::client::Client;
@@ -13,6 +13,12 @@ use crate::server::Server;
 
 /// How long a host may take to be ready; with cold caches it compiles interpreters first.
 const READY_MAX: Duration = Duration::from_secs(120);
+/// How often the counters are read.
+const POLL_EVERY: Duration = Duration::from_millis(20);
+/// The queue is at rest when its counters have not changed for this long and nothing runs.
+const REST: Duration = Duration::from_millis(500);
+/// The longest a queue may take to come to rest.
+const DRAIN_MAX: Duration = Duration::from_secs(300);
 
 /// A running host.
 #[derive(Debug)]
@@ -128,6 +134,35 @@ impl Host {
             failed: number("tasks_failed")?,
             active: number("active_tasks")?,
         })
+    }
+
+    /// Waits until all `accepted` tasks are final and nothing runs: how many completed, and when the
+    /// last of them was seen.
+    pub(crate) fn rest(
+        &self,
+        completed_before: u64,
+        accepted: u64,
+    ) -> anyhow::Result<(u64, Instant)> {
+        let begun = Instant::now();
+        let mut seen = self.counters()?;
+        let mut changed = Instant::now();
+        while begun.elapsed() < DRAIN_MAX {
+            std::thread::sleep(POLL_EVERY);
+            let now = self.counters()?;
+            if (now.completed, now.failed) != (seen.completed, seen.failed) {
+                changed = Instant::now();
+            }
+            seen = now;
+            ensure!(seen.failed == 0, "{} tasks failed", seen.failed);
+            let done = seen
+                .completed
+                .checked_sub(completed_before)
+                .context("the counter of completed tasks went back")?;
+            if done >= accepted && seen.active == 0 && changed.elapsed() >= REST {
+                return Ok((done, changed));
+            }
+        }
+        bail!("the queue did not come to rest within {DRAIN_MAX:?}: {seen:?}, {accepted} accepted")
     }
 }
 

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use rustix::process::{Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::client::Client;
-use crate::host::Host;
+use crate::host::{Host, Start};
 use crate::place::Place;
 use crate::report::{Aim, Report, Table};
 use crate::server::Server;
@@ -42,9 +43,44 @@ const TIMEOUT_MS: u64 = 1000;
 /// The guests get this long to start before anything is measured.
 const AHEAD: Duration = Duration::from_millis(300);
 
-/// One guest, or none, and the measurements beside it.
+/// A process of guests is killed so often, as if a guest had found a defect of the runtime.
+const KILL_EVERY: Duration = Duration::from_millis(50);
+
+/// What goes on beside a measurement.
+#[derive(Clone, Copy)]
+enum Beside {
+    Nobody,
+    /// A guest that runs again and again.
+    Guest(&'static str),
+    /// Isolated guests, without and with deaths of their processes.
+    Isolated {
+        dying: bool,
+    },
+}
+
+impl Beside {
+    fn name(self) -> &'static str {
+        match self {
+            Beside::Nobody => "nobody",
+            Beside::Guest(guest) => guest,
+            Beside::Isolated { dying: false } => "isolated echoes",
+            Beside::Isolated { dying: true } => "isolated echoes whose processes are killed",
+        }
+    }
+
+    /// What its clients ask for, again and again.
+    fn request(self) -> Option<String> {
+        match self {
+            Beside::Nobody => None,
+            Beside::Guest(guest) => Some(format!("/v1/run/{guest}?timeout_ms={TIMEOUT_MS}")),
+            Beside::Isolated { .. } => Some("/v1/run/echo?isolation=process".to_owned()),
+        }
+    }
+}
+
+/// The measurements beside something.
 struct Case {
-    guest: Option<&'static str>,
+    beside: Beside,
     ours: Latency,
     native: Latency,
 }
@@ -57,7 +93,12 @@ struct Latency {
 
 pub(crate) fn run(place: &Place, plan: &Plan) -> anyhow::Result<Report> {
     let data = TempDir::new()?;
-    let host = Host::start(place, data.path())?;
+    // Guests that fail all the time are what is measured.
+    let start = Start {
+        environment: vec![("COFFERDAM_BREAKER_THRESHOLD", "0".to_owned())],
+        ..Start::default()
+    };
+    let host = Host::start_with(place, data.path(), start)?;
     host.upload(place, "echo")?;
     for guest in GUESTS {
         let wat = std::fs::read(place.file(&format!("tests/guests/{guest}.wat"))?)?;
@@ -65,18 +106,19 @@ pub(crate) fn run(place: &Place, plan: &Plan) -> anyhow::Result<Report> {
     }
     host.check_echo()?;
     let native = peers::native_echo(place)?;
-    let guests = GUESTS.into_iter().map(Some);
-    let mut cases: Vec<Case> = std::iter::once(None)
-        .chain(guests)
-        .map(|guest| Case {
-            guest,
+    let isolated = [false, true].map(|dying| Beside::Isolated { dying });
+    let mut cases: Vec<Case> = std::iter::once(Beside::Nobody)
+        .chain(GUESTS.map(Beside::Guest))
+        .chain(isolated)
+        .map(|beside| Case {
+            beside,
             ours: Latency::default(),
             native: Latency::default(),
         })
         .collect();
     for round in 1..=plan.rounds {
         for case in &mut cases {
-            let name = case.guest.unwrap_or("nobody");
+            let name = case.beside.name();
             crate::progress(&format!(
                 "hostile: {name}, round {round} of {}",
                 plan.rounds
@@ -91,11 +133,16 @@ fn measure(case: &mut Case, host: &Host, native: &Server, plan: &Plan) -> anyhow
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let hostile: Vec<_> = case
-            .guest
+            .beside
+            .request()
             .iter()
-            .flat_map(|guest| std::iter::repeat_n(*guest, machine::cores()))
-            .map(|guest| scope.spawn(|| again_and_again(&host.client, guest, &over)))
+            .flat_map(|path| std::iter::repeat_n(path.clone(), machine::cores()))
+            .map(|path| scope.spawn(|| again_and_again(&host.client, path, &over)))
             .collect();
+        let killer = match case.beside {
+            Beside::Isolated { dying: true } => Some(scope.spawn(|| kill(&host.server, &over))),
+            Beside::Nobody | Beside::Guest(_) | Beside::Isolated { dying: false } => None,
+        };
         std::thread::sleep(AHEAD);
         let measured = (|| {
             case.ours
@@ -107,25 +154,43 @@ fn measure(case: &mut Case, host: &Host, native: &Server, plan: &Plan) -> anyhow
         for guest in hostile {
             guest.join().expect("a request does not panic")?;
         }
+        if let Some(killer) = killer {
+            killer.join().expect("a kill does not panic")?;
+        }
         measured
     })
 }
 
 /// Runs a guest until it is over; the host must answer for each run in time.
-fn again_and_again(client: &Client, guest: &str, over: &AtomicBool) -> anyhow::Result<()> {
-    let path = format!("/v1/run/{guest}?timeout_ms={TIMEOUT_MS}");
+fn again_and_again(client: &Client, path: String, over: &AtomicBool) -> anyhow::Result<()> {
     while !over.load(Ordering::Relaxed) {
         let begun = Instant::now();
         let answer = client
             .post(&path, "application/octet-stream", b"")
-            .with_context(|| guest.to_owned())?;
+            .with_context(|| path.clone())?;
         ensure!(
             matches!(answer.status, 200 | 422),
-            "{guest} was answered with {}: {}",
+            "{path} was answered with {}: {}",
             answer.status,
             String::from_utf8_lossy(&answer.body)
         );
         std::thread::sleep(BEGIN_EVERY.saturating_sub(begun.elapsed()));
+    }
+    Ok(())
+}
+
+/// Kills one of the processes of guests after the other, until it is over.
+fn kill(server: &Server, over: &AtomicBool) -> anyhow::Result<()> {
+    for turn in 0_usize.. {
+        if over.load(Ordering::Relaxed) {
+            break;
+        }
+        let children = server.children()?;
+        if let Some(child) = children.get(turn % children.len().max(1)) {
+            // It may be gone since it was listed.
+            let _was_there = kill_process(*child, Signal::KILL);
+        }
+        std::thread::sleep(KILL_EVERY);
     }
     Ok(())
 }
@@ -139,6 +204,7 @@ impl Latency {
             body: "0123456789abcdef",
             connections: 1,
             seconds,
+            key: None,
         })?;
         ensure!(seen.errors == 0, "{} answers were errors", seen.errors);
         self.p50_us.add(seen.p50_us);
@@ -155,11 +221,13 @@ fn report(cases: &[Case], plan: &Plan) -> Report {
             "`/v1/run/echo` over one connection (wrk -t1, {} rounds of {} s, median (min–max)) \
              while {cores} clients run a hostile guest of `tests/guests` again and again, at most \
              {} times a second each and for {TIMEOUT_MS} ms at most. The native axum echo is \
-             measured beside the same guests: its loss is the machine's share. Ratios are to the \
+             measured beside the same guests: its loss is the machine's share. In the last row a process of \
+             guests is killed {} times a second, while isolated runs go on. Ratios are to the \
              same round without a hostile guest.",
             plan.rounds,
             plan.seconds,
             1000 / BEGIN_EVERY.as_millis(),
+            1000 / KILL_EVERY.as_millis(),
         ),
     );
     let mut table = Table::new(&[
@@ -175,7 +243,7 @@ fn report(cases: &[Case], plan: &Plan) -> Report {
     };
     for case in cases {
         table.row([
-            case.guest.unwrap_or("nobody").to_owned(),
+            case.beside.name().to_owned(),
             case.ours.p50_us.text(),
             case.ours.p99_us.text(),
             case.ours.p99_us.over(&idle.ours.p99_us).text(),
@@ -185,7 +253,7 @@ fn report(cases: &[Case], plan: &Plan) -> Report {
     }
     report.tables.push(table);
     for case in hostile {
-        let what = format!("p99 ÷ idle beside {}", case.guest.unwrap_or_default());
+        let what = format!("p99 ÷ idle beside {}", case.beside.name());
         let ratio = case.ours.p99_us.over(&idle.ours.p99_us);
         report.goal(&what, Aim::AtMost(2.0), &ratio);
     }

@@ -3,12 +3,15 @@
 //! they need; this program only measures.
 
 mod busy;
+mod cached;
 mod client;
 mod cores;
 mod exec;
+mod fair;
 mod growth;
 mod host;
 mod hostile;
+mod kernels;
 mod machine;
 mod modules;
 mod peers;
@@ -19,8 +22,11 @@ mod report;
 mod run;
 mod server;
 mod shared;
+mod sieve;
 mod start;
 mod stats;
+mod tls;
+mod workflow;
 mod wrk;
 
 use std::path::PathBuf;
@@ -28,6 +34,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::cores::CoresPlan;
+use crate::fair::FairPlan;
 use crate::growth::GrowthPlan;
 use crate::modules::ModulesPlan;
 use crate::place::Place;
@@ -35,6 +42,7 @@ use crate::queue::QueuePlan;
 use crate::report::{Form, Report};
 use crate::shared::SharedPlan;
 use crate::start::StartPlan;
+use crate::workflow::WorkflowPlan;
 
 /// Benchmarks of Cofferdam beside its peers.
 #[derive(Debug, Parser)]
@@ -88,10 +96,20 @@ enum Benchmark {
     Hostile(Plan),
     /// /v1/exec beside native interpreters and other sandboxes.
     Exec(Plan),
+    /// A cached result beside the same code computed anew, here and by python3.
+    Cached(Plan),
     /// Code and compute on hosts with one guest process, two … and one for each core.
     Cores(CoresPlan),
+    /// Computing kernels without checks, beside wasmtime itself.
+    Kernels(Plan),
     /// Memory of loaded modules, and many modules in turn.
     Modules(ModulesPlan),
+    /// A lone task of one tenant beside a backlog of another.
+    Fair(FairPlan),
+    /// What HTTPS costs a request of /v1/run.
+    Tls(Plan),
+    /// Workflows, beside pg-boss, BullMQ and DBOS.
+    Workflow(WorkflowPlan),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -122,8 +140,13 @@ fn measure(place: &Place, benchmark: &Benchmark) -> anyhow::Result<Report> {
         Benchmark::Busy(plan) => busy::run(place, plan),
         Benchmark::Hostile(plan) => hostile::run(place, plan),
         Benchmark::Exec(plan) => exec::run(place, plan),
+        Benchmark::Cached(plan) => cached::run(place, plan),
         Benchmark::Cores(plan) => cores::run(place, plan),
+        Benchmark::Kernels(plan) => kernels::run(place, plan),
         Benchmark::Modules(plan) => modules::run(place, plan),
+        Benchmark::Fair(plan) => fair::run(place, plan),
+        Benchmark::Tls(plan) => tls::run(place, plan),
+        Benchmark::Workflow(plan) => workflow::run(place, plan),
     }
 }
 

@@ -136,13 +136,13 @@ fn measure(place: &Place, sort: &Sort, plan: &ModulesPlan) -> anyhow::Result<Mea
     upload(0)?;
     once(&host, 0)?;
     std::thread::sleep(SETTLE);
-    let before = host.server.memory_mb("VmRSS")?;
+    let before = host.server.resident_mb()?;
     for number in 1..=FEW {
         measured.upload_ms.add(upload(number)?);
         once(&host, number)?;
     }
     std::thread::sleep(SETTLE);
-    let after = host.server.memory_mb("VmRSS")?;
+    let after = host.server.resident_mb()?;
     measured.module_mb.add((after - before) / FEW as f64);
     for number in 1..=FEW {
         measured.warm_us.add(once(&host, number)?);
@@ -167,7 +167,7 @@ fn measure(place: &Place, sort: &Sort, plan: &ModulesPlan) -> anyhow::Result<Mea
         measured.turn_p99_us.add(quantile(&taken, 0.99));
     }
     std::thread::sleep(SETTLE);
-    measured.many_mb.add(host.server.memory_mb("VmRSS")?);
+    measured.many_mb.add(host.server.resident_mb()?);
     host.server.stop()?;
     Ok(measured)
 }

@@ -59,6 +59,19 @@ pub(crate) struct Bullmq {
     pub(crate) lone_p50_ms: f64,
 }
 
+/// A Redis that syncs each write, with its data in a folder.
+pub(crate) fn redis(folder: &Path, socket: &Path) -> anyhow::Result<Server> {
+    let mut command = Command::new("redis-server");
+    command
+        .args(["--port", "0", "--appendonly", "yes"])
+        .args(["--appendfsync", "always", "--save", ""])
+        .arg("--unixsocket")
+        .arg(socket)
+        .arg("--dir")
+        .arg(folder);
+    Server::start(command, "ready to accept connections at ")
+}
+
 /// Runs BullMQ's measurements against their own Redis.
 pub(crate) fn bullmq(
     place: &Place,
@@ -69,21 +82,7 @@ pub(crate) fn bullmq(
 ) -> anyhow::Result<Bullmq> {
     let folder = TempDir::new()?;
     let socket = folder.path().join("redis");
-    let mut command = Command::new("redis-server");
-    command
-        .args([
-            "--port",
-            "0",
-            "--appendonly",
-            "yes",
-            "--appendfsync",
-            "always",
-        ])
-        .args(["--save", "", "--unixsocket"])
-        .arg(&socket)
-        .arg("--dir")
-        .arg(folder.path());
-    let _redis = Server::start(command, "ready to accept connections at ")?;
+    let _redis = redis(folder.path(), &socket)?;
     let output = Command::new("node")
         .arg(place.file("bench/peers/bullmq.mjs")?)
         .arg(place.file("target/bench-bullmq/node_modules")?)

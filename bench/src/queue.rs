@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 use jiff::Timestamp;
 use tempfile::TempDir;
 
@@ -21,12 +21,6 @@ use crate::wrk::{self, Load};
 const CONNECTIONS: usize = 128;
 /// One slice of the backlog's submission.
 const SLICE_S: u64 = 2;
-/// How often the counters are read.
-const POLL_EVERY: Duration = Duration::from_millis(20);
-/// The queue is at rest when its counters have not changed for this long and nothing runs.
-const REST: Duration = Duration::from_millis(500);
-/// The longest a queue may take to come to rest.
-const DRAIN_MAX: Duration = Duration::from_secs(300);
 
 /// How much.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -179,7 +173,7 @@ fn backlog(host: &Host, plan: &QueuePlan) -> anyhow::Result<f64> {
         "tasks were run before their time"
     );
     std::thread::sleep(due.saturating_duration_since(Instant::now()));
-    let (done, last) = rest(host, before.completed, accepted)?;
+    let (done, last) = host.rest(before.completed, accepted)?;
     Ok(done as f64 / last.duration_since(due).as_secs_f64())
 }
 
@@ -189,7 +183,7 @@ fn singles(host: &Host, plan: &QueuePlan) -> anyhow::Result<f64> {
     let begun = Instant::now();
     let body = r#"{"module":"echo","input":{"n":1}}"#;
     let accepted = submit(host, body, plan.seconds)?;
-    let (done, last) = rest(host, before.completed, accepted)?;
+    let (done, last) = host.rest(before.completed, accepted)?;
     Ok(done as f64 / last.duration_since(begun).as_secs_f64())
 }
 
@@ -222,6 +216,7 @@ fn submit(host: &Host, body: &str, seconds: u64) -> anyhow::Result<u64> {
         body,
         connections: CONNECTIONS,
         seconds,
+        key: None,
     })?;
     ensure!(
         seen.errors == 0,
@@ -230,29 +225,4 @@ fn submit(host: &Host, body: &str, seconds: u64) -> anyhow::Result<u64> {
         seen.requests
     );
     Ok(seen.requests)
-}
-
-/// Waits until all `accepted` tasks are final and nothing runs: how many completed, and when the
-/// last of them was seen.
-fn rest(host: &Host, completed_before: u64, accepted: u64) -> anyhow::Result<(u64, Instant)> {
-    let begun = Instant::now();
-    let mut seen = host.counters()?;
-    let mut changed = Instant::now();
-    while begun.elapsed() < DRAIN_MAX {
-        std::thread::sleep(POLL_EVERY);
-        let now = host.counters()?;
-        if (now.completed, now.failed) != (seen.completed, seen.failed) {
-            changed = Instant::now();
-        }
-        seen = now;
-        ensure!(seen.failed == 0, "{} tasks failed", seen.failed);
-        let done = seen
-            .completed
-            .checked_sub(completed_before)
-            .context("the counter of completed tasks went back")?;
-        if done >= accepted && seen.active == 0 && changed.elapsed() >= REST {
-            return Ok((done, changed));
-        }
-    }
-    bail!("the queue did not come to rest within {DRAIN_MAX:?}: {seen:?}, {accepted} accepted")
 }

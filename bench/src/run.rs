@@ -24,17 +24,45 @@ const SERVE: usize = 2;
 const SERVE_TUNED_AT: usize = 3;
 
 /// A component that answers with its input.
-const TINY: &str = "tests/guests/echo.wat";
+pub(crate) const TINY: &str = "tests/guests/echo.wat";
+
+/// Where a load goes.
+#[derive(Clone, Copy)]
+pub(crate) struct Target<'a> {
+    name: &'static str,
+    path: &'a str,
+    server: &'a Server,
+    /// The API key that every request shows, if the server asks for one.
+    key: Option<&'a str>,
+}
+
+impl<'a> Target<'a> {
+    pub(crate) fn new(name: &'static str, path: &'a str, server: &'a Server) -> Target<'a> {
+        Target {
+            name,
+            path,
+            server,
+            key: None,
+        }
+    }
+
+    /// The same with a key.
+    pub(crate) fn with_key(self, key: &'a str) -> Target<'a> {
+        Target {
+            key: Some(key),
+            ..self
+        }
+    }
+}
 
 /// One server at one number of connections.
-struct Series {
-    name: &'static str,
-    url: String,
-    per_second: Samples,
-    p50_us: Samples,
-    p99_us: Samples,
-    cpu_us: Samples,
-    errors: u64,
+pub(crate) struct Series {
+    pub(crate) name: &'static str,
+    pub(crate) per_second: Samples,
+    pub(crate) p50_us: Samples,
+    pub(crate) p99_us: Samples,
+    pub(crate) cpu_us: Samples,
+    pub(crate) errors: u64,
 }
 
 pub(crate) fn run(place: &Place, plan: &Plan) -> anyhow::Result<Report> {
@@ -44,16 +72,15 @@ pub(crate) fn run(place: &Place, plan: &Plan) -> anyhow::Result<Report> {
     host.check_echo()?;
     // Like the peer's component it has no libc, so that the sandbox around it is measured.
     host.upload_bytes("tiny", "text/wat", &std::fs::read(place.file(TINY)?)?)?;
-    let servers = [
-        ("cofferdam, tiny component", "/v1/run/tiny", &host.server),
-        ("native axum echo", "/", &peers::native_echo(place)?),
-        ("wasmtime serve", "/", &peers::wasmtime_serve(place, &[])?),
-        (
-            "wasmtime serve, tuned",
-            "/",
-            &peers::wasmtime_serve(place, SERVE_TUNED)?,
-        ),
-        (
+    let native = peers::native_echo(place)?;
+    let serve = peers::wasmtime_serve(place, &[])?;
+    let tuned = peers::wasmtime_serve(place, SERVE_TUNED)?;
+    let targets = [
+        Target::new("cofferdam, tiny component", "/v1/run/tiny", &host.server),
+        Target::new("native axum echo", "/", &native),
+        Target::new("wasmtime serve", "/", &serve),
+        Target::new("wasmtime serve, tuned", "/", &tuned),
+        Target::new(
             "cofferdam, echo built with the SDK",
             "/v1/run/echo",
             &host.server,
@@ -80,7 +107,7 @@ pub(crate) fn run(place: &Place, plan: &Plan) -> anyhow::Result<Report> {
         "ours ÷ this",
     ]);
     for connections in CONNECTIONS {
-        let series = measure(&servers, connections, plan)?;
+        let series = measure(&targets, connections, plan)?;
         for one in &series {
             table.row([
                 connections.to_string(),
@@ -101,16 +128,16 @@ pub(crate) fn run(place: &Place, plan: &Plan) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-fn measure(
-    servers: &[(&'static str, &str, &Server)],
+/// Measures the servers in turn, in every round.
+pub(crate) fn measure(
+    targets: &[Target<'_>],
     connections: usize,
     plan: &Plan,
 ) -> anyhow::Result<Vec<Series>> {
-    let mut series: Vec<Series> = servers
+    let mut series: Vec<Series> = targets
         .iter()
-        .map(|(name, path, server)| Series {
-            name,
-            url: format!("{}{path}", server.base()),
+        .map(|target| Series {
+            name: target.name,
             per_second: Samples::default(),
             p50_us: Samples::default(),
             p99_us: Samples::default(),
@@ -120,14 +147,14 @@ fn measure(
         .collect();
     for round in 0..plan.rounds {
         crate::progress(&format!(
-            "run: {connections} connections, round {} of {}",
+            "{connections} connections, round {} of {}",
             round + 1,
             plan.rounds
         ));
-        for turn in 0..servers.len() {
+        for turn in 0..targets.len() {
             // Each round starts with a different server.
-            let at = (turn + round) % servers.len();
-            measure_one(&mut series[at], servers[at].2, connections, plan)?;
+            let at = (turn + round) % targets.len();
+            measure_one(&mut series[at], &targets[at], connections, plan)?;
         }
     }
     Ok(series)
@@ -135,17 +162,19 @@ fn measure(
 
 fn measure_one(
     one: &mut Series,
-    server: &Server,
+    target: &Target<'_>,
     connections: usize,
     plan: &Plan,
 ) -> anyhow::Result<()> {
+    let server = target.server;
     let cpu_before_s = server.cpu_s()?;
     let seen = wrk::run(&Load {
-        url: one.url.clone(),
+        url: format!("{}{}", server.base(), target.path),
         content_type: "application/octet-stream",
         body: BODY,
         connections,
         seconds: plan.seconds,
+        key: target.key,
     })?;
     let cpu_s = server.cpu_s()? - cpu_before_s;
     one.per_second.add(seen.per_second);

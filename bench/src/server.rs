@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use rustix::process::Pid;
 use tempfile::TempDir;
 
 /// How long a server may take to say where it listens: it may have to compile something.
@@ -68,7 +69,7 @@ impl Server {
         bail!("no address after {START_MAX:?}:\n{}", self.output())
     }
 
-    /// `http://ADDRESS:PORT`.
+    /// `http://ADDRESS:PORT`, or with `https`.
     pub(crate) fn base(&self) -> &str {
         &self.base
     }
@@ -98,15 +99,40 @@ impl Server {
         Ok((user + system) / TICKS_PER_SECOND)
     }
 
-    /// A figure of `/proc/…/status` that is given in KiB there, in MB.
-    pub(crate) fn memory_mb(&self, field: &str) -> anyhow::Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let kib = status
-            .lines()
-            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
-            .and_then(|value| value.split_whitespace().next()?.parse::<f64>().ok())
-            .with_context(|| format!("no {field} in /proc/…/status"))?;
+    /// A figure of `/proc/…/smaps_rollup`, in MB, of it and of its processes together.
+    fn memory_mb(&self, field: &str) -> anyhow::Result<f64> {
+        let of = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"));
+        let mut kib = figure_kib(&of(self.child.id())?, field)?;
+        for child in self.children()? {
+            // One that has ended meanwhile has no memory.
+            if let Ok(figures) = of(child.as_raw_pid().unsigned_abs()) {
+                kib += figure_kib(&figures, field).unwrap_or_default();
+            }
+        }
         Ok(kib * 1024.0 / 1e6)
+    }
+
+    /// The memory that it has: all of a page that it has alone, and its share of others.
+    pub(crate) fn resident_mb(&self) -> anyhow::Result<f64> {
+        self.memory_mb("Pss")
+    }
+
+    /// The memory that is in no file.
+    pub(crate) fn anonymous_mb(&self) -> anyhow::Result<f64> {
+        self.memory_mb("Anonymous")
+    }
+
+    /// The processes that it started and that live.
+    pub(crate) fn children(&self) -> anyhow::Result<Vec<Pid>> {
+        let mut children = Vec::new();
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            // A thread that has ended meanwhile has none.
+            let text = std::fs::read_to_string(thread?.path().join("children"));
+            let pids = text.unwrap_or_default();
+            let pids = pids.split_whitespace().filter_map(|pid| pid.parse().ok());
+            children.extend(pids.filter_map(Pid::from_raw));
+        }
+        Ok(children)
     }
 
     /// Open file descriptors.
@@ -116,7 +142,7 @@ impl Server {
 
     /// Asks it to end and waits for that.
     pub(crate) fn stop(mut self) -> anyhow::Result<()> {
-        let pid = rustix::process::Pid::from_child(&self.child);
+        let pid = Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
         let asked = Instant::now();
         while asked.elapsed() < STOP_MAX {
@@ -132,6 +158,15 @@ impl Server {
         }
         bail!("the server did not end within {STOP_MAX:?} of SIGTERM")
     }
+}
+
+/// A figure of `/proc/…/smaps_rollup` that is given in KiB.
+fn figure_kib(figures: &str, field: &str) -> anyhow::Result<f64> {
+    figures
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
+        .and_then(|value| value.split_whitespace().next()?.parse::<f64>().ok())
+        .with_context(|| format!("no {field} in /proc/…/smaps_rollup"))
 }
 
 impl Drop for Server {

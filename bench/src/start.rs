@@ -44,7 +44,7 @@ impl Series {
             .add(server.started().elapsed().as_secs_f64() * 1e3);
         if start < MEMORY_STARTS {
             std::thread::sleep(SETTLE);
-            self.memory_mb.add(server.memory_mb("VmRSS")?);
+            self.memory_mb.add(server.resident_mb()?);
         }
         Ok(())
     }

@@ -13,6 +13,8 @@ pub(crate) struct Load<'a> {
     pub(crate) body: &'a str,
     pub(crate) connections: usize,
     pub(crate) seconds: u64,
+    /// The API key that every request shows, if the server asks for one.
+    pub(crate) key: Option<&'a str>,
 }
 
 /// The measurements of `wrk`.
@@ -36,6 +38,7 @@ pub(crate) fn run(load: &Load<'_>) -> anyhow::Result<Seen> {
         .arg("-s")
         .arg(script)
         .args([&load.url, "--", load.content_type, load.body])
+        .args(load.key)
         .stdin(Stdio::null())
         .output()
         .context("wrk cannot be started; cargo xtask bench installs it")?;

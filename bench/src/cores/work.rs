@@ -6,6 +6,7 @@ use anyhow::ensure;
 use serde_json::{Value, json};
 
 use crate::place::Place;
+use crate::sieve::sieve;
 
 /// The sentence about them in the report.
 pub(super) const ABOUT: &str = "Python: `print(1)`, JavaScript: `console.log(1)`, through `/v1/exec`; SDK: the \
@@ -14,26 +15,6 @@ pub(super) const ABOUT: &str = "Python: `print(1)`, JavaScript: `console.log(1)`
 
 /// How much of a table the example gets.
 const TABLE_BYTES: usize = 64 * 1024;
-
-/// Strikes out the composites below 131,072, forty times over. It is a WASI 0.1 command without imports.
-const KERNEL: &str = r#"(module
-  (memory (export "memory") 2)
-  (func (export "_start") (local $round i32) (local $i i32) (local $j i32)
-    (loop $rounds
-      (memory.fill (i32.const 0) (i32.const 0) (i32.const 131072))
-      (local.set $i (i32.const 2))
-      (loop $next
-        (if (i32.eqz (i32.load8_u (local.get $i)))
-          (then
-            (local.set $j (i32.mul (local.get $i) (local.get $i)))
-            (loop $strike
-              (i32.store8 (local.get $j) (i32.const 1))
-              (local.set $j (i32.add (local.get $j) (local.get $i)))
-              (br_if $strike (i32.lt_u (local.get $j) (i32.const 131072))))))
-        (local.set $i (i32.add (local.get $i) (i32.const 1)))
-        (br_if $next (i32.lt_u (local.get $i) (i32.const 362))))
-      (local.set $round (i32.add (local.get $round) (i32.const 1)))
-      (br_if $rounds (i32.lt_u (local.get $round) (i32.const 40))))))"#;
 
 /// A kind of work.
 pub(super) struct Work {
@@ -53,7 +34,7 @@ enum Does {
 /// A module to upload.
 pub(super) struct Module {
     pub(super) name: &'static str,
-    text: Option<&'static str>,
+    text: Option<String>,
     /// How long its answer is.
     answer_bytes: RangeInclusive<usize>,
 }
@@ -85,7 +66,7 @@ pub(super) fn all() -> Vec<Work> {
             body: String::new(),
             does: Does::Module(Module {
                 name: "kernel",
-                text: Some(KERNEL),
+                text: Some(sieve(131_072)),
                 answer_bytes: 0..=0,
             }),
         },
@@ -134,7 +115,7 @@ impl Work {
 impl Module {
     /// Its media type and its bytes.
     pub(super) fn bytes(&self, place: &Place) -> anyhow::Result<(&'static str, Vec<u8>)> {
-        Ok(match self.text {
+        Ok(match &self.text {
             Some(text) => ("text/wat", text.as_bytes().to_vec()),
             None => ("application/wasm", std::fs::read(place.guest(self.name)?)?),
         })

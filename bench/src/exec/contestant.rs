@@ -74,6 +74,7 @@ impl Contestant for Ours<'_> {
             body: &body,
             connections: at_once,
             seconds,
+            key: None,
         })?;
         ensure!(
             seen.errors == 0,

@@ -74,10 +74,14 @@ impl Queue {
         };
         let now = queue.storage.clock.now();
         let wasm = b"wasm".as_slice().into();
-        let put = queue
-            .storage
-            .modules
-            .put_module(&queue.module, &info, wasm, now);
+        let put = queue.storage.modules.put_module(
+            &Tenant::DEFAULT,
+            &queue.module,
+            &info,
+            wasm,
+            None,
+            now,
+        );
         queue.runtime.block_on(put)?;
         Ok(queue)
     }
@@ -138,7 +142,7 @@ impl Queue {
         let now = self.storage.clock.now();
         let tasks = (0..tasks).map(|_| self.task(now)).collect();
         let begun = Instant::now();
-        let insert = self.storage.tasks.insert_tasks(tasks, u64::MAX, now);
+        let insert = self.storage.tasks.insert_tasks(tasks, u64::MAX.into(), now);
         self.runtime.block_on(insert)?;
         Ok(begun.elapsed())
     }
@@ -164,12 +168,14 @@ impl Queue {
                 retry: RetryPolicy::default(),
                 grants: Grants::none(),
                 isolation: None,
+                cache_ttl: None,
                 placement: Placement::default(),
                 metadata: "{}".to_owned(),
             },
             idempotency_key: None,
             fingerprint,
             dedup: None,
+            callback: None,
         }
     }
 }
@@ -190,8 +196,10 @@ fn payload(body: &'static [u8]) -> Payload {
 fn completed(claim: &Claim, now: Timestamp) -> AttemptEnd {
     AttemptEnd {
         task_id: claim.task_id,
+        tenant: claim.tenant.clone(),
         attempt: claim.attempt,
         fence: claim.fence,
+        workflow: None,
         finished_at: now,
         outcome: Outcome::Completed(payload(b"42")),
         usage: Usage {

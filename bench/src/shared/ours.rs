@@ -167,6 +167,7 @@ impl<'a> Ours<'a> {
             body,
             connections: usize::try_from(self.plan.clients)?,
             seconds: self.plan.seconds,
+            key: None,
         })?;
         ensure!(
             seen.errors == 0,
