@@ -4,6 +4,7 @@
 mod answers;
 mod batches;
 pub(crate) mod receiver;
+mod refused;
 mod senders;
 
 use serde_json::{Value, json};
@@ -96,6 +97,15 @@ fn the_end_of_a_task_is_told_with_its_result() {
     let all = json!(["completed", "failed", "cancelled"]);
     let asked = json!({"url": receiver.url("/hook?order=7"), "secret_name": null, "on": all});
     assert_eq!(request["callback"], asked);
+    // A long result is fetched by whoever wants it.
+    let mut long = told(&receiver, "/long");
+    long["input"] = json!("x".repeat(200_000));
+    let id = client.submit(&long);
+    let message = &receiver.await_messages("/long", 1)[0];
+    assert!(message.body.len() < 2_000, "{}", message.body.len());
+    let end = message.json();
+    assert_eq!(end["result"], Value::Null, "{end}");
+    assert_eq!(end["result_url"], format!("/v1/tasks/{id}/result"), "{end}");
     // Others have none.
     let other = client.submit_and_wait(&json!({"module": "echo", "input": 1}));
     assert_eq!(other["callback"], Value::Null);

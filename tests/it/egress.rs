@@ -3,6 +3,7 @@
 
 mod code;
 mod modules;
+pub(crate) mod names;
 mod secrets;
 mod server;
 

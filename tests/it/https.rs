@@ -17,8 +17,8 @@ use crate::support::host::Host;
 use crate::support::http::Client;
 
 /// A host that speaks HTTPS, with the authority that vouches for it.
-struct Secure {
-    host: Host,
+pub(crate) struct Secure {
+    pub(crate) host: Host,
     authority: Authority,
     files: Files,
 }
@@ -50,7 +50,7 @@ impl Files {
 impl Secure {
     /// `http` is the rest of `[http]`, and what follows it.
     #[track_caller]
-    fn start(http: &str) -> Secure {
+    pub(crate) fn start(http: &str) -> Secure {
         let (authority, files) = (Authority::new(), Files::new());
         files.put(&authority.issue());
         std::fs::write(files.path("root.pem"), authority.root()).unwrap();

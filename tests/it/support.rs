@@ -4,4 +4,5 @@ pub(crate) mod disk;
 pub(crate) mod guests;
 pub(crate) mod host;
 pub(crate) mod http;
+pub(crate) mod names;
 pub(crate) mod storm;

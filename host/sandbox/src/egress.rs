@@ -146,9 +146,10 @@ pub struct Waits {
 }
 
 impl Egress {
-    /// With these rules, the machine's name servers, and refused tries in the log.
+    /// With these rules and their name servers, and refused tries in the log.
     pub fn new(config: EgressConfig) -> Egress {
-        Egress::with(config, Arc::<SystemResolver>::default(), Arc::new(Logged))
+        let resolver = SystemResolver::new(&config.name_servers);
+        Egress::with(config, Arc::new(resolver), Arc::new(Logged))
     }
 
     /// With these rules and parts.

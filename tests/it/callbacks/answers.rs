@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::receiver::Receiver;
 use super::{config, host, is, put_modules, told};
+use crate::https::Secure;
 use crate::support::host::Host;
 
 #[test]
@@ -26,6 +27,8 @@ fn whatever_a_receiver_answers_it_is_told_again_until_it_has_it() {
         ("/redirect", json!(302), "redirects are not followed"),
         ("/nothing", Value::Null, "the connection ended"),
         ("/hang", Value::Null, "longer than"),
+        ("/drip-head", Value::Null, "longer than"),
+        ("/endless-head", Value::Null, "the head of the answer"),
     ] {
         if path == "/refuses" {
             receiver.answer(path, 500);
@@ -58,7 +61,7 @@ fn the_status_counts_however_the_answer_goes_on() {
     let host = host(&receiver, "breaker_threshold = 0\nanswer_bytes = 1000");
     let client = &host.client;
     let submit = |path: &str| client.submit(&told(&receiver, path));
-    for path in ["/huge", "/cut"] {
+    for path in ["/huge", "/cut", "/drip"] {
         let task = client.task_when(&submit(path), is("delivered"));
         assert_eq!(task["callback"]["attempts"], 1, "{task}");
     }
@@ -68,6 +71,52 @@ fn the_status_counts_however_the_answer_goes_on() {
     let waited = messages[1].at - messages[0].at;
     assert!(waited >= Duration::from_millis(200), "{waited:?}");
     client.task_when(&later, is("pending"));
+}
+
+#[test]
+fn a_receiver_that_nobody_vouches_for_is_not_told() {
+    let secure = Secure::start("");
+    let base = &secure.host.client.base;
+    let place = base.strip_prefix("https://").unwrap();
+    let host = Host::with_config(&format!(
+        "[egress]\nallow_private = [\"127.0.0.1\"]\n[callbacks]\nallow = [\"{place}\"]\nretry_base_ms = 20\n"
+    ));
+    put_modules(&host.client);
+    let task = json!({"module": "echo", "input": 1, "callback": {"url": format!("{base}/hook")}});
+    let id = host.client.submit(&task);
+    let task = host
+        .client
+        .task_when(&id, |task| !task["callback"]["last_error"].is_null());
+    let callback = &task["callback"];
+    assert_eq!(callback["status"], "pending", "{task}");
+    assert_eq!(callback["last_status"], Value::Null, "{task}");
+    let error = callback["last_error"].as_str().unwrap();
+    assert!(error.contains("the certificate of"), "{error}");
+}
+
+/// The places of one receiver are used up by messages that it never answers; another one is told meanwhile.
+#[test]
+fn a_slow_receiver_holds_up_no_other() {
+    let (slow, other) = (Receiver::start(), Receiver::start());
+    let port = other.port();
+    let more = "concurrency = 8\nconcurrency_per_host = 2\nbreaker_threshold = 0\n";
+    let config = config(&slow, more)
+        .replace("timeout_ms = 2000", "timeout_ms = 60000")
+        .replace(
+            "\"localhost:",
+            &format!("\"127.0.0.1:{port}\", \"localhost:"),
+        );
+    let host = Host::with_config(&config);
+    put_modules(&host.client);
+    let ids: Vec<_> = (0..10)
+        .map(|_| host.client.submit(&told(&slow, "/hang")))
+        .collect();
+    slow.await_messages("/hang", 2);
+    let id = host.client.submit(&told(&other, "/up"));
+    host.client.task_when(&id, is("delivered"));
+    assert_eq!(slow.messages("/hang").len(), 2);
+    let waiting = ids.iter().map(|id| host.client.task(id));
+    assert!(waiting.into_iter().all(|task| is("pending")(&task)));
 }
 
 #[test]

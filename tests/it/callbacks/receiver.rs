@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,8 @@ use serde_json::Value;
 
 /// How long a message may be awaited.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long one that drips waits between two pieces.
+const DRIP: Duration = Duration::from_millis(5);
 
 /// A message that came.
 #[derive(Clone, Debug)]
@@ -32,6 +35,7 @@ impl Message {
 
 #[derive(Default)]
 struct Seen {
+    connections: AtomicUsize,
     messages: Mutex<Vec<Message>>,
     /// What is answered by paths, unless the path says it.
     answers: Mutex<HashMap<String, u16>>,
@@ -46,12 +50,13 @@ pub(crate) struct Receiver {
 
 impl Receiver {
     pub(crate) fn start() -> Receiver {
-        let listener = TcpListener::bind("0.0.0.0:0").expect("a port");
+        let listener = TcpListener::bind("[::]:0").expect("a port");
         let port = listener.local_addr().expect("it is bound").port();
         let seen = Arc::<Seen>::default();
         let shared = Arc::clone(&seen);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                shared.connections.fetch_add(1, Ordering::SeqCst);
                 let seen = Arc::clone(&shared);
                 // Whatever ends a connection, it is over.
                 std::thread::spawn(move || drop(serve(stream, &seen)));
@@ -66,6 +71,11 @@ impl Receiver {
 
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Connections so far, whatever came over them.
+    pub(crate) fn connections(&self) -> usize {
+        self.seen.connections.load(Ordering::SeqCst)
     }
 
     /// From now on that path is answered so.
@@ -139,12 +149,30 @@ fn serve(mut stream: TcpStream, seen: &Seen) -> std::io::Result<()> {
         ("/later", None) => answer(&mut stream, 503, "retry-after: 3600\r\n"),
         ("/huge", None) => {
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
-            loop {
-                stream.write_all(&[b'x'; 64 * 1024])?;
-            }
+            for_ever(&mut stream, &[b'x'; 64 * 1024], Duration::ZERO)
+        }
+        ("/drip", None) => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+            for_ever(&mut stream, b"x", DRIP)
+        }
+        ("/drip-head", None) => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n")?;
+            for_ever(&mut stream, b"x: y\r\n", DRIP)
+        }
+        ("/endless-head", None) => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n")?;
+            for_ever(&mut stream, b"x-field: y\r\n", Duration::ZERO)
         }
         ("/cut", None) => stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf"),
         ("/nothing", None) => Ok(()),
         (_, None) => answer(&mut stream, 204, ""),
+    }
+}
+
+/// Says this again and again until nobody listens.
+fn for_ever(stream: &mut TcpStream, piece: &[u8], pause: Duration) -> std::io::Result<()> {
+    loop {
+        stream.write_all(piece)?;
+        std::thread::sleep(pause);
     }
 }

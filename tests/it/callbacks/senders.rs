@@ -1,4 +1,4 @@
-//! Who sends, and to whom: what may not be reached, hosts that die, signatures, and tenants.
+//! Who sends: hosts that die, signatures, and tenants.
 
 use std::time::Duration;
 
@@ -10,68 +10,10 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use super::receiver::{Message, Receiver};
-use super::{config, host, is, put_modules, told};
+use super::{config, is, put_modules, told};
 use crate::access::site::Site;
 use crate::support::guests;
 use crate::support::host::Host;
-
-#[test]
-fn what_may_not_be_reached_is_not_told() {
-    let receiver = Receiver::start();
-    let host = host(&receiver, "");
-    let client = &host.client;
-    let port = receiver.port();
-    let refused = |url: String, code: &str| {
-        let task = json!({"module": "echo", "callback": {"url": url}});
-        client.post("/v1/tasks", &task).expect_problem(400, code)
-    };
-    for url in [
-        "ftp://127.0.0.1/",
-        "http://user:secret@127.0.0.1/",
-        "http://127.0.0.1/#top",
-        "http://127.1/",
-        "http://2130706433/",
-        "nowhere",
-    ] {
-        let problem = refused(url.to_owned(), "invalid_field");
-        assert_eq!(problem["field"], "callback.url", "{problem}");
-    }
-    let problem = refused("https://unlisted.example/".to_owned(), "callback_refused");
-    assert!(
-        problem["detail"]
-            .as_str()
-            .unwrap()
-            .contains("[callbacks] allow"),
-        "{problem}"
-    );
-    // Listed by name, but at an address that is not public.
-    let problem = refused(format!("http://127.0.0.3:{port}/"), "callback_refused");
-    assert!(
-        problem["detail"].as_str().unwrap().contains("loopback"),
-        "{problem}"
-    );
-    // A name is resolved when it is told, and every address of it is looked at.
-    let mut task = told(&receiver, "/x");
-    task["callback"]["url"] = json!(format!("http://localhost:{port}/private"));
-    let resolved_v6 = std::net::ToSocketAddrs::to_socket_addrs(&("localhost", port))
-        .unwrap()
-        .any(|it| it.is_ipv6());
-    let id = client.submit(&task);
-    if resolved_v6 {
-        let task = client.task_when(&id, |task| !task["callback"]["last_error"].is_null());
-        let error = task["callback"]["last_error"].as_str().unwrap();
-        assert!(
-            error.contains("loopback") && !error.contains("::1"),
-            "{error}"
-        );
-        assert_eq!(receiver.messages("/private").len(), 0);
-    }
-    // Where nobody is listed no task has a callback.
-    let closed = Host::start();
-    put_modules(&closed.client);
-    let answer = closed.client.post("/v1/tasks", &told(&receiver, "/x"));
-    answer.expect_problem(400, "callback_refused");
-}
 
 /// The message is under way when its host dies. The next one, or another, sends it again once the time of
 /// the dead one for it is over.

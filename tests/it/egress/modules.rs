@@ -49,6 +49,8 @@ fn a_module_gets_the_answer_to_what_it_was_granted() {
         assert_eq!(get("/hello")["beginning"], "hello");
         assert_eq!(get("/missing")["status"], 404);
         assert_eq!(get("/chunked")["beginning"], "abc");
+        // Nothing is unpacked.
+        assert_eq!(get("/packed")["body_bytes"], 3);
         // A redirect is not followed.
         let redirected = get("/redirect");
         assert_eq!(redirected["status"], 302);
@@ -175,6 +177,9 @@ fn answers_have_an_end() {
             ("/half", 0),
             ("/never", 0),
             ("/never", 300_000),
+            ("/endless-head", 0),
+            ("/drip", 0),
+            ("/drip-head", 0),
         ] {
             let input = json!({"url": server.url(path), "body_bytes": body_bytes, "method": "PUT"});
             let task = fetch(&host, isolation, &input, &grants);

@@ -1,13 +1,19 @@
 //! A server that answers by the path that it is asked for.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+/// How long a dripping server waits between two pieces.
+const DRIP: Duration = Duration::from_millis(5);
 
 #[derive(Default)]
 struct Seen {
     connections: AtomicUsize,
+    /// The addresses at which it was reached.
+    reached: Mutex<Vec<IpAddr>>,
     /// Connections that waited and were closed by whoever asked.
     given_up: Mutex<usize>,
     changed: Condvar,
@@ -23,14 +29,14 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn start() -> Server {
-        let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+        let listener = TcpListener::bind("[::]:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::<Seen>::default();
         let shared = Arc::clone(&seen);
         // It ends with the process of the tests.
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                shared.connections.fetch_add(1, Ordering::SeqCst);
+                shared.begin(&stream);
                 let seen = Arc::clone(&shared);
                 // Whatever ends a connection, it is over.
                 std::thread::spawn(move || drop(serve(stream, port, &seen)));
@@ -56,6 +62,12 @@ impl Server {
         self.seen.connections.load(Ordering::SeqCst)
     }
 
+    /// The addresses at which it was reached, by connection.
+    pub(super) fn reached(&self) -> Vec<String> {
+        let reached = self.seen.reached.lock().unwrap();
+        reached.iter().map(ToString::to_string).collect()
+    }
+
     pub(super) fn last_head(&self) -> String {
         self.seen.head.lock().unwrap().clone()
     }
@@ -63,12 +75,29 @@ impl Server {
     /// Waits until so many connections that were never answered are closed.
     pub(super) fn await_given_up(&self, times: usize) {
         let given_up = self.seen.given_up.lock().unwrap();
-        let waited = self.seen.changed.wait_timeout_while(
-            given_up,
-            std::time::Duration::from_secs(30),
-            |given_up| *given_up < times,
-        );
+        let waited =
+            self.seen
+                .changed
+                .wait_timeout_while(given_up, Duration::from_secs(30), |given_up| {
+                    *given_up < times
+                });
         assert!(!waited.unwrap().1.timed_out(), "a connection stays open");
+    }
+}
+
+impl Seen {
+    fn begin(&self, stream: &TcpStream) {
+        self.connections.fetch_add(1, Ordering::SeqCst);
+        let at = stream.local_addr().unwrap().ip().to_canonical();
+        self.reached.lock().unwrap().push(at);
+    }
+}
+
+/// Says this again and again until nobody listens.
+fn for_ever(stream: &mut TcpStream, piece: &[u8], pause: Duration) -> std::io::Result<()> {
+    loop {
+        stream.write_all(piece)?;
+        std::thread::sleep(pause);
     }
 }
 
@@ -113,15 +142,31 @@ fn serve(mut stream: TcpStream, port: u16, seen: &Seen) -> std::io::Result<()> {
             let to = format!("location: http://127.0.0.3:{port}/hello\r\n");
             stream.write_all(&answer("302 Found", &to, b""))?;
         }
+        // Whoever unpacks it has nothing.
+        "/packed" => stream.write_all(&answer(
+            "200 OK",
+            "content-encoding: gzip\r\n",
+            b"\x1f\x8b\x08",
+        ))?,
         "/chunked" => {
             stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n")?;
         }
         "/half" => stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf")?,
         "/endless" => {
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
-            loop {
-                stream.write_all(&[b'x'; 64 * 1024])?;
-            }
+            for_ever(&mut stream, &[b'x'; 64 * 1024], Duration::ZERO)?;
+        }
+        "/endless-head" => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n")?;
+            for_ever(&mut stream, b"x-field: y\r\n", Duration::ZERO)?;
+        }
+        "/drip" => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+            for_ever(&mut stream, b"x", DRIP)?;
+        }
+        "/drip-head" => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n")?;
+            for_ever(&mut stream, b"x: y\r\n", DRIP)?;
         }
         // It is never answered.
         _ => {

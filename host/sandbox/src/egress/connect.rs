@@ -182,3 +182,18 @@ pub(super) fn tls_of(roots: rustls::RootCertStore) -> Result<Arc<ClientConfig>, 
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_this_machine_is_its_own() {
+        let is_own = |text: &str| is_own(text.parse().unwrap());
+        // Loopback has its addresses on every machine; those of other interfaces are found in the same way.
+        assert!(is_own("127.0.0.1") && is_own("::1"));
+        for public in ["8.8.8.8", "1.1.1.1", "2001:4860:4860::8888"] {
+            assert!(!is_own(public), "{public}");
+        }
+    }
+}

@@ -1,13 +1,16 @@
 //! Names to addresses, behind a trait, so that tests decide what a name is.
 
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::OnceLock;
 
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::LookupIpStrategy;
+use hickory_resolver::config::{
+    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig,
+};
 use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
 
 /// Answers that are kept, so that a guest does not make the host ask for every request.
 const CACHE_NAMES: u64 = 1024;
@@ -31,14 +34,33 @@ pub trait Resolve: Send + Sync {
     -> Pin<Box<dyn Future<Output = Addresses> + Send + 'a>>;
 }
 
-/// The machine's own name servers and its hosts file.
+/// The name servers that the operator lists, or the machine's own; and the machine's hosts file.
 #[derive(Default)]
-pub struct SystemResolver(OnceLock<Option<TokioResolver>>);
+pub struct SystemResolver {
+    servers: Vec<SocketAddr>,
+    made: OnceLock<Option<TokioResolver>>,
+}
 
 impl SystemResolver {
+    /// One that asks these servers, or those that the machine asks if there are none.
+    pub fn new(servers: &[SocketAddr]) -> SystemResolver {
+        SystemResolver {
+            servers: servers.to_vec(),
+            made: OnceLock::new(),
+        }
+    }
+
     fn resolver(&self) -> Option<&TokioResolver> {
-        let made = self.0.get_or_init(|| {
-            let builder = TokioResolver::builder_tokio();
+        let made = self.made.get_or_init(|| {
+            let builder = match &self.servers[..] {
+                [] => TokioResolver::builder_tokio(),
+                servers => {
+                    let servers = servers.iter().map(|at| server(*at)).collect();
+                    let config = ResolverConfig::from_name_servers(servers);
+                    let runtime = TokioRuntimeProvider::default();
+                    Ok(TokioResolver::builder_with_config(config, runtime))
+                }
+            };
             let made = builder.and_then(|mut builder| {
                 let options = builder.options_mut();
                 // All of them are looked at, so all of them are asked for.
@@ -53,6 +75,13 @@ impl SystemResolver {
         });
         made.as_ref()
     }
+}
+
+/// How a name server is asked: in a datagram, and over a connection if the answer is too long for one.
+fn server(at: SocketAddr) -> NameServerConfig {
+    let mut ways = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
+    ways.iter_mut().for_each(|way| way.port = at.port());
+    NameServerConfig::new(at.ip(), true, ways)
 }
 
 impl Resolve for SystemResolver {

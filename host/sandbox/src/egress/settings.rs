@@ -1,5 +1,6 @@
 //! `[egress]`: which other machines the host and its guests may reach, and how much one run may send and get.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::address::Network;
@@ -14,6 +15,8 @@ pub struct EgressConfig {
     pub allow_private: Vec<Network>,
     /// Networks that may not be reached although they are public.
     pub deny: Vec<Network>,
+    /// Who is asked for the addresses of names; those that the machine asks if there are none.
+    pub name_servers: Vec<SocketAddr>,
     /// Connections of one run at once; more of them wait.
     pub connections: usize,
     /// Connections of all runs at once; more of them wait.
@@ -38,6 +41,7 @@ impl Default for EgressConfig {
             allow: Vec::new(),
             allow_private: Vec::new(),
             deny: Vec::new(),
+            name_servers: Vec::new(),
             connections: 16,
             connections_max: 512,
             requests: 1000,

@@ -289,20 +289,22 @@ async fn what_was_not_granted_is_refused_before_anything_is_resolved() {
 #[tokio::test]
 async fn redirects_and_packed_bodies_come_back_as_they_are() {
     let elsewhere = Server::start("127.0.0.1:0", "").await;
-    let answer = format!(
-        "HTTP/1.1 301 Moved\r\nlocation: http://127.0.0.1:{}/\r\ncontent-encoding: gzip\r\n\
-         connection: close, x-hop\r\nx-hop: 1\r\ncontent-length: 4\r\n\r\n\u{1f}\u{8}xy",
-        elsewhere.port()
-    );
-    let server = Server::start("127.0.0.2:0", &answer).await;
-    let egress = Egress::with(config(server.port()), Names::of(&[]), Arc::new(Logged));
-    let pass = egress.pass(everything(server.port()), "", "main");
-    let request = get(&format!("http://127.0.0.2:{}/", server.port()));
-    let (status, headers, body) = fetch(&egress, &pass, request).await.unwrap();
-    assert_eq!((status, &body[..]), (301, &b"\x1f\x08xy"[..]));
-    assert_eq!(headers["content-encoding"], "gzip");
-    assert!(headers.contains_key("location") && !headers.contains_key("x-hop"));
-    assert_eq!((server.connections(), elsewhere.connections()), (1, 0));
+    for code in [301, 302, 303, 307, 308] {
+        let answer = format!(
+            "HTTP/1.1 {code} Moved\r\nlocation: http://127.0.0.1:{}/\r\ncontent-encoding: gzip\r\n\
+             connection: close, x-hop\r\nx-hop: 1\r\ncontent-length: 4\r\n\r\n\u{1f}\u{8}xy",
+            elsewhere.port()
+        );
+        let server = Server::start("127.0.0.2:0", &answer).await;
+        let egress = Egress::with(config(server.port()), Names::of(&[]), Arc::new(Logged));
+        let pass = egress.pass(everything(server.port()), "", "main");
+        let request = get(&format!("http://127.0.0.2:{}/", server.port()));
+        let (status, headers, body) = fetch(&egress, &pass, request).await.unwrap();
+        assert_eq!((status, &body[..]), (code, &b"\x1f\x08xy"[..]));
+        assert_eq!(headers["content-encoding"], "gzip");
+        assert!(headers.contains_key("location") && !headers.contains_key("x-hop"));
+        assert_eq!((server.connections(), elsewhere.connections()), (1, 0));
+    }
 }
 
 #[tokio::test]

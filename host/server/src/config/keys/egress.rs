@@ -49,6 +49,12 @@ pub(super) fn keys() -> Vec<Key> {
             "Networks that may not be reached although they are public, such as this machine's own address outside.",
             deny
         ),
+        list!(
+            "name_servers",
+            "up to 1000 name servers such as 10.0.0.53:53 or [fd00::53]:53",
+            "Name servers that are asked in place of those of /etc/resolv.conf; /etc/hosts is read in any case.",
+            name_servers
+        ),
         number!("egress", "connections", 1..=1_024, "Connections of one run at once; more of them wait.", sandbox.egress.connections: usize),
         number!("egress", "connections_max", 1..=65_536, "Connections of all runs at once; more of them wait.", sandbox.egress.connections_max: usize),
         number!("egress", "requests", 1..=1_000_000, "Requests of one run, or of one call of a session.", sandbox.egress.requests: u64),
