@@ -159,20 +159,27 @@ impl FileStorage {
         blocking(move || files.plain_input(blob, kept).map(Some)).await
     }
 
-    /// The input itself, or a copy of what is in it if it is sealed.
+    /// The input itself, or a copy of what is in it if it is sealed, or may be at any moment.
     fn plain_input(&self, blob: BlobId, kept: InputFile) -> Result<InputFile, StorageError> {
         let Some(file) = absent_is_fine(File::open(kept.path()))? else {
             return Ok(kept);
         };
-        match sealing::open(&self.sealer, &Name::Input(blob), file)? {
-            Opened::Plain(_) => Ok(kept),
-            Opened::Sealed(mut sealed, size_bytes) => {
-                let room = Room::take(&self.budget, occupied(size_bytes))?;
-                let mut copy = tempfile::Builder::new().tempfile_in(&self.opened)?;
-                sealing::write_all(&mut sealed, &mut copy)?;
-                Ok(InputFile::opened(copy.into_temp_path(), room))
-            }
-        }
+        let opened = sealing::open(&self.sealer, &Name::Input(blob), file)?;
+        let size_bytes = match &opened {
+            Opened::Plain(_) if !self.are_sealed_in_place() => return Ok(kept),
+            Opened::Plain(file) => file.metadata()?.len(),
+            Opened::Sealed(_, size_bytes) => *size_bytes,
+        };
+        let room = Room::take(&self.budget, occupied(size_bytes))?;
+        let mut copy = tempfile::Builder::new().tempfile_in(&self.opened)?;
+        opened.write(&mut copy)?;
+        Ok(InputFile::opened(copy.into_temp_path(), room))
+    }
+
+    /// Whether a plain file may be sealed while somebody is about to read it where it is. Those that hosts share
+    /// are read from copies.
+    fn are_sealed_in_place(&self) -> bool {
+        self.sealer.seals() && self.shared.is_none()
     }
 
     fn spool_path(&self, blob: BlobId) -> PathBuf {
@@ -326,14 +333,17 @@ impl FileStorage {
     }
 
     /// Writes files into a directory of their own, which goes with the answer. Plain ones of this host alone
-    /// are used where they are.
+    /// are used where they are, unless they may be sealed there meanwhile.
     fn written(&self, owner: &Owner, restored: Restored) -> Result<ExecutionFiles, StorageError> {
-        let restored = match restored.where_they_are(&self.sealer, owner)? {
-            Ok(files) => {
-                let _written = None;
-                return Ok(ExecutionFiles { files, _written });
-            }
-            Err(restored) => restored,
+        let restored = match self.are_sealed_in_place() {
+            true => restored,
+            false => match restored.where_they_are(&self.sealer, owner)? {
+                Ok(files) => {
+                    let _written = None;
+                    return Ok(ExecutionFiles { files, _written });
+                }
+                Err(restored) => restored,
+            },
         };
         let dir = self
             .opened

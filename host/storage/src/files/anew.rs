@@ -2,8 +2,7 @@
 //! after the other. A file is replaced by a whole new one of the same name, so whoever reads it has the old one or
 //! the new one.
 //!
-//! A plain input or file of an execution stays plain where it is this host's alone, because somebody may be about to
-//! read it where it is. Whether a long file that hosts share is sealed, and with which key, is known only once it is
+//! Whether a long file that hosts share is sealed, and with which key, is known only once it is
 //! read; so long files are looked at only while there is another key, and without one those that are plain stay
 //! plain.
 
@@ -339,11 +338,6 @@ impl FileStorage {
             .take(FILE_HEAD_BYTES as u64)
             .read_to_end(&mut head)?;
         if self.is_newest(&head) {
-            return Ok(false);
-        }
-        // Artifacts are read through the file that was opened.
-        let may_be_plain = matches!(name, Name::Of(Owner::Attempt(..), _));
-        if !crate::seal::is_marked(&head) && !may_be_plain {
             return Ok(false);
         }
         let size_bytes = occupied(file.metadata()?.len());

@@ -51,6 +51,19 @@ pub(super) enum Opened<R> {
     Sealed(Box<OpenFile<R>>, u64),
 }
 
+impl<R: Read> Opened<R> {
+    /// Writes what is in it.
+    pub(super) fn write(self, to: &mut impl Write) -> Result<(), StorageError> {
+        match self {
+            Opened::Plain(mut plain) => {
+                io::copy(&mut plain, to)?;
+                Ok(())
+            }
+            Opened::Sealed(mut sealed, _) => write_all(&mut sealed, to),
+        }
+    }
+}
+
 /// Opens a file.
 pub(super) fn open(
     sealer: &Sealer,

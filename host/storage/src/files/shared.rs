@@ -372,12 +372,7 @@ impl Restored {
                 Source::Disk(at) => at,
             };
             let mut to = File::create(at)?;
-            match sealing::open(sealer, &name, File::open(kept)?)? {
-                Opened::Plain(mut plain) => {
-                    io::copy(&mut plain, &mut to)?;
-                }
-                Opened::Sealed(mut sealed, _) => sealing::write_all(&mut sealed, &mut to)?,
-            }
+            sealing::open(sealer, &name, File::open(kept)?)?.write(&mut to)?;
         }
         Ok(())
     }

@@ -11,12 +11,13 @@ use crate::StorageError;
 use crate::blobs::BlobHash;
 use crate::blobs::content::Content;
 use crate::seal::Begins;
-use crate::sealed::cells::{At, Cells, Change, Stale};
+use crate::sealed::cells::{At, Cells, Change, Family, Stale};
 
 #[async_trait]
 impl Cells for PostgresStorage {
     async fn stale_cells(
         &self,
+        family: Family,
         after: At,
         begins: &Begins,
         limit: u32,
@@ -24,8 +25,11 @@ impl Cells for PostgresStorage {
         let begins = begins.clone();
         self.read(move |call| {
             let begins = begins.clone();
-            async move { reading!(call, tx, cells::stale_cells(&mut tx, after, &begins, limit)) }
-                .boxed()
+            async move {
+                let found = cells::stale_cells;
+                reading!(call, tx, found(&mut tx, family, after, &begins, limit))
+            }
+            .boxed()
         })
         .await
     }

@@ -7,7 +7,7 @@ use super::tx::{Mode, Tx};
 use crate::StorageError;
 use crate::blobs::BlobHash;
 use crate::seal::Begins;
-use crate::sealed::cells::{At, Change, Column, Stale, Table, WINDOW};
+use crate::sealed::cells::{At, Change, Column, Family, Stale, Table, WINDOW};
 
 const LONG_OUTPUTS: &str = "
     SELECT o.seq, o.number::int8, s.id, s.tenant, o.size_bytes
@@ -22,15 +22,33 @@ const CHANGE_LONG_OUTPUT: &str = "
     b AS (UPDATE cofferdam.blob SET put_at = clock_timestamp() WHERE hash = $3)
     UPDATE cofferdam.attempt a SET truncated = a.truncated | 8::int2
     FROM o WHERE a.seq = o.seq AND a.number = o.number";
-const NEXT_TASK: &str = "SELECT min(seq) FROM cofferdam.task WHERE seq >= $1";
+/// The table of those that values belong to.
+fn of(family: Family) -> &'static str {
+    match family {
+        Family::Tasks => "cofferdam.task_spec",
+        Family::Workflows => "cofferdam.workflow",
+    }
+}
 
 /// Values that do not begin as they should, in their order.
-fn stale() -> String {
-    let each = Column::ALL.iter().enumerate().map(|(number, column)| {
-        let (name, table) = (column.name(), table_of(*column));
-        let attempt = match column.table() {
-            Table::Spec | Table::Task => "0",
-            Table::Attempt => "c.number",
+fn stale(family: Family) -> String {
+    let whose = of(family);
+    let each = family.columns().map(|(number, column)| {
+        let (name, table) = (column.name(), table_of(column));
+        let (attempt, joined) = match column.table() {
+            Table::Spec | Table::Task | Table::Workflow => {
+                ("0", format!("{table} c ON c.seq = s.seq"))
+            }
+            Table::Attempt => ("c.number", format!("{table} c ON c.seq = s.seq")),
+            // A node's key does not have the number of its task.
+            Table::Node => (
+                "0",
+                format!(
+                    "cofferdam.task t ON t.seq = s.seq
+                     JOIN {table} c ON c.workflow = t.workflow AND c.place = t.place"
+                ),
+            ),
+            Table::Signal => ("c.number", format!("{table} c ON c.workflow = s.seq")),
         };
         let is_stale = match column.is_text() {
             true => format!("strpos(c.{name}, $6) = 0"),
@@ -42,7 +60,7 @@ fn stale() -> String {
         format!(
             "SELECT s.seq, {attempt}::int8 AS attempt, {number}::int8 AS col, s.id, s.tenant,
                 octet_length(c.{name})::int8 AS bytes
-             FROM cofferdam.task_spec s JOIN {table} c ON c.seq = s.seq
+             FROM {whose} s JOIN {joined}
              WHERE s.seq >= $1 AND s.seq < $2 AND c.{name} IS NOT NULL AND {is_stale} AND {also}"
         )
     });
@@ -58,17 +76,22 @@ fn table_of(column: Column) -> &'static str {
         Table::Spec => "cofferdam.task_spec",
         Table::Task => "cofferdam.task",
         Table::Attempt => "cofferdam.attempt",
+        Table::Node => "cofferdam.node",
+        Table::Workflow => "cofferdam.workflow_spec",
+        Table::Signal => "cofferdam.workflow_signal",
     }
 }
 
 /// Finds values.
 pub(super) async fn stale_cells(
     tx: &mut Tx,
+    family: Family,
     after: At,
     begins: &Begins,
     limit: u32,
 ) -> Result<(Vec<Stale>, Option<At>), Fault> {
-    let first = tx.query_opt(NEXT_TASK, params![after.seq]).await?;
+    let next = format!("SELECT min(seq) FROM {} WHERE seq >= $1", of(family));
+    let first = tx.query_opt(&next, params![after.seq]).await?;
     let first = first.map(|row| get::<Option<i64>>(&row, 0)).transpose()?;
     let Some(first) = first.flatten() else {
         return Ok((Vec::new(), None));
@@ -85,7 +108,7 @@ pub(super) async fn stale_cells(
         i64::from(limit),
     ];
     let mut found = Vec::new();
-    for row in tx.query(&stale(), wanted).await? {
+    for row in tx.query(&stale(family), wanted).await? {
         let place = (get(&row, 0)?, get(&row, 1)?, get(&row, 2)?);
         let whose = (get(&row, 3)?, get::<&str>(&row, 4)?);
         found.push(Stale::of_row(place, whose, get(&row, 5)?)?);
@@ -106,10 +129,7 @@ pub(super) async fn long_outputs(
     limit: u32,
 ) -> Result<Vec<Stale>, Fault> {
     let wanted = params![after.seq, after.attempt, sealed_too, i64::from(limit)];
-    let output = Column::ALL.iter().position(|it| *it == Column::Output);
-    let column = output
-        .and_then(|place| i64::try_from(place).ok())
-        .unwrap_or(0);
+    let column = Column::Output.number();
     let mut found = Vec::new();
     for row in tx.query(LONG_OUTPUTS, wanted).await? {
         let place = (get(&row, 0)?, get(&row, 1)?, column);
@@ -141,11 +161,16 @@ pub(super) async fn change_long_output(
     tx.commit().await
 }
 
-/// What a value's row is found by: $1 is the task, $2 the attempt.
+/// What a value's row is found by: $1 is the task and $2 the attempt, or the workflow and the signal.
 fn key(column: Column) -> &'static str {
     match column.table() {
-        Table::Spec | Table::Task => "seq = $1 AND $2::int8 IS NOT NULL",
+        Table::Spec | Table::Task | Table::Workflow => "seq = $1 AND $2::int8 IS NOT NULL",
         Table::Attempt => "seq = $1 AND number = $2::int8",
+        Table::Node => {
+            "(workflow, place) = (SELECT workflow, place FROM cofferdam.task WHERE seq = $1)
+                AND $2::int8 IS NOT NULL"
+        }
+        Table::Signal => "workflow = $1 AND number = $2::int8",
     }
 }
 
@@ -172,16 +197,9 @@ pub(super) async fn change_cells(call: &Call, changes: &[Change]) -> Result<(), 
         let column = at.column()?;
         let (name, table, key) = (column.name(), table_of(column), key(column));
         // That an output is sealed is told beside it, for its length.
-        let also = match column {
-            Column::Output => ", truncated = truncated | 8::int2",
-            Column::Body
-            | Column::Args
-            | Column::Env
-            | Column::Note
-            | Column::Failure
-            | Column::Stdout
-            | Column::Stderr
-            | Column::Log => "",
+        let also = match column == Column::Output {
+            true => ", truncated = truncated | 8::int2",
+            false => "",
         };
         let sql = format!("UPDATE {table} SET {name} = $3{also} WHERE {key} AND {name} = $4");
         let key = params![at.seq, at.attempt];

@@ -1,13 +1,17 @@
-//! Seals with the first key what other keys have sealed of tasks, or none, a few values at a time. Whoever stops in
+//! Seals with the first key what other keys have sealed of tasks and workflows, or none, a few values at a time. Whoever stops in
 //! the middle begins again at the front and finds what is left: a database passes over what is done. Several hosts
 //! may do so at the same time, because a value is replaced only as long as it is as it was read.
 
 use std::sync::Arc;
 
-use super::cells::{At, Cells, Change, Column, Stale, Table};
+use bytes::Bytes;
+
+use super::cells::{At, Cells, Change, Column, Family, Stale, Table};
 use super::values::Row;
 use crate::StorageError;
 use crate::seal::Sealer;
+use cofferdam_domain::task::TaskId;
+use cofferdam_domain::workflow::WorkflowId;
 
 /// Values of one transaction, and their bytes; one alone may be longer.
 const VALUES_MAX: u32 = 50;
@@ -15,7 +19,7 @@ const BYTES_MAX: u64 = 4 << 20;
 /// Values that are counted together.
 const COUNTED: u32 = 1000;
 
-/// What is sealed of tasks, whoever's they are.
+/// What is sealed of tasks and workflows, whoever's they are.
 #[derive(Clone)]
 pub struct SealedTasks {
     cells: Arc<dyn Cells>,
@@ -26,10 +30,10 @@ pub struct SealedTasks {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress(Place);
 
-/// Values in rows come first, and then outputs that are too long for theirs.
+/// Values in rows come first, those of tasks before those of workflows, and then outputs that are too long for theirs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    Values(At),
+    Values(Family, At),
     Outputs(At),
 }
 
@@ -43,7 +47,15 @@ const FRONT: At = At {
 impl Default for Progress {
     /// At the front.
     fn default() -> Progress {
-        Progress(Place::Values(FRONT))
+        Progress(Place::Values(Family::Tasks, FRONT))
+    }
+}
+
+/// What comes behind all values of one.
+fn behind(family: Family) -> Place {
+    match family {
+        Family::Tasks => Place::Values(Family::Workflows, FRONT),
+        Family::Workflows => Place::Outputs(FRONT),
     }
 }
 
@@ -86,9 +98,10 @@ impl SealedTasks {
             return Ok((Vec::new(), None));
         };
         Ok(match from {
-            Place::Values(after) => {
-                let (found, next) = self.cells.stale_cells(after, &begins, limit).await?;
-                let next = next.map_or(Place::Outputs(FRONT), Place::Values);
+            Place::Values(family, after) => {
+                let found = self.cells.stale_cells(family, after, &begins, limit);
+                let (found, next) = found.await?;
+                let next = next.map_or(behind(family), |at| Place::Values(family, at));
                 (found, Some(Progress(next)))
             }
             Place::Outputs(after) => {
@@ -103,12 +116,12 @@ impl SealedTasks {
     /// Seals some of them anew.
     pub async fn step(&self, from: Progress) -> Result<Step, StorageError> {
         match from.0 {
-            Place::Values(_) => self.some_values(from).await,
+            Place::Values(family, _) => self.some_values(family, from).await,
             Place::Outputs(_) => self.one_output(from).await,
         }
     }
 
-    async fn some_values(&self, from: Progress) -> Result<Step, StorageError> {
+    async fn some_values(&self, family: Family, from: Progress) -> Result<Step, StorageError> {
         let (mut found, mut next) = self.found(from, VALUES_MAX).await?;
         let mut bytes = 0;
         let fits = found.iter().take_while(|stale| {
@@ -119,7 +132,8 @@ impl SealedTasks {
         let fits = fits.count();
         if fits < found.len() {
             found.truncate(fits);
-            next = found.last().map(|last| Progress(Place::Values(last.at)));
+            let last = found.last();
+            next = last.map(|last| Progress(Place::Values(family, last.at)));
         }
         let mut step = Step {
             seen: found.len() as u64,
@@ -137,7 +151,7 @@ impl SealedTasks {
                     changes.push(Change { at, old, new });
                 }
                 Err(error) => {
-                    tracing::warn!(task = %stale.task, %error, "a value cannot be sealed anew");
+                    tracing::warn!(of = %stale.id, %error, "a value cannot be sealed anew");
                     step.unreadable += 1;
                 }
             }
@@ -173,7 +187,7 @@ impl SealedTasks {
                 step.resealed = 1;
             }
             Err(error) => {
-                tracing::warn!(task = %stale.task, %error, "an output cannot be sealed anew");
+                tracing::warn!(of = %stale.id, %error, "an output cannot be sealed anew");
                 step.unreadable = 1;
             }
         }
@@ -183,31 +197,36 @@ impl SealedTasks {
     fn anew(&self, stale: &Stale, old: &[u8]) -> Result<Vec<u8>, StorageError> {
         let column = stale.at.column()?;
         let row = self.row(stale, column)?;
-        if !column.is_text() {
-            return row.anew(column.name(), old);
-        }
-        let text = std::str::from_utf8(old).map_err(StorageError::corrupt)?;
+        let text = || std::str::from_utf8(old).map_err(StorageError::corrupt);
         let new = match column {
-            Column::Args => row.args_anew(text)?,
-            Column::Env => row.env_anew(text)?,
-            Column::Failure => row.failure_anew(text)?,
-            Column::Note
-            | Column::Body
-            | Column::Output
-            | Column::Stdout
-            | Column::Stderr
-            | Column::Log => row.keep_note(&row.open_note(text)?),
+            Column::Args => row.args_anew(text()?)?,
+            Column::Env => row.env_anew(text()?)?,
+            Column::Failure => row.failure_anew(text()?)?,
+            Column::Note => row.keep_note(&row.open_note(text()?)?),
+            Column::Plan | Column::Definition => row.keep_words(&row.open_words(text()?)?),
+            Column::Payload => {
+                let plain = row.open_signal(&Bytes::copy_from_slice(old))?;
+                return Ok(row.keep_signal(&plain).into());
+            }
+            Column::Body | Column::Output | Column::Stdout | Column::Stderr | Column::Log => {
+                return row.anew(column.name(), old);
+            }
         };
         Ok(new.into_bytes())
     }
 
     fn row<'a>(&'a self, stale: &'a Stale, column: Column) -> Result<Row<'a>, StorageError> {
-        let number = u32::try_from(stale.at.attempt).map_err(StorageError::corrupt)?;
-        let (sealer, tenant, id) = (&*self.sealer, &stale.tenant, stale.task);
+        let (sealer, tenant) = (&*self.sealer, &stale.tenant);
+        let task = TaskId(stale.id);
         Ok(match column.table() {
-            Table::Spec => Row::spec(sealer, tenant, id),
-            Table::Task => Row::task(sealer, tenant, id),
-            Table::Attempt => Row::attempt(sealer, tenant, id, number),
+            Table::Spec => Row::spec(sealer, tenant, task),
+            Table::Task => Row::task(sealer, tenant, task),
+            Table::Attempt => {
+                let number = u32::try_from(stale.at.attempt).map_err(StorageError::corrupt)?;
+                Row::attempt(sealer, tenant, task, number)
+            }
+            Table::Node => Row::node(sealer, tenant, task),
+            Table::Workflow | Table::Signal => Row::workflow(sealer, tenant, WorkflowId(stale.id)),
         })
     }
 }

@@ -11,10 +11,24 @@ use crate::blobs::BlobHash;
 use crate::rows::tenant_of;
 use crate::seal::Begins;
 use cofferdam_domain::caller::Tenant;
-use cofferdam_domain::task::TaskId;
 
-/// Tasks that are looked through together.
+/// Tasks, or workflows, that are looked through together.
 pub(crate) const WINDOW: i64 = 1000;
+
+/// What values belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    Tasks,
+    Workflows,
+}
+
+impl Family {
+    /// The columns of their values, each with its number.
+    pub(crate) fn columns(self) -> impl Iterator<Item = (usize, Column)> {
+        let all = Column::ALL.into_iter().enumerate();
+        all.filter(move |(_, column)| column.family() == self)
+    }
+}
 
 /// A column whose values are sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +45,12 @@ pub(crate) enum Column {
     Stdout,
     Stderr,
     Log,
+    /// Of a node.
+    Plan,
+    /// Of a workflow.
+    Definition,
+    /// Of a signal.
+    Payload,
 }
 
 /// The table of a column.
@@ -39,11 +59,14 @@ pub(crate) enum Table {
     Spec,
     Task,
     Attempt,
+    Node,
+    Workflow,
+    Signal,
 }
 
 impl Column {
     /// All of them.
-    pub(crate) const ALL: [Column; 9] = [
+    const ALL: [Column; 12] = [
         Column::Body,
         Column::Args,
         Column::Env,
@@ -53,6 +76,9 @@ impl Column {
         Column::Stdout,
         Column::Stderr,
         Column::Log,
+        Column::Plan,
+        Column::Definition,
+        Column::Payload,
     ];
 
     pub(crate) const fn table(self) -> Table {
@@ -62,6 +88,16 @@ impl Column {
             Column::Failure | Column::Output | Column::Stdout | Column::Stderr | Column::Log => {
                 Table::Attempt
             }
+            Column::Plan => Table::Node,
+            Column::Definition => Table::Workflow,
+            Column::Payload => Table::Signal,
+        }
+    }
+
+    fn family(self) -> Family {
+        match self.table() {
+            Table::Spec | Table::Task | Table::Attempt | Table::Node => Family::Tasks,
+            Table::Workflow | Table::Signal => Family::Workflows,
         }
     }
 
@@ -77,6 +113,9 @@ impl Column {
             Column::Stdout => "stdout",
             Column::Stderr => "stderr",
             Column::Log => "log",
+            Column::Plan => "plan",
+            Column::Definition => "definition",
+            Column::Payload => "payload",
         }
     }
 
@@ -84,7 +123,12 @@ impl Column {
     pub(crate) const fn is_text(self) -> bool {
         matches!(
             self,
-            Column::Args | Column::Env | Column::Note | Column::Failure
+            Column::Args
+                | Column::Env
+                | Column::Note
+                | Column::Failure
+                | Column::Plan
+                | Column::Definition
         )
     }
 
@@ -99,11 +143,22 @@ impl Column {
             | Column::Failure
             | Column::Stdout
             | Column::Stderr
-            | Column::Log => "TRUE",
+            | Column::Log
+            | Column::Plan
+            | Column::Definition
+            | Column::Payload => "TRUE",
         }
     }
 
-    /// The column of a number: its place among all.
+    /// Its place among all.
+    pub(crate) fn number(self) -> i64 {
+        let place = Column::ALL.iter().position(|it| *it == self);
+        place
+            .and_then(|place| i64::try_from(place).ok())
+            .unwrap_or(0)
+    }
+
+    /// The column of a number.
     fn of(number: i64) -> Result<Column, StorageError> {
         let place = usize::try_from(number).ok();
         let column = place.and_then(|place| Column::ALL.get(place)).copied();
@@ -111,8 +166,8 @@ impl Column {
     }
 }
 
-/// A value's place: the number of its task, that of its attempt, and that of its column. Places are looked through in
-/// this order.
+/// A value's place: the number of its task, that of its attempt, and that of its column; or those of its workflow, its
+/// signal and its column. Places of a family are looked through in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct At {
     pub(crate) seq: i64,
@@ -121,7 +176,7 @@ pub(crate) struct At {
 }
 
 impl At {
-    /// Before every value of the tasks from this one on.
+    /// Before every value of the tasks, or workflows, from this one on.
     pub(crate) fn before(seq: i64) -> At {
         At {
             seq,
@@ -140,7 +195,8 @@ impl At {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stale {
     pub(crate) at: At,
-    pub(crate) task: TaskId,
+    /// The task, or the workflow.
+    pub(crate) id: Uuid,
     pub(crate) tenant: Tenant,
     pub(crate) bytes: u64,
 }
@@ -149,7 +205,7 @@ impl Stale {
     /// From the columns of a row.
     pub(crate) fn of_row(
         (seq, attempt, column): (i64, i64, i64),
-        (task, tenant): (Uuid, &str),
+        (id, tenant): (Uuid, &str),
         bytes: i64,
     ) -> Result<Stale, StorageError> {
         Ok(Stale {
@@ -158,7 +214,7 @@ impl Stale {
                 attempt,
                 column,
             },
-            task: TaskId(task),
+            id,
             tenant: tenant_of(tenant)?,
             bytes: u64::try_from(bytes).unwrap_or(0),
         })
@@ -176,10 +232,11 @@ pub(crate) struct Change {
 /// What backends tell.
 #[async_trait]
 pub(crate) trait Cells: Send + Sync + 'static {
-    /// Up to `limit` values behind `after` that do not begin so, of [`WINDOW`] tasks at most, and behind which value
-    /// it goes on; none at the end.
+    /// Up to `limit` values behind `after` that do not begin so, of [`WINDOW`] tasks or workflows at most, and behind
+    /// which value it goes on; none at the end.
     async fn stale_cells(
         &self,
+        family: Family,
         after: At,
         begins: &Begins,
         limit: u32,

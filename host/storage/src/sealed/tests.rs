@@ -181,11 +181,9 @@ async fn what_a_lost_key_sealed_waits_for_it() {
     assert_eq!(claim.attempt, 1);
 }
 
-#[tokio::test]
-async fn what_is_said_of_a_workflow_is_sealed_and_told_again() {
-    let data = tempfile::tempdir().unwrap();
-    let storage = open(data.path(), &[1]);
-    submitted(&storage, 1..2).await;
+/// A workflow of two nodes that says the marker wherever it can, and a signal for it.
+async fn flow_said(storage: &Opened) {
+    submitted(storage, 1..2).await;
     storage.tasks.cancel(&MINE, id(1), at(1)).await.unwrap();
     let mut workflow = flow(1);
     workflow.definition = MARKER.to_owned();
@@ -204,14 +202,19 @@ async fn what_is_said_of_a_workflow_is_sealed_and_told_again() {
     };
     let kept = workflows.signal_workflow(&MINE, wid(1), signal, at(2));
     assert_eq!(kept.await.unwrap(), Signalled::Kept);
-    let claim = claim_one(&storage).await.unwrap();
+}
+
+/// Everything of it is there, as its first node waits for the signal and fails.
+async fn flow_is_told(storage: &Opened) {
+    let workflows = &storage.workflows;
+    let claim = claim_one(storage).await.unwrap();
     let wait = Park::Signal {
         name: "go".to_owned(),
         until: None,
     };
     let held = HeldNode::of(&claim).unwrap();
     workflows.park(held, wait, ANY_NUMBER, at(3)).await.unwrap();
-    let claim = claim_one(&storage).await.unwrap();
+    let claim = claim_one(storage).await.unwrap();
     let node = claim.node.clone().unwrap();
     assert_eq!(node.plan.as_deref(), Some(MARKER));
     let given = ParkedFor::Signal(Some(payload(MARKER.as_bytes())));
@@ -219,6 +222,7 @@ async fn what_is_said_of_a_workflow_is_sealed_and_told_again() {
     storage.tasks.finish(vec![failed(&claim)]).await.unwrap();
     let claims = storage.tasks.claim(ME, 1, ClaimOrder::Priority, at(20));
     let b = claims.await.unwrap().remove(0);
+    assert_eq!(b.node.as_ref().unwrap().plan.as_deref(), Some(MARKER));
     let ends = workflows.ends_before(&US, b.task_id, Before::Parents, 9);
     let failure = ends.await.unwrap().remove(0).failure.unwrap();
     assert_eq!(failure.message, MARKER);
@@ -226,6 +230,14 @@ async fn what_is_said_of_a_workflow_is_sealed_and_told_again() {
     assert_eq!(seen.nodes[0].failure.as_ref().unwrap().message, MARKER);
     let definition = workflows.workflow_definition(&MINE, wid(1)).await.unwrap();
     assert_eq!(definition.as_deref(), Some(MARKER));
+}
+
+#[tokio::test]
+async fn what_is_said_of_a_workflow_is_sealed_and_told_again() {
+    let data = tempfile::tempdir().unwrap();
+    let storage = open(data.path(), &[1]);
+    flow_said(&storage).await;
+    flow_is_told(&storage).await;
     storage.close();
     let file = std::fs::read(data.path().join("cofferdam.db")).unwrap();
     let marker = &MARKER.as_bytes()[..12];

@@ -9,19 +9,20 @@ use crate::StorageError;
 use crate::blobs::BlobHash;
 use crate::blocking::blocking;
 use crate::seal::Begins;
-use crate::sealed::cells::{At, Cells, Change, Stale};
+use crate::sealed::cells::{At, Cells, Change, Family, Stale};
 
 #[async_trait]
 impl Cells for SqliteStorage {
     async fn stale_cells(
         &self,
+        family: Family,
         after: At,
         begins: &Begins,
         limit: u32,
     ) -> Result<(Vec<Stale>, Option<At>), StorageError> {
         let begins = begins.clone();
         self.readers
-            .call(move |conn| cells::stale_cells(conn, after, &begins, limit))
+            .call(move |conn| cells::stale_cells(conn, family, after, &begins, limit))
             .await
     }
 

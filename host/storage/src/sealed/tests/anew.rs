@@ -153,9 +153,30 @@ async fn the_old_key_can_be_dropped(open: impl Fn(&[u8]) -> Opened, first: &[u8]
     drop(storage);
 }
 
+/// The same of a workflow that waits: its definition, the plans of its nodes and its signal.
+async fn the_old_key_of_a_workflow_can_be_dropped(open: impl Fn(&[u8]) -> Opened, first: &[u8]) {
+    let storage = open(first);
+    flow_said(&storage).await;
+    storage.close();
+    drop(storage);
+    let storage = open(&[&[2], first].concat());
+    let (counted, done) = through(&storage).await;
+    // Two plans, the definition and the signal; the bodies of three tasks, and what else one of them says.
+    assert_eq!((done.resealed, done.unreadable, counted), (counted, 0, 9));
+    storage.close();
+    drop(storage);
+    let storage = open(&[2]);
+    assert_eq!(through(&storage).await, (0, SealedStep::default()));
+    flow_is_told(&storage).await;
+    storage.close();
+    drop(storage);
+}
+
 #[tokio::test]
 async fn the_old_key_can_be_dropped_on_sqlite() {
     for first in [&[][..], &[1]] {
+        let data = tempfile::tempdir().unwrap();
+        the_old_key_of_a_workflow_can_be_dropped(|keys| open(data.path(), keys), first).await;
         let data = tempfile::tempdir().unwrap();
         the_old_key_can_be_dropped(|keys| open(data.path(), keys), first).await;
         let file = std::fs::read(data.path().join("cofferdam.db")).unwrap();
@@ -169,8 +190,9 @@ async fn the_old_key_can_be_dropped_on_sqlite() {
 #[tokio::test]
 async fn the_old_key_can_be_dropped_on_postgres() {
     for first in [&[][..], &[1]] {
-        let (database, data) = (Database::fresh(), tempfile::tempdir().unwrap());
-        let open = |words: &[u8]| {
+        let database = [Database::fresh(), Database::fresh()];
+        let data = tempfile::tempdir().unwrap();
+        let open = |database: &Database, words: &[u8]| {
             let settings = StorageConfig {
                 url: Some(database.url()),
                 encryption_keys: keys(words),
@@ -178,6 +200,7 @@ async fn the_old_key_can_be_dropped_on_postgres() {
             };
             crate::open(&settings, StdRng::seed_from_u64(7), &Clock::system()).unwrap()
         };
-        the_old_key_can_be_dropped(open, first).await;
+        the_old_key_can_be_dropped(|keys| open(&database[0], keys), first).await;
+        the_old_key_of_a_workflow_can_be_dropped(|keys| open(&database[1], keys), first).await;
     }
 }
