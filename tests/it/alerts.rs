@@ -1,5 +1,7 @@
 //! What a host says of its own condition, and what it does when its memory runs short.
 
+mod rules;
+
 use std::io::Write;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};

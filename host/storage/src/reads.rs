@@ -103,6 +103,9 @@ pub trait Reads: Send + Sync + 'static {
     /// What a tenant has, from stored counters.
     async fn holdings(&self, tenant: &Tenant) -> Result<Holdings, StorageError>;
 
+    /// Bytes of the database and of what is beside it, and the most that may be; `None` where no setting bounds them.
+    async fn database_bytes(&self) -> Result<Option<(u64, u64)>, StorageError>;
+
     /// Whether the database answers, and can be written to.
     async fn ping(&self) -> Result<(), StorageError>;
 }

@@ -58,7 +58,7 @@ use std::thread::JoinHandle;
 use rand::rngs::StdRng;
 
 use self::beside::Beside;
-use self::db::Db;
+use self::db::{Budget, Db};
 use self::readers::Readers;
 use self::writer::Writer;
 use crate::StorageError;
@@ -76,6 +76,7 @@ pub(crate) struct SqliteStorage {
     writer: Writer,
     readers: Readers,
     beside: Beside,
+    budget: Budget,
     rules: ClaimRules,
     serving: Arc<Serving>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -96,10 +97,10 @@ impl SqliteStorage {
         for hash in beside::unused_blobs(&conn, blobs.list()?)? {
             blobs.remove(hash)?;
         }
-        let budget_bytes = settings.database_budget_bytes;
+        let budget = Budget::new(settings.database_budget_bytes, blobs.used_bytes());
         lanes::bring_up_to_date(&conn, &settings.claims)?;
         let rules = settings.claims.clone();
-        let db = Db::new(conn, random, budget_bytes, rules, blobs.used_bytes())?;
+        let db = Db::new(conn, random, budget.clone(), rules)?;
         let serving = Arc::clone(&db.serving);
         let (readers, mut threads) = Readers::start(&database, settings.read_timeout)?;
         let (writer, thread) = Writer::start(db, lock)
@@ -109,6 +110,7 @@ impl SqliteStorage {
             writer,
             readers,
             beside: Beside::new(Arc::new(blobs)),
+            budget,
             rules: settings.claims.clone(),
             serving,
             threads: Mutex::new(threads),

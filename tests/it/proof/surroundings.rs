@@ -1,6 +1,5 @@
 //! What surrounds hosts and their database: a disk that is full, clocks that are wrong.
 
-use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use super::cluster::{Cluster, now};
 use super::history::Millis;
 use super::storm;
 use crate::support::disk::SmallDisk;
+use crate::support::faketime;
 
 /// Enough for an empty server and the tasks of one test.
 const DISK_MIB: u64 = 300;
@@ -43,7 +43,7 @@ fn hosts_whose_clocks_are_an_hour_off_do_no_harm() {
     let shifts = ["+1h", "-1h", "+0"];
     let cluster = Cluster::shared_with(|host| {
         vec![
-            ("LD_PRELOAD", faketime().display().to_string()),
+            ("LD_PRELOAD", faketime::library().display().to_string()),
             ("FAKETIME", shifts[host].to_owned()),
             ("DONT_FAKE_MONOTONIC", "1".to_owned()),
         ]
@@ -66,24 +66,7 @@ fn hosts_whose_clocks_are_an_hour_off_do_no_harm() {
         cluster.restart(0);
         cluster.restart(1);
     });
-    // The library removes what it shares with children only at an orderly end.
-    for pid in killed {
-        for name in [
-            format!("faketime_shm_{pid}"),
-            format!("sem.faketime_sem_{pid}"),
-        ] {
-            let _not_there = std::fs::remove_file(Path::new("/dev/shm").join(name));
-        }
-    }
-}
-
-/// The library that shows a process another time.
-fn faketime() -> PathBuf {
-    let folders = std::fs::read_dir("/usr/lib").expect("a folder").flatten();
-    let library = |folder: PathBuf| folder.join("faketime/libfaketimeMT.so.1");
-    let mut found = folders.map(|folder| library(folder.path()));
-    let found = found.find(|library| library.exists());
-    found.expect("there is no faketime: install Debian's package of that name")
+    killed.into_iter().for_each(faketime::clean_up);
 }
 
 /// The instant of an HTTP date.

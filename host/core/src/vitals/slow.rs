@@ -69,7 +69,7 @@ impl Slow {
         let read = SlowFigures {
             pending: known(self.reads.counts(&Whose::All).await).map(|counts| counts.pending),
             workers_lost: known(self.workers_lost().await),
-            disk_percent: Some(self.disk_percent().await),
+            disk_percent: known(self.disk_percent().await),
         };
         *self.figures.lock().unwrap_or_else(PoisonError::into_inner) = read;
     }
@@ -85,12 +85,17 @@ impl Slow {
         Ok(workers.iter().filter(is_lost).count() as u64)
     }
 
-    async fn disk_percent(&self) -> u64 {
+    /// The fuller of the two budgets counts.
+    async fn disk_percent(&self) -> Result<u64, StorageError> {
         if self.disk.look().await.lack().is_some() {
-            return 100;
+            return Ok(100);
         }
-        let (used, limit) = self.files.usage();
-        used.saturating_mul(100).checked_div(limit).unwrap_or(0)
+        let percent = |(used, limit): (u64, u64)| {
+            let percent = used.saturating_mul(100).checked_div(limit);
+            percent.unwrap_or(0)
+        };
+        let database = self.reads.database_bytes().await?.map_or(0, percent);
+        Ok(database.max(percent(self.files.usage())))
     }
 }
 

@@ -178,6 +178,11 @@ impl Reads for PostgresStorage {
         })
     }
 
+    async fn database_bytes(&self) -> Result<Option<(u64, u64)>, StorageError> {
+        // Its server has other databases, and whoever operates that bounds it.
+        Ok(None)
+    }
+
     async fn ping(&self) -> Result<(), StorageError> {
         self.write(move |call| async move { change::ping(&call).await }.boxed())
             .await

@@ -193,6 +193,10 @@ impl Reads for Sealed<dyn Reads> {
         self.inner.holdings(tenant).await
     }
 
+    async fn database_bytes(&self) -> Result<Option<(u64, u64)>, StorageError> {
+        self.inner.database_bytes().await
+    }
+
     async fn ping(&self) -> Result<(), StorageError> {
         self.inner.ping().await
     }

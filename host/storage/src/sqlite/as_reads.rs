@@ -153,6 +153,12 @@ impl Reads for SqliteStorage {
             .await
     }
 
+    async fn database_bytes(&self) -> Result<Option<(u64, u64)>, StorageError> {
+        let budget = self.budget.clone();
+        let usage = self.readers.call(move |conn| budget.usage(conn));
+        usage.await.map(Some)
+    }
+
     async fn ping(&self) -> Result<(), StorageError> {
         self.writer
             .call(|db| {

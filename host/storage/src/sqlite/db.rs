@@ -36,12 +36,23 @@ pub(super) struct Db {
 }
 
 /// How large the database and the blobs beside it may be together.
+#[derive(Clone)]
 pub(super) struct Budget {
     bytes: u64,
     blobs: Arc<AtomicU64>,
 }
 
 impl Budget {
+    /// So many bytes, for a database beside which these are.
+    pub(super) fn new(bytes: u64, blobs: Arc<AtomicU64>) -> Budget {
+        Budget { bytes, blobs }
+    }
+
+    /// What is used of it, and the whole.
+    pub(super) fn usage(&self, conn: &Connection) -> Result<(u64, u64), StorageError> {
+        Ok((self.used(conn)?, self.bytes))
+    }
+
     /// Refuses if the database has no room for `more` bytes of a task.
     pub(super) fn check(&self, conn: &Connection, more: usize) -> Result<(), StorageError> {
         self.compare(conn, u64::try_from(more).unwrap_or(u64::MAX), self.bytes)
@@ -53,14 +64,18 @@ impl Budget {
         self.compare(conn, 0, self.bytes.saturating_add(self.bytes / 4))
     }
 
-    fn compare(&self, conn: &Connection, more: u64, limit: u64) -> Result<(), StorageError> {
+    fn used(&self, conn: &Connection) -> Result<u64, StorageError> {
         let pragma = |sql| -> Result<u64, StorageError> {
             let figure: i64 = conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
             Ok(u64::try_from(figure).unwrap_or(0))
         };
         let pages = pragma("PRAGMA page_count")?.saturating_sub(pragma("PRAGMA freelist_count")?);
         let blobs = self.blobs.load(Ordering::Relaxed);
-        let used_bytes = pages.saturating_mul(PAGE_BYTES).saturating_add(blobs);
+        Ok(pages.saturating_mul(PAGE_BYTES).saturating_add(blobs))
+    }
+
+    fn compare(&self, conn: &Connection, more: u64, limit: u64) -> Result<(), StorageError> {
+        let used_bytes = self.used(conn)?;
         if used_bytes.saturating_add(more) > limit {
             return Err(StorageError::OverBudget {
                 used_bytes,
@@ -234,9 +249,8 @@ impl Db {
     pub(super) fn new(
         conn: Connection,
         random: StdRng,
-        budget_bytes: u64,
+        budget: Budget,
         rules: ClaimRules,
-        blobs: Arc<AtomicU64>,
     ) -> Result<Db, StorageError> {
         let tallies = Tallies::read(&conn)?;
         Ok(Db {
@@ -244,10 +258,7 @@ impl Db {
             tallies,
             templates: Templates::default(),
             random,
-            budget: Budget {
-                bytes: budget_bytes,
-                blobs,
-            },
+            budget,
             rules,
             serving: Arc::default(),
             turns: Turns::default(),

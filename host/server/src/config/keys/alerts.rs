@@ -37,7 +37,7 @@ fn of_work() -> Vec<Key> {
         number!("alerts", "breakers_open", 0..=1_000_000, "Modules held back on this host from which on it warns; 0 never warns.", alerts.breakers_open: u64),
         number!("alerts", "callbacks_failing", 0..=1_000_000, "Receivers of callbacks that this host holds back, and callbacks that it gave up in the last five minutes, from which on it warns; 0 never warns.", alerts.callbacks_failing: u64),
         number!("alerts", "dead_letters", 0..=1_000_000, "Tasks that became dead letters on this host in the last five minutes from which on it warns; 0 never warns.", alerts.dead_letters: u64),
-        number!("alerts", "disk_percent", 0..=100, "How much of storage.files_budget_bytes is used until it warns; a disk without room for work counts as 100; 0 never warns.", alerts.disk_percent: u64),
+        number!("alerts", "disk_percent", 0..=100, "How much of storage.files_budget_bytes, or of storage.database_budget_bytes for a database in the data directory, is used until it warns; a disk without room for work counts as 100; 0 never warns.", alerts.disk_percent: u64),
         millis!(
             "alerts",
             "clock_skew_ms",

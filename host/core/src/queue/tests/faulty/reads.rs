@@ -111,6 +111,10 @@ impl Reads for Faulty {
         self.befall(None, self.reads.holdings(tenant)).await
     }
 
+    async fn database_bytes(&self) -> Result<Option<(u64, u64)>, StorageError> {
+        self.befall(None, self.reads.database_bytes()).await
+    }
+
     async fn ping(&self) -> Result<(), StorageError> {
         self.befall(None, self.reads.ping()).await
     }
