@@ -3,6 +3,8 @@
 //! The same JSON is a task's input and, without the files, the guest's input. The source is not
 //! decoded here: it goes to the guest unchanged.
 
+mod content;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +17,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+pub use self::content::FileContent;
 use crate::interpreters::packages::Packages;
 use cofferdam_domain::attempt::Payload;
 use cofferdam_domain::grants::Grants;
@@ -58,20 +61,6 @@ pub struct Request<'a> {
 
 /// Files by their name.
 pub type Files<'a> = BTreeMap<Cow<'a, str>, FileContent<'a>>;
-
-/// The content of a file: text, or `{"base64": …}`.
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(untagged, deny_unknown_fields)]
-pub enum FileContent<'a> {
-    /// Text.
-    Text(#[serde(borrow)] Cow<'a, str>),
-    /// Bytes.
-    Base64 {
-        /// In the standard alphabet, padded.
-        #[serde(borrow)]
-        base64: Cow<'a, str>,
-    },
-}
 
 /// A request that the interpreter cannot take.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -477,6 +466,7 @@ mod tests {
             r#"{"code":"","x":1}"#,
             r#"{"code":"","files":{"a":"","a":""}}"#,
             r#"{"code":"","files":{"a":{"base64":"","text":"x"}}}"#,
+            r#"{"code":"","files":{"a":["aGk="]}}"#,
         ] {
             assert!(prepare(bad).is_err(), "{bad}");
         }

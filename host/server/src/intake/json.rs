@@ -3,18 +3,20 @@
 //! A text is parsed once at full speed; only a refused text is parsed a second time, to name the
 //! field.
 
+mod objects;
+
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Unexpected, Visitor};
 use serde_json::value::RawValue;
 
+use self::objects::Objects;
 use crate::intake::refused::{Kind, Refused};
 
-/// Reads a body that must be one JSON object of this shape.
+/// Reads a body that must be one JSON object of this shape; what is a struct in it must be an object, too.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refused> {
-    // serde would also read a list of the fields in order, which nobody means.
     let is_object = body.trim_ascii_start().starts_with(b"{");
-    match serde_json::from_slice(body) {
+    match read(body) {
         Err(error) if is_object || !error.is_data() => Err(refusal::<T>(body, &error)),
         Ok(value) if is_object => Ok(value),
         Ok(_) | Err(_) => {
@@ -24,10 +26,17 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refused
     }
 }
 
+fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, serde_json::Error> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let value = T::deserialize(Objects(&mut reader))?;
+    reader.end()?;
+    Ok(value)
+}
+
 fn refusal<'a, T: Deserialize<'a>>(body: &'a [u8], first: &serde_json::Error) -> Refused {
     if first.is_data() {
         let mut reader = serde_json::Deserializer::from_slice(body);
-        if let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut reader) {
+        if let Err(error) = serde_path_to_error::deserialize::<_, T>(Objects(&mut reader)) {
             let path = error.path().to_string();
             let message = helpful(error.into_inner().to_string());
             let kind = if message.contains(UNSUPPORTED) {
@@ -236,6 +245,12 @@ mod tests {
             detail.starts_with("inner: ") && detail.contains("leave"),
             "{detail}"
         );
+        let list = refused(r#"{"inner":[5]}"#);
+        assert_eq!(
+            (list.kind, list.field.as_deref()),
+            (Kind::Field, Some("inner"))
+        );
+        assert!(list.detail.contains("sequence"), "{}", list.detail);
         assert_eq!(refused(r#"{"inner":{"later":{}}}"#).kind, Kind::Unsupported);
         assert_eq!(refused(r#"{"inner":{}"#).kind, Kind::NotJson);
         assert_eq!(refused(r#"{"inner":{"number":1e999}}"#).kind, Kind::NotJson);
