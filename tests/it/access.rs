@@ -9,6 +9,7 @@ mod quotas;
 mod secrets;
 mod sessions;
 pub(crate) mod site;
+mod strangers;
 
 use std::process::{Command, Stdio};
 
