@@ -123,3 +123,115 @@ fn refusals_name_the_field_and_the_remedy() {
             .ends_with("did you mean status?")
     );
 }
+
+#[test]
+fn a_list_is_no_object_wherever_it_stands() {
+    let host = host_with(&["echo"]);
+    let task = |more: Value| {
+        let mut task = json!({"module": "echo", "input": 7});
+        let more = more.as_object().unwrap().clone();
+        task.as_object_mut().unwrap().extend(more);
+        task
+    };
+    let code = |more: Value| {
+        let mut code = json!({"language": "javascript", "code": "1"});
+        let more = more.as_object().unwrap().clone();
+        code.as_object_mut().unwrap().extend(more);
+        code
+    };
+    let dirs = json!({"dirs": [["data", "/data"]]});
+    let headers = json!({"http": [{"host": "a.example", "headers": {"X": ["token"]}}]});
+    let retry = json!([3, 1, 1000]);
+    for (method, path, body, field) in [
+        (
+            "POST",
+            "/v1/tasks",
+            task(json!({"limits": [5000]})),
+            "limits",
+        ),
+        ("POST", "/v1/tasks", task(json!({"retry": retry})), "retry"),
+        (
+            "POST",
+            "/v1/tasks",
+            task(json!({"cache": [60000]})),
+            "cache",
+        ),
+        (
+            "POST",
+            "/v1/tasks",
+            task(json!({"callback": ["http://a.example/"]})),
+            "callback",
+        ),
+        ("POST", "/v1/tasks", task(json!({"grants": [[]]})), "grants"),
+        (
+            "POST",
+            "/v1/tasks",
+            task(json!({"grants": dirs})),
+            "grants.dirs[0]",
+        ),
+        (
+            "POST",
+            "/v1/tasks",
+            task(json!({"grants": headers})),
+            "grants.http",
+        ),
+        (
+            "POST",
+            "/v1/tasks/batch",
+            json!({"tasks": [["echo"]]}),
+            "tasks[0]",
+        ),
+        ("POST", "/v1/exec", code(json!({"grants": [[]]})), "grants"),
+        (
+            "POST",
+            "/v1/exec",
+            code(json!({"files": {"a": ["aGk="]}})),
+            "files",
+        ),
+        (
+            "POST",
+            "/v1/sessions",
+            json!({"language": "javascript", "grants": [[]]}),
+            "grants",
+        ),
+        (
+            "POST",
+            "/v1/workflows",
+            json!({"nodes": [["a", "echo"]]}),
+            "nodes[0]",
+        ),
+        (
+            "POST",
+            "/v1/workflows",
+            json!({"nodes": [{"id": "a", "wait": ["go"]}]}),
+            "nodes[0].wait",
+        ),
+        (
+            "PUT",
+            "/v1/schedules/a",
+            json!({"every_ms": 60000, "task": ["echo"]}),
+            "task",
+        ),
+        (
+            "PUT",
+            "/v1/tenants/a",
+            json!({"ceilings": [500]}),
+            "ceilings",
+        ),
+        (
+            "POST",
+            "/v1/tasks/cancel",
+            json!({"filter": [["pending"]]}),
+            "filter",
+        ),
+    ] {
+        let json = [("content-type", "application/json")];
+        let answer = host
+            .client
+            .send(method, path, &json, body.to_string().as_bytes());
+        assert_eq!(answer.status, 400, "{path} {body}: {}", answer.text());
+        let problem = answer.expect_problem(400, "invalid_field");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.starts_with(field), "{path} {body}: {problem}");
+    }
+}

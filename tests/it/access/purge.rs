@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::cli::done;
-use super::site::{ADMIN, Site};
+use super::site::{ADMIN, Site, admin_key};
 use crate::support::guests;
 use crate::support::http::Answer;
 
@@ -113,4 +113,181 @@ fn what_a_tenant_has_goes_with_it_on_sqlite() {
 #[test]
 fn what_a_tenant_has_goes_with_it_on_postgres() {
     what_a_tenant_has_goes_with_it(&Site::on_postgres(""));
+}
+
+/// Tasks of a tenant that is removed while its host is killed, over and over.
+const MANY: usize = 2_500;
+
+/// What a tenant is known to have at each of these moments when its host is killed.
+const KILLED_AT: [usize; 3] = [2_200, 1_200, 700];
+
+fn count(site: &Site, sql: &str) -> usize {
+    let counted = match &site.database {
+        Some(database) => database.run(sql).trim().to_owned(),
+        None => {
+            let sql = sql.replace("cofferdam.", "");
+            let path = site.host.data().join("cofferdam.db");
+            let conn = rusqlite::Connection::open(path).unwrap();
+            let counted: i64 = conn.query_row(&sql, [], |row| row.get(0)).unwrap();
+            counted.to_string()
+        }
+    };
+    counted
+        .parse()
+        .unwrap_or_else(|_| panic!("{sql}: {counted}"))
+}
+
+fn tasks_of(site: &Site, tenant: &str) -> usize {
+    let sql = format!("SELECT count(*) FROM cofferdam.task WHERE tenant = '{tenant}'");
+    count(site, &sql)
+}
+
+/// More of what a tenant may have: a workflow that waits with a signal, a schedule, a secret, a callback and a large
+/// input.
+fn filled_more(site: &Site, key: &str) {
+    let workflow = json!({"nodes": [
+        {"id": "a", "wait": {"signal": "go"}}, {"id": "b", "module": "echo", "input": {"$from": "a"}},
+    ], "edges": [["a", "b"]]});
+    let made = site
+        .send(key, "POST", "/v1/workflows", &workflow)
+        .expect(202);
+    let id = made.json()["workflow_id"].as_str().unwrap().to_owned();
+    let signal = format!("/v1/workflows/{id}/signals/later");
+    site.send(key, "POST", &signal, &json!("kept")).expect(202);
+    let schedule = json!({"every_ms": 3_600_000, "task": {"module": "echo"}});
+    site.send(key, "PUT", "/v1/schedules/hourly", &schedule)
+        .expect(201);
+    let secret = json!({"value": "x"});
+    site.send(key, "PUT", "/v1/secrets/token", &secret)
+        .expect(201);
+    let told = json!({
+        "module": "echo", "input": 1, "delay_ms": 3_600_000,
+        "callback": {"url": "https://unheard.example/"}, "dedup_key": "once",
+    });
+    site.send(key, "POST", "/v1/tasks", &told).expect(202);
+    let headers = [("x-api-key", key), ("content-type", "text/plain")];
+    let large = vec![b'x'; 100_000];
+    let path = "/v1/tasks?module=echo&wait_ms=60000";
+    site.host
+        .client
+        .send("POST", path, &headers, &large)
+        .expect(200);
+}
+
+/// Rows that are a tenant's, or belong to a task or a workflow that is gone.
+fn left_of(site: &Site, tenant: &str) -> Vec<String> {
+    let mut left = Vec::new();
+    let tables = [
+        "task",
+        "batch",
+        "workflow",
+        "workflow_spec",
+        "schedule",
+        "secret",
+        "module_version",
+        "counter",
+        "kept",
+        "dedup",
+        "callback",
+        "delivery",
+    ];
+    for table in tables {
+        let sql = format!("SELECT count(*) FROM cofferdam.{table} WHERE tenant = '{tenant}'");
+        left.extend((count(site, &sql) > 0).then(|| table.to_owned()));
+    }
+    let of_tasks = match &site.database {
+        Some(_) => [("task_spec", "seq"), ("attempt", "seq"), ("output", "seq")],
+        None => [
+            ("task_spec", "seq"),
+            ("attempt", "id / 1048576"),
+            ("output", "attempt / 1048576"),
+        ],
+    };
+    for (table, task) in of_tasks {
+        let sql = format!(
+            "SELECT count(*) FROM cofferdam.{table} WHERE {task} NOT IN (SELECT seq FROM cofferdam.task)"
+        );
+        left.extend((count(site, &sql) > 0).then(|| format!("{table} of no task")));
+    }
+    for table in ["node", "workflow_signal"] {
+        let sql = format!(
+            "SELECT count(*) FROM cofferdam.{table} WHERE workflow NOT IN (SELECT seq FROM cofferdam.workflow)"
+        );
+        left.extend((count(site, &sql) > 0).then(|| format!("{table} of no workflow")));
+    }
+    let sql = format!("SELECT count(*) FROM cofferdam.tenant WHERE name = '{tenant}'");
+    left.extend((count(site, &sql) > 0).then(|| "tenant".to_owned()));
+    left
+}
+
+/// A host that is killed while it removes a tenant goes on with that when it is asked again, and nothing is lost of
+/// anybody else.
+fn a_removal_survives_kills(mut site: Site) {
+    let keys = ["a", "b"].map(|tenant| site.key(tenant, &SCOPES));
+    let reports = keys.each_ref().map(|key| filled(&site, key));
+    keys.iter().for_each(|key| filled_more(&site, key));
+    let task = json!({"module": "echo", "input": 7, "delay_ms": 3_600_000});
+    let batch = json!({"tasks": vec![task; MANY / 5]});
+    for _ in 0..5 {
+        site.send(&keys[0], "POST", "/v1/tasks/batch", &batch)
+            .expect(202);
+    }
+    let of_b = tasks_of(&site, "b");
+    for left in KILLED_AT {
+        let client = site.host.client.clone();
+        let removing = std::thread::spawn(move || {
+            let path = "/v1/tenants/a?purge=true";
+            // It is not answered before its host dies, or says that it has to be asked again.
+            client
+                .try_send("DELETE", path, &[admin_key()], &[])
+                .map(|answer| answer.status)
+        });
+        while tasks_of(&site, "a") > left {
+            assert!(
+                !removing.is_finished(),
+                "it ended with {} tasks left",
+                tasks_of(&site, "a")
+            );
+        }
+        site.host.kill();
+        let _killed = removing.join().unwrap();
+        site.host.restart();
+        // Nobody is let in again meanwhile.
+        let refused = site.send(&keys[0], "GET", "/v1/tasks", &Value::Null);
+        refused.expect_problem(401, "key_revoked");
+        assert!(tasks_of(&site, "a") > 0);
+    }
+    purged(&site, "a");
+    assert_eq!(left_of(&site, "a"), [""; 0]);
+    assert_eq!(tasks_of(&site, "b"), of_b);
+    let path = format!("/v1/tasks/{}/artifacts", reports[1]);
+    let theirs = site
+        .send(&keys[1], "GET", &path, &Value::Null)
+        .expect(200)
+        .json();
+    assert_ne!(theirs["items"], json!([]), "{theirs}");
+    let echo = submit(&site, &keys[1], &json!({"module": "echo", "input": 7}));
+    assert_eq!(echo["status"], "completed", "{echo}");
+    if site.database.is_none() {
+        // The files of tasks that were removed right before a kill went at the start after it.
+        let folder = |name: &str| {
+            std::fs::read_dir(site.host.data().join(name))
+                .unwrap()
+                .count()
+        };
+        assert_eq!((folder("artifacts"), folder("spool")), (1, 1));
+    }
+}
+
+/// What both databases are started with.
+const LARGE_IS_SPOOLED: &str = "[http]\ninline_body_bytes = 1024\n[callbacks]\nallow = [\"*\"]\n";
+
+#[test]
+fn a_removal_survives_kills_on_sqlite() {
+    a_removal_survives_kills(Site::start(LARGE_IS_SPOOLED));
+}
+
+#[test]
+fn a_removal_survives_kills_on_postgres() {
+    a_removal_survives_kills(Site::on_postgres(LARGE_IS_SPOOLED));
 }

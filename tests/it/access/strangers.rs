@@ -1,10 +1,16 @@
 //! What strangers try who have no key, a wrong one, or one of their own: to say what is not theirs to say, to come
-//! from elsewhere, and to lock somebody out.
+//! from elsewhere, to lock somebody out, and to read keys where they were needed once.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::site::{ADMIN, Site};
 use crate::support::guests;
+
+/// How long the process of a run may be awaited.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
 fn nobody_says_whose_a_task_is_or_how_far_it_has_come() {
@@ -96,4 +102,49 @@ fn whoever_guesses_at_a_key_locks_nobody_out() {
         get(&guessed).expect_problem(401, "key_unknown");
     }
     get(&key).expect(200);
+}
+
+/// The processes that another one has started, and those that these have.
+fn below(parent: u32) -> Vec<u32> {
+    let folders = std::fs::read_dir("/proc").unwrap().flatten();
+    let processes = folders.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let parent_of = |pid: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let fields = stat.rsplit(')').next()?.split_whitespace();
+        fields.skip(1).next()?.parse::<u32>().ok()
+    };
+    let own: Vec<u32> = processes
+        .filter(|pid| parent_of(pid) == Some(parent))
+        .collect();
+    let deeper: Vec<u32> = own.iter().flat_map(|pid| below(*pid)).collect();
+    [own, deeper].concat()
+}
+
+#[test]
+fn processes_that_run_guests_have_no_key_in_their_environment() {
+    let site = Site::start("");
+    let key = site.key("a", &["run", "read", "modules"]);
+    site.put_module(&key, "sleep", &guests::wat("sleep.wat"));
+    let task = json!({
+        "module": "sleep", "input": 1, "isolation": "process", "limits": {"timeout_ms": 60_000},
+    });
+    let task = site.send(&key, "POST", "/v1/tasks", &task).expect(202);
+    let path = format!("/v1/tasks/{}", task.json()["task_id"].as_str().unwrap());
+    while site.send(&key, "GET", &path, &Value::Null).json()["status"] != "running" {}
+    // It is claimed before there is a process for it.
+    let deadline = Instant::now() + PATIENCE;
+    let mut children = below(site.host.pid());
+    while children.is_empty() {
+        assert!(Instant::now() < deadline, "no process runs it");
+        children = below(site.host.pid());
+    }
+    for pid in children {
+        let path: PathBuf = format!("/proc/{pid}/environ").into();
+        // One that the kernel shows to nobody tells nothing.
+        let environment = std::fs::read(&path).unwrap_or_default();
+        let environment = String::from_utf8_lossy(&environment);
+        for secret in [ADMIN, "5e5e5e5e"] {
+            assert!(!environment.contains(secret), "{pid}: {environment}");
+        }
+    }
 }
