@@ -1,6 +1,8 @@
 //! What is kept at rest: with keys nothing that callers or guests said is legible in any file or row, and what
 //! was changed there is an error. Each mark is found without keys, so that its absence says something.
 
+mod dropped;
+
 use std::path::{Path, PathBuf};
 
 use cofferdam_test_postgres::Database;
