@@ -124,6 +124,7 @@ fn refusals_name_the_field_and_the_remedy() {
     );
 }
 
+#[expect(clippy::too_many_lines, reason = "a table of bodies, not a procedure")]
 #[test]
 fn a_list_is_no_object_wherever_it_stands() {
     let host = host_with(&["echo"]);

@@ -110,8 +110,8 @@ fn below(parent: u32) -> Vec<u32> {
     let processes = folders.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let parent_of = |pid: &u32| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let fields = stat.rsplit(')').next()?.split_whitespace();
-        fields.skip(1).next()?.parse::<u32>().ok()
+        let mut fields = stat.rsplit(')').next()?.split_whitespace();
+        fields.nth(1)?.parse::<u32>().ok()
     };
     let own: Vec<u32> = processes
         .filter(|pid| parent_of(pid) == Some(parent))

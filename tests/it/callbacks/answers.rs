@@ -115,8 +115,8 @@ fn a_slow_receiver_holds_up_no_other() {
     let id = host.client.submit(&told(&other, "/up"));
     host.client.task_when(&id, is("delivered"));
     assert_eq!(slow.messages("/hang").len(), 2);
-    let waiting = ids.iter().map(|id| host.client.task(id));
-    assert!(waiting.into_iter().all(|task| is("pending")(&task)));
+    let mut waiting = ids.iter().map(|id| host.client.task(id));
+    assert!(waiting.all(|task| is("pending")(&task)));
 }
 
 #[test]

@@ -152,22 +152,7 @@ fn serve(mut stream: TcpStream, port: u16, seen: &Seen) -> std::io::Result<()> {
             stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n")?;
         }
         "/half" => stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf")?,
-        "/endless" => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
-            for_ever(&mut stream, &[b'x'; 64 * 1024], Duration::ZERO)?;
-        }
-        "/endless-head" => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\n")?;
-            for_ever(&mut stream, b"x-field: y\r\n", Duration::ZERO)?;
-        }
-        "/drip" => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
-            for_ever(&mut stream, b"x", DRIP)?;
-        }
-        "/drip-head" => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\n")?;
-            for_ever(&mut stream, b"x: y\r\n", DRIP)?;
-        }
+        "/endless" | "/endless-head" | "/drip" | "/drip-head" => without_end(&mut stream, &path)?,
         // It is never answered.
         _ => {
             let _rest = std::io::copy(&mut reader, &mut std::io::sink());
@@ -176,4 +161,19 @@ fn serve(mut stream: TcpStream, port: u16, seen: &Seen) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Answers that go on until nobody listens, as fast as they can or a byte or a line at a time.
+fn without_end(stream: &mut TcpStream, path: &str) -> std::io::Result<()> {
+    let head: &[u8] = match path.ends_with("-head") {
+        true => b"HTTP/1.1 200 OK\r\n",
+        false => b"HTTP/1.1 200 OK\r\n\r\n",
+    };
+    stream.write_all(head)?;
+    match path {
+        "/endless" => for_ever(stream, &[b'x'; 64 * 1024], Duration::ZERO),
+        "/endless-head" => for_ever(stream, b"x-field: y\r\n", Duration::ZERO),
+        "/drip" => for_ever(stream, b"x", DRIP),
+        _ => for_ever(stream, b"x: y\r\n", DRIP),
+    }
 }
