@@ -26,7 +26,7 @@ pub(crate) fn run_with(
 ) -> anyhow::Result<()> {
     say(&format!("$ {program} {}", args.join(" ")));
     let started = Instant::now();
-    let status = Command::new(program)
+    let status = command(program)
         .args(args)
         .envs(env.iter().copied())
         .current_dir(folder)
@@ -44,7 +44,7 @@ pub(crate) fn run_with(
 
 /// Runs a program and gives its standard output; an error if it fails.
 pub(crate) fn output(folder: &Path, program: &str, args: &[&str]) -> anyhow::Result<String> {
-    let output = Command::new(program)
+    let output = command(program)
         .args(args)
         .current_dir(folder)
         .stdin(Stdio::null())
@@ -69,4 +69,17 @@ pub(crate) fn exists(program: &str, probe: &str) -> bool {
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success())
+}
+
+/// A program without what cargo tells of this crate to its own: build scripts that look at such variables
+/// would be run again, and much be built again, whenever cargo is called by hand after this.
+pub(crate) fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        let told = name.to_str().unwrap_or_default();
+        if told.starts_with("CARGO_PKG_") || told.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    command
 }
