@@ -57,7 +57,7 @@ use cofferdam_storage::Opened;
 use cofferdam_storage::disk::Disk;
 use cofferdam_storage::files::FileStorage;
 
-pub use crate::app::local::{Interrupted, Local};
+pub use crate::app::local::{EXIT_INTERRUPTED, Interrupted, Local};
 pub use cofferdam_storage::backup::{BackupError, backup};
 pub use cofferdam_storage::trail;
 pub use cofferdam_storage::verify::verify;

@@ -186,9 +186,6 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Ctrl-C, as in shells: 128 plus the signal's number.
-const EXIT_INTERRUPTED: u8 = 130;
-
 /// A mistake of the user; ends with code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -199,7 +196,7 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
         return ExitCode::from(EXIT_USAGE);
     }
     if error.is::<app::Interrupted>() {
-        return ExitCode::from(EXIT_INTERRUPTED);
+        return ExitCode::from(app::EXIT_INTERRUPTED);
     }
     match error.downcast_ref::<ClientError>() {
         Some(

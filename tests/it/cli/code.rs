@@ -1,6 +1,6 @@
 //! `exec` without a server, and sessions with one.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::{cofferdam, text};
 use crate::exec::{copy_compiled, ready};
-use crate::support::host::{self, program};
+use crate::support::host::program;
 
 /// A user: a cache directory that holds the interpreters, compiled, and a working directory.
 pub(crate) struct User {
@@ -101,7 +101,7 @@ fn shown_meanwhile(mut command: Command) -> (String, String) {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the binary starts");
-    let line = |from: &mut dyn std::io::Read| {
+    let line = |from: &mut dyn Read| {
         let (mut line, mut byte) = (Vec::new(), [0]);
         while !line.ends_with(b"\n") {
             from.read_exact(&mut byte).expect("a line");
@@ -218,7 +218,7 @@ fn ctrl_c_leaves_nothing_behind() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the binary starts");
-    await_directory(&user.path("tmp"));
+    await_file(&user.path("tmp"), "begun");
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
     let output = child.wait_with_output().expect("it ends");
@@ -226,23 +226,44 @@ fn ctrl_c_leaves_nothing_behind() {
     assert_eq!(user.left(), 0);
 }
 
-/// Waits until the guest of a host below `folder` has written a file.
-fn await_directory(folder: &Path) {
-    let entries = |path: &Path| -> Vec<std::path::PathBuf> {
-        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).collect()
-    };
+/// Waits until a guest of a host below `folder` has written a file of that name.
+fn await_file(folder: &Path, name: &str) {
     let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    let begun = || {
-        let attempts = entries(folder)
-            .into_iter()
-            .flat_map(|data| host::attempts(&data.join("scratch")));
-        attempts.into_iter().any(|it| !entries(&it).is_empty())
-    };
-    while !begun() {
+    while !holds(folder, name) {
         assert!(std::time::Instant::now() < until, "no guest has begun");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
+}
+
+/// Whether a file of that name is anywhere below `folder`, as far as that is there.
+fn holds(folder: &Path, name: &str) -> bool {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut entries = entries.map(|entry| entry.path());
+    entries.any(|path| path.ends_with(name) || (path.is_dir() && holds(&path, name)))
+}
+
+#[test]
+fn ctrl_c_ends_the_wait_for_an_interpreter() {
+    let user = User::new();
+    // Nothing is compiled.
+    std::fs::remove_dir_all(user.path("cache")).expect("removable");
+    let mut child = user
+        .command(&["exec", "--python", "1 + 1"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let mut stderr = BufReader::new(child.stderr.take().expect("it is piped"));
+    let mut said = String::new();
+    while !said.contains("is being compiled") {
+        let read = stderr.read_line(&mut said).expect("it tells in UTF-8");
+        assert_ne!(read, 0, "it ended and said: {said}");
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+    stderr.read_to_string(&mut said).expect("it tells in UTF-8");
+    let status = child.wait().expect("it ends");
+    assert_eq!(status.code(), Some(130), "{said}");
+    assert_eq!(user.left(), 0);
 }
 
 #[test]

@@ -366,7 +366,7 @@ impl Drop for Host {
 }
 
 /// The directories of attempts: those of the host, and those of the processes that its guests run in.
-pub(crate) fn attempts(scratch: &PathBuf) -> Vec<PathBuf> {
+fn attempts(scratch: &PathBuf) -> Vec<PathBuf> {
     let (homes, mut attempts): (Vec<_>, Vec<_>) = entries(scratch)
         .into_iter()
         .partition(|entry| entry.join("runs").exists());

@@ -13,7 +13,8 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use crate::app::{Host, Needs};
 use crate::config::Config;
@@ -31,6 +32,8 @@ pub struct Local {
     running: Option<(Host, GuestThreads)>,
     runtime: Runtime,
     data: TempDir,
+    /// Cancelled once the user has pressed Ctrl-C, also between two calls.
+    interrupted: CancellationToken,
 }
 
 impl Local {
@@ -53,6 +56,8 @@ impl Local {
             .worker_threads(1)
             .enable_all()
             .build()?;
+        // From now on, so that a start that is interrupted leaves no directory behind either.
+        let interrupted = runtime.block_on(interruption())?;
         let guests = GuestThreads::start(super::threads_or_cores(config.sandbox.guest_threads))?;
         let compiled = cache.join("compiled");
         let needs = Needs {
@@ -70,6 +75,7 @@ impl Local {
             running: Some((host, guests)),
             runtime,
             data,
+            interrupted,
         })
     }
 
@@ -99,7 +105,7 @@ impl Local {
         self.block_on(async {
             tokio::select! {
                 answered = self.api.ask(method, path, headers, body) => answered,
-                _ = tokio::signal::ctrl_c() => Err(Interrupted.into()),
+                () = self.interrupted.cancelled() => Err(Interrupted.into()),
             }
         })
     }
@@ -113,15 +119,12 @@ impl Local {
         body: Vec<u8>,
     ) -> anyhow::Result<(u16, Coming<'_>)> {
         self.block_on(async {
-            // From now on, so that none is lost between two pieces.
-            let mut interrupt = signal(SignalKind::interrupt())?;
             let (status, pieces) = tokio::select! {
                 answered = self.api.stream(method, path, headers, body) => answered?,
-                _ = interrupt.recv() => return Err(Interrupted.into()),
+                () = self.interrupted.cancelled() => return Err(Interrupted.into()),
             };
             let coming = Coming {
-                runtime: &self.runtime,
-                interrupt,
+                local: self,
                 pieces,
                 piece: Bytes::new(),
             };
@@ -132,8 +135,7 @@ impl Local {
 
 /// An answer as it comes. The wait for more of it ends when the user presses Ctrl-C.
 pub struct Coming<'a> {
-    runtime: &'a Runtime,
-    interrupt: Signal,
+    local: &'a Local,
     pieces: Pieces,
     piece: Bytes,
 }
@@ -141,10 +143,10 @@ pub struct Coming<'a> {
 impl Read for Coming<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.piece.is_empty() {
-            let next = self.runtime.block_on(async {
+            let next = self.local.block_on(async {
                 tokio::select! {
                     piece = self.pieces.next() => piece,
-                    _ = self.interrupt.recv() => Some(Err(Interrupted.into())),
+                    () = self.local.interrupted.cancelled() => Some(Err(Interrupted.into())),
                 }
             });
             match next {
@@ -163,10 +165,31 @@ impl Read for Coming<'_> {
     }
 }
 
+/// The code of a process that Ctrl-C ended, as in shells: 128 plus the signal's number.
+pub const EXIT_INTERRUPTED: u8 = 130;
+
 /// The user pressed Ctrl-C.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]
 pub struct Interrupted;
+
+/// A token that the next Ctrl-C cancels. The one after that ends the process at once.
+async fn interruption() -> io::Result<CancellationToken> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let interrupted = CancellationToken::new();
+    let cancelled = interrupted.clone();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it ends with the runtime, which the host owns"
+    )]
+    let _never_joined = tokio::spawn(async move {
+        interrupt.recv().await;
+        cancelled.cancel();
+        interrupt.recv().await;
+        std::process::exit(EXIT_INTERRUPTED.into());
+    });
+    Ok(interrupted)
+}
 
 impl Drop for Local {
     fn drop(&mut self) {
