@@ -62,7 +62,7 @@ use crate::queue::shared::Shared;
 use crate::registry::Registry;
 use crate::runner::{RunError, Spool};
 use cofferdam_domain::attempt::WorkerId;
-use cofferdam_domain::caller::{Caller, Forbidden, Scope};
+use cofferdam_domain::caller::{Caller, Forbidden, Scope, Tenant};
 use cofferdam_domain::pressure::Pressed;
 use cofferdam_domain::task::{NewTask, Priority, TaskId};
 use cofferdam_domain::time::Timestamp;
@@ -156,7 +156,7 @@ impl Queue {
             .storage
             .insert_tasks(checked, self.bounds(caller), now)
             .await?;
-        self.announce(&due);
+        self.announce(caller.tenant(), &due);
         // Nobody can watch a task before it exists, so no event is needed.
         let submitted = ids.into_iter().zip(inserted);
         let submitted = submitted.map(|(id, inserted)| match inserted {
@@ -189,12 +189,12 @@ impl Queue {
         }
     }
 
-    /// Tells everybody that tasks of these priorities can be claimed.
-    fn announce(&self, due: &[Priority]) {
+    /// Tells everybody that tasks of that tenant with these priorities can be claimed.
+    fn announce(&self, tenant: &Tenant, due: &[Priority]) {
         for priority in Priority::ALL {
             let tasks = due.iter().filter(|other| **other == priority).count();
             if tasks > 0 {
-                self.shared.work_arrived(priority, tasks);
+                self.shared.work_arrived(tenant, priority, tasks);
             }
         }
         self.shared.tell_work();

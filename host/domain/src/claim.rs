@@ -34,8 +34,8 @@ pub struct Claim {
     /// Whether the task has a place among those that may be under way in its batch, its module or of its
     /// tenant, or is a node of a workflow: when it is final, another one can be claimed.
     pub holds_place: bool,
-    /// Whether it goes before what its host holds of higher priorities: it was claimed because it had
-    /// waited for long, or in its tenant's turn.
+    /// Whether it goes before what its host holds of higher priorities of its tenant: it was claimed because
+    /// it had waited for long.
     pub ahead: bool,
     /// Whose it is.
     pub tenant: Tenant,

@@ -265,13 +265,13 @@ impl Turns {
         (slots, order): (u32, ClaimOrder),
     ) -> Vec<Chosen> {
         let mut lines = self.lines(wanted, found, order);
-        let several = lines.len() > 1;
         let mut room: Vec<u32> = wanted.iter().map(|wanted| wanted.room.lane).collect();
         let mut chosen = Vec::new();
         while chosen.len() < usize::try_from(slots).unwrap_or(usize::MAX) {
             let waiting = lines.iter_mut().filter(|line| !line.is_done);
-            // Of those that have had equally little the first by name.
-            let Some(line) = waiting.min_by_key(|line| line.standing.had) else {
+            // Of those that have had equally little who comes anew, then the first by name.
+            let next = waiting.min_by_key(|line| (line.standing.had, !line.comes_anew));
+            let Some(line) = next else {
                 break;
             };
             let for_age = (line.standing.turns + 1).is_multiple_of(u64::from(AGED_EVERY));
@@ -283,12 +283,19 @@ impl Turns {
             line.standing.had += STRIDE / u64::from(wanted[place].weight);
             chosen.push(Chosen {
                 seq,
-                ahead: several || is_aged,
+                ahead: is_aged,
                 is_counted: wanted[place].is_counted,
             });
         }
         self.note(&lines);
         chosen
+    }
+
+    /// Notes that a tenant took tasks while nobody else waited.
+    pub(crate) fn took_alone(&mut self, tenant: &str) {
+        let reached = self.reached;
+        let standing = self.standings.entry(tenant.to_owned()).or_default();
+        standing.had = standing.had.max(reached);
     }
 
     /// The line of each tenant, by name.
@@ -306,13 +313,10 @@ impl Turns {
             };
             let place = wanted.iter().position(shares).unwrap_or(0);
             let line = lines.entry(&lane.tenant).or_insert_with(|| {
-                let mut standing = self
-                    .standings
-                    .get(&lane.tenant)
-                    .copied()
-                    .unwrap_or_default();
+                let known = self.standings.get(&lane.tenant).copied();
+                let mut standing = known.unwrap_or_default();
                 standing.had = standing.had.max(self.reached);
-                Line::new(&lane.tenant, standing, lane.room.tenant)
+                Line::new(&lane.tenant, standing, known.is_none(), lane.room.tenant)
             });
             line.extend(found, place, order);
         }

@@ -1,10 +1,12 @@
 //! Records the ends of attempts, in batches that share a commit, and then wakes the waiters.
 //!
 //! A batch has the ends that arrived during the previous commit: a lone end is recorded at once,
-//! and many in as few commits as the limit allows. If storage refuses a batch for its contents, the
+//! and many in as few commits as the limit allows; where there are ends of several tenants, each has a few
+//! of its own in it, so that none waits for what another has. If storage refuses a batch for its contents, the
 //! batch is halved until the refused end is found; that end is recorded in a form that cannot be
 //! refused, so that no attempt prevents others from ending.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,15 +18,18 @@ use tokio::time::Instant;
 use crate::queue::executor::Ended;
 use crate::queue::shared::Shared;
 use cofferdam_domain::attempt::{Failure, FailureKind, Outcome, Streams};
+use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::claim::{AttemptEnd, Next};
 use cofferdam_domain::label::is_dead;
 use cofferdam_domain::state::TaskState;
 use cofferdam_storage::{Finished, StorageError, Tasks};
 
 /// Ends on the way to storage; one more makes its attempt wait.
-pub(crate) const QUEUED_MAX: usize = 1024;
+pub(crate) const QUEUED_MAX: usize = 64;
 /// Ends recorded in one call.
 const BATCH_MAX: usize = 1024;
+/// Ends of one tenant in one call in which there are several tenants'.
+const OF_EACH_MAX: usize = 32;
 /// The first and the longest wait before refused ends are offered again.
 const RETRY_WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 /// How long an end waits for room on the disk before it is recorded without its large parts.
@@ -54,12 +59,40 @@ pub(crate) async fn serve(shared: Arc<Shared>, mut ends: mpsc::Receiver<Ended>) 
     let settled = shared.settled.clone().drop_guard();
     let storage = Arc::clone(&shared.storage);
     let mut recorder = Recorder::new(&shared, &storage);
-    let mut batch = Vec::with_capacity(BATCH_MAX);
-    while ends.recv_many(&mut batch, BATCH_MAX).await > 0 {
+    let mut waiting = Vec::with_capacity(BATCH_MAX);
+    while receive(&mut ends, &mut waiting).await {
+        let mut batch = next_batch(&mut waiting);
         recorder.record(&mut batch).await;
-        batch.clear();
     }
     drop(settled);
+}
+
+/// Adds the ends that have come to those that wait; false if there is none and none will come.
+async fn receive(ends: &mut mpsc::Receiver<Ended>, waiting: &mut Vec<Ended>) -> bool {
+    if waiting.is_empty() && ends.recv_many(waiting, BATCH_MAX).await == 0 {
+        return false;
+    }
+    while waiting.len() < BATCH_MAX
+        && let Ok(ended) = ends.try_recv()
+    {
+        waiting.push(ended);
+    }
+    true
+}
+
+/// Takes out what is recorded next: everything of a lone tenant, a few ends of each of several.
+fn next_batch(waiting: &mut Vec<Ended>) -> Vec<Ended> {
+    let is_alone = |pair: &[Ended]| pair[0].end.tenant == pair[1].end.tenant;
+    if waiting.windows(2).all(is_alone) {
+        return std::mem::take(waiting);
+    }
+    let mut taken: HashMap<Tenant, usize> = HashMap::new();
+    let is_next = |ended: &mut Ended| {
+        let of_tenant = taken.entry(ended.end.tenant.clone()).or_default();
+        *of_tenant += 1;
+        *of_tenant <= OF_EACH_MAX
+    };
+    waiting.extract_if(.., is_next).collect()
 }
 
 /// The result of offering ends to storage.

@@ -55,7 +55,7 @@ impl Queue {
             .workflows()
             .insert_workflow(workflow, nodes, bounds, now)
             .await?;
-        self.announce(&due);
+        self.announce(caller.tenant(), &due);
         Ok(inserted)
     }
 

@@ -119,7 +119,7 @@ impl Queue {
             .storage
             .insert_batch(new, checked, self.bounds(caller), now)
             .await?;
-        self.announce(&due);
+        self.announce(caller.tenant(), &due);
         Ok(inserted)
     }
 

@@ -28,6 +28,7 @@ use crate::runner::admission::Admission;
 use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::Metrics;
 use cofferdam_domain::attempt::WorkerId;
+use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::pressure::Pressure;
 use cofferdam_domain::task::{Priority, TaskId};
@@ -71,6 +72,8 @@ pub(crate) struct Shared {
     pub(crate) backlog: AtomicBool,
     /// Tasks that go before those already claimed, and that are not claimed yet.
     pub(crate) overtaking: AtomicUsize,
+    /// Rung when there are some.
+    pub(crate) overtaken: Notify,
     pub(crate) ready: Ready,
     pub(crate) hands: Hands,
     pub(crate) postponing: Postponing,
@@ -182,11 +185,13 @@ impl Shared {
         self.signals.tell(Signal::Changed(id));
     }
 
-    /// Notes that a number of tasks of `priority` can be claimed. If they go before claims that
-    /// already wait for a slot, they are claimed even if nothing is wanted.
-    pub(crate) fn work_arrived(&self, priority: Priority, tasks: usize) {
-        if self.ready.is_overtaken_by(priority) {
-            self.overtaking.fetch_add(tasks, Ordering::SeqCst);
+    /// Notes that a number of tasks of that tenant and priority can be claimed. Those that go before claims
+    /// that already wait for a slot are claimed even if nothing is wanted.
+    pub(crate) fn work_arrived(&self, tenant: &Tenant, priority: Priority, tasks: usize) {
+        let overtaking = self.ready.overtaken_by(tenant, priority, tasks);
+        if overtaking > 0 {
+            self.overtaking.fetch_add(overtaking, Ordering::SeqCst);
+            self.overtaken.notify_one();
         }
     }
 

@@ -195,6 +195,7 @@ fn share(parts: Parts) -> Shared {
         changed_elsewhere: Notify::new(),
         backlog: AtomicBool::new(false),
         overtaking: AtomicUsize::new(0),
+        overtaken: Notify::new(),
         ready: Ready::new(parts.config.strategy),
         config: parts.config,
         hands: Hands::default(),

@@ -4,6 +4,7 @@
 //! How lanes are looked at is in `lanes`, which needs calls; calls need this. From where a claim looks along
 //! a lane is in `floors`.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -148,6 +149,26 @@ impl Known {
             !lanes.iter().all(is_alone)
         };
         state.alone.take_if(|(tenant, _)| is_other(tenant));
+    }
+
+    /// Notes that tasks were stored in these lanes: whoever else was alone is so no longer.
+    pub(super) fn came(&self, lanes: BTreeSet<(String, i64)>) {
+        if lanes.is_empty() {
+            return;
+        }
+        let mut state = self.lock();
+        let is_other = |tenant: &str| {
+            lanes
+                .iter()
+                .any(|lane| lane.0 != tenant || lane.1 != COMMON_LANE)
+        };
+        state.alone.take_if(|(tenant, _)| is_other(tenant));
+        state.floors.came(lanes);
+    }
+
+    /// Notes that the tenant that is alone took tasks.
+    pub(super) fn took(&self, tenant: &str) {
+        self.lock().turns.took_alone(tenant);
     }
 
     /// Notes what was seen of the lanes that this host serves.

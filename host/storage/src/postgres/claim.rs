@@ -109,7 +109,15 @@ impl Claiming {
         let (at, limit) = (self.now.as_millis(), i64::from(slots));
         let fences = db.fences(slots);
         let floors = alone.floors.to_vec();
-        let take = params![at, self.worker.0, fences, limit, alone.tenant, floors];
+        let take = params![
+            at,
+            self.worker.0,
+            fences,
+            limit,
+            alone.tenant.clone(),
+            floors
+        ];
+        db.lanes.took(&alone.tenant);
         if !alone.is_stale {
             let rows = self.tx.query(sql, take).await?;
             let taken = self.keep(&rows, &HashMap::new()).await?;

@@ -6,13 +6,13 @@
 //! an earlier `run_at` since then is found by the next look at everything, which no claim waits for, and which
 //! takes its share of the time and no more.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::params::{Param, Params};
-use crate::turns::Lane;
+use crate::turns::{LANES_MAX, Lane};
 use cofferdam_domain::task::Priority;
 use cofferdam_domain::time::Timestamp;
 
@@ -69,6 +69,18 @@ impl Floors {
                 .map(|((tenant, lane), floors)| (tenant.clone(), *lane, *floors))
                 .collect(),
         )
+    }
+
+    /// Adds lanes in which tasks were stored since then: claims look at those that are known.
+    pub(super) fn came(&mut self, lanes: BTreeSet<(String, i64)>) {
+        if self.dear.is_none() {
+            return;
+        }
+        for lane in lanes {
+            if self.lanes.len() < LANES_MAX {
+                self.lanes.entry(lane).or_insert(NO_FLOORS);
+            }
+        }
     }
 
     /// From where to look along a lane.

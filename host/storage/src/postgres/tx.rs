@@ -4,6 +4,7 @@
 //! `COMMIT`: PostgreSQL works them off in order and skips what comes behind a statement that failed,
 //! the commit too. A commit whose answer was lost is looked up by the transaction's number.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -56,6 +57,8 @@ pub(super) struct Tx {
     xid: Option<String>,
     later: Vec<(&'static str, Params)>,
     counters: Deltas,
+    /// Lanes that new tasks wait in.
+    lanes: BTreeSet<(String, i64)>,
 }
 
 impl Call {
@@ -74,6 +77,7 @@ impl Call {
             xid: None,
             later: Vec::new(),
             counters: Deltas::default(),
+            lanes: BTreeSet::new(),
         })
     }
 }
@@ -186,6 +190,14 @@ impl Tx {
         self.call.seen.tenant()
     }
 
+    /// A task came into being, in that lane.
+    pub(super) fn came(&mut self, tenant: &str, lane: i64, state: TaskState) {
+        self.counters.add(tenant, state, 1);
+        if state == TaskState::Pending {
+            self.lanes.insert((tenant.to_owned(), lane));
+        }
+    }
+
     /// Tasks of a tenant came into being, or went if `tasks` is negative.
     pub(super) fn count(&mut self, tenant: &str, state: TaskState, tasks: i64) {
         self.counters.add(tenant, state, tasks);
@@ -252,6 +264,7 @@ impl Tx {
             }
             Ok(()) => {
                 self.lease.give_back();
+                self.call.db.lanes.came(self.lanes);
                 Ok(())
             }
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::beside::Fresh;
 use super::{
     SqliteStorage, batch, change, claim, cpu, finish, insert, lanes, prune, rescue, tasks, workers,
     workflows,
@@ -33,7 +34,9 @@ impl Tasks for SqliteStorage {
         now: Timestamp,
     ) -> Result<Vec<Inserted>, StorageError> {
         self.writer
-            .call(move |db| insert::insert_tasks(db, &tasks, bounds, now))
+            .call_for(tasks.len(), move |db| {
+                insert::insert_tasks(db, &tasks, bounds, now)
+            })
             .await
     }
 
@@ -45,7 +48,9 @@ impl Tasks for SqliteStorage {
         now: Timestamp,
     ) -> Result<InsertedBatch, StorageError> {
         self.writer
-            .call(move |db| batch::insert_batch(db, &batch, &tasks, bounds, now))
+            .call_for(tasks.len(), move |db| {
+                batch::insert_batch(db, &batch, &tasks, bounds, now)
+            })
             .await
     }
 
@@ -57,14 +62,16 @@ impl Tasks for SqliteStorage {
         now: Timestamp,
     ) -> Result<Vec<Claim>, StorageError> {
         self.writer
-            .call(move |db| claim::claim(db, worker, slots, order, now))
+            .call_for(rows(slots), move |db| {
+                claim::claim(db, worker, slots, order, now)
+            })
             .await
     }
 
     async fn finish(&self, ends: Vec<AttemptEnd>) -> Result<Vec<Finished>, StorageError> {
         if ends.iter().all(|end| large_output(end).is_none()) {
             let ends: Vec<_> = ends.into_iter().map(|end| (end, None)).collect();
-            return self.writer.call(move |db| finish::finish(db, &ends)).await;
+            return self.record(ends).await;
         }
         self.finish_large(ends).await
     }
@@ -75,7 +82,9 @@ impl Tasks for SqliteStorage {
         now: Timestamp,
     ) -> Result<(), StorageError> {
         self.writer
-            .call(move |db| finish::report_progress(db, &reports, now))
+            .call_for(reports.len(), move |db| {
+                finish::report_progress(db, &reports, now)
+            })
             .await
     }
 
@@ -111,7 +120,7 @@ impl Tasks for SqliteStorage {
     ) -> Result<Vec<Cancelled>, StorageError> {
         let whose = whose.clone();
         self.writer
-            .call(move |db| {
+            .call_for(ids.len(), move |db| {
                 let each = ids.iter();
                 let each = each.map(|id| workflows::cancel_task(db, &whose, *id, now));
                 each.collect()
@@ -127,7 +136,7 @@ impl Tasks for SqliteStorage {
     ) -> Result<Vec<Retried>, StorageError> {
         let whose = whose.clone();
         self.writer
-            .call(move |db| {
+            .call_for(ids.len(), move |db| {
                 let each = ids.iter().map(|id| change::retry(db, &whose, *id, now));
                 each.collect()
             })
@@ -192,7 +201,9 @@ impl Tasks for SqliteStorage {
         now: Timestamp,
     ) -> Result<Vec<Rescued>, StorageError> {
         self.writer
-            .call(move |db| rescue::rescue(db, me, dead_before, limit, now))
+            .call_for(rows(limit), move |db| {
+                rescue::rescue(db, me, dead_before, limit, now)
+            })
             .await
     }
 
@@ -205,7 +216,9 @@ impl Tasks for SqliteStorage {
     ) -> Result<Pruned, StorageError> {
         let (pruned, blobs) = self
             .writer
-            .call(move |db| prune::prune(db, finished_before, keep_max, limit, now))
+            .call_for(rows(limit), move |db| {
+                prune::prune(db, finished_before, keep_max, limit, now)
+            })
             .await?;
         self.beside.remove(&self.readers, blobs).await;
         Ok(pruned)
@@ -225,7 +238,7 @@ impl Tasks for SqliteStorage {
         let tenant = tenant.clone();
         let (pruned, blobs) = self
             .writer
-            .call(move |db| prune::purge_some(db, &tenant, limit))
+            .call_for(rows(limit), move |db| prune::purge_some(db, &tenant, limit))
             .await?;
         self.beside.remove(&self.readers, blobs).await;
         Ok(pruned)
@@ -270,6 +283,20 @@ impl SqliteStorage {
             put
         })
         .await?;
-        self.writer.call(move |db| finish::finish(db, &ends)).await
+        self.record(ends).await
     }
+
+    async fn record(
+        &self,
+        ends: Vec<(AttemptEnd, Option<Fresh>)>,
+    ) -> Result<Vec<Finished>, StorageError> {
+        self.writer
+            .call_for(ends.len(), move |db| finish::finish(db, &ends))
+            .await
+    }
+}
+
+/// A limit as a number of rows.
+fn rows(limit: u32) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
 }

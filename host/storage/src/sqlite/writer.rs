@@ -4,7 +4,12 @@
 //! them. Under low load a batch is one job, so no job waits for others. Jobs are answered only
 //! after the commit. One job that fails does not fail its neighbours: the batch is rolled back, run
 //! again without it, and then it is run alone.
+//!
+//! Jobs of many rows take milliseconds, and a backlog makes one after another of them. A short job goes
+//! before those that wait, and its batch takes none of them behind it: it waits for the job under way and
+//! for one sync. The batch after that begins with a long job, so that those get on as well.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +26,8 @@ const QUEUE_JOBS_MAX: usize = 4096;
 const BATCH_JOBS_MAX: usize = 512;
 /// No job is added to a batch that has run this long.
 const BATCH_TIME_MAX: Duration = Duration::from_millis(10);
+/// From so many rows on, a job is long.
+const LONG_ROWS: usize = 64;
 /// After this long without a job the log is copied into the database.
 const IDLE: Duration = Duration::from_millis(250);
 
@@ -31,8 +38,15 @@ pub(super) struct Writer {
 }
 
 enum Message {
-    Job(Box<dyn Job>),
+    Job(Length, Box<dyn Job>),
     Stop,
+}
+
+/// How long a job takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Length {
+    Short,
+    Long,
 }
 
 /// A call on its way through the writer. It may be run more than once; each run starts from the
@@ -86,6 +100,8 @@ impl Writer {
             db,
             queue,
             places: Arc::clone(&places),
+            short: VecDeque::new(),
+            long: VecDeque::new(),
             stopping: false,
         };
         let handle = vital::spawn("storage-writer", move || {
@@ -102,7 +118,28 @@ impl Writer {
         T: Send + 'static,
         W: FnMut(&mut Db) -> Result<T, StorageError> + Send + 'static,
     {
-        // The thread gives the place back when it takes the job.
+        self.call_of(Length::Short, work).await
+    }
+
+    /// As [`Writer::call`], for work on so many rows.
+    pub(super) async fn call_for<T, W>(&self, rows: usize, work: W) -> Result<T, StorageError>
+    where
+        T: Send + 'static,
+        W: FnMut(&mut Db) -> Result<T, StorageError> + Send + 'static,
+    {
+        let length = match rows {
+            0..LONG_ROWS => Length::Short,
+            LONG_ROWS.. => Length::Long,
+        };
+        self.call_of(length, work).await
+    }
+
+    async fn call_of<T, W>(&self, length: Length, work: W) -> Result<T, StorageError>
+    where
+        T: Send + 'static,
+        W: FnMut(&mut Db) -> Result<T, StorageError> + Send + 'static,
+    {
+        // The thread gives the place back when it begins the job.
         self.places
             .acquire()
             .await
@@ -115,7 +152,7 @@ impl Writer {
             reply,
         });
         self.jobs
-            .send(Message::Job(job))
+            .send(Message::Job(length, job))
             .map_err(|_ended| StorageError::closed())?;
         answer.await.map_err(|_ended| StorageError::closed())?
     }
@@ -132,42 +169,89 @@ struct Thread {
     db: Db,
     queue: Receiver<Message>,
     places: Arc<Semaphore>,
+    /// Jobs that were received and wait; [`QUEUE_JOBS_MAX`] bounds them together with those in the queue.
+    short: VecDeque<Box<dyn Job>>,
+    long: VecDeque<Box<dyn Job>>,
     stopping: bool,
 }
 
 impl Thread {
     fn run(mut self) {
         let mut copied = true;
-        while !self.stopping {
-            let message = if copied {
-                self.queue
-                    .recv()
-                    .map_err(|_gone| RecvTimeoutError::Disconnected)
-            } else {
-                self.queue.recv_timeout(IDLE)
+        let mut passed_over = false;
+        loop {
+            self.receive();
+            let first = match passed_over {
+                true => self.next_long().or_else(|| self.next_short()),
+                false => self.next_short().or_else(|| self.next_long()),
             };
-            match message {
-                Ok(Message::Job(job)) => {
-                    self.places.add_permits(1);
-                    self.batch(job);
-                    copied = false;
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    self.db.checkpoint();
-                    copied = true;
-                }
-                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => self.stopping = true,
+            if let Some((length, job)) = first {
+                self.batch(length, job);
+                passed_over = length == Length::Short && !self.long.is_empty();
+                copied = false;
+            } else if self.stopping {
+                break;
+            } else {
+                copied = self.wait(copied);
             }
         }
         self.db.close();
     }
 
-    /// Runs `first` and the jobs that wait behind it, commits, and answers.
-    fn batch(&mut self, first: Box<dyn Job>) {
+    /// Waits for the next message; tells whether the log was copied into the database meanwhile.
+    fn wait(&mut self, copied: bool) -> bool {
+        let message = match copied {
+            true => self
+                .queue
+                .recv()
+                .map_err(|_gone| RecvTimeoutError::Disconnected),
+            false => self.queue.recv_timeout(IDLE),
+        };
+        match message {
+            Ok(message) => self.keep(message),
+            Err(RecvTimeoutError::Timeout) => {
+                self.db.checkpoint();
+                return true;
+            }
+            Err(RecvTimeoutError::Disconnected) => self.stopping = true,
+        }
+        copied
+    }
+
+    /// Receives what is there.
+    fn receive(&mut self) {
+        while let Ok(message) = self.queue.try_recv() {
+            self.keep(message);
+        }
+    }
+
+    fn keep(&mut self, message: Message) {
+        match message {
+            Message::Job(Length::Short, job) => self.short.push_back(job),
+            Message::Job(Length::Long, job) => self.long.push_back(job),
+            Message::Stop => self.stopping = true,
+        }
+    }
+
+    fn next_short(&mut self) -> Option<(Length, Box<dyn Job>)> {
+        let job = self.short.pop_front()?;
+        self.places.add_permits(1);
+        Some((Length::Short, job))
+    }
+
+    fn next_long(&mut self) -> Option<(Length, Box<dyn Job>)> {
+        let job = self.long.pop_front()?;
+        self.places.add_permits(1);
+        Some((Length::Long, job))
+    }
+
+    /// Runs `first` and jobs that wait behind it, commits, and answers.
+    fn batch(&mut self, length: Length, first: Box<dyn Job>) {
         if let Err(error) = self.db.begin() {
             return first.answer(Some(&error));
         }
         let begun = Instant::now();
+        let mut has_short = length == Length::Short;
         let mut jobs = Vec::new();
         let mut next = Some(first);
         let mut clean = true;
@@ -175,7 +259,15 @@ impl Thread {
             clean = job.run(&mut self.db);
             jobs.push(job);
             if clean && jobs.len() < BATCH_JOBS_MAX && begun.elapsed() < BATCH_TIME_MAX {
-                next = self.waiting();
+                self.receive();
+                let following = match has_short {
+                    true => self.next_short(),
+                    false => self.next_short().or_else(|| self.next_long()),
+                };
+                next = following.map(|(length, job)| {
+                    has_short |= length == Length::Short;
+                    job
+                });
             }
         }
         if clean {
@@ -207,21 +299,6 @@ impl Thread {
         self.db.rollback();
         for job in jobs {
             self.alone(job);
-        }
-    }
-
-    /// The next job, if one is already waiting.
-    fn waiting(&mut self) -> Option<Box<dyn Job>> {
-        match self.queue.try_recv() {
-            Ok(Message::Job(job)) => {
-                self.places.add_permits(1);
-                Some(job)
-            }
-            Ok(Message::Stop) => {
-                self.stopping = true;
-                None
-            }
-            Err(_none_or_gone) => None,
         }
     }
 

@@ -12,6 +12,8 @@ type Key = (u8, i64, i64);
 pub(super) struct Line<'a> {
     pub(super) tenant: &'a str,
     pub(super) standing: Standing,
+    /// Whether nothing is known of what it has had.
+    pub(super) comes_anew: bool,
     /// Whether it has nothing more that may be claimed.
     pub(super) is_done: bool,
     room: u32,
@@ -22,10 +24,16 @@ pub(super) struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    pub(super) fn new(tenant: &'a str, standing: Standing, room: u32) -> Line<'a> {
+    pub(super) fn new(
+        tenant: &'a str,
+        standing: Standing,
+        comes_anew: bool,
+        room: u32,
+    ) -> Line<'a> {
         Line {
             tenant,
             standing,
+            comes_anew,
             is_done: false,
             room,
             in_order: Vec::new(),

@@ -163,6 +163,31 @@ async fn the_same_id_keys_and_names_mean_each_tenants_own() {
 }
 
 #[tokio::test]
+async fn a_lone_task_waits_for_one_turn_of_what_another_tenant_had_claimed_ahead() {
+    let (a, b) = (caller("a"), caller("b"));
+    let (data, storage) = database().await;
+    put(&storage, "echo", &[&a, &b]).await;
+    let mut stage = Stage::over((data, storage), one_slot(), true).await;
+    let many = stage.queue.submit(&a, vec![plain(); 20]).await.unwrap();
+    let first = stage.guest().await;
+    let Submitted::New(second) = many[1] else {
+        panic!("{many:?}");
+    };
+    stage.ready(&[second]).await;
+    let lone = submit(&stage, &b, plain()).await;
+    stage.ready(&[lone]).await;
+    first.completes();
+    let mut begun = Vec::new();
+    for _ in 0..20 {
+        let guest = stage.guest().await;
+        begun.push(guest.id());
+        guest.completes();
+    }
+    assert_eq!(begun[..2], [second, lone]);
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn a_modules_name_is_its_tenants_or_everybodys() {
     let (a, b) = (caller("a"), caller("b"));
     let (data, storage) = database().await;

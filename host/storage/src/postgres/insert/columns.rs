@@ -170,10 +170,9 @@ impl Rows {
             let (own, others) = left
                 .split_at_checked(columns.ids.len())
                 .ok_or_else(|| StorageError::corrupt("a task has no node"))?;
-            for ((tenant, bytes), node) in columns.tenants.iter().zip(&columns.kept_bytes).zip(own)
-            {
-                tx.count(tenant, node.state(), 1);
-                tx.kept(tenant, *bytes);
+            for ((tenant, lane, bytes), node) in columns.stored().zip(own) {
+                tx.came(tenant, lane, node.state());
+                tx.kept(tenant, bytes);
             }
             let callbacks = std::mem::take(&mut columns.callbacks).into_params();
             let before = nodes.len() - left.len();
@@ -193,9 +192,9 @@ impl Rows {
         let mut before = 0;
         for mut columns in self.statements {
             let rows = i64::try_from(columns.ids.len()).unwrap_or(i64::MAX);
-            for (tenant, bytes) in columns.tenants.iter().zip(&columns.kept_bytes) {
-                tx.count(tenant, TaskState::Pending, 1);
-                tx.kept(tenant, *bytes);
+            for (tenant, lane, bytes) in columns.stored() {
+                tx.came(tenant, lane, TaskState::Pending);
+                tx.kept(tenant, bytes);
             }
             let callbacks = std::mem::take(&mut columns.callbacks).into_params();
             tx.later(INSERT, columns.into_params(before, self.batch));
@@ -208,6 +207,12 @@ impl Rows {
 }
 
 impl Columns {
+    /// Whose each task is, its lane, and how many bytes are kept for it.
+    fn stored(&self) -> impl Iterator<Item = (&str, i64, i64)> {
+        let places = self.tenants.iter().zip(&self.lanes).zip(&self.kept_bytes);
+        places.map(|((tenant, lane), bytes)| (tenant.as_str(), *lane, *bytes))
+    }
+
     fn push(
         &mut self,
         task: &NewTask,

@@ -102,8 +102,8 @@ enum Stopped {
     AtTheEnd,
 }
 
-/// Three callers at once, of whom the second asks for what `trouble` says, while a fourth
-/// may stop the writer. What was answered is compared with what is on the disk.
+/// Three callers at once, of whom the second asks for what `trouble` says and the third for what takes long,
+/// while a fourth may stop the writer. What was answered is compared with what is on the disk.
 fn three_callers(trouble: Trouble, stopped: Stopped) {
     let stops = stopped == Stopped::Meanwhile;
     let disk = Arc::new(Disk::default());
@@ -112,7 +112,11 @@ fn three_callers(trouble: Trouble, stopped: Stopped) {
     let callers: Vec<_> = [1, 2, 3]
         .map(|number| {
             let writer = Arc::clone(&writer);
-            thread::spawn(move || block_on(writer.call(move |db| db.write(number, trouble))))
+            let write = move |db: &mut Db| db.write(number, trouble);
+            thread::spawn(move || match number {
+                3 => block_on(writer.call_for(1000, write)),
+                _ => block_on(writer.call(write)),
+            })
         })
         .into();
     if stops {
