@@ -1,6 +1,7 @@
 //! The result cache through the real binary: what is found again, for whom, and what is never kept.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -52,6 +53,30 @@ fn lookups(client: &Client, how: &str) -> u64 {
     let name = format!("cofferdam_cache_lookups_total{{outcome=\"{how}\"}} ");
     let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
     line.map_or(0, |count| count.parse().unwrap())
+}
+
+/// How many results there are on disk, and how many were found there.
+fn on_disk(metrics: &str) -> [u64; 2] {
+    ["results", "hits_total"].map(|what| {
+        let name = format!("cofferdam_cache_{what}{{tier=\"disk\"}} ");
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
+        line.map_or(0, |count| count.parse().unwrap())
+    })
+}
+
+fn metrics(host: &Host) -> String {
+    let headers = [("x-api-key", ADMIN)];
+    let answer = host.client.send("GET", "/metrics", &headers, b"");
+    answer.expect(200).text()
+}
+
+#[track_caller]
+fn await_on_disk(host: &Host, results: u64) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while on_disk(&metrics(host))[0] != results {
+        assert!(Instant::now() < deadline, "{}", metrics(host));
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]
@@ -195,6 +220,58 @@ fn what_is_one_tenants_is_no_others() {
         assert_eq!((first.1.as_str(), other.1.as_str()), ("miss", "miss"));
         assert_ne!(first.0, other.0, "{module}");
         assert_eq!(run(&keys[0], module), (first.0, "hit".to_owned()));
+    }
+}
+
+#[test]
+fn what_was_kept_outlives_a_host_that_is_killed_and_is_still_its_tenants() {
+    for policy in ["lfu", "lru", "fifo"] {
+        let mut site = Site::start(&format!("[cache]\npolicy = \"{policy}\"\n"));
+        site.put_module(ADMIN, "public/draw", &guests::wat("draw.wat"));
+        let keys = ["a", "b"].map(|tenant| site.key(tenant, &["run"]));
+        let run = |site: &Site, key: &str, ttl_ms: &str| {
+            let path = format!("/v1/run/public/draw?cache_ttl_ms={ttl_ms}");
+            let answer = site.send(key, "POST", &path, &json!(1)).expect(200);
+            let how = answer.header("cofferdam-cache").to_owned();
+            (answer.body, how)
+        };
+        let (first, _) = run(&site, &keys[0], "600000");
+        await_on_disk(&site.host, 1);
+        site.host.kill();
+        site.host.restart();
+        await_on_disk(&site.host, 1);
+        let (other, how) = run(&site, &keys[1], "600000");
+        assert_eq!(how, "miss");
+        assert_ne!(other, first);
+        await_on_disk(&site.host, 2);
+        let found = [(); 2].map(|()| run(&site, &keys[0], "600000"));
+        assert_eq!(found, [(); 2].map(|()| (first.clone(), "hit".to_owned())));
+        // The second time it was in memory.
+        assert_eq!(on_disk(&metrics(&site.host)), [2, 1]);
+        assert_eq!(run(&site, &keys[0], "1").1, "miss", "it is too old");
+    }
+}
+
+#[test]
+fn what_was_kept_is_not_found_without_its_key() {
+    let keys = ["0f", "1f"].map(|byte| byte.repeat(32));
+    let config = |keys: &[&String]| format!("[storage]\nencryption_keys = {keys:?}\n");
+    let mut host = host(&config(&[&keys[0]]));
+    let mut again = |config: &str, there: u64| {
+        host.kill();
+        host.restart_with(config);
+        await_on_disk(&host, there);
+        let drawn = draw(&host.client, "cache_ttl_ms=600000");
+        await_on_disk(&host, 1);
+        drawn
+    };
+    for without in [config(&[&keys[1]]), String::new()] {
+        let (first, _) = again(&config(&[&keys[0]]), 0);
+        let found = again(&config(&[&keys[1], &keys[0]]), 1);
+        assert_eq!(found, (first.clone(), "hit".to_owned()));
+        let (other, how) = again(&without, 0);
+        assert_eq!(how, "miss");
+        assert_ne!(other, first);
     }
 }
 

@@ -2,47 +2,48 @@
 //!
 //! A run is looked up only if its caller asked for it, and only where nothing but its key decides what comes
 //! out: it sends no requests and writes to no directory of the operator's. Completed runs that left no files are
-//! kept, in memory, as long as their caller said and there is room; a restart loses them. While one of several
-//! that are alike runs, the others wait for it. The runner says what a run is made of; nothing here runs one.
+//! kept as long as their caller said and there is room: in memory, and on disk, where they outlive the process.
+//! While one of several that are alike runs, the others wait for it. The runner says what a run is made of;
+//! nothing here runs one.
 
+mod disk;
+mod entry;
+mod fifo;
 mod flights;
 mod kept;
 mod key;
 pub mod settings;
 mod shares;
+mod tier;
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use moka::Expiry;
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
-
+use self::disk::Disk;
 use self::flights::{Flights, Found};
 use self::kept::Kept;
-use self::settings::{CacheConfig, CachePolicy};
-use self::shares::Shares;
+use self::settings::CacheConfig;
+use self::tier::{Bounds, Tier};
+use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::Metrics;
 use cofferdam_domain::attempt::{Stream, Usage};
-use cofferdam_domain::cache::CacheUse;
+use cofferdam_domain::cache::{CacheTier, CacheUse};
 use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::time::Timestamp;
 use cofferdam_sandbox::Report;
 use cofferdam_sandbox::control::Control;
+use cofferdam_storage::files::results::ResultFiles;
 
 use self::key::Key;
 pub(crate) use self::key::{Door, KeyParts};
 
-/// What an entry takes besides its bytes.
-const ENTRY_OVERHEAD_BYTES: u64 = 512;
-
 /// The results of this host.
 pub struct Results {
     config: CacheConfig,
-    kept: Cache<Key, Arc<Kept>>,
-    shares: Arc<Shares>,
+    memory: Tier<Arc<Kept>>,
+    disk: OnceLock<Disk>,
     flights: Flights,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -66,33 +67,35 @@ impl Ask {
 }
 
 impl Results {
-    /// An empty cache.
+    /// An empty cache, in memory alone.
     pub fn new(config: CacheConfig, clock: Clock, metrics: Arc<Metrics>) -> Results {
-        let shares = Arc::new(Shares::default());
-        let policy = match config.policy {
-            CachePolicy::Lfu => EvictionPolicy::tiny_lfu(),
-            CachePolicy::Lru => EvictionPolicy::lru(),
+        let bounds = Bounds {
+            bytes: config.bytes,
+            entries: config.entries,
+            tenant_bytes: config.tenant_bytes,
+            policy: config.policy,
         };
-        let least = config.bytes / config.entries.max(1);
-        let freed = Arc::clone(&shares);
-        let kept = Cache::builder()
-            .max_capacity(config.bytes)
-            // Each takes its part of the whole at least, so that their number is bounded too.
-            .weigher(move |_key, kept: &Arc<Kept>| weight(kept, least))
-            .eviction_policy(policy)
-            .expire_after(ByTtl)
-            .eviction_listener(move |_key, kept: Arc<Kept>, _cause| {
-                freed.give(kept.tenant(), kept.bytes() + ENTRY_OVERHEAD_BYTES);
-            })
-            .build();
         Results {
             config,
-            kept,
-            shares,
+            memory: Tier::new(bounds, |_kept| ()),
+            disk: OnceLock::new(),
             flights: Flights::default(),
             clock,
             metrics,
         }
+    }
+
+    /// Keeps results in these files as well, if there is to be room for any, until `end`. What is in them
+    /// already is found again if `keeps` keeps what its tenant has, by its name and since when it has it.
+    pub fn keep_on_disk(
+        &self,
+        files: ResultFiles,
+        keeps: impl Fn(&Tenant, Timestamp) -> bool + Send + 'static,
+        end: &Shutdown,
+    ) {
+        let clock = self.clock.clone();
+        self.disk
+            .get_or_init(|| Disk::begin(files, &self.config, clock, Box::new(keeps), end));
     }
 
     /// The report of `run`, or that of another run that is like it.
@@ -103,7 +106,7 @@ impl Results {
         run: impl Future<Output = Result<Report, E>>,
     ) -> Result<(Report, CacheUse), E> {
         let came = Instant::now();
-        if let Some(kept) = self.get(&ask, came)
+        if let Some(kept) = self.get(&ask, came).await
             && let Some(report) = self.unpacked(&kept, came, control).await
         {
             return Ok(self.told(report, CacheUse::Hit));
@@ -130,6 +133,11 @@ impl Results {
         if let Some(kept) = Kept::of(&ask.tenant, &report, ask.ttl).await {
             let kept = Arc::new(kept);
             self.put(&ask, &kept);
+            if let Some(disk) = self.disk.get()
+                && self.fits(&kept)
+            {
+                disk.put(ask.key, &kept, self.clock.now());
+            }
             if let Some(lead) = lead {
                 lead.lands(kept);
             }
@@ -144,44 +152,55 @@ impl Results {
 
     /// Gives up everything.
     pub fn shed(&self) {
-        self.kept.invalidate_all();
-        self.kept.run_pending_tasks();
+        self.memory.shed();
+        if let Some(disk) = self.disk.get() {
+            disk.shed();
+        }
     }
 
     /// Gives up everything if `keeps` does not keep what one tenant has, by its name and since when it has:
     /// another of that name must not find it. Tenants are seldom removed.
     pub fn keep_those(&self, keeps: impl Fn(&Tenant, Timestamp) -> bool) {
-        if !self.shares.all_keep(keeps) {
+        let disk_keeps = |disk: &Disk| disk.all_keep(&keeps);
+        if !self.memory.all_keep(&keeps) || !self.disk.get().is_none_or(disk_keeps) {
             self.shed();
         }
     }
 
-    /// How many results are kept, and the bytes that they take, both as of lately.
-    pub fn size(&self) -> (u64, u64) {
-        (self.kept.entry_count(), self.shares.all())
+    /// How many results are kept in each tier, and the bytes that they take, both as of lately.
+    pub fn sizes(&self) -> [(u64, u64); CacheTier::ALL.len()] {
+        CacheTier::ALL.map(|tier| match tier {
+            CacheTier::Memory => self.memory.size(),
+            CacheTier::Disk => self.disk.get().map_or((0, 0), Disk::size),
+        })
     }
 
-    fn get(&self, ask: &Ask, now: Instant) -> Option<Arc<Kept>> {
-        let kept = self.kept.get(&ask.key)?;
-        (kept.age(now) <= ask.ttl).then_some(kept)
-    }
-
-    fn put(&self, ask: &Ask, kept: &Arc<Kept>) {
-        let bytes = kept.bytes() + ENTRY_OVERHEAD_BYTES;
-        let most = match self.config.tenant_bytes {
-            // The cache gives up others for it.
-            0 => u64::MAX,
-            bytes => bytes,
-        };
-        let take = || self.shares.take(&ask.tenant, bytes, most, self.clock.now());
-        let makes_room = || {
-            // What is over may be there still.
-            self.kept.run_pending_tasks();
-            take()
-        };
-        if kept.bytes() <= self.config.entry_bytes && (take() || makes_room()) {
-            self.kept.insert(ask.key, Arc::clone(kept));
+    async fn get(&self, ask: &Ask, now: Instant) -> Option<Arc<Kept>> {
+        let is_young = |kept: &Arc<Kept>| kept.age(now) <= ask.ttl;
+        if let Some(kept) = self.memory.get(&ask.key, now) {
+            // What is on disk is no younger.
+            let kept = Some(kept).filter(is_young)?;
+            self.metrics.cache_hit(CacheTier::Memory);
+            return Some(kept);
         }
+        let kept = self.disk.get()?.get(ask.key, &ask.tenant, now).await;
+        let kept = kept.filter(is_young)?;
+        self.metrics.cache_hit(CacheTier::Disk);
+        self.put(ask, &kept);
+        Some(kept)
+    }
+
+    /// Keeps a result in memory.
+    fn put(&self, ask: &Ask, kept: &Arc<Kept>) {
+        let now = Instant::now();
+        let made = self.clock.now().minus(kept.age(now));
+        if self.fits(kept) {
+            self.memory.put(ask.key, Arc::clone(kept), (now, made));
+        }
+    }
+
+    fn fits(&self, kept: &Kept) -> bool {
+        kept.bytes() <= self.config.entry_bytes
     }
 
     /// A kept result as the report of this look-up, told to whoever listens.
@@ -210,30 +229,6 @@ impl Results {
         self.metrics.cache_asked(how);
         (report, how)
     }
-}
-
-/// Results go once they were kept as long as they were to be, so that they give back their tenant's share.
-struct ByTtl;
-
-impl Expiry<Key, Arc<Kept>> for ByTtl {
-    fn expire_after_create(&self, _: &Key, kept: &Arc<Kept>, _: Instant) -> Option<Duration> {
-        Some(kept.ttl())
-    }
-
-    fn expire_after_update(
-        &self,
-        _: &Key,
-        kept: &Arc<Kept>,
-        _: Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        Some(kept.ttl())
-    }
-}
-
-fn weight(kept: &Kept, least: u64) -> u32 {
-    let bytes = (kept.bytes() + ENTRY_OVERHEAD_BYTES).max(least);
-    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

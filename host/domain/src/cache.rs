@@ -5,6 +5,28 @@ use std::time::Duration;
 /// The longest time that a result is kept for: a week.
 pub const TTL_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
+/// Where results are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheTier {
+    /// In this process.
+    Memory,
+    /// In files, which outlive it.
+    Disk,
+}
+
+impl CacheTier {
+    /// Every one, the quicker first.
+    pub const ALL: [CacheTier; 2] = [CacheTier::Memory, CacheTier::Disk];
+
+    /// The word of metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            CacheTier::Memory => "memory",
+            CacheTier::Disk => "disk",
+        }
+    }
+}
+
 /// Where a result came from that was asked of the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CacheUse {

@@ -199,6 +199,7 @@ impl Host {
         let with = (&access, &audit, &secrets, random.random());
         let callbacks = telling(config, &storage, &works, with, &intake);
         let sessions = sessions(config, worker, &works.runner, guests, &clock, &intake);
+        place::keep_results(config, &storage, &works.runner, &access, &doors)?;
         place::end_with_tenants(&sessions, &works.runner, &access, &intake);
         let watched = (&queue, &sessions, &callbacks);
         let how = (worker, &profile, machine, random.random());

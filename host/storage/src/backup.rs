@@ -3,7 +3,7 @@
 //! The files are copied first, then the database in one read transaction, then the files that were
 //! added meanwhile: a file is published before the database refers to it, and never changes
 //! afterwards. A file that nothing refers to is swept when a host starts over the copy. Compiled
-//! code and the directories of runs can be made again and are left out.
+//! code, kept results and the directories of runs can be made again and are left out.
 
 use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File};
@@ -18,7 +18,7 @@ use rustix::fs::FileType;
 use super::sqlite::database_path;
 
 /// Entries of the data directory that can be made again or belong to one process.
-const LEFT_OUT: [&str; 4] = ["lock", "scratch", "compiled", "opened"];
+const LEFT_OUT: [&str; 5] = ["lock", "scratch", "compiled", "opened", "results"];
 
 /// The longest path below the data directory that is copied: an artifact's path with its prefix.
 const PATH_BYTES_MAX: usize = 2048;

@@ -14,6 +14,7 @@ mod budget;
 pub(crate) mod cache;
 mod owner;
 mod place;
+pub mod results;
 mod sealing;
 pub(crate) mod shared;
 mod spool;

@@ -50,6 +50,7 @@ pub use self::access::{
 pub use self::callbacks::{Callbacks, Delivery, DeliveryCounts, Hold, ToldAgain, Tried};
 pub use self::error::{Remedy, StorageError};
 use self::files::FileStorage;
+use self::files::results::ResultFiles;
 use self::files::shared::SharedFiles;
 pub use self::modules::{Modules, PutModule, StoredModule};
 use self::postgres::PostgresStorage;
@@ -255,6 +256,12 @@ impl Opened {
             ),
         };
         Ok(files?.sealed_by(&self.sealer))
+    }
+
+    /// The results of runs that this host keeps, below its data directory. Blocks.
+    pub fn results(&self, settings: &StorageConfig) -> Result<ResultFiles, StorageError> {
+        let dir = settings.data.join("results");
+        ResultFiles::open(dir, settings.disk_free_min_bytes, &self.sealer)
     }
 
     /// Finishes accepted work and releases the data directory. Later calls are answered with

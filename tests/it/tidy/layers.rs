@@ -222,7 +222,18 @@ pub(super) const LAYERS: &[(&str, &[&str])] = &[
             "clock",
         ],
     ),
-    ("results", &["sandbox", "domain", "telemetry", "clock"]),
+    (
+        "results",
+        // What outlives the process is in files, which it has written in the background.
+        &[
+            "storage",
+            "sandbox",
+            "domain",
+            "telemetry",
+            "shutdown",
+            "clock",
+        ],
+    ),
     ("nodes", &["storage", "sandbox", "domain"]),
     ("secrets", &["storage", "domain", "shutdown", "clock"]),
     ("resealing", &["storage", "telemetry", "shutdown"]),

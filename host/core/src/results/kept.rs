@@ -2,11 +2,15 @@
 //!
 //! Large ones are compressed and unpacked where that keeps no thread of the API busy.
 
+pub(super) mod written;
+
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::entry::Entry;
 use cofferdam_domain::attempt::{Captured, Outcome, Payload, Streams};
 use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::isolation::Isolation;
@@ -16,6 +20,8 @@ use cofferdam_sandbox::Report;
 const COMPRESSED_FROM_BYTES: usize = 1024;
 /// Up to here that is too short to be worth a hop to another thread.
 const AT_ONCE_BYTES: usize = 64 << 10;
+/// What an entry takes besides its bytes.
+const OVERHEAD_BYTES: u64 = 512;
 /// Fast rather than small.
 const LEVEL: i32 = 1;
 
@@ -110,10 +116,6 @@ impl Kept {
         })
     }
 
-    pub(super) fn tenant(&self) -> &Tenant {
-        &self.tenant
-    }
-
     /// What its bytes take.
     pub(super) fn bytes(&self) -> u64 {
         let streams = self.streams.iter().map(|(packed, _)| packed.bytes.len());
@@ -127,6 +129,20 @@ impl Kept {
     /// How long it is kept.
     pub(super) fn ttl(&self) -> Duration {
         self.ttl
+    }
+}
+
+impl Entry for Arc<Kept> {
+    fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+
+    fn bytes(&self) -> u64 {
+        Kept::bytes(self) + OVERHEAD_BYTES
+    }
+
+    fn left(&self, now: Instant) -> Duration {
+        self.ttl.saturating_sub(self.age(now))
     }
 }
 

@@ -20,6 +20,16 @@ const AT_ONCE_BYTES: usize = 64 << 10;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Key([u8; 32]);
 
+impl Key {
+    pub(super) fn hex(&self) -> String {
+        Digest::from_bytes(self.0).hex()
+    }
+
+    pub(super) fn parse(hex: &str) -> Option<Key> {
+        Digest::parse(hex).map(|digest| Key(*digest.as_bytes()))
+    }
+}
+
 /// What kind of work it is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Door {

@@ -11,7 +11,13 @@ pub struct CacheConfig {
     pub entry_bytes: u64,
     /// What one tenant may have of it; 0 means all.
     pub tenant_bytes: u64,
-    /// Which go first.
+    /// Disk space of those that outlive the process; 0 keeps them in memory alone.
+    pub disk_bytes: u64,
+    /// How many of those are kept.
+    pub disk_entries: u64,
+    /// What one tenant may have of the disk space; 0 means all.
+    pub disk_tenant_bytes: u64,
+    /// Which go first, in memory and on disk.
     pub policy: CachePolicy,
 }
 
@@ -23,17 +29,20 @@ pub enum CachePolicy {
     Lfu,
     /// Those that were not used longest.
     Lru,
+    /// Those that were kept first, however often they were used since.
+    Fifo,
 }
 
 impl CachePolicy {
     /// Every policy.
-    pub const ALL: [CachePolicy; 2] = [CachePolicy::Lfu, CachePolicy::Lru];
+    pub const ALL: [CachePolicy; 3] = [CachePolicy::Lfu, CachePolicy::Lru, CachePolicy::Fifo];
 
     /// The word of the configuration.
     pub const fn as_str(self) -> &'static str {
         match self {
             CachePolicy::Lfu => "lfu",
             CachePolicy::Lru => "lru",
+            CachePolicy::Fifo => "fifo",
         }
     }
 }
@@ -45,6 +54,9 @@ impl Default for CacheConfig {
             entries: 100_000,
             entry_bytes: 4 << 20,
             tenant_bytes: 64 << 20,
+            disk_bytes: 1 << 30,
+            disk_entries: 100_000,
+            disk_tenant_bytes: 512 << 20,
             policy: CachePolicy::Lfu,
         }
     }

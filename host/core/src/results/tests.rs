@@ -7,6 +7,8 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::key::tests::parts;
+use super::settings::CachePolicy;
+use super::shares::Shares;
 use super::*;
 use cofferdam_domain::attempt::{Captured, Failure, FailureKind, Outcome, Payload, Streams};
 
@@ -17,7 +19,7 @@ fn results(config: CacheConfig) -> Results {
     Results::new(config, clock, Arc::new(Metrics::new()))
 }
 
-fn report(body: &[u8]) -> Report {
+pub(super) fn report(body: &[u8]) -> Report {
     Report {
         outcome: Outcome::Completed(Payload {
             content_type: "text/plain".into(),
@@ -39,7 +41,7 @@ fn report(body: &[u8]) -> Report {
     }
 }
 
-fn failure() -> Report {
+pub(super) fn failure() -> Report {
     let failure = Failure::new(FailureKind::Trap, "as the test says");
     Report {
         outcome: Outcome::Failed(failure),
@@ -47,7 +49,7 @@ fn failure() -> Report {
     }
 }
 
-async fn ask(tenant: &str, input: &str, ttl: Duration) -> Ask {
+pub(super) async fn ask(tenant: &str, input: &str, ttl: Duration) -> Ask {
     let mut parts = parts();
     parts.tenant = Tenant::parse(tenant).unwrap();
     parts.input = Bytes::copy_from_slice(input.as_bytes());
@@ -66,7 +68,7 @@ async fn asked(results: &Results, ask: Ask, gives: Report) -> (Report, Option<Ca
     (report, Some(how))
 }
 
-fn body(report: &Report) -> &[u8] {
+pub(super) fn body(report: &Report) -> &[u8] {
     match &report.outcome {
         Outcome::Completed(output) => &output.body,
         Outcome::Failed(failure) => panic!("{failure:?}"),
@@ -85,15 +87,14 @@ async fn a_completed_run_is_found_again_with_what_it_said() {
         assert_eq!(second.streams, first.streams);
         assert_eq!(second.usage.cpu, Duration::ZERO);
     }
-    let (entries, bytes) = {
-        results.kept.run_pending_tasks();
-        results.size()
-    };
+    results.memory.tidy(Instant::now());
+    let [(entries, bytes), on_disk] = results.sizes();
+    assert_eq!(on_disk, (0, 0));
     assert_eq!(entries, 4);
     // They are compressed.
     assert!(bytes < 10_000, "{bytes}");
     results.shed();
-    assert_eq!(results.size(), (0, 0));
+    assert_eq!(results.sizes(), [(0, 0); 2]);
 }
 
 #[tokio::test]
@@ -131,6 +132,7 @@ async fn bytes_entries_and_the_part_of_a_tenant_are_bounded() {
         entry_bytes: 2_000,
         tenant_bytes: 50_000,
         policy: CachePolicy::Lru,
+        ..CacheConfig::default()
     };
     let results = results(config);
     let noise = |seed: usize, length: usize| -> Vec<u8> {
@@ -147,8 +149,8 @@ async fn bytes_entries_and_the_part_of_a_tenant_are_bounded() {
         let ask = ask("a", &number.to_string(), TTL).await;
         asked(&results, ask, report(&noise(number, 1_000))).await;
     }
-    results.kept.run_pending_tasks();
-    let (entries, bytes) = results.size();
+    results.memory.tidy(Instant::now());
+    let [(entries, bytes), _] = results.sizes();
     assert!(entries <= 10 && bytes <= 50_000, "{entries}, {bytes}");
     let large = ask("b", "large", TTL).await;
     asked(&results, large, report(&noise(7, 4_000))).await;
@@ -165,9 +167,40 @@ async fn bytes_entries_and_the_part_of_a_tenant_are_bounded() {
 }
 
 #[tokio::test]
+async fn what_goes_first_is_as_the_policy_says() {
+    for (policy, stays) in [(CachePolicy::Lru, true), (CachePolicy::Fifo, false)] {
+        let config = CacheConfig {
+            entries: 3,
+            policy,
+            ..CacheConfig::default()
+        };
+        let results = results(config);
+        let of = async |input: &str| {
+            let (_, how) = asked(&results, ask("a", input, TTL).await, report(b"it")).await;
+            results.memory.tidy(Instant::now());
+            how == Some(CacheUse::Hit)
+        };
+        for input in ["1", "2", "3"] {
+            assert!(!of(input).await);
+        }
+        // The first is used; one more comes.
+        assert!(of("1").await);
+        assert!(!of("4").await);
+        assert_eq!(of("1").await, stays, "{policy:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_over_gives_back_the_part_of_its_tenant() {
+    for policy in CachePolicy::ALL {
+        gives_back_its_part(policy).await;
+    }
+}
+
+async fn gives_back_its_part(policy: CachePolicy) {
     let config = CacheConfig {
         tenant_bytes: 5_000,
+        policy,
         ..CacheConfig::default()
     };
     let results = results(config);

@@ -43,7 +43,8 @@ function Storage({ figures }) {
       ['inputs, artifacts and files of code', bytes(value(figures, 'files_bytes'))],
       ['takes work', html`<${State} word=${value(figures, 'disk_full') ? 'no_room' : 'on'} />`]]} />
     <h2>Results and callbacks</h2><${Facts} of=${[
-      ['results kept', `${count(value(figures, 'cache_results'))}, ${bytes(value(figures, 'cache_bytes'))}`],
+      ...['memory', 'disk'].map((tier) => [`results kept ${tier === 'disk' ? 'on' : 'in'} ${tier}`,
+        `${count(value(figures, 'cache_results', { tier }))}, ${bytes(value(figures, 'cache_bytes', { tier }))}`]),
       ['found again', `${count(asked('hit') + asked('joined'))} of ${count(total(figures, 'cache_lookups_total', () => true))} that asked`],
       ['callbacks', ['delivered', 'missed', 'given_up'].map((word) => `${count(told(word))} ${word.replace('_', ' ')}`).join(', ')],
       ['receivers held back', count(value(figures, 'callback_hosts_held'))]]} />

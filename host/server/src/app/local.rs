@@ -50,6 +50,7 @@ impl Local {
         config.storage.url = None;
         // What it keeps is gone when it ends.
         config.storage.encryption_keys = EncryptionKeys::default();
+        config.cache.disk_bytes = 0;
         // It runs one thing at a time.
         config.sandbox.processes = 1;
         let runtime = Builder::new_multi_thread()

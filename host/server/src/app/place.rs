@@ -25,6 +25,7 @@ use cofferdam::secrets::Secrets;
 use cofferdam::sessions::Sessions;
 use cofferdam::shutdown::Shutdown;
 use cofferdam_domain::attempt::WorkerId;
+use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::time::Timestamp;
 use cofferdam_domain::worker::{Address, Profile};
 use cofferdam_sandbox::egress::Watch;
@@ -141,6 +142,22 @@ pub(super) async fn access(
 pub(super) fn tenants(access: &Arc<Access>) -> Tenants {
     let access = Arc::clone(access);
     Tenants::by(move |tenant| access.rules_of(tenant))
+}
+
+/// Keeps results on this host's disk, if the operator has room for them, as long as anybody is answered.
+pub(super) fn keep_results(
+    config: &Config,
+    storage: &Opened,
+    runner: &Arc<Runner>,
+    access: &Arc<Access>,
+    end: &Shutdown,
+) -> anyhow::Result<()> {
+    if config.cache.bytes > 0 && config.cache.disk_bytes > 0 {
+        let (files, access) = (storage.results(&config.storage)?, Arc::clone(access));
+        let keeps = move |tenant: &Tenant, since| access.is_still_of(tenant, since);
+        runner.results().keep_on_disk(files, keeps, end);
+    }
+    Ok(())
 }
 
 /// Ends sessions whose tenant was removed, at whichever host, and forgets the results that it had.

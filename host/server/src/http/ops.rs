@@ -196,7 +196,6 @@ pub(crate) async fn metrics(
 fn readings(services: &Services, counts: &Counts, room: Room) -> Readings {
     let stats = services.queue.stats();
     let processes = services.runner.processes();
-    let (cache_results, cache_bytes) = services.runner.results().size();
     Readings {
         depth: [
             counts.blocked,
@@ -223,8 +222,7 @@ fn readings(services: &Services, counts: &Counts, room: Room) -> Readings {
         host_memory_bytes: services.vitals.memory().used_bytes,
         host_memory_limit_bytes: services.vitals.memory().limit_bytes,
         pressure: services.vitals.level(),
-        cache_results,
-        cache_bytes,
+        cache: services.runner.results().sizes(),
         alerts: services
             .vitals
             .alerts()

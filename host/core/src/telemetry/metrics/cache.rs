@@ -6,14 +6,15 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::{Metrics, Readings, Word, signed};
-use cofferdam_domain::cache::CacheUse;
+use cofferdam_domain::cache::{CacheTier, CacheUse};
 
 /// Look-ups and sizes.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
     asked: Family<Word, Counter>,
-    results: Gauge,
-    bytes: Gauge,
+    hits: Family<Word, Counter>,
+    results: Family<Word, Gauge>,
+    bytes: Family<Word, Gauge>,
 }
 
 impl Cache {
@@ -24,21 +25,29 @@ impl Cache {
             self.asked.clone(),
         );
         registry.register(
+            "cache_hits",
+            "Results that were found, by where they were kept",
+            self.hits.clone(),
+        );
+        registry.register(
             "cache_results",
-            "Results that are kept",
+            "Results that are kept, by where",
             self.results.clone(),
         );
         registry.register_with_unit(
             "cache",
-            "Memory of the results that are kept",
+            "Memory or disk space of the results that are kept, by where",
             Unit::Bytes,
             self.bytes.clone(),
         );
     }
 
     pub(super) fn set(&self, readings: &Readings) {
-        self.results.set(signed(readings.cache_results));
-        self.bytes.set(signed(readings.cache_bytes));
+        for (tier, (results, bytes)) in CacheTier::ALL.iter().zip(readings.cache) {
+            let tier = [("tier", tier.as_str())];
+            self.results.get_or_create(&tier).set(signed(results));
+            self.bytes.get_or_create(&tier).set(signed(bytes));
+        }
     }
 }
 
@@ -48,6 +57,14 @@ impl Metrics {
         self.cache
             .asked
             .get_or_create(&[("outcome", how.as_str())])
+            .inc();
+    }
+
+    /// Counts a result that was found.
+    pub fn cache_hit(&self, tier: CacheTier) {
+        self.cache
+            .hits
+            .get_or_create(&[("tier", tier.as_str())])
             .inc();
     }
 }

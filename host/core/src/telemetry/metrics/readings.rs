@@ -1,6 +1,7 @@
 //! What is read only when somebody asks for the metrics.
 
 use cofferdam_domain::alert::Rule;
+use cofferdam_domain::cache::CacheTier;
 use cofferdam_domain::memory::Purpose;
 use cofferdam_domain::module::Language;
 use cofferdam_domain::pressure::Level;
@@ -47,10 +48,8 @@ pub struct Readings {
     pub pressure: Level,
     /// Whether each rule fires, in the order of [`Rule::ALL`].
     pub alerts: [bool; Rule::ALL.len()],
-    /// Results that are kept.
-    pub cache_results: u64,
-    /// What they take.
-    pub cache_bytes: u64,
+    /// Results that are kept and what they take, in the order of [`CacheTier::ALL`].
+    pub cache: [(u64, u64); CacheTier::ALL.len()],
     /// Free bytes on the disk of the data directory.
     pub disk_free_bytes: u64,
     /// Whether that is too little to take work.
