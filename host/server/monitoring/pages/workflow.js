@@ -7,7 +7,7 @@ import { usePolled } from '../live.js';
 import { Action, At, Choice, Facts, Head, Loaded, State, Table, When } from '../parts.js';
 import { to } from '../address.js';
 import { Graph } from '../graph.js';
-import { Progress } from './workflows.js';
+import { Progress, ended } from './workflows.js';
 
 const EVERY_MS = 1000;
 /** How often a workflow is asked for that does not change by itself. */
@@ -64,7 +64,7 @@ function Actions({ of, again }) {
 
 function Workflow({ it, again }) {
   const isStopping = it.stopping && !FINAL.includes(it.status);
-  return html`<p><${State} word=${it.status} /> ${isStopping && html`<span class="quiet">no node begins any more, because one failed</span>`}</p>
+  return html`<p class="lead"><${State} word=${it.status} /> · ${ended(it.counts)}${isStopping && '; no node begins any more'}</p>
     <${Progress} counts=${it.counts} />
     <${Actions} of=${it} again=${again} />
     <h2>Graph</h2><${Graph} workflow=${it} />

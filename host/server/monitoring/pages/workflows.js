@@ -14,12 +14,17 @@ const STATES = ['running', 'paused', 'completed', 'failed', 'cancelled'];
 const NEW = { nodes: [{ id: 'first', module: '' }, { id: 'second', module: '', input: { $from: 'first' } }], edges: [['first', 'second']] };
 const HINT = 'Nodes, each with a module or a script, and edges between them, as POST /v1/workflows takes them.';
 
-/** How many of a workflow's nodes have ended, and how. */
+/** How many of a workflow's nodes have ended, in words. */
+export function ended({ nodes, open, failed }) {
+  return `${count(nodes - open)} of ${count(nodes)} nodes have ended${failed ? `, ${count(failed)} of them failed` : ''}`;
+}
+
+/** The same as a bar; those that failed are its last part. */
 export function Progress({ counts }) {
-  const ended = counts.nodes - counts.open;
-  const words = `${count(ended)} of ${count(counts.nodes)} nodes have ended${counts.failed ? `, ${count(counts.failed)} of them failed` : ''}`;
-  return html`<div class="bar" role="img" aria-label=${words} title=${words}><i class=${counts.failed ? 'high' : ''}
-    style=${{ width: `${ended / Math.max(counts.nodes, 1) * 100}%` }}></i></div>`;
+  const { nodes, open, failed } = counts;
+  const part = (number) => ({ width: `${number / Math.max(nodes, 1) * 100}%` });
+  return html`<div class="bar" role="img" aria-label=${ended(counts)} title=${ended(counts)}>
+    <i style=${part(nodes - open - failed)}></i><i class="high" style=${part(failed)}></i></div>`;
 }
 
 /** Submits a workflow, and goes to it. */
