@@ -89,6 +89,22 @@ impl Client {
         read(request.header("accept", "application/json").call())
     }
 
+    /// GET as a browser asks: whatever form, compressed.
+    pub(crate) fn get_as_browser(&self, path: &str) -> anyhow::Result<Answer> {
+        let request = self.keyed(self.agent.get(self.url(path)));
+        let request = request.header("accept", "*/*");
+        read(
+            request
+                .header("accept-encoding", "gzip, deflate, br, zstd")
+                .call(),
+        )
+    }
+
+    /// DELETE.
+    pub(crate) fn delete(&self, path: &str) -> anyhow::Result<Answer> {
+        read(self.keyed(self.agent.delete(self.url(path))).call())
+    }
+
     /// POST.
     pub(crate) fn post(
         &self,

@@ -14,6 +14,7 @@ mod hostile;
 mod kernels;
 mod machine;
 mod modules;
+mod pages;
 mod peers;
 mod place;
 mod postgres;
@@ -37,6 +38,7 @@ use crate::cores::CoresPlan;
 use crate::fair::FairPlan;
 use crate::growth::GrowthPlan;
 use crate::modules::ModulesPlan;
+use crate::pages::PagesPlan;
 use crate::place::Place;
 use crate::queue::QueuePlan;
 use crate::report::{Form, Report};
@@ -110,6 +112,8 @@ enum Benchmark {
     Tls(Plan),
     /// Workflows, beside pg-boss, BullMQ and DBOS.
     Workflow(WorkflowPlan),
+    /// The pages for people over a long history, and what those who look cost.
+    Pages(PagesPlan),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -147,6 +151,7 @@ fn measure(place: &Place, benchmark: &Benchmark) -> anyhow::Result<Report> {
         Benchmark::Fair(plan) => fair::run(place, plan),
         Benchmark::Tls(plan) => tls::run(place, plan),
         Benchmark::Workflow(plan) => workflow::run(place, plan),
+        Benchmark::Pages(plan) => pages::run(place, plan),
     }
 }
 

