@@ -6,6 +6,7 @@ mod batches;
 pub(crate) mod receiver;
 mod refused;
 mod senders;
+mod workflows;
 
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
-//! Callbacks: tells others that tasks and batches have ended.
+//! Callbacks: tells others that tasks, batches and workflows have ended.
 //!
-//! What is to be told is in storage from the moment a task, or the last one of a batch, is final (`cofferdam_storage::Callbacks`). Here a
-//! worker takes what is due (`teller`), sends it through the way out of the sandbox under rules of its own,
+//! What is to be told is in storage from the moment a task, the last one of a batch, or a workflow is final
+//! (`cofferdam_storage::Callbacks`). Here a worker takes what is due (`teller`), sends it through the way out of the sandbox under rules of its own,
 //! judges the answer (`verdict`) and records it. Whatever it holds when the host dies is due again
 //! elsewhere, so an end is told at least once. How a message looks is decided by whoever starts the worker:
 //! nothing here knows the API's forms.
@@ -43,7 +43,9 @@ use cofferdam_domain::time::Timestamp;
 use cofferdam_domain::whose::Whose;
 use cofferdam_sandbox::egress::{Egress, EgressConfig};
 use cofferdam_storage::signals::{Ear, Signal, Signals};
-use cofferdam_storage::{Batch, Callbacks as Kept, DeliveryCounts, Reads, StorageError, ToldAgain};
+use cofferdam_storage::{
+    Batch, Callbacks as Kept, DeliveryCounts, Reads, StorageError, ToldAgain, Workflow, Workflows,
+};
 
 /// An end, as it is told.
 #[derive(Debug)]
@@ -73,6 +75,8 @@ pub enum Ended {
         /// When the last of its tasks ended.
         finished_at: Timestamp,
     },
+    /// A workflow, as it is, but for how that run of it ended.
+    Workflow(Workflow),
 }
 
 /// Writes the message of an end.
@@ -84,6 +88,8 @@ pub struct Parts {
     pub kept: Arc<dyn Kept>,
     /// The tasks.
     pub reads: Arc<dyn Reads>,
+    /// The workflows.
+    pub workflows: Arc<dyn Workflows>,
     /// Tells of ends.
     pub signals: Arc<dyn Signals>,
     /// What messages are signed with.
@@ -108,6 +114,7 @@ pub struct Parts {
 pub struct Callbacks {
     kept: Arc<dyn Kept>,
     reads: Arc<dyn Reads>,
+    workflows: Arc<dyn Workflows>,
     secrets: Secrets,
     access: Arc<Access>,
     egress: Egress,
@@ -142,6 +149,7 @@ impl Callbacks {
             breakers: Breakers::new(parts.config.breaker),
             kept: parts.kept,
             reads: parts.reads,
+            workflows: parts.workflows,
             secrets: parts.secrets,
             access: parts.access,
             egress: parts.egress,

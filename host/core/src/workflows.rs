@@ -12,6 +12,7 @@ use crate::nodes::plan::MapText;
 use crate::queue::{Queue, QueueError, Submission};
 use crate::workflows::layout::{Laid, Layout, What};
 use cofferdam_domain::attempt::Payload;
+use cofferdam_domain::callback::Callback;
 use cofferdam_domain::caller::Caller;
 use cofferdam_domain::task::{Input, Priority};
 use cofferdam_domain::time::Timestamp;
@@ -41,6 +42,8 @@ pub struct WorkflowSubmission {
     pub input: Option<String>,
     /// Its nodes and edges.
     pub graph: GraphSubmission,
+    /// Whom its ends are told.
+    pub callback: Option<Callback>,
     /// What makes a repeated submission the same one.
     pub idempotency_key: Option<String>,
     /// A hash of the request as it came.
@@ -180,9 +183,13 @@ impl Queue {
             cancel_running,
             input,
             graph,
+            callback,
             idempotency_key,
             fingerprint,
         } = submission;
+        if let Some(callback) = &callback {
+            self.tells_of_workflow(caller, callback)?;
+        }
         let nodes = Layout::of(graph, input.as_deref())?;
         tracing::debug!(nodes = nodes.len(), %caller, "a workflow is submitted");
         let mut new = Vec::with_capacity(nodes.len());
@@ -214,6 +221,7 @@ impl Queue {
             on_failure,
             cancel_running,
             definition: input.unwrap_or_else(|| "null".to_owned()),
+            callback,
             idempotency_key,
             fingerprint,
         };

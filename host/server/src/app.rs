@@ -336,7 +336,7 @@ fn scheduled(
     schedules
 }
 
-/// What tells others that tasks have ended.
+/// What tells others that tasks, batches and workflows have ended.
 fn telling(
     config: &Config,
     storage: &Opened,
@@ -349,6 +349,7 @@ fn telling(
     let parts = callbacks::Parts {
         kept: Arc::clone(&storage.callbacks),
         reads: Arc::clone(&storage.reads),
+        workflows: Arc::clone(&storage.workflows),
         signals: Arc::clone(&storage.signals),
         secrets: secrets.clone(),
         access: Arc::clone(access),

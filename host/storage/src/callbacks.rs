@@ -1,4 +1,4 @@
-//! What is to be told of tasks and batches that ended, and what became of telling it.
+//! What is to be told of tasks, batches and workflows that ended, and what became of telling it.
 
 use async_trait::async_trait;
 
@@ -12,12 +12,12 @@ use cofferdam_domain::state::TaskState;
 use cofferdam_domain::time::Timestamp;
 use cofferdam_domain::whose::Whose;
 
-/// Ends of one task or batch that are kept; each retry by hand makes another. PostgreSQL's functions know it too.
+/// Ends of one task, batch or workflow that are kept; each retry by hand makes another. PostgreSQL's functions know it too.
 pub(crate) const ENDS_KEPT: u32 = 16;
 
-/// The ends of tasks and batches that somebody is told. Whatever makes a task final that has a callback for that
-/// end also makes its delivery, in the same transaction; so does whatever makes the last task of a batch final.
-/// A batch ends as the worst of its tasks. Deliveries go with their task or batch. Durable as
+/// The ends of tasks, batches and workflows that somebody is told. Whatever makes a task or a workflow final that has
+/// a callback for that end also makes its delivery, in the same transaction; so does whatever makes the last task of a
+/// batch final. A batch ends as the worst of its tasks. Deliveries go with what ended. Durable as
 /// [`Tasks`](crate::Tasks) are.
 #[async_trait]
 pub trait Callbacks: Send + Sync + 'static {
@@ -75,9 +75,9 @@ pub struct Delivery {
     pub url: CallbackUrl,
     /// The secret it is signed with.
     pub secret: Option<SecretName>,
-    /// How the task ended, or the worst of the batch's tasks.
+    /// How the task or the workflow ended, or the worst of the batch's tasks.
     pub state: TaskState,
-    /// The task's attempts until then; none for a batch.
+    /// The task's attempts until then; none for a batch; the number of the workflow's run.
     pub attempt: u32,
     /// When it ended.
     pub finished_at: Timestamp,
@@ -100,6 +100,10 @@ pub(crate) fn seq_of(batch: BatchId) -> i64 {
     let (_, random) = batch.0.as_u64_pair();
     -1 - (random.cast_signed() & i64::MAX)
 }
+
+/// The `seq` of a workflow's callback is that of the workflow above this one, where no task's is. The statements of
+/// both databases know it too.
+pub(crate) const WORKFLOWS: i64 = 1 << 62;
 
 /// What became of a delivery that was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,7 +135,7 @@ pub enum ToldAgain {
     UnderWay(Told),
     /// It has not ended in a way that is told, or has no callback; the state is a task's.
     Nothing(Option<TaskState>),
-    /// There is no such task or batch.
+    /// There is no such task, batch or workflow.
     Unknown,
 }
 
@@ -140,7 +144,7 @@ pub enum ToldAgain {
 pub struct DeliveryCounts {
     /// Ends to be told.
     pub pending: u64,
-    /// Ends that were given up, and whose tasks and batches are kept.
+    /// Ends that were given up, and whose tasks, batches and workflows are kept.
     pub failed: u64,
 }
 

@@ -184,6 +184,10 @@ macro_rules! conformance {
                 what_a_cancelled_node_waits_for_is_cancelled a_signal_is_given_to_one_node
                 a_claim_that_a_pause_missed_waits_for_its_end
             }
+            ends {
+                a_workflow_is_told_once_for_each_run only_ends_of_workflows_that_are_asked_for_are_told
+                every_way_to_end_a_workflow_is_told the_end_of_a_workflow_goes_with_it
+            }
             retries { what_did_not_complete_is_tried_again instances_that_failed_are_tried_again }
             random { no_node_is_ever_left_behind }
             trail {
@@ -218,6 +222,6 @@ macro_rules! conformance {
         }
     };
 }
-pub(crate) use self::workflows::{parking, random, retries};
+pub(crate) use self::workflows::{ends, parking, random, retries};
 pub(crate) use conformance;
 pub(crate) use files::files_conformance;

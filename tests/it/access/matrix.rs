@@ -262,6 +262,7 @@ impl<'a> Owned<'a> {
                 format!("/v1/batches/{}/callback/redeliver", self.batch()),
                 409,
             ),
+            "redeliver_workflow_callback" => case(self.final_workflow("/callback/redeliver"), 409),
             "submit_workflow" => case("/v1/workflows", 202)
                 .json(json!({"nodes": [{"id": "a", "module": module, "input": 7}]})),
             "list_workflows" => case("/v1/workflows", 200),

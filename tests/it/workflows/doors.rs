@@ -88,9 +88,9 @@ fn what_is_no_node_is_refused_by_its_field() {
         "stop nor continue",
     );
     refused(
-        &json!({"nodes": [echo("a", json!(1))], "callback": {"url": "x"}}),
+        &json!({"nodes": [echo("a", json!(1))], "definition": "x"}),
         "unsupported_field",
-        "callback",
+        "definition",
     );
     let when = json!({"nodes": [{"id": "a", "module": "echo", "when": {"$input": "", "is": 1}}]});
     refused(&when, "invalid_workflow", "node a: when: is");

@@ -11,9 +11,11 @@ use cofferdam_domain::attempt::Payload;
 use cofferdam_domain::callback::Lane;
 use cofferdam_domain::callback::event::Subject;
 use cofferdam_domain::secret::SecretValue;
+use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{Task, TaskId};
 use cofferdam_domain::whose::Whose;
-use cofferdam_storage::{Delivery, StorageError, Tried};
+use cofferdam_domain::workflow::{WorkflowId, WorkflowState};
+use cofferdam_storage::{Delivery, StorageError, Tried, Workflow};
 
 /// When something is tried again that storage did not let go out.
 const STORAGE_WAIT: Duration = Duration::from_secs(5);
@@ -50,6 +52,7 @@ impl Callbacks {
         let about = match delivery.event.of {
             Subject::Task(id) => format!("/v1/tasks/{id}"),
             Subject::Batch(id) => format!("/v1/batches/{id}"),
+            Subject::Workflow(id) => format!("/v1/workflows/{id}"),
         };
         let letter = Letter {
             url: &delivery.url,
@@ -108,9 +111,36 @@ impl Callbacks {
                     finished_at: delivery.finished_at,
                 })
             }
+            Subject::Workflow(id) => self.workflow(&whose, id, delivery).await?,
         };
         let event = delivery.event;
         Ok(of.map(|of| End { event, of }))
+    }
+
+    /// A workflow as that run of it ended, whatever became of it since.
+    async fn workflow(
+        &self,
+        whose: &Whose,
+        id: WorkflowId,
+        delivery: &Delivery,
+    ) -> Result<Option<Ended>, StorageError> {
+        let found = self.workflows.workflow(whose, id).await?;
+        let state = match delivery.state {
+            TaskState::Failed => WorkflowState::Failed,
+            TaskState::Cancelled => WorkflowState::Cancelled,
+            TaskState::Completed | TaskState::Blocked | TaskState::Pending | TaskState::Running => {
+                WorkflowState::Completed
+            }
+        };
+        Ok(found.map(|found| {
+            Ended::Workflow(Workflow {
+                state,
+                run: delivery.attempt,
+                updated_at: delivery.finished_at,
+                finished_at: Some(delivery.finished_at),
+                ..found.workflow
+            })
+        }))
     }
 
     /// A task as it ended, whatever became of it since.

@@ -2,6 +2,7 @@
 //!
 //! What a workflow may be is said in `workflows`; here is what storage and those who wait are told.
 
+use cofferdam_domain::callback::Callback;
 use cofferdam_domain::caller::{Caller, Scope};
 use cofferdam_domain::module::ModuleRef;
 use cofferdam_domain::task::TaskId;
@@ -38,6 +39,15 @@ impl Queue {
         caller.may(Scope::Run)?;
         self.takes_work()?;
         Ok(self.check_cpu(caller)?)
+    }
+
+    /// Whether the ends of a caller's workflow may be told.
+    pub(crate) fn tells_of_workflow(
+        &self,
+        caller: &Caller,
+        callback: &Callback,
+    ) -> Result<(), QueueError> {
+        Ok(self.shared.admission.check_callback(caller, callback)?)
     }
 
     /// Stores a workflow and wakes the dispatcher.

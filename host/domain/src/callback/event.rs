@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::batch::BatchId;
 use crate::task::TaskId;
+use crate::workflow::WorkflowId;
 
 /// What ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,6 +16,8 @@ pub enum Subject {
     Task(TaskId),
     /// A batch, whose last task is final.
     Batch(BatchId),
+    /// A workflow.
+    Workflow(WorkflowId),
 }
 
 impl Subject {
@@ -23,6 +26,7 @@ impl Subject {
         match self {
             Subject::Task(id) => id.0,
             Subject::Batch(id) => id.0,
+            Subject::Workflow(id) => id.0,
         }
     }
 }
@@ -32,6 +36,7 @@ impl fmt::Display for Subject {
         match self {
             Subject::Task(id) => write!(formatter, "task {id}"),
             Subject::Batch(id) => write!(formatter, "batch {id}"),
+            Subject::Workflow(id) => write!(formatter, "workflow {id}"),
         }
     }
 }
@@ -60,7 +65,11 @@ mod tests {
     #[test]
     fn an_end_has_a_name_without_a_full_stop() {
         let id = Uuid::from_u128(7);
-        for of in [Subject::Task(TaskId(id)), Subject::Batch(BatchId(id))] {
+        for of in [
+            Subject::Task(TaskId(id)),
+            Subject::Batch(BatchId(id)),
+            Subject::Workflow(WorkflowId(id)),
+        ] {
             let event = EventId { of, number: 2 };
             assert_eq!(event.to_string(), "end_00000000000000000000000000000007_2");
             assert!(of.to_string().ends_with("-000000000007"), "{of}");

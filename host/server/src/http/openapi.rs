@@ -58,6 +58,7 @@ use crate::http::{
         tasks::retry,
         tasks::callback::redeliver,
         tasks::callback::redeliver_of_batch,
+        tasks::callback::redeliver_of_workflow,
         tasks::attempts::list,
         tasks::request::get,
         tasks::output::result,

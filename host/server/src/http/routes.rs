@@ -157,6 +157,8 @@ fn used_by_tasks() -> Vec<Route> {
         Route::at("/v1/workflows/{id}")
             .get(READ, workflows::get)
             .delete(RUN, workflows::change::cancel),
+        Route::at("/v1/workflows/{id}/callback/redeliver")
+            .post(RUN, tasks::callback::redeliver_of_workflow),
         Route::at("/v1/workflows/{id}/events").get(READ, workflows::events::events),
         Route::at("/v1/workflows/{id}/retry").post(RUN, workflows::change::retry),
         Route::at("/v1/workflows/{id}/pause").post(RUN, workflows::change::pause),

@@ -6,7 +6,7 @@ pub(crate) mod attempts;
 pub(crate) mod batch;
 pub(crate) mod bulk;
 pub(crate) mod callback;
-mod callback_state;
+pub(crate) mod callback_state;
 pub(crate) mod list;
 pub(crate) mod output;
 mod raw;

@@ -18,12 +18,14 @@ use crate::http::caller::By;
 use crate::http::error::ApiError;
 use crate::http::page::{self, Page};
 use crate::http::path::{PathParts, unknown_workflow};
+use crate::http::tasks::callback_state::CallbackStateJson;
 use crate::http::tasks::list::words;
 use crate::http::tasks::submit::idempotency_key;
 use crate::http::workflows::wire::{WorkflowJson, WorkflowStatus, WorkflowSummary};
 use crate::http::{AppState, Services, json};
 use crate::intake::query::Query;
 use crate::intake::workflow::{WorkflowRequest, WorkflowSource};
+use cofferdam_domain::callback::event::Subject;
 use cofferdam_domain::caller::Caller;
 use cofferdam_domain::whose::Whose;
 use cofferdam_domain::workflow::{WorkflowId, WorkflowState};
@@ -99,8 +101,7 @@ pub(crate) async fn get(
     uri: Uri,
 ) -> Result<Response, ApiError> {
     Query::of(uri.query())?.done()?;
-    let found = find(&services, &caller, path.workflow()?).await?;
-    let shown = WorkflowJson::new(found, services.clock.now());
+    let shown = shown(&services, &caller, path.workflow()?).await?;
     Ok(json::answer(StatusCode::OK, &shown))
 }
 
@@ -147,6 +148,28 @@ pub(crate) async fn list(
         next_cursor: found.next.map(page::workflow_cursor),
     };
     Ok(json::answer(StatusCode::OK, &page))
+}
+
+/// The caller's workflow as it is shown.
+async fn shown(
+    services: &Services,
+    caller: &Caller,
+    id: WorkflowId,
+) -> Result<WorkflowJson, ApiError> {
+    let found = find(services, caller, id).await?;
+    let callback = callback(services, caller, id).await?;
+    Ok(WorkflowJson::new(found, callback, services.clock.now()))
+}
+
+/// The callback of the caller's workflow.
+pub(super) async fn callback(
+    services: &Services,
+    caller: &Caller,
+    id: WorkflowId,
+) -> Result<Option<CallbackStateJson>, ApiError> {
+    let (whose, of) = (Whose::of(caller), Subject::Workflow(id));
+    let callback = services.callbacks.of(&whose, of).await?;
+    Ok(callback.map(|(callback, told)| CallbackStateJson::new(callback, told)))
 }
 
 /// The caller's workflow.

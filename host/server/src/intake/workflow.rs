@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::intake::callback::CallbackJson;
 use crate::intake::fingerprint::fingerprint;
 use crate::intake::json::{Unsupported, parse, present};
 use crate::intake::refused::Refused;
@@ -62,10 +63,8 @@ pub(crate) struct WorkflowRequest<'a> {
     #[expect(dead_code, reason = "its type takes nothing but null")]
     #[schema(value_type = Option<Object>)]
     cache: Option<Unsupported>,
-    /// Not supported by this version: null. Its nodes may have one.
-    #[expect(dead_code, reason = "its type takes nothing but null")]
-    #[schema(value_type = Option<Object>)]
-    callback: Option<Unsupported>,
+    /// Whom its ends are told: one for each run.
+    callback: Option<CallbackJson>,
 }
 
 /// The nodes and edges of a nested workflow.
@@ -144,6 +143,10 @@ impl WorkflowSource {
             cancel_running: request.cancel_running,
             input: request.input.map(|input| input.get().to_owned()),
             graph: nodes.graph(request.nodes, request.edges, "", 0)?,
+            callback: request
+                .callback
+                .map(CallbackJson::into_callback)
+                .transpose()?,
             idempotency_key: self.idempotency_key.clone(),
             fingerprint: fingerprint(&self.body),
         })

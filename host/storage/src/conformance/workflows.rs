@@ -1,5 +1,6 @@
 //! Workflows: nodes wait for those before them, whatever becomes of those.
 
+pub(crate) mod ends;
 pub(crate) mod fixture;
 pub(crate) mod parking;
 pub(crate) mod random;

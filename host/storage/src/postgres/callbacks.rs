@@ -1,4 +1,7 @@
-//! What is to be told of tasks and batches that ended. The schema's functions make the rows.
+//! What is to be told of tasks, batches and workflows that ended. The schema's functions make the rows.
+//! What is a workflow's alone is in `workflows`.
+
+mod workflows;
 
 use tokio_postgres::Row;
 
@@ -15,6 +18,8 @@ use cofferdam_domain::callback::{Callback, Lane, Told};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::NewTask;
 use cofferdam_domain::time::Timestamp;
+
+pub(super) use self::workflows::insert_of_workflows;
 
 /// For tasks that an earlier statement of the same transaction has stored.
 pub(super) const INSERT: &str = "
@@ -51,9 +56,10 @@ const TAKE: &str = "
         UPDATE cofferdam.delivery t SET due_at = $5, taken = true, claim = claim + 1
         FROM d WHERE t.seq = d.seq AND t.number = d.number RETURNING t.*)
     SELECT u.seq, u.number, u.claim, s.id, c.batch, u.tenant, c.url, c.secret, u.state, u.attempt,
-        u.finished_at, u.since, u.tries
+        u.finished_at, u.since, u.tries, w.id
     FROM u JOIN cofferdam.callback c ON c.seq = u.seq
     LEFT JOIN cofferdam.task_spec s ON s.seq = u.seq
+    LEFT JOIN cofferdam.workflow w ON w.seq = c.workflow
     ORDER BY u.finished_at, u.seq";
 const SETTLE: &str = "
     UPDATE cofferdam.delivery SET status = $4, due_at = coalesce($5, due_at), taken = false,
@@ -213,6 +219,7 @@ fn delivery(row: &Row) -> Result<Delivery, StorageError> {
         finished_at: get(row, 10)?,
         since: get(row, 11)?,
         tries: get_u32(row, 12)?,
+        workflow: get(row, 13)?,
     };
     row.try_into()
 }
@@ -246,6 +253,7 @@ pub(super) async fn callback(
     let wanted = match of {
         Subject::Task(_) => CALLBACK,
         Subject::Batch(_) => CALLBACK_OF_BATCH,
+        Subject::Workflow(_) => workflows::CALLBACK,
     };
     let Some(row) = tx.query_opt(wanted, asked).await? else {
         return Ok(None);
@@ -280,6 +288,7 @@ pub(super) async fn tell_again(
     let newest = match of {
         Subject::Task(_) => NEWEST,
         Subject::Batch(_) => NEWEST_OF_BATCH,
+        Subject::Workflow(_) => workflows::NEWEST,
     };
     let answer = match tx.query_opt(newest, asked).await? {
         None => ToldAgain::Unknown,
@@ -299,7 +308,7 @@ pub(super) async fn tell_again(
     Ok(answer)
 }
 
-/// A task's state in the first column; nothing for a batch.
+/// A task's state in the first column; nothing for a batch or a workflow.
 fn state(row: &Row) -> Result<Option<TaskState>, StorageError> {
     match get::<Option<i16>>(row, 0)? {
         None => Ok(None),

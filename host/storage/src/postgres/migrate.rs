@@ -19,7 +19,7 @@ struct Migration {
     compatible_from: i32,
 }
 
-const MIGRATIONS: [Migration; 20] = [
+const MIGRATIONS: [Migration; 21] = [
     Migration {
         script: include_str!("../../migrations/postgres/0001_initial.sql"),
         compatible_from: 1,
@@ -112,6 +112,11 @@ const MIGRATIONS: [Migration; 20] = [
     Migration {
         script: include_str!("../../migrations/postgres/0020_workflows.sql"),
         compatible_from: 20,
+    },
+    // A host that knows nothing of it would take ends of workflows and not know what ended.
+    Migration {
+        script: include_str!("../../migrations/postgres/0021_workflow_callbacks.sql"),
+        compatible_from: 21,
     },
 ];
 

@@ -136,11 +136,19 @@ pub(super) fn check_database(database: &Database) {
                 UNION ALL SELECT tenant, -bytes FROM cofferdam.kept) AS each
             GROUP BY tenant) AS sums WHERE bytes <> 0",
         "SELECT count(*) FROM cofferdam.attempt WHERE seq NOT IN (SELECT seq FROM cofferdam.task)",
-        "SELECT count(*) FROM (SELECT seq, tenant FROM cofferdam.callback WHERE batch IS NULL) c FULL JOIN
+        "SELECT count(*) FROM (SELECT seq, tenant FROM cofferdam.callback
+                WHERE batch IS NULL AND workflow IS NULL) c FULL JOIN
             (SELECT seq, tenant FROM cofferdam.task WHERE callback > 0) t USING (seq)
          WHERE c.tenant IS DISTINCT FROM t.tenant",
         "SELECT count(*) FROM cofferdam.callback c WHERE batch IS NOT NULL
             AND (tenant, batch, seq < 0) NOT IN (SELECT tenant, id, true FROM cofferdam.batch)",
+        "SELECT count(*) FROM (SELECT seq, tenant FROM cofferdam.callback WHERE workflow IS NOT NULL) c FULL JOIN
+            (SELECT seq + 4611686018427387904 AS seq, tenant FROM cofferdam.workflow WHERE callback > 0) w USING (seq)
+         WHERE c.tenant IS DISTINCT FROM w.tenant",
+        "SELECT count(*) FROM cofferdam.workflow w
+         WHERE state >= 2 AND (callback::int4 >> (state::int4 - 2)) & 1 = 1
+            AND NOT EXISTS (SELECT 1 FROM cofferdam.delivery d WHERE d.seq = w.seq + 4611686018427387904
+                AND d.state = w.state + 1 AND d.attempt = w.run)",
         "SELECT count(*) FROM cofferdam.callback c WHERE batch IS NOT NULL AND ends = 7
             AND NOT EXISTS (SELECT 1 FROM cofferdam.task t WHERE t.batch = c.batch AND t.state < 3)
             AND NOT EXISTS (SELECT 1 FROM cofferdam.delivery d WHERE d.seq = c.seq)",

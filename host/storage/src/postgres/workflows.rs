@@ -20,6 +20,7 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use super::call::Call;
+use super::callbacks;
 use super::fault::{Fault, Kind, get};
 use super::insert::{self, NodeRow, Submission};
 use super::params::{Params, Raw, params, text};
@@ -239,6 +240,7 @@ async fn at_once(call: &Call, all: &[&Wanted]) -> Result<bool, Fault> {
     let nodes: Vec<&NodeRow> = all.iter().flat_map(|wanted| &wanted.nodes).collect();
     let mut tx = call.begin(Mode::Referring).await?;
     tx.later(INSERT, insert_params(all, None)?);
+    callbacks::insert_of_workflows(&mut tx, all.iter().map(|wanted| &wanted.workflow));
     if !are_different || !insert::write_new_nodes(&mut tx, &submissions, &nodes)? {
         tx.rollback().await?;
         return Ok(false);
@@ -298,6 +300,7 @@ async fn store(
         return Ok(Err(refusal));
     }
     tx.later(INSERT, insert_params(&[wanted], parent)?);
+    callbacks::insert_of_workflows(tx, std::iter::once(&wanted.workflow));
     tx.kept(wanted.workflow.tenant.as_str(), wanted.kept_bytes);
     Ok(Ok(plan))
 }

@@ -9,15 +9,17 @@ use cofferdam_domain::callback::{Callback, CallbackUrl, DeliveryStatus, Ends, To
 use cofferdam_domain::secret::SecretName;
 use cofferdam_domain::task::TaskId;
 use cofferdam_domain::time::Timestamp;
+use cofferdam_domain::workflow::WorkflowId;
 
 /// A delivery's columns.
 pub(crate) struct DeliveryRow {
     pub(crate) seq: i64,
     pub(crate) number: u32,
     pub(crate) claim: i64,
-    /// The task; or else the batch.
+    /// The task; or else the batch; or else the workflow.
     pub(crate) task: Option<uuid::Uuid>,
     pub(crate) batch: Option<uuid::Uuid>,
+    pub(crate) workflow: Option<uuid::Uuid>,
     pub(crate) tenant: String,
     pub(crate) url: String,
     pub(crate) secret: Option<String>,
@@ -32,10 +34,11 @@ impl TryFrom<DeliveryRow> for Delivery {
     type Error = StorageError;
 
     fn try_from(row: DeliveryRow) -> Result<Delivery, StorageError> {
-        let of = match (row.task, row.batch) {
-            (Some(task), _) => Subject::Task(TaskId(task)),
-            (None, Some(batch)) => Subject::Batch(BatchId(batch)),
-            (None, None) => return Err(StorageError::corrupt("a callback is of nothing")),
+        let of = match (row.task, row.batch, row.workflow) {
+            (Some(task), _, _) => Subject::Task(TaskId(task)),
+            (None, Some(batch), _) => Subject::Batch(BatchId(batch)),
+            (None, None, Some(workflow)) => Subject::Workflow(WorkflowId(workflow)),
+            (None, None, None) => return Err(StorageError::corrupt("a callback is of nothing")),
         };
         Ok(Delivery {
             hold: Hold {

@@ -1,4 +1,6 @@
-//! What is to be told of tasks and batches that ended.
+//! What is to be told of tasks, batches and workflows that ended. What is a workflow's alone is in `workflows`.
+
+mod workflows;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -11,6 +13,8 @@ use cofferdam_domain::callback::{Callback, Lane, Told};
 use cofferdam_domain::secret::SecretName;
 use cofferdam_domain::time::Timestamp;
 use cofferdam_domain::whose::Whose;
+
+pub(super) use self::workflows::{insert_of_workflow, workflow_is_told};
 
 const TOLD_NOW: &str = "
     INSERT INTO delivery (seq, number, tenant, place, state, attempt, finished_at, since, due_at)
@@ -46,8 +50,9 @@ const TAKE: &str = "
     UPDATE delivery SET due_at = ?3, taken = 1, claim = claim + 1 WHERE seq = ?1 AND number = ?2";
 const TAKEN: &str = "
     SELECT d.seq, d.number, d.claim, t.id, c.batch, d.tenant, c.url, c.secret, d.state, d.attempt,
-        d.finished_at, d.since, d.tries
+        d.finished_at, d.since, d.tries, w.id
     FROM delivery d JOIN callback c ON c.seq = d.seq LEFT JOIN task t ON t.seq = d.seq
+    LEFT JOIN workflow w ON w.seq = c.workflow
     WHERE d.seq = ?1 AND d.number = ?2";
 const SETTLE: &str = "
     UPDATE delivery SET status = ?4, due_at = coalesce(?5, due_at), taken = 0, tries = tries + ?6,
@@ -205,6 +210,7 @@ fn delivery_row(row: &Row<'_>) -> rusqlite::Result<DeliveryRow> {
         finished_at: row.get(10)?,
         since: row.get(11)?,
         tries: row.get(12)?,
+        workflow: row.get::<_, Option<_>>(13)?.map(uuid::Uuid::from_bytes),
     })
 }
 
@@ -233,6 +239,7 @@ pub(super) fn callback(
     let mut statement = conn.prepare_cached(match of {
         Subject::Task(_) => CALLBACK,
         Subject::Batch(_) => CALLBACK_OF_BATCH,
+        Subject::Workflow(_) => workflows::CALLBACK,
     })?;
     let mut rows = statement.query(params![of.id().as_bytes(), whose.name()])?;
     let Some(row) = rows.next()? else {
@@ -267,6 +274,7 @@ pub(super) fn tell_again(
     let newest = match of {
         Subject::Task(_) => NEWEST,
         Subject::Batch(_) => NEWEST_OF_BATCH,
+        Subject::Workflow(_) => workflows::NEWEST,
     };
     let found: Option<Newest> = conn
         .prepare_cached(newest)?

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::callbacks;
 use super::db::Tallies;
 use crate::StorageError;
 use crate::fate::NodeAt;
@@ -33,7 +34,8 @@ const RELEASE: &str = "
 const RUNNING: &str = "
     SELECT t.seq FROM node n JOIN task t ON t.seq = n.seq
     WHERE n.workflow = ?1 AND t.state = 2 AND t.cancel_requested = 0";
-const FINISH: &str = "UPDATE workflow SET state = ?2, finished_at = ?3 WHERE seq = ?1";
+const FINISH: &str = "
+    UPDATE workflow SET state = ?2, finished_at = ?3 WHERE seq = ?1 RETURNING callback IS NOT NULL";
 
 /// A node that has come into a final state.
 #[derive(Clone, Copy)]
@@ -188,12 +190,12 @@ impl Releasing<'_> {
         state: WorkflowState,
         at: Timestamp,
     ) -> Result<(), StorageError> {
-        self.conn.prepare_cached(FINISH)?.execute(params![
-            workflow,
-            workflow_state_number(state),
-            at.as_millis()
-        ])?;
-        Ok(())
+        let ended = params![workflow, workflow_state_number(state), at.as_millis()];
+        let mut finish = self.conn.prepare_cached(FINISH)?;
+        match finish.query_row(ended, |row| row.get(0))? {
+            true => callbacks::workflow_is_told(self.conn, workflow),
+            false => Ok(()),
+        }
     }
 
     fn cancel_running(&mut self, workflow: i64, at: Timestamp) -> Result<(), StorageError> {

@@ -13,6 +13,7 @@ mod signals;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::callbacks;
 use super::db::Db;
 use super::insert::{self, InWorkflow, Member};
 use crate::rows::{
@@ -144,6 +145,9 @@ fn store(
         workflow.definition,
     ])?;
     db.tallies.kept(workflow.tenant.as_str(), kept_bytes);
+    if let Some(callback) = &workflow.callback {
+        callbacks::insert_of_workflow(&db.conn, seq, &workflow.tenant, callback)?;
+    }
     for (place, (node, kids)) in (0_u32..).zip(nodes.iter().zip(&kids)) {
         let remaining = u32::try_from(node.parents.len()).map_err(StorageError::corrupt)?;
         let new = Stored {

@@ -1,6 +1,7 @@
 //! What is asked of workflows, and the answers.
 
 use cofferdam_domain::attempt::{Fence, Payload, WorkerId};
+use cofferdam_domain::callback::Callback;
 use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::claim::Claim;
 use cofferdam_domain::state::TaskState;
@@ -25,6 +26,8 @@ pub struct NewWorkflow {
     pub cancel_running: bool,
     /// What it was made of, which storage does not look into.
     pub definition: String,
+    /// Whom its ends are told.
+    pub callback: Option<Callback>,
     /// What makes a repeated submission the same one.
     pub idempotency_key: Option<String>,
     /// A hash of the request, so that a repeated key with another body is told apart.

@@ -9,12 +9,13 @@ use serde_json::value::RawValue;
 
 use crate::http::caller::By;
 use crate::http::error::ApiError;
-use crate::http::path::{PathParts, unknown_batch, unknown_task};
+use crate::http::path::{PathParts, unknown_batch, unknown_task, unknown_workflow};
 use crate::http::tasks::batch::BatchJson;
 use crate::http::tasks::callback_state::DeliveryJson;
 use crate::http::tasks::location;
 use crate::http::tasks::value::value_of;
 use crate::http::tasks::wire::TaskJson;
+use crate::http::workflows::wire::WorkflowSummary;
 use crate::http::{AppState, Services, json};
 use crate::intake::query::Query;
 use crate::intake::time::Time;
@@ -74,6 +75,27 @@ pub(crate) async fn redeliver_of_batch(
     again(&services, &caller, Subject::Batch(path.batch()?)).await
 }
 
+/// Send a workflow's callback again
+///
+/// As for a task.
+#[utoipa::path(
+    post, path = "/v1/workflows/{id}/callback/redeliver", operation_id = "redeliver_workflow_callback", tag = "Workflows",
+    params(("id" = String, Path, description = "The workflow's id")),
+    responses(
+        (status = 202, description = "It is due, or being sent", body = DeliveryJson),
+        (status = 409, description = "The workflow has no callback, or has not ended in a way that is told", body = crate::http::error::Problem),
+    ),
+)]
+pub(crate) async fn redeliver_of_workflow(
+    State(services): State<AppState>,
+    By(caller): By,
+    path: PathParts,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    Query::of(uri.query())?.done()?;
+    again(&services, &caller, Subject::Workflow(path.workflow()?)).await
+}
+
 async fn again(services: &Services, caller: &Caller, of: Subject) -> Result<Response, ApiError> {
     let not_due = |why: String| ApiError::new(StatusCode::CONFLICT, "callback_not_due", why);
     match services.callbacks.tell_again(caller, of).await?? {
@@ -92,6 +114,7 @@ async fn again(services: &Services, caller: &Caller, of: Subject) -> Result<Resp
         ToldAgain::Unknown => Err(match of {
             Subject::Task(id) => unknown_task(id),
             Subject::Batch(id) => unknown_batch(id),
+            Subject::Workflow(id) => unknown_workflow(id),
         }),
     }
 }
@@ -99,12 +122,12 @@ async fn again(services: &Services, caller: &Caller, of: Subject) -> Result<Resp
 /// An end, as it is posted to its callback.
 #[derive(Debug, Serialize)]
 struct EndJson<T> {
-    /// `task` or `batch`, and `completed`, `failed` or `cancelled`, as in `task.completed`.
+    /// `task`, `batch` or `workflow`, and `completed`, `failed` or `cancelled`, as in `task.completed`.
     #[serde(rename = "type")]
     kind: String,
     /// The name of this end: the same in every try, and that of the header `webhook-id`.
     event_id: String,
-    /// Counts the ends of this task or batch that are told; messages may arrive in another order.
+    /// Counts the ends of this task, batch or workflow that are told; messages may arrive in another order.
     sequence: u32,
     /// When it ended.
     timestamp: Time,
@@ -140,6 +163,11 @@ pub(crate) fn message(end: End) -> Bytes {
         } => {
             let kind = format!("batch.{}", state.as_str());
             written(event, kind, finished_at, BatchJson::new(batch, None))
+        }
+        Ended::Workflow(workflow) => {
+            let kind = format!("workflow.{}", workflow.state.as_str());
+            let ended_at = workflow.finished_at.unwrap_or(workflow.updated_at);
+            written(event, kind, ended_at, WorkflowSummary::from(workflow))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The callback of a task or batch as answers show it. Sending it again, and what is sent, are in `callback`.
+//! The callback of a task, batch or workflow as answers show it. Sending it again, and what is sent, are in `callback`.
 
 use serde::Serialize;
 

@@ -20,8 +20,8 @@ use crate::http::caller::By;
 use crate::http::error::ApiError;
 use crate::http::events::{HEARTBEAT, heartbeat, piece, stream_of};
 use crate::http::path::PathParts;
-use crate::http::workflows::find;
 use crate::http::workflows::wire::{NodeJson, WorkflowJson, WorkflowSummary};
+use crate::http::workflows::{callback, find};
 use crate::intake::query::Query;
 use cofferdam_domain::caller::Caller;
 use cofferdam_domain::workflow::WorkflowId;
@@ -58,7 +58,7 @@ pub(crate) async fn events(
         last: Instant::now(),
         is_over: false,
     };
-    watch.take(first);
+    watch.take(first).await?;
     let pieces = stream::unfold(watch, |mut watch| async {
         let piece = watch.next().await?;
         Some((Ok::<_, Infallible>(piece), watch))
@@ -104,7 +104,7 @@ impl Watch {
             }
             // If it is gone or storage fails, the stream ends without a result, and the next request says why.
             let found = find(&self.services, &self.caller, self.id).await.ok()?;
-            self.take(found);
+            self.take(found).await.ok()?;
             if self.pieces.is_empty() && self.last.elapsed() >= HEARTBEAT {
                 self.pieces.push_back(heartbeat());
             }
@@ -112,15 +112,19 @@ impl Watch {
     }
 
     /// Notes what has changed since the last look.
-    fn take(&mut self, found: WorkflowNodes) {
+    async fn take(&mut self, found: WorkflowNodes) -> Result<(), ApiError> {
         if self.told.change == Some(found.change) {
             self.wait = (self.wait * 2).min(LOOK.1);
-            return;
+            return Ok(());
         }
         self.wait = LOOK.0;
         self.told.change = Some(found.change);
         self.is_over = found.workflow.state.is_final();
-        let shown = WorkflowJson::new(found, self.services.clock.now());
+        let callback = match self.is_over {
+            true => callback(&self.services, &self.caller, self.id).await?,
+            false => None,
+        };
+        let shown = WorkflowJson::new(found, callback, self.services.clock.now());
         if self.told.workflow.as_ref() != Some(&shown.workflow) {
             self.pieces
                 .push_back(piece(None, "workflow", &shown.workflow));
@@ -135,5 +139,6 @@ impl Watch {
         if self.is_over {
             self.pieces.push_back(piece(None, "result", &shown));
         }
+        Ok(())
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::http::tasks::callback_state::CallbackStateJson;
 use crate::http::tasks::wire::FailureJson;
 use crate::intake::time::Time;
 use cofferdam_domain::attempt::FailureKind;
@@ -69,6 +70,8 @@ pub(crate) struct WorkflowJson {
     levels: Vec<Vec<String>>,
     /// The nodes.
     pub(super) nodes: Vec<NodeJson>,
+    /// Whom its ends are told, and how far that has come for the newest.
+    callback: Option<CallbackStateJson>,
 }
 
 /// A node.
@@ -155,7 +158,11 @@ impl From<NodeCounts> for NodeCountsJson {
 
 impl WorkflowJson {
     /// The workflow as it is at `now`.
-    pub(crate) fn new(found: WorkflowNodes, now: Timestamp) -> WorkflowJson {
+    pub(crate) fn new(
+        found: WorkflowNodes,
+        callback: Option<CallbackStateJson>,
+        now: Timestamp,
+    ) -> WorkflowJson {
         let WorkflowNodes {
             workflow, nodes, ..
         } = found;
@@ -173,6 +180,7 @@ impl WorkflowJson {
             nodes: shown
                 .map(|(node, level)| NodeJson::new(node, level, &names, now))
                 .collect(),
+            callback,
         }
     }
 }

@@ -25,6 +25,7 @@ pub(crate) fn flow(number: u128) -> NewWorkflow {
         on_failure: OnFailure::Stop,
         cancel_running: false,
         definition: format!("definition of {number}"),
+        callback: None,
         idempotency_key: None,
         fingerprint: *wid(number).0.as_bytes(),
     }

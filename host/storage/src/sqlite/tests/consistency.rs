@@ -55,7 +55,13 @@ pub(super) fn check_database(dir: &std::path::Path) {
                 FROM module_version v JOIN module m ON m.digest = v.digest
                 UNION ALL SELECT tenant, -bytes FROM kept) GROUP BY tenant) WHERE bytes <> 0",
         "SELECT count(*) FROM attempt WHERE id / 1048576 NOT IN (SELECT seq FROM task)",
-        "SELECT count(*) FROM callback WHERE seq >= 0 AND seq NOT IN (SELECT seq FROM task WHERE callback > 0)",
+        "SELECT count(*) FROM callback WHERE seq >= 0 AND workflow IS NULL
+            AND seq NOT IN (SELECT seq FROM task WHERE callback > 0)",
+        "SELECT count(*) FROM callback c WHERE workflow IS NOT NULL AND (tenant, seq) NOT IN
+            (SELECT tenant, seq + 4611686018427387904 FROM workflow WHERE callback > 0)",
+        "SELECT count(*) FROM workflow w WHERE state >= 2 AND (callback >> (state - 2)) & 1
+            AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.seq = w.seq + 4611686018427387904
+                AND d.state = w.state + 1 AND d.attempt = w.run)",
         "SELECT count(*) FROM callback c WHERE seq < 0 AND (tenant, batch) NOT IN (SELECT tenant, id FROM batch)",
         "SELECT count(*) FROM task WHERE callback > 0 AND seq NOT IN (SELECT seq FROM callback)",
         "SELECT count(*) FROM delivery WHERE seq NOT IN (SELECT seq FROM callback)",
