@@ -182,7 +182,7 @@ macro_rules! conformance {
             parking {
                 a_node_waits_for_its_instances a_node_waits_for_a_workflow_of_its_own
                 what_a_cancelled_node_waits_for_is_cancelled a_signal_is_given_to_one_node
-                a_claim_that_a_pause_missed_waits_for_its_end
+                a_stop_ends_what_waits_for_a_signal a_claim_that_a_pause_missed_waits_for_its_end
             }
             ends {
                 a_workflow_is_told_once_for_each_run only_ends_of_workflows_that_are_asked_for_are_told

@@ -19,7 +19,7 @@ struct Migration {
     compatible_from: i32,
 }
 
-const MIGRATIONS: [Migration; 21] = [
+const MIGRATIONS: [Migration; 22] = [
     Migration {
         script: include_str!("../../migrations/postgres/0001_initial.sql"),
         compatible_from: 1,
@@ -116,6 +116,11 @@ const MIGRATIONS: [Migration; 21] = [
     // A host that knows nothing of it would take ends of workflows and not know what ended.
     Migration {
         script: include_str!("../../migrations/postgres/0021_workflow_callbacks.sql"),
+        compatible_from: 21,
+    },
+    // The schema ends what waits, whoever stops a workflow.
+    Migration {
+        script: include_str!("../../migrations/postgres/0022_stopped_waits.sql"),
         compatible_from: 21,
     },
 ];

@@ -24,7 +24,7 @@ const COUNT: &str = "
         updated_at = max(updated_at, ?9), change = change + 1
     WHERE seq = ?1
     RETURNING state, open, fails, cancels, cancelling, tenant, parent, parent_place,
-        stopping AND cancel_running";
+        stopping, cancel_running";
 const DECREMENT: &str = "
     UPDATE node SET remaining = remaining - 1 WHERE workflow = ?1 AND place = ?2 AND remaining > 0
     RETURNING remaining, seq";
@@ -34,6 +34,11 @@ const RELEASE: &str = "
 const RUNNING: &str = "
     SELECT t.seq FROM node n JOIN task t ON t.seq = n.seq
     WHERE n.workflow = ?1 AND t.state = 2 AND t.cancel_requested = 0";
+/// What waits for a signal goes on without one.
+const WAITS: &str = "
+    SELECT t.seq FROM node n JOIN task t ON t.seq = n.seq
+    WHERE n.workflow = ?1 AND n.waits = 3 AND t.state IN (0, 1) AND t.run_at > ?2";
+const GO_ON: &str = "UPDATE task SET run_at = ?2, updated_at = ?2, change = ?3 WHERE seq = ?1";
 const FINISH: &str = "
     UPDATE workflow SET state = ?2, finished_at = ?3 WHERE seq = ?1 RETURNING callback IS NOT NULL";
 
@@ -148,7 +153,7 @@ impl Releasing<'_> {
             ends.cancels,
             at.as_millis()
         ];
-        let (state, open, last, within, parent, cancels_running) =
+        let (state, open, last, within, parent, (is_stopping, cancels_running)) =
             count.query_row(counted, |row| {
                 let state: u8 = row.get(0)?;
                 let open: u32 = row.get(1)?;
@@ -156,7 +161,8 @@ impl Releasing<'_> {
                 let tenant: String = row.get(5)?;
                 let parent: (Option<i64>, Option<u32>) = (row.get(6)?, row.get(7)?);
                 let parent = parent.0.zip(parent.1);
-                Ok((state, open, last, tenant, parent, row.get::<_, bool>(8)?))
+                let stop: (bool, bool) = (row.get(8)?, row.get(9)?);
+                Ok((state, open, last, tenant, parent, stop))
             })?;
         drop(count);
         let within = In {
@@ -164,8 +170,11 @@ impl Releasing<'_> {
             tenant: within,
             is_paused: state == workflow_state_number(WorkflowState::Paused),
         };
-        if cancels_running && ends.fails > 0 {
-            self.cancel_running(workflow, at)?;
+        if is_stopping && ends.fails > 0 {
+            self.end_waits(workflow, at)?;
+            if cancels_running {
+                self.cancel_running(workflow, at)?;
+            }
         }
         for kid in &behind.kids {
             self.decrement(&within, *kid, at)?;
@@ -196,6 +205,19 @@ impl Releasing<'_> {
             true => callbacks::workflow_is_told(self.conn, workflow),
             false => Ok(()),
         }
+    }
+
+    fn end_waits(&mut self, workflow: i64, at: Timestamp) -> Result<(), StorageError> {
+        let waiting: Vec<i64> = self
+            .conn
+            .prepare_cached(WAITS)?
+            .query_map([workflow, at.as_millis()], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        let mut go_on = self.conn.prepare_cached(GO_ON)?;
+        for seq in waiting {
+            go_on.execute(params![seq, at.as_millis(), self.tallies.next_change()])?;
+        }
+        Ok(())
     }
 
     fn cancel_running(&mut self, workflow: i64, at: Timestamp) -> Result<(), StorageError> {

@@ -7,6 +7,8 @@ use crate::{
     Before, CancelledWorkflow, HeldNode, NewNode, NewSignal, Park, Parking, Signalled,
     StorageError, Waits,
 };
+use cofferdam_domain::attempt::FailureKind;
+use cofferdam_domain::claim::Next;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::ClaimOrder;
 use cofferdam_domain::time::Timestamp;
@@ -251,6 +253,36 @@ pub(crate) async fn a_signal_is_given_to_one_node<B: Backend>(backend: B) -> B {
     assert_eq!(over, Signalled::Final(WorkflowState::Completed));
     let unknown = storage.signal_workflow(&MINE, wid(9), signal("go", None, b""), at(9));
     assert_eq!(unknown.await.unwrap(), Signalled::Unknown);
+    backend
+}
+
+pub(crate) async fn a_stop_ends_what_waits_for_a_signal<B: Backend>(backend: B) -> B {
+    let storage = backend.storage();
+    let mut nodes = pair(1);
+    nodes.extend([node(102, "late", &[]), node(103, "bad", &[])]);
+    insert_flow(storage, flow(1), nodes).await;
+    for (name, until) in [("a", None), ("b", Some(at(9_000_000)))] {
+        let claim = claim_named(storage, name).await;
+        let parked = storage.park(held(&claim), wait(until), ANY_NUMBER, at(2));
+        assert_eq!(parked.await.unwrap(), Parking::Parked(TaskState::Pending));
+    }
+    let late = claim_named(storage, "late").await;
+    let bad = claim_named(storage, "bad").await;
+    let before = node_of(storage, 1, "a").await;
+    finish_one(storage, failed(&bad, at(3), FailureKind::Trap, Next::Fail)).await;
+    // One that waits only now does not wait either.
+    let parked = storage.park(held(&late), wait(None), ANY_NUMBER, at(4));
+    assert_eq!(parked.await.unwrap(), Parking::Parked(TaskState::Pending));
+    assert!(before.run_at > at(3) && seen(storage, 1).await.is_stopping);
+    let claims = storage.claim(ME, 9, ClaimOrder::Fifo, at(4)).await.unwrap();
+    assert_eq!(claims.len(), 3);
+    for claim in claims {
+        let node = claim.node.as_ref().unwrap();
+        assert_eq!(node.parked, Some(ParkedFor::Signal(None)), "{}", node.name);
+        assert!(node.is_stopping);
+        finish_one(storage, skip(&claim, at(5))).await;
+    }
+    assert_eq!(state_of(storage, 1).await, WorkflowState::Failed);
     backend
 }
 

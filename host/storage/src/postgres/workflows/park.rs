@@ -21,7 +21,8 @@ use cofferdam_domain::workflow::WorkflowState;
 
 const HELD: &str = "
     SELECT t.seq, t.workflow, t.place, t.cancel_requested, w.state, w.nodes,
-        (SELECT coalesce(max(n.place) + 1, 0) FROM cofferdam.node n WHERE n.workflow = t.workflow)
+        (SELECT coalesce(max(n.place) + 1, 0) FROM cofferdam.node n WHERE n.workflow = t.workflow),
+        w.stopping
     FROM cofferdam.task_spec s JOIN cofferdam.task t ON t.seq = s.seq
     JOIN cofferdam.workflow w ON w.seq = t.workflow
     WHERE s.id = $1 AND t.fence = $2 AND t.attempt = $3 FOR UPDATE OF t";
@@ -101,6 +102,7 @@ struct Held {
     workflow: i64,
     place: i32,
     is_paused: bool,
+    is_stopping: bool,
     nodes: u32,
     /// The first place that no node has had.
     next_place: u32,
@@ -196,6 +198,7 @@ async fn find(
         is_paused: get::<i16>(&row, 4)? == paused,
         nodes: get_u32(&row, 5)?,
         next_place: get_u32(&row, 6)?,
+        is_stopping: get(&row, 7)?,
         tenant: held.tenant.as_str().to_owned(),
         now,
     }))
@@ -244,7 +247,7 @@ impl Held {
     ) -> Result<Parking, Fault> {
         let wanted = params![self.workflow, text(name), self.place];
         let given = tx.query_opt(TAKE_SIGNAL, wanted).await?.is_some();
-        let run_at = match (given, until) {
+        let run_at = match (given || self.is_stopping, until) {
             (true, _) => self.now.as_millis(),
             (false, Some(until)) => until.as_millis(),
             (false, None) => i64::MAX,

@@ -158,7 +158,11 @@ impl Parked {
                     WHERE workflow = ?1 AND name = ?2 AND place IS NULL)",
             )?
             .execute(params![self.at.workflow, name, self.at.place])?;
-        let run_at = match (given > 0, until) {
+        let is_stopping: bool = db
+            .conn
+            .prepare_cached("SELECT stopping FROM workflow WHERE seq = ?1")?
+            .query_row([self.at.workflow], |row| row.get(0))?;
+        let run_at = match (given > 0 || is_stopping, until) {
             (true, _) => self.now.as_millis(),
             (false, Some(until)) => until.as_millis(),
             (false, None) => i64::MAX,
