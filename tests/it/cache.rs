@@ -192,6 +192,35 @@ fn a_task_that_asks_is_a_task_with_a_result_of_its_own() {
 }
 
 #[test]
+fn what_a_workflow_says_holds_for_its_nodes_that_do_not_say_their_own() {
+    let host = host("");
+    let client = &host.client;
+    let own = json!({"id": "own", "module": "draw", "cache": {"ttl_ms": 1}});
+    let inner = json!({"nodes": [{"id": "in", "module": "draw"}]});
+    let nodes = json!([{"id": "a", "module": "draw"}, {"id": "b", "workflow": inner}, own]);
+    let edges = json!([["a", "b"], ["b", "own"]]);
+    let workflow = json!({"cache": {"ttl_ms": 600_000}, "nodes": nodes, "edges": edges});
+    let stored = client.post("/v1/workflows", &workflow).expect(202).json();
+    let path = format!("/v1/workflows/{}", stored["workflow_id"].as_str().unwrap());
+    let get = || client.get(&path).expect(200).json();
+    while get()["status"] == "running" {}
+    let done = get();
+    let result = |id: &str| {
+        let mut nodes = done["nodes"].as_array().unwrap().iter();
+        let node = nodes.find(|node| node["id"] == id).unwrap();
+        let task = node["task_id"].as_str().unwrap();
+        let path = |rest: &str| format!("/v1/tasks/{task}{rest}");
+        let asked = client.get(&path("/request")).expect(200).json();
+        let result = client.get(&path("/result")).expect(200).body;
+        (result, asked["request"]["cache"]["ttl_ms"].clone())
+    };
+    let (a, inner, own) = (result("a"), result("b/in"), result("own"));
+    assert_eq!((&a, &a.1), (&inner, &json!(600_000)));
+    assert_ne!(own.0, a.0);
+    assert_eq!(own.1, 1);
+}
+
+#[test]
 fn a_host_that_keeps_nothing_runs_everything() {
     let host = host("[cache]\nbytes = 0\n");
     let drawn = [(); 2].map(|()| draw(&host.client, "cache_ttl_ms=600000"));

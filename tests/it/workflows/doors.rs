@@ -266,6 +266,7 @@ fn of_another_tenant(site: &Site) {
         ("POST", "/pause"),
         ("POST", "/resume"),
         ("POST", "/signals/go"),
+        ("POST", "/callback/redeliver"),
     ] {
         let answer = site.send(&foreign, method, &path(rest), &Value::Null);
         answer.expect_problem(404, "workflow_not_found");

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::intake::cache::CacheJson;
 use crate::intake::callback::CallbackJson;
 use crate::intake::fingerprint::fingerprint;
 use crate::intake::json::{Unsupported, parse, present};
@@ -59,10 +60,8 @@ pub(crate) struct WorkflowRequest<'a> {
     #[expect(dead_code, reason = "its type takes nothing but null")]
     #[schema(value_type = Option<Object>)]
     definition: Option<Unsupported>,
-    /// Not supported by this version: null.
-    #[expect(dead_code, reason = "its type takes nothing but null")]
-    #[schema(value_type = Option<Object>)]
-    cache: Option<Unsupported>,
+    /// That of nodes with `module` or `script` that do not say their own.
+    cache: Option<CacheJson>,
     /// Whom its ends are told: one for each run.
     callback: Option<CallbackJson>,
 }
@@ -126,6 +125,7 @@ impl WorkflowSource {
         let nodes = Nodes {
             body: &self.body,
             runner,
+            cache: request.cache,
         };
         let on_failure = request.on_failure.as_deref().map(|word| {
             let refused = || Refused::field("on_failure", "neither stop nor continue");
@@ -169,6 +169,8 @@ struct Nodes<'a> {
     /// What all texts are parts of.
     body: &'a Bytes,
     runner: &'a Runner,
+    /// That of nodes that do not say it.
+    cache: Option<CacheJson>,
 }
 
 impl Nodes<'_> {
@@ -215,7 +217,10 @@ impl Nodes<'_> {
         };
         let mut node: NodeRequest<'_> = parse(&text).map_err(at)?;
         match node.workflow.take() {
-            None => node.into_submission(&text, self.runner).map_err(at),
+            None => {
+                node.cache_by_default(self.cache);
+                node.into_submission(&text, self.runner).map_err(at)
+            }
             Some(_) if depth == DEPTH_MAX => {
                 let why = format!("workflows nest at most {DEPTH_MAX} deep");
                 Err(at(Refused::field("workflow", why)))

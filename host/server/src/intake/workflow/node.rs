@@ -132,6 +132,14 @@ pub(crate) struct MapRequest {
 }
 
 impl NodeRequest<'_> {
+    /// Takes what the workflow says of results that may be taken from another run, if the node runs something and does
+    /// not say it.
+    pub(super) fn cache_by_default(&mut self, cache: Option<CacheJson>) {
+        if self.module.is_some() || self.script.is_some() {
+            self.cache = self.cache.or(cache);
+        }
+    }
+
     /// What a node that is no workflow does; `body` is the text this was read from.
     pub(super) fn into_submission(
         mut self,
