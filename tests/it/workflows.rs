@@ -2,6 +2,7 @@
 //! on both databases.
 
 mod changes;
+mod definitions;
 mod doors;
 mod scripts;
 mod stage;

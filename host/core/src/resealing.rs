@@ -1,4 +1,4 @@
-//! Seals again with the first key, in the background, whatever in schedules, tasks and files is still sealed with
+//! Seals again with the first key, in the background, whatever in schedules, definitions, tasks and files is still sealed with
 //! another of the operator's keys, or not at all, so that the other key can be dropped. Which values and files these are, and how they are replaced, is storage's.
 //!
 //! It begins at the front whenever a host starts, and finds only what is left; so it keeps nothing of how far it has
@@ -39,6 +39,7 @@ pub fn follow(parts: Parts, shutdown: &Shutdown) {
     shutdown.spawn("sealing", async move {
         let all = async {
             parts.schedules().await;
+            parts.definitions().await;
             parts.values().await;
             parts.files().await;
         };
@@ -108,6 +109,16 @@ impl Parts {
             resealed,
             unreadable,
             "schedules are sealed with the first key"
+        );
+    }
+
+    async fn definitions(&self) {
+        let done = patient(|| self.words.definitions.reseal()).await;
+        let (resealed, unreadable) = (done.resealed, done.unreadable);
+        tracing::info!(
+            resealed,
+            unreadable,
+            "definitions are sealed with the first key"
         );
     }
 

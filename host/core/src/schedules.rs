@@ -18,6 +18,7 @@ use crate::access::Access;
 use crate::queue::{QueueError, SharedQueue, Submission, Submitted};
 use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::Metrics;
+use crate::workflows::definitions::{Definition, DefinitionError, Definitions};
 use crate::workflows::{WorkflowError, WorkflowSubmission};
 use cofferdam_domain::caller::{Caller, Forbidden, Scope};
 use cofferdam_domain::clock::Clock;
@@ -29,6 +30,7 @@ use cofferdam_domain::task::TaskId;
 use cofferdam_domain::time::Timestamp;
 use cofferdam_domain::whose::Whose;
 use cofferdam_domain::workflow::WorkflowId;
+use cofferdam_domain::workflow::definition::DefinitionRef;
 use cofferdam_storage::{PutSchedule, Reads, SCHEDULES_MAX, Schedules as Kept, StorageError};
 
 /// How often a host looks for instants that have come. A firing is late by this at most, on a host that has
@@ -43,10 +45,15 @@ const REASON_BYTES_MAX: usize = 1024;
 
 /// Reads what a schedule submits.
 pub trait Reader: Send + Sync + 'static {
-    /// The submission that the JSON says, for the firing of that schedule at that instant.
+    /// The definition of workflows that the JSON names, if it does.
+    fn definition(&self, what: &Scheduled) -> Result<Option<DefinitionRef>, String>;
+
+    /// The submission that the JSON says, for the firing of that schedule at that instant, with what was put under
+    /// the name.
     fn submission(
         &self,
         what: &Scheduled,
+        definition: Option<&Definition>,
         schedule: &ScheduleName,
         at: Timestamp,
     ) -> Result<Submitting, String>;
@@ -85,6 +92,8 @@ pub struct Parts {
     pub reads: Arc<dyn Reads>,
     /// Where tasks are submitted.
     pub queue: SharedQueue,
+    /// What their workflows may be submitted by.
+    pub definitions: Arc<Definitions>,
     /// For whom they are submitted.
     pub access: Arc<Access>,
     /// How their JSON is read.
@@ -121,6 +130,9 @@ pub enum ScheduleError {
     /// Its workflow could not be submitted.
     #[error(transparent)]
     Workflow(#[from] WorkflowError),
+    /// The definition that it names is not there.
+    #[error(transparent)]
+    Definition(#[from] DefinitionError),
     /// There is none of that name.
     #[error("there is no schedule {}", .0.as_str())]
     Unknown(ScheduleName),
@@ -170,7 +182,7 @@ impl Schedules {
         let now = self.0.clock.now();
         let readable = Readable::of(&plan.timetable)?;
         let first = readable.next(now).ok_or(Unreadable::Never)?;
-        match self.read(&plan.what, name, first)? {
+        match self.read(caller, &plan.what, name, first).await? {
             Submitting::Task(task) => {
                 self.0.queue.check(caller, *task, now).await?;
             }
@@ -230,7 +242,8 @@ impl Schedules {
         caller.may(Scope::Run)?;
         let schedule = self.find(caller, name).await?;
         let now = self.0.clock.now();
-        let submission = self.read(&schedule.plan.what, name, now)?;
+        let submission = self.read(caller, &schedule.plan.what, name, now);
+        let submission = submission.await?;
         let work = self.submit(caller, submission).await?;
         let last = Firing {
             at: now,
@@ -245,8 +258,9 @@ impl Schedules {
         Ok(work)
     }
 
-    fn read(
+    async fn read(
         &self,
+        caller: &Caller,
         what: &Scheduled,
         name: &ScheduleName,
         at: Timestamp,
@@ -255,8 +269,15 @@ impl Schedules {
             Scheduled::Task(_) => "task",
             Scheduled::Workflow(_) => "workflow",
         };
-        let read = self.0.reader.submission(what, name, at);
-        read.map_err(|why| ScheduleError::Unreadable { field, why })
+        let unreadable = |why| ScheduleError::Unreadable { field, why };
+        let reader = &self.0.reader;
+        let named = reader.definition(what).map_err(unreadable)?;
+        let definition = match named {
+            None => None,
+            Some(named) => Some(self.0.definitions.find(caller, &named).await?.1),
+        };
+        let read = reader.submission(what, definition.as_ref(), name, at);
+        read.map_err(unreadable)
     }
 
     /// Fires what has come.
@@ -327,12 +348,12 @@ impl Schedules {
                 })?,
             }
         }
-        let reader = &self.0.reader;
-        let submission = match reader.submission(&schedule.plan.what, &schedule.name, at) {
-            Ok(submission) => submission.with_id(id),
-            Err(why) => return Ok(refused(at, &why)),
+        let submitted = async {
+            let what = &schedule.plan.what;
+            let submission = self.read(&caller, what, &schedule.name, at).await?;
+            self.submit(&caller, submission.with_id(id)).await
         };
-        match self.submit(&caller, submission).await {
+        match submitted.await {
             Ok(work) => Ok(Firing {
                 at,
                 outcome: Fired::Submitted(work),
@@ -421,10 +442,12 @@ impl ScheduleError {
                 | WorkflowError::Node { .. }
                 | WorkflowError::TooDeep(_) => false,
             },
-            ScheduleError::Storage(error) => storage_may_pass(error),
+            ScheduleError::Storage(error)
+            | ScheduleError::Definition(DefinitionError::Storage(error)) => storage_may_pass(error),
             ScheduleError::Forbidden(_)
             | ScheduleError::Timetable(_)
             | ScheduleError::Unreadable { .. }
+            | ScheduleError::Definition(_)
             | ScheduleError::Unknown(_)
             | ScheduleError::TooMany => false,
         }

@@ -4,6 +4,7 @@
 //! its nodes as if it were a task of its own. Nested workflows are laid out into the one around them here, so that
 //! there is one graph for storage, and pause, cancel and retry are about all of it.
 
+pub mod definitions;
 mod layout;
 
 use serde_json::value::RawValue;
@@ -167,6 +168,19 @@ impl Queue {
         Ok(())
     }
 
+    /// Checks what a workflow will be made of whose input is not known yet.
+    pub(crate) async fn check_definition(
+        &self,
+        caller: &Caller,
+        graph: GraphSubmission,
+    ) -> Result<(), WorkflowError> {
+        let laid = Layout::of(graph, None)?;
+        let (now, _) = self.workflow_id();
+        self.check_nodes(caller, laid, Priority::default(), now)
+            .await?;
+        Ok(())
+    }
+
     /// What is stored of a workflow, once all of it is checked.
     async fn prepare_workflow(
         &self,
@@ -190,29 +204,9 @@ impl Queue {
         if let Some(callback) = &callback {
             self.tells_of_workflow(caller, callback)?;
         }
-        let nodes = Layout::of(graph, input.as_deref())?;
-        tracing::debug!(nodes = nodes.len(), %caller, "a workflow is submitted");
-        let mut new = Vec::with_capacity(nodes.len());
-        for node in nodes {
-            let Laid {
-                name,
-                what,
-                plan,
-                parents,
-            } = node;
-            let submission = self.submission_of(what, priority).await?;
-            let task = self.check(caller, submission, now).await;
-            let task = task.map_err(|error| WorkflowError::Task {
-                node: name.clone(),
-                error: Box::new(error),
-            })?;
-            new.push(NewNode {
-                name,
-                task,
-                plan: plan.map(|plan| plan.text()),
-                parents,
-            });
-        }
+        let laid = Layout::of(graph, Some(input.as_deref()))?;
+        tracing::debug!(nodes = laid.len(), %caller, "a workflow is submitted");
+        let nodes = self.check_nodes(caller, laid, priority, now).await?;
         let workflow = NewWorkflow {
             id: id.unwrap_or(fresh),
             tenant: caller.tenant().clone(),
@@ -225,7 +219,39 @@ impl Queue {
             idempotency_key,
             fingerprint,
         };
-        Ok((workflow, new, now))
+        Ok((workflow, nodes, now))
+    }
+
+    /// The nodes of a workflow, each checked as if it were a task of its own.
+    async fn check_nodes(
+        &self,
+        caller: &Caller,
+        laid: Vec<Laid>,
+        priority: Priority,
+        now: Timestamp,
+    ) -> Result<Vec<NewNode>, WorkflowError> {
+        let mut nodes = Vec::with_capacity(laid.len());
+        for node in laid {
+            let Laid {
+                name,
+                what,
+                plan,
+                parents,
+            } = node;
+            let submission = self.submission_of(what, priority).await?;
+            let task = self.check(caller, submission, now).await;
+            let task = task.map_err(|error| WorkflowError::Task {
+                node: name.clone(),
+                error: Box::new(error),
+            })?;
+            nodes.push(NewNode {
+                name,
+                task,
+                plan: plan.map(|plan| plan.text()),
+                parents,
+            });
+        }
+        Ok(nodes)
     }
 
     /// The task of a node; one that runs no guest is a task of the host's own module.

@@ -3,6 +3,7 @@
 //! Here is what storage keeps and what a claim tells of a node. What a node does when it is claimed is decided in
 //! `core`.
 
+pub mod definition;
 pub mod graph;
 
 use uuid::Uuid;

@@ -47,6 +47,7 @@ use cofferdam::secrets::Secrets;
 use cofferdam::sessions::Sessions;
 use cofferdam::shutdown::Shutdown;
 use cofferdam::telemetry::process::ProcessFigures;
+use cofferdam::workflows::definitions::Definitions;
 use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::module::Language;
@@ -192,7 +193,8 @@ impl Host {
         let how = (random.random(), &intake);
         let queue = queue(config, guests, &storage, &works, here, how).await?;
         works.interpreters.warm_up(needs.languages, &intake);
-        let schedules = scheduled(&storage, &works, &queue, &access, &intake);
+        let definitions = definitions(&storage, &queue);
+        let schedules = scheduled(&storage, &works, (&queue, &definitions, &access), &intake);
         let audit = place::audit(config, &storage, &works, &mut random, &trail);
         keep_executions(config, &works.files, &clock, &intake);
         let secrets = place::secrets(&storage, &works, &intake);
@@ -215,6 +217,7 @@ impl Host {
             vitals,
             queue,
             schedules,
+            definitions,
             callbacks,
             runner: works.runner,
             registry: works.registry,
@@ -315,18 +318,24 @@ async fn queue(
     Ok(queue.await?)
 }
 
+/// What workflows may be submitted by.
+fn definitions(storage: &Opened, queue: &SharedQueue) -> Arc<Definitions> {
+    let kept = Arc::clone(&storage.definitions);
+    Arc::new(Definitions::new(kept, Arc::clone(queue)))
+}
+
 /// What submits tasks at the times that tenants choose.
 fn scheduled(
     storage: &Opened,
     works: &Works,
-    queue: &SharedQueue,
-    access: &Arc<Access>,
+    (queue, definitions, access): (&SharedQueue, &Arc<Definitions>, &Arc<Access>),
     intake: &Shutdown,
 ) -> Arc<Schedules> {
     let schedules = Schedules::new(schedules::Parts {
         storage: Arc::clone(&storage.schedules),
         reads: Arc::clone(&storage.reads),
         queue: Arc::clone(queue),
+        definitions: Arc::clone(definitions),
         access: Arc::clone(access),
         reader: Box::new(ScheduledWork(Arc::clone(&works.runner))),
         clock: storage.clock.clone(),

@@ -70,6 +70,7 @@ use cofferdam::shutdown::Shutdown;
 use cofferdam::telemetry::metrics::Metrics;
 use cofferdam::telemetry::process::ProcessFigures;
 use cofferdam::vitals::{self, Vitals};
+use cofferdam::workflows::definitions::Definitions;
 use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::memory::Budget;
@@ -105,7 +106,9 @@ pub struct Services {
     pub sessions: Arc<Sessions>,
     /// Tasks that are submitted again and again.
     pub schedules: Arc<Schedules>,
-    /// Ends of tasks that somebody is told.
+    /// Definitions of workflows.
+    pub definitions: Arc<Definitions>,
+    /// Ends of tasks, batches and workflows that somebody is told.
     pub callbacks: Arc<Callbacks>,
     /// The condition of this host.
     pub vitals: Arc<Vitals>,

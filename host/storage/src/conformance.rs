@@ -1,5 +1,5 @@
 //! The contract of [`Tasks`], [`Modules`], [`Reads`], [`Access`], [`Schedules`], [`Workflows`],
-//! [`Trail`] and [`Callbacks`] as tests, one body per behaviour,
+//! [`Definitions`], [`Trail`] and [`Callbacks`] as tests, one body per behaviour,
 //! for every backend.
 //!
 //! A backend's own test module calls [`conformance`] with its [`Backend`] and gets one test for
@@ -10,6 +10,7 @@ pub(crate) mod batch_ends;
 pub(crate) mod batches;
 pub(crate) mod callbacks;
 pub(crate) mod claims;
+pub(crate) mod definitions;
 pub(crate) mod files;
 pub(crate) mod fixture;
 pub(crate) mod listing;
@@ -35,16 +36,34 @@ use std::future::Future;
 use crate::secrets::KeptSecrets;
 use crate::settings::{ClaimRules, StorageConfig};
 use crate::trail::Trail;
-use crate::{Access, Callbacks, Modules, Reads, Schedules, Tasks, Workflows};
+use crate::{Access, Callbacks, Definitions, Modules, Reads, Schedules, Tasks, Workflows};
 
 /// A whole backend.
 pub(crate) trait Storage:
-    Tasks + Modules + Reads + Access + KeptSecrets + Schedules + Workflows + Trail + Callbacks
+    Tasks
+    + Modules
+    + Reads
+    + Access
+    + KeptSecrets
+    + Schedules
+    + Workflows
+    + Definitions
+    + Trail
+    + Callbacks
 {
 }
 
 impl<T> Storage for T where
-    T: Tasks + Modules + Reads + Access + KeptSecrets + Schedules + Workflows + Trail + Callbacks
+    T: Tasks
+        + Modules
+        + Reads
+        + Access
+        + KeptSecrets
+        + Schedules
+        + Workflows
+        + Definitions
+        + Trail
+        + Callbacks
 {
 }
 
@@ -190,6 +209,10 @@ macro_rules! conformance {
             }
             retries { what_did_not_complete_is_tried_again instances_that_failed_are_tried_again }
             random { no_node_is_ever_left_behind }
+            definitions {
+                a_definition_means_what_was_put_last definitions_are_listed_by_name
+                definitions_are_counted_and_bounded definitions_are_their_tenants
+            }
             trail {
                 entries_are_read_as_they_were_noted entries_are_found_and_cut_into_pages
                 what_is_appended_at_once_is_one_chain nobody_changes_what_was_appended

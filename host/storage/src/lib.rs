@@ -1,7 +1,7 @@
 //! The durable layer: tasks, attempts and modules, behind traits that every database implements.
 //!
-//! The docs of [`Tasks`], [`Modules`], [`Reads`], [`Access`], [`Schedules`], [`Workflows`], [`Trail`] and [`Callbacks`] are the contract, and
-//! `conformance.rs` tests it for every backend. It has no policy (who may submit, what is retried when), no clock
+//! The docs of [`Tasks`], [`Modules`], [`Reads`], [`Access`], [`Schedules`], [`Workflows`], [`Definitions`],
+//! [`Trail`] and [`Callbacks`] are the contract, and `conformance.rs` tests it for every backend. It has no policy (who may submit, what is retried when), no clock
 //! (`now` is always an argument) and no guests. Large bytes that belong in files are in [`files`].
 
 mod access;
@@ -11,6 +11,7 @@ mod blocking;
 mod callbacks;
 #[cfg(test)]
 pub(crate) mod conformance;
+mod definitions;
 pub mod disk;
 mod error;
 mod fate;
@@ -48,6 +49,10 @@ pub use self::access::{
     TENANTS_MAX,
 };
 pub use self::callbacks::{Callbacks, Delivery, DeliveryCounts, Hold, ToldAgain, Tried};
+use self::definitions::KeptDefinitions;
+pub use self::definitions::{
+    DEFINITIONS_MAX, Definitions, NewDefinition, PutDefinition, StoredDefinition,
+};
 pub use self::error::{Remedy, StorageError};
 use self::files::FileStorage;
 use self::files::results::ResultFiles;
@@ -64,6 +69,7 @@ use self::seal::Sealer;
 use self::sealed::Sealed;
 pub use self::sealed::anew::{Progress as SealedProgress, SealedTasks, Step as SealedStep};
 use self::sealed::cells::Cells;
+pub use self::sealed::definitions::SealedDefinitions;
 pub use self::sealed::schedules::SealedSchedules;
 use self::secret::Secret;
 use self::secrets::KeptSecrets;
@@ -99,6 +105,8 @@ pub struct Opened {
     pub schedules: Arc<dyn Schedules>,
     /// Workflows.
     pub workflows: Arc<dyn Workflows>,
+    /// Definitions of workflows.
+    pub definitions: Arc<dyn Definitions>,
     /// Ends of tasks that somebody is told.
     pub callbacks: Arc<dyn Callbacks>,
     /// Queries about tasks.
@@ -125,6 +133,8 @@ pub struct SealedWords {
     pub tasks: SealedTasks,
     /// Of schedules.
     pub schedules: SealedSchedules,
+    /// Of definitions.
+    pub definitions: SealedDefinitions,
 }
 
 enum Database {
@@ -166,6 +176,7 @@ pub fn open(
                 sealed: words(&database, &sealer),
                 schedules: sealed_schedules(&database, &sealer),
                 workflows: sealed_workflows(&database, &sealer),
+                definitions: sealed_definitions(&database, &sealer),
                 callbacks: Arc::<SqliteStorage>::clone(&database) as Arc<dyn Callbacks>,
                 trail: Arc::<SqliteStorage>::clone(&database) as Arc<dyn Trail>,
                 reads: sealed_reads(&database, &sealer),
@@ -193,6 +204,7 @@ pub fn open(
                 sealed: words(&database, &sealer),
                 schedules: sealed_schedules(&database, &sealer),
                 workflows: sealed_workflows(&database, &sealer),
+                definitions: sealed_definitions(&database, &sealer),
                 callbacks: Arc::<PostgresStorage>::clone(&database) as Arc<dyn Callbacks>,
                 trail: Arc::<PostgresStorage>::clone(&database) as Arc<dyn Trail>,
                 reads: sealed_reads(&database, &sealer),
@@ -219,13 +231,27 @@ fn sealed_workflows<D: Workflows>(database: &Arc<D>, sealer: &Arc<Sealer>) -> Ar
     Arc::new(Sealed::new(inner, sealer))
 }
 
+/// The same as [`Definitions`].
+fn sealed_definitions<D: Definitions>(
+    database: &Arc<D>,
+    sealer: &Arc<Sealer>,
+) -> Arc<dyn Definitions> {
+    let inner = Arc::<D>::clone(database) as Arc<dyn Definitions>;
+    Arc::new(Sealed::new(inner, sealer))
+}
+
 /// What is sealed in its rows.
-fn words<D: Cells + KeptSchedules>(database: &Arc<D>, sealer: &Arc<Sealer>) -> SealedWords {
+fn words<D: Cells + KeptSchedules + KeptDefinitions>(
+    database: &Arc<D>,
+    sealer: &Arc<Sealer>,
+) -> SealedWords {
     let tasks = Arc::<D>::clone(database) as Arc<dyn Cells>;
     let schedules = Arc::<D>::clone(database) as Arc<dyn KeptSchedules>;
+    let definitions = Arc::<D>::clone(database) as Arc<dyn KeptDefinitions>;
     SealedWords {
         tasks: SealedTasks::new(tasks, sealer),
         schedules: SealedSchedules::new(schedules, sealer),
+        definitions: SealedDefinitions::new(definitions, sealer),
     }
 }
 

@@ -2,13 +2,14 @@
 //! was read.
 //!
 //! It stands between the traits and the backends, so that no statement knows of it: inputs, arguments and
-//! environments; definitions of workflows, plans of nodes and signals; outputs, streams, and the words of failures and
+//! environments; inputs of workflows, plans of nodes and signals; definitions; outputs, streams, and the words of failures and
 //! of progress; what schedules submit. What a database has to search or
 //! compare stays as it is: names, keys, labels, metadata, kinds of failures, paths and lengths. Without keys
 //! only values that look as if they were sealed are touched.
 
 pub(crate) mod anew;
 pub(crate) mod cells;
+pub(crate) mod definitions;
 mod reads;
 pub(crate) mod schedules;
 mod tasks;

@@ -163,6 +163,16 @@ impl<'a> Owned<'a> {
         format!("/v1/workflows/{}{rest}", self.ended)
     }
 
+    /// The path of a definition.
+    fn definition(&self) -> String {
+        let path = format!("/v1/workflow-definitions/{}", self.fresh("definition"));
+        if self.is_there {
+            let body = json!({"nodes": [{"id": "a", "wait": {"signal": "go"}}]});
+            self.site.send(&self.key, "PUT", &path, &body).expect(201);
+        }
+        path
+    }
+
     fn schedule(&self) -> String {
         let name = self.fresh("schedule");
         if self.is_there {
@@ -276,6 +286,14 @@ impl<'a> Owned<'a> {
             "pause_workflow" => case(self.open_workflow("/pause"), 200),
             "resume_workflow" => case(self.open_workflow("/resume"), 200),
             "signal_workflow" => case(self.open_workflow("/signals/go"), 202).json(json!(7)),
+            "list_workflow_definitions" => case("/v1/workflow-definitions", 200),
+            "put_workflow_definition" => case(
+                format!("/v1/workflow-definitions/{}", self.fresh("definition")),
+                201,
+            )
+            .json(json!({"nodes": [{"id": "a", "module": module, "input": 7}]})),
+            "get_workflow_definition" => case(self.definition(), 200),
+            "delete_workflow_definition" => case(self.definition(), 204),
             "get_stats" => case("/v1/stats", 200),
             "worker_execute" => case("/execute", 200).json(json!({
                 "task_id": Uuid::now_v7(), "task_type": module, "payload": {"a": 7},

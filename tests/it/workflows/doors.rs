@@ -89,8 +89,8 @@ fn what_is_no_node_is_refused_by_its_field() {
     );
     refused(
         &json!({"nodes": [echo("a", json!(1))], "definition": "x"}),
-        "unsupported_field",
-        "definition",
+        "invalid_field",
+        "no nodes and edges of its own",
     );
     let when = json!({"nodes": [{"id": "a", "module": "echo", "when": {"$input": "", "is": 1}}]});
     refused(&when, "invalid_workflow", "node a: when: is");

@@ -62,16 +62,16 @@ impl Scope<'_> {
 }
 
 impl Layout {
-    /// The nodes of a workflow with that input.
+    /// The nodes of a workflow with that input; none if the input is not known yet.
     pub(super) fn of(
         graph: GraphSubmission,
-        input: Option<&str>,
+        input: Option<Option<&str>>,
     ) -> Result<Vec<Laid>, WorkflowError> {
         let mut layout = Layout::default();
         let whole = Scope {
             within: "",
             depth: 0,
-            input: Some(input),
+            input,
         };
         layout.lay(graph, &whole)?;
         Ok(layout.finish())

@@ -1,5 +1,7 @@
 //! `cofferdam workflow …`: tasks of a server that wait for each other.
 
+mod definition;
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,6 +11,7 @@ use anyhow::Context;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use self::definition::Definition;
 use crate::cli::client::{Client, encoded};
 use crate::cli::output;
 use crate::cli::told::Told;
@@ -86,6 +89,9 @@ pub(super) enum Workflow {
         #[arg(long)]
         idempotency_key: Option<String>,
     },
+    /// Keep what workflows may be submitted by.
+    #[command(subcommand)]
+    Definition(Definition),
 }
 
 pub(super) fn run(command: &Workflow, client: &Client, json: bool) -> anyhow::Result<ExitCode> {
@@ -138,6 +144,7 @@ pub(super) fn run(command: &Workflow, client: &Client, json: bool) -> anyhow::Re
                 json,
             );
         }
+        Workflow::Definition(command) => return definition::run(command, client, json),
         Workflow::Signal {
             id,
             name,

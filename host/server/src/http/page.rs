@@ -16,6 +16,7 @@ use cofferdam_domain::caller::key::KeyId;
 use cofferdam_domain::module::ModuleName;
 use cofferdam_domain::schedule::ScheduleName;
 use cofferdam_domain::secret::SecretName;
+use cofferdam_domain::workflow::definition::DefinitionName;
 use cofferdam_storage::trail::Order;
 use cofferdam_storage::{ChangeNumber, ListPosition};
 use serde::Serialize;
@@ -204,6 +205,7 @@ enum Named {
     Secrets,
     Schedules,
     Workflows,
+    Definitions,
     Newest,
     Oldest,
 }
@@ -219,6 +221,7 @@ impl Named {
             Named::Secrets => 's',
             Named::Schedules => 'c',
             Named::Workflows => 'f',
+            Named::Definitions => 'd',
             Named::Newest => 'u',
             Named::Oldest => 'v',
         }
@@ -324,6 +327,17 @@ pub(crate) fn schedule_cursor(name: &ScheduleName) -> String {
 pub(crate) fn after_schedule(query: &mut Query<'_>) -> Result<Option<ScheduleName>, ApiError> {
     let read = |name: &str| ScheduleName::parse(name).ok();
     Named::Schedules.after(query, read, schedule_cursor)
+}
+
+/// The cursor after a definition of workflows in their list.
+pub(crate) fn definition_cursor(name: &DefinitionName) -> String {
+    Named::Definitions.cursor(name)
+}
+
+/// The definition that a cursor of their list means.
+pub(crate) fn after_definition(query: &mut Query<'_>) -> Result<Option<DefinitionName>, ApiError> {
+    let read = |name: &str| DefinitionName::parse(name).ok();
+    Named::Definitions.after(query, read, definition_cursor)
 }
 
 /// The cursor of a place in the list of workflows.

@@ -164,6 +164,11 @@ fn used_by_tasks() -> Vec<Route> {
         Route::at("/v1/workflows/{id}/pause").post(RUN, workflows::change::pause),
         Route::at("/v1/workflows/{id}/resume").post(RUN, workflows::change::resume),
         Route::at("/v1/workflows/{id}/signals/{name}").post(RUN, workflows::change::signal),
+        Route::at("/v1/workflow-definitions").get(READ, workflows::definitions::list),
+        Route::at("/v1/workflow-definitions/{name}")
+            .put(MODULES, workflows::definitions::put)
+            .get(READ, workflows::definitions::get)
+            .delete(MODULES, workflows::definitions::delete),
         Route::at("/v1/modules").get(READ, modules::list),
         Route::at("/v1/modules/{*name}")
             .put(MODULES, modules::put)

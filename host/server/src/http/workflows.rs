@@ -1,9 +1,11 @@
 //! `/v1/workflows`: tasks that wait for each other.
 //!
-//! Submitting, looking and changing as a whole are here; how a workflow is shown is in [`wire`], and how it is
+//! Submitting and looking are here, changing as a whole is in [`change`], and what many may be submitted by in
+//! [`definitions`]; how a workflow is shown is in [`wire`], and how it is
 //! followed in [`events`].
 
 pub(crate) mod change;
+pub(crate) mod definitions;
 pub(crate) mod events;
 pub(crate) mod wire;
 
@@ -69,10 +71,15 @@ pub(crate) async fn submit(
         body: body::collect(&parts.headers, body, limit).await?,
     };
     let (queue, runner) = (Arc::clone(&services.queue), Arc::clone(&services.runner));
-    let by = caller.clone();
+    let (by, definitions) = (caller.clone(), Arc::clone(&services.definitions));
     // Reading and checking so many nodes takes too long for a thread that serves others too.
     let submitted = services.threads.hand_over(async move {
-        let workflow = source.read(&runner)?;
+        let request = source.request()?;
+        let definition = match request.definition()? {
+            None => None,
+            Some(named) => Some(definitions.find(&by, &named).await?.1),
+        };
+        let workflow = source.read(request, definition.as_ref(), &runner)?;
         Ok::<_, ApiError>(queue.submit_workflow(&by, workflow).await?)
     });
     let inserted = submitted.await?;

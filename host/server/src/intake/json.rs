@@ -39,16 +39,11 @@ fn refusal<'a, T: Deserialize<'a>>(body: &'a [u8], first: &serde_json::Error) ->
         if let Err(error) = serde_path_to_error::deserialize::<_, T>(Objects(&mut reader)) {
             let path = error.path().to_string();
             let message = helpful(error.into_inner().to_string());
-            let kind = if message.contains(UNSUPPORTED) {
-                Kind::Unsupported
-            } else {
-                Kind::Field
-            };
             return match path.as_str() {
-                "." => Refused::mistake(kind, None, message),
+                "." => Refused::mistake(Kind::Field, None, message),
                 _ => {
                     let detail = format!("{path}: {message}");
-                    Refused::mistake(kind, Some(path), detail)
+                    Refused::mistake(Kind::Field, Some(path), detail)
                 }
             };
         }
@@ -93,19 +88,6 @@ pub(crate) fn nearest<'a>(asked: &str, known: impl Iterator<Item = &'a str>) -> 
     let best = similar.max_by(|(one, _), (other, _)| one.total_cmp(other));
     best.filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
         .map(|(_, known)| known)
-}
-
-const UNSUPPORTED: &str = "is not supported by this version of the host";
-
-/// A field of the API that this version of the host knows but does not support. Only `null` is
-/// accepted (as `Option<Unsupported>`), so that nobody believes it has an effect.
-#[derive(Debug)]
-pub(crate) enum Unsupported {}
-
-impl<'de> Deserialize<'de> for Unsupported {
-    fn deserialize<D: Deserializer<'de>>(_input: D) -> Result<Unsupported, D::Error> {
-        Err(de::Error::custom(format_args!("this field {UNSUPPORTED}")))
-    }
 }
 
 /// A whole number from `MIN` to `MAX`; any other value is refused with that range.
@@ -198,8 +180,6 @@ mod tests {
     struct Inner {
         #[expect(dead_code, reason = "only whether it is accepted is of interest")]
         number: Option<Whole<1, 100>>,
-        #[expect(dead_code, reason = "only whether it is accepted is of interest")]
-        later: Option<Unsupported>,
     }
 
     fn refused(body: &str) -> Mistake {
@@ -229,7 +209,7 @@ mod tests {
             );
             assert!(error.detail.contains("from 1 to 100"), "{}", error.detail);
         }
-        assert!(parse::<Outer>(br#"{"inner":{"number":100,"later":null}}"#).is_ok());
+        assert!(parse::<Outer>(br#"{"inner":{"number":100}}"#).is_ok());
     }
 
     #[test]
@@ -251,7 +231,6 @@ mod tests {
             (Kind::Field, Some("inner"))
         );
         assert!(list.detail.contains("sequence"), "{}", list.detail);
-        assert_eq!(refused(r#"{"inner":{"later":{}}}"#).kind, Kind::Unsupported);
         assert_eq!(refused(r#"{"inner":{}"#).kind, Kind::NotJson);
         assert_eq!(refused(r#"{"inner":{"number":1e999}}"#).kind, Kind::NotJson);
         assert_eq!(refused(r#"{"inner":{}} x"#).kind, Kind::NotJson);

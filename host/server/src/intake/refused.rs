@@ -32,8 +32,6 @@ pub(crate) enum Kind {
     NotJson,
     /// A field has a value that is not accepted, or is unknown.
     Field,
-    /// A field is known, but not supported by this version.
-    Unsupported,
     /// A parameter of the query has a value that is not accepted.
     Parameter,
     /// The query has a parameter that is unknown.

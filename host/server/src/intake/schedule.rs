@@ -16,8 +16,10 @@ use crate::intake::workflow::{WorkflowRequest, WorkflowSource};
 use cofferdam::queue::Submission;
 use cofferdam::runner::Runner;
 use cofferdam::schedules::{Reader, Submitting};
+use cofferdam::workflows::definitions::Definition;
 use cofferdam_domain::schedule::{CatchUp, Overlap, Plan, ScheduleName, Scheduled, Timetable};
 use cofferdam_domain::time::Timestamp;
+use cofferdam_domain::workflow::definition::DefinitionRef;
 
 /// The largest task or workflow of a schedule, as JSON text.
 const TASK_BYTES_MAX: usize = 256 * 1024;
@@ -137,29 +139,46 @@ fn word<T: Default>(
 pub(crate) struct ScheduledWork(pub(crate) Arc<Runner>);
 
 impl Reader for ScheduledWork {
+    fn definition(&self, what: &Scheduled) -> Result<Option<DefinitionRef>, String> {
+        match what {
+            Scheduled::Task(_) => Ok(None),
+            Scheduled::Workflow(text) => {
+                let source = source(text);
+                let request = source.request().map_err(|refused| refused.to_string())?;
+                request.definition().map_err(|refused| refused.to_string())
+            }
+        }
+    }
+
     fn submission(
         &self,
         what: &Scheduled,
+        definition: Option<&Definition>,
         schedule: &ScheduleName,
         at: Timestamp,
     ) -> Result<Submitting, String> {
-        let body = Bytes::copy_from_slice(what.text().as_bytes());
         match what {
-            Scheduled::Task(_) => {
+            Scheduled::Task(text) => {
+                let body = Bytes::copy_from_slice(text.as_bytes());
                 let task = task(&body, schedule, at).map_err(|refused| refused.to_string())?;
                 Ok(Submitting::Task(Box::new(task)))
             }
-            Scheduled::Workflow(_) => {
-                let source = WorkflowSource {
-                    body,
-                    idempotency_key: None,
-                };
+            Scheduled::Workflow(text) => {
+                let source = source(text);
+                let request = source.request().map_err(|refused| refused.to_string())?;
                 let workflow = source
-                    .read(&self.0)
+                    .read(request, definition, &self.0)
                     .map_err(|refused| refused.to_string())?;
                 Ok(Submitting::Workflow(Box::new(workflow)))
             }
         }
+    }
+}
+
+fn source(workflow: &str) -> WorkflowSource {
+    WorkflowSource {
+        body: Bytes::copy_from_slice(workflow.as_bytes()),
+        idempotency_key: None,
     }
 }
 

@@ -3,6 +3,7 @@
 //! The graph, and what nodes refer to, are checked by `cofferdam::workflows`; here is what can be said of each field
 //! alone.
 
+pub(crate) mod definition;
 mod node;
 
 use bytes::Bytes;
@@ -12,14 +13,17 @@ use serde_json::value::RawValue;
 use crate::intake::cache::CacheJson;
 use crate::intake::callback::CallbackJson;
 use crate::intake::fingerprint::fingerprint;
-use crate::intake::json::{Unsupported, parse, present};
+use crate::intake::json::{parse, present};
 use crate::intake::refused::Refused;
 use crate::intake::words;
+use crate::intake::workflow::definition::DefinitionRequest;
 use crate::intake::workflow::node::NodeRequest;
 use cofferdam::runner::Runner;
+use cofferdam::workflows::definitions::Definition;
 use cofferdam::workflows::{
     DEPTH_MAX, GraphSubmission, NAME_BYTES_MAX, NodeSubmission, WorkflowSubmission,
 };
+use cofferdam_domain::workflow::definition::DefinitionRef;
 use cofferdam_domain::workflow::graph::{EDGES_MAX, NODES_MAX};
 use cofferdam_domain::workflow::{OnFailure, WorkflowId};
 
@@ -45,21 +49,19 @@ pub(crate) struct WorkflowRequest<'a> {
     #[schema(pattern = "^(stop|continue)$")]
     on_failure: Option<String>,
     /// Whether a failure that stops the workflow also cancels what runs.
-    #[serde(default)]
-    cancel_running: bool,
-    /// The nodes.
-    #[serde(borrow)]
-    #[schema(value_type = Vec<NodeRequest>, min_items = 1, max_items = 1_000)]
-    nodes: Vec<&'a RawValue>,
+    cancel_running: Option<bool>,
+    /// The nodes, unless a definition has them.
+    #[serde(default, borrow)]
+    #[schema(value_type = Option<Vec<NodeRequest>>, min_items = 1, max_items = 1_000)]
+    nodes: Option<Vec<&'a RawValue>>,
     /// The edges: pairs of ids, of which the second waits for the first.
-    #[serde(default)]
     // Generators of clients do not know tuples.
-    #[schema(value_type = Vec<Vec<String>>, max_items = 10_000)]
-    edges: Vec<(String, String)>,
-    /// Not supported by this version: null.
-    #[expect(dead_code, reason = "its type takes nothing but null")]
-    #[schema(value_type = Option<Object>)]
-    definition: Option<Unsupported>,
+    #[schema(value_type = Option<Vec<Vec<String>>>, max_items = 10_000)]
+    edges: Option<Vec<(String, String)>>,
+    /// A definition that is kept, as its name or name@sha256:…, instead of `nodes` and `edges`. What else it says holds
+    /// unless it is said here; its name is that of the workflow, too.
+    #[schema(pattern = "^[a-z0-9][a-z0-9._-]{0,127}(@sha256:[0-9a-f]{64})?$")]
+    definition: Option<String>,
     /// That of nodes with `module` or `script` that do not say their own.
     cache: Option<CacheJson>,
     /// Whom its ends are told: one for each run.
@@ -119,38 +121,108 @@ pub(crate) struct WorkflowSource {
 }
 
 impl WorkflowSource {
-    /// Reads a workflow.
-    pub(crate) fn read(&self, runner: &Runner) -> Result<WorkflowSubmission, WorkflowRefused> {
-        let request: WorkflowRequest<'_> = parse(&self.body)?;
-        let nodes = Nodes {
-            body: &self.body,
-            runner,
-            cache: request.cache,
+    /// What the body says; the definition that it names is still to be found.
+    pub(crate) fn request(&self) -> Result<WorkflowRequest<'_>, WorkflowRefused> {
+        Ok(parse(&self.body)?)
+    }
+
+    /// Reads a workflow, with what the definition says that it names.
+    pub(crate) fn read(
+        &self,
+        request: WorkflowRequest<'_>,
+        definition: Option<&Definition>,
+        runner: &Runner,
+    ) -> Result<WorkflowSubmission, WorkflowRefused> {
+        let made: Made<'_> = match definition {
+            None => Made {
+                body: &self.body,
+                nodes: request.nodes.ok_or_else(neither)?,
+                edges: request.edges.unwrap_or_default(),
+                on_failure: None,
+                cancel_running: None,
+                cache: None,
+            },
+            Some(definition) => Made::of(definition)?,
         };
-        let on_failure = request.on_failure.as_deref().map(|word| {
-            let refused = || Refused::field("on_failure", "neither stop nor continue");
-            OnFailure::parse(word).ok_or_else(refused)
-        });
+        let nodes = Nodes {
+            body: made.body,
+            runner,
+            cache: request.cache.or(made.cache),
+        };
         let id = request.workflow_id.as_deref().map(|id| {
             let id = words::task_id(id).map(|id| WorkflowId(id.0));
             id.ok_or_else(|| Refused::field("workflow_id", "not a UUID"))
         });
+        let word = request.on_failure.or(made.on_failure);
+        let of_definition = definition.map(|definition| definition.name.to_string());
+        let cancels = request.cancel_running.or(made.cancel_running);
+        let callback = request.callback.map(CallbackJson::into_callback);
         Ok(WorkflowSubmission {
             id: id.transpose()?,
-            name: request.name.map(name).transpose()?,
+            name: request.name.map(name).transpose()?.or(of_definition),
             priority: words::priority(request.priority.as_deref())?,
-            on_failure: on_failure.transpose()?.unwrap_or_default(),
-            cancel_running: request.cancel_running,
+            on_failure: on_failure(word.as_deref())?,
+            cancel_running: cancels.unwrap_or(false),
             input: request.input.map(|input| input.get().to_owned()),
-            graph: nodes.graph(request.nodes, request.edges, "", 0)?,
-            callback: request
-                .callback
-                .map(CallbackJson::into_callback)
-                .transpose()?,
+            graph: nodes.graph(made.nodes, made.edges, "", 0)?,
+            callback: callback.transpose()?,
             idempotency_key: self.idempotency_key.clone(),
             fingerprint: fingerprint(&self.body),
         })
     }
+}
+
+impl WorkflowRequest<'_> {
+    /// The definition that it names, instead of nodes of its own.
+    pub(crate) fn definition(&self) -> Result<Option<DefinitionRef>, Refused> {
+        let Some(named) = &self.definition else {
+            return Ok(None);
+        };
+        if self.nodes.is_some() || self.edges.is_some() {
+            let why = "a workflow with a definition has no nodes and edges of its own";
+            return Err(Refused::field("definition", why));
+        }
+        let named = DefinitionRef::parse(named);
+        Ok(Some(
+            named.map_err(|why| Refused::field("definition", why))?,
+        ))
+    }
+}
+
+/// What a workflow is made of, wherever that is said.
+struct Made<'a> {
+    /// What all nodes are parts of.
+    body: &'a Bytes,
+    nodes: Vec<&'a RawValue>,
+    edges: Vec<(String, String)>,
+    on_failure: Option<String>,
+    cancel_running: Option<bool>,
+    cache: Option<CacheJson>,
+}
+
+impl Made<'_> {
+    fn of(definition: &Definition) -> Result<Made<'_>, WorkflowRefused> {
+        let kept: DefinitionRequest<'_> = parse(&definition.text)?;
+        Ok(Made {
+            body: &definition.text,
+            nodes: kept.nodes,
+            edges: kept.edges,
+            on_failure: kept.on_failure,
+            cancel_running: kept.cancel_running,
+            cache: kept.cache,
+        })
+    }
+}
+
+fn neither() -> Refused {
+    Refused::field("nodes", "neither nodes nor definition are given")
+}
+
+/// Reads what a failed node does.
+fn on_failure(word: Option<&str>) -> Result<OnFailure, Refused> {
+    let refused = || Refused::field("on_failure", "neither stop nor continue");
+    let read = word.map(|word| OnFailure::parse(word).ok_or_else(refused));
+    Ok(read.transpose()?.unwrap_or_default())
 }
 
 fn name(name: String) -> Result<String, Refused> {

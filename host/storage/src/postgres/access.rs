@@ -64,7 +64,7 @@ const LAST_REVOKED: &str = "SELECT max(revoked_at) FROM cofferdam.api_key WHERE 
 /// They would go on to submit tasks.
 const REMOVE_SCHEDULES: &str = "DELETE FROM cofferdam.schedule WHERE tenant = $1";
 /// What else there is of a tenant that has neither tasks nor modules. Whoever has the name next does not have it.
-const FORGET_TENANT: [&str; 9] = [
+const FORGET_TENANT: [&str; 10] = [
     REMOVE_SCHEDULES,
     "DELETE FROM cofferdam.secret WHERE tenant = $1",
     "DELETE FROM cofferdam.counter WHERE tenant = $1",
@@ -72,6 +72,7 @@ const FORGET_TENANT: [&str; 9] = [
     "DELETE FROM cofferdam.cpu_used WHERE tenant = $1",
     "DELETE FROM cofferdam.dedup WHERE tenant = $1",
     "DELETE FROM cofferdam.batch WHERE tenant = $1",
+    "DELETE FROM cofferdam.workflow_definition WHERE tenant = $1",
     "DELETE FROM cofferdam.workflow_spec WHERE tenant = $1",
     "DELETE FROM cofferdam.workflow WHERE tenant = $1",
 ];

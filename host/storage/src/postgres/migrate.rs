@@ -19,7 +19,7 @@ struct Migration {
     compatible_from: i32,
 }
 
-const MIGRATIONS: [Migration; 22] = [
+const MIGRATIONS: [Migration; 23] = [
     Migration {
         script: include_str!("../../migrations/postgres/0001_initial.sql"),
         compatible_from: 1,
@@ -121,6 +121,11 @@ const MIGRATIONS: [Migration; 22] = [
     // The schema ends what waits, whoever stops a workflow.
     Migration {
         script: include_str!("../../migrations/postgres/0022_stopped_waits.sql"),
+        compatible_from: 21,
+    },
+    // A host that knows nothing of it keeps no definitions, and leaves those of a tenant that it removes.
+    Migration {
+        script: include_str!("../../migrations/postgres/0023_definitions.sql"),
         compatible_from: 21,
     },
 ];

@@ -133,6 +133,7 @@ pub(super) fn check_database(database: &Database) {
                 UNION ALL SELECT tenant, kept_bytes FROM cofferdam.workflow
                 UNION ALL SELECT v.tenant, (m.info::json ->> 'size_bytes')::int8
                 FROM cofferdam.module_version v JOIN cofferdam.module m ON m.digest = v.digest
+                UNION ALL SELECT tenant, size_bytes FROM cofferdam.workflow_definition
                 UNION ALL SELECT tenant, -bytes FROM cofferdam.kept) AS each
             GROUP BY tenant) AS sums WHERE bytes <> 0",
         "SELECT count(*) FROM cofferdam.attempt WHERE seq NOT IN (SELECT seq FROM cofferdam.task)",

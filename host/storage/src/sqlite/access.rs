@@ -38,7 +38,7 @@ const PUT_TENANT: &str = "
 /// They would go on to submit tasks.
 const REMOVE_SCHEDULES: &str = "DELETE FROM schedule WHERE tenant = ?1";
 /// What else there is of a tenant that has neither tasks nor modules. Whoever has the name next does not have it.
-const FORGET_TENANT: [&str; 9] = [
+const FORGET_TENANT: [&str; 10] = [
     REMOVE_SCHEDULES,
     "DELETE FROM secret WHERE tenant = ?1",
     "DELETE FROM counter WHERE tenant = ?1",
@@ -46,6 +46,7 @@ const FORGET_TENANT: [&str; 9] = [
     "DELETE FROM cpu_used WHERE tenant = ?1",
     "DELETE FROM dedup WHERE tenant = ?1",
     "DELETE FROM batch WHERE tenant = ?1",
+    "DELETE FROM workflow_definition WHERE tenant = ?1",
     "DELETE FROM workflow_spec WHERE tenant = ?1",
     "DELETE FROM workflow WHERE tenant = ?1",
 ];

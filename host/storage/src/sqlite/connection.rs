@@ -15,7 +15,7 @@ pub(super) use crate::lock::DataLock;
 const VERSION_NUMBER_MIN: i32 = 3_051_003;
 /// Marks a database as Cofferdam's: "Cffr".
 const APPLICATION_ID: i32 = 0x4366_6672;
-const MIGRATIONS: [&str; 22] = [
+const MIGRATIONS: [&str; 23] = [
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_changes.sql"),
     include_str!("../../migrations/sqlite/0003_blobs.sql"),
@@ -38,6 +38,7 @@ const MIGRATIONS: [&str; 22] = [
     include_str!("../../migrations/sqlite/0020_batch_callbacks.sql"),
     include_str!("../../migrations/sqlite/0021_workflows.sql"),
     include_str!("../../migrations/sqlite/0022_workflow_callbacks.sql"),
+    include_str!("../../migrations/sqlite/0023_definitions.sql"),
 ];
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

@@ -71,7 +71,7 @@ pub(super) fn put_module(
 }
 
 /// Counts a new version, or refuses it.
-fn take_room(
+pub(super) fn take_room(
     db: &mut Db,
     owner: &Tenant,
     bytes: u64,

@@ -16,6 +16,7 @@ use cofferdam::schedules::timetable::Unreadable;
 use cofferdam::secrets::SecretsError;
 use cofferdam::sessions::SessionError;
 use cofferdam::workflows::WorkflowError;
+use cofferdam::workflows::definitions::DefinitionError;
 use cofferdam_domain::attempt::Failure;
 use cofferdam_domain::caller::Forbidden;
 use cofferdam_domain::caller::quota::OverQuota;
@@ -215,6 +216,7 @@ impl From<ScheduleError> for ApiError {
             ScheduleError::Unreadable { field: name, .. } => field(name),
             ScheduleError::Queue(error) => ApiError::from(error).under("task"),
             ScheduleError::Workflow(error) => ApiError::from(error).under("workflow"),
+            ScheduleError::Definition(error) => ApiError::from(error).under("workflow"),
             ScheduleError::Unknown(_) => ApiError::not_found("schedule_not_found", text),
             ScheduleError::TooMany => ApiError::new(StatusCode::CONFLICT, "schedules_full", text),
             ScheduleError::Storage(error) => error.into(),
@@ -359,6 +361,23 @@ impl From<QueueError> for ApiError {
             QueueError::Draining => ApiError::draining(),
             QueueError::Pressed(pressed) => pressed.into(),
             QueueError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<DefinitionError> for ApiError {
+    fn from(error: DefinitionError) -> ApiError {
+        let text = error.to_string();
+        match error {
+            DefinitionError::Forbidden(error) => error.into(),
+            DefinitionError::Workflow(error) => error.into(),
+            DefinitionError::Unknown(_) => {
+                ApiError::not_found("workflow_definition_not_found", text)
+            }
+            DefinitionError::TooMany => {
+                ApiError::new(StatusCode::CONFLICT, "workflow_definitions_full", text)
+            }
+            DefinitionError::Storage(error) => error.into(),
         }
     }
 }

@@ -41,7 +41,6 @@ impl From<Mistake> for ApiError {
         let code = match mistake.kind {
             Kind::NotJson => "invalid_json",
             Kind::Field => "invalid_field",
-            Kind::Unsupported => "unsupported_field",
             Kind::Parameter => "invalid_parameter",
             Kind::UnknownParameter => "unknown_parameter",
         };

@@ -8,17 +8,18 @@ use crate::postgres::call::Call;
 use crate::postgres::params::params;
 use crate::postgres::seen::Seen;
 use crate::postgres::tx::{Mode, Tx};
-use crate::{NewSignal, Signalled, Workflows};
+use crate::{Definitions, NewDefinition, NewSignal, PutDefinition, Signalled, Workflows};
 use cofferdam_domain::attempt::{Outcome, Payload};
 use cofferdam_domain::batch::{BatchId, NewBatch};
 use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::claim::Next;
-use cofferdam_domain::module::ModuleName;
+use cofferdam_domain::module::{Digest, ModuleName};
 use cofferdam_domain::task::NewTask;
 use cofferdam_domain::whose::Whose;
+use cofferdam_domain::workflow::definition::DefinitionName;
 
 /// The tables that have a wall.
-const WALLED: [&str; 19] = [
+const WALLED: [&str; 20] = [
     "task",
     "task_spec",
     "attempt",
@@ -35,6 +36,7 @@ const WALLED: [&str; 19] = [
     "delivery",
     "cpu_used",
     "workflow",
+    "workflow_definition",
     "workflow_spec",
     "node",
     "workflow_signal",
@@ -87,6 +89,14 @@ async fn fill(storage: &PostgresStorage, tenant: &Tenant, first: u128) {
 }
 
 async fn fill_workflows(storage: &PostgresStorage, tenant: &Tenant, first: u128) {
+    let definition = NewDefinition {
+        name: DefinitionName::parse("a").unwrap(),
+        digest: Digest::from_bytes([1; 32]),
+        text: "{}".to_owned(),
+        size_bytes: 2,
+    };
+    let put = storage.put_definition(tenant, definition, None, at(0));
+    assert_eq!(put.await.unwrap(), PutDefinition::Created);
     let mut workflow = flow(first);
     workflow.tenant = tenant.clone();
     let mut node = node(first + 2, "a", &[]);

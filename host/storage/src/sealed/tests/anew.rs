@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use cofferdam_domain::attempt::Payload;
+use cofferdam_domain::module::Digest;
 use cofferdam_domain::schedule::{CatchUp, Overlap, Plan, ScheduleName, Scheduled, Timetable};
 use cofferdam_domain::state::TaskState;
+use cofferdam_domain::workflow::definition::{DefinitionName, DefinitionRef};
 use cofferdam_test_postgres::Database;
 
 use super::*;
-use crate::{SealedProgress, SealedStep};
+use crate::{NewDefinition, SealedProgress, SealedStep};
 
 fn keys(keys: &[u8]) -> EncryptionKeys {
     let words: Vec<String> = keys
@@ -95,6 +97,9 @@ async fn all_is_told(storage: &Opened) {
     assert_eq!(kept.unwrap().plan.what.text(), MARKER);
     let due = storage.schedules.due_schedules(at(2), 9).await.unwrap();
     assert_eq!(due[0].plan.what.text(), MARKER);
+    let definition = DefinitionRef::parse("kept").unwrap();
+    let found = storage.definitions.find_definition(&US, &definition).await;
+    assert_eq!(found.unwrap().unwrap().1, MARKER);
     for number in 100..170 {
         let spec = storage.reads.task_spec(&MINE, id(number)).await.unwrap();
         assert_eq!(spec.unwrap(), saying(number).spec);
@@ -118,6 +123,16 @@ async fn the_old_key_can_be_dropped(open: impl Fn(&[u8]) -> Opened, first: &[u8]
         .schedules
         .put_schedule(&US, &name, &plan, Some(at(1)), at(0));
     put.await.unwrap();
+    let definition = NewDefinition {
+        name: DefinitionName::parse("kept").unwrap(),
+        digest: Digest::from_bytes([7; 32]),
+        text: MARKER.to_owned(),
+        size_bytes: 6,
+    };
+    let put = storage
+        .definitions
+        .put_definition(&US, definition, None, at(0));
+    put.await.unwrap();
     all_is_told(&storage).await;
     storage.close();
     drop(storage);
@@ -133,6 +148,8 @@ async fn the_old_key_can_be_dropped(open: impl Fn(&[u8]) -> Opened, first: &[u8]
     let storage = open(&[&[2], first].concat());
     let schedules = storage.sealed.schedules.reseal().await.unwrap();
     assert_eq!((schedules.resealed, schedules.unreadable), (1, 0));
+    let definitions = storage.sealed.definitions.reseal().await.unwrap();
+    assert_eq!((definitions.resealed, definitions.unreadable), (1, 0));
     let (counted, done) = through(&storage).await;
     assert!(counted > 200, "{counted}");
     assert_eq!(

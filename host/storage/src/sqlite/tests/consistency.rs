@@ -53,6 +53,7 @@ pub(super) fn check_database(dir: &std::path::Path) {
                 UNION ALL SELECT tenant, kept_bytes FROM workflow
                 UNION ALL SELECT v.tenant, json_extract(m.info, '$.size_bytes')
                 FROM module_version v JOIN module m ON m.digest = v.digest
+                UNION ALL SELECT tenant, size_bytes FROM workflow_definition
                 UNION ALL SELECT tenant, -bytes FROM kept) GROUP BY tenant) WHERE bytes <> 0",
         "SELECT count(*) FROM attempt WHERE id / 1048576 NOT IN (SELECT seq FROM task)",
         "SELECT count(*) FROM callback WHERE seq >= 0 AND workflow IS NULL
