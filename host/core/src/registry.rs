@@ -5,6 +5,7 @@
 //! modules, compiled schemas. Each is bounded.
 
 mod changes;
+mod fits;
 mod loaded;
 pub mod loader;
 mod names;

@@ -5,6 +5,7 @@
 //! first moves the schedule on. What a task may be is the queue's to say, each time anew; how its JSON is read
 //! is the entry point's ([`Reader`]).
 
+mod passing;
 pub mod timetable;
 
 use std::sync::Arc;
@@ -427,64 +428,6 @@ fn refused(at: Timestamp, why: &str) -> Firing {
     Firing {
         at,
         outcome: Fired::Refused(why),
-    }
-}
-
-impl ScheduleError {
-    /// Whether the same submission may be taken later.
-    fn may_pass(&self) -> bool {
-        match self {
-            ScheduleError::Queue(error) => may_pass(error),
-            ScheduleError::Workflow(error) => match error {
-                WorkflowError::Queue(error) => may_pass(error),
-                WorkflowError::Task { error, .. } => may_pass(error),
-                WorkflowError::Graph { .. }
-                | WorkflowError::Node { .. }
-                | WorkflowError::TooDeep(_) => false,
-            },
-            ScheduleError::Storage(error)
-            | ScheduleError::Definition(DefinitionError::Storage(error)) => storage_may_pass(error),
-            ScheduleError::Forbidden(_)
-            | ScheduleError::Timetable(_)
-            | ScheduleError::Unreadable { .. }
-            | ScheduleError::Definition(_)
-            | ScheduleError::Unknown(_)
-            | ScheduleError::TooMany => false,
-        }
-    }
-}
-
-fn may_pass(error: &QueueError) -> bool {
-    match error {
-        QueueError::Draining | QueueError::Pressed(_) => true,
-        QueueError::Storage(error) => storage_may_pass(error),
-        QueueError::Run(_)
-        | QueueError::Forbidden(_)
-        | QueueError::InBatch { .. }
-        | QueueError::TooManyMatches(_)
-        | QueueError::BulksBusy => false,
-    }
-}
-
-fn storage_may_pass(error: &StorageError) -> bool {
-    match error {
-        StorageError::QueueFull { .. }
-        | StorageError::Full(_)
-        | StorageError::OverBudget { .. }
-        | StorageError::TooSlow
-        | StorageError::Unavailable(_)
-        | StorageError::BlobsUnavailable(_)
-        | StorageError::KeyMissing { .. }
-        | StorageError::Unknown(_) => true,
-        StorageError::Conflict(_)
-        | StorageError::BatchConflict(_)
-        | StorageError::WorkflowConflict(_)
-        | StorageError::OverQuota(_)
-        | StorageError::TooManyPlacements(_)
-        | StorageError::ModuleGone(_)
-        | StorageError::TooLarge(_)
-        | StorageError::Refused(_)
-        | StorageError::Corrupt(_) => false,
     }
 }
 

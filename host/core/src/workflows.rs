@@ -5,12 +5,14 @@
 //! there is one graph for storage, and pause, cancel and retry are about all of it.
 
 pub mod definitions;
+mod edges;
 mod layout;
 
 use serde_json::value::RawValue;
 
 use crate::nodes::plan::MapText;
 use crate::queue::{Queue, QueueError, Submission};
+use crate::workflows::edges::Uses;
 use crate::workflows::layout::{Laid, Layout, What};
 use cofferdam_domain::attempt::Payload;
 use cofferdam_domain::callback::Callback;
@@ -116,6 +118,18 @@ pub enum WorkflowError {
         /// Its name.
         node: String,
         /// What is wrong.
+        why: String,
+    },
+    /// What one node gives can never be what another takes.
+    #[error("the edge from {from} to {to}: what {from} gives{at}: {why}")]
+    Edge {
+        /// The one that gives.
+        from: String,
+        /// The one that takes.
+        to: String,
+        /// Where in the output, as people read it.
+        at: String,
+        /// Why it never fits.
         why: String,
     },
     /// A node cannot be a task.
@@ -231,13 +245,17 @@ impl Queue {
         now: Timestamp,
     ) -> Result<Vec<NewNode>, WorkflowError> {
         let mut nodes = Vec::with_capacity(laid.len());
+        let mut uses = Uses::default();
         for node in laid {
             let Laid {
                 name,
                 what,
                 plan,
                 parents,
+                gives,
+                takes,
             } = node;
+            uses.add(&name, gives, takes);
             let submission = self.submission_of(what, priority).await?;
             let task = self.check(caller, submission, now).await;
             let task = task.map_err(|error| WorkflowError::Task {
@@ -251,6 +269,7 @@ impl Queue {
                 parents,
             });
         }
+        uses.check(self, caller, &nodes).await?;
         Ok(nodes)
     }
 

@@ -56,6 +56,11 @@ impl Pointer {
         Some(at)
     }
 
+    /// Its parts.
+    pub fn parts(&self) -> &[String] {
+        &self.parts
+    }
+
     /// Whether it leads to the whole.
     pub fn is_whole(&self) -> bool {
         self.parts.is_empty()

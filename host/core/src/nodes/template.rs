@@ -55,6 +55,15 @@ pub struct Reference {
     pub pointer: Pointer,
 }
 
+/// A step on the way to a part of an input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// To the member of that name.
+    Member(String),
+    /// To the item in that place.
+    Item(usize),
+}
+
 /// An input with its references.
 #[derive(Clone, Debug)]
 pub struct Template {
@@ -115,17 +124,26 @@ pub enum Unfilled {
 impl Template {
     /// Finds the references of an input; none if it is not JSON that could have any.
     pub fn read(text: &Bytes) -> Result<Template, BadTemplate> {
-        let mut holes = Vec::new();
-        if may_have_references(text) {
-            let not_json = |error: &dyn std::fmt::Display| BadTemplate::NotJson(error.to_string());
-            let whole = std::str::from_utf8(text).map_err(|error| not_json(&error))?;
-            let value: &RawValue = serde_json::from_str(whole).map_err(|error| not_json(&error))?;
-            search(whole, value, 0, &mut holes)?;
-        }
+        let mut found = Found::default();
+        found.read(text)?;
         Ok(Template {
             text: text.clone(),
-            holes,
+            holes: found.holes,
         })
+    }
+
+    /// The same, with the place of each of its references, in their order.
+    pub fn with_places(text: &Bytes) -> Result<(Template, Vec<Vec<Part>>), BadTemplate> {
+        let mut found = Found {
+            places: Some(Vec::new()),
+            ..Found::default()
+        };
+        found.read(text)?;
+        let template = Template {
+            text: text.clone(),
+            holes: found.holes,
+        };
+        Ok((template, found.places.unwrap_or_default()))
     }
 
     /// Its references, in their order.
@@ -229,44 +247,86 @@ fn may_have_references(text: &[u8]) -> bool {
     text.contains(&b'$') || (text.contains(&b'\\') && text.windows(6).any(escaped))
 }
 
-fn search<'a>(
-    whole: &str,
-    value: &'a RawValue,
-    depth: usize,
-    holes: &mut Vec<Hole>,
-) -> Result<(), BadTemplate> {
-    let text = value.get();
-    let not_json = |error: serde_json::Error| BadTemplate::NotJson(error.to_string());
-    if !may_have_references(text.as_bytes()) {
-        return Ok(());
-    }
-    if depth > DEPTH_MAX {
-        return Err(BadTemplate::TooDeep);
-    }
-    match text.as_bytes().first() {
-        Some(b'[') => {
-            let items: Vec<&'a RawValue> = serde_json::from_str(text).map_err(not_json)?;
-            for item in items {
-                search(whole, item, depth + 1, holes)?;
-            }
+/// What is found in an input.
+#[derive(Default)]
+struct Found {
+    holes: Vec<Hole>,
+    /// The way to what is searched, and to each reference, if anybody wants to know.
+    at: Vec<Part>,
+    places: Option<Vec<Vec<Part>>>,
+}
+
+impl Found {
+    fn read(&mut self, text: &Bytes) -> Result<(), BadTemplate> {
+        if !may_have_references(text) {
+            return Ok(());
         }
-        Some(b'{') => {
-            let Members(members) = serde_json::from_str(text).map_err(not_json)?;
-            if let Some(fill) = fill(whole, &members)? {
-                if holes.len() == REFERENCES_MAX {
-                    return Err(BadTemplate::TooMany);
+        let not_json = |error: &dyn std::fmt::Display| BadTemplate::NotJson(error.to_string());
+        let whole = std::str::from_utf8(text).map_err(|error| not_json(&error))?;
+        let value: &RawValue = serde_json::from_str(whole).map_err(|error| not_json(&error))?;
+        self.search(whole, value, 0)
+    }
+
+    fn search<'a>(
+        &mut self,
+        whole: &str,
+        value: &'a RawValue,
+        depth: usize,
+    ) -> Result<(), BadTemplate> {
+        let text = value.get();
+        let not_json = |error: serde_json::Error| BadTemplate::NotJson(error.to_string());
+        if !may_have_references(text.as_bytes()) {
+            return Ok(());
+        }
+        if depth > DEPTH_MAX {
+            return Err(BadTemplate::TooDeep);
+        }
+        match text.as_bytes().first() {
+            Some(b'[') => {
+                let items: Vec<&'a RawValue> = serde_json::from_str(text).map_err(not_json)?;
+                for (number, item) in items.into_iter().enumerate() {
+                    self.below(Part::Item(number), |found| {
+                        found.search(whole, item, depth + 1)
+                    })?;
                 }
-                let at = place(whole, text);
-                holes.push(Hole { at, fill });
-                return Ok(());
             }
-            for (_, member) in members {
-                search(whole, member, depth + 1, holes)?;
+            Some(b'{') => {
+                let Members(members) = serde_json::from_str(text).map_err(not_json)?;
+                if let Some(fill) = fill(whole, &members)? {
+                    return self.hole(place(whole, text), fill);
+                }
+                for (name, member) in members {
+                    self.below(Part::Member(name), |found| {
+                        found.search(whole, member, depth + 1)
+                    })?;
+                }
             }
+            Some(_) | None => {}
         }
-        Some(_) | None => {}
+        Ok(())
     }
-    Ok(())
+
+    fn below(
+        &mut self,
+        part: Part,
+        search: impl FnOnce(&mut Found) -> Result<(), BadTemplate>,
+    ) -> Result<(), BadTemplate> {
+        self.at.push(part);
+        let searched = search(self);
+        self.at.pop();
+        searched
+    }
+
+    fn hole(&mut self, at: Range<usize>, fill: Fill) -> Result<(), BadTemplate> {
+        if self.holes.len() == REFERENCES_MAX {
+            return Err(BadTemplate::TooMany);
+        }
+        if let (Some(places), Fill::Value(_)) = (&mut self.places, &fill) {
+            places.push(self.at.clone());
+        }
+        self.holes.push(Hole { at, fill });
+        Ok(())
+    }
 }
 
 /// Where a part of a text stands in it.

@@ -2,10 +2,12 @@
 //!
 //! What a workflow may be is said in `workflows`; here is what storage and those who wait are told.
 
+use std::sync::Arc;
+
 use cofferdam_domain::callback::Callback;
 use cofferdam_domain::caller::{Caller, Scope};
-use cofferdam_domain::module::ModuleRef;
-use cofferdam_domain::task::TaskId;
+use cofferdam_domain::module::{ModuleInfo, ModuleRef};
+use cofferdam_domain::task::{TaskId, TaskSpec};
 use cofferdam_domain::time::Timestamp;
 use cofferdam_domain::whose::Whose;
 use cofferdam_domain::workflow::WorkflowId;
@@ -14,7 +16,10 @@ use cofferdam_storage::{
     PausedWorkflow, RetriedWorkflow, Retry, Signalled, StorageError, Workflows,
 };
 
+use crate::nodes::pointer::Pointer;
+use crate::nodes::template::Part;
 use crate::queue::{Queue, QueueError};
+use crate::registry::schema::fit::{Passed, Step};
 use crate::runner::RunError;
 
 impl Queue {
@@ -48,6 +53,42 @@ impl Queue {
         callback: &Callback,
     ) -> Result<(), QueueError> {
         Ok(self.shared.admission.check_callback(caller, callback)?)
+    }
+
+    /// The module of a node; none if it cannot be had now.
+    pub(crate) async fn module_of(
+        &self,
+        caller: &Caller,
+        spec: &TaskSpec,
+    ) -> Option<Arc<ModuleInfo>> {
+        let reference = ModuleRef {
+            name: spec.module.clone(),
+            digest: Some(spec.digest),
+        };
+        let resolved = self.registry.resolve(caller.tenant(), &reference).await;
+        resolved.ok()
+    }
+
+    /// Why what one node gives can never be taken at a place of another's input, or never is a list; none if it could
+    /// be, or if that cannot be told now.
+    pub(crate) async fn never_fits(
+        &self,
+        gives: &ModuleInfo,
+        (pointer, is_list): (&Pointer, bool),
+        takes: Option<(&ModuleInfo, &[Part])>,
+    ) -> Option<String> {
+        let passed = Passed {
+            pointer: pointer.parts(),
+            is_list,
+        };
+        let place = takes.iter().flat_map(|(_, place)| place.iter());
+        let place = place.map(|part| match part {
+            Part::Member(name) => Step::Member(name.clone()),
+            Part::Item(number) => Step::Item(*number),
+        });
+        let place: Vec<Step> = place.collect();
+        let takes = takes.map(|(info, _)| (info, place.as_slice()));
+        self.registry.never_fits(gives, passed, takes).await
     }
 
     /// Stores a workflow and wakes the dispatcher.

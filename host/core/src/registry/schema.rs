@@ -4,13 +4,15 @@
 //! the other. So nothing here is assumed to be cheap. A schema is read without recursion, each
 //! keyword by its position; its automata are bounded; a check pays for every step. A cheap check
 //! runs at once, on the caller's thread. Every other check goes to a guest thread, few at a time,
-//! and ends at a deadline. A schema that cannot be checked is refused, never ignored.
+//! and ends at a deadline. A schema that cannot be checked is refused, never ignored. Whether one schema's values can
+//! be another's is told from the rules alone (`fit`).
 
 mod apply;
 mod budget;
 mod dialect;
 mod ecma;
 mod equal;
+pub(crate) mod fit;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod number;
@@ -32,6 +34,7 @@ use tokio::sync::Semaphore;
 
 use crate::registry::schema::apply::Fault;
 use crate::registry::schema::budget::{Budget, Stopped};
+use crate::registry::schema::fit::{Passed, Step, Takes};
 use crate::registry::schema::prepare::prepare;
 use crate::registry::schema::reading::Unread;
 use crate::registry::schema::ready::{Ready, Schema};
@@ -194,6 +197,35 @@ impl Schemas {
         };
         let checked = self.apart(timeout, check).await;
         checked.unwrap_or_else(|misfit| Err(format!("the schemas cannot be read: {misfit}")))
+    }
+
+    /// Why what one schema allows can never be taken by a place of an input, or as a list; none if it could be, or if
+    /// that cannot be told now.
+    pub(crate) async fn never_fits(
+        &self,
+        (gives, output): (Digest, &str),
+        passed: Passed<'_>,
+        takes: Option<(Digest, &str, &[Step])>,
+    ) -> Option<String> {
+        let gives = self.prepared(gives, Which::Output, output).await?;
+        let Some((takes, input, place)) = takes else {
+            return fit::refusal(gives.book(), passed, Takes::List);
+        };
+        let takes = self.prepared(takes, Which::Input, input).await?;
+        fit::refusal(gives.book(), passed, Takes::Input(takes.book(), place))
+    }
+
+    async fn prepared(&self, digest: Digest, which: Which, text: &str) -> Option<Arc<Schema>> {
+        if let Some(ready) = self.ready.get(digest, which) {
+            return Some(ready);
+        }
+        let (text, known) = (text.to_owned(), Arc::clone(&self.ready));
+        let timeout = self.bounds.timeout;
+        let prepared = self.apart(timeout, move || {
+            let book = prepare(&text, &mut deadline(timeout)).ok()?;
+            Some(known.keep(digest, which, Schema::new(&text, book)))
+        });
+        prepared.await.ok().flatten()
     }
 
     /// Forgets a module's schemas.

@@ -5,8 +5,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use bytes::Bytes;
 use serde_json::json;
 
+use super::edges::{Gives, Takes};
 use super::{DEPTH_MAX, GraphSubmission, NodeSubmission, NodeWork, WorkflowError};
 use crate::nodes::input_text;
 use crate::nodes::plan::{Plan, PlanText, Work, entry};
@@ -23,6 +25,10 @@ pub(super) struct Laid {
     pub(super) plan: Option<PlanText>,
     /// The places of the nodes that it waits for.
     pub(super) parents: Vec<u32>,
+    /// What its output is.
+    pub(super) gives: Gives,
+    /// What it takes in of others.
+    pub(super) takes: Vec<Takes>,
 }
 
 /// What the task of a node is made of.
@@ -147,20 +153,25 @@ impl Layout {
         let plan = text.plan().map_err(|error| at.mistake(error))?;
         match node.work {
             NodeWork::Module(task) => {
-                let is_plain = at.check(&plan, &input_text(&task.input))?;
+                let input = input_text(&task.input);
+                let is_plain = at.check(&plan, &input)?;
+                let takes = at.takes(&plan, Some(&input))?;
                 let text = (!is_plain || !is_default(&text)).then_some(text);
-                self.push(
-                    name,
-                    What::Task(Box::new(templated(*task, is_plain))),
-                    text,
-                    parents,
-                );
+                let gives = match plan.map {
+                    None => Gives::Output,
+                    Some(_) => Gives::List,
+                };
+                let task = What::Task(Box::new(templated(*task, is_plain)));
+                self.push(name, task, text, parents);
+                self.passes(gives, takes);
             }
             NodeWork::Script(task) => {
                 at.check(&plan, &input_text(&task.input))?;
                 // The schema of its interpreter is about something else.
+                let takes = at.takes(&plan, None)?;
                 let task = What::Task(Box::new(templated(*task, false)));
                 self.push(name, task, Some(text), parents);
+                self.passes(Gives::Unknown, takes);
             }
             NodeWork::Wait { .. } => {
                 at.check(&plan, b"")?;
@@ -233,8 +244,17 @@ impl Layout {
             what,
             plan,
             parents: Vec::new(),
+            gives: Gives::Unknown,
+            takes: Vec::new(),
         };
         self.nodes.push((laid, parents));
+    }
+
+    /// Notes what the last node gives and takes.
+    fn passes(&mut self, gives: Gives, takes: Vec<Takes>) {
+        if let Some((last, _)) = self.nodes.last_mut() {
+            (last.gives, last.takes) = (gives, takes);
+        }
     }
 
     /// The nodes, with the places of those that each waits for.
@@ -270,7 +290,7 @@ impl At<'_> {
 
     /// Checks every reference of a node, and tells whether its input has none.
     fn check(&self, plan: &Plan, input: &[u8]) -> Result<bool, WorkflowError> {
-        let template = Template::read(&bytes::Bytes::copy_from_slice(input));
+        let template = Template::read(&Bytes::copy_from_slice(input));
         let template = template.map_err(|error| self.mistake(format!("input: {error}")))?;
         for reference in template.references() {
             self.check_one("input", plan, reference)?;
@@ -282,6 +302,32 @@ impl At<'_> {
             self.check_one("map.over", plan, &map.over)?;
         }
         Ok(template.is_plain())
+    }
+
+    /// What it takes in of other nodes, where it fails if that does not fit: a node that runs whatever became of those
+    /// gets null of some. The input is that of a module with a schema.
+    fn takes(&self, plan: &Plan, input: Option<&Bytes>) -> Result<Vec<Takes>, WorkflowError> {
+        if plan.runs_after_failure || self.graph.parents(self.place).is_empty() {
+            return Ok(Vec::new());
+        }
+        let template = input.map(Template::with_places).transpose();
+        let template = template.map_err(|error| self.mistake(format!("input: {error}")))?;
+        let taken = |reference: &Reference, place| match &reference.source {
+            Source::Output(node) => Some(Takes {
+                from: self.scope.full(node.as_str()),
+                pointer: reference.pointer.clone(),
+                place,
+            }),
+            Source::Input | Source::Failure(_) | Source::Item | Source::Index => None,
+        };
+        let mut takes = Vec::new();
+        if let Some((template, places)) = template {
+            let placed = template.references().zip(places);
+            takes.extend(placed.filter_map(|(it, place)| taken(it, Some(place))));
+        }
+        let over = plan.map.as_ref().and_then(|map| taken(&map.over, None));
+        takes.extend(over);
+        Ok(takes)
     }
 
     fn check_one(

@@ -52,7 +52,7 @@ fn told(laid: &[Laid]) -> Vec<(String, Vec<String>)> {
 }
 
 fn refusal(graph: GraphSubmission, input: Option<&str>) -> String {
-    match Layout::of(graph, input) {
+    match Layout::of(graph, Some(input)) {
         Err(error) => error.to_string(),
         Ok(laid) => panic!("{:?}", told(&laid)),
     }
@@ -64,7 +64,7 @@ fn a_plain_node_has_no_plan_and_one_with_references_has() {
         node("a", module(&json!(7))),
         node("b", module(&json!({"x": {"$from": "a"}}))),
     ];
-    let laid = Layout::of(graph(nodes, "a>b"), None).unwrap();
+    let laid = Layout::of(graph(nodes, "a>b"), Some(None)).unwrap();
     assert!(laid[0].plan.is_none() && laid[1].plan.is_some());
     assert_eq!(
         (laid[0].parents.as_slice(), laid[1].parents.as_slice()),
@@ -92,7 +92,7 @@ fn a_nested_workflow_is_laid_out_into_the_one_around_it() {
         node("sub", nested(Some(json!({"n": {"$from": "a"}})), inner)),
         node("b", module(&json!({"$from": "sub", "pointer": "/y"}))),
     ];
-    let laid = Layout::of(graph(nodes, "a>sub sub>b"), None).unwrap();
+    let laid = Layout::of(graph(nodes, "a>sub sub>b"), Some(None)).unwrap();
     let list = |names: &[&str]| {
         names
             .iter()
@@ -132,7 +132,7 @@ fn workflows_nest_so_deep_and_no_deeper() {
         graph_of
     };
     assert_eq!(
-        Layout::of(deep(DEPTH_MAX), None).unwrap().len(),
+        Layout::of(deep(DEPTH_MAX), Some(None)).unwrap().len(),
         2 * DEPTH_MAX + 1
     );
     assert!(refusal(deep(DEPTH_MAX + 1), None).contains("at most 8 deep"));
@@ -195,7 +195,7 @@ fn a_map_has_items_and_a_wait_and_a_workflow_have_no_map() {
     };
     let first = || node("a", module(&json!(null)));
     let each = mapped(module(&json!({"x": {"$item": ""}})), json!({"$from": "a"}));
-    let laid = Layout::of(graph(vec![first(), each], "a>b"), None).unwrap();
+    let laid = Layout::of(graph(vec![first(), each], "a>b"), Some(None)).unwrap();
     assert!(laid[1].plan.as_ref().unwrap().map.is_some());
     let each = mapped(module(&json!(1)), json!({"$from": "a"}));
     assert!(refusal(graph(vec![first(), each], ""), None).contains("map.over: it names a"));

@@ -397,6 +397,7 @@ impl From<WorkflowError> for ApiError {
                 | BadGraph::Twice(_) => refused.with("field", "nodes"),
             }
             .with("nested", nested),
+            WorkflowError::Edge { to, .. } => refused.with("field", "edges").with("node", to),
             WorkflowError::Node { node, .. } | WorkflowError::TooDeep(node) => {
                 refused.with("node", node)
             }
