@@ -138,7 +138,6 @@ impl Nodes {
         match &node.parked {
             Some(ParkedFor::Instances) => return self.collect(claim, node).await,
             Some(ParkedFor::Signal(signal)) => return Ok(signalled(&plan, node, signal.as_ref())),
-            Some(ParkedFor::Nested(_)) => return Err(host_error("it nests no workflow").into()),
             None => {}
         }
         if node.is_stopping {

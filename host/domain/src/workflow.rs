@@ -168,8 +168,6 @@ pub struct ClaimedNode {
 pub enum ParkedFor {
     /// Its instances, all of which are final.
     Instances,
-    /// A workflow of its own, which is final.
-    Nested(WorkflowId),
     /// A signal: what came with it, or nothing if its time was over before.
     Signal(Option<Payload>),
 }

@@ -199,7 +199,7 @@ macro_rules! conformance {
                 workflows_are_listed_page_by_page a_workflow_goes_with_all_its_nodes
             }
             parking {
-                a_node_waits_for_its_instances a_node_waits_for_a_workflow_of_its_own
+                a_node_waits_for_its_instances
                 what_a_cancelled_node_waits_for_is_cancelled a_signal_is_given_to_one_node
                 a_stop_ends_what_waits_for_a_signal a_claim_that_a_pause_missed_waits_for_its_end
             }

@@ -42,7 +42,7 @@ pub(crate) use self::worker::{
     capabilities_of, capabilities_text, worker_state_number, worker_state_of,
 };
 pub(crate) use self::workflow::{
-    Ends, INSTANCES, NESTED, NOTHING, SIGNAL, WorkflowRow, final_state, is_skipped, kids,
+    Ends, INSTANCES, NOTHING, SIGNAL, WorkflowRow, final_state, is_skipped, kids,
     on_failure_number, places_bytes, places_of, waits_of, workflow_bytes, workflow_state_number,
     workflow_state_of,
 };

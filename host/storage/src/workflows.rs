@@ -106,8 +106,8 @@ pub trait Workflows: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Signalled, StorageError>;
 
-    /// Cancels every node that is not final, and those of nested workflows; those that run are marked for their
-    /// workers, as [`Tasks::cancel`](crate::Tasks::cancel) does.
+    /// Cancels every node that is not final; those that run are marked for their workers, as
+    /// [`Tasks::cancel`](crate::Tasks::cancel) does.
     async fn cancel_workflow(
         &self,
         whose: &Whose,

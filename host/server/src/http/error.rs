@@ -13,7 +13,7 @@
 //! | 403 | `forbidden` `host_refused` `origin_refused` `forwarding_refused` |
 //! | 404 | `not_found` `module_not_found` `task_not_found` `attempt_not_found` `artifact_not_found` `result_not_found` `batch_not_found` `workflow_not_found` `workflow_definition_not_found` `schedule_not_found` `worker_not_found` `session_not_found` `snapshot_not_found` `key_not_found` `tenant_not_found` `secret_not_found` |
 //! | 405, 408 | `method_not_allowed`, `body_timeout` |
-//! | 409 | `conflict` `task_final` `task_not_failed` `task_not_final` `task_exhausted` `workflow_final` `workflow_not_final` `workflow_nested` `nothing_to_retry` `callback_not_due` `matches_grew` `worker_terminated` `first_key` `keys_full` `tenants_full` `secrets_full` `schedules_full` `workflow_definitions_full` `tenant_not_empty` `tenant_default` `tenant_own` |
+//! | 409 | `conflict` `task_final` `task_not_failed` `task_not_final` `task_exhausted` `workflow_final` `workflow_not_final` `nothing_to_retry` `callback_not_due` `matches_grew` `worker_terminated` `first_key` `keys_full` `tenants_full` `secrets_full` `schedules_full` `workflow_definitions_full` `tenant_not_empty` `tenant_default` `tenant_own` |
 //! | 410 | `session_ended` `session_lost` |
 //! | 413 | `body_too_large` `module_too_large` `schema_check_too_large` |
 //! | 415 | `unsupported_media_type` `unsupported_content_encoding` |

@@ -1,8 +1,7 @@
 -- Workflows: tasks that wait for each other. States: 0 running, 1 paused, 2 completed, 3 failed, 4 cancelled; one
 -- is final from 2 on. `open` nodes are not final; of the others `failed` ones failed and so on. `fails`
--- and `cancels` are the failed and cancelled ones that decide the final state, which instances do not. `root` is the workflow around it
--- that is in none, or itself; `parent` and `parent_place` are the node that it is nested in.
--- Whoever ends, releases or parks a node holds the lock on the row of the root, and takes it before those on tasks.
+-- and `cancels` are the failed and cancelled ones that decide the final state, which instances do not.
+-- Whoever ends, releases or parks a node holds the lock on the row of its workflow, and takes it before those on tasks.
 CREATE SEQUENCE cofferdam.workflow_seq AS bigint;
 CREATE TABLE cofferdam.workflow (
     seq            bigint   PRIMARY KEY,
@@ -19,9 +18,6 @@ CREATE TABLE cofferdam.workflow (
     created_at     bigint   NOT NULL,
     updated_at     bigint   NOT NULL,
     finished_at    bigint,
-    root           bigint   NOT NULL,
-    parent         bigint,
-    parent_place   integer,
     nodes          integer  NOT NULL,
     open           integer  NOT NULL,
     completed      integer  NOT NULL DEFAULT 0,
@@ -38,8 +34,7 @@ CREATE TABLE cofferdam.workflow (
     CONSTRAINT nodes_counted CHECK (open >= 0 AND nodes = open + completed + failed + cancelled + skipped)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_limit = 2000);
 CREATE UNIQUE INDEX workflow_id ON cofferdam.workflow (id);
-CREATE INDEX workflow_tenant ON cofferdam.workflow (tenant, seq) WHERE parent IS NULL;
-CREATE INDEX workflow_root ON cofferdam.workflow (root);
+CREATE INDEX workflow_tenant ON cofferdam.workflow (tenant, seq);
 CREATE INDEX workflow_open ON cofferdam.workflow (seq) WHERE finished_at IS NULL;
 -- Those that no removed task takes with it.
 CREATE INDEX workflow_without_nodes ON cofferdam.workflow (finished_at) WHERE nodes = 0;
@@ -59,7 +54,7 @@ CREATE UNIQUE INDEX workflow_idempotency_key ON cofferdam.workflow_spec (idempot
 -- `parents` are the places that it waits for, and `kids` those that wait for it. An instance is
 -- waited for by the node at `instance_of`; if no more than `at_once` of them may be under way, those from
 -- `next_instance` to `last_instance` have one more in `remaining` until it is their turn. `waits`: 0 nothing,
--- 1 instances, 2 a nested workflow (`nested`), 3 the signal `waits_for`. `plan` is what whoever claims it is told.
+-- 1 instances, 2 the signal `waits_for`. `plan` is what whoever claims it is told.
 CREATE TABLE cofferdam.node (
     workflow       bigint   NOT NULL,
     place          integer  NOT NULL,
@@ -76,13 +71,12 @@ CREATE TABLE cofferdam.node (
     last_instance  integer,
     waits          smallint NOT NULL DEFAULT 0,
     waits_for      text,
-    nested         uuid,
     plan           text,
     CONSTRAINT remaining_counted CHECK (remaining >= 0),
-    CONSTRAINT waits_valid       CHECK (waits BETWEEN 0 AND 3),
+    CONSTRAINT waits_valid       CHECK (waits BETWEEN 0 AND 2),
     PRIMARY KEY (workflow, place)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_limit = 2000);
-CREATE INDEX node_signal ON cofferdam.node (workflow, waits_for, place) WHERE waits = 3;
+CREATE INDEX node_signal ON cofferdam.node (workflow, waits_for, place) WHERE waits = 2;
 
 -- Signals, each given to the node at `place` once that is known; -1 stands for one of an earlier run.
 CREATE TABLE cofferdam.workflow_signal (

@@ -1,7 +1,6 @@
 -- Workflows: tasks that wait for each other. States: 0 running, 1 paused, 2 completed, 3 failed, 4 cancelled; one
 -- is final from 2 on. `open` nodes are not final; of the others `failed` ones failed and so on. `fails`
--- and `cancels` are the failed and cancelled ones that decide the final state, which instances do not. `root` is the workflow around it
--- that is in none, or itself; `parent` and `parent_place` are the node that it is nested in.
+-- and `cancels` are the failed and cancelled ones that decide the final state, which instances do not.
 CREATE TABLE workflow (
     seq            INTEGER PRIMARY KEY,
     id             BLOB    NOT NULL,
@@ -17,9 +16,6 @@ CREATE TABLE workflow (
     created_at     INTEGER NOT NULL,
     updated_at     INTEGER NOT NULL,
     finished_at    INTEGER,
-    root           INTEGER NOT NULL,
-    parent         INTEGER,
-    parent_place   INTEGER,
     nodes          INTEGER NOT NULL,
     open           INTEGER NOT NULL,
     completed      INTEGER NOT NULL DEFAULT 0,
@@ -37,10 +33,9 @@ CREATE TABLE workflow (
     CONSTRAINT nodes_counted CHECK (open >= 0 AND nodes = open + completed + failed + cancelled + skipped)
 ) STRICT;
 CREATE UNIQUE INDEX workflow_id ON workflow (id);
-CREATE INDEX workflow_tenant ON workflow (tenant, seq) WHERE parent IS NULL;
-CREATE INDEX workflow_state ON workflow (tenant, state, seq) WHERE parent IS NULL;
+CREATE INDEX workflow_tenant ON workflow (tenant, seq);
+CREATE INDEX workflow_state ON workflow (tenant, state, seq);
 CREATE INDEX workflow_open ON workflow (updated_at) WHERE finished_at IS NULL;
-CREATE INDEX workflow_root ON workflow (root);
 -- Those that no removed task takes with it.
 CREATE INDEX workflow_without_nodes ON workflow (finished_at) WHERE nodes = 0;
 
@@ -58,8 +53,8 @@ CREATE UNIQUE INDEX workflow_idempotency_key ON workflow_spec (idempotency_key, 
 -- The nodes of a workflow, by place. `remaining` says how many of those that it waits for are not final.
 -- `parents` are the places that it waits for, and `kids` those that wait for it, 4 bytes each. An instance is
 -- waited for by the node at `instance_of`; if no more than `at_once` of them may be under way, those from
--- `next_instance` to `last_instance` have one more in `remaining` until it is their turn. `waits`: 0 nothing, 1 instances, 2 a nested workflow (`nested`), 3 the
--- signal `waits_for`.
+-- `next_instance` to `last_instance` have one more in `remaining` until it is their turn. `waits`: 0 nothing,
+-- 1 instances, 2 the signal `waits_for`.
 CREATE TABLE node (
     workflow       INTEGER NOT NULL,
     place          INTEGER NOT NULL,
@@ -75,12 +70,11 @@ CREATE TABLE node (
     last_instance  INTEGER,
     waits          INTEGER NOT NULL DEFAULT 0,
     waits_for      TEXT,
-    nested         BLOB,
     CONSTRAINT remaining_counted CHECK (remaining >= 0),
-    CONSTRAINT waits_valid       CHECK (waits BETWEEN 0 AND 3),
+    CONSTRAINT waits_valid       CHECK (waits BETWEEN 0 AND 2),
     PRIMARY KEY (workflow, place)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX node_signal ON node (workflow, waits_for, place) WHERE waits = 3;
+CREATE INDEX node_signal ON node (workflow, waits_for, place) WHERE waits = 2;
 -- What whoever claims a node is told, by its task.
 CREATE TABLE node_plan (
     seq  INTEGER PRIMARY KEY,

@@ -151,7 +151,7 @@ impl Tasks for PostgresStorage {
             // Repeated alone: a second try of the cancel finds the nodes final, and no nodes below them.
             self.write_of(whose, move |call| {
                 let nodes = nodes.clone();
-                async move { workflows::cancel_below(&call, nodes, now).await }.boxed()
+                async move { workflows::cancel_instances(&call, nodes, now).await }.boxed()
             })
             .await?;
         }

@@ -130,8 +130,8 @@ async fn cancel_some(
     let rows = match is_waiting {
         true => tx.query(LOCK_WAITING, wanted).await?,
         false => {
-            let roots = release::lock_of_tasks(ids);
-            tx.query_both(roots, (LOCK, wanted)).await?.1
+            let lock = release::lock_of_tasks(ids);
+            tx.query_both(lock, (LOCK, wanted)).await?.1
         }
     };
     let (mut ended, mut asked) = (Vec::new(), Vec::new());

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use tokio_postgres::Row;
-use uuid::Uuid;
 
 use super::fault::{Fault, get, get_u8, get_u32};
 use super::params::params;
@@ -17,12 +16,12 @@ use cofferdam_domain::workflow::{ClaimedNode, ParkedFor, WorkflowId, WorkflowSta
 
 const NODES: &str = "
     SELECT n.seq, w.id, w.state, w.stopping, w.cancelling, n.name, n.place, cardinality(n.parents),
-        n.instance_of, n.waits, n.waits_for, n.nested, n.plan, g.content_type, g.payload
+        n.instance_of, n.waits, n.waits_for, n.plan, g.content_type, g.payload
     FROM unnest($1::int8[]) AS u(seq) JOIN cofferdam.task t ON t.seq = u.seq
     JOIN cofferdam.node n ON n.workflow = t.workflow AND n.place = t.place
     JOIN cofferdam.workflow w ON w.seq = n.workflow
     LEFT JOIN cofferdam.workflow_signal g
-        ON n.waits = 3 AND g.workflow = n.workflow AND g.place = n.place";
+        ON n.waits = 2 AND g.workflow = n.workflow AND g.place = n.place";
 
 /// The id of a workflow.
 pub(super) async fn id_of(tx: &mut Tx, workflow: i64) -> Result<WorkflowId, Fault> {
@@ -46,11 +45,9 @@ pub(super) async fn claimed_nodes(
 
 fn claimed_node(row: &Row) -> Result<ClaimedNode, StorageError> {
     let paused = workflow_state_number(WorkflowState::Paused);
-    let nested: Option<Uuid> = get(row, 11)?;
-    let parked = match waits_of(get_u8(row, 9)?, nested.map(WorkflowId), get(row, 10)?)? {
+    let parked = match waits_of(get_u8(row, 9)?, get(row, 10)?)? {
         None => None,
         Some(Waits::Instances) => Some(ParkedFor::Instances),
-        Some(Waits::Nested(nested)) => Some(ParkedFor::Nested(nested)),
         Some(Waits::Signal(_)) => Some(ParkedFor::Signal(signal(row)?)),
     };
     let instance_of: Option<i32> = get(row, 8)?;
@@ -59,7 +56,7 @@ fn claimed_node(row: &Row) -> Result<ClaimedNode, StorageError> {
         name: get(row, 5)?,
         place: get_u32(row, 6)?,
         parents: get_u32(row, 7)?,
-        plan: get(row, 12)?,
+        plan: get(row, 11)?,
         instance_of: instance_of.map(i32::cast_unsigned),
         is_paused: get_u8(row, 2)? == paused,
         is_stopping: get(row, 3)?,
@@ -70,8 +67,8 @@ fn claimed_node(row: &Row) -> Result<ClaimedNode, StorageError> {
 
 /// What came with the signal that was given to a node.
 fn signal(row: &Row) -> Result<Option<Payload>, StorageError> {
-    let content_type: Option<&str> = get(row, 13)?;
-    let body: Option<&[u8]> = get(row, 14)?;
+    let content_type: Option<&str> = get(row, 12)?;
+    let body: Option<&[u8]> = get(row, 13)?;
     Ok(content_type.zip(body).map(|(content_type, body)| Payload {
         content_type: content_type.into(),
         body: Bytes::copy_from_slice(body),

@@ -43,35 +43,33 @@ macro_rules! select_old {
 /// index, because the second does not ask when.
 const BY_AGE: &str = select_old!(
     "WHERE t.state >= 3 AND t.finished_at < $1 AND (t.workflow IS NULL OR NOT EXISTS (
-        SELECT 1 FROM cofferdam.workflow w JOIN cofferdam.workflow x ON x.root = w.root
-        WHERE w.seq = t.workflow AND (x.finished_at IS NULL OR x.finished_at >= $1)))
+        SELECT 1 FROM cofferdam.workflow w
+        WHERE w.seq = t.workflow AND (w.finished_at IS NULL OR w.finished_at >= $1)))
      ORDER BY t.finished_at, t.seq LIMIT $2 FOR UPDATE OF t SKIP LOCKED"
 );
 const BY_NUMBER: &str = select_old!(
     "WHERE t.state >= 3 AND (t.workflow IS NULL OR NOT EXISTS (
-        SELECT 1 FROM cofferdam.workflow w JOIN cofferdam.workflow x ON x.root = w.root
-        WHERE w.seq = t.workflow AND x.finished_at IS NULL))
+        SELECT 1 FROM cofferdam.workflow w
+        WHERE w.seq = t.workflow AND w.finished_at IS NULL))
      ORDER BY t.finished_at, t.seq LIMIT $1 FOR UPDATE OF t SKIP LOCKED"
 );
-/// Those of workflows and of all that are nested in them.
-const OF_ROOTS: &str = select_old!(
-    "WHERE t.seq IN (SELECT n.seq FROM cofferdam.workflow w
-        JOIN cofferdam.node n ON n.workflow = w.seq WHERE w.root = ANY($1::int8[]))
+const OF_WORKFLOWS: &str = select_old!(
+    "WHERE t.seq IN (SELECT n.seq FROM cofferdam.node n WHERE n.workflow = ANY($1::int8[]))
      ORDER BY t.seq FOR UPDATE OF t"
 );
-/// The roots of these workflows, each with its number of nodes, and those without nodes that are as old as tasks may
-/// be. They are locked, so that nobody tries one again meanwhile.
-const ROOTS: &str = "
+/// These workflows, each with its number of nodes, and those without nodes that are as old as tasks may be. They
+/// are locked, so that nobody tries one again meanwhile.
+const WORKFLOWS: &str = "
     SELECT r.seq, r.nodes FROM cofferdam.workflow r
     WHERE r.finished_at IS NOT NULL AND r.seq IN (
-        SELECT w.root FROM cofferdam.workflow w WHERE w.seq = ANY($1::int8[])
+        SELECT unnest($1::int8[])
         UNION ALL
         (SELECT w.seq FROM cofferdam.workflow w
-         WHERE w.nodes = 0 AND w.finished_at < $2 AND w.parent IS NULL LIMIT 1000))
+         WHERE w.nodes = 0 AND w.finished_at < $2 LIMIT 1000))
     ORDER BY r.seq FOR UPDATE SKIP LOCKED";
 const REMOVE_WORKFLOWS: &str = "
     WITH w AS (
-        DELETE FROM cofferdam.workflow WHERE root = ANY($1::int8[]) RETURNING seq, tenant, kept_bytes),
+        DELETE FROM cofferdam.workflow WHERE seq = ANY($1::int8[]) RETURNING seq, tenant, kept_bytes),
     s AS (DELETE FROM cofferdam.workflow_spec s USING w WHERE s.seq = w.seq),
     n AS (DELETE FROM cofferdam.node n USING w WHERE n.workflow = w.seq),
     g AS (DELETE FROM cofferdam.workflow_signal g USING w WHERE g.workflow = w.seq)
@@ -81,8 +79,8 @@ const BY_ID: &str =
 /// In the order of an index.
 const OF_TENANT: &str = select_old!(
     "WHERE t.tenant = $1 AND t.state >= 3 AND (t.workflow IS NULL OR NOT EXISTS (
-        SELECT 1 FROM cofferdam.workflow w JOIN cofferdam.workflow x ON x.root = w.root
-        WHERE w.seq = t.workflow AND x.finished_at IS NULL))
+        SELECT 1 FROM cofferdam.workflow w
+        WHERE w.seq = t.workflow AND w.finished_at IS NULL))
      ORDER BY t.change LIMIT $2 FOR UPDATE OF t SKIP LOCKED"
 );
 const UNREFERRED: &str = "
@@ -249,7 +247,7 @@ async fn old_tasks(
     Ok(tasks?)
 }
 
-/// Replaces each node by all tasks of its outermost workflow, and removes the rows of that workflow itself; a few
+/// Replaces each node by all tasks of its workflow, and removes the rows of that workflow itself; a few
 /// whole workflows at a time.
 async fn with_workflows(
     tx: &mut Tx,
@@ -262,21 +260,21 @@ async fn with_workflows(
     let wanted = params![workflows, finished_before.as_millis()];
     let mut room = usize::try_from(limit).unwrap_or(usize::MAX);
     room = room.saturating_sub(old.len()).max(1);
-    let mut roots: Vec<i64> = Vec::new();
-    for row in tx.query(ROOTS, wanted).await? {
+    let mut whole: Vec<i64> = Vec::new();
+    for row in tx.query(WORKFLOWS, wanted).await? {
         let nodes = usize::try_from(get::<i32>(&row, 1)?).map_err(StorageError::corrupt)?;
         if room > 0 {
-            roots.push(get(&row, 0)?);
+            whole.push(get(&row, 0)?);
             room = room.saturating_sub(nodes);
         }
     }
-    if roots.is_empty() {
+    if whole.is_empty() {
         return Ok(old);
     }
-    for row in tx.query(OF_ROOTS, params![roots.clone()]).await? {
+    for row in tx.query(OF_WORKFLOWS, params![whole.clone()]).await? {
         old.push(old_task(&row)?);
     }
-    for row in tx.query(REMOVE_WORKFLOWS, params![roots]).await? {
+    for row in tx.query(REMOVE_WORKFLOWS, params![whole]).await? {
         tx.kept(get(&row, 0)?, -get::<i64>(&row, 1)?);
     }
     Ok(old)

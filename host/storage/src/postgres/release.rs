@@ -1,7 +1,7 @@
 //! What the end of a node brings about: the nodes behind it wait for one less, its workflow has one open node less, and
-//! the last one makes the workflow final, which may be what a node around it waits for.
+//! the last one makes the workflow final.
 //!
-//! All that is in one statement, by whoever has locked the rows of the workflows' roots: nothing else happens to
+//! All that is in one statement, by whoever has locked the rows of the workflows: nothing else happens to
 //! their nodes meanwhile, so that of two last parents that end at once the second one sees the first. Whoever knows
 //! beforehand that nodes may end takes those locks before any on tasks ([`lock_of_tasks`], [`lock`]).
 
@@ -19,13 +19,10 @@ use cofferdam_domain::state::TaskState;
 use cofferdam_domain::time::Timestamp;
 
 const LOCK: &str = "
-    SELECT w.seq FROM cofferdam.workflow w
-    WHERE w.seq IN (SELECT x.root FROM cofferdam.workflow x WHERE x.id = ANY($1::uuid[]))
-    ORDER BY w.seq FOR UPDATE";
+    SELECT w.seq FROM cofferdam.workflow w WHERE w.id = ANY($1::uuid[]) ORDER BY w.seq FOR UPDATE";
 const LOCK_OF_TASKS: &str = "
     SELECT w.seq FROM cofferdam.workflow w WHERE w.seq IN (
-        SELECT x.root FROM cofferdam.task_spec s JOIN cofferdam.task t ON t.seq = s.seq
-        JOIN cofferdam.workflow x ON x.seq = t.workflow
+        SELECT t.workflow FROM cofferdam.task_spec s JOIN cofferdam.task t ON t.seq = s.seq
         WHERE s.id = ANY($1::uuid[]) AND t.workflow IS NOT NULL)
     ORDER BY w.seq FOR UPDATE";
 /// Rows tell: 0, how many tasks of a tenant are pending now; 1, a workflow whose running tasks are to be cancelled; 2,
@@ -56,13 +53,11 @@ const RELEASE: &str = "
             state = CASE WHEN w.open <> c.ended THEN w.state WHEN w.fails + c.fails > 0 THEN 3
                 WHEN w.cancelling OR w.cancels + c.cancels > 0 THEN 4 ELSE 2 END
         FROM c WHERE w.seq = c.workflow
-        RETURNING w.seq, w.tenant, w.open, w.parent, w.parent_place,
-            w.cancel_running AND w.on_failure = 0 AND c.fails > 0 AS cancels_running),
+        RETURNING w.seq, w.tenant, w.cancel_running AND w.on_failure = 0 AND c.fails > 0 AS cancels_running),
     k AS MATERIALIZED (
         SELECT q.workflow, q.place, count(*)::int4 AS ended FROM (
             SELECT e.workflow, kid.place FROM e CROSS JOIN unnest(e.kids) AS kid(place)
-            UNION ALL SELECT workflow, instance_of FROM e WHERE instance_of IS NOT NULL
-            UNION ALL SELECT parent, parent_place FROM w WHERE open = 0 AND parent IS NOT NULL) AS q
+            UNION ALL SELECT workflow, instance_of FROM e WHERE instance_of IS NOT NULL) AS q
         GROUP BY q.workflow, q.place),
     d AS (
         UPDATE cofferdam.node n SET remaining = greatest(0, n.remaining - k.ended)
@@ -208,7 +203,7 @@ fn count_released(tx: &mut Tx, row: &tokio_postgres::Row) -> Result<(), StorageE
     Ok(())
 }
 
-/// Locks the roots of workflows.
+/// Locks workflows.
 pub(super) async fn lock(tx: &mut Tx, workflows: Vec<Uuid>) -> Result<(), Fault> {
     let mut seen = HashSet::new();
     let each: Vec<Uuid> = workflows
@@ -221,7 +216,7 @@ pub(super) async fn lock(tx: &mut Tx, workflows: Vec<Uuid>) -> Result<(), Fault>
     Ok(())
 }
 
-/// What locks the roots of the workflows that some of these tasks are nodes of.
+/// What locks the workflows that some of these tasks are nodes of.
 pub(super) fn lock_of_tasks(tasks: Vec<Uuid>) -> (&'static str, Params) {
     (LOCK_OF_TASKS, params![tasks])
 }

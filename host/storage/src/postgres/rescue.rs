@@ -22,14 +22,13 @@ const LOST: &str = concat!(
     " FROM cofferdam.task t JOIN cofferdam.task_spec s ON s.seq = t.seq
       WHERE t.state = 2 AND t.worker <> $1 AND NOT EXISTS (
           SELECT 1 FROM cofferdam.worker w WHERE w.id = t.worker AND w.heard_at >= $2 AND w.state <> 4)
-        AND (t.workflow IS NULL OR t.workflow IN (
-          SELECT f.seq FROM cofferdam.workflow f WHERE f.root = ANY($4::int8[])))
+        AND (t.workflow IS NULL OR t.workflow = ANY($4::int8[]))
       ORDER BY t.seq LIMIT $3 FOR UPDATE OF t SKIP LOCKED"
 );
 /// The workflows of those that are nodes, which are locked before them.
-const LOCK_ROOTS: &str = "
+const LOCK_WORKFLOWS: &str = "
     SELECT f.seq FROM cofferdam.workflow f WHERE f.seq IN (
-        SELECT x.root FROM cofferdam.task t JOIN cofferdam.workflow x ON x.seq = t.workflow
+        SELECT t.workflow FROM cofferdam.task t
         WHERE t.state = 2 AND t.workflow IS NOT NULL AND t.worker <> $1 AND NOT EXISTS (
             SELECT 1 FROM cofferdam.worker w
             WHERE w.id = t.worker AND w.heard_at >= $2 AND w.state <> 4)
@@ -46,10 +45,10 @@ pub(super) async fn rescue(
 ) -> Result<Vec<Rescued>, Fault> {
     let mut tx = call.begin(Mode::Durable).await?;
     let lost = || params![me.0, dead_before.as_millis(), i64::from(limit)];
-    let roots = tx.query(LOCK_ROOTS, lost()).await?;
-    let roots: Result<Vec<i64>, StorageError> = roots.iter().map(|row| get(row, 0)).collect();
+    let locked = tx.query(LOCK_WORKFLOWS, lost()).await?;
+    let locked: Result<Vec<i64>, StorageError> = locked.iter().map(|row| get(row, 0)).collect();
     let mut lost = lost();
-    lost.extend(params![roots?]);
+    lost.extend(params![locked?]);
     let rows = tx.query(LOST, lost).await?;
     let mut settling = Settling::default();
     let mut rescued = Vec::with_capacity(rows.len());

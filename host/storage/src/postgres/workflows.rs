@@ -2,7 +2,7 @@
 //! (`park`, `signals`), changes by hand (`change`, `again`), queries (`look`, `before`) and what must never be
 //! needed (`repair`).
 //!
-//! Whoever changes a workflow holds the lock on the row of its root, as whoever ends a node of it does.
+//! Whoever changes a workflow holds the lock on its row, as whoever ends a node of it does.
 
 mod again;
 mod before;
@@ -37,32 +37,31 @@ use cofferdam_domain::workflow::{WorkflowId, WorkflowState};
 
 pub(super) use self::again::retry;
 pub(super) use self::before::ends_before;
-pub(super) use self::change::{cancel, cancel_below, pause};
+pub(super) use self::change::{cancel, cancel_instances, pause};
 pub(super) use self::look::{definition, list, workflow};
 pub(super) use self::park::{Parked, park};
 pub(super) use self::repair::repair;
 pub(super) use self::signals::signal;
 
-/// Many of them; one that is nested has a parent that is there.
+/// Many of them.
 const INSERT: &str = "
     WITH e AS MATERIALIZED (
         SELECT nextval('cofferdam.workflow_seq') AS seq, q.* FROM (
             SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int2[], $5::int2[], $6::int2[],
-                $7::bool[], $8::int8[], $9::int8[], $10::uuid[], $11::int4[], $12::int4[], $13::bytea[],
-                $14::bytea[], $15::text[], $16::int8[])
+                $7::bool[], $8::int8[], $9::int8[], $10::int4[], $11::bytea[], $12::bytea[], $13::text[],
+                $14::int8[])
             WITH ORDINALITY AS u(id, tenant, name, state, priority, on_failure, cancel_running,
-                created_at, finished_at, parent, parent_place, nodes, fingerprint, idempotency_key,
+                created_at, finished_at, nodes, fingerprint, idempotency_key,
                 definition, kept_bytes, place)
             ORDER BY u.place) q),
     s AS (
         INSERT INTO cofferdam.workflow_spec (seq, tenant, fingerprint, idempotency_key, definition)
         SELECT seq, tenant, fingerprint, idempotency_key, definition FROM e)
     INSERT INTO cofferdam.workflow (seq, id, tenant, name, state, priority, on_failure, cancel_running,
-        created_at, updated_at, finished_at, root, parent, parent_place, nodes, open, kept_bytes)
+        created_at, updated_at, finished_at, nodes, open, kept_bytes)
     SELECT e.seq, e.id, e.tenant, e.name, e.state, e.priority, e.on_failure, e.cancel_running,
-        e.created_at, e.created_at, e.finished_at, coalesce(p.root, e.seq), p.seq, e.parent_place,
-        e.nodes, e.nodes, e.kept_bytes
-    FROM e LEFT JOIN cofferdam.workflow p ON p.id = e.parent";
+        e.created_at, e.created_at, e.finished_at, e.nodes, e.nodes, e.kept_bytes
+    FROM e";
 const BY_KEY: &str = "
     SELECT w.id, s.fingerprint FROM cofferdam.workflow_spec s
     JOIN cofferdam.workflow w ON w.seq = s.seq WHERE s.idempotency_key = $1 AND s.tenant = $2";
@@ -76,14 +75,6 @@ pub(super) struct Wanted {
     pub(super) submission: Submission,
     pub(super) nodes: Vec<NodeRow>,
     kept_bytes: i64,
-}
-
-/// The node that a new workflow is nested in.
-#[derive(Clone, Copy)]
-struct Parent {
-    workflow: Uuid,
-    place: i32,
-    is_paused: bool,
 }
 
 impl Wanted {
@@ -120,11 +111,10 @@ impl Wanted {
     }
 
     /// Its state at first.
-    fn state(&self, parent: Option<Parent>) -> WorkflowState {
-        match (self.nodes.is_empty(), parent) {
-            (true, _) => final_state(false, 0, 0),
-            (false, Some(parent)) if parent.is_paused => WorkflowState::Paused,
-            (false, Some(_) | None) => WorkflowState::Running,
+    fn state(&self) -> WorkflowState {
+        match self.nodes.is_empty() {
+            true => final_state(false, 0, 0),
+            false => WorkflowState::Running,
         }
     }
 
@@ -135,9 +125,9 @@ impl Wanted {
 }
 
 /// The parameters of [`INSERT`].
-fn insert_params(all: &[&Wanted], parent: Option<Parent>) -> Result<Params, StorageError> {
+fn insert_params(all: &[&Wanted]) -> Result<Params, StorageError> {
     let workflows = || all.iter().map(|wanted| &wanted.workflow);
-    let states: Vec<WorkflowState> = all.iter().map(|wanted| wanted.state(parent)).collect();
+    let states: Vec<WorkflowState> = all.iter().map(|wanted| wanted.state()).collect();
     let now = all.iter().map(|wanted| wanted.submission.now.as_millis());
     let now: Vec<i64> = now.collect();
     let finished = states.iter().zip(&now);
@@ -169,8 +159,6 @@ fn insert_params(all: &[&Wanted], parent: Option<Parent>) -> Result<Params, Stor
             .collect::<Vec<bool>>(),
         now.clone(),
         finished.collect::<Vec<Option<i64>>>(),
-        vec![parent.map(|parent| parent.workflow); all.len()],
-        vec![parent.map(|parent| parent.place); all.len()],
         counts.map_err(StorageError::corrupt)?,
         workflows()
             .map(|it| Raw::copy(&it.fingerprint))
@@ -239,7 +227,7 @@ async fn at_once(call: &Call, all: &[&Wanted]) -> Result<bool, Fault> {
     let submissions: Vec<&Submission> = all.iter().map(|wanted| &wanted.submission).collect();
     let nodes: Vec<&NodeRow> = all.iter().flat_map(|wanted| &wanted.nodes).collect();
     let mut tx = call.begin(Mode::Referring).await?;
-    tx.later(INSERT, insert_params(all, None)?);
+    tx.later(INSERT, insert_params(all)?);
     callbacks::insert_of_workflows(&mut tx, all.iter().map(|wanted| &wanted.workflow));
     if !are_different || !insert::write_new_nodes(&mut tx, &submissions, &nodes)? {
         tx.rollback().await?;
@@ -267,7 +255,7 @@ async fn planned(
             is_new: may_be_own && earlier == wanted.workflow.id,
         });
     }
-    let mut plan = match store(&mut tx, wanted, None).await? {
+    let mut plan = match store(&mut tx, wanted).await? {
         Ok(plan) => plan,
         Err(refusal) => {
             tx.rollback().await?;
@@ -289,17 +277,13 @@ async fn planned(
 }
 
 /// Plans what is to be written of a workflow, and writes its row with the next statement.
-async fn store(
-    tx: &mut Tx,
-    wanted: &Wanted,
-    parent: Option<Parent>,
-) -> Result<Result<insert::Plan, StorageError>, Fault> {
+async fn store(tx: &mut Tx, wanted: &Wanted) -> Result<Result<insert::Plan, StorageError>, Fault> {
     let submissions = std::slice::from_ref(&wanted.submission);
     let plan = insert::plan(tx, submissions, None).await?;
     if let Err(refusal) = all_are_new(&plan, &wanted.submission) {
         return Ok(Err(refusal));
     }
-    tx.later(INSERT, insert_params(&[wanted], parent)?);
+    tx.later(INSERT, insert_params(&[wanted])?);
     callbacks::insert_of_workflows(tx, std::iter::once(&wanted.workflow));
     tx.kept(wanted.workflow.tenant.as_str(), wanted.kept_bytes);
     Ok(Ok(plan))

@@ -39,20 +39,14 @@ pub(crate) const fn on_failure_number(policy: OnFailure) -> u8 {
 /// What nodes wait for, as numbers.
 pub(crate) const NOTHING: u8 = 0;
 pub(crate) const INSTANCES: u8 = 1;
-pub(crate) const NESTED: u8 = 2;
-pub(crate) const SIGNAL: u8 = 3;
+pub(crate) const SIGNAL: u8 = 2;
 
 /// What a node waits for.
-pub(crate) fn waits_of(
-    number: u8,
-    nested: Option<WorkflowId>,
-    signal: Option<String>,
-) -> Result<Option<Waits>, StorageError> {
-    match (number, nested, signal) {
-        (NOTHING, _, _) => Ok(None),
-        (INSTANCES, _, _) => Ok(Some(Waits::Instances)),
-        (NESTED, Some(nested), _) => Ok(Some(Waits::Nested(nested))),
-        (SIGNAL, _, Some(signal)) => Ok(Some(Waits::Signal(signal))),
+pub(crate) fn waits_of(number: u8, signal: Option<String>) -> Result<Option<Waits>, StorageError> {
+    match (number, signal) {
+        (NOTHING, _) => Ok(None),
+        (INSTANCES, _) => Ok(Some(Waits::Instances)),
+        (SIGNAL, Some(signal)) => Ok(Some(Waits::Signal(signal))),
         _ => Err(StorageError::corrupt(format_args!(
             "a node waits for {number}"
         ))),
@@ -74,7 +68,6 @@ pub(crate) struct WorkflowRow {
     pub(crate) created_at: i64,
     pub(crate) updated_at: i64,
     pub(crate) finished_at: Option<i64>,
-    pub(crate) parent: Option<WorkflowId>,
     pub(crate) counts: NodeCounts,
 }
 
@@ -101,7 +94,6 @@ impl TryFrom<WorkflowRow> for Workflow {
             created_at: Timestamp::from_millis(row.created_at),
             updated_at: Timestamp::from_millis(row.updated_at),
             finished_at: row.finished_at.map(Timestamp::from_millis),
-            parent: row.parent,
             counts: row.counts,
         })
     }

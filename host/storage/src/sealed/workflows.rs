@@ -141,10 +141,6 @@ impl Workflows for Sealed<dyn Workflows> {
     ) -> Result<Parking, StorageError> {
         match &mut park {
             Park::Instances { nodes, at_once: _ } => self.keep_nodes(nodes)?,
-            Park::Nested { workflow, nodes } => {
-                self.keep_workflow(workflow);
-                self.keep_nodes(nodes)?;
-            }
             Park::Signal { .. } | Park::Paused => {}
         }
         self.inner.park(held, park, bounds, now).await

@@ -12,7 +12,7 @@ use cofferdam_domain::workflow::{ClaimedNode, ParkedFor, WorkflowId, WorkflowSta
 
 const NODE: &str = "
     SELECT w.id, w.state, w.stopping, w.cancelling, n.name, octet_length(n.parents) / 4, n.instance_of,
-        n.waits, n.waits_for, n.nested, p.plan
+        n.waits, n.waits_for, p.plan
     FROM node n JOIN workflow w ON w.seq = n.workflow LEFT JOIN node_plan p ON p.seq = n.seq
     WHERE n.workflow = ?1 AND n.place = ?2";
 const SIGNAL: &str = "
@@ -26,12 +26,9 @@ pub(super) fn claimed_node(conn: &Connection, at: NodeAt) -> Result<ClaimedNode,
         .next()?
         .ok_or_else(|| StorageError::corrupt("a node is not in its workflow"))?;
     let paused = workflow_state_number(WorkflowState::Paused);
-    let nested: Option<[u8; 16]> = row.get(9)?;
-    let nested = nested.map(|id| WorkflowId(uuid::Uuid::from_bytes(id)));
-    let parked = match waits_of(row.get(7)?, nested, row.get(8)?)? {
+    let parked = match waits_of(row.get(7)?, row.get(8)?)? {
         None => None,
         Some(Waits::Instances) => Some(ParkedFor::Instances),
-        Some(Waits::Nested(nested)) => Some(ParkedFor::Nested(nested)),
         Some(Waits::Signal(_)) => Some(ParkedFor::Signal(signal(conn, at)?)),
     };
     Ok(ClaimedNode {
@@ -39,7 +36,7 @@ pub(super) fn claimed_node(conn: &Connection, at: NodeAt) -> Result<ClaimedNode,
         name: row.get(4)?,
         place: at.place,
         parents: row.get(5)?,
-        plan: row.get(10)?,
+        plan: row.get(9)?,
         instance_of: row.get(6)?,
         is_paused: row.get::<_, u8>(1)? == paused,
         is_stopping: row.get(2)?,

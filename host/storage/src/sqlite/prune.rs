@@ -32,31 +32,27 @@ macro_rules! select_old {
 }
 
 /// The oldest final tasks: those finished before ?1, and at least ?2 of them, but never more than
-/// ?3. It uses two ranges of one index, because the second does not depend on time. A node goes with its workflow, and
-/// that with the one around it, once all of it is as old.
+/// ?3. It uses two ranges of one index, because the second does not depend on time. A node goes with its workflow,
+/// once that is as old.
 const BY_AGE: &str = select_old!(
     "WHERE state >= 3 AND finished_at < ?1 AND (workflow IS NULL OR NOT EXISTS (
-        SELECT 1 FROM workflow w JOIN workflow x ON x.root = w.root
-        WHERE w.seq = task.workflow AND (x.finished_at IS NULL OR x.finished_at >= ?1)))
+        SELECT 1 FROM workflow w
+        WHERE w.seq = task.workflow AND (w.finished_at IS NULL OR w.finished_at >= ?1)))
      ORDER BY finished_at, seq LIMIT ?2"
 );
 const BY_NUMBER: &str = select_old!(
     "WHERE state >= 3 AND (workflow IS NULL OR NOT EXISTS (
-        SELECT 1 FROM workflow w JOIN workflow x ON x.root = w.root
-        WHERE w.seq = task.workflow AND x.finished_at IS NULL))
+        SELECT 1 FROM workflow w WHERE w.seq = task.workflow AND w.finished_at IS NULL))
      ORDER BY finished_at, seq LIMIT ?1"
 );
 const BY_ID: &str = select_old!("WHERE id = ?1 AND (?2 IS NULL OR tenant = ?2)");
-/// Those of a workflow and of all that are nested in it.
-const OF_ROOT: &str = select_old!(
-    "WHERE seq IN (SELECT n.seq FROM workflow w JOIN node n ON n.workflow = w.seq WHERE w.root = ?1)"
-);
+const OF_WORKFLOW: &str =
+    select_old!("WHERE seq IN (SELECT n.seq FROM node n WHERE n.workflow = ?1)");
 
 const OF_TENANT: &str = select_old!(
     "INDEXED BY task_tenant
      WHERE tenant = ?1 AND state >= 3 AND (workflow IS NULL OR NOT EXISTS (
-        SELECT 1 FROM workflow w JOIN workflow x ON x.root = w.root
-        WHERE w.seq = task.workflow AND x.finished_at IS NULL)) LIMIT ?2"
+        SELECT 1 FROM workflow w WHERE w.seq = task.workflow AND w.finished_at IS NULL)) LIMIT ?2"
 );
 
 /// Removes up to `limit` final tasks, and then what only they referred to. Returns that, and the
@@ -77,8 +73,8 @@ pub(super) fn prune(
         }
         pruned.tasks.push(old.id);
     }
-    for root in empty_workflows(&db.conn, finished_before)? {
-        remove_workflows(db, root)?;
+    for workflow in empty_workflows(&db.conn, finished_before)? {
+        remove_workflow(db, workflow)?;
     }
     db.conn
         .prepare_cached("DELETE FROM dedup WHERE expires_at <= ?1")?
@@ -196,7 +192,7 @@ fn old_tasks(
     Ok(by_number)
 }
 
-/// Replaces each node by all tasks of its outermost workflow, and removes the rows of that workflow itself; a few
+/// Replaces each node by all tasks of its workflow, and removes the rows of that workflow itself; a few
 /// whole workflows at a time.
 fn with_workflows(
     db: &mut Db,
@@ -204,35 +200,29 @@ fn with_workflows(
     limit: u32,
 ) -> Result<Vec<OldTask>, StorageError> {
     let mut gone = Vec::new();
-    let mut roots = BTreeSet::new();
+    let mut workflows = BTreeSet::new();
     for old in old {
         match old.workflow {
             None => gone.push(old),
-            Some(workflow) => roots.extend(root_of(&db.conn, workflow)?),
+            Some(workflow) => {
+                workflows.insert(workflow);
+            }
         }
     }
-    for root in roots {
+    for workflow in workflows {
         if gone.is_empty() || gone.len() < usize::try_from(limit).unwrap_or(usize::MAX) {
-            gone.extend(tasks_of(&db.conn, root)?);
-            remove_workflows(db, root)?;
+            gone.extend(tasks_of(&db.conn, workflow)?);
+            remove_workflow(db, workflow)?;
         }
     }
     Ok(gone)
 }
 
-/// The workflow around one.
-fn root_of(conn: &Connection, workflow: i64) -> Result<Option<i64>, StorageError> {
-    Ok(conn
-        .prepare_cached("SELECT root FROM workflow WHERE seq = ?1")?
-        .query_row([workflow], |row| row.get(0))
-        .optional()?)
-}
-
-/// The tasks of a workflow and of those nested in it.
-fn tasks_of(conn: &Connection, root: i64) -> Result<Vec<OldTask>, StorageError> {
+/// The tasks of a workflow.
+fn tasks_of(conn: &Connection, workflow: i64) -> Result<Vec<OldTask>, StorageError> {
     let tasks = conn
-        .prepare_cached(OF_ROOT)?
-        .query_map([root], old_task)?
+        .prepare_cached(OF_WORKFLOW)?
+        .query_map([workflow], old_task)?
         .collect::<Result<_, _>>()?;
     Ok(tasks)
 }
@@ -241,35 +231,33 @@ fn empty_workflows(
     conn: &Connection,
     finished_before: Timestamp,
 ) -> Result<Vec<i64>, StorageError> {
-    let roots = conn
-        .prepare_cached(
-            "SELECT seq FROM workflow
-             WHERE nodes = 0 AND finished_at < ?1 AND parent IS NULL LIMIT 1000",
-        )?
+    let workflows = conn
+        .prepare_cached("SELECT seq FROM workflow WHERE nodes = 0 AND finished_at < ?1 LIMIT 1000")?
         .query_map([finished_before.as_millis()], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
-    Ok(roots)
+    Ok(workflows)
 }
 
-/// Removes a workflow and those nested in it, but for their tasks.
-fn remove_workflows(db: &mut Db, root: i64) -> Result<(), StorageError> {
-    let found: Vec<(i64, String, i64)> = db
+/// Removes a workflow, but for its tasks.
+fn remove_workflow(db: &mut Db, workflow: i64) -> Result<(), StorageError> {
+    let found: Option<(String, i64)> = db
         .conn
-        .prepare_cached("SELECT seq, tenant, kept_bytes FROM workflow WHERE root = ?1")?
-        .query_map([root], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-        .collect::<Result<_, _>>()?;
-    for (workflow, tenant, kept_bytes) in found {
-        for sql in [
-            "DELETE FROM node_plan WHERE seq IN (SELECT seq FROM node WHERE workflow = ?1)",
-            "DELETE FROM node WHERE workflow = ?1",
-            "DELETE FROM workflow_signal WHERE workflow = ?1",
-            "DELETE FROM workflow_spec WHERE seq = ?1",
-            "DELETE FROM workflow WHERE seq = ?1",
-        ] {
-            db.conn.prepare_cached(sql)?.execute([workflow])?;
-        }
-        db.tallies.kept(&tenant, -kept_bytes);
+        .prepare_cached("SELECT tenant, kept_bytes FROM workflow WHERE seq = ?1")?
+        .query_row([workflow], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((tenant, kept_bytes)) = found else {
+        return Ok(());
+    };
+    for sql in [
+        "DELETE FROM node_plan WHERE seq IN (SELECT seq FROM node WHERE workflow = ?1)",
+        "DELETE FROM node WHERE workflow = ?1",
+        "DELETE FROM workflow_signal WHERE workflow = ?1",
+        "DELETE FROM workflow_spec WHERE seq = ?1",
+        "DELETE FROM workflow WHERE seq = ?1",
+    ] {
+        db.conn.prepare_cached(sql)?.execute([workflow])?;
     }
+    db.tallies.kept(&tenant, -kept_bytes);
     Ok(())
 }
 

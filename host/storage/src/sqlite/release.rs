@@ -1,5 +1,5 @@
 //! What the end of a node brings about: the nodes behind it wait for one less, its workflow has one open node less, and
-//! the last one makes the workflow final, which may be what a node around it waits for.
+//! the last one makes the workflow final.
 
 use std::collections::BTreeMap;
 
@@ -23,8 +23,7 @@ const COUNT: &str = "
         stopping = iif(?7 > 0 AND on_failure = 0, 1, stopping),
         updated_at = max(updated_at, ?9), change = change + 1
     WHERE seq = ?1
-    RETURNING state, open, fails, cancels, cancelling, tenant, parent, parent_place,
-        stopping, cancel_running";
+    RETURNING state, open, fails, cancels, cancelling, tenant, stopping, cancel_running";
 const DECREMENT: &str = "
     UPDATE node SET remaining = remaining - 1 WHERE workflow = ?1 AND place = ?2 AND remaining > 0
     RETURNING remaining, seq";
@@ -153,21 +152,19 @@ impl Releasing<'_> {
             ends.cancels,
             at.as_millis()
         ];
-        let (state, open, last, within, parent, (is_stopping, cancels_running)) =
+        let (state, open, last, tenant, (is_stopping, cancels_running)) =
             count.query_row(counted, |row| {
                 let state: u8 = row.get(0)?;
                 let open: u32 = row.get(1)?;
                 let last = final_state(row.get(4)?, row.get(2)?, row.get(3)?);
                 let tenant: String = row.get(5)?;
-                let parent: (Option<i64>, Option<u32>) = (row.get(6)?, row.get(7)?);
-                let parent = parent.0.zip(parent.1);
-                let stop: (bool, bool) = (row.get(8)?, row.get(9)?);
-                Ok((state, open, last, tenant, parent, stop))
+                let stop: (bool, bool) = (row.get(6)?, row.get(7)?);
+                Ok((state, open, last, tenant, stop))
             })?;
         drop(count);
         let within = In {
             workflow,
-            tenant: within,
+            tenant,
             is_paused: state == workflow_state_number(WorkflowState::Paused),
         };
         if is_stopping && ends.fails > 0 {
@@ -184,10 +181,6 @@ impl Releasing<'_> {
         }
         if open == 0 {
             self.finish(workflow, last, at)?;
-            if let Some((around, place)) = parent {
-                let around = within_of(self.conn, around)?;
-                self.decrement(&around, place, at)?;
-            }
         }
         Ok(())
     }

@@ -32,8 +32,8 @@ pub(super) use self::signals::signal;
 
 const INSERT: &str = "
     INSERT INTO workflow (id, tenant, name, state, run, priority, on_failure, cancel_running,
-        created_at, updated_at, finished_at, root, parent, parent_place, nodes, open, change, kept_bytes)
-    VALUES (?1, ?2, ?3, ?4, 1, ?5, ?6, ?7, ?8, ?8, ?9, coalesce(?10, 0), ?11, ?12, ?13, ?13, 1, ?14)";
+        created_at, updated_at, finished_at, nodes, open, change, kept_bytes)
+    VALUES (?1, ?2, ?3, ?4, 1, ?5, ?6, ?7, ?8, ?8, ?9, ?10, ?10, 1, ?11)";
 const INSERT_SPEC: &str = "
     INSERT INTO workflow_spec (seq, tenant, fingerprint, idempotency_key, definition)
     VALUES (?1, ?2, ?3, ?4, ?5)";
@@ -46,15 +46,6 @@ const EARLIER: &str = "
     UNION ALL
     SELECT w.id, s.fingerprint, w.tenant FROM workflow_spec s JOIN workflow w ON w.seq = s.seq
     WHERE s.idempotency_key = ?2 AND s.tenant = ?3";
-
-/// The node that a new workflow is nested in.
-#[derive(Clone, Copy)]
-struct Parent {
-    workflow: i64,
-    place: u32,
-    root: i64,
-    is_paused: bool,
-}
 
 /// Stores a workflow and its nodes, all or none; or finds the earlier one.
 pub(super) fn insert_workflow(
@@ -69,7 +60,7 @@ pub(super) fn insert_workflow(
     }
     insert::all_or_none(db, |db| {
         insert::within_bounds(db, Some(&workflow.tenant), bounds, |db| {
-            store(db, workflow, nodes, None, now)?;
+            store(db, workflow, nodes, now)?;
             Ok(((), !nodes.is_empty()))
         })
     })?;
@@ -104,14 +95,11 @@ fn store(
     db: &mut Db,
     workflow: &NewWorkflow,
     nodes: &[NewNode],
-    parent: Option<Parent>,
     now: Timestamp,
-) -> Result<i64, StorageError> {
-    let is_paused = parent.is_some_and(|parent| parent.is_paused);
-    let state = match (nodes.is_empty(), is_paused) {
-        (true, _) => final_state(false, 0, 0),
-        (false, true) => WorkflowState::Paused,
-        (false, false) => WorkflowState::Running,
+) -> Result<(), StorageError> {
+    let state = match nodes.is_empty() {
+        true => final_state(false, 0, 0),
+        false => WorkflowState::Running,
     };
     let kept_bytes = workflow_bytes(&workflow.definition, nodes)?;
     let kids = kids(nodes)?;
@@ -125,18 +113,10 @@ fn store(
         workflow.cancel_running,
         now.as_millis(),
         state.is_final().then_some(now.as_millis()),
-        parent.map(|parent| parent.root),
-        parent.map(|parent| parent.workflow),
-        parent.map(|parent| parent.place),
         count(nodes.len())?,
         kept_bytes,
     ])?;
     let seq = db.conn.last_insert_rowid();
-    if parent.is_none() {
-        db.conn
-            .prepare_cached("UPDATE workflow SET root = seq WHERE seq = ?1")?
-            .execute([seq])?;
-    }
     db.conn.prepare_cached(INSERT_SPEC)?.execute(params![
         seq,
         workflow.tenant.as_str(),
@@ -156,11 +136,11 @@ fn store(
             remaining,
             kids,
             instance_of: None,
-            is_paused,
+            is_paused: false,
         };
         store_node(db, node, &new, now)?;
     }
-    Ok(seq)
+    Ok(())
 }
 
 /// Where a node is stored.

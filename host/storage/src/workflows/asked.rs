@@ -96,13 +96,6 @@ pub enum Park {
         /// How many of them may be under way at once; any number if absent.
         at_once: Option<u32>,
     },
-    /// A workflow of its own. It is claimed again when that is final.
-    Nested {
-        /// The workflow.
-        workflow: NewWorkflow,
-        /// Its nodes.
-        nodes: Vec<NewNode>,
-    },
     /// A signal of that name, no longer than until then.
     Signal {
         /// The signal's name.
@@ -209,8 +202,6 @@ pub enum RetriedWorkflow {
     Nothing,
     /// It is not final.
     NotFinal(WorkflowState),
-    /// It is nested: the workflow around it is tried again instead.
-    Nested(WorkflowId),
     /// It has no node of that name.
     UnknownNode(String),
     /// A node has had as many attempts as storage can number.

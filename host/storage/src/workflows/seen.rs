@@ -37,8 +37,6 @@ pub struct Workflow {
     pub updated_at: Timestamp,
     /// When it became final.
     pub finished_at: Option<Timestamp>,
-    /// The workflow that it is nested in.
-    pub parent: Option<WorkflowId>,
     /// Its nodes, counted.
     pub counts: NodeCounts,
 }
@@ -107,8 +105,6 @@ pub struct Node {
 pub enum Waits {
     /// Its instances.
     Instances,
-    /// A workflow of its own.
-    Nested(WorkflowId),
     /// A signal of that name.
     Signal(String),
 }

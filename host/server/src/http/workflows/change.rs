@@ -170,10 +170,6 @@ pub(crate) async fn retry(
                 state.as_str()
             ),
         ),
-        RetriedWorkflow::Nested(outer) => conflict(
-            "workflow_nested",
-            format!("workflow {id} is a part of {outer}, which can be tried again"),
-        ),
         RetriedWorkflow::Exhausted => conflict(
             "task_exhausted",
             format!("a node of workflow {id} has had as many attempts as one task can have"),

@@ -199,7 +199,7 @@ impl NodeJson {
             .waits
             .clone()
             .filter(|waits| match (waits, node.state) {
-                (Waits::Instances | Waits::Nested(_), state) => state == TaskState::Blocked,
+                (Waits::Instances, state) => state == TaskState::Blocked,
                 (Waits::Signal(_), state) => state == TaskState::Pending && node.run_at > now,
             });
         let label = match waits.is_some() {
@@ -222,7 +222,6 @@ impl NodeJson {
             instance_of: node.instance_of.as_ref().and_then(name),
             waits_for: waits.map(|waits| match waits {
                 Waits::Instances => "instances".to_owned(),
-                Waits::Nested(workflow) => format!("workflow:{workflow}"),
                 Waits::Signal(name) => format!("signal:{name}"),
             }),
             attempt: node.attempt,

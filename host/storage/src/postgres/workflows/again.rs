@@ -7,7 +7,6 @@ use super::look::places_in;
 use crate::fate::ATTEMPT_MAX;
 use crate::postgres::call::Call;
 use crate::postgres::fault::{Fault, get, get_u8, get_u32};
-use crate::postgres::nodes::id_of;
 use crate::postgres::params::params;
 use crate::postgres::settle::number;
 use crate::postgres::templates;
@@ -33,7 +32,7 @@ const RESET: &str = "
     WHERE t.seq = u.seq";
 const RESET_NODES: &str = "
     UPDATE cofferdam.node n SET remaining = u.remaining,
-        waits = CASE WHEN u.keeps THEN n.waits ELSE 0 END, waits_for = NULL, nested = NULL,
+        waits = CASE WHEN u.keeps THEN n.waits ELSE 0 END, waits_for = NULL,
         at_once = CASE WHEN u.keeps THEN n.at_once END,
         next_instance = CASE WHEN u.keeps THEN n.first_instance END,
         first_instance = CASE WHEN u.keeps THEN n.first_instance END,
@@ -76,7 +75,6 @@ pub(in crate::postgres) async fn retry(
         RetriedWorkflow::Running { .. } => tx.commit().await?,
         RetriedWorkflow::Nothing
         | RetriedWorkflow::NotFinal(_)
-        | RetriedWorkflow::Nested(_)
         | RetriedWorkflow::UnknownNode(_)
         | RetriedWorkflow::Exhausted
         | RetriedWorkflow::Unknown => tx.rollback().await?,
@@ -93,9 +91,6 @@ async fn try_again(
     let Some(workflow) = locked(tx, id).await? else {
         return Ok(RetriedWorkflow::Unknown);
     };
-    if workflow.parent.is_some() {
-        return Ok(RetriedWorkflow::Nested(id_of(tx, workflow.root).await?));
-    }
     if !workflow.state.is_final() {
         return Ok(RetriedWorkflow::NotFinal(workflow.state));
     }

@@ -1,4 +1,4 @@
-//! Changes of a workflow by hand: cancel, pause and resume. They hold for the workflows nested in it too.
+//! Changes of a workflow by hand: cancel, pause and resume.
 
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -18,27 +18,19 @@ use cofferdam_domain::time::Timestamp;
 use cofferdam_domain::workflow::{WorkflowId, WorkflowState};
 
 const FIND: &str = "
-    SELECT seq, state, tenant, signals, root, run, parent FROM cofferdam.workflow
+    SELECT seq, state, tenant, signals, run FROM cofferdam.workflow
     WHERE id = $1 AND ($2::text IS NULL OR tenant = $2)";
-/// A workflow and those nested in it that are not final.
-const BELOW: &str = "
-    WITH RECURSIVE below(seq) AS (
-        SELECT $1::int8
-        UNION ALL
-        SELECT w.seq FROM below b
-        JOIN cofferdam.workflow w ON w.root = $2 AND w.parent = b.seq AND w.finished_at IS NULL)
-    SELECT seq FROM below";
 const OPEN: &str = "
     SELECT s.id, t.seq, t.state, t.worker, t.cancel_requested, t.tenant
     FROM cofferdam.node n JOIN cofferdam.task t ON t.seq = n.seq
     JOIN cofferdam.task_spec s ON s.seq = n.seq
-    WHERE n.workflow = ANY($1::int8[]) AND t.state < 3 ORDER BY t.seq FOR UPDATE OF t";
+    WHERE n.workflow = $1 AND t.state < 3 ORDER BY t.seq FOR UPDATE OF t";
 const CANCELLING: &str = "
     UPDATE cofferdam.workflow SET cancelling = true, change = change + 1, updated_at = $2
-    WHERE seq = ANY($1::int8[])";
+    WHERE seq = $1";
 const PAUSE: &str = "
     UPDATE cofferdam.workflow SET state = $2, change = change + 1, updated_at = $4
-    WHERE seq = ANY($1::int8[]) AND state = $3";
+    WHERE seq = $1 AND state = $3";
 /// Tasks that are pending are blocked, or those are pending that are blocked and wait for no other.
 macro_rules! move_sql {
     ($from:literal, $to:literal, $at:literal, $which:literal) => {
@@ -49,7 +41,7 @@ macro_rules! move_sql {
             ", updated_at = $2, change = (SELECT cofferdam.change_number(0)) + q.place
              FROM (SELECT o.seq, row_number() OVER () AS place FROM (
                     SELECT x.seq FROM cofferdam.node n JOIN cofferdam.task x ON x.seq = n.seq
-                    WHERE n.workflow = ANY($1::int8[]) AND x.state = ",
+                    WHERE n.workflow = $1 AND x.state = ",
             $from,
             $which,
             " ORDER BY x.seq FOR UPDATE OF x) AS o) AS q
@@ -64,17 +56,15 @@ const LET_GO: &str = move_sql!(
     ", run_at = greatest(t.run_at, $2)",
     " AND n.remaining = 0"
 );
-/// What nodes wait for of their own.
-const BELOW_TASKS: &str = "
-    SELECT i.id, n.nested
-    FROM unnest($1::uuid[]) AS u(id) JOIN cofferdam.task_spec s ON s.id = u.id
+/// The instances that nodes wait for.
+const INSTANCES: &str = "
+    SELECT c.id FROM unnest($1::uuid[]) AS u(id) JOIN cofferdam.task_spec s ON s.id = u.id
     JOIN cofferdam.task t ON t.seq = s.seq
     JOIN cofferdam.node n ON n.workflow = t.workflow AND n.place = t.place
-    LEFT JOIN LATERAL (
-        SELECT c.id FROM cofferdam.node m JOIN cofferdam.task_spec c ON c.seq = m.seq
-        WHERE m.workflow = n.workflow AND m.place >= n.first_instance AND m.instance_of = n.place
-    ) AS i ON true
-    WHERE n.waits IN (1, 2)";
+    JOIN cofferdam.node m ON m.workflow = n.workflow AND m.place >= n.first_instance
+        AND m.instance_of = n.place
+    JOIN cofferdam.task_spec c ON c.seq = m.seq
+    WHERE n.waits = 1";
 
 /// A workflow that was found.
 pub(super) struct Found {
@@ -82,12 +72,10 @@ pub(super) struct Found {
     pub(super) state: WorkflowState,
     pub(super) tenant: String,
     pub(super) signals: u32,
-    pub(super) root: i64,
     pub(super) run: u32,
-    pub(super) parent: Option<i64>,
 }
 
-/// The workflow of that id, whose root is locked.
+/// The workflow of that id, which is locked.
 pub(super) async fn locked(tx: &mut Tx, id: WorkflowId) -> Result<Option<Found>, Fault> {
     release::lock(tx, vec![id.0]).await?;
     let row = tx.query_opt(FIND, params![id.0, tx.tenant()]).await?;
@@ -100,18 +88,8 @@ fn found_of(row: &Row) -> Result<Found, StorageError> {
         state: workflow_state_of(get_u8(row, 1)?)?,
         tenant: get(row, 2)?,
         signals: get_u32(row, 3)?,
-        root: get(row, 4)?,
-        run: get_u32(row, 5)?,
-        parent: get(row, 6)?,
+        run: get_u32(row, 4)?,
     })
-}
-
-async fn below(tx: &mut Tx, workflow: &Found) -> Result<Vec<i64>, Fault> {
-    let rows = tx
-        .query(BELOW, params![workflow.seq, workflow.root])
-        .await?;
-    let seqs: Result<_, StorageError> = rows.iter().map(|row| get(row, 0)).collect();
-    Ok(seqs?)
 }
 
 /// Cancels every node that is not final.
@@ -129,13 +107,12 @@ pub(in crate::postgres) async fn cancel(
         tx.rollback().await?;
         return Ok(CancelledWorkflow::Final(workflow.state));
     }
-    let below = below(&mut tx, &workflow).await?;
     let at = now.as_millis();
-    tx.query(CANCELLING, params![below.clone(), at]).await?;
+    tx.query(CANCELLING, params![workflow.seq, at]).await?;
     let (mut at_once, mut requested) = (Vec::new(), Vec::new());
     let (mut ended, mut asked) = (Vec::new(), Vec::new());
     let mut nodes = EndedNodes::default();
-    for row in tx.query(OPEN, params![below]).await? {
+    for row in tx.query(OPEN, params![workflow.seq]).await? {
         let (id, seq, state): (Uuid, i64, _) =
             (get(&row, 0)?, get(&row, 1)?, state_of(get_u8(&row, 2)?)?);
         if state == TaskState::Running {
@@ -183,16 +160,15 @@ pub(in crate::postgres) async fn pause(
         Some(workflow) if workflow.state.is_final() => PausedWorkflow::Final(workflow.state),
         Some(workflow) if workflow.state == to => PausedWorkflow::Unchanged,
         Some(workflow) => {
-            let below = below(&mut tx, &workflow).await?;
             let number = |state| i16::from(workflow_state_number(state));
             let at = now.as_millis();
-            let moved = params![below.clone(), number(to), number(from), at];
+            let moved = params![workflow.seq, number(to), number(from), at];
             tx.query(PAUSE, moved).await?;
             let (from, to) = match paused {
                 true => (TaskState::Pending, TaskState::Blocked),
                 false => (TaskState::Blocked, TaskState::Pending),
             };
-            for row in tx.query(sql, params![below, at]).await? {
+            for row in tx.query(sql, params![workflow.seq, at]).await? {
                 tx.moved(get(&row, 0)?, from, to);
             }
             PausedWorkflow::Changed
@@ -207,25 +183,20 @@ pub(in crate::postgres) async fn pause(
     Ok(answer)
 }
 
-/// Cancels what nodes wait for that were cancelled themselves.
-pub(in crate::postgres) async fn cancel_below(
+/// Cancels the instances of nodes that were cancelled themselves.
+pub(in crate::postgres) async fn cancel_instances(
     call: &Call,
     tasks: Vec<Uuid>,
     now: Timestamp,
 ) -> Result<(), Fault> {
     let mut tx = call.begin(Mode::Read).await?;
-    let rows = tx.query(BELOW_TASKS, params![tasks]).await?;
+    let rows = tx.query(INSTANCES, params![tasks]).await?;
     tx.commit().await?;
-    let (mut instances, mut nested) = (Vec::new(), Vec::new());
-    for row in &rows {
-        instances.extend(get::<Option<Uuid>>(row, 0)?.map(TaskId));
-        nested.extend(get::<Option<Uuid>>(row, 1)?.map(WorkflowId));
-    }
+    let instances: Result<Vec<TaskId>, StorageError> =
+        rows.iter().map(|row| Ok(TaskId(get(row, 0)?))).collect();
+    let instances = instances?;
     if !instances.is_empty() {
         change::cancel_all(call, &instances, now).await?;
-    }
-    for nested in nested {
-        cancel(call, nested, now).await?;
     }
     Ok(())
 }

@@ -1,7 +1,6 @@
 //! Queries: one workflow with its nodes, and lists.
 
 use tokio_postgres::Row;
-use uuid::Uuid;
 
 use crate::postgres::fault::{Fault, get, get_u8, get_u32};
 use crate::postgres::params::params;
@@ -21,8 +20,7 @@ macro_rules! select_workflows {
         concat!(
             "SELECT w.seq, w.id, w.tenant, w.name, w.state, w.run, w.priority, w.on_failure,
                 w.cancel_running, w.stopping, w.cancelling, w.created_at, w.updated_at, w.finished_at,
-                (SELECT p.id FROM cofferdam.workflow p WHERE p.seq = w.parent), w.nodes, w.open,
-                w.completed, w.failed, w.cancelled, w.skipped, w.change
+                w.nodes, w.open, w.completed, w.failed, w.cancelled, w.skipped, w.change
              FROM cofferdam.workflow w ",
             $rest
         )
@@ -31,13 +29,13 @@ macro_rules! select_workflows {
 
 const ONE: &str = select_workflows!("WHERE w.id = $1 AND ($2::text IS NULL OR w.tenant = $2)");
 const LIST: &str = select_workflows!(
-    "WHERE w.tenant = $1 AND w.parent IS NULL AND w.seq < $2
+    "WHERE w.tenant = $1 AND w.seq < $2
         AND ($3::int2[] IS NULL OR w.state = ANY($3)) AND ($4::text IS NULL OR w.name = $4)
      ORDER BY w.seq DESC LIMIT $5"
 );
 const NODES: &str = "
     SELECT n.name, s.id, t.state, t.attempt, n.remaining, n.parents, n.instance_of, n.waits, n.waits_for,
-        n.nested, a.failure, t.progress, t.run_at, t.claimed_at, t.finished_at, t.change
+        a.failure, t.progress, t.run_at, t.claimed_at, t.finished_at, t.change
     FROM cofferdam.node n JOIN cofferdam.task t ON t.seq = n.seq
     JOIN cofferdam.task_spec s ON s.seq = n.seq
     LEFT JOIN cofferdam.attempt a
@@ -56,11 +54,11 @@ pub(in crate::postgres) async fn workflow(
         return Ok(None);
     };
     let (seq, workflow) = workflow_of(&row)?;
-    let change: i64 = get(&row, 21)?;
+    let change: i64 = get(&row, 20)?;
     let mut newest = 0;
     let mut nodes = Vec::new();
     for row in tx.query(NODES, params![seq]).await? {
-        newest = i64::max(newest, get(&row, 15)?);
+        newest = i64::max(newest, get(&row, 14)?);
         nodes.push(node_of(&row)?);
     }
     Ok(Some(WorkflowNodes {
@@ -86,14 +84,13 @@ fn workflow_of(row: &Row) -> Result<(i64, Workflow), StorageError> {
         created_at: get(row, 11)?,
         updated_at: get(row, 12)?,
         finished_at: get(row, 13)?,
-        parent: get::<Option<Uuid>>(row, 14)?.map(WorkflowId),
         counts: NodeCounts {
-            nodes: get_u32(row, 15)?,
-            open: get_u32(row, 16)?,
-            completed: get_u32(row, 17)?,
-            failed: get_u32(row, 18)?,
-            cancelled: get_u32(row, 19)?,
-            skipped: get_u32(row, 20)?,
+            nodes: get_u32(row, 14)?,
+            open: get_u32(row, 15)?,
+            completed: get_u32(row, 16)?,
+            failed: get_u32(row, 17)?,
+            cancelled: get_u32(row, 18)?,
+            skipped: get_u32(row, 19)?,
         },
     };
     Ok((get(row, 0)?, found.try_into()?))
@@ -104,7 +101,6 @@ fn node_of(row: &Row) -> Result<Node, StorageError> {
         let millis: Option<i64> = get(row, place)?;
         Ok(millis.map(Timestamp::from_millis))
     };
-    let nested: Option<Uuid> = get(row, 9)?;
     let instance_of: Option<i32> = get(row, 6)?;
     Ok(Node {
         name: get(row, 0)?,
@@ -114,12 +110,12 @@ fn node_of(row: &Row) -> Result<Node, StorageError> {
         remaining: get_u32(row, 4)?,
         parents: places_in(row, 5)?,
         instance_of: instance_of.map(i32::cast_unsigned),
-        waits: waits_of(get_u8(row, 7)?, nested.map(WorkflowId), get(row, 8)?)?,
-        failure: failure_of(get(row, 10)?)?,
-        progress: get(row, 11)?,
-        run_at: Timestamp::from_millis(get(row, 12)?),
-        started_at: instant(13)?,
-        finished_at: instant(14)?,
+        waits: waits_of(get_u8(row, 7)?, get(row, 8)?)?,
+        failure: failure_of(get(row, 9)?)?,
+        progress: get(row, 10)?,
+        run_at: Timestamp::from_millis(get(row, 11)?),
+        started_at: instant(12)?,
+        finished_at: instant(13)?,
     })
 }
 
@@ -144,7 +140,7 @@ pub(in crate::postgres) async fn definition(
     Ok(row.map(|row| get(&row, 0)).transpose()?)
 }
 
-/// A tenant's workflows that are not nested, newest first.
+/// A tenant's workflows, newest first.
 pub(in crate::postgres) async fn list(
     tx: &mut Tx,
     tenant: &Tenant,

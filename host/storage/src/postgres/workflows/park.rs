@@ -1,8 +1,8 @@
-//! Parking: a claimed node waits for instances, for a workflow of its own, or for a signal.
+//! Parking: a claimed node waits for instances or for a signal.
 
 use uuid::Uuid;
 
-use super::{Parent, Wanted, all_are_new, earlier, store};
+use super::all_are_new;
 use crate::postgres::call::Call;
 use crate::postgres::fault::{Fault, get, get_u32};
 use crate::postgres::insert::{self, NodeRow, Submission};
@@ -11,7 +11,7 @@ use crate::postgres::release;
 use crate::postgres::settle::number;
 use crate::postgres::tx::{Mode, Tx};
 use crate::rows::{
-    INSTANCES, NESTED, NOTHING, SIGNAL, state_number, workflow_bytes, workflow_state_number,
+    INSTANCES, NOTHING, SIGNAL, state_number, workflow_bytes, workflow_state_number,
 };
 use crate::workflows::WORKFLOW_NODES_MAX;
 use crate::{Bounds, HeldNode, NewNode, Park, Parking, StorageError};
@@ -33,8 +33,8 @@ const PARK: &str = "
         claimed_at = CASE WHEN t.attempt > 1 THEN t.claimed_at END, run_at = coalesce($4, t.run_at)
     WHERE t.seq = $1";
 const NODE: &str = "
-    UPDATE cofferdam.node SET remaining = $3, waits = $4, waits_for = $5, nested = $6, at_once = $7,
-        first_instance = $8, next_instance = $9, last_instance = $10
+    UPDATE cofferdam.node SET remaining = $3, waits = $4, waits_for = $5, at_once = $6,
+        first_instance = $7, next_instance = $8, last_instance = $9
     WHERE workflow = $1 AND place = $2";
 const GROW: &str = "
     UPDATE cofferdam.workflow SET nodes = nodes + $2, open = open + $2, kept_bytes = kept_bytes + $3,
@@ -53,7 +53,6 @@ const PARKED: i64 = (1 << 17) + (1 << 16);
 pub(in crate::postgres) enum Parked {
     /// Instances, how many of them at once, and bytes that are kept of them besides their tasks.
     Instances(Submission, Vec<NodeRow>, Option<u32>, i64),
-    Nested(Box<Wanted>),
     Signal(String, Option<Timestamp>),
     Paused,
 }
@@ -67,9 +66,6 @@ impl Parked {
         Ok(match park {
             Park::Paused => Parked::Paused,
             Park::Signal { name, until } => Parked::Signal(name, until),
-            Park::Nested { workflow, nodes } => {
-                Parked::Nested(Box::new(Wanted::new(workflow, nodes, bounds, now)?))
-            }
             Park::Instances { nodes, at_once } => {
                 let bytes = workflow_bytes("", &nodes)?;
                 let (rows, tasks) = nodes.into_iter().map(instance).unzip();
@@ -116,7 +112,6 @@ struct Waiting {
     remaining: i32,
     waits: u8,
     signal: Option<String>,
-    nested: Option<Uuid>,
     at_once: Option<i32>,
     /// The first and the last instance, and the first that has to wait for its turn.
     instances: Option<(i32, i32, i32)>,
@@ -131,7 +126,7 @@ pub(in crate::postgres) async fn park(
     now: Timestamp,
 ) -> Result<Parking, Fault> {
     let mode = match parked {
-        Parked::Instances(..) | Parked::Nested(_) => Mode::Referring,
+        Parked::Instances(..) => Mode::Referring,
         Parked::Signal(..) | Parked::Paused => Mode::Durable,
     };
     let mut tx = call.begin(mode).await?;
@@ -149,7 +144,6 @@ pub(in crate::postgres) async fn park(
             let answer = node.for_signal(&mut tx, name, *until).await?;
             Ok((answer, None))
         }
-        Parked::Nested(wanted) => node.for_workflow(&mut tx, held, wanted).await?,
         Parked::Instances(submission, rows, at_once, bytes) => {
             let how = (*at_once, *bytes);
             node.for_instances(&mut tx, held, (submission, rows), how)
@@ -227,7 +221,6 @@ impl Held {
                     waiting.remaining,
                     i16::from(waiting.waits),
                     waiting.signal,
-                    waiting.nested,
                     waiting.at_once,
                     first,
                     next,
@@ -259,41 +252,6 @@ impl Held {
             ..Waiting::default()
         };
         Ok(self.write(tx, waiting))
-    }
-
-    async fn for_workflow(
-        &self,
-        tx: &mut Tx,
-        held: &HeldNode,
-        wanted: &Wanted,
-    ) -> Result<Done, Fault> {
-        if let Some(earlier) = earlier(tx, &wanted.workflow).await? {
-            let earlier = earlier.map_or_else(|why| why, StorageError::WorkflowConflict);
-            return Ok(Err(earlier));
-        }
-        let parent = Parent {
-            workflow: held.workflow.0,
-            place: self.place,
-            is_paused: self.is_paused,
-        };
-        let mut plan = match store(tx, wanted, Some(parent)).await? {
-            Ok(plan) => plan,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let nodes = wanted.nodes.iter().map(|row| NodeRow {
-            is_paused: self.is_paused,
-            ..row.clone()
-        });
-        let nodes: Vec<NodeRow> = nodes.collect();
-        let each: Vec<&NodeRow> = nodes.iter().collect();
-        insert::write_nodes(tx, &mut plan, &each)?;
-        let waiting = Waiting {
-            remaining: i32::from(!nodes.is_empty()),
-            waits: NESTED,
-            nested: Some(wanted.workflow.id.0),
-            ..Waiting::default()
-        };
-        Ok(Ok((self.write(tx, waiting), Some(plan))))
     }
 
     async fn for_instances(

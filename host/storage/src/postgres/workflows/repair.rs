@@ -10,16 +10,14 @@ use crate::postgres::tx::{Mode, Tx};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::time::Timestamp;
 
-/// A workflow is alive as long as a task of it may be claimed, or runs, or one nested in it is alive.
+/// A workflow is alive as long as a task of it may be claimed, or runs.
 macro_rules! stuck_sql {
     ($which:literal) => {
         concat!(
             "SELECT w.id FROM cofferdam.workflow w
              WHERE w.finished_at IS NULL AND w.state = 0 AND w.updated_at < $1 AND NOT EXISTS (
                     SELECT 1 FROM cofferdam.node n JOIN cofferdam.task t ON t.seq = n.seq
-                    WHERE n.workflow = w.seq AND t.state IN (1, 2))
-                AND NOT EXISTS (SELECT 1 FROM cofferdam.workflow c
-                    WHERE c.root = w.root AND c.parent = w.seq AND c.finished_at IS NULL)",
+                    WHERE n.workflow = w.seq AND t.state IN (1, 2))",
             $which
         )
     };
@@ -30,7 +28,7 @@ const STILL: &str = stuck_sql!(" AND w.id = $2");
 /// An instance waits for its turn alone, and nobody gives it any more.
 const REMAINING: &str = "
     UPDATE cofferdam.node n SET remaining = CASE
-        WHEN n.waits = 2 OR (n.waits <> 1 AND n.instance_of IS NOT NULL) THEN 0
+        WHEN n.waits <> 1 AND n.instance_of IS NOT NULL THEN 0
         WHEN n.waits = 1 THEN (
             SELECT count(*)::int4 FROM cofferdam.node i JOIN cofferdam.task x ON x.seq = i.seq
             WHERE i.workflow = n.workflow AND i.instance_of = n.place AND x.state < 3)

@@ -17,7 +17,7 @@ const EARLIER: &str = "
 const WAITING: &str = "
     SELECT n.place, t.seq, s.id FROM cofferdam.node n JOIN cofferdam.task t ON t.seq = n.seq
     JOIN cofferdam.task_spec s ON s.seq = n.seq
-    WHERE n.workflow = $1 AND n.waits = 3 AND n.waits_for = $2 AND t.state IN (0, 1)
+    WHERE n.workflow = $1 AND n.waits = 2 AND n.waits_for = $2 AND t.state IN (0, 1)
         AND NOT EXISTS (SELECT 1 FROM cofferdam.workflow_signal g
             WHERE g.workflow = $1 AND g.place = n.place)
     ORDER BY t.updated_at, n.place LIMIT 1 FOR UPDATE OF t";

@@ -10,7 +10,6 @@ use crate::fate::ATTEMPT_MAX;
 use crate::rows::{INSTANCES, is_skipped, places_of, state_number, state_of};
 use crate::sqlite::change::attempts_after;
 use crate::sqlite::db::Db;
-use crate::sqlite::nodes::id_of;
 use crate::workflows::again::{Again, Ended, again};
 use crate::{RetriedWorkflow, Retry, StorageError};
 use cofferdam_domain::attempt::FailureKind;
@@ -27,7 +26,7 @@ const RESET: &str = "
     UPDATE task SET state = ?2, max_attempts = ?3, lost = 0, run_at = ?4, updated_at = ?4,
         finished_at = NULL, error_kind = NULL, change = ?5, progress = 0, progress_note = '' WHERE seq = ?1";
 const RESET_NODE: &str = "
-    UPDATE node SET remaining = ?3, waits = iif(?4, waits, 0), waits_for = NULL, nested = NULL,
+    UPDATE node SET remaining = ?3, waits = iif(?4, waits, 0), waits_for = NULL,
         at_once = iif(?4, at_once, NULL), next_instance = iif(?4, first_instance, NULL),
         first_instance = iif(?4, first_instance, NULL), last_instance = iif(?4, last_instance, NULL)
     WHERE workflow = ?1 AND place = ?2";
@@ -60,9 +59,6 @@ pub(in crate::sqlite) fn retry(
     let Some(workflow) = found(&db.conn, whose, id)? else {
         return Ok(RetriedWorkflow::Unknown);
     };
-    if workflow.parent.is_some() {
-        return Ok(RetriedWorkflow::Nested(id_of(&db.conn, workflow.root)?));
-    }
     if !workflow.state.is_final() {
         return Ok(RetriedWorkflow::NotFinal(workflow.state));
     }

@@ -1,4 +1,4 @@
-//! Changes of a workflow by hand: cancel, pause and resume. They hold for the workflows nested in it too.
+//! Changes of a workflow by hand: cancel, pause and resume.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -14,17 +14,8 @@ use cofferdam_domain::whose::Whose;
 use cofferdam_domain::workflow::{WorkflowId, WorkflowState};
 
 const FIND: &str = "
-    SELECT seq, state, tenant, signals, root, run, parent FROM workflow
+    SELECT seq, state, tenant, signals, run FROM workflow
     WHERE id = ?1 AND (?2 IS NULL OR tenant = ?2)";
-/// A workflow and those nested in it that are not final, the innermost first.
-const BELOW: &str = "
-    WITH RECURSIVE below(seq, depth) AS (
-        SELECT ?1, 0
-        UNION ALL
-        SELECT w.seq, b.depth + 1 FROM below b
-        JOIN workflow w INDEXED BY workflow_root ON w.root = ?2 AND w.parent = b.seq
-        WHERE w.finished_at IS NULL)
-    SELECT seq FROM below ORDER BY depth DESC, seq";
 const OPEN: &str = "
     SELECT t.id FROM node n JOIN task t ON t.seq = n.seq
     WHERE n.workflow = ?1 AND t.state < 3 ORDER BY n.place DESC";
@@ -35,9 +26,7 @@ pub(super) struct Found {
     pub(super) state: WorkflowState,
     pub(super) tenant: String,
     pub(super) signals: u32,
-    pub(super) root: i64,
     pub(super) run: u32,
-    pub(super) parent: Option<i64>,
 }
 
 /// The workflow of that id.
@@ -56,18 +45,8 @@ pub(super) fn found(
         state: workflow_state_of(row.get(1)?)?,
         tenant: row.get(2)?,
         signals: row.get(3)?,
-        root: row.get(4)?,
-        run: row.get(5)?,
-        parent: row.get(6)?,
+        run: row.get(4)?,
     }))
-}
-
-fn below(conn: &Connection, workflow: &Found) -> Result<Vec<i64>, StorageError> {
-    let seqs = conn
-        .prepare_cached(BELOW)?
-        .query_map([workflow.seq, workflow.root], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    Ok(seqs)
 }
 
 /// Cancels every node that is not final.
@@ -84,25 +63,23 @@ pub(in crate::sqlite) fn cancel(
         return Ok(CancelledWorkflow::Final(workflow.state));
     }
     let (mut at_once, mut requested) = (Vec::new(), Vec::new());
-    for seq in below(&db.conn, &workflow)? {
-        db.conn
-            .prepare_cached(
-                "UPDATE workflow SET cancelling = 1, change = change + 1, updated_at = ?2
-                 WHERE seq = ?1",
-            )?
-            .execute(params![seq, now.as_millis()])?;
-        let open: Vec<[u8; 16]> = db
-            .conn
-            .prepare_cached(OPEN)?
-            .query_map([seq], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
-        for id in open {
-            let id = TaskId(uuid::Uuid::from_bytes(id));
-            match change::cancel(db, &Whose::All, id, now)? {
-                Cancelled::AtOnce => at_once.push(id),
-                Cancelled::Requested(worker) => requested.push((id, worker)),
-                Cancelled::Final(_) | Cancelled::Unknown => {}
-            }
+    db.conn
+        .prepare_cached(
+            "UPDATE workflow SET cancelling = 1, change = change + 1, updated_at = ?2
+             WHERE seq = ?1",
+        )?
+        .execute(params![workflow.seq, now.as_millis()])?;
+    let open: Vec<[u8; 16]> = db
+        .conn
+        .prepare_cached(OPEN)?
+        .query_map([workflow.seq], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for id in open {
+        let id = TaskId(uuid::Uuid::from_bytes(id));
+        match change::cancel(db, &Whose::All, id, now)? {
+            Cancelled::AtOnce => at_once.push(id),
+            Cancelled::Requested(worker) => requested.push((id, worker)),
+            Cancelled::Final(_) | Cancelled::Unknown => {}
         }
     }
     Ok(CancelledWorkflow::Cancelled { at_once, requested })
@@ -128,22 +105,20 @@ pub(in crate::sqlite) fn pause(
         state if state == to => return Ok(PausedWorkflow::Unchanged),
         _ => {}
     }
-    for seq in below(&db.conn, &workflow)? {
-        db.conn
-            .prepare_cached(
-                "UPDATE workflow SET state = ?3, change = change + 1, updated_at = ?4
-                 WHERE seq = ?1 AND state = ?2",
-            )?
-            .execute(params![
-                seq,
-                workflow_state_number(from),
-                workflow_state_number(to),
-                now.as_millis()
-            ])?;
-        match paused {
-            true => hold(db, seq, now)?,
-            false => let_go(db, seq, now)?,
-        }
+    db.conn
+        .prepare_cached(
+            "UPDATE workflow SET state = ?3, change = change + 1, updated_at = ?4
+             WHERE seq = ?1 AND state = ?2",
+        )?
+        .execute(params![
+            workflow.seq,
+            workflow_state_number(from),
+            workflow_state_number(to),
+            now.as_millis()
+        ])?;
+    match paused {
+        true => hold(db, workflow.seq, now)?,
+        false => let_go(db, workflow.seq, now)?,
     }
     Ok(PausedWorkflow::Changed)
 }
@@ -194,7 +169,7 @@ fn let_go(db: &mut Db, workflow: i64, now: Timestamp) -> Result<(), StorageError
     Ok(())
 }
 
-/// Cancels one task; and, if it is a node, what it waits for of its own.
+/// Cancels one task; and, if it is a node, the instances that it waits for.
 pub(in crate::sqlite) fn cancel_task(
     db: &mut Db,
     whose: &Whose,
@@ -211,14 +186,14 @@ pub(in crate::sqlite) fn cancel_task(
             .query_row([id.0.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         if let Some((workflow, place)) = node {
-            cancel_below(db, workflow, place, now)?;
+            cancel_instances(db, workflow, place, now)?;
         }
     }
     Ok(cancelled)
 }
 
-/// Cancels what a node waits for that is cancelled itself.
-fn cancel_below(
+/// Cancels the instances of a node that is cancelled itself.
+fn cancel_instances(
     db: &mut Db,
     workflow: i64,
     place: u32,
@@ -235,16 +210,6 @@ fn cancel_below(
     for id in instances {
         let id = TaskId(uuid::Uuid::from_bytes(id));
         change::cancel(db, &Whose::All, id, now)?;
-    }
-    let nested: Option<[u8; 16]> = db
-        .conn
-        .prepare_cached("SELECT nested FROM node WHERE workflow = ?1 AND place = ?2")?
-        .query_row(params![workflow, place], |row| row.get(0))
-        .optional()?
-        .flatten();
-    if let Some(nested) = nested {
-        let nested = WorkflowId(uuid::Uuid::from_bytes(nested));
-        cancel(db, &Whose::All, nested, now)?;
     }
     Ok(())
 }

@@ -23,8 +23,7 @@ macro_rules! select_workflows {
         concat!(
             "SELECT w.seq, w.id, w.tenant, w.name, w.state, w.run, w.priority, w.on_failure,
                 w.cancel_running, w.stopping, w.cancelling, w.created_at, w.updated_at, w.finished_at,
-                (SELECT p.id FROM workflow p WHERE p.seq = w.parent), w.nodes, w.open, w.completed,
-                w.failed, w.cancelled, w.skipped, w.change
+                w.nodes, w.open, w.completed, w.failed, w.cancelled, w.skipped, w.change
              FROM workflow w ",
             $rest
         )
@@ -34,7 +33,7 @@ macro_rules! select_workflows {
 const ONE: &str = select_workflows!("WHERE w.id = ?1 AND (?2 IS NULL OR w.tenant = ?2)");
 const NODES: &str = "
     SELECT n.name, t.id, t.state, t.attempt, n.remaining, n.parents, n.instance_of, n.waits, n.waits_for,
-        n.nested, a.failure, t.progress, t.run_at, t.claimed_at, t.finished_at, t.change
+        a.failure, t.progress, t.run_at, t.claimed_at, t.finished_at, t.change
     FROM node n JOIN task t ON t.seq = n.seq
     LEFT JOIN attempt a ON a.id = t.seq * 1048576 + t.attempt - (t.state = 2)
     WHERE n.workflow = ?1 ORDER BY n.place";
@@ -69,13 +68,13 @@ pub(in crate::sqlite) fn workflow(
         return Ok(None);
     };
     let (seq, workflow) = workflow_of(row)?;
-    let mut change: i64 = row.get(21)?;
+    let mut change: i64 = row.get(20)?;
     let mut newest = 0;
     let mut nodes = Vec::new();
     let mut statement = conn.prepare_cached(NODES)?;
     let mut rows = statement.query([seq])?;
     while let Some(row) = rows.next()? {
-        newest = i64::max(newest, row.get(15)?);
+        newest = i64::max(newest, row.get(14)?);
         nodes.push(node_of(row)?);
     }
     // Each of both only grows.
@@ -88,9 +87,8 @@ pub(in crate::sqlite) fn workflow(
 }
 
 fn workflow_of(row: &Row<'_>) -> Result<(i64, Workflow), StorageError> {
-    let id = |id: [u8; 16]| WorkflowId(uuid::Uuid::from_bytes(id));
     let found = WorkflowRow {
-        id: id(row.get(1)?),
+        id: WorkflowId(uuid::Uuid::from_bytes(row.get(1)?)),
         tenant: row.get(2)?,
         name: row.get(3)?,
         state: row.get(4)?,
@@ -103,22 +101,19 @@ fn workflow_of(row: &Row<'_>) -> Result<(i64, Workflow), StorageError> {
         created_at: row.get(11)?,
         updated_at: row.get(12)?,
         finished_at: row.get(13)?,
-        parent: row.get::<_, Option<[u8; 16]>>(14)?.map(id),
         counts: NodeCounts {
-            nodes: row.get(15)?,
-            open: row.get(16)?,
-            completed: row.get(17)?,
-            failed: row.get(18)?,
-            cancelled: row.get(19)?,
-            skipped: row.get(20)?,
+            nodes: row.get(14)?,
+            open: row.get(15)?,
+            completed: row.get(16)?,
+            failed: row.get(17)?,
+            cancelled: row.get(18)?,
+            skipped: row.get(19)?,
         },
     };
     Ok((row.get(0)?, found.try_into()?))
 }
 
 fn node_of(row: &Row<'_>) -> Result<Node, StorageError> {
-    let nested: Option<[u8; 16]> = row.get(9)?;
-    let nested = nested.map(|id| WorkflowId(uuid::Uuid::from_bytes(id)));
     let instant = |place| -> rusqlite::Result<Option<Timestamp>> {
         Ok(row
             .get::<_, Option<i64>>(place)?
@@ -132,12 +127,12 @@ fn node_of(row: &Row<'_>) -> Result<Node, StorageError> {
         remaining: row.get(4)?,
         parents: places_of(row.get_ref(5)?.as_blob().map_err(StorageError::corrupt)?)?,
         instance_of: row.get(6)?,
-        waits: waits_of(row.get(7)?, nested, row.get(8)?)?,
-        failure: failure_of(row.get(10)?)?,
-        progress: row.get(11)?,
-        run_at: Timestamp::from_millis(row.get(12)?),
-        started_at: instant(13)?,
-        finished_at: instant(14)?,
+        waits: waits_of(row.get(7)?, row.get(8)?)?,
+        failure: failure_of(row.get(9)?)?,
+        progress: row.get(10)?,
+        run_at: Timestamp::from_millis(row.get(11)?),
+        started_at: instant(12)?,
+        finished_at: instant(13)?,
     })
 }
 
@@ -158,7 +153,7 @@ pub(in crate::sqlite) fn definition(
         .optional()?)
 }
 
-/// A tenant's workflows that are not nested, newest first.
+/// A tenant's workflows, newest first.
 pub(in crate::sqlite) fn list(
     conn: &Connection,
     tenant: &Tenant,
@@ -166,8 +161,7 @@ pub(in crate::sqlite) fn list(
     limit: u32,
 ) -> Result<WorkflowPage, StorageError> {
     let below = filter.after.map_or(i64::MAX, |ListPosition(seq)| seq);
-    let mut sql =
-        select_workflows!("WHERE w.tenant = ? AND w.parent IS NULL AND w.seq < ?").to_owned();
+    let mut sql = select_workflows!("WHERE w.tenant = ? AND w.seq < ?").to_owned();
     let mut values: Vec<ToSqlOutput<'_>> = vec![tenant.as_str().into(), below.into()];
     if !filter.states.is_empty() {
         let states = filter.states.iter();

@@ -1,15 +1,15 @@
-//! Parking: a claimed node waits for instances, for a workflow of its own, or for a signal.
+//! Parking: a claimed node waits for instances or for a signal.
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{Parent, Stored, store, store_node};
+use super::{Stored, store_node};
 use crate::fate::NodeAt;
-use crate::rows::{INSTANCES, NESTED, NOTHING, SIGNAL, state_number, workflow_bytes};
+use crate::rows::{INSTANCES, NOTHING, SIGNAL, state_number, workflow_bytes};
 use crate::sqlite::db::Db;
 use crate::sqlite::insert;
 use crate::sqlite::release::{In, within_of};
 use crate::workflows::WORKFLOW_NODES_MAX;
-use crate::{Bounds, HeldNode, NewNode, NewWorkflow, Park, Parking, StorageError};
+use crate::{Bounds, HeldNode, NewNode, Park, Parking, StorageError};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::time::Timestamp;
 
@@ -22,8 +22,8 @@ const PARK: &str = "
         run_at = coalesce(?5, run_at)
     WHERE seq = ?1";
 const NODE: &str = "
-    UPDATE node SET remaining = ?3, waits = ?4, waits_for = ?5, nested = ?6, at_once = ?7,
-        first_instance = ?8, next_instance = ?9, last_instance = ?10
+    UPDATE node SET remaining = ?3, waits = ?4, waits_for = ?5, at_once = ?6,
+        first_instance = ?7, next_instance = ?8, last_instance = ?9
     WHERE workflow = ?1 AND place = ?2";
 const GROW: &str = "
     UPDATE workflow SET nodes = nodes + ?2, open = open + ?2, kept_bytes = kept_bytes + ?3,
@@ -67,12 +67,6 @@ pub(in crate::sqlite) fn park(
     match park {
         Park::Paused => parked.for_resume(db),
         Park::Signal { name, until } => parked.for_signal(db, name, *until),
-        Park::Nested { workflow, nodes } => insert::all_or_none(db, |db| {
-            insert::within_bounds(db, Some(&held.tenant), bounds, |db| {
-                let parking = parked.for_workflow(db, workflow, nodes)?;
-                Ok((parking, !nodes.is_empty()))
-            })
-        }),
         Park::Instances { nodes, at_once } => insert::all_or_none(db, |db| {
             insert::within_bounds(db, Some(&held.tenant), bounds, |db| {
                 let parking = parked.for_instances(db, nodes, *at_once)?;
@@ -96,7 +90,6 @@ struct Waiting<'a> {
     remaining: u32,
     waits: u8,
     signal: Option<&'a str>,
-    nested: Option<[u8; 16]>,
     at_once: Option<u32>,
     /// The first and the last instance, and the first that has to wait for its turn.
     instances: Option<(u32, u32, u32)>,
@@ -127,7 +120,6 @@ impl Parked {
                 waiting.remaining,
                 waiting.waits,
                 waiting.signal,
-                waiting.nested,
                 waiting.at_once,
                 first,
                 next,
@@ -171,35 +163,6 @@ impl Parked {
             waits: SIGNAL,
             signal: Some(name),
             run_at: Some(run_at),
-            ..Waiting::default()
-        };
-        self.write(db, &waiting)
-    }
-
-    fn for_workflow(
-        &self,
-        db: &mut Db,
-        workflow: &NewWorkflow,
-        nodes: &[NewNode],
-    ) -> Result<Parking, StorageError> {
-        let root = db
-            .conn
-            .prepare_cached("SELECT root FROM workflow WHERE seq = ?1")?
-            .query_row([self.at.workflow], |row| row.get(0))?;
-        let parent = Parent {
-            workflow: self.at.workflow,
-            place: self.at.place,
-            root,
-            is_paused: self.within.is_paused,
-        };
-        if super::earlier(&db.conn, workflow)?.is_some() {
-            return Err(StorageError::WorkflowConflict(workflow.id));
-        }
-        store(db, workflow, nodes, Some(parent), self.now)?;
-        let waiting = Waiting {
-            remaining: u32::from(!nodes.is_empty()),
-            waits: NESTED,
-            nested: Some(*workflow.id.0.as_bytes()),
             ..Waiting::default()
         };
         self.write(db, &waiting)

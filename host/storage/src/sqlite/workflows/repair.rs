@@ -4,20 +4,18 @@ use rusqlite::{Connection, params};
 
 use super::count;
 use crate::StorageError;
-use crate::rows::{INSTANCES, NESTED, final_state, places_of, state_of};
+use crate::rows::{INSTANCES, final_state, places_of, state_of};
 use crate::sqlite::db::Db;
 use crate::sqlite::release::{Releasing, within_of};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::time::Timestamp;
 
-/// A workflow is alive as long as a task of it may be claimed, or runs, or one nested in it is alive.
+/// A workflow is alive as long as a task of it may be claimed, or runs.
 const STUCK: &str = "
     SELECT w.seq FROM workflow w INDEXED BY workflow_open
     WHERE w.finished_at IS NULL AND w.updated_at < ?1 AND w.state = 0
         AND NOT EXISTS (SELECT 1 FROM node n JOIN task t ON t.seq = n.seq
             WHERE n.workflow = w.seq AND t.state IN (1, 2))
-        AND NOT EXISTS (SELECT 1 FROM workflow c INDEXED BY workflow_root
-            WHERE c.root = w.root AND c.parent = w.seq AND c.finished_at IS NULL)
     ORDER BY w.updated_at LIMIT ?2";
 const NODES: &str = "
     SELECT n.place, t.seq, t.state, n.parents, n.waits, n.instance_of
@@ -90,7 +88,6 @@ fn repair_one(db: &mut Db, workflow: i64, now: Timestamp) -> Result<(), StorageE
     for node in &open {
         // An instance waits for its turn alone, and nobody gives it any more.
         let remaining = match node.waits {
-            NESTED => 0,
             INSTANCES => open
                 .iter()
                 .filter(|it| it.instance_of == Some(node.place))

@@ -14,7 +14,7 @@ use cofferdam_domain::workflow::WorkflowId;
 /// The node that waits for it longest.
 const WAITING: &str = "
     SELECT n.place, t.seq, t.id FROM node n JOIN task t ON t.seq = n.seq
-    WHERE n.workflow = ?1 AND n.waits = 3 AND n.waits_for = ?2 AND t.state IN (0, 1)
+    WHERE n.workflow = ?1 AND n.waits = 2 AND n.waits_for = ?2 AND t.state IN (0, 1)
         AND NOT EXISTS (SELECT 1 FROM workflow_signal g WHERE g.workflow = ?1 AND g.place = n.place)
     ORDER BY t.updated_at, n.place LIMIT 1";
 const INSERT: &str = "
