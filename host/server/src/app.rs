@@ -177,10 +177,8 @@ impl Host {
     ) -> anyhow::Result<Host> {
         // Files and guests go by the machine's clock, tasks by storage's, which hosts may share.
         let (machine, mut random) = (Clock::system(), StdRng::from_os_rng());
-        let for_fences = StdRng::from_rng(&mut random);
-        let storage = cofferdam_storage::open(&config.storage, for_fences, &machine)?;
-        let clock = storage.clock.clone();
-        let started_at = clock.now();
+        let storage = place::storage(config, &mut random, &machine)?;
+        let (clock, started_at) = (storage.clock.clone(), storage.clock.now());
         let [intake, doors, trail] = [(); 3].map(|()| Shutdown::new());
         // As long as anybody is answered.
         let access = place::access(config, &storage, &mut random, &doors).await?;

@@ -26,6 +26,7 @@ use cofferdam::sessions::Sessions;
 use cofferdam::shutdown::Shutdown;
 use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::caller::Tenant;
+use cofferdam_domain::clock::Clock;
 use cofferdam_domain::time::Timestamp;
 use cofferdam_domain::worker::{Address, Profile};
 use cofferdam_sandbox::egress::Watch;
@@ -142,6 +143,20 @@ pub(super) async fn access(
 pub(super) fn tenants(access: &Arc<Access>) -> Tenants {
     let access = Arc::clone(access);
     Tenants::by(move |tenant| access.rules_of(tenant))
+}
+
+/// The storage, with a source of fences of its own.
+pub(super) fn storage(
+    config: &Config,
+    random: &mut StdRng,
+    machine: &Clock,
+) -> anyhow::Result<Opened> {
+    let for_fences = StdRng::from_rng(random);
+    Ok(cofferdam_storage::open(
+        &config.storage,
+        for_fences,
+        machine,
+    )?)
 }
 
 /// Keeps results on this host's disk, if the operator has room for them, as long as anybody is answered.

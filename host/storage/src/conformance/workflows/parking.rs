@@ -3,10 +3,7 @@
 use super::fixture::*;
 use crate::conformance::Backend;
 use crate::conformance::fixture::*;
-use crate::{
-    Before, CancelledWorkflow, HeldNode, NewNode, NewSignal, Park, Parking, Signalled,
-    StorageError, Waits,
-};
+use crate::{Before, HeldNode, NewNode, NewSignal, Park, Parking, Signalled, StorageError, Waits};
 use cofferdam_domain::attempt::FailureKind;
 use cofferdam_domain::claim::Next;
 use cofferdam_domain::state::TaskState;
