@@ -6,7 +6,7 @@ BEGIN
         change = (SELECT cofferdam.change_number(262144)) - q.place
     FROM (SELECT r.seq, row_number() OVER () AS place
           FROM cofferdam.node n JOIN cofferdam.task r ON r.seq = n.seq
-          WHERE n.workflow = NEW.seq AND n.waits = 3 AND r.state IN (0, 1) AND r.run_at > NEW.updated_at) AS q
+          WHERE n.workflow = NEW.seq AND n.waits = 2 AND r.state IN (0, 1) AND r.run_at > NEW.updated_at) AS q
     WHERE t.seq = q.seq AND t.state IN (0, 1);
     RETURN NULL;
 END $body$;

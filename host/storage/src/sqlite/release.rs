@@ -36,7 +36,7 @@ const RUNNING: &str = "
 /// What waits for a signal goes on without one.
 const WAITS: &str = "
     SELECT t.seq FROM node n JOIN task t ON t.seq = n.seq
-    WHERE n.workflow = ?1 AND n.waits = 3 AND t.state IN (0, 1) AND t.run_at > ?2";
+    WHERE n.workflow = ?1 AND n.waits = 2 AND t.state IN (0, 1) AND t.run_at > ?2";
 const GO_ON: &str = "UPDATE task SET run_at = ?2, updated_at = ?2, change = ?3 WHERE seq = ?1";
 const FINISH: &str = "
     UPDATE workflow SET state = ?2, finished_at = ?3 WHERE seq = ?1 RETURNING callback IS NOT NULL";

@@ -1,3 +1,5 @@
+//! What is refused because it can never fit, and what is not.
+
 use serde_json::{Value, json};
 
 use super::super::prepare::prepare;
