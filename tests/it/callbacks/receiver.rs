@@ -130,14 +130,15 @@ fn serve(mut stream: TcpStream, seen: &Seen) -> std::io::Result<()> {
         body,
         at: Instant::now(),
     };
-    seen.messages.lock().expect("nobody panics").push(message);
-    seen.changed.notify_all();
+    // Before the message is seen: whoever waits for it may then have the path answered otherwise.
     let status = seen
         .answers
         .lock()
         .expect("nobody panics")
         .get(&path)
         .copied();
+    seen.messages.lock().expect("nobody panics").push(message);
+    seen.changed.notify_all();
     let answer = |stream: &mut TcpStream, status: u16, more: &str| {
         let head = format!("HTTP/1.1 {status} X\r\n{more}content-length: 2\r\n\r\nok");
         stream.write_all(head.as_bytes())

@@ -32,7 +32,9 @@ pub(super) struct Kept {
     output: Packed,
     streams: [(Packed, bool); 3],
     isolation: Option<Isolation>,
-    since: Instant,
+    /// When it was made or read, and how old it was then: it may be older than the machine is up.
+    read: Instant,
+    age: Duration,
     ttl: Duration,
 }
 
@@ -73,7 +75,8 @@ impl Kept {
             output: output_packed,
             streams: [(out, cut[0]), (err, cut[1]), (log, cut[2])],
             isolation: report.isolation,
-            since: Instant::now(),
+            read: Instant::now(),
+            age: Duration::ZERO,
             ttl,
         })
     }
@@ -123,7 +126,8 @@ impl Kept {
     }
 
     pub(super) fn age(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.since)
+        self.age
+            .saturating_add(now.saturating_duration_since(self.read))
     }
 
     /// How long it is kept.

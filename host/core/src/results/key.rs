@@ -21,12 +21,13 @@ const AT_ONCE_BYTES: usize = 64 << 10;
 pub(crate) struct Key([u8; 32]);
 
 impl Key {
-    pub(super) fn hex(&self) -> String {
-        Digest::from_bytes(self.0).hex()
+    /// Its words, which [`Key::parse`] reads.
+    pub(super) fn text(&self) -> String {
+        Digest::from_bytes(self.0).to_string()
     }
 
-    pub(super) fn parse(hex: &str) -> Option<Key> {
-        Digest::parse(hex).map(|digest| Key(*digest.as_bytes()))
+    pub(super) fn parse(text: &str) -> Option<Key> {
+        Digest::parse(text).map(|digest| Key(*digest.as_bytes()))
     }
 }
 

@@ -228,20 +228,16 @@ async fn files_are_bounded_in_number_and_bytes_for_each_tenant_and_over_a_restar
 #[tokio::test]
 async fn what_is_shed_leaves_no_file_and_what_was_spoilt_is_made_anew() {
     let site = Site::new();
-    let config = CacheConfig {
-        // Memory has none of these.
-        entry_bytes: 1 << 20,
-        bytes: 1,
-        ..CacheConfig::default()
-    };
-    let process = site.process(config);
+    let process = site.process(CacheConfig::default());
     let one = ask("a", "1", TTL).await;
     let key = one.key;
     process.asked(one, b"one").await;
     process.wrote(key).await;
+    process.results.memory.shed();
     let found = process.asked(ask("a", "1", TTL).await, b"two").await;
     assert_eq!(found, (Bytes::from_static(b"one"), CacheUse::Hit));
     spoil(&site.dir());
+    process.results.memory.shed();
     let found = process.asked(ask("a", "1", TTL).await, b"two").await;
     assert_eq!(found, (Bytes::from_static(b"two"), CacheUse::Miss));
     process.wrote(key).await;

@@ -92,7 +92,7 @@ impl Kept {
         };
         let [out, err, log] = &self.streams;
         let head = Head {
-            key: key.hex(),
+            key: key.text(),
             tenant: self.tenant.as_str().to_owned(),
             made_ms: made.as_millis(),
             ttl_ms: u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX),
@@ -147,7 +147,8 @@ impl Kept {
             output,
             streams,
             isolation,
-            since: now.checked_sub(today.since(head.made()))?,
+            read: now,
+            age: today.since(head.made()),
             ttl: Duration::from_millis(head.ttl_ms),
         })
     }

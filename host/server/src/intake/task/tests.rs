@@ -117,7 +117,7 @@ fn mistakes_are_refused_with_the_name_of_the_field() {
     for (body, kind, mentions) in [
         (r#" ["m"]"#, Kind::Field, "must be a JSON object"),
         (r#""m""#, Kind::Field, "must be a JSON object"),
-        (r#"["m""#, Kind::NotJson, "EOF"),
+        (r#"["m""#, Kind::Field, "must be a JSON object"),
         (r#"{"module":"m","limit":{}}"#, Kind::Field, "`limits`"),
         (
             r#"{"module":"m","limits":{"timeout":1}}"#,

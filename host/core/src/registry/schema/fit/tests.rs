@@ -34,9 +34,8 @@ fn why(gives: &Value, pointer: &str, takes: &Value, place: &str) -> Option<Strin
 fn closed() -> Value {
     json!({
         "type": "object",
-        "properties": {"n": {"type": "integer"}, "t": {"$ref": "#/$defs/text"}},
+        "properties": {"n": {"type": "integer"}, "t": {"type": "string"}},
         "additionalProperties": false,
-        "$defs": {"text": {"type": "string"}},
     })
 }
 
@@ -75,6 +74,11 @@ fn types_that_exclude_each_other_never_fit() {
         let found = why(&closed(), "/n", &of_x(takes.clone()), "/x");
         assert_eq!(found.is_none(), fits, "{takes}: {found:?}");
     }
+    let refers = json!({
+        "properties": {"t": {"$ref": "#/$defs/text"}}, "$defs": {"text": {"type": "string"}},
+    });
+    assert_eq!(why(&refers, "/t", &text, "/x"), None);
+    assert!(why(&refers, "/t", &of_x(json!({"type": "integer"})), "/x").is_some());
     // A number may be whole.
     let number = of_x(json!({"type": "number"}));
     assert_eq!(
