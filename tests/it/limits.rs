@@ -18,7 +18,7 @@ use crate::support::host::{Host, Slack};
 use crate::support::http::Client;
 
 /// How long after its limit a guest may take to end.
-const GRACE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_secs(3);
 /// Runs whose process may not be ready in time.
 const TRIES: usize = 20;
 /// How long another client waits for an answer at most, in a build without optimisation.

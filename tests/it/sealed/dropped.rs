@@ -96,8 +96,11 @@ fn goes_on(keys: &[&[&str]], elsewhere: &str) {
             host.log()
         );
     }
-    let mut spooled = Vec::new();
-    collect(&host.data().join("spool"), &mut spooled);
+    let (mut spooled, spool) = (Vec::new(), host.data().join("spool"));
+    // Hosts that share a database keep inputs there.
+    if spool.exists() {
+        collect(&spool, &mut spooled);
+    }
     let is_plain = |(_, bytes): &(_, Vec<u8>)| has(bytes, SAID.as_bytes());
     assert!(!spooled.iter().any(is_plain), "an input is plain");
     assert_eq!(report_of(&host, &done), report);
