@@ -24,6 +24,7 @@ pub(super) const LAYERS: &[(&str, &[&str])] = &[
     (
         "app",
         &[
+            "workflows",
             "intake",
             "schedules",
             "vitals",
