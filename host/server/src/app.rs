@@ -187,8 +187,7 @@ impl Host {
         let worker = WorkerId(Uuid::from_u128(random.random()));
         let peers = place::peers(config, &storage, worker, &mut random)?;
         let profile = place::profile(config, needs.address.clone(), started_at);
-        let here = (worker, &profile, &peers);
-        let how = (random.random(), &intake);
+        let (here, how) = ((worker, &profile, &peers), (random.random(), &intake));
         let queue = queue(config, guests, &storage, &works, here, how).await?;
         works.interpreters.warm_up(needs.languages, &intake);
         let definitions = definitions(&storage, &queue);

@@ -9,7 +9,7 @@ use serde_json::Value;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, http};
 
-use crate::app::Local;
+use crate::app::{Interrupted, Local};
 use crate::cli::{DEFAULT_SERVER, Usage};
 
 /// How long the server may take to accept the connection.
@@ -174,7 +174,7 @@ impl Client {
                 let (status, mut stream) = local.stream(method, path, headers, body)?;
                 if status >= 400 {
                     let mut body = Vec::new();
-                    stream.read_to_end(&mut body)?;
+                    stream.read_to_end(&mut body).map_err(cause)?;
                     return Err(problem(Answer { status, body }).into());
                 }
                 Ok(Box::new(stream))
@@ -312,6 +312,17 @@ fn address(text: &str) -> anyhow::Result<String> {
             Ok(base.to_owned())
         }
         _ => Err(refused("an address names a host, and a port if it is not the usual one").into()),
+    }
+}
+
+/// Why an answer could not be read on.
+pub(super) fn cause(error: std::io::Error) -> anyhow::Error {
+    match error
+        .get_ref()
+        .is_some_and(|inner| inner.is::<Interrupted>())
+    {
+        true => Interrupted.into(),
+        false => anyhow::Error::new(error).context("the connection broke while the code ran"),
     }
 }
 

@@ -7,8 +7,7 @@ use std::io::BufReader;
 
 use serde_json::Value;
 
-use crate::app::Interrupted;
-use crate::cli::client::{Answer, Client, problem};
+use crate::cli::client::{Answer, Client, cause, problem};
 use crate::cli::{output, warm_up};
 use crate::sse::{self, Event};
 
@@ -91,17 +90,6 @@ fn refusal(event: Event) -> anyhow::Error {
         body,
     })
     .into()
-}
-
-/// Why a stream could not be read on.
-fn cause(error: std::io::Error) -> anyhow::Error {
-    match error
-        .get_ref()
-        .is_some_and(|inner| inner.is::<Interrupted>())
-    {
-        true => Interrupted.into(),
-        false => anyhow::Error::new(error).context("the connection broke while the code ran"),
-    }
 }
 
 #[cfg(test)]
