@@ -25,7 +25,7 @@ use cofferdam_domain::state::TaskState;
 use cofferdam_storage::{Finished, StorageError, Tasks};
 
 /// Ends on the way to storage; one more makes its attempt wait.
-pub(crate) const QUEUED_MAX: usize = 64;
+pub(crate) const QUEUED_MAX: usize = 1024;
 /// Ends recorded in one call.
 const BATCH_MAX: usize = 1024;
 /// Ends of one tenant in one call in which there are several tenants'.
