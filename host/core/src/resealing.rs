@@ -11,7 +11,7 @@ use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::sealing::What;
 use cofferdam_storage::files::FileStorage;
-use cofferdam_storage::{SealedProgress, SealedWords, StorageError};
+use cofferdam_storage::{Resealed, SealedProgress, SealedWords, StorageError};
 
 /// The wait between two steps, of 50 values at most each, or of the files of one attempt.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -38,8 +38,9 @@ pub fn follow(parts: Parts, shutdown: &Shutdown) {
     let stop = shutdown.clone();
     shutdown.spawn("sealing", async move {
         let all = async {
-            parts.schedules().await;
-            parts.definitions().await;
+            let words = &parts.words;
+            few("schedules", || words.schedules.reseal()).await;
+            few("definitions", || words.definitions.reseal()).await;
             parts.values().await;
             parts.files().await;
         };
@@ -101,27 +102,6 @@ impl Parts {
         }
     }
 
-    /// There are few.
-    async fn schedules(&self) {
-        let done = patient(|| self.words.schedules.reseal()).await;
-        let (resealed, unreadable) = (done.resealed, done.unreadable);
-        tracing::info!(
-            resealed,
-            unreadable,
-            "schedules are sealed with the first key"
-        );
-    }
-
-    async fn definitions(&self) {
-        let done = patient(|| self.words.definitions.reseal()).await;
-        let (resealed, unreadable) = (done.resealed, done.unreadable);
-        tracing::info!(
-            resealed,
-            unreadable,
-            "definitions are sealed with the first key"
-        );
-    }
-
     async fn values(&self) {
         let mut left = 0;
         let mut from = Some(SealedProgress::default());
@@ -158,6 +138,18 @@ impl Parts {
         }
         account.tell("are sealed with the first key");
     }
+}
+
+/// Has everything of a kind sealed anew of which there are few.
+async fn few<A>(what: &str, reseal: impl Fn() -> A)
+where
+    A: Future<Output = Result<Resealed, StorageError>>,
+{
+    let Resealed {
+        resealed,
+        unreadable,
+    } = patient(reseal).await;
+    tracing::info!(resealed, unreadable, "{what} are sealed with the first key");
 }
 
 /// Asks storage until it answers.

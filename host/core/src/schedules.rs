@@ -273,10 +273,7 @@ impl Schedules {
         let unreadable = |why| ScheduleError::Unreadable { field, why };
         let reader = &self.0.reader;
         let named = reader.definition(what).map_err(unreadable)?;
-        let definition = match named {
-            None => None,
-            Some(named) => Some(self.0.definitions.find(caller, &named).await?.1),
-        };
+        let definition = self.0.definitions.named(caller, named.as_ref()).await?;
         let read = reader.submission(what, definition.as_ref(), name, at);
         read.map_err(unreadable)
     }

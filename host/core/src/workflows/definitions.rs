@@ -108,6 +108,18 @@ impl Definitions {
         Ok((stored, definition))
     }
 
+    /// What was put under what somebody names, if anything is named.
+    pub async fn named(
+        &self,
+        caller: &Caller,
+        reference: Option<&DefinitionRef>,
+    ) -> Result<Option<Definition>, DefinitionError> {
+        match reference {
+            None => Ok(None),
+            Some(reference) => Ok(Some(self.find(caller, reference).await?.1)),
+        }
+    }
+
     /// What the caller's names behind `after` mean, by name.
     pub async fn list(
         &self,

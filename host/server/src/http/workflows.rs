@@ -75,10 +75,8 @@ pub(crate) async fn submit(
     // Reading and checking so many nodes takes too long for a thread that serves others too.
     let submitted = services.threads.hand_over(async move {
         let request = source.request()?;
-        let definition = match request.definition()? {
-            None => None,
-            Some(named) => Some(definitions.find(&by, &named).await?.1),
-        };
+        let named = request.definition()?;
+        let definition = definitions.named(&by, named.as_ref()).await?;
         let workflow = source.read(request, definition.as_ref(), &runner)?;
         Ok::<_, ApiError>(queue.submit_workflow(&by, workflow).await?)
     });
