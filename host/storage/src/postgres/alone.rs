@@ -4,7 +4,6 @@
 //! How lanes are looked at is in `lanes`, which needs calls; calls need this. From where a claim looks along
 //! a lane is in `floors`.
 
-use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -152,7 +151,7 @@ impl Known {
     }
 
     /// Notes that tasks were stored in these lanes: whoever else was alone is so no longer.
-    pub(super) fn came(&self, lanes: BTreeSet<(String, i64)>) {
+    pub(super) fn came(&self, lanes: Vec<(String, i64)>) {
         if lanes.is_empty() {
             return;
         }

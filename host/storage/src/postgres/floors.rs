@@ -6,7 +6,7 @@
 //! an earlier `run_at` since then is found by the next look at everything, which no claim waits for, and which
 //! takes its share of the time and no more.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -72,7 +72,7 @@ impl Floors {
     }
 
     /// Adds lanes in which tasks were stored since then: claims look at those that are known.
-    pub(super) fn came(&mut self, lanes: BTreeSet<(String, i64)>) {
+    pub(super) fn came(&mut self, lanes: Vec<(String, i64)>) {
         if self.dear.is_none() {
             return;
         }

@@ -4,7 +4,6 @@
 //! `COMMIT`: PostgreSQL works them off in order and skips what comes behind a statement that failed,
 //! the commit too. A commit whose answer was lost is looked up by the transaction's number.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -57,8 +56,8 @@ pub(super) struct Tx {
     xid: Option<String>,
     later: Vec<(&'static str, Params)>,
     counters: Deltas,
-    /// Lanes that new tasks wait in.
-    lanes: BTreeSet<(String, i64)>,
+    /// Lanes that new tasks wait in; one may be named several times.
+    lanes: Vec<(String, i64)>,
 }
 
 impl Call {
@@ -77,7 +76,7 @@ impl Call {
             xid: None,
             later: Vec::new(),
             counters: Deltas::default(),
-            lanes: BTreeSet::new(),
+            lanes: Vec::new(),
         })
     }
 }
@@ -193,8 +192,10 @@ impl Tx {
     /// A task came into being, in that lane.
     pub(super) fn came(&mut self, tenant: &str, lane: i64, state: TaskState) {
         self.counters.add(tenant, state, 1);
-        if state == TaskState::Pending {
-            self.lanes.insert((tenant.to_owned(), lane));
+        let is_noted = |last: &(String, i64)| last.0 == tenant && last.1 == lane;
+        // Those of one submission are mostly of one lane.
+        if state == TaskState::Pending && !self.lanes.last().is_some_and(is_noted) {
+            self.lanes.push((tenant.to_owned(), lane));
         }
     }
 

@@ -24,7 +24,9 @@ impl Workflows for SqliteStorage {
         now: Timestamp,
     ) -> Result<InsertedWorkflow, StorageError> {
         self.writer
-            .call(move |db| workflows::insert_workflow(db, &workflow, &nodes, bounds, now))
+            .call_for(nodes.len(), move |db| {
+                workflows::insert_workflow(db, &workflow, &nodes, bounds, now)
+            })
             .await
     }
 

@@ -181,10 +181,11 @@ impl Thread {
         let mut passed_over = false;
         loop {
             self.receive();
-            let first = match passed_over {
-                true => self.next_long().or_else(|| self.next_short()),
-                false => self.next_short().or_else(|| self.next_long()),
+            let (before, after) = match passed_over {
+                true => (Length::Long, Length::Short),
+                false => (Length::Short, Length::Long),
             };
+            let first = self.next(before).or_else(|| self.next(after));
             if let Some((length, job)) = first {
                 self.batch(length, job);
                 passed_over = length == Length::Short && !self.long.is_empty();
@@ -233,16 +234,15 @@ impl Thread {
         }
     }
 
-    fn next_short(&mut self) -> Option<(Length, Box<dyn Job>)> {
-        let job = self.short.pop_front()?;
+    /// The next job of that length.
+    fn next(&mut self, length: Length) -> Option<(Length, Box<dyn Job>)> {
+        let waiting = match length {
+            Length::Short => &mut self.short,
+            Length::Long => &mut self.long,
+        };
+        let job = waiting.pop_front()?;
         self.places.add_permits(1);
-        Some((Length::Short, job))
-    }
-
-    fn next_long(&mut self) -> Option<(Length, Box<dyn Job>)> {
-        let job = self.long.pop_front()?;
-        self.places.add_permits(1);
-        Some((Length::Long, job))
+        Some((length, job))
     }
 
     /// Runs `first` and jobs that wait behind it, commits, and answers.
@@ -260,10 +260,10 @@ impl Thread {
             jobs.push(job);
             if clean && jobs.len() < BATCH_JOBS_MAX && begun.elapsed() < BATCH_TIME_MAX {
                 self.receive();
-                let following = match has_short {
-                    true => self.next_short(),
-                    false => self.next_short().or_else(|| self.next_long()),
-                };
+                let mut following = self.next(Length::Short);
+                if following.is_none() && !has_short {
+                    following = self.next(Length::Long);
+                }
                 next = following.map(|(length, job)| {
                     has_short |= length == Length::Short;
                     job
