@@ -37,6 +37,7 @@ pub mod said;
 pub mod schedule;
 pub mod secret;
 pub mod state;
+pub mod step;
 pub mod task;
 pub mod time;
 pub mod whose;

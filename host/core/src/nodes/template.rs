@@ -12,6 +12,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::pointer::{BadPointer, Pointer};
+use cofferdam_domain::step::Step;
 use cofferdam_domain::workflow::graph::{BadGraph, NodeName};
 
 /// How deep an input is searched for references.
@@ -55,15 +56,6 @@ pub struct Reference {
     pub pointer: Pointer,
 }
 
-/// A step on the way to a part of an input.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// To the member of that name.
-    Member(String),
-    /// To the item in that place.
-    Item(usize),
-}
-
 /// An input with its references.
 #[derive(Clone, Debug)]
 pub struct Template {
@@ -74,6 +66,8 @@ pub struct Template {
 #[derive(Clone, Debug)]
 struct Hole {
     at: Range<usize>,
+    /// The way to it.
+    place: Vec<Step>,
     fill: Fill,
 }
 
@@ -125,31 +119,27 @@ impl Template {
     /// Finds the references of an input; none if it is not JSON that could have any.
     pub fn read(text: &Bytes) -> Result<Template, BadTemplate> {
         let mut found = Found::default();
-        found.read(text)?;
+        if may_have_references(text) {
+            let not_json = |error: &dyn std::fmt::Display| BadTemplate::NotJson(error.to_string());
+            let whole = std::str::from_utf8(text).map_err(|error| not_json(&error))?;
+            let value: &RawValue = serde_json::from_str(whole).map_err(|error| not_json(&error))?;
+            found.search(whole, value, 0)?;
+        }
         Ok(Template {
             text: text.clone(),
             holes: found.holes,
         })
     }
 
-    /// The same, with the place of each of its references, in their order.
-    pub fn with_places(text: &Bytes) -> Result<(Template, Vec<Vec<Part>>), BadTemplate> {
-        let mut found = Found {
-            places: Some(Vec::new()),
-            ..Found::default()
-        };
-        found.read(text)?;
-        let template = Template {
-            text: text.clone(),
-            holes: found.holes,
-        };
-        Ok((template, found.places.unwrap_or_default()))
-    }
-
     /// Its references, in their order.
     pub fn references(&self) -> impl Iterator<Item = &Reference> {
+        self.placed_references().map(|(reference, _)| reference)
+    }
+
+    /// Its references, in their order, each with its place.
+    pub fn placed_references(&self) -> impl Iterator<Item = (&Reference, &[Step])> {
         self.holes.iter().filter_map(|hole| match &hole.fill {
-            Fill::Value(reference) => Some(reference),
+            Fill::Value(reference) => Some((reference, hole.place.as_slice())),
             Fill::Literal(_) => None,
         })
     }
@@ -161,6 +151,7 @@ impl Template {
                 Hole {
                     at,
                     fill: Fill::Value(reference),
+                    ..
                 },
             ] if *at == (0..self.text.len()) => Some(reference),
             _ => None,
@@ -251,22 +242,11 @@ fn may_have_references(text: &[u8]) -> bool {
 #[derive(Default)]
 struct Found {
     holes: Vec<Hole>,
-    /// The way to what is searched, and to each reference, if anybody wants to know.
-    at: Vec<Part>,
-    places: Option<Vec<Vec<Part>>>,
+    /// The way to what is searched.
+    place: Vec<Step>,
 }
 
 impl Found {
-    fn read(&mut self, text: &Bytes) -> Result<(), BadTemplate> {
-        if !may_have_references(text) {
-            return Ok(());
-        }
-        let not_json = |error: &dyn std::fmt::Display| BadTemplate::NotJson(error.to_string());
-        let whole = std::str::from_utf8(text).map_err(|error| not_json(&error))?;
-        let value: &RawValue = serde_json::from_str(whole).map_err(|error| not_json(&error))?;
-        self.search(whole, value, 0)
-    }
-
     fn search<'a>(
         &mut self,
         whole: &str,
@@ -285,7 +265,7 @@ impl Found {
             Some(b'[') => {
                 let items: Vec<&'a RawValue> = serde_json::from_str(text).map_err(not_json)?;
                 for (number, item) in items.into_iter().enumerate() {
-                    self.below(Part::Item(number), |found| {
+                    self.below(Step::Item(number), |found| {
                         found.search(whole, item, depth + 1)
                     })?;
                 }
@@ -296,7 +276,7 @@ impl Found {
                     return self.hole(place(whole, text), fill);
                 }
                 for (name, member) in members {
-                    self.below(Part::Member(name), |found| {
+                    self.below(Step::Member(name), |found| {
                         found.search(whole, member, depth + 1)
                     })?;
                 }
@@ -308,12 +288,12 @@ impl Found {
 
     fn below(
         &mut self,
-        part: Part,
+        step: Step,
         search: impl FnOnce(&mut Found) -> Result<(), BadTemplate>,
     ) -> Result<(), BadTemplate> {
-        self.at.push(part);
+        self.place.push(step);
         let searched = search(self);
-        self.at.pop();
+        self.place.pop();
         searched
     }
 
@@ -321,10 +301,8 @@ impl Found {
         if self.holes.len() == REFERENCES_MAX {
             return Err(BadTemplate::TooMany);
         }
-        if let (Some(places), Fill::Value(_)) = (&mut self.places, &fill) {
-            places.push(self.at.clone());
-        }
-        self.holes.push(Hole { at, fill });
+        let place = self.place.clone();
+        self.holes.push(Hole { at, place, fill });
         Ok(())
     }
 }

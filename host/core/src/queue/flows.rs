@@ -7,6 +7,7 @@ use std::sync::Arc;
 use cofferdam_domain::callback::Callback;
 use cofferdam_domain::caller::{Caller, Scope};
 use cofferdam_domain::module::{ModuleInfo, ModuleRef};
+use cofferdam_domain::step::Step;
 use cofferdam_domain::task::{TaskId, TaskSpec};
 use cofferdam_domain::time::Timestamp;
 use cofferdam_domain::whose::Whose;
@@ -17,9 +18,8 @@ use cofferdam_storage::{
 };
 
 use crate::nodes::pointer::Pointer;
-use crate::nodes::template::Part;
 use crate::queue::{Queue, QueueError};
-use crate::registry::schema::fit::{Passed, Step};
+use crate::registry::schema::fit::Passed;
 use crate::runner::RunError;
 
 impl Queue {
@@ -55,40 +55,36 @@ impl Queue {
         Ok(self.shared.admission.check_callback(caller, callback)?)
     }
 
-    /// The module of a node; none if it cannot be had now.
-    pub(crate) async fn module_of(
+    /// Why what one node gives can never be taken at a place of another's input, or never is a list; none if it could
+    /// be, or if that cannot be told now.
+    pub(crate) async fn never_fits(
         &self,
         caller: &Caller,
-        spec: &TaskSpec,
-    ) -> Option<Arc<ModuleInfo>> {
+        gives: &TaskSpec,
+        (pointer, is_list): (&Pointer, bool),
+        takes: Option<(&TaskSpec, &[Step])>,
+    ) -> Option<String> {
+        let gives = self.module_of(caller, gives).await?;
+        let into = match takes {
+            None => None,
+            Some((spec, place)) => Some((self.module_of(caller, spec).await?, place)),
+        };
+        let into = into.as_ref().map(|(info, place)| (&**info, *place));
+        let passed = Passed {
+            pointer: pointer.parts(),
+            is_list,
+        };
+        self.registry.never_fits(&gives, passed, into).await
+    }
+
+    /// The module of a node; none if it cannot be had now.
+    async fn module_of(&self, caller: &Caller, spec: &TaskSpec) -> Option<Arc<ModuleInfo>> {
         let reference = ModuleRef {
             name: spec.module.clone(),
             digest: Some(spec.digest),
         };
         let resolved = self.registry.resolve(caller.tenant(), &reference).await;
         resolved.ok()
-    }
-
-    /// Why what one node gives can never be taken at a place of another's input, or never is a list; none if it could
-    /// be, or if that cannot be told now.
-    pub(crate) async fn never_fits(
-        &self,
-        gives: &ModuleInfo,
-        (pointer, is_list): (&Pointer, bool),
-        takes: Option<(&ModuleInfo, &[Part])>,
-    ) -> Option<String> {
-        let passed = Passed {
-            pointer: pointer.parts(),
-            is_list,
-        };
-        let place = takes.iter().flat_map(|(_, place)| place.iter());
-        let place = place.map(|part| match part {
-            Part::Member(name) => Step::Member(name.clone()),
-            Part::Item(number) => Step::Item(*number),
-        });
-        let place: Vec<Step> = place.collect();
-        let takes = takes.map(|(info, _)| (info, place.as_slice()));
-        self.registry.never_fits(gives, passed, takes).await
     }
 
     /// Stores a workflow and wakes the dispatcher.

@@ -1,8 +1,9 @@
 //! What can never be passed from one module to another, as far as their schemas tell.
 
 use super::Registry;
-use crate::registry::schema::fit::{Passed, Step};
+use crate::registry::schema::fit::Passed;
 use cofferdam_domain::module::ModuleInfo;
+use cofferdam_domain::step::Step;
 
 impl Registry {
     /// Why what one module gives can never be what another takes at a place of its input, or never a list; none if it

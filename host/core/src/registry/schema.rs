@@ -34,11 +34,12 @@ use tokio::sync::Semaphore;
 
 use crate::registry::schema::apply::Fault;
 use crate::registry::schema::budget::{Budget, Stopped};
-use crate::registry::schema::fit::{Passed, Step, Takes};
+use crate::registry::schema::fit::{Passed, Takes};
 use crate::registry::schema::prepare::prepare;
 use crate::registry::schema::reading::Unread;
 use crate::registry::schema::ready::{Ready, Schema};
 use cofferdam_domain::module::{Descriptor, Digest};
+use cofferdam_domain::step::Step;
 use cofferdam_sandbox::threads::GuestThreadsHandle;
 
 pub use crate::registry::schema::reading::Text;
@@ -161,8 +162,8 @@ impl Schemas {
             let schema = match ready {
                 Some(schema) => schema,
                 None => {
-                    let book = prepare(&schema_text, &mut more).map_err(Misfit::Schema)?;
-                    known.keep(digest, which, Schema::new(&schema_text, book))
+                    let made = made_ready(&known, (digest, which), &schema_text, &mut more);
+                    made.map_err(Misfit::Schema)?
                 }
             };
             held(&schema, &text, 0, bounds, &mut more).map_err(|held| held.into_misfit(bounds))
@@ -221,11 +222,10 @@ impl Schemas {
         }
         let (text, known) = (text.to_owned(), Arc::clone(&self.ready));
         let timeout = self.bounds.timeout;
-        let prepared = self.apart(timeout, move || {
-            let book = prepare(&text, &mut deadline(timeout)).ok()?;
-            Some(known.keep(digest, which, Schema::new(&text, book)))
+        let made = self.apart(timeout, move || {
+            made_ready(&known, (digest, which), &text, &mut deadline(timeout))
         });
-        prepared.await.ok().flatten()
+        made.await.ok()?.ok()
     }
 
     /// Forgets a module's schemas.
@@ -280,6 +280,17 @@ pub(crate) fn said_by_component(which: Which) -> String {
 /// The names of a script's schemas.
 pub(crate) fn said_by_script(which: Which) -> String {
     format!("{}_SCHEMA:", which.as_str().to_uppercase())
+}
+
+/// Prepares a schema and keeps it.
+fn made_ready(
+    ready: &Ready,
+    (digest, which): (Digest, Which),
+    text: &str,
+    more: &mut dyn FnMut() -> bool,
+) -> Result<Arc<Schema>, String> {
+    let book = prepare(text, more)?;
+    Ok(ready.keep(digest, which, Schema::new(text, book)))
 }
 
 fn deadline(timeout: Duration) -> impl FnMut() -> bool {

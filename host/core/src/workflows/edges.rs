@@ -2,14 +2,12 @@
 //! is refused before anything runs. What can be told of two schemas is `registry`'s to say.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::WorkflowError;
 use crate::nodes::pointer::Pointer;
-use crate::nodes::template::Part;
 use crate::queue::Queue;
 use cofferdam_domain::caller::Caller;
-use cofferdam_domain::module::{Digest, ModuleInfo};
+use cofferdam_domain::step::Step;
 use cofferdam_storage::NewNode;
 
 /// What the output of a node is.
@@ -32,7 +30,7 @@ pub(super) struct Takes {
     /// Where in its output.
     pub(super) pointer: Pointer,
     /// Where that is put in the input of the module; none if it is what `map` goes through.
-    pub(super) place: Option<Vec<Part>>,
+    pub(super) place: Option<Vec<Step>>,
 }
 
 /// All of that of one workflow.
@@ -58,11 +56,6 @@ impl Uses {
         caller: &Caller,
         nodes: &[NewNode],
     ) -> Result<(), WorkflowError> {
-        let mut modules = Modules {
-            queue,
-            caller,
-            known: HashMap::new(),
-        };
         for (place, takes) in &self.takes {
             let Some((from, is_list)) = self.known(&takes.from) else {
                 continue;
@@ -70,7 +63,11 @@ impl Uses {
             let (Some(from), Some(to)) = (nodes.get(from), nodes.get(*place)) else {
                 continue;
             };
-            if let Some(why) = modules.never_fits((from, is_list), takes, to).await {
+            let place = takes.place.as_deref();
+            let into = place.map(|place| (&to.task.spec, place));
+            let passed = (&takes.pointer, is_list);
+            let never = queue.never_fits(caller, &from.task.spec, passed, into);
+            if let Some(why) = never.await {
                 let at = match takes.pointer.is_whole() {
                     true => String::new(),
                     false => format!(" at {}", takes.pointer),
@@ -94,42 +91,5 @@ impl Uses {
             Gives::Output => Some((*place, false)),
             Gives::List => Some((*place, true)),
         }
-    }
-}
-
-/// The modules of one workflow.
-struct Modules<'a> {
-    queue: &'a Queue,
-    caller: &'a Caller,
-    known: HashMap<Digest, Option<Arc<ModuleInfo>>>,
-}
-
-impl Modules<'_> {
-    async fn never_fits(
-        &mut self,
-        (from, is_list): (&NewNode, bool),
-        takes: &Takes,
-        to: &NewNode,
-    ) -> Option<String> {
-        let gives = self.of(from).await?;
-        let passed = (&takes.pointer, is_list);
-        match &takes.place {
-            None => self.queue.never_fits(&gives, passed, None).await,
-            Some(place) => {
-                let into = self.of(to).await?;
-                let into = Some((&*into, place.as_slice()));
-                self.queue.never_fits(&gives, passed, into).await
-            }
-        }
-    }
-
-    async fn of(&mut self, node: &NewNode) -> Option<Arc<ModuleInfo>> {
-        let digest = node.task.spec.digest;
-        if let Some(known) = self.known.get(&digest) {
-            return known.clone();
-        }
-        let module = self.queue.module_of(self.caller, &node.task.spec).await;
-        self.known.insert(digest, module.clone());
-        module
     }
 }

@@ -154,8 +154,9 @@ impl Layout {
         match node.work {
             NodeWork::Module(task) => {
                 let input = input_text(&task.input);
-                let is_plain = at.check(&plan, &input)?;
-                let takes = at.takes(&plan, Some(&input))?;
+                let template = at.check(&plan, &input)?;
+                let is_plain = template.is_plain();
+                let takes = at.takes(&plan, Some(&template));
                 let text = (!is_plain || !is_default(&text)).then_some(text);
                 let gives = match plan.map {
                     None => Gives::Output,
@@ -168,13 +169,13 @@ impl Layout {
             NodeWork::Script(task) => {
                 at.check(&plan, &input_text(&task.input))?;
                 // The schema of its interpreter is about something else.
-                let takes = at.takes(&plan, None)?;
+                let takes = at.takes(&plan, None);
                 let task = What::Task(Box::new(templated(*task, false)));
                 self.push(name, task, Some(text), parents);
                 self.passes(Gives::Unknown, takes);
             }
             NodeWork::Wait { .. } => {
-                at.check(&plan, b"")?;
+                at.check(&plan, &Bytes::new())?;
                 if plan.map.is_some() {
                     return Err(at.mistake("a node that waits has no map"));
                 }
@@ -203,11 +204,11 @@ impl Layout {
             return Err(WorkflowError::TooDeep(name));
         }
         let body = input.as_deref().unwrap_or("null");
-        let is_plain = at.check(plan, body.as_bytes())?;
+        let template = at.check(plan, &Bytes::copy_from_slice(body.as_bytes()))?;
         let scope = Scope {
             within: &name,
             depth,
-            input: is_plain.then_some(input.as_deref()),
+            input: template.is_plain().then_some(input.as_deref()),
         };
         let what = What::Control {
             input: Some(body.to_owned()),
@@ -288,9 +289,9 @@ impl At<'_> {
         }
     }
 
-    /// Checks every reference of a node, and tells whether its input has none.
-    fn check(&self, plan: &Plan, input: &[u8]) -> Result<bool, WorkflowError> {
-        let template = Template::read(&Bytes::copy_from_slice(input));
+    /// Checks every reference of a node, and returns its input with those that are in it.
+    fn check(&self, plan: &Plan, input: &Bytes) -> Result<Template, WorkflowError> {
+        let template = Template::read(input);
         let template = template.map_err(|error| self.mistake(format!("input: {error}")))?;
         for reference in template.references() {
             self.check_one("input", plan, reference)?;
@@ -301,17 +302,15 @@ impl At<'_> {
         if let Some(map) = &plan.map {
             self.check_one("map.over", plan, &map.over)?;
         }
-        Ok(template.is_plain())
+        Ok(template)
     }
 
     /// What it takes in of other nodes, where it fails if that does not fit: a node that runs whatever became of those
     /// gets null of some. The input is that of a module with a schema.
-    fn takes(&self, plan: &Plan, input: Option<&Bytes>) -> Result<Vec<Takes>, WorkflowError> {
+    fn takes(&self, plan: &Plan, input: Option<&Template>) -> Vec<Takes> {
         if plan.runs_after_failure || self.graph.parents(self.place).is_empty() {
-            return Ok(Vec::new());
+            return Vec::new();
         }
-        let template = input.map(Template::with_places).transpose();
-        let template = template.map_err(|error| self.mistake(format!("input: {error}")))?;
         let taken = |reference: &Reference, place| match &reference.source {
             Source::Output(node) => Some(Takes {
                 from: self.scope.full(node.as_str()),
@@ -320,14 +319,10 @@ impl At<'_> {
             }),
             Source::Input | Source::Failure(_) | Source::Item | Source::Index => None,
         };
-        let mut takes = Vec::new();
-        if let Some((template, places)) = template {
-            let placed = template.references().zip(places);
-            takes.extend(placed.filter_map(|(it, place)| taken(it, Some(place))));
-        }
+        let placed = input.into_iter().flat_map(Template::placed_references);
+        let within = placed.filter_map(|(it, place)| taken(it, Some(place.to_vec())));
         let over = plan.map.as_ref().and_then(|map| taken(&map.over, None));
-        takes.extend(over);
-        Ok(takes)
+        within.chain(over).collect()
     }
 
     fn check_one(

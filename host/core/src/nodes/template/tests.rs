@@ -173,18 +173,20 @@ proptest! {
 #[test]
 fn references_are_found_with_their_places() {
     let text = r#"{"a": [1, {"$from": "x"}], "b": {"$literal": {"$from": "no"}}, "c": {"d": {"$input": ""}}}"#;
-    let (template, places) =
-        Template::with_places(&Bytes::copy_from_slice(text.as_bytes())).unwrap();
+    let template = Template::read(&Bytes::copy_from_slice(text.as_bytes())).unwrap();
     assert_eq!(template.references().count(), 2);
-    let member = |name: &str| Part::Member(name.to_owned());
+    let places = |template: &Template| -> Vec<Vec<Step>> {
+        let placed = template.placed_references();
+        placed.map(|(_, place)| place.to_vec()).collect()
+    };
+    let member = |name: &str| Step::Member(name.to_owned());
     assert_eq!(
-        places,
+        places(&template),
         [
-            vec![member("a"), Part::Item(1)],
+            vec![member("a"), Step::Item(1)],
             vec![member("c"), member("d")]
         ]
     );
     let whole = Bytes::from_static(br#"{"$item": null}"#);
-    let (_, places) = Template::with_places(&whole).unwrap();
-    assert_eq!(places, [vec![]]);
+    assert_eq!(places(&Template::read(&whole).unwrap()), [vec![]]);
 }

@@ -8,6 +8,7 @@ mod view;
 
 use self::view::{ARRAY, BOOLEAN, FRACTION, INTEGER, NULL, OBJECT, STRING, Types, View};
 use super::rules::{Rulebook, Type};
+use cofferdam_domain::step::Step;
 
 /// The most schemas that are looked at for one answer.
 const STEPS_MAX: u32 = 2_000;
@@ -17,15 +18,6 @@ const FILE: [(&str, Types); 3] = [
     ("content_type", STRING),
     ("size_bytes", INTEGER),
 ];
-
-/// A step into a value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// To the member of that name.
-    Member(String),
-    /// To the item in that place.
-    Item(usize),
-}
 
 /// What is passed on.
 #[derive(Clone, Copy, Debug)]

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::Step;
 use crate::registry::schema::rules::{Id, Node, ObjectRules, Rulebook, Rules, Type};
+use cofferdam_domain::step::Step;
 
 /// How deep schemas of the same value are followed.
 const DEPTH_MAX: u32 = 16;
