@@ -182,8 +182,8 @@ impl Nodes {
         }
     }
 
-    /// How the nodes before it ended, with outputs if it names any; for an instance, those before the node that it is
-    /// an instance of, which matter to it only if it names them.
+    /// How the nodes before it ended, with outputs if it names any, and none if all completed and it names none; for
+    /// an instance, those before the node that it is an instance of, which matter to it only if it names them.
     async fn before(
         &self,
         claim: &Claim,
@@ -195,6 +195,7 @@ impl Nodes {
             Some(_) if named.is_empty() => return Ok(Vec::new()),
             Some(map) => map,
             None if node.parents == 0 => return Ok(Vec::new()),
+            None if named.is_empty() && node.parents_completed => return Ok(Vec::new()),
             None => claim.task_id,
         };
         let bytes = if named.is_empty() {

@@ -30,8 +30,8 @@ use cofferdam_domain::schedule::{
 use cofferdam_domain::task::TaskId;
 use cofferdam_domain::time::Timestamp;
 use cofferdam_domain::whose::Whose;
-use cofferdam_domain::workflow::WorkflowId;
 use cofferdam_domain::workflow::definition::DefinitionRef;
+use cofferdam_domain::workflow::{WorkflowId, WorkflowState};
 use cofferdam_storage::{PutSchedule, Reads, SCHEDULES_MAX, Schedules as Kept, StorageError};
 
 /// How often a host looks for instants that have come. A firing is late by this at most, on a host that has
@@ -384,8 +384,8 @@ impl Schedules {
                 task.is_none_or(|task| task.state.is_final())
             }
             Work::Workflow(id) => {
-                let found = self.0.queue.workflows().workflow(&whose, id).await?;
-                found.is_none_or(|found| found.workflow.state.is_final())
+                let state = self.0.queue.workflows().workflow_state(&whose, id).await?;
+                state.is_none_or(WorkflowState::is_final)
             }
         })
     }

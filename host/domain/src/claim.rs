@@ -32,7 +32,7 @@ pub struct Claim {
     /// When this claim was made.
     pub claimed_at: Timestamp,
     /// Whether the task has a place among those that may be under way in its batch, its module or of its
-    /// tenant, or is a node of a workflow: when it is final, another one can be claimed.
+    /// tenant: when it is final, another one can be claimed.
     pub holds_place: bool,
     /// Whether it goes before what its host holds of higher priorities of its tenant: it was claimed because
     /// it had waited for long.

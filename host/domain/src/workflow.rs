@@ -149,6 +149,8 @@ pub struct ClaimedNode {
     pub place: u32,
     /// How many nodes it waited for.
     pub parents: u32,
+    /// Whether all of those are known to have completed. Otherwise whoever claims it looks how they ended.
+    pub parents_completed: bool,
     /// What was kept of it for whoever claims it; storage does not look into it.
     pub plan: Option<String>,
     /// The place of the node whose instance it is.

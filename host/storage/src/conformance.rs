@@ -207,6 +207,11 @@ macro_rules! conformance {
                 a_workflow_is_told_once_for_each_run only_ends_of_workflows_that_are_asked_for_are_told
                 every_way_to_end_a_workflow_is_told the_end_of_a_workflow_goes_with_it
             }
+            heirs {
+                whoever_ends_a_node_has_what_it_releases nobody_has_what_is_anothers_turn
+                nobody_has_what_is_less_urgent nobody_has_what_is_paused_or_cancelled
+                whoever_claims_knows_whether_all_completed
+            }
             retries { what_did_not_complete_is_tried_again instances_that_failed_are_tried_again }
             random { no_node_is_ever_left_behind }
             definitions {
@@ -245,6 +250,6 @@ macro_rules! conformance {
         }
     };
 }
-pub(crate) use self::workflows::{ends, parking, random, retries};
+pub(crate) use self::workflows::{ends, heirs, parking, random, retries};
 pub(crate) use conformance;
 pub(crate) use files::files_conformance;

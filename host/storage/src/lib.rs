@@ -78,8 +78,8 @@ use self::settings::StorageConfig;
 use self::signals::{InProcess, Signals};
 use self::sqlite::SqliteStorage;
 pub use self::tasks::{
-    Asked, Bounds, Cancelled, Finished, HeldTask, Inserted, InsertedBatch, Orphans, Progress,
-    Pruned, Purged, Rescued, Retried, Tasks, WORKERS_KEPT,
+    Asked, Bounds, Cancelled, Finished, Heir, HeldTask, Inserted, InsertedBatch, Orphans, Progress,
+    Pruned, Purged, Recorded, Rescued, Retried, Tasks, WORKERS_KEPT, large_output,
 };
 use self::trail::Trail;
 pub use self::workflows::{

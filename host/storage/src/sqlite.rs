@@ -30,6 +30,7 @@ mod db;
 mod definitions;
 mod errors;
 mod finish;
+mod inherit;
 mod insert;
 mod lanes;
 mod list;

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use crate::StorageError;
-use cofferdam_domain::attempt::{Fence, WorkerId};
+use cofferdam_domain::attempt::{Fence, Outcome, WorkerId};
 use cofferdam_domain::batch::{BatchId, NewBatch};
 use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::caller::quota::TaskQuotas;
@@ -36,6 +37,28 @@ impl From<u64> for Bounds {
             tenant: TaskQuotas::default(),
         }
     }
+}
+
+/// Who claims what ends release.
+#[derive(Clone, Copy, Debug)]
+pub struct Heir {
+    /// The worker that told the ends.
+    pub worker: WorkerId,
+    /// How many tasks it takes at most.
+    pub slots: u32,
+    /// When it claims them.
+    pub now: Timestamp,
+}
+
+/// What ends brought about.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    /// What became of each, in order.
+    pub finished: Vec<Finished>,
+    /// The heir's claims.
+    pub claims: Vec<Claim>,
+    /// Whether nodes were released that are there to be claimed by anybody.
+    pub is_more: bool,
 }
 
 /// Changes of tasks, and queries of the services that run them.
@@ -116,7 +139,20 @@ pub trait Tasks: Send + Sync + 'static {
     /// if that is later. [`StorageError::TooLarge`], [`StorageError::Refused`],
     /// [`StorageError::Corrupt`] and [`StorageError::Full`] may concern a single end: the other
     /// ends are recorded if they are offered without it.
-    async fn finish(&self, ends: Vec<AttemptEnd>) -> Result<Vec<Finished>, StorageError>;
+    ///
+    /// With an heir, what these ends release of workflows is claimed for it in the same transaction, as far as it has
+    /// slots and nothing else would have its turn before: if tasks of one tenant alone wait, nothing is bounded, and
+    /// nothing of a higher priority waits.
+    async fn record(
+        &self,
+        ends: Vec<AttemptEnd>,
+        heir: Option<Heir>,
+    ) -> Result<Recorded, StorageError>;
+
+    /// The same without an heir.
+    async fn finish(&self, ends: Vec<AttemptEnd>) -> Result<Vec<Finished>, StorageError> {
+        Ok(self.record(ends, None).await?.finished)
+    }
 
     /// Records the newest progress of running attempts; stale fences are ignored.
     async fn report_progress(
@@ -405,4 +441,17 @@ pub struct Orphans {
     pub blobs: Vec<BlobId>,
     /// Ids that no task has.
     pub tasks: Vec<TaskId>,
+}
+
+/// An output is kept beside the rows from this length on.
+const LARGE_OUTPUT_BYTES: usize = 1 << 20;
+
+/// The output of an attempt, if it is too large for its row: recording such an end takes its time.
+pub fn large_output(end: &AttemptEnd) -> Option<&Bytes> {
+    match &end.outcome {
+        Outcome::Completed(payload) => {
+            Some(&payload.body).filter(|body| body.len() >= LARGE_OUTPUT_BYTES)
+        }
+        Outcome::Failed(_) => None,
+    }
 }

@@ -15,7 +15,7 @@ use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::task::TaskId;
 use cofferdam_domain::time::Timestamp;
 use cofferdam_domain::whose::Whose;
-use cofferdam_domain::workflow::WorkflowId;
+use cofferdam_domain::workflow::{WorkflowId, WorkflowState};
 
 pub use self::asked::{
     CancelledWorkflow, HeldNode, InsertedWorkflow, NewNode, NewSignal, NewWorkflow, Park, Parking,
@@ -61,6 +61,13 @@ pub trait Workflows: Send + Sync + 'static {
         whose: &Whose,
         id: WorkflowId,
     ) -> Result<Option<WorkflowNodes>, StorageError>;
+
+    /// The state of a workflow alone.
+    async fn workflow_state(
+        &self,
+        whose: &Whose,
+        id: WorkflowId,
+    ) -> Result<Option<WorkflowState>, StorageError>;
 
     /// The definition of a workflow, as it was stored.
     async fn workflow_definition(

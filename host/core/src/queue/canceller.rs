@@ -13,7 +13,8 @@ use futures_util::future::{Fuse, FusedFuture};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::queue::executor::{Ended, never_began};
+use crate::queue::ends::Ended;
+use crate::queue::executor::never_began;
 use crate::queue::running::Attempting;
 use crate::queue::shared::Shared;
 use cofferdam_domain::attempt::FailureKind;

@@ -28,6 +28,9 @@ pub(crate) async fn serve<A: Attempts>(executor: Arc<Executor<A>>) {
         claim_what_is_wanted(&executor),
         claim_what_overtakes(&shared)
     );
+    // Ends that are being recorded may still bring claims. What comes later is rescued.
+    let answered = tokio::time::timeout(GIVE_BACK_PATIENCE, shared.hands.answered());
+    let _too_late = answered.await;
     give_back(&executor, shared.ready.take_older_than(Duration::ZERO)).await;
 }
 
@@ -123,7 +126,7 @@ async fn look(shared: &Shared) -> Option<Duration> {
         }
     }
     shared.backlog.store(false, Ordering::SeqCst);
-    let wanted = shared.wanted().min(CLAIM_MAX);
+    let wanted = shared.wanted().min(shared.at_once(CLAIM_MAX));
     match claim(shared, wanted).await {
         Ok(took) if took >= wanted => None,
         Ok(_) => Some(until_next(shared).await),
@@ -140,7 +143,7 @@ async fn claim(shared: &Shared, wanted: usize) -> Result<usize, StorageError> {
     let now = shared.clock.now();
     // Held until the claims are. If this is dropped half-way, the claims have no holder, and the
     // reconciler gives them back.
-    let _reach = shared.hands.reach();
+    let _reach = shared.hands.reach(wanted);
     let claims = shared
         .storage
         .claim(shared.worker, slots, shared.config.strategy, now)

@@ -10,14 +10,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::nodes::Given;
 use crate::queue::allowance;
+use crate::queue::ends::{Ended, Ways};
 use crate::queue::executor::node::Course;
 use crate::queue::executor::observer::Told;
 use crate::queue::executor::verdict::verdict;
-use crate::queue::hands::{Hold, Taken};
+use crate::queue::hands::Taken;
 use crate::queue::running::{Attempting, Entry, Stop};
 use crate::queue::shared::Shared;
 use crate::runner::NotYet;
@@ -25,7 +26,7 @@ use cofferdam_domain::attempt::{Artifact, Failure, FailureKind, LeftOut, Outcome
 use cofferdam_domain::claim::{AttemptEnd, Claim, Next};
 use cofferdam_domain::said;
 use cofferdam_domain::state::TaskState;
-use cofferdam_domain::task::{TaskId, TaskSpec};
+use cofferdam_domain::task::TaskId;
 use cofferdam_domain::time::Timestamp;
 use cofferdam_sandbox::control::Control;
 use cofferdam_sandbox::{OutputFiles, Report};
@@ -54,36 +55,11 @@ pub(crate) trait Attempts: Send + Sync + 'static {
 pub(crate) struct Executor<A> {
     shared: Arc<Shared>,
     attempts: Arc<A>,
-    ends: mpsc::Sender<Ended>,
-}
-
-/// An attempt's end on its way to storage.
-pub(crate) struct Ended {
-    pub(crate) end: AttemptEnd,
-    /// When its task was submitted.
-    pub(crate) created_at: Timestamp,
-    /// Attempts that it may have.
-    pub(crate) max_attempts: u32,
-    /// Whether it held a place in a batch.
-    pub(crate) holds_place: bool,
-    /// The module of the attempt.
-    pub(crate) spec: Arc<TaskSpec>,
-    /// How long it waited to be claimed.
-    pub(crate) wait: Duration,
-    /// Whether a guest ran.
-    pub(crate) ran: bool,
-    /// Whether the attempt's output was removed, because storage refused it.
-    pub(crate) shrunk: bool,
-    /// Its claim is in hand until this is dropped.
-    _hold: Hold,
+    ends: Ways,
 }
 
 impl<A: Attempts> Executor<A> {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        attempts: Arc<A>,
-        ends: mpsc::Sender<Ended>,
-    ) -> Executor<A> {
+    pub(crate) fn new(shared: Arc<Shared>, attempts: Arc<A>, ends: Ways) -> Executor<A> {
         Executor {
             shared,
             attempts,

@@ -4,7 +4,7 @@
 //! lost; `reconciler` gives it back. A call that is not answered yet may still deliver the claim, so
 //! calls are numbered. Dropping a claim releases it, for whatever reason it is dropped.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
 use std::pin::pin;
 use std::sync::Arc;
@@ -29,8 +29,8 @@ struct Held {
     claims: HashMap<Fence, TaskId>,
     /// Calls that claim, counted.
     calls: u64,
-    /// Those of them that were not answered yet.
-    unanswered: BTreeSet<u64>,
+    /// Those of them that were not answered yet, and for how many claims they ask.
+    unanswered: BTreeMap<u64, usize>,
 }
 
 /// A call that claims. It is answered, or given up, when this is dropped.
@@ -55,12 +55,12 @@ pub(crate) struct Hold {
 }
 
 impl Hands {
-    /// Records that a call begins. Its claims are held before the record is dropped.
-    pub(crate) fn reach(&self) -> Reach {
+    /// Records that a call for so many claims begins. They are held before the record is dropped.
+    pub(crate) fn reach(&self, claims: usize) -> Reach {
         let mut held = self.lock();
         held.calls += 1;
         let number = held.calls;
-        held.unanswered.insert(number);
+        held.unanswered.insert(number, claims);
         drop(held);
         let hands = self.clone();
         Reach { hands, number }
@@ -74,7 +74,27 @@ impl Hands {
     /// Whether the first so many calls were all answered.
     pub(crate) fn are_answered(&self, calls: u64) -> bool {
         let held = self.lock();
-        held.unanswered.first().is_none_or(|first| *first > calls)
+        held.unanswered
+            .first_key_value()
+            .is_none_or(|(first, _)| *first > calls)
+    }
+
+    /// Waits until every call that claims is answered.
+    pub(crate) async fn answered(&self) {
+        loop {
+            // Registered before the check, so that an answer between the two is not missed.
+            let mut released = pin!(self.0.released.notified());
+            released.as_mut().enable();
+            if self.lock().unanswered.is_empty() {
+                return;
+            }
+            released.await;
+        }
+    }
+
+    /// How many claims may still come by calls that were not answered yet.
+    pub(crate) fn asked(&self) -> usize {
+        self.lock().unanswered.values().sum()
     }
 
     /// Starts to hold claims.
@@ -142,5 +162,6 @@ impl Drop for Hold {
 impl Drop for Reach {
     fn drop(&mut self) {
         self.hands.lock().unanswered.remove(&self.number);
+        self.hands.0.released.notify_waiters();
     }
 }

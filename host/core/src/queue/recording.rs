@@ -12,39 +12,36 @@ pub(crate) struct Recording(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Ends are being offered.
-    busy: bool,
+    /// How many batches are being offered.
+    offered: usize,
     since: Option<Instant>,
 }
+
+/// A batch that is being offered, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Offering<'a>(&'a Recording);
 
 impl Recording {
     /// Notes that ends are being offered. If earlier ones were given up, it has been stuck since
     /// then.
-    pub(crate) fn begun(&self) {
+    pub(crate) fn begun(&self) -> Offering<'_> {
         let mut state = self.lock();
-        state.busy = true;
+        state.offered += 1;
         state.since.get_or_insert_with(Instant::now);
+        Offering(self)
     }
 
-    /// Notes that some of them were recorded.
+    /// Notes that some were recorded.
     pub(crate) fn got_on(&self) {
-        self.lock().since = Some(Instant::now());
-    }
-
-    /// Notes that all were offered, and whether none is left.
-    pub(crate) fn ended(&self, none_is_left: bool) {
         let mut state = self.lock();
-        state.busy = false;
-        if none_is_left {
-            state.since = None;
-        }
+        state.since = state.since.map(|_| Instant::now());
     }
 
     /// Notes that storage assigns no attempt to this host that is not held: nothing that was given up
     /// is open any more.
     pub(crate) fn agreed(&self) {
         let mut state = self.lock();
-        if !state.busy {
+        if state.offered == 0 {
             state.since = None;
         }
     }
@@ -57,5 +54,22 @@ impl Recording {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Offering<'_> {
+    /// Notes that all were offered, and whether none is left.
+    pub(crate) fn ended(self, none_is_left: bool) {
+        let recording = self.0;
+        drop(self);
+        if none_is_left {
+            recording.agreed();
+        }
+    }
+}
+
+impl Drop for Offering<'_> {
+    fn drop(&mut self) {
+        self.0.lock().offered -= 1;
     }
 }

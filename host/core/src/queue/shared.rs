@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
@@ -10,11 +10,12 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::nodes::Nodes;
+use crate::queue::crowd::Crowd;
 use crate::queue::drain::Drain;
 use crate::queue::elsewhere::others::Others;
 use crate::queue::events::Hub;
 use crate::queue::figures::Figures;
-use crate::queue::hands::Hands;
+use crate::queue::hands::{Hands, Reach};
 use crate::queue::lease::Lease;
 use crate::queue::postponing::Postponing;
 use crate::queue::progress::board::ProgressBoard;
@@ -31,11 +32,11 @@ use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::clock::Clock;
 use cofferdam_domain::pressure::Pressure;
-use cofferdam_domain::task::{Priority, TaskId};
+use cofferdam_domain::task::{ClaimOrder, Priority, TaskId};
 use cofferdam_domain::time::Timestamp;
 use cofferdam_domain::worker::Profile;
 use cofferdam_storage::signals::{Ear, Signal, Signals};
-use cofferdam_storage::{Reads, Tasks};
+use cofferdam_storage::{Heir, Reads, Tasks};
 
 /// The shared parts. Services interact only through these and through storage.
 pub(crate) struct Shared {
@@ -78,6 +79,8 @@ pub(crate) struct Shared {
     pub(crate) hands: Hands,
     pub(crate) postponing: Postponing,
     pub(crate) running: Running,
+    /// Whether several tenants have work here.
+    pub(crate) crowd: Crowd,
     /// Whether ends reach storage.
     pub(crate) recording: Recording,
     pub(crate) events: Hub,
@@ -150,6 +153,9 @@ impl Dice {
 pub(crate) const CLAIM_MAX: usize = 512;
 /// The most claims that wait for a slot here.
 const PREFETCH_MAX: usize = 2 * CLAIM_MAX;
+/// The most tasks of one tenant that one call claims or records, where several have work on a host whose storage
+/// makes one change after another.
+const CROWDED_MAX: usize = 128;
 /// How much work, by recent durations, is claimed ahead of a free slot.
 const PREFETCH_WORK: Duration = Duration::from_millis(20);
 
@@ -159,7 +165,7 @@ impl Shared {
     pub(crate) fn wanted(&self) -> usize {
         // They are read in the order in which a claim moves: a moving claim is counted twice rather
         // than not at all, which would claim a task that has to wait behind it.
-        let ready = self.ready.len();
+        let ready = self.hands.asked() + self.ready.len();
         let running = self.running.len();
         let free = self.slots.now().saturating_sub(running);
         if free == 0 {
@@ -168,10 +174,44 @@ impl Shared {
         (free + self.prefetch()).saturating_sub(ready)
     }
 
+    /// Who claims what ends release: this host, if it has room and would claim. The claims are in its hands before what
+    /// comes with it is dropped.
+    pub(crate) fn heir(&self) -> Option<(Heir, Reach)> {
+        let is_strict = match self.config.strategy {
+            ClaimOrder::Priority | ClaimOrder::Lifo => false,
+            // What was released now would go before what waits.
+            ClaimOrder::Fifo => true,
+        };
+        let may_claim = !is_strict
+            && !self.shutdown.is_requested()
+            && !self.drain.is_asked()
+            && self.pressure.lets_claim()
+            && self.lease.is_held(Instant::now());
+        let wanted = self.wanted().min(CLAIM_MAX);
+        let slots = u32::try_from(wanted).unwrap_or(u32::MAX);
+        (may_claim && slots > 0).then(|| {
+            let heir = Heir {
+                worker: self.worker,
+                slots,
+                now: self.clock.now(),
+            };
+            (heir, self.hands.reach(wanted))
+        })
+    }
+
     /// Rings for the dispatcher if it waits for room and there is room.
     pub(crate) fn room_was_made(&self) {
         if self.backlog.load(Ordering::SeqCst) && self.is_hungry() {
             self.work.notify_one();
+        }
+    }
+
+    /// How many tasks one call claims or records of one tenant, where that may be so many.
+    pub(crate) fn at_once(&self, max: usize) -> usize {
+        let is_alone = self.others.is_none();
+        match is_alone && self.crowd.is_there(Instant::now()) {
+            true => max.min(CROWDED_MAX),
+            false => max,
         }
     }
 
@@ -188,6 +228,7 @@ impl Shared {
     /// Notes that a number of tasks of that tenant and priority can be claimed. Those that go before claims
     /// that already wait for a slot are claimed even if nothing is wanted.
     pub(crate) fn work_arrived(&self, tenant: &Tenant, priority: Priority, tasks: usize) {
+        self.crowd.note(tenant, Instant::now());
         let overtaking = self.ready.overtaken_by(tenant, priority, tasks);
         if overtaking > 0 {
             self.overtaking.fetch_add(overtaking, Ordering::SeqCst);

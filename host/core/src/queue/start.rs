@@ -14,6 +14,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::nodes::Nodes;
+use crate::queue::crowd::Crowd;
 use crate::queue::drain::Drain;
 use crate::queue::elsewhere::Taps;
 use crate::queue::elsewhere::others::Others;
@@ -36,8 +37,8 @@ use crate::queue::shared::{Dice, Shared};
 use crate::queue::slots::Slots;
 use crate::queue::waiters::Waiters;
 use crate::queue::{
-    Queue, canceller, completer, cpu, dispatcher, drainer, elsewhere, fencing, heartbeat, lanes,
-    progress, pruner, reconciler, repairer, rescuer, scaler,
+    Queue, canceller, completer, cpu, dispatcher, drainer, elsewhere, ends, fencing, heartbeat,
+    lanes, progress, pruner, reconciler, repairer, rescuer, scaler,
 };
 use crate::registry::Registry;
 use crate::runner::admission::Admission;
@@ -194,6 +195,7 @@ fn share(parts: Parts) -> Shared {
         work: Notify::new(),
         changed_elsewhere: Notify::new(),
         backlog: AtomicBool::new(false),
+        crowd: Crowd::default(),
         overtaking: AtomicUsize::new(0),
         overtaken: Notify::new(),
         ready: Ready::new(parts.config.strategy),
@@ -219,9 +221,9 @@ fn spawn<A: Attempts>(
     attempts: Arc<A>,
     attic: Arc<dyn Attic>,
 ) -> mpsc::Sender<cofferdam_domain::task::TaskId> {
-    let (ends, ended) = mpsc::channel(completer::QUEUED_MAX);
+    let (ends, ended) = ends::ways();
     let (cancels, cancelled) = mpsc::channel(canceller::QUEUED_MAX);
-    let weak_ends = ends.downgrade();
+    let weak_ends = ends.weak();
     let executor = Arc::new(Executor::new(Arc::clone(shared), attempts, ends));
     let slots = Arc::new(Semaphore::new(shared.slots.max()));
     let shutdown = &shared.shutdown;

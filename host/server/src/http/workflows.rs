@@ -84,8 +84,13 @@ pub(crate) async fn submit(
     let (status, state) = match inserted.is_new {
         true => (StatusCode::ACCEPTED, WorkflowState::Running),
         false => {
-            let found = find(&services, &caller, inserted.id).await?;
-            (StatusCode::OK, found.workflow.state)
+            let whose = Whose::of(&caller);
+            let found = services
+                .queue
+                .workflows()
+                .workflow_state(&whose, inserted.id);
+            let state = found.await?.ok_or_else(|| unknown_workflow(inserted.id))?;
+            (StatusCode::OK, state)
         }
     };
     let path = format!("/v1/workflows/{}", inserted.id);

@@ -50,7 +50,8 @@ CREATE TABLE cofferdam.workflow_spec (
 CREATE UNIQUE INDEX workflow_idempotency_key ON cofferdam.workflow_spec (idempotency_key, tenant)
     WHERE idempotency_key IS NOT NULL;
 
--- The nodes of a workflow, by place. `remaining` says how many of those that it waits for are not final.
+-- The nodes of a workflow, by place. `remaining` says how many of those that it waits for are not final;
+-- `parents_completed`, that those that are final completed, as far as that is known.
 -- `parents` are the places that it waits for, and `kids` those that wait for it. An instance is
 -- waited for by the node at `instance_of`; if no more than `at_once` of them may be under way, those from
 -- `next_instance` to `last_instance` have one more in `remaining` until it is their turn. `waits`: 0 nothing,
@@ -62,6 +63,7 @@ CREATE TABLE cofferdam.node (
     seq            bigint   NOT NULL,
     name           text     NOT NULL,
     remaining      integer  NOT NULL,
+    parents_completed boolean NOT NULL DEFAULT true,
     parents        int4[]   NOT NULL,
     kids           int4[]   NOT NULL,
     instance_of    integer,

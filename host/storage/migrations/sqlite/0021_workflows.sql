@@ -50,7 +50,8 @@ CREATE TABLE workflow_spec (
 CREATE UNIQUE INDEX workflow_idempotency_key ON workflow_spec (idempotency_key, tenant)
     WHERE idempotency_key IS NOT NULL;
 
--- The nodes of a workflow, by place. `remaining` says how many of those that it waits for are not final.
+-- The nodes of a workflow, by place. `remaining` says how many of those that it waits for are not final;
+-- `parents_completed`, that those that are final completed, as far as that is known.
 -- `parents` are the places that it waits for, and `kids` those that wait for it, 4 bytes each. An instance is
 -- waited for by the node at `instance_of`; if no more than `at_once` of them may be under way, those from
 -- `next_instance` to `last_instance` have one more in `remaining` until it is their turn. `waits`: 0 nothing,
@@ -61,6 +62,7 @@ CREATE TABLE node (
     seq            INTEGER NOT NULL,
     name           TEXT    NOT NULL,
     remaining      INTEGER NOT NULL,
+    parents_completed INTEGER NOT NULL DEFAULT 1,
     parents        BLOB    NOT NULL,
     kids           BLOB    NOT NULL,
     instance_of    INTEGER,

@@ -2,6 +2,7 @@
 
 pub(crate) mod ends;
 pub(crate) mod fixture;
+pub(crate) mod heirs;
 pub(crate) mod parking;
 pub(crate) mod random;
 pub(crate) mod retries;
@@ -32,7 +33,6 @@ pub(crate) async fn a_node_waits_for_all_before_it<B: Backend>(backend: B) -> B 
     let node = a.node.clone().unwrap();
     assert_eq!((node.workflow, node.place, node.parents), (wid(1), 0, 0));
     assert_eq!(node.plan.as_deref(), Some("plan of a"));
-    assert!(a.holds_place, "whoever ends it looks for more");
     finish_one(storage, completed(&a, at(2))).await;
     assert_eq!(
         states(storage, 1).await,

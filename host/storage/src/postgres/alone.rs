@@ -37,6 +37,7 @@ pub(super) struct State {
 const ALONE_FOR: Duration = Duration::from_millis(100);
 
 /// The one tenant that waits, and whether somebody has to look again if it is still alone.
+#[derive(Default)]
 pub(super) struct Alone {
     pub(super) tenant: String,
     pub(super) is_stale: bool,

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures_util::FutureExt;
 
 use super::blobs::Outage;
@@ -17,10 +16,10 @@ use super::{
 };
 use crate::blobs::content::Content;
 use crate::{
-    Asked, Bounds, Cancelled, Finished, HeldTask, Inserted, InsertedBatch, Orphans, Progress,
-    Pruned, Purged, Rescued, Retried, StorageError, Tasks,
+    Asked, Bounds, Cancelled, Heir, HeldTask, Inserted, InsertedBatch, Orphans, Progress, Pruned,
+    Purged, Recorded, Rescued, Retried, StorageError, Tasks, large_output,
 };
-use cofferdam_domain::attempt::{Outcome, WorkerId};
+use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::batch::NewBatch;
 use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::claim::{AttemptEnd, Claim};
@@ -82,7 +81,15 @@ impl Tasks for PostgresStorage {
         .await
     }
 
-    async fn finish(&self, ends: Vec<AttemptEnd>) -> Result<Vec<Finished>, StorageError> {
+    async fn record(
+        &self,
+        ends: Vec<AttemptEnd>,
+        heir: Option<Heir>,
+    ) -> Result<Recorded, StorageError> {
+        let heir = heir.map(|heir| Heir {
+            slots: heir.slots.min(AT_ONCE_MAX),
+            ..heir
+        });
         let mut told = Vec::with_capacity(ends.len());
         for end in ends {
             let output = match large_output(&end) {
@@ -97,7 +104,7 @@ impl Tasks for PostgresStorage {
         let told = Arc::new(told);
         self.write(move |call| {
             let told = Arc::clone(&told);
-            async move { finish::finish(&call, &told).await }.boxed()
+            async move { finish::record(&call, &told, heir).await }.boxed()
         })
         .await
     }
@@ -286,18 +293,5 @@ impl Tasks for PostgresStorage {
             async move { reading!(call, tx, prune::orphans(&mut tx, &owners.0, &owners.1)) }.boxed()
         })
         .await
-    }
-}
-
-/// An output is kept in parts from this length on.
-const LARGE_OUTPUT_BYTES: usize = 1 << 20;
-
-/// The output of an attempt, if it is too large for its row.
-fn large_output(end: &AttemptEnd) -> Option<&Bytes> {
-    match &end.outcome {
-        Outcome::Completed(payload) => {
-            Some(&payload.body).filter(|body| body.len() >= LARGE_OUTPUT_BYTES)
-        }
-        Outcome::Failed(_) => None,
     }
 }

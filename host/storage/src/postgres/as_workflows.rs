@@ -17,7 +17,7 @@ use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::task::TaskId;
 use cofferdam_domain::time::Timestamp;
 use cofferdam_domain::whose::Whose;
-use cofferdam_domain::workflow::WorkflowId;
+use cofferdam_domain::workflow::{WorkflowId, WorkflowState};
 
 #[async_trait]
 impl Workflows for PostgresStorage {
@@ -39,6 +39,17 @@ impl Workflows for PostgresStorage {
     ) -> Result<Option<WorkflowNodes>, StorageError> {
         self.read_of(whose, move |call| {
             async move { reading!(call, tx, workflows::workflow(&mut tx, id)) }.boxed()
+        })
+        .await
+    }
+
+    async fn workflow_state(
+        &self,
+        whose: &Whose,
+        id: WorkflowId,
+    ) -> Result<Option<WorkflowState>, StorageError> {
+        self.read_of(whose, move |call| {
+            async move { reading!(call, tx, workflows::state(&mut tx, id)) }.boxed()
         })
         .await
     }

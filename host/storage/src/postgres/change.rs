@@ -1,6 +1,6 @@
 //! Changes by hand: cancel and retry, of several tasks at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -11,9 +11,10 @@ use super::nodes::id_of;
 use super::params::params;
 use super::places::{Places, lock_of_waiting, place_of};
 use super::release::{self, EndedNodes};
+use super::settle::node_at;
 use super::templates;
 use super::tx::{Mode, Tx};
-use crate::fate::{ATTEMPT_MAX, NO_PLACE_YET, Place};
+use crate::fate::{ATTEMPT_MAX, NO_PLACE_YET, NodeAt, Place};
 use crate::rows::state_of;
 use crate::{Cancelled, Retried, StorageError};
 use cofferdam_domain::attempt::WorkerId;
@@ -26,7 +27,7 @@ macro_rules! lock_sql {
     ($due_at:literal) => {
         concat!(
             "SELECT s.id, t.seq, t.state, t.worker, t.cancel_requested, t.attempt, s.template,
-                t.batch, t.batch_bound, t.tenant, t.workflow
+                t.batch, t.batch_bound, t.tenant, t.workflow, t.place
              FROM cofferdam.task_spec s JOIN cofferdam.task t ON t.seq = s.seq
              WHERE s.id = ANY($1::uuid[]) AND ($2::text IS NULL OR s.tenant = $2) AND t.due_at ",
             $due_at,
@@ -66,7 +67,7 @@ struct Locked {
     template: i64,
     place: Option<Place>,
     tenant: String,
-    workflow: Option<i64>,
+    node: Option<NodeAt>,
 }
 
 impl Locked {
@@ -81,7 +82,7 @@ impl Locked {
             template: get(row, 6)?,
             place: place_of(row, 7)?,
             tenant: get(row, 9)?,
-            workflow: get(row, 10)?,
+            node: node_at(row, 10)?,
         })
     }
 }
@@ -135,7 +136,7 @@ async fn cancel_some(
         }
     };
     let (mut ended, mut asked) = (Vec::new(), Vec::new());
-    let mut nodes = EndedNodes::default();
+    let (mut nodes, mut of_workflows) = (EndedNodes::default(), Vec::new());
     let mut places = Places::default();
     let mut became = Vec::with_capacity(rows.len());
     for row in &rows {
@@ -145,8 +146,9 @@ async fn cancel_some(
                 ended.push(task.seq);
                 tx.moved(&task.tenant, task.state, TaskState::Cancelled);
                 places.freed(task.place);
-                if task.workflow.is_some() {
-                    nodes.push_cancelled(task.id.0, task.state, now);
+                if let Some(node) = task.node {
+                    nodes.push_cancelled(node, task.state, now);
+                    of_workflows.push(task.id.0);
                 }
                 Cancelled::AtOnce
             }
@@ -169,8 +171,9 @@ async fn cancel_some(
     if !nodes.is_empty() {
         // Those that are cancelled are not released first.
         tx.query(CANCEL, params![ended, now.as_millis()]).await?;
-        ended_nodes.extend(nodes.ids());
-        nodes.release(&mut tx).await?;
+        ended_nodes.append(&mut of_workflows);
+        nodes.lock(&mut tx, &HashSet::new()).await?;
+        nodes.release(&mut tx, None).await?;
     } else if !ended.is_empty() {
         tx.later(CANCEL, params![ended, now.as_millis()]);
     }
@@ -197,8 +200,8 @@ pub(super) async fn retry_all(
     let mut places = Places::default();
     for row in &rows {
         let task = Locked::of(row)?;
-        let answer = match (task.workflow, task.state) {
-            (Some(workflow), _) => Retried::OfWorkflow(id_of(&mut tx, workflow).await?),
+        let answer = match (task.node, task.state) {
+            (Some(node), _) => Retried::OfWorkflow(id_of(&mut tx, node.workflow).await?),
             (None, TaskState::Failed | TaskState::Cancelled) if task.attempt >= ATTEMPT_MAX => {
                 Retried::Exhausted
             }

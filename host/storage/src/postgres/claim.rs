@@ -5,14 +5,16 @@
 //! (an advisory lock): what is under way is counted, candidates are looked for in each lane, and those
 //! are taken whose turn it is (`turns`). So no bound is ever exceeded, whatever other hosts do.
 
+mod inherited;
 mod statements;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+pub(super) use self::inherited::{heir, inherited};
 use super::alone::Alone;
 use super::call::Call;
 use super::fault::{Fault, get, get_u32};
@@ -219,7 +221,10 @@ impl Claiming {
         }
         match seqs.is_empty() {
             true => Ok(HashMap::new()),
-            false => nodes::claimed_nodes(&mut self.tx, seqs).await,
+            false => {
+                let (sql, asked) = nodes::of_claimed(seqs);
+                Ok(nodes::claimed_nodes(&self.tx.query(sql, asked).await?)?)
+            }
         }
     }
 
@@ -264,9 +269,7 @@ async fn claim_of(
         created_at: Timestamp::from_millis(get(row, 6)?),
         run_at: Timestamp::from_millis(get(row, 7)?),
         claimed_at: now,
-        holds_place: get::<bool>(row, 17)?
-            || get::<bool>(row, 19)?
-            || chosen.is_some_and(|chosen| chosen.is_counted),
+        holds_place: get::<bool>(row, 17)? || chosen.is_some_and(|chosen| chosen.is_counted),
         ahead: chosen.is_some_and(|chosen| chosen.ahead),
         tenant: tenant_of(get(row, 18)?)?,
         spec: Arc::new(spec),
@@ -295,5 +298,7 @@ async fn end_unreadable(
         let after = After::Final(TaskState::Failed);
         settling.settle(&task, after, false, &Ending::bare(now, &outcome))?;
     }
-    settling.write(tx).await
+    settling.ended.lock(tx, &HashSet::new()).await?;
+    settling.write(tx, None).await?;
+    Ok(())
 }

@@ -11,15 +11,15 @@ use uuid::Uuid;
 
 use super::blobs::Stored;
 use super::call::Call;
+use super::claim;
 use super::fault::{Fault, get};
 use super::params::{params, text};
-use super::release;
 use super::settle::{RunningTask, Settling, running, running_columns};
 use super::templates;
 use super::tx::{Mode, Tx};
 use crate::fate::{self, Fate};
 use crate::rows::Ending;
-use crate::{Finished, Progress, StorageError};
+use crate::{Finished, Heir, Progress, Recorded, StorageError};
 use cofferdam_domain::attempt::Outcome;
 use cofferdam_domain::claim::{AttemptEnd, Next};
 use cofferdam_domain::state::TaskState;
@@ -56,14 +56,16 @@ const PROGRESS: &str = "
 /// An end, and where its output is if that is too long for a row.
 pub(super) type Told = (AttemptEnd, Option<Stored>);
 
-/// Records ends, in order.
-pub(super) async fn finish(call: &Call, ends: &[Told]) -> Result<Vec<Finished>, Fault> {
+/// Records ends, in order; the heir claims what they release, if its tenant's turn it is.
+pub(super) async fn record(
+    call: &Call,
+    ends: &[Told],
+    heir: Option<Heir>,
+) -> Result<Recorded, Fault> {
     let mut tx = call.begin(Mode::Durable).await?;
-    let workflows = ends.iter().filter_map(|(end, _)| end.workflow);
-    release::lock(&mut tx, workflows.map(|workflow| workflow.0).collect()).await?;
     let mut finished = vec![Finished::Stale; ends.len()];
     let mut settling = Settling::default();
-    let recorded = at_once::end(&mut tx, ends, &mut settling).await?;
+    let (recorded, locked) = at_once::end(&mut tx, ends, &mut settling).await?;
     for (place, state) in &recorded {
         finished[*place] = Finished::Recorded(*state);
     }
@@ -71,7 +73,10 @@ pub(super) async fn finish(call: &Call, ends: &[Told]) -> Result<Vec<Finished>, 
     let holders = holders(&mut tx, ends, left.collect()).await?;
     if recorded.is_empty() && holders.is_empty() {
         tx.rollback().await?;
-        return Ok(finished);
+        return Ok(Recorded {
+            finished,
+            ..Recorded::default()
+        });
     }
     let max_lost = max_lost(&mut tx, ends, &holders).await?;
     for (place, task) in &holders {
@@ -82,9 +87,22 @@ pub(super) async fn finish(call: &Call, ends: &[Told]) -> Result<Vec<Finished>, 
         let state = settle(&mut settling, task, &ends[*place], max_lost)?;
         finished[*place] = Finished::Recorded(state);
     }
-    settling.write(&mut tx).await?;
+    settling.ended.lock(&mut tx, &locked).await?;
+    let heir = heir.filter(|_| !settling.ended.is_empty());
+    let of = heir.and_then(|heir| claim::heir(call, heir));
+    let released = settling.write(&mut tx, of).await?;
+    let claims = match heir {
+        Some(heir) if !released.claimed.is_empty() => {
+            claim::inherited(&mut tx, released.claimed, heir.now).await?
+        }
+        Some(_) | None => Vec::new(),
+    };
     tx.commit().await?;
-    Ok(finished)
+    Ok(Recorded {
+        finished,
+        claims,
+        is_more: released.is_more,
+    })
 }
 
 /// The holder of each of the places at which its end is told for the first time.

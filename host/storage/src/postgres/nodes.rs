@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio_postgres::Row;
 
 use super::fault::{Fault, get, get_u8, get_u32};
-use super::params::params;
+use super::params::{Params, params};
 use super::tx::Tx;
 use crate::StorageError;
 use crate::rows::{waits_of, workflow_state_number};
@@ -16,7 +16,7 @@ use cofferdam_domain::workflow::{ClaimedNode, ParkedFor, WorkflowId, WorkflowSta
 
 const NODES: &str = "
     SELECT n.seq, w.id, w.state, w.stopping, w.cancelling, n.name, n.place, cardinality(n.parents),
-        n.instance_of, n.waits, n.waits_for, n.plan, g.content_type, g.payload
+        n.instance_of, n.waits, n.waits_for, n.plan, g.content_type, g.payload, n.parents_completed
     FROM unnest($1::int8[]) AS u(seq) JOIN cofferdam.task t ON t.seq = u.seq
     JOIN cofferdam.node n ON n.workflow = t.workflow AND n.place = t.place
     JOIN cofferdam.workflow w ON w.seq = n.workflow
@@ -31,16 +31,15 @@ pub(super) async fn id_of(tx: &mut Tx, workflow: i64) -> Result<WorkflowId, Faul
     Ok(WorkflowId(get(&row, 0)?))
 }
 
-/// The nodes that claimed tasks are, by their tasks.
-pub(super) async fn claimed_nodes(
-    tx: &mut Tx,
-    seqs: Vec<i64>,
-) -> Result<HashMap<i64, ClaimedNode>, Fault> {
-    let mut nodes = HashMap::new();
-    for row in tx.query(NODES, params![seqs]).await? {
-        nodes.insert(get(&row, 0)?, claimed_node(&row)?);
-    }
-    Ok(nodes)
+/// What asks for the nodes that claimed tasks are.
+pub(super) fn of_claimed(seqs: Vec<i64>) -> (&'static str, Params) {
+    (NODES, params![seqs])
+}
+
+/// The nodes in the rows of that, by their tasks.
+pub(super) fn claimed_nodes(rows: &[Row]) -> Result<HashMap<i64, ClaimedNode>, StorageError> {
+    let node = |row| Ok((get(row, 0)?, claimed_node(row)?));
+    rows.iter().map(node).collect()
 }
 
 fn claimed_node(row: &Row) -> Result<ClaimedNode, StorageError> {
@@ -56,6 +55,7 @@ fn claimed_node(row: &Row) -> Result<ClaimedNode, StorageError> {
         name: get(row, 5)?,
         place: get_u32(row, 6)?,
         parents: get_u32(row, 7)?,
+        parents_completed: get(row, 14)?,
         plan: get(row, 11)?,
         instance_of: instance_of.map(i32::cast_unsigned),
         is_paused: get_u8(row, 2)? == paused,

@@ -67,7 +67,7 @@ pub(super) async fn rescue(
     match rows.is_empty() {
         true => tx.rollback().await?,
         false => {
-            settling.write(&mut tx).await?;
+            settling.write(&mut tx, None).await?;
             tx.commit().await?;
         }
     }

@@ -10,7 +10,7 @@ use self::columns::{MOVE, Moved, Moves, RECORD, Records};
 use super::fault::{Fault, get, get_u32};
 use super::params::{Params, Raw, params};
 use super::places::{Places, place_of};
-use super::release::EndedNodes;
+use super::release::{EndedNodes, Heir, Released};
 use super::tx::Tx;
 use crate::StorageError;
 use crate::fate::{After, NodeAt, Running};
@@ -70,7 +70,7 @@ pub(super) fn running(row: &Row) -> Result<RunningTask, StorageError> {
 }
 
 /// The node that columns `first` and the next tell of.
-fn node_at(row: &Row, first: usize) -> Result<Option<NodeAt>, StorageError> {
+pub(super) fn node_at(row: &Row, first: usize) -> Result<Option<NodeAt>, StorageError> {
     let (workflow, place): (Option<i64>, Option<i32>) = (get(row, first)?, get(row, first + 1)?);
     let both = workflow.zip(place.map(i32::cast_unsigned));
     Ok(both.map(|(workflow, place)| NodeAt { workflow, place }))
@@ -116,9 +116,9 @@ impl Settling {
         let (state, run_at) = match after {
             After::Final(state) => {
                 self.places.freed(task.place);
-                if task.node.is_some() {
+                if let Some(node) = task.node {
                     let kind = ending.outcome.failure_kind();
-                    self.ended.push(running.id, state, kind, ending.finished_at);
+                    self.ended.push(node, state, kind, ending.finished_at);
                 }
                 (state, None)
             }
@@ -167,9 +167,9 @@ impl Settling {
         Ok(TaskState::Pending)
     }
 
-    /// Sends it all with the commit, but for what it releases.
-    pub(super) async fn write(self, tx: &mut Tx) -> Result<(), Fault> {
-        self.ended.release(tx).await?;
+    /// Sends it all with the commit, but for what it releases of workflows that are locked, which the heir claims.
+    pub(super) async fn write(self, tx: &mut Tx, heir: Option<Heir>) -> Result<Released, Fault> {
+        let released = self.ended.release(tx, heir).await?;
         for (tenant, state, kept_bytes) in self.states {
             tx.moved(&tenant, TaskState::Running, state);
             tx.kept(&tenant, kept_bytes);
@@ -184,7 +184,7 @@ impl Settling {
             tx.later(OUTPUT, output);
         }
         self.places.fill(tx);
-        Ok(())
+        Ok(released)
     }
 
     fn record(

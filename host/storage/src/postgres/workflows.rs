@@ -38,7 +38,7 @@ use cofferdam_domain::workflow::{WorkflowId, WorkflowState};
 pub(super) use self::again::retry;
 pub(super) use self::before::ends_before;
 pub(super) use self::change::{cancel, cancel_instances, pause};
-pub(super) use self::look::{definition, list, workflow};
+pub(super) use self::look::{definition, list, state, workflow};
 pub(super) use self::park::{Parked, park};
 pub(super) use self::repair::repair;
 pub(super) use self::signals::signal;

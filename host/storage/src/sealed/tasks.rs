@@ -8,9 +8,11 @@ use async_trait::async_trait;
 
 use super::Sealed;
 use super::values::Row;
+use crate::blocking::blocking;
+use crate::seal::Sealer;
 use crate::{
-    Asked, Bounds, Cancelled, Finished, HeldTask, Inserted, InsertedBatch, Orphans, Progress,
-    Pruned, Purged, Rescued, Retried, StorageError, Tasks,
+    Asked, Bounds, Cancelled, Heir, HeldTask, Inserted, InsertedBatch, Orphans, Progress, Pruned,
+    Purged, Recorded, Rescued, Retried, StorageError, Tasks, large_output,
 };
 use cofferdam_domain::attempt::{Failure, FailureKind, LeftOut, Outcome, Streams, Usage, WorkerId};
 use cofferdam_domain::batch::NewBatch;
@@ -49,10 +51,42 @@ impl Sealed<dyn Tasks> {
         Ok(())
     }
 
-    fn keep_end(&self, end: &mut AttemptEnd) {
-        let row = Row::attempt(&self.sealer, &end.tenant, end.task_id, end.attempt);
-        row.keep_end(&mut end.outcome, &mut end.streams);
+    /// Opens what was claimed; what cannot be opened is given back or fails.
+    async fn open_claims(&self, claimed: Vec<Claim>, now: Timestamp) -> Vec<Claim> {
+        let (mut claims, mut unread) = (Vec::with_capacity(claimed.len()), Vec::new());
+        for mut claim in claimed {
+            match self.open_claim(&mut claim) {
+                Ok(()) => claims.push(claim),
+                Err(error) => unread.push(end_of_unread(&claim, &error, now)),
+            }
+        }
+        // A claim whose end is not recorded here is held by nobody, and is rescued as such.
+        if !unread.is_empty()
+            && let Err(error) = self.inner.finish(unread).await
+        {
+            tracing::warn!(%error, "tasks that cannot be read were not given back");
+        }
+        claims
     }
+
+    /// Seals ends; large ones on a thread that may be busy for long.
+    async fn keep_ends(&self, mut ends: Vec<AttemptEnd>) -> Result<Vec<AttemptEnd>, StorageError> {
+        let sealer = Arc::clone(&self.sealer);
+        let is_long = ends.iter().any(|end| large_output(end).is_some());
+        let keep = move || {
+            ends.iter_mut().for_each(|end| keep_end(&sealer, end));
+            ends
+        };
+        match is_long {
+            true => blocking(move || Ok(keep())).await,
+            false => Ok(keep()),
+        }
+    }
+}
+
+fn keep_end(sealer: &Sealer, end: &mut AttemptEnd) {
+    let row = Row::attempt(sealer, &end.tenant, end.task_id, end.attempt);
+    row.keep_end(&mut end.outcome, &mut end.streams);
 }
 
 /// What becomes of a claimed task that cannot be read: it waits for a host that has its key, and fails if it
@@ -111,25 +145,21 @@ impl Tasks for Sealed<dyn Tasks> {
         now: Timestamp,
     ) -> Result<Vec<Claim>, StorageError> {
         let claimed = self.inner.claim(worker, slots, order, now).await?;
-        let (mut claims, mut unread) = (Vec::with_capacity(claimed.len()), Vec::new());
-        for mut claim in claimed {
-            match self.open_claim(&mut claim) {
-                Ok(()) => claims.push(claim),
-                Err(error) => unread.push(end_of_unread(&claim, &error, now)),
-            }
-        }
-        // A claim whose end is not recorded here is held by nobody, and is rescued as such.
-        if !unread.is_empty()
-            && let Err(error) = self.inner.finish(unread).await
-        {
-            tracing::warn!(%error, "tasks that cannot be read were not given back");
-        }
-        Ok(claims)
+        Ok(self.open_claims(claimed, now).await)
     }
 
-    async fn finish(&self, mut ends: Vec<AttemptEnd>) -> Result<Vec<Finished>, StorageError> {
-        ends.iter_mut().for_each(|end| self.keep_end(end));
-        self.inner.finish(ends).await
+    async fn record(
+        &self,
+        ends: Vec<AttemptEnd>,
+        heir: Option<Heir>,
+    ) -> Result<Recorded, StorageError> {
+        let ends = self.keep_ends(ends).await?;
+        let recorded = self.inner.record(ends, heir).await?;
+        let claims = match heir {
+            None => recorded.claims,
+            Some(heir) => self.open_claims(recorded.claims, heir.now).await,
+        };
+        Ok(Recorded { claims, ..recorded })
     }
 
     async fn report_progress(

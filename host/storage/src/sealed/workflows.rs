@@ -14,7 +14,7 @@ use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::TaskId;
 use cofferdam_domain::time::Timestamp;
 use cofferdam_domain::whose::Whose;
-use cofferdam_domain::workflow::WorkflowId;
+use cofferdam_domain::workflow::{WorkflowId, WorkflowState};
 
 impl Sealed<dyn Workflows> {
     fn keep_nodes(&self, nodes: &mut [NewNode]) -> Result<(), StorageError> {
@@ -91,6 +91,14 @@ impl Workflows for Sealed<dyn Workflows> {
             }
         }
         Ok(Some(found))
+    }
+
+    async fn workflow_state(
+        &self,
+        whose: &Whose,
+        id: WorkflowId,
+    ) -> Result<Option<WorkflowState>, StorageError> {
+        self.inner.workflow_state(whose, id).await
     }
 
     async fn workflow_definition(

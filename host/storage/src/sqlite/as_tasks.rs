@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 
 use super::beside::Fresh;
 use super::{
@@ -13,10 +12,10 @@ use super::{
 };
 use crate::blocking::blocking;
 use crate::{
-    Asked, Bounds, Cancelled, Finished, HeldTask, Inserted, InsertedBatch, Orphans, Progress,
-    Pruned, Purged, Rescued, Retried, StorageError, Tasks,
+    Asked, Bounds, Cancelled, Heir, HeldTask, Inserted, InsertedBatch, Orphans, Progress, Pruned,
+    Purged, Recorded, Rescued, Retried, StorageError, Tasks, large_output,
 };
-use cofferdam_domain::attempt::{Outcome, WorkerId};
+use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::batch::NewBatch;
 use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::claim::{AttemptEnd, Claim};
@@ -68,12 +67,18 @@ impl Tasks for SqliteStorage {
             .await
     }
 
-    async fn finish(&self, ends: Vec<AttemptEnd>) -> Result<Vec<Finished>, StorageError> {
-        if ends.iter().all(|end| large_output(end).is_none()) {
-            let ends: Vec<_> = ends.into_iter().map(|end| (end, None)).collect();
-            return self.record(ends).await;
-        }
-        self.finish_large(ends).await
+    async fn record(
+        &self,
+        ends: Vec<AttemptEnd>,
+        heir: Option<Heir>,
+    ) -> Result<Recorded, StorageError> {
+        let ends = match ends.iter().all(|end| large_output(end).is_none()) {
+            true => ends.into_iter().map(|end| (end, None)).collect(),
+            false => self.put_large(ends).await?,
+        };
+        self.writer
+            .call_for(ends.len(), move |db| finish::record(db, &ends, heir))
+            .await
     }
 
     async fn report_progress(
@@ -255,22 +260,12 @@ impl Tasks for SqliteStorage {
     }
 }
 
-/// An output is kept beside the database from this length on.
-const LARGE_OUTPUT_BYTES: usize = 1 << 20;
-
-/// The output of an attempt, if it is too large for its row.
-fn large_output(end: &AttemptEnd) -> Option<&Bytes> {
-    match &end.outcome {
-        Outcome::Completed(payload) => {
-            Some(&payload.body).filter(|body| body.len() >= LARGE_OUTPUT_BYTES)
-        }
-        Outcome::Failed(_) => None,
-    }
-}
-
 impl SqliteStorage {
-    /// Records ends. Large outputs are put beside the database first.
-    async fn finish_large(&self, ends: Vec<AttemptEnd>) -> Result<Vec<Finished>, StorageError> {
+    /// Puts large outputs beside the database.
+    async fn put_large(
+        &self,
+        ends: Vec<AttemptEnd>,
+    ) -> Result<Vec<(AttemptEnd, Option<Fresh>)>, StorageError> {
         let putting = self.beside.begin().await;
         let put = move |end: AttemptEnd| {
             let output = large_output(&end)
@@ -278,21 +273,7 @@ impl SqliteStorage {
                 .transpose()?;
             Ok((end, output))
         };
-        let ends = blocking(move || {
-            let put: Result<Vec<_>, StorageError> = ends.into_iter().map(put).collect();
-            put
-        })
-        .await?;
-        self.record(ends).await
-    }
-
-    async fn record(
-        &self,
-        ends: Vec<(AttemptEnd, Option<Fresh>)>,
-    ) -> Result<Vec<Finished>, StorageError> {
-        self.writer
-            .call_for(ends.len(), move |db| finish::finish(db, &ends))
-            .await
+        blocking(move || ends.into_iter().map(put).collect()).await
     }
 }
 

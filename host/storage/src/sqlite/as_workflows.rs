@@ -12,7 +12,7 @@ use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::task::TaskId;
 use cofferdam_domain::time::Timestamp;
 use cofferdam_domain::whose::Whose;
-use cofferdam_domain::workflow::WorkflowId;
+use cofferdam_domain::workflow::{WorkflowId, WorkflowState};
 
 #[async_trait]
 impl Workflows for SqliteStorage {
@@ -38,6 +38,17 @@ impl Workflows for SqliteStorage {
         let whose = whose.clone();
         self.readers
             .call(move |conn| workflows::workflow(conn, &whose, id))
+            .await
+    }
+
+    async fn workflow_state(
+        &self,
+        whose: &Whose,
+        id: WorkflowId,
+    ) -> Result<Option<WorkflowState>, StorageError> {
+        let whose = whose.clone();
+        self.readers
+            .call(move |conn| workflows::state(conn, &whose, id))
             .await
     }
 

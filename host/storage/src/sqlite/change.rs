@@ -106,7 +106,8 @@ fn end_waiting(
     }
     if let Some(at) = task.node {
         let ended = EndedNode::of(at, after, None).having_been(state);
-        release::release(&db.conn, &mut db.tallies, &[(ended, now)])?;
+        let freed = release::free(&db.conn, &mut db.tallies, &[(ended, now)])?;
+        release::pending(&db.conn, &mut db.tallies, &freed)?;
     }
     Ok(())
 }

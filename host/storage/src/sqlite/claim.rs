@@ -8,7 +8,7 @@ use rusqlite::{Row, params};
 use super::db::Db;
 use super::settle::{Settling, node_at, running};
 use super::spec::spec_parts;
-use super::{lanes, nodes};
+use super::{lanes, nodes, release};
 use crate::StorageError;
 use crate::fate::{After, NodeAt};
 use crate::rows::{Ending, SpecParts, Template, tenant_of};
@@ -22,11 +22,12 @@ use cofferdam_domain::time::Timestamp;
 const READ: &str = "
     SELECT t.id, t.template, t.priority, t.attempt, t.max_attempts, t.lost, t.created_at,
         t.run_at, s.content_type, s.blob, s.blob_bytes, s.args, s.env, s.metadata, s.body,
-        t.batch_bound IS NOT NULL, t.workflow, t.place
+        t.batch_bound IS NOT NULL, t.workflow, t.place, t.lane, t.state
     FROM task t JOIN task_spec s ON s.seq = t.seq WHERE t.seq = ?1";
 const TAKE: &str = "
     UPDATE task SET state = 2, attempt = attempt + 1, fence = ?2, worker = ?3, claimed_at = ?4,
-        updated_at = ?4, progress = 0, progress_note = '', change = ?5, counted = ?6 WHERE seq = ?1
+        updated_at = ?4, progress = 0, progress_note = '', change = ?5, counted = ?6,
+        run_at = max(run_at, ?7) WHERE seq = ?1
     RETURNING tenant";
 
 const HELD: &str = "
@@ -35,18 +36,20 @@ const HELD: &str = "
     FROM task WHERE seq = ?1";
 
 /// A row of [`READ`].
-struct Candidate {
+pub(super) struct Candidate {
     id: TaskId,
     template: i64,
-    priority: u8,
+    pub(super) priority: u8,
     attempt: u32,
     max_attempts: u32,
     lost: u32,
     created_at: Timestamp,
-    run_at: Timestamp,
+    pub(super) run_at: Timestamp,
     parts: SpecParts,
     holds_place: bool,
-    node: Option<NodeAt>,
+    pub(super) node: Option<NodeAt>,
+    pub(super) lane: i64,
+    pub(super) state: u8,
 }
 
 /// Takes up to `slots` tasks for `worker`. A task with inconsistent rows ends failed, so that it
@@ -60,42 +63,20 @@ pub(super) fn claim(
 ) -> Result<Vec<Claim>, StorageError> {
     db.budget.check_for_ends(&db.conn)?;
     let chosen = choose(db, worker, slots, order, now)?;
-    let Db {
-        conn,
-        templates,
-        tallies,
-        random,
-        ..
-    } = db;
-    let mut read = conn.prepare_cached(READ)?;
-    let mut take = conn.prepare_cached(TAKE)?;
     let mut claims = Vec::with_capacity(chosen.len());
     let mut unreadable = Vec::new();
     for chosen in chosen {
         let seq = chosen.seq;
-        let found = read
-            .query_row([seq], candidate)
-            .map_err(StorageError::from)
-            .and_then(|found| {
-                let node = found.node.map(|at| nodes::claimed_node(conn, at));
-                Ok((
-                    templates.get(conn, found.template)?,
-                    node.transpose()?,
-                    found,
-                ))
-            });
-        let fence = Fence(random.random());
-        let taken = params![
-            seq,
-            fence.0.cast_signed(),
-            worker.0.as_bytes(),
-            now.as_millis(),
-            tallies.next_change(),
-            chosen.is_counted,
-        ];
-        let tenant: String = take.query_row(taken, |row| row.get(0))?;
-        tallies.moved(&tenant, TaskState::Pending, TaskState::Running, 1);
-        let claim = found.and_then(|(template, node, found)| {
+        let found = read(db, seq).and_then(|(found, template)| {
+            let node = found.node.map(|at| nodes::claimed_node(&db.conn, at));
+            Ok((found, template, node.transpose()?))
+        });
+        let fence = fence(db);
+        let by = (worker, fence, now);
+        let tenant = take(db, seq, by, chosen.is_counted, Timestamp::EPOCH)?;
+        db.tallies
+            .moved(&tenant, TaskState::Pending, TaskState::Running, 1);
+        let claim = found.and_then(|(found, template, node)| {
             let claim = found.into_claim(&template, &tenant, fence, now)?;
             Ok(Claim {
                 holds_place: claim.holds_place || chosen.is_counted,
@@ -110,9 +91,43 @@ pub(super) fn claim(
             Err(error) => return Err(error),
         }
     }
-    drop((read, take));
     end_unreadable(db, unreadable, now)?;
     Ok(claims)
+}
+
+/// What is to be known of a task that is claimed.
+pub(super) fn read(db: &mut Db, seq: i64) -> Result<(Candidate, Arc<Template>), StorageError> {
+    let mut read = db.conn.prepare_cached(READ)?;
+    let found = read.query_row([seq], candidate)?;
+    let template = db.templates.get(&db.conn, found.template)?;
+    Ok((found, template))
+}
+
+/// A new fence.
+pub(super) fn fence(db: &mut Db) -> Fence {
+    Fence(db.random.random())
+}
+
+/// Gives a task to a worker under a fence from now on; it was there to be claimed at `run_at` at the earliest. Tells
+/// whose it is.
+pub(super) fn take(
+    db: &mut Db,
+    seq: i64,
+    (worker, fence, now): (WorkerId, Fence, Timestamp),
+    is_counted: bool,
+    run_at: Timestamp,
+) -> Result<String, StorageError> {
+    let taken = params![
+        seq,
+        fence.0.cast_signed(),
+        worker.0.as_bytes(),
+        now.as_millis(),
+        db.tallies.next_change(),
+        is_counted,
+        run_at.as_millis(),
+    ];
+    let mut take = db.conn.prepare_cached(TAKE)?;
+    Ok(take.query_row(taken, |row| row.get(0))?)
 }
 
 fn end_unreadable(
@@ -139,7 +154,8 @@ fn end_unreadable(
         let ending = Ending::bare(now, &outcome);
         settling.settle(&task, After::Final(TaskState::Failed), &ending)?;
     }
-    settling.pass_on()
+    let freed = settling.pass_on()?;
+    release::pending(&db.conn, &mut db.tallies, &freed)
 }
 
 /// The tasks whose turn it is.
@@ -179,7 +195,7 @@ fn choose(
 }
 
 impl Candidate {
-    fn into_claim(
+    pub(super) fn into_claim(
         self,
         template: &Template,
         tenant: &str,
@@ -197,7 +213,7 @@ impl Candidate {
             created_at: self.created_at,
             run_at: self.run_at,
             claimed_at: now,
-            holds_place: self.holds_place || self.node.is_some(),
+            holds_place: self.holds_place,
             ahead: false,
             tenant: tenant_of(tenant)?,
             spec: Arc::new(self.parts.into_spec(template, priority)?),
@@ -219,5 +235,7 @@ fn candidate(row: &Row<'_>) -> rusqlite::Result<Candidate> {
         parts: spec_parts(row, 8)?,
         holds_place: row.get(15)?,
         node: node_at(row, 16)?,
+        lane: row.get(18)?,
+        state: row.get(19)?,
     })
 }

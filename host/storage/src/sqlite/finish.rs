@@ -4,11 +4,12 @@ use rusqlite::{OptionalExtension, params};
 
 use super::beside::Fresh;
 use super::db::Db;
+use super::inherit;
 use super::settle::{Settling, running};
 use crate::blobs::BlobHash;
 use crate::fate::{self, Fate, Running};
 use crate::rows::Ending;
-use crate::{Finished, Progress, StorageError};
+use crate::{Finished, Heir, Progress, Recorded, StorageError};
 use cofferdam_domain::attempt::Outcome;
 use cofferdam_domain::claim::AttemptEnd;
 use cofferdam_domain::state::TaskState;
@@ -24,11 +25,13 @@ const UNCLAIM: &str = "
         run_at = max(run_at, coalesce(?4, run_at))
     WHERE seq = ?1";
 
-/// Records ends in order. An output that is already beside the database comes with its place.
-pub(super) fn finish(
+/// Records ends in order. An output that is already beside the database comes with its place. The heir claims what
+/// they release.
+pub(super) fn record(
     db: &mut Db,
     ends: &[(AttemptEnd, Option<Fresh>)],
-) -> Result<Vec<Finished>, StorageError> {
+    heir: Option<Heir>,
+) -> Result<Recorded, StorageError> {
     let mut settling = Settling::prepare(db)?;
     let mut holder = settling.conn.prepare_cached(HOLDER)?;
     let mut finished = Vec::with_capacity(ends.len());
@@ -47,8 +50,13 @@ pub(super) fn finish(
         });
     }
     drop(holder);
-    settling.pass_on()?;
-    Ok(finished)
+    let freed = settling.pass_on()?;
+    let (claims, is_more) = inherit::inherit(db, &freed, heir)?;
+    Ok(Recorded {
+        finished,
+        claims,
+        is_more,
+    })
 }
 
 impl Settling<'_> {

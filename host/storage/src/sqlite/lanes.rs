@@ -89,6 +89,11 @@ pub(super) fn ring(conn: &Connection, behind: &Place) -> Result<(Vec<Lane>, Plac
 pub(super) struct Place(String, i64);
 
 impl Place {
+    /// The lane of that number of a tenant's.
+    pub(super) fn new(tenant: &str, number: i64) -> Place {
+        Place(tenant.to_owned(), number)
+    }
+
     /// Whether no lane is before it.
     pub(super) fn is_first(&self) -> bool {
         self.1 == i64::MIN
@@ -102,7 +107,8 @@ impl Default for Place {
     }
 }
 
-fn lane(conn: &Connection, place: &Place) -> Result<Lane, StorageError> {
+/// A lane, whether or not tasks wait in it.
+pub(super) fn lane(conn: &Connection, place: &Place) -> Result<Lane, StorageError> {
     let Place(tenant, number) = place;
     let told: Option<(u32, Option<u32>)> = conn
         .prepare_cached(TENANT)?

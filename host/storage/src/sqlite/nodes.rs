@@ -12,7 +12,7 @@ use cofferdam_domain::workflow::{ClaimedNode, ParkedFor, WorkflowId, WorkflowSta
 
 const NODE: &str = "
     SELECT w.id, w.state, w.stopping, w.cancelling, n.name, octet_length(n.parents) / 4, n.instance_of,
-        n.waits, n.waits_for, p.plan
+        n.waits, n.waits_for, p.plan, n.parents_completed
     FROM node n JOIN workflow w ON w.seq = n.workflow LEFT JOIN node_plan p ON p.seq = n.seq
     WHERE n.workflow = ?1 AND n.place = ?2";
 const SIGNAL: &str = "
@@ -36,6 +36,7 @@ pub(super) fn claimed_node(conn: &Connection, at: NodeAt) -> Result<ClaimedNode,
         name: row.get(4)?,
         place: at.place,
         parents: row.get(5)?,
+        parents_completed: row.get(10)?,
         plan: row.get(9)?,
         instance_of: row.get(6)?,
         is_paused: row.get::<_, u8>(1)? == paused,

@@ -25,7 +25,8 @@ const COUNT: &str = "
     WHERE seq = ?1
     RETURNING state, open, fails, cancels, cancelling, tenant, stopping, cancel_running";
 const DECREMENT: &str = "
-    UPDATE node SET remaining = remaining - 1 WHERE workflow = ?1 AND place = ?2 AND remaining > 0
+    UPDATE node SET remaining = remaining - 1, parents_completed = parents_completed AND ?3
+    WHERE workflow = ?1 AND place = ?2 AND remaining > 0
     RETURNING remaining, seq";
 const RELEASE: &str = "
     UPDATE task SET state = 1, run_at = max(run_at, ?2), updated_at = ?2, change = ?3
@@ -76,20 +77,28 @@ impl EndedNode {
 struct Behind {
     ends: Ends,
     at: Option<Timestamp>,
-    /// Nodes that wait for one less; those named more than once, for so many.
-    kids: Vec<u32>,
+    /// Nodes that wait for one less, and whether that completed; those named more than once, for so many.
+    kids: Vec<(u32, bool)>,
     /// Nodes that may let in another instance, once for each time.
     turns: Vec<u32>,
 }
 
-/// Releases what waited for these nodes. The last act of what ended them.
-pub(super) fn release(
+/// A task that waits for nothing any more. It is blocked until somebody moves it on ([`pending`], or a claim).
+pub(super) struct Freed {
+    pub(super) seq: i64,
+    pub(super) tenant: String,
+    pub(super) at: Timestamp,
+}
+
+/// Frees what waited for these nodes. Nothing of their workflows may be looked at before what is freed has moved on.
+#[must_use = "what is freed has to move on"]
+pub(super) fn free(
     conn: &Connection,
     tallies: &mut Tallies,
     ended: &[(EndedNode, Timestamp)],
-) -> Result<(), StorageError> {
+) -> Result<Vec<Freed>, StorageError> {
     if ended.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let mut behind: BTreeMap<i64, Behind> = BTreeMap::new();
     let mut look = conn.prepare_cached(BEHIND)?;
@@ -100,12 +109,13 @@ pub(super) fn release(
         let row = rows
             .next()?
             .ok_or_else(|| StorageError::corrupt("a node is not in its workflow"))?;
-        behind.kids.extend(places_of(
-            row.get_ref(0)?.as_blob().map_err(StorageError::corrupt)?,
-        )?);
+        let completed = node.state == TaskState::Completed;
+        let kids = places_of(row.get_ref(0)?.as_blob().map_err(StorageError::corrupt)?)?;
+        let kids = kids.into_iter().map(|kid| (kid, completed));
+        behind.kids.extend(kids);
         let instance_of: Option<u32> = row.get(1)?;
         if let Some(around) = instance_of {
-            behind.kids.push(around);
+            behind.kids.push((around, completed));
             behind
                 .turns
                 .extend((!node.waited_in_vain).then_some(around));
@@ -116,11 +126,59 @@ pub(super) fn release(
         behind.at = behind.at.max(Some(*at));
     }
     drop(look);
-    let mut releasing = Releasing { conn, tallies };
+    let mut freeing = Freeing {
+        conn,
+        tallies,
+        freed: Vec::new(),
+    };
     for (workflow, behind) in behind {
-        releasing.pass_on(workflow, &behind)?;
+        freeing.pass_on(workflow, &behind)?;
+    }
+    Ok(freeing.freed)
+}
+
+/// What was freed may be claimed from now on.
+pub(super) fn pending(
+    conn: &Connection,
+    tallies: &mut Tallies,
+    freed: &[Freed],
+) -> Result<(), StorageError> {
+    for Freed { seq, tenant, at } in freed {
+        release(conn, tallies, (tenant, *seq), *at)?;
     }
     Ok(())
+}
+
+/// A blocked task is pending from now on.
+pub(super) fn release(
+    conn: &Connection,
+    tallies: &mut Tallies,
+    (tenant, seq): (&str, i64),
+    at: Timestamp,
+) -> Result<(), StorageError> {
+    let change = tallies.next_change();
+    let mut released = conn.prepare_cached(RELEASE)?;
+    if released.execute(params![seq, at.as_millis(), change])? > 0 {
+        tallies.moved(tenant, TaskState::Blocked, TaskState::Pending, 1);
+    }
+    Ok(())
+}
+
+/// Makes a workflow final.
+pub(super) fn finish(
+    conn: &Connection,
+    workflow: i64,
+    state: WorkflowState,
+    at: Timestamp,
+) -> Result<(), StorageError> {
+    let ended = params![workflow, workflow_state_number(state), at.as_millis()];
+    match conn
+        .prepare_cached(FINISH)?
+        .query_row(ended, |row| row.get(0))?
+    {
+        true => callbacks::workflow_is_told(conn, workflow),
+        false => Ok(()),
+    }
 }
 
 /// A workflow whose nodes are released.
@@ -130,13 +188,14 @@ pub(super) struct In {
     pub(super) is_paused: bool,
 }
 
-/// Releases nodes.
-pub(super) struct Releasing<'db> {
-    pub(super) conn: &'db Connection,
-    pub(super) tallies: &'db mut Tallies,
+/// Frees nodes.
+struct Freeing<'db> {
+    conn: &'db Connection,
+    tallies: &'db mut Tallies,
+    freed: Vec<Freed>,
 }
 
-impl Releasing<'_> {
+impl Freeing<'_> {
     fn pass_on(&mut self, workflow: i64, behind: &Behind) -> Result<(), StorageError> {
         let ends = &behind.ends;
         let at = behind.at.unwrap_or(Timestamp::EPOCH);
@@ -173,31 +232,16 @@ impl Releasing<'_> {
                 self.cancel_running(workflow, at)?;
             }
         }
-        for kid in &behind.kids {
-            self.decrement(&within, *kid, at)?;
+        for (kid, completed) in &behind.kids {
+            self.decrement(&within, (*kid, *completed), at)?;
         }
         for around in &behind.turns {
             self.let_in(&within, *around, at)?;
         }
         if open == 0 {
-            self.finish(workflow, last, at)?;
+            finish(self.conn, workflow, last, at)?;
         }
         Ok(())
-    }
-
-    /// Makes a workflow final.
-    pub(super) fn finish(
-        &mut self,
-        workflow: i64,
-        state: WorkflowState,
-        at: Timestamp,
-    ) -> Result<(), StorageError> {
-        let ended = params![workflow, workflow_state_number(state), at.as_millis()];
-        let mut finish = self.conn.prepare_cached(FINISH)?;
-        match finish.query_row(ended, |row| row.get(0))? {
-            true => callbacks::workflow_is_told(self.conn, workflow),
-            false => Ok(()),
-        }
     }
 
     fn end_waits(&mut self, workflow: i64, at: Timestamp) -> Result<(), StorageError> {
@@ -225,38 +269,27 @@ impl Releasing<'_> {
         Ok(())
     }
 
-    /// A node waits for one less, and is pending if that was the last.
-    pub(super) fn decrement(
+    /// A node waits for one less, which completed or did not, and is free if that was the last.
+    fn decrement(
         &mut self,
         within: &In,
-        place: u32,
+        (place, completed): (u32, bool),
         at: Timestamp,
     ) -> Result<(), StorageError> {
         let left: Option<(u32, i64)> = self
             .conn
             .prepare_cached(DECREMENT)?
-            .query_row(params![within.workflow, place], |row| {
+            .query_row(params![within.workflow, place, completed], |row| {
                 Ok((row.get(0)?, row.get(1)?))
             })
             .optional()?;
         match left {
-            Some((0, seq)) if !within.is_paused => self.release(within, seq, at),
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    /// A blocked task is pending from now on.
-    pub(super) fn release(
-        &mut self,
-        within: &In,
-        seq: i64,
-        at: Timestamp,
-    ) -> Result<(), StorageError> {
-        let change = self.tallies.next_change();
-        let mut released = self.conn.prepare_cached(RELEASE)?;
-        if released.execute(params![seq, at.as_millis(), change])? > 0 {
-            let (from, to) = (TaskState::Blocked, TaskState::Pending);
-            self.tallies.moved(&within.tenant, from, to, 1);
+            Some((0, seq)) if !within.is_paused => self.freed.push(Freed {
+                seq,
+                tenant: within.tenant.clone(),
+                at,
+            }),
+            Some(_) | None => {}
         }
         Ok(())
     }
@@ -284,7 +317,7 @@ impl Releasing<'_> {
         let mut next = last + 1;
         for place in first..=last {
             if waits.exists(params![within.workflow, place, around])? {
-                self.decrement(within, place, at)?;
+                self.decrement(within, (place, true), at)?;
                 next = place + 1;
                 break;
             }

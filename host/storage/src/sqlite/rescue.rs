@@ -3,6 +3,7 @@
 use rusqlite::params;
 
 use super::db::Db;
+use super::release;
 use super::settle::{Settling, running};
 use crate::fate::{self, Running};
 use crate::rows::Ending;
@@ -47,7 +48,8 @@ pub(super) fn rescue(
             state,
         });
     }
-    settling.pass_on()?;
+    let freed = settling.pass_on()?;
+    release::pending(&db.conn, &mut db.tallies, &freed)?;
     Ok(rescued)
 }
 

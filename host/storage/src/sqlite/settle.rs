@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rusqlite::{CachedStatement, Connection, Row, params};
 
 use super::db::{Db, Tallies};
-use super::release::{self, EndedNode};
+use super::release::{self, EndedNode, Freed};
 use super::templates::Templates;
 use super::{batch, callbacks, record};
 use crate::StorageError;
@@ -86,13 +86,13 @@ impl Settling<'_> {
         self.settle(task, after, ending)
     }
 
-    /// Gives away the places that became free in batches and notices their ends, and releases the nodes that waited
-    /// for those that ended. The last act of a transaction that settled.
-    pub(super) fn pass_on(self) -> Result<(), StorageError> {
+    /// Gives away the places that became free in batches and notices their ends, and frees the nodes that waited
+    /// for those that ended. The last act of what settled.
+    pub(super) fn pass_on(self) -> Result<Vec<Freed>, StorageError> {
         for place in self.freed {
             batch::task_ended(self.conn, place)?;
         }
-        release::release(self.conn, self.tallies, &self.ended)
+        release::free(self.conn, self.tallies, &self.ended)
     }
 
     /// Records an attempt and moves its task on.

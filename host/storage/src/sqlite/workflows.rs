@@ -25,7 +25,7 @@ use cofferdam_domain::workflow::{WorkflowId, WorkflowState};
 
 pub(super) use self::again::retry;
 pub(super) use self::change::{cancel, cancel_task, pause};
-pub(super) use self::look::{definition, ends_before, list, workflow};
+pub(super) use self::look::{definition, ends_before, list, state, workflow};
 pub(super) use self::park::park;
 pub(super) use self::repair::repair;
 pub(super) use self::signals::signal;

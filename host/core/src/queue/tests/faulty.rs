@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
 
 use cofferdam_domain::attempt::WorkerId;
 use cofferdam_domain::batch::NewBatch;
@@ -20,8 +21,8 @@ use cofferdam_domain::time::Timestamp;
 use cofferdam_domain::whose::Whose;
 use cofferdam_domain::worker::{Beat, Worker};
 use cofferdam_storage::{
-    Asked, Bounds, Cancelled, Finished, HeldTask, Inserted, InsertedBatch, Orphans, Progress,
-    Pruned, Purged, Reads, Rescued, Retried, StorageError, Tasks,
+    Asked, Bounds, Cancelled, Heir, HeldTask, Inserted, InsertedBatch, Orphans, Progress, Pruned,
+    Purged, Reads, Recorded, Rescued, Retried, StorageError, Tasks,
 };
 
 /// The calls that a plan can reach.
@@ -84,6 +85,8 @@ pub(super) enum Fault {
     Unanswered,
     /// It happens so many milliseconds late: what is called after it happens before.
     Delayed(u64),
+    /// It happens once nothing fails any more.
+    Waits,
     /// It happens at once and is answered so many milliseconds late.
     AnsweredLate(u64),
     /// The disk has no room for it and so many further calls that write.
@@ -101,7 +104,10 @@ pub(super) struct Planned {
 }
 
 /// The faults that are to come. They befall every host that uses the storage.
-pub(super) struct Plan(Mutex<Course>);
+pub(super) struct Plan {
+    course: Mutex<Course>,
+    stopped: CancellationToken,
+}
 
 #[derive(Default)]
 struct Course {
@@ -117,7 +123,10 @@ impl Plan {
             planned,
             ..Course::default()
         };
-        Arc::new(Plan(Mutex::new(course)))
+        Arc::new(Plan {
+            course: Mutex::new(course),
+            stopped: CancellationToken::new(),
+        })
     }
 
     /// From now on nothing fails.
@@ -127,6 +136,7 @@ impl Plan {
             made: std::mem::take(&mut course.made),
             ..Course::default()
         };
+        self.stopped.cancel();
     }
 
     /// Plans a fault of the next call of that kind.
@@ -182,7 +192,7 @@ impl Plan {
     }
 
     fn lock(&self) -> MutexGuard<'_, Course> {
-        self.0.lock().unwrap()
+        self.course.lock().unwrap()
     }
 }
 
@@ -246,6 +256,10 @@ impl Faulty {
                     false => work.await,
                 }
             }
+            Some(Fault::Waits) => {
+                self.plan.stopped.cancelled().await;
+                work.await
+            }
             Some(Fault::AnsweredLate(ms)) => {
                 let answer = work.await;
                 tokio::time::sleep(Duration::from_millis(ms)).await;
@@ -289,7 +303,11 @@ impl Tasks for Faulty {
         self.through(Call::Claim, work).await
     }
 
-    async fn finish(&self, ends: Vec<AttemptEnd>) -> Result<Vec<Finished>, StorageError> {
+    async fn record(
+        &self,
+        ends: Vec<AttemptEnd>,
+        heir: Option<Heir>,
+    ) -> Result<Recorded, StorageError> {
         let fault = self.plan.fault(Call::Finish);
         let anew = if let Some(Fault::Refused(times)) = fault {
             Some(times)
@@ -299,8 +317,8 @@ impl Tasks for Faulty {
         if !self.is_cut() && self.plan.refuses(&ends, anew) {
             return Err(StorageError::Refused("as the plan says".to_owned()));
         }
-        self.befall(fault.filter(|_| anew.is_none()), self.tasks.finish(ends))
-            .await
+        let record = self.tasks.record(ends, heir);
+        self.befall(fault.filter(|_| anew.is_none()), record).await
     }
 
     async fn use_cpu(

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::stage::{PATIENCE, START, Stage, becomes, completed, one_slot, plain};
 use crate::nodes::Given;
 use crate::queue::completer::Recorder;
+use crate::queue::ends;
 use crate::queue::executor::{Attempts, Executor, failed};
 use crate::queue::settings::QueueConfig;
 use crate::queue::{Submission, Submitted, dispatcher, lanes};
@@ -332,12 +333,12 @@ async fn an_attempt_that_is_dropped_frees_its_slot_and_runs_again() {
         let taken = shared.hands.take(vec![claim]).remove(0);
         let entry = shared.running.begin(&taken);
         let slot = Arc::clone(&slots).try_acquire_owned().unwrap();
-        let (ends, mut ended) = mpsc::channel(1);
+        let (ends, mut ended) = ends::ways();
         let executor = Arc::new(Executor::new(Arc::clone(shared), Arc::new(Slow), ends));
         let done = polled(polls, executor.execute(taken, entry, slot)).await;
         assert_eq!((slots.available_permits(), shared.running.len()), (1, 0));
         // Its end is not recorded here; with it goes the last that holds the claim.
-        drop(ended.try_recv());
+        drop(ended.short.try_recv());
         assert!(shared.hands.all().is_empty());
         done.is_some()
     })
@@ -395,7 +396,7 @@ async fn a_dispatcher_or_a_lane_that_is_dropped_loses_no_claim() {
     let slots = Arc::new(Semaphore::new(1));
     let mut ids = Vec::new();
     for polls in 0..40 {
-        let (ends, mut ended) = mpsc::channel(64);
+        let (ends, mut ended) = ends::ways();
         let executor = Arc::new(Executor::new(Arc::clone(shared), Arc::new(Slow), ends));
         for _ in 0..2 {
             ids.push(stage.submit(plain()).await);
@@ -406,11 +407,11 @@ async fn a_dispatcher_or_a_lane_that_is_dropped_loses_no_claim() {
         assert!(polled_briefly(polls, lane).await.is_none());
         // An attempt that was handed to the runtime goes on; the rest is let go of.
         becomes(async || {
-            while ended.try_recv().is_ok() {}
+            while ended.short.try_recv().is_ok() {}
             slots.available_permits() == 1
         })
         .await;
-        while ended.try_recv().is_ok() {}
+        while ended.short.try_recv().is_ok() {}
     }
     for id in ids {
         let task = stage.finished(id).await;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use uuid::Uuid;
 
 use super::faulty::{Call, Fault, Faulty, Plan};
@@ -162,6 +163,25 @@ async fn a_host_is_not_ready_while_no_end_can_be_recorded_and_recovers_by_itself
         assert_eq!(stage.finished(id).await.state, TaskState::Completed);
         becomes(async || stage.queue.recording_is_stuck().is_none()).await;
     }
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_long_output_that_takes_its_time_holds_up_no_other_end() {
+    let (mut stage, plan) = stage(beating(BEAT)).await;
+    let long = stage.submit(plain()).await;
+    plan.next(Call::Finish, Fault::Waits);
+    stage.guest().await.returns(Bytes::from(vec![0; 1 << 20]));
+    becomes(async || plan.made(Call::Finish) > 0).await;
+    let short = stage.submit(plain()).await;
+    stage.guest().await.completes();
+    assert_eq!(stage.finished(short).await.state, TaskState::Completed);
+    let beats = plan.made(Call::Held) + 3;
+    becomes(async || plan.made(Call::Held) > beats).await;
+    assert!(stage.queue.recording_is_stuck().is_none());
+    assert_eq!(stage.task(long).await.state, TaskState::Running);
+    plan.stop();
+    assert_eq!(stage.finished(long).await.state, TaskState::Completed);
     stage.end().await;
 }
 

@@ -11,12 +11,12 @@ use uuid::Uuid;
 use super::stage::{START, Stage, completed as one_completed, one_slot, plain};
 use crate::queue::Submission;
 use crate::queue::completer::{Ends, Recorder};
-use crate::queue::executor::Ended;
+use crate::queue::ends::Ended;
 use cofferdam_domain::attempt::{FailureKind, Outcome, WorkerId};
 use cofferdam_domain::claim::AttemptEnd;
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::{ClaimOrder, TaskId};
-use cofferdam_storage::{Finished, StorageError, Tasks};
+use cofferdam_storage::{Heir, Recorded, StorageError, Tasks};
 
 /// A storage that refuses every call that includes one of these tasks with a result.
 struct Picky {
@@ -28,7 +28,11 @@ struct Picky {
 
 #[async_trait]
 impl Ends for Picky {
-    async fn finish(&self, ends: Vec<AttemptEnd>) -> Result<Vec<Finished>, StorageError> {
+    async fn record(
+        &self,
+        ends: Vec<AttemptEnd>,
+        heir: Option<Heir>,
+    ) -> Result<Recorded, StorageError> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let refused = |end: &AttemptEnd| {
             self.refused.contains(&end.task_id.0.as_u128())
@@ -37,7 +41,7 @@ impl Ends for Picky {
         if ends.iter().any(refused) {
             return Err(self.error.clone());
         }
-        self.storage.finish(ends).await
+        self.storage.record(ends, heir).await
     }
 }
 
@@ -110,5 +114,6 @@ async fn a_storage_that_takes_nothing_is_given_up_at_shutdown() {
         recorder.record(&mut batch).await;
     }
     assert!(begun.elapsed() < Duration::from_secs(5), "{begun:?}");
+    drop(recorder);
     stage.end().await;
 }

@@ -15,8 +15,9 @@ use uuid::Uuid;
 
 pub(super) use self::bin::Bin;
 use crate::nodes::Given;
+use crate::queue::ends::Ended;
 use crate::queue::events::EventKind;
-use crate::queue::executor::{Attempts, Ended, never_began};
+use crate::queue::executor::{Attempts, never_began};
 use crate::queue::hands::Taken;
 use crate::queue::pruner::Attic;
 use crate::queue::settings::QueueConfig;
@@ -63,7 +64,10 @@ pub(super) struct Guest {
 
 impl Guest {
     pub(super) fn completes(self) {
-        let body = Bytes::from_static(b"done");
+        self.returns(Bytes::from_static(b"done"));
+    }
+
+    pub(super) fn returns(self, body: Bytes) {
         let payload = Payload {
             content_type: "text/plain".into(),
             body,

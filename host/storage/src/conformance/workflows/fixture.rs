@@ -85,7 +85,9 @@ pub(crate) async fn seen(storage: &dyn Storage, number: u128) -> Workflow {
 }
 
 pub(crate) async fn state_of(storage: &dyn Storage, number: u128) -> WorkflowState {
-    seen(storage, number).await.state
+    let state = storage.workflow_state(&MINE, wid(number)).await.unwrap();
+    assert_eq!(state, Some(seen(storage, number).await.state));
+    state.unwrap()
 }
 
 pub(crate) async fn node_of(storage: &dyn Storage, number: u128, name: &str) -> Node {

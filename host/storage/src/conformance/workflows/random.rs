@@ -9,11 +9,12 @@ use rand::{Rng, SeedableRng};
 use super::fixture::*;
 use crate::conformance::fixture::*;
 use crate::conformance::{Backend, Storage};
-use crate::{Before, HeldNode, NewNode, Park, WorkflowNodes};
+use crate::{Before, Heir, HeldNode, NewNode, Park, WorkflowNodes};
 use cofferdam_domain::attempt::{FailureKind, WorkerId};
-use cofferdam_domain::claim::{Claim, Next};
+use cofferdam_domain::claim::{AttemptEnd, Claim, Next};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::ClaimOrder;
+use cofferdam_domain::time::Timestamp;
 use cofferdam_domain::workflow::OnFailure;
 
 /// Workflows of one history, and hosts that run their nodes.
@@ -124,19 +125,20 @@ async fn host(storage: &dyn Storage, number: u128, seed: u64) {
                 claims.extend(claimed);
             }
             8..15 => {
-                let ends = claims.drain(..).map(|claim| {
-                    let failed = |kind, next| failed(&claim, now, kind, next);
-                    match random.random_range(0..10) {
-                        0..5 => completed(&claim, now),
-                        5 => failed(FailureKind::Trap, Next::Fail),
-                        6 => failed(FailureKind::Trap, Next::RetryAt(now)),
-                        7 => failed(FailureKind::Lost, Next::RetryAt(now)),
-                        8 => failed(FailureKind::Lost, Next::GiveBack),
-                        _ => skip(&claim, now),
-                    }
+                let ended = claims
+                    .drain(..)
+                    .map(|claim| any_end(&mut random, &claim, now));
+                let ends: Vec<_> = ended.collect();
+                let heir = random.random_bool(0.5).then(|| Heir {
+                    worker,
+                    slots: random.random_range(1..4),
+                    now: at(1000),
                 });
-                let ends: Vec<_> = ends.collect();
-                storage.finish(ends).await.unwrap();
+                let recorded = storage.record(ends, heir).await.unwrap();
+                for claim in &recorded.claims {
+                    check_before(storage, claim).await;
+                }
+                claims.extend(recorded.claims);
             }
             15 => claims.clear(),
             16 => {
@@ -167,6 +169,19 @@ async fn host(storage: &dyn Storage, number: u128, seed: u64) {
     }
 }
 
+/// One of the ways in which an attempt may end.
+fn any_end(random: &mut StdRng, claim: &Claim, now: Timestamp) -> AttemptEnd {
+    let failed = |kind, next| failed(claim, now, kind, next);
+    match random.random_range(0..10) {
+        0..5 => completed(claim, now),
+        5 => failed(FailureKind::Trap, Next::Fail),
+        6 => failed(FailureKind::Trap, Next::RetryAt(now)),
+        7 => failed(FailureKind::Lost, Next::RetryAt(now)),
+        8 => failed(FailureKind::Lost, Next::GiveBack),
+        _ => skip(claim, now),
+    }
+}
+
 /// Makes instances of a node.
 async fn expand(storage: &dyn Storage, claim: &Claim, number: u128) {
     let name = &claim.node.as_ref().unwrap().name;
@@ -180,6 +195,14 @@ async fn expand(storage: &dyn Storage, claim: &Claim, number: u128) {
 }
 
 async fn check_before(storage: &dyn Storage, claim: &Claim) {
+    let ends = storage.ends_before(&US, claim.task_id, Before::Parents, 0);
+    let all_completed = ends
+        .await
+        .unwrap()
+        .iter()
+        .all(|end| end.state == TaskState::Completed);
+    let node = claim.node.as_ref().unwrap();
+    assert!(!node.parents_completed || all_completed, "{node:?}");
     for before in [Before::Parents, Before::Instances] {
         let ends = storage
             .ends_before(&US, claim.task_id, before, 0)

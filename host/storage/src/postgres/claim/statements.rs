@@ -60,6 +60,12 @@ pub(super) const NEWEST: &str = alone_sql!(
     "t.run_at DESC, t.seq DESC",
     " ORDER BY f.run_at DESC, f.seq DESC"
 );
+/// What was claimed of the tasks $1, as the claims above tell of it.
+pub(super) const INHERITED: &str = "
+    SELECT s.id, s.template, t.priority, t.attempt, t.max_attempts, t.lost, s.created_at, t.run_at, t.fence,
+        t.seq, s.content_type, s.blob, s.blob_bytes, s.args, s.env, s.metadata, s.body, false, t.tenant, true
+    FROM unnest($1::int8[]) AS u(seq) JOIN cofferdam.task t ON t.seq = u.seq
+    JOIN cofferdam.task_spec s ON s.seq = u.seq ORDER BY u.seq";
 /// The tasks $4 as far as they still wait, behind $6 that were taken before; those of $5 are counted against
 /// a bound. They are looked for by their numbers, one by one: the sum hides that they wait, because the planner may
 /// take the index of what waits for empty and walk through it for each of them; and joined to all tasks at once they

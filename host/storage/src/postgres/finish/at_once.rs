@@ -4,15 +4,17 @@
 
 use std::collections::{HashMap, HashSet};
 
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{Told, attempt_of};
 use crate::StorageError;
-use crate::fate::Place;
+use crate::fate::{NodeAt, Place};
 use crate::postgres::fault::{Fault, get};
-use crate::postgres::params::params;
+use crate::postgres::params::{Params, params};
 use crate::postgres::places::Places;
-use crate::postgres::settle::{Left, ROWS_BYTES_MAX, ROWS_MAX, Settling};
+use crate::postgres::release;
+use crate::postgres::settle::{Left, ROWS_BYTES_MAX, ROWS_MAX, Settling, node_at};
 use crate::postgres::tx::Tx;
 use crate::rows::{EndedRow, Ending, state_number};
 use cofferdam_domain::attempt::FailureKind;
@@ -39,7 +41,7 @@ const END: &str = "
             kept_bytes = t.kept_bytes + e.kept_bytes
         FROM e WHERE t.seq = e.seq AND t.fence = e.fence AND t.attempt = e.attempt
             AND NOT t.cancel_requested AND t.batch_bound IS NULL
-        RETURNING t.worker, t.claimed_at, t.tenant, t.batch, t.workflow IS NOT NULL AS is_node, e.*),
+        RETURNING t.worker, t.claimed_at, t.tenant, t.batch, t.workflow, t.place AS in_workflow, e.*),
     r AS (
         INSERT INTO cofferdam.attempt (seq, number, worker, started_at, finished_at, failure,
             duration_us, cpu_us, fuel, peak_memory_bytes, disk_bytes, truncated, artifacts,
@@ -49,7 +51,7 @@ const END: &str = "
             stderr, log, egress, tenant
         FROM m)
     SELECT place, tenant, kept_bytes,
-        (SELECT c.batch FROM cofferdam.callback c WHERE c.batch = m.batch), is_node
+        (SELECT c.batch FROM cofferdam.callback c WHERE c.batch = m.batch), workflow, in_workflow
     FROM m";
 
 /// Ends for one statement, column by column.
@@ -66,29 +68,38 @@ struct Ends {
     left: Left,
 }
 
-/// Records those ends that are as usual, and notes their batches and workflows; gives where they are among those that
-/// were told, and the states of their tasks.
+/// Locks the workflows that the ends tell of, and records those that are as usual; notes their batches and nodes. Gives
+/// where they are among those that were told with the states of their tasks, and which workflows are locked.
 pub(super) async fn end(
     tx: &mut Tx,
     told: &[Told],
     settling: &mut Settling,
-) -> Result<HashMap<usize, TaskState>, Fault> {
-    let mut recorded = HashMap::new();
+) -> Result<(HashMap<usize, TaskState>, HashSet<i64>), Fault> {
+    let (mut recorded, mut locked) = (HashMap::new(), HashSet::new());
+    let workflows = told.iter().filter_map(|(end, _)| end.workflow);
+    let workflows: Vec<Uuid> = workflows.map(|workflow| workflow.0).collect();
+    let mut lock = (!workflows.is_empty()).then(|| release::lock(workflows));
     let mut before = 0;
     for ends in usual(told)? {
         let some = i64::try_from(ends.places.len()).map_err(StorageError::corrupt)?;
-        for (place, state, is_node) in ends.write(tx, before, &mut settling.places).await? {
+        let (ended, more) = ends
+            .write(tx, before, &mut settling.places, lock.take())
+            .await?;
+        locked.extend(more);
+        for (place, state, node) in ended {
             recorded.insert(place, state);
-            if is_node {
+            if let Some(node) = node {
                 let (end, _) = &told[place];
                 let kind = end.outcome.failure_kind();
-                let id = end.task_id.0;
-                settling.ended.push(id, state, kind, end.finished_at);
+                settling.ended.push(node, state, kind, end.finished_at);
             }
         }
         before += some;
     }
-    Ok(recorded)
+    if let Some((sql, asked)) = lock {
+        locked.extend(numbers(&tx.query(sql, asked).await?)?);
+    }
+    Ok((recorded, locked))
 }
 
 /// The final state of an end that is as usual.
@@ -140,13 +151,15 @@ impl Ends {
         self.left.push(end.finished_at, row);
     }
 
-    /// Sends them; their changes are numbered behind so many of the same transaction.
+    /// Sends them behind what locks their workflows; their changes are numbered behind so many of the same
+    /// transaction. Gives those that were recorded, and which workflows are locked now.
     async fn write(
         self,
         tx: &mut Tx,
         before: i64,
         batches: &mut Places,
-    ) -> Result<Vec<(usize, TaskState, bool)>, Fault> {
+        lock: Option<(&'static str, Params)>,
+    ) -> Result<(Vec<(usize, TaskState, Option<NodeAt>)>, Vec<i64>), Fault> {
         let mut params = params![
             self.ids,
             self.fences,
@@ -158,7 +171,11 @@ impl Ends {
         params.extend(self.left.into_params());
         params.extend(params![self.kept_bytes]);
         let mut recorded = Vec::with_capacity(self.places.len());
-        for row in tx.query(END, params).await? {
+        let (locked, rows) = match lock {
+            Some(lock) => tx.query_both(lock, (END, params)).await?,
+            None => (Vec::new(), tx.query(END, params).await?),
+        };
+        for row in rows {
             let place = usize::try_from(get::<i64>(&row, 0)? - 1).map_err(StorageError::corrupt)?;
             let told = self.places.get(place).copied();
             let (place, state) = told.ok_or_else(|| StorageError::corrupt("an end nobody told"))?;
@@ -170,8 +187,13 @@ impl Ends {
                 batch: *batch.as_bytes(),
                 bound: None,
             }));
-            recorded.push((place, state, get(&row, 4)?));
+            recorded.push((place, state, node_at(&row, 4)?));
         }
-        Ok(recorded)
+        Ok((recorded, numbers(&locked)?))
     }
+}
+
+/// The numbers in the rows of what locks workflows.
+fn numbers(rows: &[Row]) -> Result<Vec<i64>, StorageError> {
+    rows.iter().map(|row| get(row, 0)).collect()
 }

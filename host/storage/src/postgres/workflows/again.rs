@@ -31,7 +31,7 @@ const RESET: &str = "
     FROM unnest($1::int8[], $2::int2[], $3::int4[]) WITH ORDINALITY AS u(seq, state, max_attempts, number)
     WHERE t.seq = u.seq";
 const RESET_NODES: &str = "
-    UPDATE cofferdam.node n SET remaining = u.remaining,
+    UPDATE cofferdam.node n SET remaining = u.remaining, parents_completed = false,
         waits = CASE WHEN u.keeps THEN n.waits ELSE 0 END, waits_for = NULL,
         at_once = CASE WHEN u.keeps THEN n.at_once END,
         next_instance = CASE WHEN u.keeps THEN n.first_instance END,

@@ -8,6 +8,7 @@ use crate::postgres::change::{self, ASK, CANCEL};
 use crate::postgres::fault::{Fault, get, get_u8, get_u32};
 use crate::postgres::params::params;
 use crate::postgres::release::{self, EndedNodes};
+use crate::postgres::settle::node_at;
 use crate::postgres::tx::{Mode, Tx};
 use crate::rows::{state_of, workflow_state_number, workflow_state_of};
 use crate::{CancelledWorkflow, PausedWorkflow, StorageError};
@@ -21,7 +22,7 @@ const FIND: &str = "
     SELECT seq, state, tenant, signals, run FROM cofferdam.workflow
     WHERE id = $1 AND ($2::text IS NULL OR tenant = $2)";
 const OPEN: &str = "
-    SELECT s.id, t.seq, t.state, t.worker, t.cancel_requested, t.tenant
+    SELECT s.id, t.seq, t.state, t.worker, t.cancel_requested, t.tenant, n.workflow, n.place
     FROM cofferdam.node n JOIN cofferdam.task t ON t.seq = n.seq
     JOIN cofferdam.task_spec s ON s.seq = n.seq
     WHERE n.workflow = $1 AND t.state < 3 ORDER BY t.seq FOR UPDATE OF t";
@@ -77,9 +78,9 @@ pub(super) struct Found {
 
 /// The workflow of that id, which is locked.
 pub(super) async fn locked(tx: &mut Tx, id: WorkflowId) -> Result<Option<Found>, Fault> {
-    release::lock(tx, vec![id.0]).await?;
-    let row = tx.query_opt(FIND, params![id.0, tx.tenant()]).await?;
-    Ok(row.as_ref().map(found_of).transpose()?)
+    let find = (FIND, params![id.0, tx.tenant()]);
+    let (_, rows) = tx.query_both(release::lock([id.0]), find).await?;
+    Ok(rows.first().map(found_of).transpose()?)
 }
 
 fn found_of(row: &Row) -> Result<Found, StorageError> {
@@ -125,7 +126,9 @@ pub(in crate::postgres) async fn cancel(
             requested.push((TaskId(id), WorkerId(worker)));
         } else {
             tx.moved(get(&row, 5)?, state, TaskState::Cancelled);
-            nodes.push_cancelled(id, state, now);
+            if let Some(node) = node_at(&row, 6)? {
+                nodes.push_cancelled(node, state, now);
+            }
             ended.push(seq);
             at_once.push(TaskId(id));
         }
@@ -134,7 +137,7 @@ pub(in crate::postgres) async fn cancel(
     if !ended.is_empty() {
         // Those that are cancelled are not released first.
         tx.query(CANCEL, params![ended, at]).await?;
-        nodes.release(&mut tx).await?;
+        nodes.release(&mut tx, None).await?;
     }
     if !asked.is_empty() {
         tx.later(ASK, params![asked, at, first_asked]);

@@ -5,14 +5,17 @@ use tokio_postgres::Row;
 use crate::postgres::fault::{Fault, get, get_u8, get_u32};
 use crate::postgres::params::params;
 use crate::postgres::tx::Tx;
-use crate::rows::{FailureRow, WorkflowRow, from_json, state_of, waits_of, workflow_state_number};
+use crate::rows::{
+    FailureRow, WorkflowRow, from_json, state_of, waits_of, workflow_state_number,
+    workflow_state_of,
+};
 use crate::workflows::{Node, NodeCounts, Workflow};
 use crate::{ListPosition, StorageError, WorkflowFilter, WorkflowNodes, WorkflowPage};
 use cofferdam_domain::attempt::Failure;
 use cofferdam_domain::caller::Tenant;
 use cofferdam_domain::task::TaskId;
 use cofferdam_domain::time::Timestamp;
-use cofferdam_domain::workflow::WorkflowId;
+use cofferdam_domain::workflow::{WorkflowId, WorkflowState};
 
 /// All columns of a workflow, its number, and how often it has changed.
 macro_rules! select_workflows {
@@ -41,6 +44,8 @@ const NODES: &str = "
     LEFT JOIN cofferdam.attempt a
         ON a.seq = t.seq AND a.number = t.attempt - (t.state = 2)::int4 AND a.failure IS NOT NULL
     WHERE n.workflow = $1 ORDER BY n.place";
+const STATE: &str = "
+    SELECT w.state FROM cofferdam.workflow w WHERE w.id = $1 AND ($2::text IS NULL OR w.tenant = $2)";
 const DEFINITION: &str = "
     SELECT s.definition FROM cofferdam.workflow w JOIN cofferdam.workflow_spec s ON s.seq = w.seq
     WHERE w.id = $1 AND ($2::text IS NULL OR w.tenant = $2)";
@@ -129,6 +134,16 @@ pub(super) fn places_in(row: &Row, place: usize) -> Result<Vec<u32>, StorageErro
 pub(super) fn failure_of(text: Option<&str>) -> Result<Option<Failure>, StorageError> {
     text.map(|text| from_json::<FailureRow>(text)?.try_into())
         .transpose()
+}
+
+/// The state of a workflow.
+pub(in crate::postgres) async fn state(
+    tx: &mut Tx,
+    id: WorkflowId,
+) -> Result<Option<WorkflowState>, Fault> {
+    let row = tx.query_opt(STATE, params![id.0, tx.tenant()]).await?;
+    let state = row.map(|row| workflow_state_of(get_u8(&row, 0)?));
+    Ok(state.transpose()?)
 }
 
 /// What a workflow was made of.

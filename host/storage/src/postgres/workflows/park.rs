@@ -130,8 +130,7 @@ pub(in crate::postgres) async fn park(
         Parked::Signal(..) | Parked::Paused => Mode::Durable,
     };
     let mut tx = call.begin(mode).await?;
-    release::lock(&mut tx, vec![held.workflow.0]).await?;
-    let node = match find(&mut tx, held, now).await? {
+    let node = match locked(&mut tx, held, now).await? {
         Ok(node) => node,
         Err(answer) => {
             tx.rollback().await?;
@@ -171,28 +170,31 @@ pub(in crate::postgres) async fn park(
 
 type Done = Result<(Parking, Option<insert::Plan>), StorageError>;
 
-async fn find(
+/// The node, and nothing happens to its workflow meanwhile.
+async fn locked(
     tx: &mut Tx,
     held: &HeldNode,
     now: Timestamp,
 ) -> Result<Result<Held, Parking>, Fault> {
     let attempt = i32::try_from(held.attempt).unwrap_or(-1);
     let key = params![held.task_id.0, held.fence.0.cast_signed(), attempt];
-    let Some(row) = tx.query_opt(HELD, key).await? else {
+    let lock = release::lock([held.workflow.0]);
+    let (_, rows) = tx.query_both(lock, (HELD, key)).await?;
+    let Some(row) = rows.first() else {
         return Ok(Err(Parking::Stale));
     };
-    if get::<bool>(&row, 3)? {
+    if get::<bool>(row, 3)? {
         return Ok(Err(Parking::CancelRequested));
     }
     let paused = i16::from(workflow_state_number(WorkflowState::Paused));
     Ok(Ok(Held {
-        seq: get(&row, 0)?,
-        workflow: get(&row, 1)?,
-        place: get(&row, 2)?,
-        is_paused: get::<i16>(&row, 4)? == paused,
-        nodes: get_u32(&row, 5)?,
-        next_place: get_u32(&row, 6)?,
-        is_stopping: get(&row, 7)?,
+        seq: get(row, 0)?,
+        workflow: get(row, 1)?,
+        place: get(row, 2)?,
+        is_paused: get::<i16>(row, 4)? == paused,
+        nodes: get_u32(row, 5)?,
+        next_place: get_u32(row, 6)?,
+        is_stopping: get(row, 7)?,
         tenant: held.tenant.as_str().to_owned(),
         now,
     }))

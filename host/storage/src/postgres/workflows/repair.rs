@@ -27,7 +27,7 @@ const STUCK: &str = stuck_sql!(" ORDER BY w.seq LIMIT $2");
 const STILL: &str = stuck_sql!(" AND w.id = $2");
 /// An instance waits for its turn alone, and nobody gives it any more.
 const REMAINING: &str = "
-    UPDATE cofferdam.node n SET remaining = CASE
+    UPDATE cofferdam.node n SET parents_completed = false, remaining = CASE
         WHEN n.waits <> 1 AND n.instance_of IS NOT NULL THEN 0
         WHEN n.waits = 1 THEN (
             SELECT count(*)::int4 FROM cofferdam.node i JOIN cofferdam.task x ON x.seq = i.seq
@@ -70,9 +70,9 @@ pub(in crate::postgres) async fn repair(
     for row in &rows {
         let id: Uuid = get(row, 0)?;
         let mut tx = call.begin(Mode::Durable).await?;
-        release::lock(&mut tx, vec![id]).await?;
         let still = params![unchanged_since.as_millis(), id];
-        if tx.query_opt(STILL, still).await?.is_none() {
+        let (_, found) = tx.query_both(release::lock([id]), (STILL, still)).await?;
+        if found.is_empty() {
             tx.rollback().await?;
             continue;
         }

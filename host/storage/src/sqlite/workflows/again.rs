@@ -26,7 +26,7 @@ const RESET: &str = "
     UPDATE task SET state = ?2, max_attempts = ?3, lost = 0, run_at = ?4, updated_at = ?4,
         finished_at = NULL, error_kind = NULL, change = ?5, progress = 0, progress_note = '' WHERE seq = ?1";
 const RESET_NODE: &str = "
-    UPDATE node SET remaining = ?3, waits = iif(?4, waits, 0), waits_for = NULL,
+    UPDATE node SET remaining = ?3, parents_completed = 0, waits = iif(?4, waits, 0), waits_for = NULL,
         at_once = iif(?4, at_once, NULL), next_instance = iif(?4, first_instance, NULL),
         first_instance = iif(?4, first_instance, NULL), last_instance = iif(?4, last_instance, NULL)
     WHERE workflow = ?1 AND place = ?2";

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::rows::{workflow_state_number, workflow_state_of};
 use crate::sqlite::change;
 use crate::sqlite::db::Db;
-use crate::sqlite::release::{Releasing, within_of};
+use crate::sqlite::release::{self, within_of};
 use crate::{Cancelled, CancelledWorkflow, PausedWorkflow, StorageError};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::TaskId;
@@ -157,13 +157,10 @@ fn hold(db: &mut Db, workflow: i64, now: Timestamp) -> Result<(), StorageError> 
 fn let_go(db: &mut Db, workflow: i64, now: Timestamp) -> Result<(), StorageError> {
     let within = within_of(&db.conn, workflow)?;
     let blocked = tasks_in(&db.conn, workflow, TaskState::Blocked)?;
-    let mut releasing = Releasing {
-        conn: &db.conn,
-        tallies: &mut db.tallies,
-    };
     for (seq, remaining) in blocked {
         if remaining == 0 {
-            releasing.release(&within, seq, now)?;
+            let task = (within.tenant.as_str(), seq);
+            release::release(&db.conn, &mut db.tallies, task, now)?;
         }
     }
     Ok(())

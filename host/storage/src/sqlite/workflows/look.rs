@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use crate::rows::{
     FailureRow, WorkflowRow, from_json, places_of, state_of, waits_of, workflow_state_number,
+    workflow_state_of,
 };
 use crate::workflows::{Before, EndBefore, Node, NodeCounts, Workflow};
 use crate::{ListPosition, StorageError, WorkflowFilter, WorkflowNodes, WorkflowPage};
@@ -15,7 +16,7 @@ use cofferdam_domain::state::TaskState;
 use cofferdam_domain::task::TaskId;
 use cofferdam_domain::time::Timestamp;
 use cofferdam_domain::whose::Whose;
-use cofferdam_domain::workflow::WorkflowId;
+use cofferdam_domain::workflow::{WorkflowId, WorkflowState};
 
 /// All columns of a workflow, its number, and how often it has changed.
 macro_rules! select_workflows {
@@ -37,6 +38,8 @@ const NODES: &str = "
     FROM node n JOIN task t ON t.seq = n.seq
     LEFT JOIN attempt a ON a.id = t.seq * 1048576 + t.attempt - (t.state = 2)
     WHERE n.workflow = ?1 ORDER BY n.place";
+const STATE: &str =
+    "SELECT w.state FROM workflow w WHERE w.id = ?1 AND (?2 IS NULL OR w.tenant = ?2)";
 const DEFINITION: &str = "
     SELECT s.definition FROM workflow w JOIN workflow_spec s ON s.seq = w.seq
     WHERE w.id = ?1 AND (?2 IS NULL OR w.tenant = ?2)";
@@ -139,6 +142,19 @@ fn node_of(row: &Row<'_>) -> Result<Node, StorageError> {
 fn failure_of(text: Option<String>) -> Result<Option<Failure>, StorageError> {
     text.map(|text| from_json::<FailureRow>(&text)?.try_into())
         .transpose()
+}
+
+/// The state of a workflow.
+pub(in crate::sqlite) fn state(
+    conn: &Connection,
+    whose: &Whose,
+    id: WorkflowId,
+) -> Result<Option<WorkflowState>, StorageError> {
+    let number: Option<u8> = conn
+        .prepare_cached(STATE)?
+        .query_row(params![id.0.as_bytes(), whose.name()], |row| row.get(0))
+        .optional()?;
+    number.map(workflow_state_of).transpose()
 }
 
 /// What a workflow was made of.

@@ -6,7 +6,7 @@ use super::count;
 use crate::StorageError;
 use crate::rows::{INSTANCES, final_state, places_of, state_of};
 use crate::sqlite::db::Db;
-use crate::sqlite::release::{Releasing, within_of};
+use crate::sqlite::release::{self, within_of};
 use cofferdam_domain::state::TaskState;
 use cofferdam_domain::time::Timestamp;
 
@@ -20,7 +20,8 @@ const STUCK: &str = "
 const NODES: &str = "
     SELECT n.place, t.seq, t.state, n.parents, n.waits, n.instance_of
     FROM node n JOIN task t ON t.seq = n.seq WHERE n.workflow = ?1 ORDER BY n.place";
-const REMAINING: &str = "UPDATE node SET remaining = ?3 WHERE workflow = ?1 AND place = ?2";
+const REMAINING: &str =
+    "UPDATE node SET remaining = ?3, parents_completed = 0 WHERE workflow = ?1 AND place = ?2";
 const COUNTED: &str = "
     UPDATE workflow SET open = ?2, completed = completed + open - ?2, updated_at = ?3,
         change = change + 1
@@ -81,10 +82,6 @@ fn repair_one(db: &mut Db, workflow: i64, now: Timestamp) -> Result<(), StorageE
         nodes.any(|node| node.place == *place && !node.state.is_final())
     };
     let open: Vec<&Node> = nodes.iter().filter(|node| !node.state.is_final()).collect();
-    let mut releasing = Releasing {
-        conn: &db.conn,
-        tallies: &mut db.tallies,
-    };
     for node in &open {
         // An instance waits for its turn alone, and nobody gives it any more.
         let remaining = match node.waits {
@@ -95,22 +92,23 @@ fn repair_one(db: &mut Db, workflow: i64, now: Timestamp) -> Result<(), StorageE
             _ if node.instance_of.is_some() => 0,
             _ => node.parents.iter().filter(|parent| is_open(parent)).count(),
         };
-        releasing.conn.prepare_cached(REMAINING)?.execute(params![
+        db.conn.prepare_cached(REMAINING)?.execute(params![
             workflow,
             node.place,
             count(remaining)?
         ])?;
         if remaining == 0 {
-            releasing.release(&within, node.seq, now)?;
+            let task = (within.tenant.as_str(), node.seq);
+            release::release(&db.conn, &mut db.tallies, task, now)?;
         }
     }
     let counted = params![workflow, count(open.len())?, now.as_millis()];
-    let mut counted_up = releasing.conn.prepare_cached(COUNTED)?;
+    let mut counted_up = db.conn.prepare_cached(COUNTED)?;
     let last = counted_up.query_row(counted, |row| {
         Ok(final_state(row.get(2)?, row.get(0)?, row.get(1)?))
     })?;
     match open.is_empty() {
-        true => releasing.finish(workflow, last, now),
+        true => release::finish(&db.conn, workflow, last, now),
         false => Ok(()),
     }
 }
