@@ -58,44 +58,44 @@ impl Site {
         crate::exec::wait_until_ready(&self.host);
     }
 
-    /// Everything that is kept, as bytes.
-    fn kept(&self) -> Vec<(PathBuf, Vec<u8>)> {
-        let mut all = Vec::new();
-        collect(self.host.data(), &mut all);
+    /// Everything that is kept, as text.
+    fn kept(&self) -> Vec<(PathBuf, String)> {
+        let mut files = Vec::new();
+        collect(self.host.data(), &mut files);
+        let as_text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let files = files
+            .into_iter()
+            .map(|(path, bytes)| (path, as_text(bytes)));
+        let mut all: Vec<_> = files.collect();
         if let Some(database) = &self.database {
             let tables = "SELECT table_name FROM information_schema.tables
                 WHERE table_schema = 'cofferdam' AND table_type = 'BASE TABLE'";
             for table in database.run(tables).lines() {
                 let rows = database.run(&format!("SELECT t::text FROM cofferdam.{table} t"));
-                all.push((table.into(), unescaped(&rows)));
+                all.push((table.into(), rows));
             }
         }
         all
     }
 
-    /// The marks that are legible somewhere, and where.
+    /// The marks that are legible somewhere, and where. Rows show bytes in hexadecimal.
     fn legible(&self) -> Vec<(&'static str, PathBuf)> {
         let kept = self.kept();
         let mut found = Vec::new();
         for what in MARKS {
             let mark = format!("mark-of-the-{what}-at-rest");
-            let place = kept.iter().find(|(_, bytes)| has(bytes, mark.as_bytes()));
+            let in_hex: String = mark.bytes().map(|byte| format!("{byte:02x}")).collect();
+            let shows = |text: &String| text.contains(&mark) || text.contains(&in_hex);
+            let place = kept.iter().find(|(_, text)| shows(text));
             found.extend(place.map(|(place, _)| (what, place.clone())));
         }
         found
     }
 }
 
-fn has(bytes: &[u8], wanted: &[u8]) -> bool {
-    let mut rest = bytes;
-    while let Some(at) = rest.iter().position(|byte| *byte == wanted[0]) {
-        rest = &rest[at..];
-        if rest.starts_with(wanted) {
-            return true;
-        }
-        rest = &rest[1..];
-    }
-    false
+/// The search is the standard library's, which is optimised in tests, too.
+fn has(bytes: &[u8], wanted: &str) -> bool {
+    String::from_utf8_lossy(bytes).contains(wanted)
 }
 
 /// Files below a directory, but for compiled code, which has nothing of callers in it.
@@ -108,20 +108,6 @@ fn collect(directory: &Path, all: &mut Vec<(PathBuf, Vec<u8>)>) {
             all.push((path.clone(), std::fs::read(path).unwrap()));
         }
     }
-}
-
-/// Rows as text, with what is hexadecimal in them as bytes behind it.
-fn unescaped(rows: &str) -> Vec<u8> {
-    let mut bytes = rows.as_bytes().to_vec();
-    for part in rows.split("\\x").skip(1) {
-        let digits: Vec<u8> = part.bytes().take_while(u8::is_ascii_hexdigit).collect();
-        let pairs = digits.chunks_exact(2);
-        bytes.push(b'\n');
-        bytes.extend(
-            pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()),
-        );
-    }
-    bytes
 }
 
 /// Ids of what was made.

@@ -165,6 +165,79 @@ fn python_opens_urls() {
     }
 }
 
+/// What code writes by hand leaves the host as a plain request to the server that was granted, or not at all.
+#[test]
+fn a_request_that_is_written_by_hand_goes_nowhere_else() {
+    let server = Server::start();
+    let host = ready(&allowing(&server, "request_timeout_ms = 1000"));
+    let python = "import http.client\ndef ask(path, *headers):\n    c = http.client.HTTPConnection('127.0.0.1', PORT)\n    \
+        try:\n        c.putrequest('GET', path, skip_host=bool(headers))\n        for header in headers: c.putheader(*header)\n        \
+        c.endheaders()\n        return c.getresponse().read().decode()\n    \
+        except Exception as error:\n        return type(error).__name__ + ': ' + str(error)\n";
+    let javascript = "const ask = async (path, ...headers) => {\n  \
+        try { return await (await fetch('SERVER' + path, {headers})).text() }\n  \
+        catch (error) { return error.name + ': ' + error.message }\n};\n";
+    for (language, ask, call) in [
+        ("python", python, "ask('http://127.0.0.3:PORT/echo')"),
+        ("python", python, "ask('//127.0.0.3:PORT/echo')"),
+        ("python", python, "ask('*')"),
+        ("python", python, "ask('/echo', ('Host', 'other.example'))"),
+        (
+            "python",
+            python,
+            "ask('/echo', ('Transfer-Encoding', 'chunked'), ('Trailer', 'A'))",
+        ),
+        (
+            "python",
+            python,
+            "ask('/echo', ('Connection', 'Upgrade'), ('Upgrade', 'websocket'))",
+        ),
+        ("python", python, "ask('/echo', ('Content-Length', '5'))"),
+        (
+            "javascript",
+            javascript,
+            "await ask('/echo', ['Host', 'other.example'])",
+        ),
+        (
+            "javascript",
+            javascript,
+            "await ask('/echo', ['Transfer-Encoding', 'chunked'])",
+        ),
+        (
+            "javascript",
+            javascript,
+            "await ask('/echo', ['Connection', 'Upgrade'], ['Upgrade', 'websocket'])",
+        ),
+        (
+            "javascript",
+            javascript,
+            "await ask('@127.0.0.3:PORT/echo')",
+        ),
+    ] {
+        let answer = exec(&host, &server, language, &format!("{ask}{call}"));
+        assert!(answer["result"].is_string(), "{call}: {answer}");
+        // That of the last request that arrived, if any has.
+        let head = server.last_head().to_lowercase();
+        let path = head.split(' ').nth(1).unwrap_or("/");
+        assert!(path.starts_with('/'), "{call}: {head}");
+        let hosts = head.lines().filter(|line| line.starts_with("host:"));
+        let place = format!("host: {}", server.place());
+        assert!(
+            hosts.eq((!head.is_empty()).then_some(place.as_str())),
+            "{call}: {head}"
+        );
+        for other in ["transfer-encoding:", "upgrade:", "trailer:"] {
+            assert!(!head.contains(other), "{call}: {head}");
+        }
+    }
+    let elsewhere = |at: &String| at != "127.0.0.1";
+    assert!(
+        !server.reached().iter().any(elsewhere),
+        "{:?}",
+        server.reached()
+    );
+}
+
 #[test]
 fn code_without_a_grant_is_told_which_one_is_missing() {
     let server = Server::start();

@@ -101,7 +101,7 @@ fn goes_on(keys: &[&[&str]], elsewhere: &str) {
     if spool.exists() {
         collect(&spool, &mut spooled);
     }
-    let is_plain = |(_, bytes): &(_, Vec<u8>)| has(bytes, SAID.as_bytes());
+    let is_plain = |(_, bytes): &(_, Vec<u8>)| has(bytes, SAID);
     assert!(!spooled.iter().any(is_plain), "an input is plain");
     assert_eq!(report_of(&host, &done), report);
     let retry = format!("/v1/tasks/{later}/retry");
