@@ -55,7 +55,11 @@ pub(crate) fn run(place: &Place, plan: &FairPlan) -> anyhow::Result<Report> {
         crate::progress(&format!("fair: round {round} of {}", plan.rounds));
         let data = TempDir::new()?;
         let start = Start {
-            environment: vec![("COFFERDAM_ACCESS_ADMIN_KEY", ADMIN.to_owned())],
+            environment: vec![
+                ("COFFERDAM_ACCESS_ADMIN_KEY", ADMIN.to_owned()),
+                // What is written of interpreters that were just compiled would slow down the idle host's commits.
+                ("COFFERDAM_INTERPRETERS_DIR", "/nowhere".to_owned()),
+            ],
             ..Start::default()
         };
         let host = Host::start_with(place, data.path(), start)?;
