@@ -24,6 +24,9 @@ const STUCK: Duration = Duration::from_secs(60);
 /// How long what runs may run, and how long what waits may wait.
 const RUNS_MS: u64 = 600_000;
 const WAITS_MS: u64 = 3_600_000;
+/// A program that traps at once.
+const TRAP: &[u8] =
+    br#"(module (memory (export "memory") 1) (func (export "_start") unreachable))"#;
 
 /// What there is on the host, by the names that the test of the pages uses.
 pub(super) struct Site {
@@ -39,10 +42,9 @@ pub(super) struct Site {
 impl Site {
     pub(super) fn fill(plan: &PagesPlan, place: &Place, host: &Host) -> anyhow::Result<Site> {
         host.upload(place, "echo")?;
-        for (name, file) in [("trap", "task-fails"), ("sleep", "sleep")] {
-            let wat = std::fs::read(place.file(&format!("tests/guests/{file}.wat"))?)?;
-            host.upload_bytes(name, "text/wat", &wat)?;
-        }
+        host.upload_bytes("trap", "text/wat", TRAP)?;
+        let sleep = std::fs::read(place.file("tests/guests/sleep.wat")?)?;
+        host.upload_bytes("sleep", "text/wat", &sleep)?;
         let batch = tasks(plan, host)?;
         workflows(plan, host)?;
         let newest = |status: &str| {
