@@ -3,8 +3,8 @@
 //! A batch has the ends that arrived during the previous commit: a lone end is recorded at once,
 //! and many in as few commits as the limit allows. None waits for what another tenant has: where there are ends of
 //! several, each has a few of its own in the batch, and what comes of one of whom nothing is being recorded is
-//! recorded beside that. An end with a long output is recorded beside the
-//! batches, because what storage puts beside its database may take seconds, and the others do not wait for it.
+//! recorded beside that. An end with a long output is recorded beside the batches, because what storage puts beside
+//! its database may take seconds, and the others do not wait for it.
 
 mod lines;
 mod recorder;

@@ -52,7 +52,7 @@ pub(crate) struct Arrivals {
     pub(crate) long: mpsc::Receiver<Ended>,
 }
 
-/// The ways of ends to [`serve`].
+/// The ways of ends to the completer.
 pub(crate) fn ways() -> (Ways, Arrivals) {
     let (short, short_ends) = mpsc::channel(QUEUED_MAX);
     let (long, long_ends) = mpsc::channel(LONG_MAX);
@@ -73,7 +73,7 @@ impl Ways {
         way.send(ended).await.map_err(|_| Refused)
     }
 
-    /// The way of ends without an output, for who does not keep the completer from ending.
+    /// The way of ends without a long output, for who does not keep the completer from ending.
     pub(crate) fn weak(&self) -> mpsc::WeakSender<Ended> {
         self.short.downgrade()
     }

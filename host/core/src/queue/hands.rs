@@ -81,15 +81,7 @@ impl Hands {
 
     /// Waits until every call that claims is answered.
     pub(crate) async fn answered(&self) {
-        loop {
-            // Registered before the check, so that an answer between the two is not missed.
-            let mut released = pin!(self.0.released.notified());
-            released.as_mut().enable();
-            if self.lock().unanswered.is_empty() {
-                return;
-            }
-            released.await;
-        }
+        self.until(|held| held.unanswered.is_empty()).await;
     }
 
     /// How many claims may still come by calls that were not answered yet.
@@ -120,12 +112,17 @@ impl Hands {
 
     /// Waits until none of these is held any more.
     pub(crate) async fn released(&self, fences: &[Fence]) {
+        let is_free = |held: &Held| !fences.iter().any(|fence| held.claims.contains_key(fence));
+        self.until(is_free).await;
+    }
+
+    /// Waits until it is so. Something is released whenever it may have become so.
+    async fn until(&self, is_so: impl Fn(&Held) -> bool) {
         loop {
             // Registered before the check, so that a release between the two is not missed.
             let mut released = pin!(self.0.released.notified());
             released.as_mut().enable();
-            let is_held = |fence| self.lock().claims.contains_key(fence);
-            if !fences.iter().any(is_held) {
+            if is_so(&self.lock()) {
                 return;
             }
             released.await;

@@ -34,7 +34,8 @@ pub(super) fn inherit(
             None => None,
         };
         if claim.is_none() {
-            release::pending(&db.conn, &mut db.tallies, std::slice::from_ref(task))?;
+            let own = (task.tenant.as_str(), task.seq);
+            release::release(&db.conn, &mut db.tallies, own, task.at)?;
             is_more = true;
         }
         claims.extend(claim);

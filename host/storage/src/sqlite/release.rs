@@ -232,8 +232,8 @@ impl Freeing<'_> {
                 self.cancel_running(workflow, at)?;
             }
         }
-        for (kid, completed) in &behind.kids {
-            self.decrement(&within, (*kid, *completed), at)?;
+        for kid in &behind.kids {
+            self.decrement(&within, *kid, at)?;
         }
         for around in &behind.turns {
             self.let_in(&within, *around, at)?;

@@ -63,7 +63,7 @@ pub(super) const NEWEST: &str = alone_sql!(
 /// What was claimed of the tasks $1, as the claims above tell of it.
 pub(super) const INHERITED: &str = "
     SELECT s.id, s.template, t.priority, t.attempt, t.max_attempts, t.lost, s.created_at, t.run_at, t.fence,
-        t.seq, s.content_type, s.blob, s.blob_bytes, s.args, s.env, s.metadata, s.body, false, t.tenant, true
+        t.seq, s.content_type, s.blob, s.blob_bytes, s.args, s.env, s.metadata, s.body, false, t.tenant
     FROM unnest($1::int8[]) AS u(seq) JOIN cofferdam.task t ON t.seq = u.seq
     JOIN cofferdam.task_spec s ON s.seq = u.seq ORDER BY u.seq";
 /// The tasks $4 as far as they still wait, behind $6 that were taken before; those of $5 are counted against
