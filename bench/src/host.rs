@@ -36,6 +36,8 @@ pub(crate) struct Start {
     pub(crate) core: Option<usize>,
     /// More variables of its environment.
     pub(crate) environment: Vec<(&'static str, String)>,
+    /// The database that it shares with other hosts, if it has none of its own.
+    pub(crate) storage: Option<String>,
 }
 
 /// A program, on one core alone if it is named.
@@ -58,26 +60,13 @@ impl Host {
     pub(crate) fn start_with(place: &Place, data: &Path, start: Start) -> anyhow::Result<Host> {
         let program = start.program.map_or_else(|| place.host(), Ok)?;
         let mut command = on_core(&program, start.core);
-        command.envs(start.environment);
-        Host::start_by(command, data, &[])
-    }
-
-    /// The same over a database that hosts share, on one core alone if it is named.
-    pub(crate) fn start_over(
-        place: &Place,
-        data: &Path,
-        url: &str,
-        core: Option<usize>,
-    ) -> anyhow::Result<Host> {
-        let command = on_core(&place.host()?, core);
-        Host::start_by(command, data, &["--storage", url])
-    }
-
-    fn start_by(mut command: Command, data: &Path, more: &[&str]) -> anyhow::Result<Host> {
         command
+            .envs(start.environment)
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(data)
-            .args(more);
+            .arg(data);
+        if let Some(url) = start.storage {
+            command.args(["--storage", &url]);
+        }
         let server = Server::start(command, "listening on ")?;
         let client = Client::new(server.base());
         client

@@ -8,6 +8,7 @@ mod drawn;
 mod fill;
 mod watchers;
 
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::ensure;
@@ -15,7 +16,7 @@ use tempfile::TempDir;
 
 use self::drawn::Page;
 use self::fill::Site;
-use crate::host::Host;
+use crate::host::{Host, Start};
 use crate::place::Place;
 use crate::postgres::Postgres;
 use crate::report::{Aim, Report, Table};
@@ -65,17 +66,30 @@ pub(crate) fn run(place: &Place, plan: &PagesPlan) -> anyhow::Result<Report> {
     add(
         &mut report,
         "SQLite",
-        &measure(plan, place, Host::start(place, data.path())?)?,
+        &measure(plan, place, data.path(), None)?,
     );
     if !plan.no_postgres {
         let (server, data) = (Postgres::start(SMALL_WAL), TempDir::new()?);
-        let host = Host::start_over(place, data.path(), &server.fresh("pages")?, None)?;
-        add(&mut report, "PostgreSQL", &measure(plan, place, host)?);
+        let url = server.fresh("pages")?;
+        let seen = measure(plan, place, data.path(), Some(url))?;
+        add(&mut report, "PostgreSQL", &seen);
     }
     Ok(report)
 }
 
-fn measure(plan: &PagesPlan, place: &Place, host: Host) -> anyhow::Result<Seen> {
+fn measure(
+    plan: &PagesPlan,
+    place: &Place,
+    data: &Path,
+    storage: Option<String>,
+) -> anyhow::Result<Seen> {
+    let start = Start {
+        // The module of the tasks that fail does nothing but fail, and goes on all the same.
+        environment: vec![("COFFERDAM_BREAKER_THRESHOLD", "0".to_owned())],
+        storage,
+        ..Start::default()
+    };
+    let host = Host::start_with(place, data, start)?;
     let site = Site::fill(plan, place, &host)?;
     crate::progress("pages: in the browser");
     let pages = drawn::drawn(plan, place, &site)?;

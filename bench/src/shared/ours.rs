@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{Contestant, Rate, SharedPlan};
-use crate::host::Host;
+use crate::host::{Host, Start};
 use crate::place::Place;
 use crate::postgres::Postgres;
 use crate::wrk::{self, Load};
@@ -136,7 +136,12 @@ impl<'a> Ours<'a> {
         let mut hosts = Vec::new();
         for core in cores {
             let data = TempDir::new()?;
-            let host = Host::start_over(self.place, data.path(), &url, *core)?;
+            let start = Start {
+                storage: Some(url.clone()),
+                core: *core,
+                ..Start::default()
+            };
+            let host = Host::start_with(self.place, data.path(), start)?;
             if hosts.is_empty() {
                 host.upload(self.place, "echo")?;
             }

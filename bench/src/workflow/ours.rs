@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::shape::Graph;
 use super::{Seen, WorkflowPlan};
-use crate::host::Host;
+use crate::host::{Host, Start};
 use crate::place::Place;
 use crate::postgres::Postgres;
 use crate::wrk::{self, Load};
@@ -40,7 +40,11 @@ impl<'a> Ours<'a> {
 
     pub(super) fn over_postgres(&self, graph: &Graph) -> anyhow::Result<Seen> {
         let (data, url) = (TempDir::new()?, self.server.fresh(DATABASE)?);
-        let host = Host::start_over(self.place, data.path(), &url, None)?;
+        let start = Start {
+            storage: Some(url),
+            ..Start::default()
+        };
+        let host = Host::start_with(self.place, data.path(), start)?;
         self.measure(host, graph)
     }
 
