@@ -14,7 +14,7 @@ use std::time::Instant;
 use anyhow::ensure;
 use tempfile::TempDir;
 
-use self::drawn::Page;
+use self::drawn::Drawn;
 use self::fill::Site;
 use crate::host::{Host, Start};
 use crate::place::Place;
@@ -53,7 +53,7 @@ const SMALL_WAL: &str = "max_wal_size = 1GB\n";
 
 /// What was seen over one database.
 struct Seen {
-    pages: Vec<Page>,
+    drawn: Drawn,
     /// Each request, with its milliseconds, sorted.
     requests: Vec<(String, Vec<f64>)>,
     idle_percent: f64,
@@ -92,9 +92,10 @@ fn measure(
     let host = Host::start_with(place, data, start)?;
     let site = Site::fill(plan, place, &host)?;
     crate::progress("pages: in the browser");
-    let pages = drawn::drawn(plan, place, &site)?;
+    let drawn = drawn::drawn(plan, place, &site)?;
     site.rests(&host)?;
-    let mut paths: Vec<&String> = pages.iter().flat_map(|page| &page.requests).collect();
+    let asked = drawn.pages.iter().flat_map(|page| &page.requests);
+    let mut paths: Vec<&String> = asked.collect();
     paths.sort_unstable();
     paths.dedup();
     crate::progress("pages: their requests");
@@ -106,7 +107,7 @@ fn measure(
     let [idle_percent, watched_percent] = watchers::cost_percent(plan, &host, &site)?;
     host.server.stop()?;
     Ok(Seen {
-        pages,
+        drawn,
         requests,
         idle_percent,
         watched_percent,
@@ -127,13 +128,24 @@ fn asked_ms(plan: &PagesPlan, host: &Host, path: &str) -> anyhow::Result<Vec<f64
 }
 
 fn add(report: &mut Report, database: &str, seen: &Seen) {
-    let mut loads = Table::new(&[&format!("{database}: page"), "drawn p50, ms", "slowest, ms"]);
-    let mut worst_load: f64 = 0.0;
-    for page in &seen.pages {
-        let (p50, slowest) = (quantile(&page.drawn_ms, 0.5), quantile(&page.drawn_ms, 1.0));
-        worst_load = worst_load.max(p50);
-        loads.row([page.name.clone(), figure(p50), figure(slowest)]);
+    let mut loads = Table::new(&[
+        &format!("{database}: page"),
+        "from nothing p50, ms",
+        "slowest, ms",
+        "gone to p50, ms",
+        "slowest, ms",
+    ]);
+    let mut worst: [f64; 2] = [0.0; 2];
+    for page in &seen.drawn.pages {
+        let mut row = vec![page.name.clone()];
+        for (worst, ms) in worst.iter_mut().zip([&page.drawn_ms, &page.moved_ms]) {
+            let p50 = quantile(ms, 0.5);
+            *worst = worst.max(p50);
+            row.extend([figure(p50), figure(quantile(ms, 1.0))]);
+        }
+        loads.row(row);
     }
+    let [from_nothing, gone_to] = worst;
     let mut requests = Table::new(&[&format!("{database}: request"), "p50, ms", "p99, ms"]);
     let mut worst_request: f64 = 0.0;
     for (path, ms) in &seen.requests {
@@ -148,9 +160,14 @@ fn add(report: &mut Report, database: &str, seen: &Seen) {
         report.goal(&format!("{database}: {what}"), aim, &sample);
     };
     goal(
-        "slowest page's p50 until drawn, ms",
+        "slowest page's p50 from nothing, ms",
         Aim::AtMost(200.0),
-        worst_load,
+        from_nothing,
+    );
+    goal(
+        "slowest page's p50 gone to, ms",
+        Aim::AtMost(200.0),
+        gone_to,
     );
     goal(
         "slowest request's p99, ms",
@@ -163,8 +180,10 @@ fn add(report: &mut Report, database: &str, seen: &Seen) {
         seen.watched_percent,
     );
     report.notes.push(format!(
-        "{database}: with nobody who looks, the same host took {} % of a core.",
-        figure(seen.idle_percent)
+        "{database}: with nobody who looks, the same host took {} % of a core. The browser needs {} ms to draw an \
+         answer of two bytes from nothing.",
+        figure(seen.idle_percent),
+        figure(quantile(&seen.drawn.floor_ms, 0.5))
     ));
 }
 
@@ -172,7 +191,7 @@ fn method(plan: &PagesPlan) -> String {
     format!(
         "A host with {} final tasks, one in a hundred of which failed, and {} final workflows of three nodes, all \
          made over HTTP; then one workflow that waits. Chromium loads each page {} times from nothing, without a \
-         cache of its own, until it shows what it asked for. Each request that it was seen to make is then made {} \
+         cache of its own, until it shows what it asked for, and goes to it as often within the open tab. Each request that it was seen to make is then made {} \
          times in a row. {} watchers, a third each with the overview, the list of tasks and the waiting workflow, ask \
          as those pages do, for {} s: the CPU time of the host's process as a part of one core.",
         plan.tasks, plan.workflows, plan.loads, plan.asks, plan.watchers, plan.seconds

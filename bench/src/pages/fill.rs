@@ -62,7 +62,7 @@ impl Site {
             {"id": "approval", "wait": {"signal": "approved", "timeout_ms": WAITS_MS}},
             {"id": "publish", "module": "echo", "input": {"$from": "left"}},
         ], "edges": [["fetch", "left"], ["fetch", "right"], ["left", "approval"], ["right", "approval"],
-            ["approval", "publish"]]});
+            ["approval", "publish"], ["left", "publish"]]});
         let workflow = text(&post(host, "/v1/workflows", &waits)?["workflow_id"])?;
         Ok(Site {
             base: host.server.base().to_owned(),

@@ -1,6 +1,6 @@
 // The frame around the pages: who is there, the navigation, the address, keys, and what went wrong.
 
-import { html, render, useState, useEffect, useErrorBoundary } from './ui.js';
+import { html, render, useState, useEffect, useLayoutEffect, useErrorBoundary } from './ui.js';
 import { get, hasKey, signIn, signOut, whenRefused } from './api.js';
 import { isPaused, pause, refresh } from './live.js';
 import { Check, Dialog, Field, Head, Said, Wrong, arrive, say } from './parts.js';
@@ -134,7 +134,7 @@ function App() {
     setRefused(null);
     look().then(setWho, (failure) => failure.status !== 401 && setError(failure));
   };
-  useEffect(() => {
+  useLayoutEffect(() => {
     whenRefused((failure) => { setWho(null); setRefused(failure); });
     const moved = () => setAt((before) => {
       const now = address();

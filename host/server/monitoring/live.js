@@ -1,6 +1,6 @@
 // What changes by itself: polling that rests while nobody looks, and events of one stream.
 
-import { useState, useEffect, useRef } from './ui.js';
+import { useState, useLayoutEffect, useRef } from './ui.js';
 
 /** The longest wait between two tries. */
 const WAIT_MAX_MS = 60_000;
@@ -26,7 +26,8 @@ export const refresh = () => listeners.forEach((listen) => listen(true));
 export function usePolled(load, every, inputs) {
   const [state, set] = useState({ data: null, error: null });
   const again = useRef(() => {});
-  useEffect(() => {
+  // An effect proper waits for a frame to be drawn, and what is asked for then comes a frame later.
+  useLayoutEffect(() => {
     let timer = 0;
     let misses = 0;
     let asking = null;

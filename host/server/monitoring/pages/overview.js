@@ -26,9 +26,9 @@ const HEALTH_EVERY = 12;
 async function sample(admin, before, number, signal) {
   const at = Date.now();
   const isDue = !admin || !before || number % HEALTH_EVERY === 0;
-  const health = isDue ? await get('/health', {}, signal) : before.health;
+  const figures = async () => metrics(await (await send('GET', '/metrics', { signal })).text());
+  const [health, read] = await Promise.all([isDue ? get('/health', {}, signal) : before.health, admin && figures()]);
   if (!admin) return { at, depth: health.queue_depth, active: health.active_tasks, health };
-  const read = metrics(await (await send('GET', '/metrics', { signal })).text());
   return {
     at,
     health,
