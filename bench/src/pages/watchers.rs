@@ -1,4 +1,5 @@
-//! Those who look: each asks what its page asks, as often as the page does, over a connection of its own.
+//! Those who look: each asks what its page asks, as often as the page does, over a connection of its own. While
+//! nothing changes, pages ask more seldom.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,11 +13,49 @@ use crate::host::Host;
 
 /// How long the host is left alone before it is measured.
 const SETTLE: Duration = Duration::from_secs(5);
+/// How long the pages have been open before what they cost is measured.
+const OPEN: Duration = Duration::from_secs(40);
 /// What a watcher sleeps at most before it looks whether it is over.
 const NAP: Duration = Duration::from_millis(100);
 
+/// How often the wait doubles at most while every answer is like the one before, and the longest wait then;
+/// `host/server/monitoring/live.js` says it.
+const DOUBLED_MAX: u32 = 2;
+const QUIET_MAX: Duration = Duration::from_secs(20);
+
 /// What an open page asks, and how often.
 type Asks = Vec<(String, Duration)>;
+
+/// One of the questions of one watcher.
+struct Question<'a> {
+    path: &'a str,
+    every: Duration,
+    due: Instant,
+    /// How many answers in a row were like the one before.
+    alike: u32,
+    last: Vec<u8>,
+}
+
+impl Question<'_> {
+    /// Asks, and decides when it is asked again.
+    fn ask(&mut self, client: &Client) -> anyhow::Result<()> {
+        let answer = client.get_as_browser(self.path)?;
+        ensure!(
+            answer.status == 200,
+            "{}: status {}",
+            self.path,
+            answer.status
+        );
+        self.alike = match answer.body == self.last {
+            true => (self.alike + 1).min(DOUBLED_MAX),
+            false => 0,
+        };
+        self.last = answer.body;
+        let quiet = (self.every * 2u32.pow(self.alike)).min(QUIET_MAX);
+        self.due += quiet.max(self.every);
+        Ok(())
+    }
+}
 
 /// What the three pages ask as they stay open; their files in `host/server/monitoring/pages` say it.
 fn asks(site: &Site) -> [Asks; 3] {
@@ -49,8 +88,8 @@ pub(super) fn cost_percent(plan: &PagesPlan, host: &Host, site: &Site) -> anyhow
                 scope.spawn(move || watch(&client, asks, phase, is_over))
             })
             .collect();
-        // Every one has connected by then.
-        std::thread::sleep(SETTLE);
+        // Every one has connected by then, and asks as often as a page that has been open for a while.
+        std::thread::sleep(OPEN);
         let watched = percent(plan, host);
         is_over.store(true, Ordering::Relaxed);
         for watcher in watchers {
@@ -73,19 +112,24 @@ fn percent(plan: &PagesPlan, host: &Host) -> anyhow::Result<f64> {
 /// Asks until it is over. Watchers begin at different times, so that they do not ask at once.
 fn watch(client: &Client, asks: &Asks, phase: f64, is_over: &AtomicBool) -> anyhow::Result<()> {
     let begun = Instant::now();
-    let mut due: Vec<Instant> = asks
+    let mut questions: Vec<Question> = asks
         .iter()
-        .map(|(_, every)| begun + every.mul_f64(phase))
+        .map(|(path, every)| Question {
+            path,
+            every: *every,
+            due: begun + every.mul_f64(phase),
+            alike: 0,
+            last: Vec::new(),
+        })
         .collect();
     while !is_over.load(Ordering::Relaxed) {
-        for (due, (path, every)) in due.iter_mut().zip(asks) {
-            if *due <= Instant::now() {
-                let answer = client.get_as_browser(path)?;
-                ensure!(answer.status == 200, "{path}: status {}", answer.status);
-                *due += *every;
+        for question in &mut questions {
+            if question.due <= Instant::now() {
+                question.ask(client)?;
             }
         }
-        let next = due.iter().min().copied().unwrap_or(begun);
+        let next = questions.iter().map(|question| question.due).min();
+        let next = next.unwrap_or(begun);
         std::thread::sleep(next.saturating_duration_since(Instant::now()).min(NAP));
     }
     Ok(())

@@ -193,6 +193,8 @@ impl Queue {
 
     /// Tells everybody that tasks of that tenant with these priorities can be claimed.
     fn announce(&self, tenant: &Tenant, due: &[Priority]) {
+        let now = Instant::now();
+        self.shared.crowd.submitted(tenant, due.len(), now);
         for priority in Priority::ALL {
             let tasks = due.iter().filter(|other| **other == priority).count();
             if tasks > 0 {

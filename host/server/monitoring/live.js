@@ -4,6 +4,9 @@ import { useState, useLayoutEffect, useRef } from './ui.js';
 
 /** The longest wait between two tries. */
 const WAIT_MAX_MS = 60_000;
+/** How often the wait doubles at most while every answer is like the one before, and the longest wait then. */
+const DOUBLED_MAX = 2;
+const QUIET_MAX_MS = 20_000;
 /** The most text of one stream that a page keeps; the oldest goes first. */
 export const KEPT_MAX = 200_000;
 
@@ -21,7 +24,8 @@ export const refresh = () => listeners.forEach((listen) => listen(true));
 
 /**
  * What `load(signal)` gives, anew every `every` milliseconds (0: once), and again when `inputs` change.
- * It does not ask while the tab is hidden, and ever more seldom while the host does not answer.
+ * It does not ask while the tab is hidden, more seldom while nothing changes, and ever more seldom while the host
+ * does not answer.
  */
 export function usePolled(load, every, inputs) {
   const [state, set] = useState({ data: null, error: null });
@@ -30,11 +34,14 @@ export function usePolled(load, every, inputs) {
   useLayoutEffect(() => {
     let timer = 0;
     let misses = 0;
+    let alike = 0;
+    let last = null;
     let asking = null;
     const plan = (least) => {
       clearTimeout(timer);
       if (!every || paused || document.hidden) return;
-      const wait = Math.max(least, Math.min(every * 2 ** misses, WAIT_MAX_MS));
+      const quiet = Math.max(every, Math.min(every * 2 ** alike, QUIET_MAX_MS));
+      const wait = Math.max(least, Math.min(quiet * 2 ** misses, WAIT_MAX_MS));
       timer = setTimeout(ask, wait);
     };
     const ask = async () => {
@@ -47,6 +54,9 @@ export function usePolled(load, every, inputs) {
         const data = await load(mine.signal);
         if (mine.signal.aborted) return;
         misses = 0;
+        const said = JSON.stringify(data);
+        alike = said === last ? Math.min(alike + 1, DOUBLED_MAX) : 0;
+        last = said;
         set({ data, error: null });
       } catch (error) {
         if (mine.signal.aborted) return;
@@ -58,10 +68,11 @@ export function usePolled(load, every, inputs) {
     };
     const changed = (now) => {
       if (document.hidden || (paused && !now)) clearTimeout(timer);
-      else ask();
+      else again.current();
     };
     const seen = () => changed(false);
-    again.current = ask;
+    // Whoever asks for it waits for something new.
+    again.current = () => { alike = 0; return ask(); };
     listeners.add(changed);
     document.addEventListener('visibilitychange', seen);
     ask();

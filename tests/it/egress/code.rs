@@ -109,6 +109,37 @@ fn javascript_fetches() {
     assert_eq!(answer["usage"]["egress_requests"], 30, "{answer}");
 }
 
+/// Those within what a run may send wait for a few connections, and those beyond it are refused. Ten thousand at once
+/// are more than a run may hold, and end it alone.
+#[test]
+fn many_requests_at_once_are_as_many_as_a_run_may_send() {
+    let server = Server::start();
+    let host = ready(&allowing(&server, "requests = 200"));
+    let code = "const all = await Promise.allSettled(Array.from({length: 300}, async () => (await fetch('SERVER/hello')).text()));\n\
+                const refused = all.filter((one) => one.reason).map((one) => one.reason.message);\n\
+                [all.filter((one) => one.value === 'hello').length, refused.length, [...new Set(refused)]]";
+    let answer = exec(&host, &server, "javascript", code);
+    let result = &answer["result"];
+    assert_eq!(
+        (&result[0], &result[1]),
+        (&json!(200), &json!(100)),
+        "{answer}"
+    );
+    let reason = result[2][0].as_str().unwrap();
+    assert!(reason.ends_with("ConnectionLimitReached"), "{answer}");
+    assert_eq!(answer["usage"]["egress_requests"], 200, "{answer}");
+    let sent = server.connections();
+    assert!(sent <= 200, "{sent}");
+
+    let answer = exec(&host, &server, "javascript", &code.replace("300", "10_000"));
+    assert_eq!(
+        answer["error"]["kind"], "host_resources_exceeded",
+        "{answer}"
+    );
+    assert!(server.connections() <= sent + 200);
+    assert_eq!(exec(&host, &server, "python", "6 * 7")["result"], 42);
+}
+
 #[test]
 fn python_opens_urls() {
     let server = Server::start();

@@ -23,6 +23,8 @@ const CLIENTS: usize = 8;
 const LEVELS: [usize; 6] = [1, 7, 7, 7, 7, 1];
 /// Of so many workflows one has a node that fails, and behind it are others.
 const FAILS_EVERY: usize = 10;
+/// How many hosts die after the last workflow was submitted.
+const DEATHS: usize = 4;
 /// The node that fails.
 const FAILS: usize = 9;
 /// The nodes of all workflows: their workflow, name, task, state, parents left, and when they ended.
@@ -74,8 +76,17 @@ fn workflows_end_whichever_hosts_die() {
             }
         }
     });
-    // Some are killed while nothing but nodes is left.
-    for host in 0..HOSTS {
+    // Others die while nothing but nodes is left, at even distances.
+    let nodes = workflows * LEVELS.iter().sum::<usize>();
+    for death in 0..DEATHS {
+        while ended(&cluster.database) < nodes * death / DEATHS {
+            thread::sleep(Duration::from_millis(10));
+        }
+        let host = rand::random_range(0..HOSTS);
+        println!(
+            "after {} of {nodes} nodes host {host} dies",
+            ended(&cluster.database)
+        );
         cluster.kill(host);
         cluster.restart(host);
     }
@@ -101,6 +112,14 @@ fn workflows_end_whichever_hosts_die() {
             "a workflow had to be repaired: {metrics}"
         );
     }
+}
+
+/// How many nodes have ended.
+fn ended(database: &Database) -> usize {
+    let counted = storage::counted(database);
+    let of = |state: &str| counted.get(state).copied().unwrap_or(0);
+    let ended = of("completed") + of("failed") + of("cancelled");
+    usize::try_from(ended).expect("they are counted")
 }
 
 fn fails(number: usize) -> bool {

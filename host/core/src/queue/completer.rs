@@ -41,7 +41,7 @@ async fn record_batches(shared: &Shared, lines: &Lines) {
         let now = Instant::now();
         batch
             .tenants()
-            .for_each(|tenant| shared.crowd.note(tenant, now));
+            .for_each(|tenant| shared.crowd.ended(tenant, now));
         recorder.record(&mut batch.ends).await;
     }
 }

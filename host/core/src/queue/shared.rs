@@ -79,7 +79,7 @@ pub(crate) struct Shared {
     pub(crate) hands: Hands,
     pub(crate) postponing: Postponing,
     pub(crate) running: Running,
-    /// Whether several tenants have work here.
+    /// Whether several tenants have work here, and whether one of them waits.
     pub(crate) crowd: Crowd,
     /// Whether ends reach storage.
     pub(crate) recording: Recording,
@@ -153,9 +153,6 @@ impl Dice {
 pub(crate) const CLAIM_MAX: usize = 512;
 /// The most claims that wait for a slot here.
 const PREFETCH_MAX: usize = 2 * CLAIM_MAX;
-/// The most tasks of one tenant that one call claims or records, where several have work on a host whose storage
-/// makes one change after another.
-const CROWDED_MAX: usize = 128;
 /// How much work, by recent durations, is claimed ahead of a free slot.
 const PREFETCH_WORK: Duration = Duration::from_millis(20);
 
@@ -206,12 +203,12 @@ impl Shared {
         }
     }
 
-    /// How many tasks one call claims or records of one tenant, where that may be so many.
+    /// How many tasks one call claims or records, where that may be so many. Several hosts' database makes changes
+    /// beside one another.
     pub(crate) fn at_once(&self, max: usize) -> usize {
-        let is_alone = self.others.is_none();
-        match is_alone && self.crowd.is_there(Instant::now()) {
-            true => max.min(CROWDED_MAX),
-            false => max,
+        match self.others {
+            None => self.crowd.at_once(max, Instant::now()),
+            Some(_) => max,
         }
     }
 
@@ -228,7 +225,6 @@ impl Shared {
     /// Notes that a number of tasks of that tenant and priority can be claimed. Those that go before claims
     /// that already wait for a slot are claimed even if nothing is wanted.
     pub(crate) fn work_arrived(&self, tenant: &Tenant, priority: Priority, tasks: usize) {
-        self.crowd.note(tenant, Instant::now());
         let overtaking = self.ready.overtaken_by(tenant, priority, tasks);
         if overtaking > 0 {
             self.overtaking.fetch_add(overtaking, Ordering::SeqCst);

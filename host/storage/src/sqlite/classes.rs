@@ -38,11 +38,13 @@ pub(super) fn class(conn: &Connection, id: i64) -> Result<Class, StorageError> {
     Class::read(id, &asked)
 }
 
+/// The index of templates' classes has only those that have one.
+pub(super) const UNUSED: &str = "
+    DELETE FROM class WHERE NOT EXISTS
+        (SELECT 1 FROM template p WHERE p.class <> 0 AND p.class = class.id)";
+
 /// Removes those that no template has.
 pub(super) fn remove_unused(conn: &Connection) -> Result<(), StorageError> {
-    conn.prepare_cached(
-        "DELETE FROM class WHERE NOT EXISTS (SELECT 1 FROM template p WHERE p.class = class.id)",
-    )?
-    .execute([])?;
+    conn.prepare_cached(UNUSED)?.execute([])?;
     Ok(())
 }

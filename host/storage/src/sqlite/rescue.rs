@@ -14,12 +14,13 @@ use cofferdam_domain::task::TaskId;
 use cofferdam_domain::time::Timestamp;
 
 /// The running tasks of dead workers. Those of living workers are few and are skipped before the
-/// limit is applied, so that they do not crowd out others.
-const LOST: &str = "
+/// limit is applied, so that they do not crowd out others. Without the name of the index all tasks would be walked in
+/// the order of the answer, which is to be sorted, however many are final.
+pub(super) const LOST: &str = "
     SELECT t.seq, t.template, t.attempt, t.max_attempts, t.lost, t.cancel_requested, t.worker,
         t.claimed_at, t.batch, t.batch_bound, t.tenant, t.callback, t.workflow,
         t.place, t.id
-    FROM task t LEFT JOIN worker w ON w.id = t.worker
+    FROM task t INDEXED BY task_running LEFT JOIN worker w ON w.id = t.worker
     WHERE t.state = 2 AND t.worker <> ?1 AND (w.heard_at IS NULL OR w.heard_at < ?2 OR w.state = 4)
     ORDER BY t.seq LIMIT ?3";
 

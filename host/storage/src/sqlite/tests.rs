@@ -3,6 +3,7 @@
 mod consistency;
 mod corrupt;
 mod interleavings;
+mod plans;
 mod repairs;
 
 use rand::SeedableRng;

@@ -8,7 +8,7 @@ mod view;
 
 use self::view::{ARRAY, BOOLEAN, FRACTION, INTEGER, NULL, OBJECT, STRING, Types, View};
 use super::rules::{Rulebook, Type};
-use cofferdam_domain::step::Step;
+use cofferdam_domain::step::{Step, escaped};
 
 /// The most schemas that are looked at for one answer.
 const STEPS_MAX: u32 = 2_000;
@@ -132,7 +132,11 @@ impl<'b> Given<'b> {
 }
 
 fn nothing(pointer: &[String]) -> String {
-    format!("it never has anything at /{}", pointer.join("/"))
+    let place: String = pointer
+        .iter()
+        .map(|part| format!("/{}", escaped(part)))
+        .collect();
+    format!("it never has anything at {place}")
 }
 
 /// The place in a list that a part of a pointer may mean.
@@ -171,11 +175,7 @@ fn at_place<'b>(
 }
 
 fn told(place: &[Step]) -> String {
-    let steps = place.iter().map(|step| match step {
-        Step::Member(name) => format!("/{name}"),
-        Step::Item(number) => format!("/{number}"),
-    });
-    steps.collect()
+    place.iter().map(Step::to_string).collect()
 }
 
 /// What is taken.

@@ -1,6 +1,8 @@
 //! The position of a check in an input: a chain of steps on the stack, turned into text only for an
 //! answer.
 
+use cofferdam_domain::step::escaped;
+
 /// The longest place that an answer names, in characters.
 const CHARS_MAX: usize = 200;
 
@@ -45,7 +47,7 @@ impl Place<'_> {
                 Step::Item(number) => text.push_str(&number.to_string()),
                 Step::Member(name) => {
                     let name = name.chars().take(CHARS_MAX).collect::<String>();
-                    text.push_str(&name.replace('~', "~0").replace('/', "~1"));
+                    text.push_str(&escaped(&name));
                 }
             }
         }

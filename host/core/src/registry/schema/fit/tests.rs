@@ -10,7 +10,10 @@ fn book(schema: &Value) -> Rulebook {
 }
 
 fn parts(pointer: &str) -> Vec<String> {
-    pointer.split('/').skip(1).map(str::to_owned).collect()
+    let parts = pointer.split('/').skip(1);
+    parts
+        .map(|part| part.replace("~1", "/").replace("~0", "~"))
+        .collect()
 }
 
 fn steps(place: &str) -> Vec<Step> {
@@ -92,6 +95,8 @@ fn what_is_never_there_never_fits() {
     let any = json!({});
     let told = why(&closed(), "/other", &any, "/x").unwrap();
     assert_eq!(told, "it never has anything at /other");
+    let told = why(&closed(), "/a~1b~0c", &any, "/x").unwrap();
+    assert_eq!(told, "it never has anything at /a~1b~0c");
     assert!(why(&closed(), "/n/m", &any, "/x").is_some());
     let list = json!({"type": "array", "prefixItems": [closed()], "items": {"type": "string"}});
     assert!(why(&list, "/0/other", &any, "/x").is_some());
@@ -116,6 +121,8 @@ fn an_input_that_takes_nothing_there_never_fits() {
     let open = json!({});
     let told = why(&open, "/a", &closed(), "/other").unwrap();
     assert_eq!(told, "the input takes nothing at /other");
+    let told = why(&open, "/a", &closed(), "/a~1b~0c").unwrap();
+    assert_eq!(told, "the input takes nothing at /a~1b~0c");
     assert!(why(&open, "/a", &closed(), "/0").is_some());
     assert!(why(&open, "/a", &json!({"type": "string"}), "/x").is_some());
     assert_eq!(why(&open, "/a", &closed(), "/n"), None);
