@@ -139,7 +139,7 @@ fn report(plan: &FairPlan, idle: &Series, beside: &Series) -> Report {
         format!(
             "A lone durable task of tenant B (`POST /v1/tasks?wait_ms=30000` with the `echo` module, the whole \
              call, {} in a row), on an idle host and while {} such tasks of tenant A wait and are worked off; \
-             {} rounds, each with an empty data directory, SQLite with synchronous=FULL.",
+             {} rounds, each with an empty data directory and without interpreters, SQLite with synchronous=FULL.",
             plan.lone, plan.tasks, plan.rounds
         ),
     );
