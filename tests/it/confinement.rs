@@ -158,26 +158,21 @@ fn a_process_of_guests_has_a_network_and_mounts_of_its_own() {
     let deadline = Instant::now() + PATIENCE;
     // A process that has just been started is its parent's copy for a moment, and one may end meanwhile.
     loop {
-        let shared = children(&host)
-            .iter()
-            .flat_map(|child| shared_with(&of_host, child))
-            .collect::<Vec<_>>();
-        if shared.is_empty() && !children(&host).is_empty() {
+        let of_children = children(&host).into_iter().filter_map(|it| namespaces(&it));
+        let of_children: Vec<_> = of_children.collect();
+        let of_host = namespaces(&of_host).unwrap();
+        let own = |of: &[PathBuf; 4]| of.iter().zip(&of_host).all(|(its, hosts)| its != hosts);
+        if !of_children.is_empty() && of_children.iter().all(own) {
             return;
         }
-        assert!(Instant::now() < deadline, "{shared:?}");
+        assert!(Instant::now() < deadline, "{of_host:?}: {of_children:?}");
     }
 }
 
-/// The namespaces that a living process has in common with another one.
-fn shared_with(other: &Path, process: &Path) -> Vec<PathBuf> {
-    let namespaces = ["net", "mnt", "ipc", "uts"].map(|kind| process.join("ns").join(kind));
-    let is_shared = |namespace: &PathBuf| {
-        let same = other.join("ns").join(namespace.file_name().unwrap());
-        let of_process = std::fs::read_link(namespace);
-        of_process.is_ok_and(|namespace| namespace == std::fs::read_link(same).unwrap())
-    };
-    namespaces.into_iter().filter(is_shared).collect()
+/// The namespaces of a process; none of one that has ended.
+fn namespaces(process: &Path) -> Option<[PathBuf; 4]> {
+    let read = |kind: &str| std::fs::read_link(process.join("ns").join(kind)).ok();
+    Some([read("net")?, read("mnt")?, read("ipc")?, read("uts")?])
 }
 
 #[test]

@@ -14,8 +14,8 @@ use cofferdam_domain::task::TaskId;
 use cofferdam_domain::time::Timestamp;
 
 /// The running tasks of dead workers. Those of living workers are few and are skipped before the
-/// limit is applied, so that they do not crowd out others. Without the name of the index all tasks would be walked in
-/// the order of the answer, which is to be sorted, however many are final.
+/// limit is applied, so that they do not crowd out others. The index is named because SQLite would rather walk all
+/// tasks in the order of their numbers, however many are final, than sort a few.
 pub(super) const LOST: &str = "
     SELECT t.seq, t.template, t.attempt, t.max_attempts, t.lost, t.cancel_requested, t.worker,
         t.claimed_at, t.batch, t.batch_bound, t.tenant, t.callback, t.workflow,
